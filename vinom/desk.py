@@ -31,6 +31,7 @@ from vinom.messages.lobby import (
     Pong,
     Queue,
     QueueOffer,
+    QueueStatus,
     RegionOffer,
     Welcome,
 )
@@ -142,9 +143,10 @@ class Desk(Service):
 
     def look_again(self) -> None:
         """
-        Look for the matches of players who wait here.
+        Look for the matches and places of players who wait here.
 
-        Messages of other nodes about them may have been missed.
+        Messages of other nodes about them may have been missed, and other nodes may
+        have taken this one for lost.
         """
         waiting = [
             conversation
@@ -161,7 +163,12 @@ class Desk(Service):
             if conversation.player is None:
                 continue
             try:
-                found = await self._matches.rejoin(conversation.player.player_id)
+                player_id = conversation.player.player_id
+                found: Push | None = await self._matches.rejoin(player_id)
+                if found is None and conversation.is_waiting:
+                    # The place may have been given up while this node was silent.
+                    found = await self._matchmaker.player_back(player_id)
+                    found = found or QueueStatus("idle")
             except StoreUnavailable:
                 # This is called again when messages come again.
                 return

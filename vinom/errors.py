@@ -148,7 +148,16 @@ class Rejected(VinomError):
 
 
 class Unreadable(VinomError):
-    """This version cannot read the format of a stored state or file."""
+    """
+    This version cannot read the format of a stored state or file.
+
+    :ivar is_readable_elsewhere: is it of a newer version, or of a game that is not
+        installed here?
+    """
+
+    def __init__(self, message: str, *, is_readable_elsewhere: bool = False) -> None:
+        super().__init__(message)
+        self.is_readable_elsewhere = is_readable_elsewhere
 
 
 class Misconfigured(VinomError):

@@ -14,10 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.control.messages import FRAME_LIMIT, FrameReader
 from vinom.control.nodes import (
     ANSWER_SECONDS,
+    BEAT_SECONDS,
     GREETING_SECONDS,
+    MOST_BEATS,
     MOST_QUESTIONS,
     MOST_UNSENT,
     NODE_PROTOCOL,
+    Alive,
     AskWayIn,
     Departed,
     EndVisit,
@@ -36,6 +39,7 @@ from vinom.control.nodes import (
     read_answer,
 )
 from vinom.errors import NoCapacity, PeerError
+from vinom.model import Player
 
 
 class Wire(StringTransport):
@@ -263,7 +267,7 @@ class AnswersTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        A node that asks without end is disconnected; late answers go nowhere.
+        A node that asks too much at once is refused; late answers go nowhere.
         """
         protocol, wire = self.open()
         protocol.dataReceived(frame(Greeting(NODE_PROTOCOL, "n2")))
@@ -272,8 +276,10 @@ class AnswersTests(SynchronousTestCase):
         for number in range(MOST_QUESTIONS):
             protocol.dataReceived(frame(AskWayIn(number, "m1", 0)))
         self.assertFalse(wire.disconnecting)
-        protocol.dataReceived(frame(AskWayIn(0, "m1", 0)))
-        self.assertTrue(wire.disconnecting)
+        protocol.dataReceived(frame(AskWayIn(7, "m1", 0)))
+        (refused,) = self.answers(wire)
+        self.assertEqual((type(refused), refused.number), (NoWayIn, 7))
+        self.assertFalse(wire.disconnecting)
         protocol.connectionLost()
         late[0].callback(b"FOUND")
         self.assertEqual(wire.value(), b"")
@@ -282,6 +288,36 @@ class AnswersTests(SynchronousTestCase):
 
 class QuestionsTests(SynchronousTestCase):
     """The node that dialed."""
+
+    def test_silent_node(self) -> None:
+        """
+        A node that does not answer while somebody visits it is given up, and its
+        visitors learn it; one that answers, or has no visitors, is not.
+        """
+        guest = FakeGuest()
+        self.clock.pump([BEAT_SECONDS] * 10)
+        wire = self.link.open_visit(Player("ann", "Ann"), "192.0.2.1", guest)
+        for _ in range(10):
+            self.clock.advance(BEAT_SECONDS)
+            self.link.dataReceived(frame(Alive()))
+        self.assertFalse(self.wire.disconnecting)
+        self.clock.pump([BEAT_SECONDS] * (MOST_BEATS + 1))
+        self.assertTrue(self.wire.disconnecting)
+        self.link.connectionLost()
+        self.assertEqual(guest.notes[0][0], "store_unavailable")
+        wire.say(b"late")
+
+    def test_node_that_does_not_read(self) -> None:
+        """
+        What waits for a node that takes nothing is bounded.
+        """
+        visit = self.link.open_visit(Player("ann", "Ann"), "192.0.2.1", FakeGuest())
+        self.wire.producer.pauseProducing()
+        for _ in range(MOST_UNSENT // 500_000):
+            visit.say(b"x" * 500_000)
+        self.assertFalse(self.wire.disconnecting)
+        visit.say(b"x" * 500_000)
+        self.assertTrue(self.wire.disconnecting)
 
     def setUp(self) -> None:
         self.clock, self.wire, self.lost = Clock(), Wire(), 0

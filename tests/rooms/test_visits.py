@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,6 +41,7 @@ class Links:
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
         self.is_stuck = self.is_down = False
+        self.more: list[str] = []
 
     def connect(self, node: Node) -> None:
         """Dial a node."""
@@ -63,11 +65,13 @@ class Links:
                 end.dataReceived(data)
 
     async def others(self) -> list[str]:
-        return ["n1", "n3"]
+        return ["n1", "n3", *self.more]
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
     ) -> GuestWire:
+        if node_id == "n4":
+            return await Deferred()
         if self.is_down or node_id != "n1":
             raise NoCapacity("nobody listens there")
         return self.asker.open_visit(player, host, guest)
@@ -352,6 +356,59 @@ class VisitTests(SynchronousTestCase):
         self.assertEqual(found["data"]["players"][0]["name"], "cat")
         self.assertNotEqual(one["data"]["room_id"], found["data"]["room_id"])
         self.assertEqual(len(self.second.rooms.listed()), 1)
+
+    def test_line_closes_before_the_visit(self) -> None:
+        """
+        Nobody sits in a room of another node whose line closed before it was asked.
+        """
+        self.links.is_stuck = True
+        self.bob.say("join_room", game="each")
+        self.bob.hang_up()
+        self.links.is_stuck = False
+        self.nodes.clock.advance(ANSWER_SECONDS)
+        self.turn()
+        self.nothing_is_left()
+
+    def test_list_of_a_busy_node(self) -> None:
+        """
+        Who plays at a node that is too busy to list its rooms plays on there.
+        """
+        self.join(self.bob)
+        self.links.is_stuck = True
+        self.bob.say("list_rooms")
+        self.nodes.clock.advance(LIST_SECONDS)
+        self.links.is_stuck = False
+        self.turn()
+        self.bob.heard()
+        self.bob.do(1, word="hello")
+        self.turn()
+        self.assertEqual(view(self.bob.heard())["last"], "hello")
+
+    def test_list_comes_before_its_updates(self) -> None:
+        """
+        What changed while other nodes were asked is sent after the list.
+        """
+        self.links.more = ["n4"]
+        self.bob.heard()
+        self.bob.say("list_rooms", watch=True)
+        self.turn()
+        self.first.joined("eve", "r4")
+        self.nodes.clock.pump([0.1] * 6)
+        self.turn()
+        self.assertEqual(self.bob.heard(), [])
+        self.nodes.clock.advance(LIST_SECONDS)
+        kinds = [m["type"] for m in self.bob.heard()]
+        self.assertEqual(kinds, ["rooms", "room_list_update"])
+
+    def test_refused_id_is_free(self) -> None:
+        """
+        An id that was looked up for a room that was then refused is not kept.
+        """
+        (refused,) = self.ask(
+            self.bob, "join_room", game="pair", room_id="r9", options={"no": 1}
+        )
+        self.assertEqual(refused["type"], "error")
+        self.assertNotIn("r9", self.nodes.rooms)
 
     def nothing_is_left(self) -> None:
         """No visit is open at either end."""

@@ -379,6 +379,9 @@ class EstateTests(RedisCase):
             await here.add(entry(player, since))
         # Cat came to the other node before anybody noticed.
         self.assertTrue(await there.resume("e-cat"))
+        # Nothing is taken from a node that lives.
+        self.assertEqual(await self.estates.abandon("n1", 1, 0.2), 0)
+        await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
         self.assertEqual(await self.estates.abandon("n1", 1, 0.2), 1)
         self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 1)
         self.assertEqual(await self.estates.abandon("n1", 10, 0.2), 0)
@@ -390,7 +393,8 @@ class EstateTests(RedisCase):
         self.assertEqual(await there.places(["e-ann", "e-bob", "e-cat"]), [0, 1, 2])
         self.assertEqual(await there.counts(), QueueCounts({"maze": 2}, 0, 2.0))
         # They belong to the other node now.
-        self.assertEqual(await self.estates.abandon("n2", 10, 9.0), 2)
+        owned = self.server.command("SMEMBERS", f"{self.client.prefix}entries-of:n2")
+        self.assertEqual(sorted(owned), ["e-bob", "e-cat"])
 
 
 class LayoutTests(RedisCase):

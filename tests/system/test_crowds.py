@@ -170,6 +170,8 @@ class CrowdTests(TestCase):
 
     async def finish(self) -> None:
         """Let the crowd behave, come back a last time, and judge."""
+        # On a slow machine it takes longer until there is enough to judge.
+        await self.crowd.until(lambda: self.found() > 3 * PLAYERS // 2)
         self.crowd.habits = GOOD
         await deferLater(reactor, 1.0)
         await self.crowd.come_again(0.2 + PLAYERS / 1000)
@@ -193,6 +195,10 @@ class CrowdTests(TestCase):
         self.assertEqual(faults, [], "\n".join(("", *faults, f"see {log}")))
         self.assertGreater(len(found), PLAYERS // 6)
         self.assertGreater(len(asked), len(found))
+
+    def found(self) -> int:
+        """Count how often a match was found for somebody."""
+        return self.crowd.counts()["received match_found"]
 
     async def test_calm(self) -> None:
         """

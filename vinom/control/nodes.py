@@ -19,6 +19,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,8 +34,11 @@ NODE_PROTOCOL = 1
 GREETING_SECONDS = 5.0
 #: How long an answer may take, seconds.
 ANSWER_SECONDS = 3.0
-#: Questions of one link that are answered at once; more wait unread in the kernel.
+#: Questions of one link that are answered at once; more are refused.
 MOST_QUESTIONS = 1000
+#: While somebody visits another node it is asked this often whether it is there, and
+#: given up after so many times without an answer.
+BEAT_SECONDS, MOST_BEATS = 1.0, 3
 #: Players of one node who can be in rooms of another one.
 MOST_VISITS = 100_000
 #: Bytes that may wait for a node that does not read.
@@ -132,6 +136,14 @@ class EndVisit(Struct, frozen=True, tag_field="t", tag="end_visit"):
     visit: int
 
 
+class Beat(Struct, frozen=True, tag_field="t", tag="beat"):
+    """Is anybody there? Sent once a second while a visit is open."""
+
+
+class Alive(Struct, frozen=True, tag_field="t", tag="alive"):
+    """The answer to `Beat`."""
+
+
 class Passed(Struct, frozen=True, tag_field="t", tag="passed"):
     """
     What the player of a visit is sent.
@@ -163,8 +175,8 @@ class VisitOver(Struct, frozen=True, tag_field="t", tag="visit_over"):
     reason: str
 
 
-Question = Greeting | AskWayIn | OpenVisit | Say | Slow | EndVisit
-Answer = WayIn | NoWayIn | Passed | Departed | VisitOver
+Question = Greeting | AskWayIn | OpenVisit | Say | Slow | EndVisit | Beat
+Answer = WayIn | NoWayIn | Passed | Departed | VisitOver | Alive
 
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
@@ -308,6 +320,8 @@ class NodeAnswers(Protocol):
         self._admit, self._receive = admit, receive
         self._frames = FrameReader()
         self._visits: dict[int, Visitor] = {}
+        # Those whose players do not take what is sent.
+        self._slow: set[int] = set()
         # While the peer does not read: how much waits.
         self._is_full, self._unsent = False, 0
         self._has_greeted = self._is_over = False
@@ -350,8 +364,8 @@ class NodeAnswers(Protocol):
     def resumeProducing(self) -> None:
         """The peer has read everything."""
         self._is_full, self._unsent = False, 0
-        for visitor in tuple(self._visits.values()):
-            visitor.slowed(False)
+        for visit, visitor in tuple(self._visits.items()):
+            visitor.slowed(visit in self._slow)
 
     def stopProducing(self) -> None:
         """The link is lost; `connectionLost` follows."""
@@ -368,9 +382,14 @@ class NodeAnswers(Protocol):
                 self._log.info("node {node_id} has a link here", node_id=node_id)
             case _ if not self._has_greeted:
                 raise PeerError("the first message must be a greeting")
+            case Beat():
+                self.transport.write(frame(Alive()))
+            case OpenVisit(visit) if visit in self._visits:
+                raise PeerError(f"visit {visit} is open already")
+            case OpenVisit(visit) if len(self._visits) >= MOST_VISITS:
+                full = VisitOver(visit, "busy", "too many players of one node are here")
+                self.transport.write(frame(full))
             case OpenVisit(visit):
-                if visit in self._visits or len(self._visits) >= MOST_VISITS:
-                    raise PeerError(f"visit {visit} is one too many")
                 wire = VisitorWire(partial(self._pass_on, visit), visit)
                 try:
                     self._visits[visit] = self._receive(message, wire)
@@ -382,13 +401,17 @@ class NodeAnswers(Protocol):
                     self._visits[visit].received(text)
             case Slow(visit, is_behind):
                 if visit in self._visits:
+                    (self._slow.add if is_behind else self._slow.discard)(visit)
                     self._visits[visit].slowed(is_behind or self._is_full)
             case EndVisit(visit):
+                self._slow.discard(visit)
                 if visit in self._visits:
                     self._visits.pop(visit).lost()
             case AskWayIn():
                 if self._asked >= MOST_QUESTIONS:
-                    raise PeerError(f"more than {MOST_QUESTIONS} questions at once")
+                    why = f"more than {MOST_QUESTIONS} questions at once"
+                    self.transport.write(frame(NoWayIn(message.number, why)))
+                    return
                 self._asked += 1
                 Deferred.fromCoroutine(self._answer(message)).addErrback(
                     lambda failure: self._log.failure("no answer to a node", failure)
@@ -398,12 +421,17 @@ class NodeAnswers(Protocol):
         if self._is_over or visit not in self._visits:
             return
         if isinstance(answer, VisitOver):
+            self._slow.discard(visit)
             del self._visits[visit]
+        lost = None
         try:
             data = frame(answer)
         except ValueError as error:
             data = frame(VisitOver(visit, "internal", str(error)))
+            lost = self._visits.pop(visit, None)
         self.transport.write(data)
+        if lost is not None:
+            lost.lost()
         if self._is_full:
             self._unsent += len(data)
             if self._unsent > MOST_UNSENT:
@@ -466,9 +494,18 @@ class NodeQuestions(Protocol):
         self._guests: dict[int, Guest] = {}
         self._number = 0
         self._is_over = False
+        # Beats without an answer.
+        self._beats = 0
+        self._beating = LoopingCall(self._beat)
+        self._beating.clock = clock
+        # While the peer does not read: how much waits.
+        self._is_full, self._unsent = False, 0
 
     def connectionMade(self) -> None:
+        consumer: Any = self.transport
+        consumer.registerProducer(self, True)
         self.transport.write(frame(Greeting(NODE_PROTOCOL, self._node_id)))
+        self._beating.start(BEAT_SECONDS, now=False)
 
     def dataReceived(self, data: bytes) -> None:
         self._frames.receive(data)
@@ -479,11 +516,12 @@ class NodeQuestions(Protocol):
                     return
                 self._received(read_answer(payload))
         except PeerError as error:
-            self._log.error("node link closed: {why}", why=str(error))
-            self.transport.abortConnection()
+            self._end(str(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
+        if self._beating.running:
+            self._beating.stop()
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             one.errback(NoCapacity("the link to that node closed"))
@@ -492,8 +530,37 @@ class NodeQuestions(Protocol):
             guest.over("store_unavailable", "the node of this room is gone")
         self._lost()
 
+    # Calls of the transport, as of a producer.
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it is sent."""
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """The peer has read everything."""
+        self._is_full, self._unsent = False, 0
+
+    def stopProducing(self) -> None:
+        """The link is lost; `connectionLost` follows."""
+
+    def _beat(self) -> None:
+        """Find out whether the peer is there: a machine may go without a word."""
+        if not self._guests:
+            self._beats = 0
+        elif self._beats >= MOST_BEATS:
+            self._end("the node does not answer")
+        else:
+            self._beats += 1
+            self._say(Beat())
+
+    def _end(self, why: str) -> None:
+        self._log.error("node link closed: {why}", why=why)
+        self.transport.abortConnection()
+
     def _received(self, answer: Answer) -> None:
         match answer:
+            case Alive():
+                self._beats = 0
             case WayIn(number) | NoWayIn(number):
                 waiting = self._waiting.pop(number, None)
                 if waiting is not None:
@@ -532,8 +599,14 @@ class NodeQuestions(Protocol):
         return GuestWire(self._say, self._forget, self._number)
 
     def _say(self, question: Question) -> None:
-        if not self._is_over:
-            self.transport.write(frame(question))
+        if self._is_over:
+            return
+        data = frame(question)
+        self.transport.write(data)
+        if self._is_full:
+            self._unsent += len(data)
+            if self._unsent > MOST_UNSENT:
+                self._end("the node does not read")
 
     def _forget(self, visit: int) -> None:
         self._guests.pop(visit, None)

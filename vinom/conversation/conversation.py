@@ -214,9 +214,14 @@ class Conversation:
         return self._queue_state == "matched" or bool(self.memberships)
 
     @property
+    def is_waiting(self) -> bool:
+        """Does this player wait in a queue, as far as it was sent?"""
+        return self._queue_state == "waiting"
+
+    @property
     def is_queued(self) -> bool:
         """Does this player wait in a queue, or is it in a party?"""
-        return self._queue_state == "waiting" or self._talk.is_in_party
+        return self.is_waiting or self._talk.is_in_party
 
     def introduce(self, player: Player) -> None:
         """Begin without a hello: the player said it elsewhere."""

@@ -166,7 +166,12 @@ class Online:
             return
         lines = list(self._epochs.items())
         for first in range(0, len(lines), _AT_ONCE):
-            some = lines[first : first + _AT_ONCE]
+            some = [
+                (player_id, epoch)
+                for player_id, epoch in lines[first : first + _AT_ONCE]
+                # Those who left meanwhile must not be listed again.
+                if self._epochs.get(player_id) == epoch
+            ]
             newer = await self.store.keep(some)
             for player_id, epoch in some:
                 if player_id in newer:

@@ -160,7 +160,8 @@ def read_checkpoint(data: bytes) -> Checkpoint:
         if found != FORMAT:
             raise Unreadable(
                 f"this checkpoint has format {found}; this version of Vinom reads "
-                f"format {FORMAT}"
+                f"format {FORMAT}",
+                is_readable_elsewhere=found > FORMAT,
             )
         return msgspec.msgpack.decode(data, type=Checkpoint)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -244,7 +245,8 @@ def _state_of(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Any:
     if schema > game.schema:
         raise Unreadable(
             f"this checkpoint has schema {schema} of {name}, and the installed game "
-            f"has schema {game.schema}: install the newer game on this node"
+            f"has schema {game.schema}: install the newer game on this node",
+            is_readable_elsewhere=True,
         )
     try:
         state = game.migrate(codec.read_plain(kept.state), schema)

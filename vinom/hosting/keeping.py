@@ -132,6 +132,12 @@ class RoomKeeper:
         if not self.is_over:
             self._follow()
 
+    def again(self) -> None:
+        """Store the room again: the store may have lost what it had."""
+        self._kept = None
+        if not (self.is_over or self.is_leaving):
+            self._soon(BEHIND)
+
     def _follow(self) -> None:
         """Store soon what is not stored, and need not be before it is shown."""
         if self._stamp() != self._kept:

@@ -77,6 +77,8 @@ class QueueNews:
 
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
         """Send the players of *entry* changes of its place from now on."""
+        # The players may have waited for something else before.
+        self.forget(entry.player_ids)
         for player in entry.players:
             self._listed[player.player_id] = _Listed(entry, place)
             queue = self._queues.setdefault(entry.pool, {})

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.addresses import AddressBuckets, AddressCounts
-from vinom.limits.buckets import NetworkBuckets
+from vinom.limits.buckets import NetworkBuckets, network_of
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.party import (
@@ -145,6 +145,8 @@ class Parties(Service):
         self._invites = AddressBuckets(self._bounds.invites, self._bounds.invites_burst)
         self._invited = NetworkBuckets(self._bounds.invited, self._bounds.invited_burst)
         self._counts = AddressCounts(self._bounds.per_address)
+        # Who opened a party at this node, by its id.
+        self._opened: dict[str, str] = {}
         self._away: dict[str, IDelayedCall] = {}
         matchmaker.follow(self)
 
@@ -310,13 +312,16 @@ class Parties(Service):
             size=size,
             maker=host,
         )
+        if self._counts.is_full(host):
+            await self._recount(host)
         if not self._counts.enter(host):
             raise _too_many(self._bounds.per_address)
+        self._opened[party.party_id] = host
         try:
             if not await self._store.open(party):
                 raise _in_party()
         except BaseException:
-            self._counts.leave(host)
+            self._uncount(party.party_id)
             raise
         if not self._online.is_here(player.player_id):
             self._expect(player.player_id)
@@ -446,8 +451,21 @@ class Parties(Service):
             return await self._store.change(after)
         if not await self._store.close(party.party_id, party.version):
             return False
-        self._counts.leave(party.maker)
+        self._uncount(party.party_id)
         return True
+
+    def _uncount(self, party_id: str) -> None:
+        """A party of this node is gone; others are not counted here."""
+        host = self._opened.pop(party_id, None)
+        if host is not None:
+            self._counts.leave(host)
+
+    async def _recount(self, host: str) -> None:
+        """Find which parties of an address other nodes have closed."""
+        near = network_of(host)
+        for party_id, opener in tuple(self._opened.items()):
+            if network_of(opener) == near and await self._store.find(party_id) is None:
+                self._uncount(party_id)
 
     # Changes.
 

@@ -120,7 +120,8 @@ class Ratings:
     ) -> None:
         """Change the ratings of a round's players, once."""
         player_ids = [seat.player_id for seat in seats if seat.player_id]
-        for _ in range(_MOST_TRIES):
+        tries = 0
+        while tries < _MOST_TRIES:
             try:
                 standings = await self._store.standings(ratings, player_ids)
                 before = {
@@ -155,6 +156,7 @@ class Ratings:
                 continue
             if answer != "changed":
                 return
+            tries += 1
         _log.error("match {match_id}: a round was not rated", match_id=match_id)
 
 

@@ -182,24 +182,27 @@ class NodeLinks(Service):
         return link.open_visit(player, host, guest)
 
     async def _dial(self, node_id: str) -> NodeQuestions:
+        link: Deferred[NodeQuestions] = Deferred()
         waiting = self._dialing.get(node_id)
         if waiting is not None:
-            link: Deferred[NodeQuestions] = Deferred()
             waiting.append(link)
             return await link
-        waiting = self._dialing[node_id] = []
-        try:
-            found = await self._connect(node_id)
-        except Exception as error:
-            failure = NoCapacity(f"node {node_id} cannot be reached: {error}")
-            del self._dialing[node_id]
-            for one in waiting:
-                one.errback(failure)
-            raise failure from None
-        del self._dialing[node_id]
-        for one in waiting:
+        # Whoever asked first may not have the time to wait for it; the others do.
+        self._dialing[node_id] = [link]
+        dialing = Deferred.fromCoroutine(self._connect(node_id))
+        dialing.addCallbacks(
+            lambda found: self._dialed(node_id, found),
+            lambda failure: self._not_dialed(node_id, failure.value),
+        )
+        return await link
+
+    def _dialed(self, node_id: str, found: NodeQuestions) -> None:
+        for one in self._dialing.pop(node_id):
             one.callback(found)
-        return found
+
+    def _not_dialed(self, node_id: str, error: BaseException) -> None:
+        for one in self._dialing.pop(node_id):
+            one.errback(NoCapacity(f"node {node_id} cannot be reached: {error}"))
 
     async def _connect(self, node_id: str) -> NodeQuestions:
         where = None

@@ -393,6 +393,7 @@ class Node(MultiService):
             self._parts.rooms.wait(self._settings.lease_seconds)
         self._membership.beat()
         self._reporting.report()
+        self._parts.rooms.store_again()
 
     def _match_lost(self, end: MatchEnd) -> None:
         self._parts.matches.lost_elsewhere(end)
@@ -401,6 +402,8 @@ class Node(MultiService):
     def _lease_regained(self) -> None:
         self._parts.matches.check_owned()
         self._reporting.report()
+        self._parts.rooms.store_again()
+        self._parts.desk.look_again()
 
     def _node_facts(self) -> NodeFacts:
         """What this node reports to the others."""

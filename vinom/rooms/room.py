@@ -299,6 +299,11 @@ class NodeRoom:
             self._moved,
         )
 
+    def keep_again(self) -> None:
+        """Store the room again: the store may have lost it."""
+        if self._keeper is not None and not self.is_closed:
+            self._keeper.again()
+
     def _stamp(self) -> Hashable:
         """Find what differs when the checkpoint would differ."""
         played = self._played

@@ -68,7 +68,9 @@ from vinom.rooms.visits import VisitedRoom, Visits
 _AT_ONCE = 100
 #: In place of a checkpoint, of a room that is not kept.
 NOT_KEPT = b"-"
-#: How often the store is reminded of rooms that are not kept, seconds.
+#: Between two rooms that are stored again, seconds.
+_STORE_PAUSE = 0.001
+#: How often the store is reminded of all rooms, seconds.
 _ANNOUNCED_SECONDS = 6 * 3600.0
 
 _log = Logger()
@@ -137,7 +139,7 @@ class Rooms(Service):
         # rooms that are not kept, but found by other nodes.
         self._fences: dict[str, int] = {}
         self._announced: dict[str, int] = {}
-        self._announcing = LoopingCall(self._announce_all)
+        self._announcing = LoopingCall(self.store_again)
         self._announcing.clock = clock
         self._not_before = -inf
         self._secrets = ResumeSecrets(entropy, clock.seconds, keeping is not None)
@@ -510,15 +512,27 @@ class Rooms(Service):
         noted = keeping.store.put(room_id, fence, NOT_KEPT, 0.0)
         noted.addCallbacks(found, lambda failure: failure.trap(StoreUnavailable))
 
-    def _announce_all(self) -> None:
-        """The store forgets what is not renewed."""
-        assert self._keeping is not None
-        for room_id in tuple(self._announced):
-            self._announce(self._keeping, room_id)
+    def store_again(self) -> None:
+        """
+        Store all rooms again: the store forgets what is not renewed, or lost it.
+
+        A few at a time, for there may be thousands.
+        """
+        for number, room in enumerate(tuple(self._rooms.values())):
+            self._clock.callLater(number * _STORE_PAUSE, self._store_one, room)
+
+    def _store_one(self, room: NodeRoom) -> None:
+        room.keep_again()
+        if self._keeping is not None and room.room_id in self._announced:
+            self._announce(self._keeping, room.room_id)
 
     def _withdraw(self, room_id: str) -> None:
         fence = self._announced.pop(room_id, None)
-        if fence is not None and self._keeping is not None:
+        if fence is not None:
+            self._forget_room(room_id, fence)
+
+    def _forget_room(self, room_id: str, fence: int) -> None:
+        if self._keeping is not None:
             gone = self._keeping.store.remove(room_id, fence)
             gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
 
@@ -536,7 +550,11 @@ class Rooms(Service):
         assert isinstance(found, RoomList)
         lists = [found, *await visits.list_rooms(conversation, player, request)]
         rooms = [room for one in lists for room in one.rooms]
-        return RoomList(tuple(rooms[: request.limit]), sum(one.total for one in lists))
+        total = sum(one.total for one in lists)
+        return Followed(
+            RoomList(tuple(rooms[: request.limit]), total),
+            lambda: visits.release(conversation),
+        )
 
     async def _join_any(
         self,
@@ -624,7 +642,10 @@ class Rooms(Service):
                 raise Refused(Code.TIMEOUT, "the line closed before the answer")
             return self._serve_here(conversation, player, request)
         finally:
-            self._fences.pop(room_id, None)
+            fence = self._fences.pop(room_id, None)
+            if fence is not None and room_id not in self._rooms:
+                # The room was refused: its id is not kept for it any more.
+                self._forget_room(room_id, fence)
 
     def _has_match(self, match_id: str) -> bool:
         """Is this a match of this node, or its room open here?"""
@@ -671,9 +692,13 @@ class Rooms(Service):
                 raise _moving(room_id)
         return ""
 
-    def _adopt(self, room_id: str, claim: RoomClaim) -> NodeRoom:
+    def _adopt(
+        self, room_id: str, claim: RoomClaim, is_orphan: bool = False
+    ) -> NodeRoom:
         """
         Go on with a room from its checkpoint.
+
+        :param is_orphan: nobody came back to it in time.
 
         :raises Refused: it cannot be read; the room is lost.
         """
@@ -686,13 +711,24 @@ class Rooms(Service):
             game = self._games.get(kept.game)
             codec = None if game is None else self._codec_of(game)
             if game is None or codec is None:
-                raise Unreadable(f"this node does not keep rooms of {kept.game}")
+                raise Unreadable(
+                    f"this node does not keep rooms of {kept.game}",
+                    is_readable_elsewhere=True,
+                )
             play = kept.play
             resumed = None if play is None else resume_from(play, game, codec)
         except Unreadable as error:
+            if error.is_readable_elsewhere and not is_orphan:
+                # Nodes of several versions, or with other games: one of them can.
+                left = self._keeping.store.release(
+                    room_id, claim.fence, claim.data, self.bounds.grace_seconds
+                )
+                left.addErrback(lambda failure: failure.trap(StoreUnavailable))
+                raise _busy(
+                    room_id, 1.0, f"this node cannot go on with it: {error}"
+                ) from error
             _log.error("room {room_id} is lost: {why}", room_id=room_id, why=error)
-            gone = self._keeping.store.remove(room_id, claim.fence)
-            gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
+            self._forget_room(room_id, claim.fence)
             self._ended["lost"] += 1
             if kept is not None and kept.play is not None and self._results is not None:
                 self._results.match_over(kept.play.plan, "lost")
@@ -739,7 +775,7 @@ class Rooms(Service):
             claim = await store.claim(room_id, False)
             if claim.kind == "adopted" and room_id not in self._rooms:
                 with suppress(Refused):
-                    self._adopt(room_id, claim).close("abandoned")
+                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
                 ended += 1
         return ended
 

@@ -26,8 +26,10 @@ from vinom.messages.rooms import (
     Ack,
     JoinRoom,
     JoinRoomResult,
+    LeaveRoom,
     ListRooms,
     MatchListUpdate,
+    Reconnect,
     ReconnectResult,
     RoomList,
     RoomListUpdate,
@@ -104,6 +106,8 @@ class Visit:
         self._rooms: set[str] = set()
         # Ids on the lists of that node that the player watches, by sort of list.
         self._watched: dict[_Update, set[str]] = {}
+        # Updates that wait until the list is sent, which waits for other nodes.
+        self._held: list[bytes] | None = None
         self._number = 0
         self._is_slow = self._is_over = False
 
@@ -133,11 +137,12 @@ class Visit:
         try:
             answer = await answered.addTimeout(ANSWER_SECONDS, self._clock)
         except TimeoutError:
-            # Whether it was done is not known; with the visit it is undone.
-            self.end()
+            self._waiting.pop(id, None)
+            self._give_up(request)
             raise _unreachable("the node of this room does not answer") from None
         except CancelledError:
-            self.end()
+            self._waiting.pop(id, None)
+            self._give_up(request)
             raise
         finally:
             self._waiting.pop(id, None)
@@ -155,6 +160,23 @@ class Visit:
             self._end_if_unused()
         return push
 
+    def _give_up(self, request: Request) -> None:
+        """No answer came: whether it was done is not known."""
+        if not self._rooms:
+            # With the visit it is undone.
+            self.end()
+        elif isinstance(request, JoinRoom | Reconnect | LeaveRoom):
+            # The player learns where it is by coming back.
+            self._conversation.end(
+                Refused(Code.UNAVAILABLE, "a room's node does not answer; come back")
+            )
+
+    def release(self) -> None:
+        """Pass on the updates of a list that came before the list itself was sent."""
+        held, self._held = self._held, None
+        for message in held or ():
+            self._conversation.pass_on(message)
+
     def act(self, envelope: Envelope) -> None:
         """Pass on an action."""
         if self._wire is not None:
@@ -164,10 +186,15 @@ class Visit:
 
     def passed(self, message: bytes) -> None:
         """Send the player a message, or take the answer to a question."""
-        if self._waiting and _MARK in message[:_FRONT] and self._answer(message):
+        if _MARK in message[:_FRONT]:
+            # One that comes too late is nobody's.
+            self._answer(message)
             return
         if self._watched and message.startswith(_UPDATES):
             self._note_update(message)
+            if self._held is not None:
+                self._held.append(message)
+                return
         conversation = self._conversation
         conversation.pass_on(message)
         if conversation.is_behind and not self._is_slow and self._wire is not None:
@@ -222,6 +249,7 @@ class Visit:
         """Note what the player sees of that node's list: it may be lost."""
         sort: _Update = MatchListUpdate if request.matches else RoomListUpdate
         if request.watch:
+            self._held = self._held or []
             self._watched[sort] = {room.room_id for room in found.rooms}
         elif request.watch is not None:
             self._watched.pop(sort, None)
@@ -239,15 +267,13 @@ class Visit:
                 listed.update(room.room_id for room in update.push.changed)
                 listed.difference_update(update.push.gone)
 
-    def _answer(self, message: bytes) -> bool:
+    def _answer(self, message: bytes) -> None:
         try:
             answer = decode_answer(message)
         except PeerError:
-            return False
-        if answer is None or answer.id not in self._waiting:
-            return False
-        self._waiting.pop(str(answer.id)).callback(answer)
-        return True
+            return
+        if answer is not None and answer.id in self._waiting:
+            self._waiting.pop(str(answer.id)).callback(answer)
 
     def _caught_up(self) -> None:
         self._is_slow = False
@@ -265,6 +291,7 @@ class Visits:
         """
         self._nodes, self._clock = nodes, clock
         self._visits: dict[Conversation, dict[str, Visit]] = {}
+        self._turn = 0
 
     async def ask(
         self,
@@ -278,6 +305,7 @@ class Visits:
 
         :raises Refused: it refuses, or cannot be reached.
         """
+        _check_open(conversation)
         visits = self._visits.setdefault(conversation, {})
         visit = visits.get(node_id)
         if visit is None:
@@ -299,6 +327,9 @@ class Visits:
             except CancelledError:
                 visit.end()
                 raise
+            if not conversation.is_open:
+                visit.end()
+                _check_open(conversation)
         return await visit.ask(request)
 
     async def list_rooms(
@@ -314,6 +345,11 @@ class Visits:
         found = await DeferredList(asked, consumeErrors=True)
         return [push for _, push in found if isinstance(push, RoomList)]
 
+    def release(self, conversation: Conversation) -> None:
+        """A list was sent: updates of it follow from now on."""
+        for visit in tuple(self._visits.get(conversation, {}).values()):
+            visit.release()
+
     async def join_any(
         self, conversation: Conversation, player: Player, request: JoinRoom
     ) -> Push | None:
@@ -323,9 +359,18 @@ class Visits:
         :raises Refused: one was found, and refused this player.
         """
         asked = structs.replace(request, create=False)
-        for node_id in (await self._reachable())[:_MOST_ASKED]:
+        others = await self._reachable()
+        # Not always the same ones first.
+        self._turn += 1
+        turn = self._turn % max(1, len(others))
+        for node_id in (*others[turn:], *others[:turn])[:_MOST_ASKED]:
+            asking = Deferred.fromCoroutine(
+                self.ask(node_id, conversation, player, asked)
+            )
             try:
-                return await self.ask(node_id, conversation, player, asked)
+                return await asking.addTimeout(LIST_SECONDS, self._clock)
+            except TimeoutError:
+                continue
             except Refused as refusal:
                 if refusal.code not in (Code.NO_SUCH_ROOM, Code.BUSY):
                     raise
@@ -341,6 +386,12 @@ class Visits:
         """A player's line is closed; the player may come back to its rooms."""
         for visit in tuple(self._visits.get(conversation, {}).values()):
             visit.end()
+
+
+def _check_open(conversation: Conversation) -> None:
+    """Refuse what a player asked whose line has closed: nobody would end the visit."""
+    if not conversation.is_open:
+        raise Refused(Code.TIMEOUT, "the line closed before the answer")
 
 
 def _unreachable(why: str) -> Refused:

@@ -18,5 +18,11 @@ local function is_stale(node, lease)
   return found[1] ~= lease or tonumber(found[2]) <= now
 end
 
+-- Does the lease of a node last?
+local function is_alive(node)
+  local ends = redis.call('HGET', P .. 'node:' .. node, 'ends')
+  return ends and tonumber(ends) > now
+end
+
 -- How long a key of the queue or of a match lives after its last change, in ms.
 local LIFETIME = 24 * 3600 * 1000

@@ -5,6 +5,10 @@
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
+if is_alive(ARGV[4]) then
+  -- It came back meanwhile.
+  return 0
+end
 local prematches = redis.call('SPOP', P .. 'prematches-of:' .. ARGV[4], ARGV[5])
 for _, id in ipairs(prematches) do
   local prematch = read_prematch(id)

@@ -1,7 +1,7 @@
 -- Shared by the steps on nodes.
 
--- How long a node whose lease is over stays listed, in ms.
-local LISTED = 3600 * 1000
+-- How long a node whose lease is over stays listed, in ms: longer than what it left lives.
+local LISTED = LIFETIME + 3600 * 1000
 
 -- Store a node and the end of its lease, in the clock of this Redis.
 local function store(id, number, data, lease_ms)

@@ -3,6 +3,10 @@
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
+if is_alive(ARGV[4]) then
+  -- It came back meanwhile.
+  return {}
+end
 local players = redis.call('SPOP', P .. 'lines-of:' .. ARGV[4], ARGV[5])
 for _, player in ipairs(players) do
   if line_of(player) == ARGV[4] then

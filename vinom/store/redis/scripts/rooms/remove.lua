@@ -6,6 +6,9 @@ end
 local key = P .. 'room:' .. ARGV[4]
 local found = redis.call('HMGET', key, 'node', 'fence')
 if found[1] ~= ARGV[2] or found[2] ~= ARGV[5] then
+  if found[1] ~= ARGV[2] then
+    redis.call('SREM', P .. 'rooms-of:' .. ARGV[2], ARGV[4])
+  end
   return 0
 end
 if ARGV[5] == '1' then
