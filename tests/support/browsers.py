@@ -64,7 +64,6 @@ class Browser:
         service = ChromeService(executable_path=path_of("chromedriver"))
         self.driver = Chrome(options=options, service=service)
         self.complaints: list[str] = []
-        self._origins: set[str] = set()
         self.resize(size)
         self.prefer(is_dark)
 
@@ -111,7 +110,6 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Go to a page."""
-        self._origins.add(url.partition("://")[2].partition("/")[0])
         self.driver.get(url)
 
     def open_first(self, url: str, script: str) -> None:
@@ -183,26 +181,14 @@ class Browser:
             f"{entry['level']}: {entry['message']}"
             for entry in self.driver.get_log("browser")
             if entry["level"] in ("WARNING", "SEVERE")
-            and self._is_ours(entry["message"])
         ]
         return self.complaints
 
-    def _is_ours(self, message: str) -> bool:
-        """Is this of a page that was opened since `forget`, or of no page at all?"""
-        origin = message.partition("://")[2].partition("/")[0]
-        return not origin or origin in self._origins
-
     def forget(self) -> None:
-        """
-        Leave the page, and what it complains of.
-
-        A browser writes down what happened in its own time: complaints of a page of the
-        test before come in the next one, when the node of that page has stopped.
-        """
-        self.driver.get("about:blank")
+        """Leave the page, and forget what it complained of."""
+        self.open("about:blank")
         self.take_complaints()
         self.complaints.clear()
-        self._origins.clear()
 
     def overflow(self) -> int:
         """How many pixels the page can be scrolled sideways."""

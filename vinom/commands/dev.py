@@ -197,10 +197,13 @@ class Workshop:
     async def _watch(self) -> None:
         if self._over.called:
             return
-        before, self._looked = self._looked, look(self._sources, self._loaded.modules)
-        seen = self._looked
-        # Not while it is being written: a node would start once for each half.
-        if seen != self._seen and seen == before:
+        seen = look(self._sources, self._loaded.modules)
+        before, self._looked = self._looked, seen
+        if seen != self._seen:
+            if seen != before:
+                # It is being written: a node would start once for each half, and pages
+                # would load from one that is about to stop.
+                return
             changed, self._seen = changed_between(self._seen, seen), seen
             if self._latest.is_of(changed):
                 await self._rebuild()
