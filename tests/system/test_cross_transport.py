@@ -219,10 +219,19 @@ class CrossTransportTests(TestCase):
             self, "godot3-server", "--no-window", "--script", str(GODOT),
             found.host, str(found.port), found.server_name, anchor, found.token,
         )  # fmt: skip
-        started = await ann.push(RoomStarted)
-        start = msgspec.json.decode(bytes(started.setup))["starts"][found.seat]
-        at = start
-        while at == start:
-            state = await ann.push(GameState)
-            at = msgspec.json.decode(bytes(state.view))["at"][found.seat]
-        self.assertEqual(0, await godot.ended, godot.output)
+
+        async def see_move() -> None:
+            started = await ann.push(RoomStarted)
+            start = msgspec.json.decode(bytes(started.setup))["starts"][found.seat]
+            at = start
+            while at == start:
+                state = await ann.push(GameState)
+                at = msgspec.json.decode(bytes(state.view))["at"][found.seat]
+
+        async def play() -> None:
+            # If Godot fails, then nobody moves, and its words say why.
+            self.assertEqual(0, await godot.ended, godot.output)
+
+        await gatherResults(
+            [ensureDeferred(see_move()), ensureDeferred(play())], consumeErrors=True
+        )

@@ -38,7 +38,8 @@ func _init():
 
 func _idle(delta):
 	waited += delta
-	if waited > 15.0:
+	# Less than a test waits, and enough where fifty game servers start beside it.
+	if waited > 90.0:
 		print("timeout")
 		quit(3)
 		return false
