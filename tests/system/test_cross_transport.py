@@ -10,7 +10,6 @@ import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import start_http_node
@@ -65,10 +64,6 @@ class Browser(Player):
         await self.send(encode_request(joined, 2))
         self.place: JoinRoomResult = await self.push(JoinRoomResult)
         return self.place
-
-    async def send(self, request: bytes) -> None:
-        """Send a request, and do not wait."""
-        await deferToThread(self.socket.send, request.decode())
 
     async def play(self) -> RoomClosed:
         """Act on each state, if we have a seat, until the room closes."""

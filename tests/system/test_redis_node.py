@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, make_client, until
+from tests.system.test_websocket_node import Player as WebPlayer
 from vinom.client.line import LobbyRefusal
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
@@ -28,7 +29,8 @@ from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
-from vinom.messages.lobby import QueueStatus
+from vinom.messages.envelope import encode_request
+from vinom.messages.lobby import MatchFound, Queue, QueueStatus
 from vinom.model import NodeFacts, Player, QueueEntry
 from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings
@@ -169,13 +171,17 @@ class RedisNodeTests(TestCase):
 
     async def test_redis_is_stopped(self) -> None:
         """
-        While Redis does not answer, a login is refused with the time to try again, and
-        the node is not ready; both end when Redis goes on.
+        While Redis does not answer, logins and requests are refused with the time to
+        try again, and the node is not ready. When Redis goes on, the node is ready, and
+        who queued meanwhile is matched.
         """
         http = free_port()
         node = await self.start(f"--http={http}")
         here = await connect(reactor, node.host, node.port, name="ann")
         self.addCleanup(here.close)
+        page = WebPlayer(http, "cleo")
+        await page.hello()
+        self.addCleanup(lambda: deferToThread(page.socket.close))
         self.assertEqual(await self.ready(http), (200, "ready"))
         self.server.pause()
         await until(lambda: not self.status(node)["available"])
@@ -183,12 +189,16 @@ class RedisNodeTests(TestCase):
         self.assertEqual(refusal.code, "store_unavailable")
         self.assertEqual(refusal.details["retry_after"], 1)
         self.assertEqual(await self.ready(http), (503, "store_unavailable"))
-        refusal = await self.refused(here.queue(QuickMaze.name, OPTIONS))
-        self.assertEqual(refusal.code, "store_unavailable")
+        refused = await page.ask(encode_request(Queue(TicTacToe.name), 2))
+        self.assertEqual(refused["error"]["code"], "store_unavailable")
+        # The SDK tries again for a while.
+        queued = here.queue(TicTacToe.name)
         self.server.wake()
         await until(lambda: self.status(node)["available"])
         self.assertEqual(await self.ready(http), (200, "ready"))
-        (await connect(reactor, node.host, node.port, name="bob")).close()
+        await page.send(encode_request(Queue(TicTacToe.name), 3))
+        found = await page.push(MatchFound)
+        self.assertEqual((await queued).match_id, found.match_id)
 
     async def refused(self, request: Deferred[Any]) -> LobbyRefusal:
         """Wait for the refusal of a request."""

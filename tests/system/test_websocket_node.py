@@ -42,9 +42,13 @@ class Player:
 
     async def ask(self, request: bytes) -> dict[str, Any]:
         """Send a request, and wait for the next message."""
-        await deferToThread(self.socket.send, request.decode())
+        await self.send(request)
         said: dict[str, Any] = json.decode(await self.message())
         return said
+
+    async def send(self, request: bytes) -> None:
+        """Send a request, and do not wait."""
+        await deferToThread(self.socket.send, request.decode())
 
     async def message(self) -> bytes:
         """Wait for a message; several may come as one array."""
