@@ -250,6 +250,58 @@ class QueueTests(SynchronousTestCase):
             running = self.successResultOf(world.match_store.running())
             self.assertEqual(len(running), 1, step)
 
+    def test_queued_or_not(self) -> None:
+        """
+        A player who was refused because storage did not answer in time is not in the
+        queue for ever: the entry that storage kept is removed as soon as it answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        (refused,) = line.ask("queue", game="duel")
+        self.assertEqual(refused["error"]["code"], "store_unavailable")
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        entries.failures = 2
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        world.clock.pump([1.0])
+        self.assertEqual(self.waiting(world), [])
+        self.assertEqual(states(line.heard()), ["idle"])
+        self.assertEqual(states(line.ask("queue", game="duel")), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_queued_again_at_once(self) -> None:
+        """
+        A player who asks again before that is queued, and not refused because of the
+        entry that nobody knows of.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        self.assertEqual(states(line.ask("queue", game="party"))[-1], "waiting")
+        world.clock.pump([1.0] * 5)
+        (entry,) = everybody(world.entries)
+        self.assertEqual(entry.game, "party")
+
+    def test_queued_and_found(self) -> None:
+        """
+        A player who comes back and is sent its place keeps it.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, welcome = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        line.hang_up()
+        _, said = world.back(welcome["player_key"])
+        self.assertEqual(states(said), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
     def test_matched_elsewhere(self) -> None:
         """
         When another node opened a match for one of the two, the other waits on.
@@ -418,13 +470,21 @@ class StumblingEntries(MemoryEntryStore):
     """A store that does not answer for a while."""
 
     failures = 0
+    #: Next so many entries are stored, and the answers are lost.
+    lost = 0
 
     def is_away(self) -> bool:
         self.failures -= 1
         return self.failures >= 0
 
     def add(self, entry: Any) -> Any:
-        return fail(NO_ANSWER) if self.is_away() else super().add(entry)
+        if self.is_away():
+            return fail(NO_ANSWER)
+        done = super().add(entry)
+        if self.lost:
+            self.lost -= 1
+            return fail(NO_ANSWER)
+        return done
 
     def remove(self, entry_id: str) -> Any:
         return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.conversation.online import IOnline
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
@@ -217,6 +217,10 @@ class Matchmaker(Service):
         # When a long wait was logged last.
         self._warned: dict[_Pool, float] = {}
         self._cadence = Cadence(clock, self._round)
+        # By player: entries that may be stored though their players were refused, and
+        # when that is certain at the latest.
+        self._unsure: dict[str, tuple[float, QueueEntry]] = {}
+        self._removals = Cadence(clock, self._remove_unsure)
         matches.follow(self)
 
     def stopService(self) -> None:
@@ -224,6 +228,7 @@ class Matchmaker(Service):
         Service.stopService(self)
         self._news.stop()
         self._cadence.stop()
+        self._removals.stop()
         self.prematches.stop()
         for call in self._away.values():
             call.cancel()
@@ -386,7 +391,15 @@ class Matchmaker(Service):
         queue = self._queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
-        place = await self._entries.add(entry)
+        for player_id in entry.player_ids:
+            if player_id in self._unsure:
+                await self._remove(self._unsure[player_id][1])
+        try:
+            place = await self._entries.add(entry)
+        except StoreUnavailable as error:
+            if not isinstance(error, NothingStored | LeaseLost):
+                self._remove_later(entry)
+            raise
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         try:
@@ -396,9 +409,48 @@ class Matchmaker(Service):
             if self._matches.is_draining:
                 raise self._matches.draining()
         except BaseException:
-            await self._entries.remove(entry.entry_id)
+            await self.remove(entry)
             raise
         return place
+
+    async def remove(self, entry: QueueEntry) -> None:
+        """Take out an entry whose players are refused, now or when storage answers."""
+        try:
+            await self._entries.remove(entry.entry_id)
+        except StoreUnavailable:
+            self._remove_later(entry)
+
+    def _remove_later(self, entry: QueueEntry) -> None:
+        """
+        Take out an entry that may be stored.
+
+        A step that was not answered has had its effect when its deadline is over.
+        """
+        due = self._clock.seconds() + RETRY_SECONDS
+        self._unsure.update(dict.fromkeys(entry.player_ids, (due, entry)))
+        self._removals.ask(RETRY_SECONDS)
+
+    async def _remove_unsure(self) -> float | None:
+        """Take out such entries; returns when to try again."""
+        now = self._clock.seconds()
+        for player_id, (due, entry) in tuple(self._unsure.items()):
+            if due > now or player_id not in self._unsure:
+                continue
+            try:
+                await self._remove(entry)
+            except StoreUnavailable:
+                break
+            for each in entry.player_ids:
+                if self._unsure.get(each) == (due, entry):
+                    del self._unsure[each]
+        return RETRY_SECONDS if self._unsure else None
+
+    async def _remove(self, entry: QueueEntry) -> None:
+        """Take an entry out of the queue, or of its prematch, if it is there."""
+        player_id = entry.players[0].player_id
+        found = await self._entries.entry_of(player_id)
+        if found is not None and found.entry_id == entry.entry_id:
+            await self.take_out(found, player_id, is_excused=True)
 
     async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
@@ -480,6 +532,9 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
+        # Now the player knows of it.
+        for each in entry.player_ids:
+            self._unsure.pop(each, None)
         if not await self._online.away(entry.player_ids):
             # Also if it was not suspended: this node is its owner from now on.
             await self._entries.resume(entry.entry_id)

@@ -540,10 +540,10 @@ class Parties(Service):
         try:
             is_stored = await self._store.change(after)
         except StoreUnavailable:
-            await self._entries.remove(entry.entry_id)
+            await self._matchmaker.remove(entry)
             raise
         if not is_stored:
-            await self._entries.remove(entry.entry_id)
+            await self._matchmaker.remove(entry)
             return None
         self._send_others(after, me, await self._update(after))
         status = await self._matchmaker.admit(entry)

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from txredisapi import ConnectionError, RedisProtocol, ResponseError
 
-from vinom.errors import LeaseLost, Misconfigured, StoreUnavailable
+from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
 
@@ -281,7 +281,7 @@ class RedisClient(Service):
         session = self._session
         if session is None:
             self.outcomes["open"] += 1
-            raise StoreUnavailable(self.why)
+            raise NothingStored(self.why)
         began = self._monotonic()
         try:
             reply = await self._evaluate(session, began + self._deadline, script, args)
@@ -301,7 +301,7 @@ class RedisClient(Service):
         self._measured(self._monotonic() - began)
         if reply == b"LATE":
             self.outcomes["late"] += 1
-            raise StoreUnavailable("the call reached Redis after its deadline")
+            raise NothingStored("the call reached Redis after its deadline")
         if reply == b"STALE":
             self.outcomes["stale"] += 1
             raise LeaseLost("the lease of this node is over")
