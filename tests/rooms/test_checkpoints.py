@@ -466,6 +466,54 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(self.second.rooms.status()["rooms"], 0)
         self.assertEqual([one.node_id for one in self.nodes.rooms.values()], [""])
 
+    def broken(self, node: Node) -> None:
+        """Have a node fail to go on with the room r1, and log what it should."""
+        resume = node.rooms._own.resume
+
+        def fail_once(room: Any, *given: Any) -> Any:
+            if room.room_id == "r1":
+                raise RuntimeError("a mistake of ours")
+            return resume(room, *given)
+
+        self.patch(node.rooms._own, "resume", fail_once)
+
+    def test_mistake_at_adoption(self) -> None:
+        """
+        A room that fails when it is taken over is lost with a reason, in the log, too;
+        nothing half made of it stays, and its id is free.
+        """
+        self.broken(self.second)
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        _, said = self.back(self.second, self.ann_key, resume=self.ann_place["resume"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(said[0]["error"]["code"], "no_such_room")
+        self.assertEqual(said[0]["error"]["details"]["reason"], "lost")
+        self.assertEqual(self.second.rooms.status()["rooms"], 0)
+        self.assertEqual(self.second.rooms.figures()["ended"], {"lost": 1})
+        self.assertEqual(len(self.second.rooms._places), 0)
+        self.assertEqual(self.nodes.rooms["r1"].data, b"")
+        self.join(self.second, "eve")
+
+    def test_mistake_in_a_sweep(self) -> None:
+        """
+        One room that fails does not keep the sweep from those after it.
+        """
+        for name in ("cat", "dan"):
+            line, _ = self.first.hello(name)
+            line.ask("join_room", game="pair", room_id="r2")
+        self.first.turn()
+        self.nodes.wait(0.2)
+        self.broken(self.second)
+        self.first.die()
+        self.nodes.wait(SECONDS + 901.0)
+        ended = self.successResultOf(
+            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+        )
+        self.assertEqual(ended, 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual([one.data for one in self.nodes.rooms.values()], [b"", b""])
+
     def test_closed_room(self) -> None:
         """
         Nothing is kept of a room that has closed.

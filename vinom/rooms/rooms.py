@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -52,6 +51,7 @@ from vinom.messages.rooms import (
 from vinom.model import Player, RoomClaim
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.guard import Guard
+from vinom.play.room import Resumed
 from vinom.play.states import StateCodec
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
@@ -728,15 +728,60 @@ class Rooms(Service):
                     room_id, 1.0, f"this node cannot go on with it: {error}"
                 ) from error
             _log.error("room {room_id} is lost: {why}", room_id=room_id, why=error)
-            self._forget_room(room_id, claim.fence)
+            raise self._lost_room(room_id, claim, kept, str(error)) from error
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot be read", room_id=room_id)
+            why = "its node is gone, and reading what was kept failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        try:
+            room = self._go_on(room_id, claim, kept, game, resumed)
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot go on", room_id=room_id)
+            why = "its node is gone, and going on with it failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        _log.info(
+            "room {room_id} goes on here, from version {version} of {game}",
+            room_id=room_id,
+            version=room.broadcast.version,
+            game=kept.game,
+        )
+        return room
+
+    def _lost_room(
+        self, room_id: str, claim: RoomClaim, kept: Checkpoint | None, why: str
+    ) -> Refused:
+        """Forget a room that no node can go on with; returns what its players learn."""
+        room = self._rooms.get(room_id)
+        # Then it reports the end of its match itself.
+        is_played = room is not None and room.phase is not None
+        if room is None:
             self._ended["lost"] += 1
-            if kept is not None and kept.play is not None and self._results is not None:
+        else:
+            try:
+                # What there is of it.
+                room.close("lost")
+            except Exception:
+                _log.failure("room {room_id} failed at its end", room_id=room_id)
+                self._closed(room, "lost")
+        if kept is not None and kept.play is not None and self._results is not None:
+            if not is_played:
                 self._results.match_over(kept.play.plan, "lost")
-            raise Refused(
-                Code.NO_SUCH_ROOM,
-                f"this room is lost: {error}",
-                {"room_id": room_id, "reason": "lost", "outcome": None},
-            ) from error
+        self._forget_room(room_id, claim.fence)
+        return Refused(
+            Code.NO_SUCH_ROOM,
+            f"this room is lost: {why}",
+            {"room_id": room_id, "reason": "lost", "outcome": None},
+        )
+
+    def _go_on(
+        self,
+        room_id: str,
+        claim: RoomClaim,
+        kept: Checkpoint,
+        game: Game[Any, Any],
+        resumed: Resumed | None,
+    ) -> NodeRoom:
+        """Make a room from its checkpoint."""
         terms = RoomTerms(
             room_id,
             kept.game,
@@ -748,17 +793,11 @@ class Rooms(Service):
         )
         room = self._add_room(terms, claim.fence)
         host = None
-        if play is not None and resumed is not None:
-            host = self._own.resume(room, play, resumed, self._seconds())
+        if kept.play is not None and resumed is not None:
+            host = self._own.resume(room, kept.play, resumed, self._seconds())
         for membership in room.restore(kept, host):
             self._places.enter(membership.member.host)
             self._secrets.restore(room_id, membership)
-        _log.info(
-            "room {room_id} goes on here, from version {version} of {game}",
-            room_id=room_id,
-            version=room.broadcast.version,
-            game=kept.game,
-        )
         return room
 
     async def end_orphans(self, node_id: str) -> int:
@@ -774,9 +813,15 @@ class Rooms(Service):
         for room_id in await store.orphans(node_id, _AT_ONCE):
             claim = await store.claim(room_id, False)
             if claim.kind == "adopted" and room_id not in self._rooms:
-                with suppress(Refused):
-                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
                 ended += 1
+                try:
+                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
+                except Refused:
+                    # It is lost, and that was logged.
+                    continue
+                except Exception:
+                    # The others must not wait for it.
+                    _log.failure("room {room_id} failed at its end", room_id=room_id)
         return ended
 
     # Coming back.
