@@ -61,6 +61,11 @@ class Late:
         asked, given = self.waiting.pop(0)
         self.store.put(*given).chainDeferred(asked)
 
+    def remove(self, *given: Any) -> Deferred[bool]:
+        if self.is_away:
+            return fail(StoreUnavailable("away"))
+        return self.store.remove(*given)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
@@ -521,6 +526,39 @@ class AdoptionTests(SynchronousTestCase):
         self.assertIn("r1", self.nodes.rooms)
         self.first.rooms.close_room("r1")
         self.assertNotIn("r1", self.nodes.rooms)
+
+    def test_closed_while_the_store_is_away(self) -> None:
+        """
+        A room that closes while the store is away does not come back: it is removed
+        when the store answers, and its id opens a new one.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.store.is_away = True
+        self.first.rooms.close_room("r1")
+        self.nodes.wait(5.0)
+        self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
+        self.first.store.is_away = False
+        self.nodes.wait(1.0)
+        self.assertNotIn("r1", self.nodes.rooms)
+        self.assertEqual(self.first.rooms.figures()["unremoved"], 0)
+        self.join(self.first, "eve")
+        self.nodes.wait(2.0)
+        self.assertIn("r1", self.nodes.rooms)
+
+    def test_closed_and_asked_for(self) -> None:
+        """
+        Nor does it come back if somebody asks for it before it is removed.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.store.is_away = True
+        self.first.rooms.close_room("r1")
+        self.first.store.is_away = False
+        _, _, place = self.join(self.first, "eve")
+        self.assertEqual(len(place["players"]), 1)
+        self.nodes.wait(2.0)
+        self.assertNotEqual(self.nodes.rooms["r1"].data, b"")
 
     def test_room_of_another_node(self) -> None:
         """

@@ -533,8 +533,7 @@ class Rooms(Service):
 
     def _forget_room(self, room_id: str, fence: int) -> None:
         if self._keeping is not None:
-            gone = self._keeping.store.remove(room_id, fence)
-            gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
+            self._keeping.remove(room_id, fence)
 
     # Rooms that other nodes had.
 
@@ -675,6 +674,8 @@ class Rooms(Service):
             raise _busy(room_id, left, "this room may be on a node that comes back")
         if len(self._rooms) >= self.bounds.most:
             raise _busy(room_id, 1.0, "this node has no room for another one")
+        # If one with this id has closed here it must not come back.
+        await self._keeping.removed(room_id)
         claim = await self._keeping.store.claim(room_id, reserve)
         if room_id in self._rooms:
             return ""
@@ -763,9 +764,9 @@ class Rooms(Service):
             except Exception:
                 _log.failure("room {room_id} failed at its end", room_id=room_id)
                 self._closed(room, "lost")
-        if kept is not None and kept.play is not None and self._results is not None:
-            if not is_played:
-                self._results.match_over(kept.play.plan, "lost")
+        play = None if kept is None or is_played else kept.play
+        if play is not None and self._results is not None:
+            self._results.match_over(play.plan, "lost")
         self._forget_room(room_id, claim.fence)
         return Refused(
             Code.NO_SUCH_ROOM,
@@ -957,7 +958,19 @@ class Rooms(Service):
             **match_members(self._rooms.values()),
             "by_game": self._index.counts(),
             "ended": dict(self._ended),
+            **_kept_figures(self._keeping),
         }
+
+
+def _kept_figures(keeping: Keeping | None) -> dict[str, Any]:
+    """Count what is kept of rooms for when this node dies."""
+    if keeping is None:
+        return {"checkpoints": {}, "paused": 0, "unremoved": 0}
+    return {
+        "checkpoints": dict(keeping.outcomes),
+        "paused": keeping.paused,
+        "unremoved": keeping.unremoved,
+    }
 
 
 def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None:
