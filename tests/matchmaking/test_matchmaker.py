@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
@@ -225,7 +226,6 @@ class QueueTests(SynchronousTestCase):
         entries.failures = 2
         world.clock.advance(0)
         world.clock.pump([1.0] * 3)
-        self.assertTrue(self.flushLoggedErrors(StoreUnavailable))
         for line in lines:
             self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
 
@@ -243,7 +243,6 @@ class QueueTests(SynchronousTestCase):
             matches.away = 2 if step == "open" else 0
             world.clock.advance(0)
             world.clock.pump([1.0] * 5)
-            self.flushLoggedErrors(StoreUnavailable)
             for line in lines:
                 self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
             self.assertEqual(len(world.fleet.hosted), 1, step)
@@ -302,6 +301,34 @@ class QueueTests(SynchronousTestCase):
         world.clock.pump([1.0] * 5)
         self.assertEqual(self.waiting(world), [("ann", False)])
 
+    def test_quiet_while_storage_is_away(self) -> None:
+        """
+        However many players ask and leave while storage is away, the lobby does not log
+        that again for each: the store logs it once, and counts the calls.
+        """
+        entries = Away(MemoryEntryStore())
+        world = LobbyWorld(entries=entries, accept_seconds=5.0)
+        waiting = [world.queued(f"waits {number}")[0] for number in range(10)]
+        world.clock.advance(6.0)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        entries.is_away = True
+        for number in range(20):
+            line, _ = world.hello(f"asks {number}")
+            self.assertEqual(
+                line.ask("queue", game="duel")[0]["error"]["code"], "store_unavailable"
+            )
+        waiting[0].ask("accept")
+        for line in waiting:
+            line.hang_up()
+        world.clock.pump([1.0] * 20)
+        lines = [one for one in events if one["log_level"] > LogLevel.debug]
+        self.assertEqual([one["log_format"] for one in lines], [])
+        entries.is_away = False
+        world.clock.pump([1.0] * 20)
+        self.assertEqual(self.waiting(world), [])
+
     def test_matched_elsewhere(self) -> None:
         """
         When another node opened a match for one of the two, the other waits on.
@@ -331,7 +358,6 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.waiting(world), [("ann", True)])
         world.clock.pump([1.0] * 3)
         self.assertEqual(self.waiting(world), [])
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 3)
 
     def test_void_while_storage_is_away(self) -> None:
         """
@@ -464,6 +490,19 @@ class SlowEntries(MemoryEntryStore):
         later: Deferred[None] = Deferred()
         self.go_on, step = lambda: later.callback(None), super().add
         return later.addCallback(lambda _: step(entry))
+
+
+class Away:
+    """A store that does not answer at all for a while."""
+
+    def __init__(self, store: MemoryEntryStore) -> None:
+        self.store, self.is_away = store, False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if self.is_away and callable(found) and name != "has":
+            return lambda *_: fail(NO_ANSWER)
+        return found
 
 
 class StumblingEntries(MemoryEntryStore):

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld
@@ -273,6 +274,33 @@ class AdoptionTests(SynchronousTestCase):
         said = self.bob.heard()
         self.assertEqual(view(said)["last"], "one")
         self.assertLess(said[-1]["data"]["time"], 1.0)
+
+    def test_one_line_for_all_rooms(self) -> None:
+        """
+        While the store is away the log has one line for all rooms that wait, and one
+        when they go on; how many they are is a metric.
+        """
+        lines = [self.ann]
+        for number in range(10):
+            line, _ = self.first.hello(f"player {number}")
+            line.ask("join_room", game="pair", room_id=f"room{number // 2}")
+            lines.append(line)
+        self.first.turn()
+        self.nodes.wait(0.2)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.first.store.is_away = True
+        for line in lines:
+            line.do(1, word="one")
+        self.first.turn()
+        self.nodes.wait(1.0)
+        self.assertEqual(self.first.rooms.figures()["paused"], 6)
+        self.first.store.is_away = False
+        self.nodes.wait(3.0)
+        self.assertEqual(self.first.rooms.figures()["paused"], 0)
+        logged = [one["log_format"] for one in events if "wait" in one["log_format"]]
+        self.assertEqual(len(logged), 2, logged)
 
     def test_a_node_that_slept(self) -> None:
         """

@@ -75,5 +75,8 @@ FACTS: dict[str, Any] = {
         "match_spectators": 1,
         "by_game": {("tictactoe", "playing"): 2, ("maze", "gathering"): 1},
         "ended": {"finished": 5},
+        "checkpoints": {"kept": 12, "failed": 1},
+        "paused": 2,
+        "unremoved": 1,
     },
 }

@@ -13,6 +13,7 @@ from zope.interface import Interface, implementer
 
 from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
+from vinom.limits.logged import log_unless_away
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.messages.lobby import QueueStatus
@@ -280,7 +281,9 @@ class Online:
                 self._held[player_id] = []
                 Deferred.fromCoroutine(
                     self._send_place(player_id, push, self.is_queued)
-                ).addErrback(lambda one: self._log.failure("a place was not sent", one))
+                ).addErrback(
+                    lambda one: log_unless_away(self._log, "a place was not sent", one)
+                )
             else:
                 conversation.send(push)
 

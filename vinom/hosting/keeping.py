@@ -61,7 +61,7 @@ class Keeping:
         return len(self._closed)
 
     def count_pause(self, is_paused: bool) -> None:
-        """Count a room that waits, or goes on; of many the first and last are logged."""
+        """Count a room that waits, or goes on; of many one line is logged for each."""
         if is_paused and not self.paused:
             _log.warn("rooms wait for the store, or for this node's lease")
         self.paused += 1 if is_paused else -1

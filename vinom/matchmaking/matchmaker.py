@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.game import Game
-from vinom.limits.logged import BoundedLog
+from vinom.limits.logged import BoundedLog, log_unless_away
 from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
 from vinom.matchmaking.prematch import RETRY_SECONDS, Prematches
@@ -116,7 +116,7 @@ class Cadence:
         try:
             delay = await self._play()
         except Exception:
-            self._log.failure("a round of matchmaking failed")
+            log_unless_away(self._log, "a round of matchmaking failed", Failure())
             delay = RETRY_SECONDS
         self._is_playing = False
         if self._is_due:
@@ -601,7 +601,7 @@ class Matchmaker(Service):
                 status = await self._news.again(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
             else:
                 if status is not None:
                     self._online.send(player_ids, status)
@@ -946,7 +946,7 @@ class Matchmaker(Service):
                 return True
             status = await self._news.again(again)
         except StoreUnavailable as error:
-            self._log.error("storage does not answer: {error}", error=error)
+            self._log.debug("storage does not answer: {error}", error=error)
             return False
         if status is not None:
             self._online.send(player_ids, status)
@@ -1119,7 +1119,7 @@ class Matchmaker(Service):
         """
 
         def failed(failure: Failure) -> None:
-            self._log.failure("matchmaking step failed", failure)
+            log_unless_away(self._log, "matchmaking step failed", failure)
             if retry is not None:
                 self._expect_back(retry, RETRY_SECONDS)
 

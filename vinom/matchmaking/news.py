@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.conversation.online import IOnline
+from vinom.limits.logged import log_unless_away
 from vinom.messages.lobby import QueueStatus
 from vinom.model import QueueEntry
 from vinom.ports import IEntryStore
@@ -126,7 +127,7 @@ class QueueNews:
             self._unsent[_MOST_AT_ONCE:],
         )
         Deferred.fromCoroutine(self._send(some)).addErrback(
-            lambda failure: self._log.failure("places were not sent", failure)
+            lambda failure: log_unless_away(self._log, "places were not sent", failure)
         )
         self._next = None
         if self._unsent:
