@@ -67,6 +67,19 @@ def replaced() -> Refused:
     return Refused(Code.REPLACED, "you said hello on another line")
 
 
+@attrs.define
+class _Reports:
+    """
+    Lines of a player that are being reported.
+
+    :ivar count: how many.
+    :ivar replaced: the highest epoch that another node has replaced meanwhile.
+    """
+
+    count: int = 0
+    replaced: int = 0
+
+
 @implementer(IOnline, IOnlineWatch)
 @attrs.define(eq=False)
 class Online:
@@ -87,10 +100,9 @@ class Online:
         default=None, init=False
     )
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
-    # Epochs of their lines; and of players whose lines are being reported, the last
-    # epoch that another node has replaced meanwhile.
+    # Epochs of their lines; and reports of lines that are under way.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
-    _reporting: dict[str, int] = attrs.field(factory=dict, init=False)
+    _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
     # What other nodes have sent to players about whom the store is being asked.
     _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # How many messages were not sent to other nodes since the store is away.
@@ -125,18 +137,22 @@ class Online:
         """
         if self.store is None:
             return
-        self._reporting.setdefault(player_id, 0)
+        reports = self._reporting.setdefault(player_id, _Reports())
+        reports.count += 1
         try:
             epoch = await self.store.enter(player_id)
         finally:
-            overtaken = self._reporting.pop(player_id, 0)
+            reports.count -= 1
+            if not reports.count:
+                del self._reporting[player_id]
         conversation = self._conversations.get(player_id)
         if conversation is None:
             # It closed meanwhile.
             await self.store.leave(player_id, epoch)
             return
         self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
-        if overtaken >= epoch:
+        # The newest line has the highest epoch, which another report may bring.
+        if not reports.count and reports.replaced >= self._epochs[player_id]:
             conversation.end(replaced())
 
     def leave(self, player_id: str, conversation: Conversation) -> bool:
@@ -313,7 +329,8 @@ class Online:
         conversation = self._conversations.get(player_id)
         if player_id in self._reporting:
             # Its epoch is still on its way here.
-            self._reporting[player_id] = max(epoch, self._reporting[player_id])
+            reports = self._reporting[player_id]
+            reports.replaced = max(epoch, reports.replaced)
         elif conversation is not None and self._epochs.get(player_id) == epoch:
             conversation.end(replaced())
 
