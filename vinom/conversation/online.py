@@ -9,7 +9,7 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
@@ -32,6 +32,8 @@ class IOnline(Interface):
     Nothing acknowledges a message: a player who is away misses it, and is sent the
     present state after the next hello.
     """
+
+    is_shared = Attribute("Are there other nodes?")
 
     def is_here(player_id: str) -> bool:
         """Is this player connected to this node?"""

@@ -53,6 +53,8 @@ _REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
+#: How often an entry is looked for that goes from one place to another meanwhile.
+_MOST_TRIES = 5
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
@@ -263,9 +265,10 @@ class Matchmaker(Service):
         :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
             `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
+        wanted = self._queues.find(queue, game)
         entry = self.new_entry(
             [PartyMember(player, host, loadout)],
-            self._queues.find(queue, game),
+            wanted,
             options,
             echoes=[echoes or {}],
         )
@@ -273,7 +276,10 @@ class Matchmaker(Service):
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry.pool)
-        return self._news.follow(entry, place)
+        if not (wanted.accept_seconds and self._online.is_shared):
+            return self._news.follow(entry, place)
+        # Its players may be asked by now whether they accept a match.
+        return await self._status(entry)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -288,8 +294,12 @@ class Matchmaker(Service):
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
             return QueueStatus("idle")
-        if entry is not None or await self._matches.is_in_match(player_id):
+        is_left = await self._entries.entry_of(player_id) is not None
+        if is_left or await self._matches.is_in_match(player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
+        if entry is not None:
+            # It left the queue just before, for example with its prematch.
+            return QueueStatus("idle")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
     async def answer(
@@ -471,7 +481,7 @@ class Matchmaker(Service):
             self.player_lost(player_id)
         await self._settle(entry.players[0].player_id)
         self._look_at(entry.pool)
-        return await self._news.status(entry)
+        return await self._status(entry)
 
     async def take_out(
         self,
@@ -488,22 +498,53 @@ class Matchmaker(Service):
         :param asker: a player who is answered, and not sent that it is out.
         :returns: ``False`` if its match is being made.
         """
-        if await self._entries.remove(entry.entry_id):
-            self._gone(entry, asker)
-            self._news.changed(entry.pool)
-            return True
-        prematch = await self.prematches.find(player_id)
-        if prematch is None or not await self.prematches.give_back(
-            prematch.prematch_id,
-            [entry.entry_id],
-            is_ours=False,
-            result="given_back" if is_excused else "declined",
-        ):
-            return False
-        if not is_excused:
-            await self.prematches.count_decline(player_id)
-        self._gone(entry, asker)
-        return True
+        for _ in range(_MOST_TRIES):
+            if await self._entries.remove(entry.entry_id):
+                self._gone(entry, asker)
+                self._news.changed(entry.pool)
+                return True
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None and await self.prematches.give_back(
+                prematch.prematch_id,
+                [entry.entry_id],
+                is_ours=False,
+                result="given_back" if is_excused else "declined",
+            ):
+                if not is_excused:
+                    await self.prematches.count_decline(player_id)
+                self._gone(entry, asker)
+                return True
+            if prematch is not None and prematch.started_by:
+                return False
+            # It may have gone from the queue to a prematch, or back, in between.
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                return False
+        return False
+
+    async def _status(self, entry: QueueEntry) -> QueueStatus:
+        """Find how it is with an entry, and send its players changes from now on."""
+        player_id = entry.players[0].player_id
+        for _ in range(_MOST_TRIES):
+            place = await self._entries.place(entry.entry_id)
+            if place:
+                return self._news.follow(entry, place)
+            self._news.forget(entry.player_ids)
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None:
+                return self._in_prematch(entry, prematch)
+            if await self._matches.is_in_match(player_id):
+                return QueueStatus("matched", entry.game)
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                break
+        return QueueStatus("idle")
+
+    def _in_prematch(self, entry: QueueEntry, prematch: Prematch) -> QueueStatus:
+        """Write how it is with an entry that has no place, for it is in a prematch."""
+        state = "matched" if prematch.started_by else "waiting"
+        waited = max(0.0, self._clock.seconds() - entry.since)
+        return QueueStatus(state, entry.game, waited=round(waited, 3))
 
     # Calls of the desk.
 
@@ -540,11 +581,9 @@ class Matchmaker(Service):
             await self._entries.resume(entry.entry_id)
         prematch = await self.prematches.find(player_id)
         if prematch is not None:
-            state = "matched" if prematch.started_by else "waiting"
-            waited = max(0.0, self._clock.seconds() - entry.since)
-            return QueueStatus(state, entry.game, waited=round(waited, 3))
+            return self._in_prematch(entry, prematch)
         self._look_at(entry.pool)
-        return await self._news.status(entry)
+        return await self._status(entry)
 
     # Calls of `Prematches`.
 
