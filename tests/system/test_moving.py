@@ -284,6 +284,34 @@ class MovingTests(TestCase):
         self.hang_up()
         await until(lambda: self.nodes[0].exited)
 
+    async def test_two_at_once(self) -> None:
+        """
+        Two nodes that get SIGTERM in the same moment do not hand each other their
+        rooms, which nobody would take: both wait for their players.
+        """
+        self.nodes += [await self.start(), await self.start()]
+        players = [
+            await self.join(first, "counting", f"table{first}", name)
+            for first, name in ((0, "ann"), (0, "bob"), (1, "cat"), (1, "dan"))
+        ]
+        await until(lambda: all(one.room.view is not None for one in players))
+        # So that Redis finds all that one of them asks before what the other reports.
+        self.server.pause()
+        for node in self.nodes:
+            os.kill(node.pid, signal.SIGTERM)
+        await deferLater(reactor, 0.3, lambda: None)
+        self.server.wake()
+        await deferLater(reactor, 2.0, lambda: None)
+        for node in self.nodes:
+            facts = self.admin(node).get("status")
+            self.assertEqual(facts["state"], "draining")
+            self.assertEqual(facts["rooms"]["rooms"], 1)
+        for player in players:
+            player.tap()
+        await self.settle(players)
+        self.hang_up()
+        await until(lambda: all(node.exited for node in self.nodes))
+
     async def test_rooms_that_stay(self) -> None:
         """
         A room that does not outlive its node is played to its end there, while the

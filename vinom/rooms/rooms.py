@@ -85,6 +85,7 @@ class Rooms(Service):
     :ivar bounds: what rooms may cost.
     :ivar is_draining: no new rooms are opened.
     :ivar is_moving: and rooms are handed to other nodes.
+    :ivar takes_others: may rooms of other nodes go on here?
     """
 
     name = "rooms"
@@ -128,6 +129,7 @@ class Rooms(Service):
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = self.is_moving = False
+        self.takes_others = True
         self._moving: dict[str, Deferred[None]] = {}
         self._games, self._clock, self._entropy = games, clock, entropy
         self._recordings, self._matches = recordings, matches
@@ -667,7 +669,7 @@ class Rooms(Service):
         :raises Refused: it cannot go on, or that node cannot be asked.
         """
         assert self._keeping is not None
-        if self.is_draining:
+        if self.is_draining or not self.takes_others:
             raise _busy(room_id, 1.0, "this node is stopping")
         left = self._not_before - self._seconds()
         if left > 0:
@@ -808,7 +810,7 @@ class Rooms(Service):
         :param node_id: of that node; empty for rooms that nodes have released.
         :returns: how many.
         """
-        if self._keeping is None or self.is_draining:
+        if self._keeping is None or self.is_draining or not self.takes_others:
             return 0
         store, ended = self._keeping.store, 0
         for room_id in await store.orphans(node_id, _AT_ONCE):
