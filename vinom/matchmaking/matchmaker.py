@@ -8,6 +8,7 @@ are back, and removed if a player stays away too long.
 from __future__ import annotations
 
 from base64 import b32encode
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
@@ -32,7 +33,7 @@ from vinom.matchmaking.prematch import RETRY_SECONDS, Prematches
 from vinom.matchmaking.queues import Queue, Queues
 from vinom.matchmaking.ratings import Ratings
 from vinom.matchmaking.rules.rule import Proposal, Shape
-from vinom.messages.lobby import QueueStatus
+from vinom.messages.lobby import QueueStatus, RoomFound
 from vinom.messages.parties import PrematchUpdate
 from vinom.model import (
     MatchPlan,
@@ -55,6 +56,9 @@ _MOST_READ = 1000
 
 #: How often an entry is looked for that goes from one place to another meanwhile.
 _MOST_TRIES = 5
+#: Entries that are offered seats in running rooms in one round, and how long after a
+#: round that found none the next one looks, seconds.
+_MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
@@ -140,6 +144,13 @@ class _Slices:
             self._began = monotonic()
 
 
+class Running(Protocol):
+    """Finds seats in running rooms: `vinom.rooms.running.RunningRooms`."""
+
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """Keep seats for these players; returns the room's id, or nothing."""
+
+
 class EntryFollower(Protocol):
     """What is called about the entries of parties: `vinom.matchmaking.parties`."""
 
@@ -206,6 +217,12 @@ class Matchmaker(Service):
         self._node = self._new_id()
         self.prematches = Prematches(prematches, online, clock, self, self._node)
         self._followers: list[EntryFollower] = []
+        #: Finds seats in running rooms, for queues with ``backfill``.
+        self.running: Running | None = None
+        # How many players got such seats, by game; and by queue the smallest party
+        # that lately got none.
+        self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
+        self._no_seats: dict[_Pool, int] = {}
         # By queue: when it may start matches again, and how often it could not.
         self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
@@ -744,6 +761,7 @@ class Matchmaker(Service):
             "waits": {
                 game: waits.figures("wait") for game, waits in self._waits.items()
             },
+            "backfilled": dict(self._backfilled),
             "prematches": {
                 "open": len(self.prematches),
                 "results": dict(self.prematches.results),
@@ -788,8 +806,10 @@ class Matchmaker(Service):
             self._rests_until[pool] = rests_until
             self._set_due(pool, rests_until)
             return
-        waiting = await self._entries.waiting(*pool)
         queue = self._queues.of(pool[0], pool[2])
+        if queue is not None and queue.backfills and self.running is not None:
+            await self._backfill(self.running, queue, pool, now)
+        waiting = await self._entries.waiting(*pool)
         due = None
         if queue is not None and waiting.ready >= queue.shape.fewest:
             due = queue.rule.due(waiting)
@@ -798,6 +818,39 @@ class Matchmaker(Service):
         self._set_due(pool, due)
         if self._wait_warning:
             self._set_due(pool, self._watch_wait(pool, waiting, now))
+
+    async def _backfill(
+        self, running: Running, queue: Queue, pool: _Pool, now: float
+    ) -> None:
+        """Send players who wait to free seats of running rooms, longest wait first."""
+        game, options, name = pool
+        entries = await self._entries.oldest(game, options, _MOST_OFFERED, name)
+        self._no_seats.pop(pool, None)
+        for entry in entries:
+            player_ids = entry.player_ids
+            if len(player_ids) >= self._no_seats.get(pool, inf):
+                continue
+            room_id = await running.seats(game, options, player_ids)
+            if not room_id:
+                self._no_seats[pool] = len(player_ids)
+                continue
+            try:
+                if not await self._entries.claim([entry.entry_id]):
+                    # Matched, or gone; the seats are soon free again.
+                    continue
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable:
+                # It may be out of the queue; now it is in any case.
+                self._remove_later(entry)
+            self._backfilled[game] += len(player_ids)
+            self._waits[game].add(max(0.0, now - entry.since))
+            self._news.forget(player_ids)
+            self._news.changed(pool)
+            self._online.send(player_ids, RoomFound(room_id, game, name))
+            self._moved([entry])
+        if pool in self._no_seats:
+            self._set_due(pool, now + _OFFER_SECONDS)
 
     def _set_due(self, pool: _Pool, due: float | None) -> None:
         """Have a round look at a queue at this time, if no other one does before."""
@@ -1030,6 +1083,13 @@ class Matchmaker(Service):
             await slices.rest()
         else:
             facts["counted_of_the_first"] = len(entries)
+        if queue.backfills:
+            size = self._no_seats.get(entry.pool)
+            facts["backfill"] = (
+                "free seats of running rooms are given to those who wait"
+                if size is None or size > len(entry.players)
+                else f"no running room has {len(entry.players)} free seats"
+            )
         found = queue.rule.explain(entry, entries, now)
         if found.excluded:
             facts["excluded"] = ", ".join(

@@ -311,7 +311,12 @@ class Node(MultiService):
             self._listen("admin", settings.admin, site)
         if settings.node_link is not None and parts.node_tls is not None:
             site = link_site(
-                parts.node_tls, parts.matches.admit, parts.desk, settings, reactor
+                parts.node_tls,
+                parts.matches.admit,
+                parts.rooms.reserve,
+                parts.desk,
+                settings,
+                reactor,
             )
             self._listen("node_link", settings.node_link, site)
 
@@ -478,6 +483,7 @@ class Node(MultiService):
             "lobby_players": lines["players"],
             "waiting": queue["waiting"],
             "queue_suspended": queue["suspended"],
+            "queue_backfilled": queue["backfilled"],
             "queue_longest_wait_seconds": queue["longest_wait"],
             "prematches": queue["prematches"]["open"],
             "prematches_over": queue["prematches"]["results"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from math import inf
 from typing import Any
 
@@ -918,6 +918,21 @@ class Rooms(Service):
     def listed(self) -> list[dict[str, Any]]:
         """List every room: JSON-like."""
         return [room.described() for room in self._rooms.values()]
+
+    def reserve(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """
+        Keep free seats of a running room, which takes newcomers, for players.
+
+        :param options: of the room, canonical JSON.
+        :returns: the room's id; empty if no room has as many.
+        """
+        if self.is_draining or not self.takes_others:
+            return ""
+        for room in self._index.all_open(game, options):
+            is_running = room.state == "playing" and not room.is_moving
+            if is_running and room.expect(player_ids):
+                return room.room_id
+        return ""
 
     def close_room(self, room_id: str) -> None:
         """
