@@ -58,7 +58,7 @@ class BackfillTests(SynchronousTestCase):
     def setUp(self) -> None:
         tables = {"fill": {"game": "open", "seats": [4, 8], "backfill": True}}
         self.world = LobbyWorld(games={"open": Open()}, tables=read_tables(tables))
-        self.running = self.world.matchmaker.running = Running()
+        self.running = self.world.matchmaker.running_rooms = Running()
 
     def test_longest_wait_first(self) -> None:
         """

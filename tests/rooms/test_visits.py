@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,8 @@ from vinom.conversation.conversation import Bounds
 from vinom.conversation.visitors import receiving
 from vinom.errors import Code, NoCapacity
 from vinom.model import Player
+from vinom.rooms.room import EXPECTED_SECONDS
+from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import (
     ANSWER_SECONDS,
     FRESH_SECONDS,
@@ -55,7 +58,9 @@ class Links:
         clock = self.nodes.clock
         self.asker = NodeQuestions(clock, "n2", lambda: None)
         receive = receiving(node.desk, clock, Bounds(rate=100.0, burst=1000.0))
-        self.answerer = NodeAnswers(clock, lambda _: None, admit, receive)
+        self.answerer = NodeAnswers(
+            clock, lambda _: None, admit, receive, node.rooms.reserve
+        )
         self.answerer.makeConnection(self.answering)
         self.asker.makeConnection(self.asking)
 
@@ -72,6 +77,13 @@ class Links:
 
     async def others(self) -> list[str]:
         return ["n1", "n3", *self.more]
+
+    async def ask_seats(
+        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
+    ) -> str:
+        if self.is_down or node_id != "n1":
+            raise NoCapacity("nobody listens there")
+        return await self.asker.ask_seats(game, options, player_ids)
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
@@ -483,6 +495,46 @@ class VisitTests(SynchronousTestCase):
             self.turn()
         kinds = {line.heard()[0]["type"] for line in lines}
         self.assertEqual(kinds, {"join_room_result"})
+
+    def seats(self, *lines: PlayerLine) -> Deferred[str]:
+        """Look for seats in running rooms from the second node, as its queue does."""
+        running = RunningRooms(self.second.rooms, self.links)
+        ids = [line.player_id for line in lines]
+        found = Deferred.fromCoroutine(running.seats("open", b'{"size":1}', ids))
+        self.turn()
+        return found
+
+    def test_seats_of_a_running_room(self) -> None:
+        """
+        A room of another node keeps free seats for those who are sent there, and for
+        nobody else, for a short time.
+        """
+        players = []
+        for name in ("cat", "dan", "eve"):
+            line, welcome = self.second.hello(name)
+            line.player_id = welcome["player_id"]  # type: ignore[attr-defined]
+            players.append(line)
+        cat, dan, eve = players
+        self.assertEqual(self.successResultOf(self.seats(cat)), "", "no room")
+        self.ann.ask("leave_room")
+        (joined,) = self.ann.ask("join_room", game="open")
+        self.first.turn()
+        room_id = joined["data"]["room_id"]
+        self.assertEqual(self.successResultOf(self.seats(cat, dan, eve)), "")
+        self.assertEqual(self.successResultOf(self.seats(cat, dan)), room_id)
+        self.assertEqual(self.successResultOf(self.seats(eve)), "")
+        (refused,) = self.ask(eve, "join_room", game="open", room_id=room_id)
+        self.assertEqual(refused["error"]["code"], "room_full")
+        found = self.ask(cat, "join_room", game="open", room_id=room_id)
+        self.assertEqual(found[0]["type"], "join_room_result", found)
+        # Dan does not come.
+        self.nodes.wait(EXPECTED_SECONDS)
+        self.assertEqual(self.successResultOf(self.seats(eve)), room_id)
+        self.links.is_down = True
+        self.assertEqual(self.successResultOf(self.seats(dan)), "")
+        # Nothing rings after the end.
+        self.first.rooms.close_room(room_id)
+        self.nodes.wait(EXPECTED_SECONDS)
 
     def test_refused_id_is_free(self) -> None:
         """

@@ -218,7 +218,7 @@ class Matchmaker(Service):
         self.prematches = Prematches(prematches, online, clock, self, self._node)
         self._followers: list[EntryFollower] = []
         #: Finds seats in running rooms, for queues with ``backfill``.
-        self.running: Running | None = None
+        self.running_rooms: Running | None = None
         # How many players got such seats, by game; and by queue the smallest party
         # that lately got none.
         self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
@@ -807,8 +807,8 @@ class Matchmaker(Service):
             self._set_due(pool, rests_until)
             return
         queue = self._queues.of(pool[0], pool[2])
-        if queue is not None and queue.backfills and self.running is not None:
-            await self._backfill(self.running, queue, pool, now)
+        if queue is not None and queue.backfills and self.running_rooms is not None:
+            await self._backfill(self.running_rooms, queue, pool, now)
         waiting = await self._entries.waiting(*pool)
         due = None
         if queue is not None and waiting.ready >= queue.shape.fewest:

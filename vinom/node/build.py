@@ -519,7 +519,7 @@ def build_parts(
         else Keeping(stores.checkpoints, reactor, is_current),
         visits=None if links is None else Visits(links, reactor),
     )
-    matchmaker.running = RunningRooms(rooms, links)
+    matchmaker.running_rooms = RunningRooms(rooms, links)
     desk = Desk(
         identity,
         online,
