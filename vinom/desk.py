@@ -18,7 +18,7 @@ from vinom.conversation.identity import Identity
 from vinom.conversation.online import Online, replaced
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
-from vinom.limits.logged import BoundedLog
+from vinom.limits.logged import BoundedLog, log_unless_away
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.parties import Parties
@@ -290,7 +290,9 @@ class Desk(Service):
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
             leaving = Deferred.fromCoroutine(self._gone(player_id)).addErrback(
-                lambda failure: self._log.failure("a line was not forgotten", failure)
+                lambda failure: log_unless_away(
+                    self._log, "a line was not forgotten", failure
+                )
             )
             if not leaving.called:
                 self._leaving.add(leaving)

@@ -184,6 +184,10 @@ class StoreUnavailable(VinomError):
         )
 
 
+class NothingStored(StoreUnavailable):
+    """Shared storage was not asked, or in vain: the call had no effect, for certain."""
+
+
 class LeaseLost(StoreUnavailable):
     """
     The lease of this node is over, and nothing was written.

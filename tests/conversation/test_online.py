@@ -225,6 +225,63 @@ class TwoNodesTests(SynchronousTestCase):
         self.assertTrue(line.is_closed)
         self.assertEqual(line.heard()[-1]["error"]["code"], "replaced")
 
+    def late(self) -> list[Deferred[int]]:
+        """Have answers to the first node about its lines come when the test says so."""
+        self.store = getattr(self, "store", self.one.online.store)
+        store: Any = self.store
+        late: list[Deferred[int]] = []
+
+        class Late:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(store, name)
+
+            def enter(self, player_id: str) -> Deferred[int]:
+                late.append(Deferred())
+                epoch = store.enter(player_id).result
+                late[-1].addCallback(lambda _: epoch)
+                return late[-1]
+
+        self.one.online.store = Late()  # type: ignore[assignment]
+        return late
+
+    def test_two_reports_at_once(self) -> None:
+        """
+        Of three lines of a player the newest stays, whichever is known first: the first
+        at one node, the second at another, the third at the first node again.
+        """
+        _, said = self.one.hello("ann")
+        for order in ((0, 1), (1, 0)):
+            late = self.late()
+            first, second, third = self.one.line(), self.two.line(), self.one.line()
+            for line in (first, second, third):
+                line.ask("hello", protocol=1, player_key=said["player_key"])
+            for number in order:
+                late[number].callback(0)
+            self.assertEqual(
+                [line.is_closed for line in (first, second, third)],
+                [True, True, False],
+                order,
+            )
+            self.assertTrue(self.one.online.is_here(said["player_id"]))
+            third.hang_up()
+
+    def test_two_reports_and_a_newer_line(self) -> None:
+        """
+        Both lines of a node close if a line to another node is newer than they are.
+        """
+        _, said = self.one.hello("ann")
+        for order in ((0, 1), (1, 0)):
+            late = self.late()
+            lines = self.one.line(), self.one.line(), self.two.line()
+            for line in lines:
+                line.ask("hello", protocol=1, player_key=said["player_key"])
+            for number in order:
+                late[number].callback(0)
+            self.assertEqual(
+                [line.is_closed for line in lines], [True, True, False], order
+            )
+            lines[2].hang_up()
+
     def test_lines_again(self) -> None:
         """
         Lines that the store has lost are recorded again; those that others have by now

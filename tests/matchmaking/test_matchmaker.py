@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
@@ -225,7 +226,6 @@ class QueueTests(SynchronousTestCase):
         entries.failures = 2
         world.clock.advance(0)
         world.clock.pump([1.0] * 3)
-        self.assertTrue(self.flushLoggedErrors(StoreUnavailable))
         for line in lines:
             self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
 
@@ -243,12 +243,91 @@ class QueueTests(SynchronousTestCase):
             matches.away = 2 if step == "open" else 0
             world.clock.advance(0)
             world.clock.pump([1.0] * 5)
-            self.flushLoggedErrors(StoreUnavailable)
             for line in lines:
                 self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
             self.assertEqual(len(world.fleet.hosted), 1, step)
             running = self.successResultOf(world.match_store.running())
             self.assertEqual(len(running), 1, step)
+
+    def test_queued_or_not(self) -> None:
+        """
+        A player who was refused because storage did not answer in time is not in the
+        queue for ever: the entry that storage kept is removed as soon as it answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        (refused,) = line.ask("queue", game="duel")
+        self.assertEqual(refused["error"]["code"], "store_unavailable")
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        entries.failures = 2
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        world.clock.pump([1.0])
+        self.assertEqual(self.waiting(world), [])
+        self.assertEqual(states(line.heard()), ["idle"])
+        self.assertEqual(states(line.ask("queue", game="duel")), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_queued_again_at_once(self) -> None:
+        """
+        A player who asks again before that is queued, and not refused because of the
+        entry that nobody knows of.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        self.assertEqual(states(line.ask("queue", game="party"))[-1], "waiting")
+        world.clock.pump([1.0] * 5)
+        (entry,) = everybody(world.entries)
+        self.assertEqual(entry.game, "party")
+
+    def test_queued_and_found(self) -> None:
+        """
+        A player who comes back and is sent its place keeps it.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, welcome = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        line.hang_up()
+        _, said = world.back(welcome["player_key"])
+        self.assertEqual(states(said), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_quiet_while_storage_is_away(self) -> None:
+        """
+        However many players ask and leave while storage is away, the lobby does not log
+        that again for each: the store logs it once, and counts the calls.
+        """
+        entries = Away(MemoryEntryStore())
+        world = LobbyWorld(entries=entries, accept_seconds=5.0)
+        waiting = [world.queued(f"waits {number}")[0] for number in range(10)]
+        world.clock.advance(6.0)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        entries.is_away = True
+        for number in range(20):
+            line, _ = world.hello(f"asks {number}")
+            self.assertEqual(
+                line.ask("queue", game="duel")[0]["error"]["code"], "store_unavailable"
+            )
+        waiting[0].ask("accept")
+        for line in waiting:
+            line.hang_up()
+        world.clock.pump([1.0] * 20)
+        lines = [one for one in events if one["log_level"] > LogLevel.debug]
+        self.assertEqual([one["log_format"] for one in lines], [])
+        entries.is_away = False
+        world.clock.pump([1.0] * 20)
+        self.assertEqual(self.waiting(world), [])
 
     def test_matched_elsewhere(self) -> None:
         """
@@ -279,7 +358,6 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.waiting(world), [("ann", True)])
         world.clock.pump([1.0] * 3)
         self.assertEqual(self.waiting(world), [])
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 3)
 
     def test_void_while_storage_is_away(self) -> None:
         """
@@ -414,17 +492,38 @@ class SlowEntries(MemoryEntryStore):
         return later.addCallback(lambda _: step(entry))
 
 
+class Away:
+    """A store that does not answer at all for a while."""
+
+    def __init__(self, store: MemoryEntryStore) -> None:
+        self.store, self.is_away = store, False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if self.is_away and callable(found) and name != "has":
+            return lambda *_: fail(NO_ANSWER)
+        return found
+
+
 class StumblingEntries(MemoryEntryStore):
     """A store that does not answer for a while."""
 
     failures = 0
+    #: Next so many entries are stored, and the answers are lost.
+    lost = 0
 
     def is_away(self) -> bool:
         self.failures -= 1
         return self.failures >= 0
 
     def add(self, entry: Any) -> Any:
-        return fail(NO_ANSWER) if self.is_away() else super().add(entry)
+        if self.is_away():
+            return fail(NO_ANSWER)
+        done = super().add(entry)
+        if self.lost:
+            self.lost -= 1
+            return fail(NO_ANSWER)
+        return done
 
     def remove(self, entry_id: str) -> Any:
         return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)

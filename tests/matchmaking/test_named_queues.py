@@ -27,6 +27,96 @@ class Arena(Game[Any, Any]):
     teams = 2
 
 
+class Open(Arena):
+    """One that takes newcomers."""
+
+    name = "open"
+    late_join = True
+
+
+class Running:
+    """
+    Running rooms.
+
+    :ivar free: how many seats they have.
+    """
+
+    def __init__(self) -> None:
+        self.free, self.asked = 0, 0
+
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        self.asked += 1
+        if len(player_ids) > self.free:
+            return ""
+        self.free -= len(player_ids)
+        return "r1"
+
+
+class BackfillTests(SynchronousTestCase):
+    """Players who wait get free seats of running rooms."""
+
+    def setUp(self) -> None:
+        tables = {"fill": {"game": "open", "seats": [4, 8], "backfill": True}}
+        self.world = LobbyWorld(games={"open": Open()}, tables=read_tables(tables))
+        self.running = self.world.matchmaker.running_rooms = Running()
+
+    def test_longest_wait_first(self) -> None:
+        """
+        Who waits longest gets the seats, and is out of the queue; the others wait on,
+        and get the next ones.
+        """
+        lines = [
+            self.world.queued(name, "open", queue="fill")[0] for name in ("a", "b", "c")
+        ]
+        self.running.free = 2
+        self.world.clock.advance(0)
+        for line in lines[:2]:
+            (found,) = line.heard()
+            self.assertEqual(
+                (found["type"], found["data"]),
+                ("room_found", {"room_id": "r1", "game": "open", "queue": "fill"}),
+            )
+            self.assertEqual(line.ask("cancel")[0]["error"]["code"], "not_queued")
+        self.assertEqual(lines[2].heard(), [])
+        self.running.free = 1
+        self.world.clock.advance(1.1)
+        self.assertEqual(lines[2].heard()[-1]["type"], "room_found")
+        asked = self.running.asked
+        self.world.clock.pump([1.0] * 5)
+        self.assertEqual(self.running.asked, asked, "nobody waits")
+        counts = Deferred.fromCoroutine(self.world.matchmaker.counts())
+        self.assertEqual(self.successResultOf(counts)["backfilled"], {"open": 3})
+
+    def test_explain(self) -> None:
+        """
+        An operator sees that running rooms have no seats.
+        """
+        _, welcome = self.world.queued("a", "open", queue="fill")
+        self.world.clock.advance(0)
+        explained = self.successResultOf(
+            Deferred.fromCoroutine(self.world.matchmaker.explain(welcome["player_id"]))
+        )
+        self.assertEqual(explained["backfill"], "no running room has 1 free seats")
+
+    def test_other_queues(self) -> None:
+        """
+        Queues without ``backfill`` make matches of their own.
+        """
+        self.running.free = 5
+        line, _ = self.world.queued("a", "open")
+        self.world.clock.advance(0)
+        self.assertEqual((self.running.asked, line.heard()), (0, []))
+
+    def test_game_without_newcomers(self) -> None:
+        """
+        A game that takes no newcomers cannot have such a queue; the node names it.
+        """
+        tables = read_tables({"fill": {"game": "arena", "backfill": True}})
+        with self.assertRaises(Misconfigured) as caught:
+            Queues({"arena": Arena()}, tables)
+        self.assertIn("queues.fill.backfill", str(caught.exception))
+
+
 class Broken(Rule):
     """Fails."""
 

@@ -9,11 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.matchmaking.test_parties import PartyWorld, code, pushed
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import MemoryLine, everybody
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.matchmaking.prematch import pause_seconds
 from vinom.model import MatchPlan, Prematch, SeatPlan
 from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.online import Lines, MemoryOnlineStore
 
 
 class AskingWorld(PartyWorld):
@@ -53,6 +55,34 @@ class SlowDissolve(MemoryEntryStore):
         """Answer everything."""
         for waiting, found in self._waiting:
             waiting.callback(found)
+
+
+class _Between(MemoryEntryStore):
+    """A store in which something happens after an entry was not removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Any = None
+
+    def remove(self, entry_id: str) -> Deferred[bool]:
+        done, then = super().remove(entry_id), self.then
+        if then is not None:
+            self.then = None
+            then()
+        return done
+
+
+class _SlowMatches(MemoryMatchStore):
+    """A store that finds matches when it is told to."""
+
+    is_slow = False
+
+    def match_of(self, player_id: str) -> Any:
+        if not self.is_slow:
+            return super().match_of(player_id)
+        later: Deferred[None] = Deferred()
+        self.go_on = lambda: later.callback(None)
+        return later.addCallback(lambda _: None)
 
 
 class AskTests(SynchronousTestCase):
@@ -208,6 +238,50 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(world.waiting(), ["ann"])
         self.assertEqual(code(bob.ask("queue", game="duel")), "not_now")
         self.assertIn("dissolved", [m["data"].get("state") for m in ann.heard()])
+
+    def test_cancel_while_it_dissolves(self) -> None:
+        """
+        Who cancels in the moment in which another one declines is out of the queue, and
+        not refused because of a match that never comes.
+        """
+        entries = _Between()
+        world = AskingWorld(entries=entries)
+        ann, bob = world.queue("ann", "bob")
+        entries.then = lambda: bob.ask("decline")
+        (said,) = ann.ask("cancel")[-1:]
+        self.assertEqual(said["data"]["state"], "idle", said)
+        self.assertEqual(world.waiting(), [])
+
+    def test_cancel_while_it_is_silent(self) -> None:
+        """
+        Who cancels in the moment in which the time to accept ends is out of the queue.
+        """
+        entries = _Between()
+        world = AskingWorld(entries=entries)
+        ann, _ = world.queue("ann", "bob")
+        entries.then = lambda: world.clock.advance(10.1)
+        (said,) = ann.ask("cancel")[-1:]
+        self.assertEqual(said["data"]["state"], "idle", said)
+
+    def test_asked_before_the_answer(self) -> None:
+        """
+        Who is asked before storage has answered that it waits is not sent a place then.
+        """
+        matches = _SlowMatches(LobbyWorld().clock.seconds)
+        clock = LobbyWorld().clock
+        lines = MemoryOnlineStore(Lines(now=clock.seconds), "n1")
+        world = AskingWorld(matches=matches, lines=lines, clock=clock)
+        world.queue("ann")
+        (bob,) = world.enter("bob")
+        matches.is_slow = True
+        self.assertEqual(bob.ask("queue", game="duel"), [])
+        matches.is_slow = False
+        world.matchmaker._look_at(everybody(world.entries)[0].pool)
+        world.clock.advance(0)
+        self.assertEqual(len(pushed(bob, "prematch")), 1)
+        matches.go_on()
+        (status,) = pushed(bob, "queue_status")
+        self.assertEqual((status["state"], status["position"]), ("waiting", None))
 
     def test_away_and_back(self) -> None:
         """

@@ -71,7 +71,7 @@ class NodeLinksTests(TestCase):
 
     def listen(self, tls: NodeTls) -> int:
         """Listen for nodes, and register that as node n2."""
-        site = answering(tls, reactor, self.admit, self.receive)
+        site = answering(tls, reactor, self.admit, self.receive, lambda *_: "")
         port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port

@@ -61,6 +61,30 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(self.nodes(), [self.facts()])
         self.assertEqual(self.regained, [])
 
+    def test_news_while_the_store_is_asked(self) -> None:
+        """
+        What a node has to report at once, as that it is about to stop, is reported at
+        once also if an older report is on its way.
+        """
+        answers: list[Deferred[None]] = []
+
+        def renew(node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+            answers.append(Deferred())
+            return answers[-1].addCallback(
+                lambda _: MemoryNodeStore.renew(self.store, node, lease, seconds)
+            )
+
+        self.patch(self.store, "renew", renew)
+        self.clock.advance(2.0)
+        self.players = 7
+        self.member.beat()
+        answers[0].callback(None)
+        self.assertEqual(len(answers), 2)
+        answers[1].callback(None)
+        self.assertEqual(self.nodes()[0].players, 7)
+        self.clock.advance(2.0)
+        self.assertEqual(len(answers), 3)
+
     def test_silence(self) -> None:
         """
         Without the store the lease ends for this node not later than for others; later

@@ -141,6 +141,47 @@ class TakeoverTests(SynchronousTestCase):
         self.clock.pump([0.5] * 4)
         self.assertEqual(set(asked), {""})
 
+    def test_mistakes(self) -> None:
+        """
+        A mistake while one node is cleared up after is logged, and keeps nobody from
+        the rest: other players, other nodes, rooms that were released.
+        """
+        asked: list[str] = []
+        seen: list[str] = []
+
+        async def end_rooms(node_id: str) -> int:
+            asked.append(node_id)
+            if node_id == "dead":
+                raise RuntimeError("a mistake of ours")
+            return 0
+
+        def lost(player_id: str) -> None:
+            seen.append(player_id)
+            if player_id == "p0":
+                raise RuntimeError("a mistake of ours")
+
+        self.die()
+        self.successResultOf(self.nodes.register(facts("other"), 5.0))
+        self.takeover.stopService()
+        takeover = Takeover(
+            self.nodes,
+            self.matches,
+            self.estates,
+            self.clock,
+            1.0,
+            5.0,
+            lost=lost,
+            end_rooms=end_rooms,
+        )
+        takeover.startService()
+        self.addCleanup(takeover.stopService)
+        self.clock.pump([0.5] * 14)
+        self.assertEqual(len(seen), 150)
+        self.assertEqual(set(asked), {"dead", "other", ""})
+        self.assertGreaterEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        (left,) = self.successResultOf(self.nodes.expired())
+        self.assertEqual(left.node.node_id, "dead")
+
     def test_store_was_away(self) -> None:
         """
         After the store was away its nodes have one lease to come back.

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld
@@ -60,6 +61,11 @@ class Late:
         """Do what was asked first."""
         asked, given = self.waiting.pop(0)
         self.store.put(*given).chainDeferred(asked)
+
+    def remove(self, *given: Any) -> Deferred[bool]:
+        if self.is_away:
+            return fail(StoreUnavailable("away"))
+        return self.store.remove(*given)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -269,6 +275,33 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(view(said)["last"], "one")
         self.assertLess(said[-1]["data"]["time"], 1.0)
 
+    def test_one_line_for_all_rooms(self) -> None:
+        """
+        While the store is away the log has one line for all rooms that wait, and one
+        when they go on; how many they are is a metric.
+        """
+        lines = [self.ann]
+        for number in range(10):
+            line, _ = self.first.hello(f"player {number}")
+            line.ask("join_room", game="pair", room_id=f"room{number // 2}")
+            lines.append(line)
+        self.first.turn()
+        self.nodes.wait(0.2)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.first.store.is_away = True
+        for line in lines:
+            line.do(1, word="one")
+        self.first.turn()
+        self.nodes.wait(1.0)
+        self.assertEqual(self.first.rooms.figures()["paused"], 6)
+        self.first.store.is_away = False
+        self.nodes.wait(3.0)
+        self.assertEqual(self.first.rooms.figures()["paused"], 0)
+        logged = [one["log_format"] for one in events if "wait" in one["log_format"]]
+        self.assertEqual(len(logged), 2, logged)
+
     def test_a_node_that_slept(self) -> None:
         """
         A node that wakes after another one adopted its room shows only a pause, and
@@ -466,6 +499,54 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(self.second.rooms.status()["rooms"], 0)
         self.assertEqual([one.node_id for one in self.nodes.rooms.values()], [""])
 
+    def broken(self, node: Node) -> None:
+        """Have a node fail to go on with the room r1, and log what it should."""
+        resume = node.rooms._own.resume
+
+        def fail_once(room: Any, *given: Any) -> Any:
+            if room.room_id == "r1":
+                raise RuntimeError("a mistake of ours")
+            return resume(room, *given)
+
+        self.patch(node.rooms._own, "resume", fail_once)
+
+    def test_mistake_at_adoption(self) -> None:
+        """
+        A room that fails when it is taken over is lost with a reason, in the log, too;
+        nothing half made of it stays, and its id is free.
+        """
+        self.broken(self.second)
+        self.first.die()
+        self.nodes.wait(SECONDS)
+        _, said = self.back(self.second, self.ann_key, resume=self.ann_place["resume"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(said[0]["error"]["code"], "no_such_room")
+        self.assertEqual(said[0]["error"]["details"]["reason"], "lost")
+        self.assertEqual(self.second.rooms.status()["rooms"], 0)
+        self.assertEqual(self.second.rooms.figures()["ended"], {"lost": 1})
+        self.assertEqual(len(self.second.rooms._places), 0)
+        self.assertEqual(self.nodes.rooms["r1"].data, b"")
+        self.join(self.second, "eve")
+
+    def test_mistake_in_a_sweep(self) -> None:
+        """
+        One room that fails does not keep the sweep from those after it.
+        """
+        for name in ("cat", "dan"):
+            line, _ = self.first.hello(name)
+            line.ask("join_room", game="pair", room_id="r2")
+        self.first.turn()
+        self.nodes.wait(0.2)
+        self.broken(self.second)
+        self.first.die()
+        self.nodes.wait(SECONDS + 901.0)
+        ended = self.successResultOf(
+            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+        )
+        self.assertEqual(ended, 2)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual([one.data for one in self.nodes.rooms.values()], [b"", b""])
+
     def test_closed_room(self) -> None:
         """
         Nothing is kept of a room that has closed.
@@ -473,6 +554,39 @@ class AdoptionTests(SynchronousTestCase):
         self.assertIn("r1", self.nodes.rooms)
         self.first.rooms.close_room("r1")
         self.assertNotIn("r1", self.nodes.rooms)
+
+    def test_closed_while_the_store_is_away(self) -> None:
+        """
+        A room that closes while the store is away does not come back: it is removed
+        when the store answers, and its id opens a new one.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.store.is_away = True
+        self.first.rooms.close_room("r1")
+        self.nodes.wait(5.0)
+        self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
+        self.first.store.is_away = False
+        self.nodes.wait(1.0)
+        self.assertNotIn("r1", self.nodes.rooms)
+        self.assertEqual(self.first.rooms.figures()["unremoved"], 0)
+        self.join(self.first, "eve")
+        self.nodes.wait(2.0)
+        self.assertIn("r1", self.nodes.rooms)
+
+    def test_closed_and_asked_for(self) -> None:
+        """
+        Nor does it come back if somebody asks for it before it is removed.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.store.is_away = True
+        self.first.rooms.close_room("r1")
+        self.first.store.is_away = False
+        _, _, place = self.join(self.first, "eve")
+        self.assertEqual(len(place["players"]), 1)
+        self.nodes.wait(2.0)
+        self.assertNotEqual(self.nodes.rooms["r1"].data, b"")
 
     def test_room_of_another_node(self) -> None:
         """

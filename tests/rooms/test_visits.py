@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,7 +16,15 @@ from vinom.conversation.conversation import Bounds
 from vinom.conversation.visitors import receiving
 from vinom.errors import Code, NoCapacity
 from vinom.model import Player
-from vinom.rooms.visits import ANSWER_SECONDS, LIST_SECONDS, Visits
+from vinom.rooms.room import EXPECTED_SECONDS
+from vinom.rooms.running import RunningRooms
+from vinom.rooms.visits import (
+    ANSWER_SECONDS,
+    FRESH_SECONDS,
+    LIST_SECONDS,
+    MOST_AT_ONCE,
+    Visits,
+)
 
 
 class Wire(StringTransport):
@@ -49,7 +58,9 @@ class Links:
         clock = self.nodes.clock
         self.asker = NodeQuestions(clock, "n2", lambda: None)
         receive = receiving(node.desk, clock, Bounds(rate=100.0, burst=1000.0))
-        self.answerer = NodeAnswers(clock, lambda _: None, admit, receive)
+        self.answerer = NodeAnswers(
+            clock, lambda _: None, admit, receive, node.rooms.reserve
+        )
         self.answerer.makeConnection(self.answering)
         self.asker.makeConnection(self.asking)
 
@@ -66,6 +77,13 @@ class Links:
 
     async def others(self) -> list[str]:
         return ["n1", "n3", *self.more]
+
+    async def ask_seats(
+        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
+    ) -> str:
+        if self.is_down or node_id != "n1":
+            raise NoCapacity("nobody listens there")
+        return await self.asker.ask_seats(game, options, player_ids)
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
@@ -399,6 +417,124 @@ class VisitTests(SynchronousTestCase):
         self.nodes.clock.advance(LIST_SECONDS)
         kinds = [m["type"] for m in self.bob.heard()]
         self.assertEqual(kinds, ["rooms", "room_list_update"])
+
+    def crowd(self, count: int) -> list[PlayerLine]:
+        """Connect many players to the second node, and let nothing arrive."""
+        lines = [self.second.hello(f"player {number}")[0] for number in range(count)]
+        for line in lines:
+            line.heard()
+        self.links.is_stuck = True
+        return lines
+
+    def answered(self, lines: list[PlayerLine]) -> list[int]:
+        """Let everything arrive; returns how many rooms each was sent."""
+        self.links.is_stuck = False
+        for _ in range(len(lines)):
+            self.links.carry()
+        found = [line.heard() for line in lines]
+        return [one[0]["data"]["total"] for one in found]
+
+    def test_many_ask_for_a_list(self) -> None:
+        """
+        Many players who ask for a list are one question to each node; who asks a moment
+        later is none, and a list that is older than a second is asked for again.
+        """
+        self.first.joined("cat", "r2")
+        lines = self.crowd(100)
+        for line in lines:
+            line.say("list_rooms", limit=1 + len(lines) % 50)
+        self.assertEqual(len(self.links.asker._guests), 1)
+        self.assertEqual(self.answered(lines), [1] * 100)
+        self.first.joined("eve", "r4")
+        (found,) = self.ask(self.bob, "list_rooms")
+        self.assertEqual(found["data"]["total"], 1)
+        self.nodes.wait(FRESH_SECONDS + 0.1)
+        (found,) = self.ask(self.bob, "list_rooms", limit=1)
+        self.assertEqual((len(found["data"]["rooms"]), found["data"]["total"]), (1, 2))
+        self.nothing_is_left()
+
+    def test_who_asked_first_is_gone(self) -> None:
+        """
+        Others who wait for the same list get it if the line of the first one closes.
+        """
+        self.first.joined("cat", "r2")
+        first, *lines = self.crowd(3)
+        for line in (first, *lines):
+            line.say("list_rooms")
+        first.hang_up()
+        self.assertEqual(self.answered(lines), [1, 1])
+        self.nothing_is_left()
+
+    def test_many_watch(self) -> None:
+        """
+        Of many players who begin to watch at once a node is asked by a few at a time,
+        and all get their lists.
+        """
+        self.first.joined("cat", "r2")
+        lines = self.crowd(100)
+        for line in lines:
+            line.say("list_rooms", watch=True)
+        self.assertEqual(len(self.links.asker._guests), MOST_AT_ONCE)
+        self.assertEqual(self.answered(lines), [1] * 100)
+        self.assertEqual(len(self.links.asker._guests), 100)
+        for line in lines:
+            line.say("list_rooms", watch=False)
+        self.turn()
+        self.nothing_is_left()
+
+    def test_many_look_for_any_room(self) -> None:
+        """
+        Of many players who look for a room at once a node is asked by a few at a time.
+        """
+        lines = self.crowd(100)
+        for line in lines:
+            line.say("join_room", game="pair")
+        self.assertEqual(len(self.links.asker._guests), MOST_AT_ONCE)
+        self.links.is_stuck = False
+        for _ in range(100):
+            self.turn()
+        kinds = {line.heard()[0]["type"] for line in lines}
+        self.assertEqual(kinds, {"join_room_result"})
+
+    def seats(self, *lines: PlayerLine) -> Deferred[str]:
+        """Look for seats in running rooms from the second node, as its queue does."""
+        running = RunningRooms(self.second.rooms, self.links)
+        ids = [line.player_id for line in lines]
+        found = Deferred.fromCoroutine(running.seats("open", b'{"size":1}', ids))
+        self.turn()
+        return found
+
+    def test_seats_of_a_running_room(self) -> None:
+        """
+        A room of another node keeps free seats for those who are sent there, and for
+        nobody else, for a short time.
+        """
+        players = []
+        for name in ("cat", "dan", "eve"):
+            line, welcome = self.second.hello(name)
+            line.player_id = welcome["player_id"]  # type: ignore[attr-defined]
+            players.append(line)
+        cat, dan, eve = players
+        self.assertEqual(self.successResultOf(self.seats(cat)), "", "no room")
+        self.ann.ask("leave_room")
+        (joined,) = self.ann.ask("join_room", game="open")
+        self.first.turn()
+        room_id = joined["data"]["room_id"]
+        self.assertEqual(self.successResultOf(self.seats(cat, dan, eve)), "")
+        self.assertEqual(self.successResultOf(self.seats(cat, dan)), room_id)
+        self.assertEqual(self.successResultOf(self.seats(eve)), "")
+        (refused,) = self.ask(eve, "join_room", game="open", room_id=room_id)
+        self.assertEqual(refused["error"]["code"], "room_full")
+        found = self.ask(cat, "join_room", game="open", room_id=room_id)
+        self.assertEqual(found[0]["type"], "join_room_result", found)
+        # Dan does not come.
+        self.nodes.wait(EXPECTED_SECONDS)
+        self.assertEqual(self.successResultOf(self.seats(eve)), room_id)
+        self.links.is_down = True
+        self.assertEqual(self.successResultOf(self.seats(dan)), "")
+        # Nothing rings after the end.
+        self.first.rooms.close_room(room_id)
+        self.nodes.wait(EXPECTED_SECONDS)
 
     def test_refused_id_is_free(self) -> None:
         """

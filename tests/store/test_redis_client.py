@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
@@ -262,6 +263,36 @@ class SilenceTests(RedisCase):
         server.kill()
         await until(lambda: not client.is_available)
         self.assertEqual(client.opened, 2)
+
+    async def test_one_line(self) -> None:
+        """
+        The log has one line when the store goes, however it is away and however many
+        calls fail, and one with their number when it is back.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        client = make_client(server.port, "vinom:1:log:", deadline=0.2, beat=0.1)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        server.pause()
+        await until(lambda: not client.is_available)
+        for _ in range(20):
+            with self.assertRaises(StoreUnavailable):
+                await RedisEntryStore(client).place("e")
+        # It cannot be connected to for another reason by now.
+        why = client.why
+        server.kill()
+        await until(lambda: client.why != why)
+        again = RedisServer(port=server.port)
+        self.addCleanup(again.kill)
+        await until(lambda: client.is_available)
+        lines = [one for one in events if "the store" in (one["log_format"] or "")]
+        self.assertEqual(len(lines), 2, [one["log_format"] for one in lines])
+        self.assertEqual(lines[1]["count"], 20)
 
     async def test_a_lost_connection(self) -> None:
         """

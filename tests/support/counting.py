@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import attrs
 from msgspec import Struct
 
-from vinom.game import Game, Table
+from vinom.game import Game, Seat, Table
 
 
 class Tap(Struct, frozen=True):
@@ -44,6 +44,17 @@ class CountingAhead(Counting):
 
     name = "counting-ahead"
     durability = "ahead"
+
+
+class CountingOpen(Counting):
+    """The same for up to four; players may come after the start."""
+
+    name = "counting-open"
+    seats = (2, 4)
+    late_join = True
+
+    def joined(self, s: Taps, seat: int, now: float, newcomer: Seat) -> Taps:
+        return Taps((*s.counts, *(0 for _ in range(seat + 1 - len(s.counts)))))
 
 
 class CountingHere(Counting):

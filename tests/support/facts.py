@@ -42,6 +42,7 @@ FACTS: dict[str, Any] = {
     "waits": {"maze": {"wait:0.1": 3, "wait:5": 1, "wait:sum": 4.5}, "roomecho": {}},
     "queue_suspended": 1,
     "queue_longest_wait_seconds": 1.5,
+    "queue_backfilled": {"maze": 3, "roomecho": 0},
     "prematches": 2,
     "prematches_over": {"accepted": 8, "silent": 1},
     "parties": {"idle": 3, "in_game": 1},
@@ -75,5 +76,8 @@ FACTS: dict[str, Any] = {
         "match_spectators": 1,
         "by_game": {("tictactoe", "playing"): 2, ("maze", "gathering"): 1},
         "ended": {"finished": 5},
+        "checkpoints": {"kept": 12, "failed": 1},
+        "paused": 2,
+        "unremoved": 1,
     },
 }

@@ -56,14 +56,17 @@ class RedisServer:
     :ivar port: on the loopback.
     """
 
-    def __init__(self, *arguments: str, is_sentinel: bool = False) -> None:
+    def __init__(
+        self, *arguments: str, is_sentinel: bool = False, port: int = 0
+    ) -> None:
         """
         Start it, and wait until it answers.
 
         :param arguments: more options, as ``--maxmemory``, ``10mb``.
         :param is_sentinel: start a Sentinel; the first argument is its file.
+        :param port: of a server that is gone; a free one unless given.
         """
-        self.port = free_port()
+        self.port = port or free_port()
         self.folder = tempfile.mkdtemp(prefix="vinom-redis-")
         command = [redis_executable()]
         if is_sentinel:

@@ -39,7 +39,12 @@ from vinom.node.asking import AdminLine
 
 #: How often all nodes are restarted: ``VINOM_CROWDS=full`` has all that is promised.
 ROUNDS = 5 if os.environ.get("VINOM_CROWDS") == "full" else 1
-GAMES = (counting.Counting, counting.CountingAhead, counting.CountingHere)
+GAMES = (
+    counting.Counting,
+    counting.CountingAhead,
+    counting.CountingHere,
+    counting.CountingOpen,
+)
 
 
 @implementer(IStreamClientEndpoint)
@@ -262,6 +267,72 @@ class MovingTests(TestCase):
         )
         return status, (out + error).decode()
 
+    async def test_backfill(self) -> None:
+        """
+        Players who wait get the free seats of a running room, at their node or another
+        one, and those for whom there is none wait on; the seats are theirs and nobody
+        else's.
+        """
+        config = Path(self.mktemp()).absolute()
+        config.write_text(
+            '[queues.fill]\ngame = "counting-open"\nseats = [4, 4]\nbackfill = true\n'
+        )
+        given = f"--config={config}"
+        self.nodes += [await self.start(given), await self.start(given)]
+        # The room begins with two.
+        players = []
+        for name in ("ann", "bob"):
+            lobby = Watched(reactor, Balancer(self.nodes, 0), Hello(1, name=name))
+            lobby.refused = self.refused
+            client = PlayerRooms(reactor, lobby)
+            self.clients.append(client)
+            room = await client.join(JoinRoom("counting-open"))
+            players.append(Player(room))
+        room_id = players[0].room.room_id
+        self.assertEqual(players[1].room.room_id, room_id)
+        await until(lambda: all(one.room.view is not None for one in players))
+        lines = [
+            await self.typed(self.nodes[number], name)
+            for number, name in ((1, "cat"), (0, "dan"), (1, "eve"))
+        ]
+        found = []
+        for line in lines[:2]:
+            offered = line.hear("room_found")
+            await line.ask("queue", "queue_status", game="counting-open", queue="fill")
+            found.append(await offered)
+        self.assertEqual([one["room_id"] for one in found], [room_id] * 2)
+        # Both seats are kept: a stranger gets none, and the third waits.
+        stranger = await self.typed(self.nodes[0], "stranger")
+        refused = await stranger.ask(
+            "join_room", "error", game="counting-open", room_id=room_id
+        )
+        self.assertEqual(refused["code"], "room_full")
+        status = await lines[2].ask(
+            "queue", "queue_status", game="counting-open", queue="fill"
+        )
+        self.assertEqual((status["state"], status["position"]), ("waiting", 1))
+        seats = [
+            (
+                await line.ask(
+                    "join_room",
+                    "join_room_result",
+                    game="counting-open",
+                    room_id=room_id,
+                    create=False,
+                )
+            )["seat"]
+            for line in lines[:2]
+        ]
+        self.assertEqual(sorted(seats), [2, 3])
+        self.assertFalse([m for m in lines[2].heard if m["type"] == "room_found"])
+        # One leaves, and the third gets its seat.
+        offered = lines[2].hear("room_found")
+        await lines[0].ask("leave_room", "room_done")
+        self.assertEqual((await offered)["room_id"], room_id)
+        await lines[2].ask(
+            "join_room", "join_room_result", game="counting-open", room_id=room_id
+        )
+
     async def test_no_other_node(self) -> None:
         """
         Where no other node can take its rooms, a node says so and goes on; on SIGTERM
@@ -283,6 +354,34 @@ class MovingTests(TestCase):
         await self.settle(players)
         self.hang_up()
         await until(lambda: self.nodes[0].exited)
+
+    async def test_two_at_once(self) -> None:
+        """
+        Two nodes that get SIGTERM in the same moment do not hand each other their
+        rooms, which nobody would take: both wait for their players.
+        """
+        self.nodes += [await self.start(), await self.start()]
+        players = [
+            await self.join(first, "counting", f"table{first}", name)
+            for first, name in ((0, "ann"), (0, "bob"), (1, "cat"), (1, "dan"))
+        ]
+        await until(lambda: all(one.room.view is not None for one in players))
+        # So that Redis finds all that one of them asks before what the other reports.
+        self.server.pause()
+        for node in self.nodes:
+            os.kill(node.pid, signal.SIGTERM)
+        await deferLater(reactor, 0.3, lambda: None)
+        self.server.wake()
+        await deferLater(reactor, 2.0, lambda: None)
+        for node in self.nodes:
+            facts = self.admin(node).get("status")
+            self.assertEqual(facts["state"], "draining")
+            self.assertEqual(facts["rooms"]["rooms"], 1)
+        for player in players:
+            player.tap()
+        await self.settle(players)
+        self.hang_up()
+        await until(lambda: all(node.exited for node in self.nodes))
 
     async def test_rooms_that_stay(self) -> None:
         """

@@ -80,6 +80,10 @@ class MetricsTests(SynchronousTestCase):
             (("vinom_store_calls_total", "late"), 1),
             (("vinom_store_call_seconds_bucket", "0.001"), 39),
             (("vinom_store_call_seconds_count",), 40),
+            (("vinom_rooms_paused",), 2),
+            (("vinom_checkpoints_total", "kept"), 12),
+            (("vinom_checkpoints_total", "lost"), 0),
+            (("vinom_checkpoints_unremoved",), 1),
         )
 
     def test_results(self) -> None:

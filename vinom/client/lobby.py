@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.errors import Code
+from vinom.errors import Code, VinomError
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.envelope import Failed, Push, Request
 from vinom.messages.lobby import (
@@ -27,6 +27,7 @@ from vinom.messages.lobby import (
     Queue,
     QueueStatus,
     RegionOffer,
+    RoomFound,
     Welcome,
 )
 from vinom.messages.parties import Accept, PrematchFound
@@ -70,6 +71,22 @@ class Identity:
     name: str
     server: str
     games: tuple[str, ...]
+
+
+class RoomOffered(VinomError):
+    """
+    A running room has a seat for the player, who has left the queue for it.
+
+    Join it: ``PlayerRooms.join(JoinRoom(game, room_id, create=False))``.
+
+    :ivar room_id: its id.
+    :ivar game: what it plays.
+    """
+
+    def __init__(self, room_id: str, game: str) -> None:
+        """See the attributes."""
+        super().__init__(f"room {room_id} of {game} has a seat for you: join it")
+        self.room_id, self.game = room_id, game
 
 
 class LobbyClient:
@@ -345,6 +362,8 @@ class LobbyClient:
                     on_status(push)
             elif isinstance(push, PrematchFound):
                 on_prematch(push, line.ask)
+            elif isinstance(push, RoomFound) and asked:
+                waiting.errback(RoomOffered(push.room_id, push.game))
             elif isinstance(push, MatchFound):
                 stale = push.match_id == last_match
                 waiting.callback(None if stale else push)

@@ -29,7 +29,7 @@ from twisted.internet.ssl import (
 from vinom.client.echoes import measure_echoes
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.lobby import Identity, LobbyClient, raw
+from vinom.client.lobby import Identity, LobbyClient, RoomOffered, raw
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
@@ -51,6 +51,7 @@ __all__ = [
     "MatchResult",
     "Offer",
     "Refusal",
+    "RoomOffered",
     "RoomResult",
     "connect",
 ]

@@ -91,6 +91,31 @@ class NoWayIn(Struct, frozen=True, tag_field="t", tag="no_way_in"):
     why: str
 
 
+class AskSeats(Struct, frozen=True, tag_field="t", tag="ask_seats"):
+    """
+    Keep free seats of a running room of yours for players who wait in a queue.
+
+    :ivar options: of the room, canonical JSON.
+    :ivar player_ids: who would come, together.
+    """
+
+    number: int
+    game: str
+    options: bytes
+    player_ids: tuple[str, ...]
+
+
+class Seats(Struct, frozen=True, tag_field="t", tag="seats"):
+    """
+    Seats are kept for a short time.
+
+    :ivar room_id: of which room; empty if none has as many.
+    """
+
+    number: int
+    room_id: str
+
+
 class OpenVisit(Struct, frozen=True, tag_field="t", tag="open_visit"):
     """
     A player who said hello to me wants to be in rooms of yours.
@@ -175,8 +200,8 @@ class VisitOver(Struct, frozen=True, tag_field="t", tag="visit_over"):
     reason: str
 
 
-Question = Greeting | AskWayIn | OpenVisit | Say | Slow | EndVisit | Beat
-Answer = WayIn | NoWayIn | Passed | Departed | VisitOver | Alive
+Question = Greeting | AskWayIn | AskSeats | OpenVisit | Say | Slow | EndVisit | Beat
+Answer = WayIn | NoWayIn | Seats | Passed | Departed | VisitOver | Alive
 
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
@@ -225,6 +250,15 @@ def _read(decoder: msgspec.msgpack.Decoder[_M], payload: bytes) -> _M:
 #: Admits a player to a seat of a match of this node: match id and seat. Returns a
 #: ``match_found``, as a client receives it; fails with `NoCapacity`.
 Admit = Callable[[str, int], Awaitable[bytes]]
+
+
+#: Keeps seats of a running room of this node: game, options and players. Returns the
+#: room's id; empty if no room has as many.
+KeepSeats = Callable[[str, bytes, typing.Sequence[str]], str]
+
+
+def _no_seats(game: str, options: bytes, player_ids: typing.Sequence[str]) -> str:
+    return ""
 
 
 class Visitor(typing.Protocol):
@@ -308,14 +342,21 @@ class NodeAnswers(Protocol):
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, check: Check, admit: Admit, receive: Receive
+        self,
+        clock: IReactorTime,
+        check: Check,
+        admit: Admit,
+        receive: Receive,
+        reserve: KeepSeats = _no_seats,
     ) -> None:
         """
         :param clock: for peers that stay silent.
         :param check: called after the handshake, before anything is done.
         :param admit: serves `AskWayIn`.
         :param receive: serves `OpenVisit`.
+        :param reserve: serves `AskSeats`.
         """
+        self._reserve = reserve
         self._clock, self._check = clock, check
         self._admit, self._receive = admit, receive
         self._frames = FrameReader()
@@ -407,6 +448,9 @@ class NodeAnswers(Protocol):
                 self._slow.discard(visit)
                 if visit in self._visits:
                     self._visits.pop(visit).lost()
+            case AskSeats(number, game, options, player_ids):
+                room_id = self._reserve(game, options, player_ids)
+                self.transport.write(frame(Seats(number, room_id)))
             case AskWayIn():
                 if self._asked >= MOST_QUESTIONS:
                     why = f"more than {MOST_QUESTIONS} questions at once"
@@ -463,10 +507,15 @@ class NodeAnswersFactory(ServerFactory):
     noisy = False
 
     def __init__(
-        self, clock: IReactorTime, check: Check, admit: Admit, receive: Receive
+        self,
+        clock: IReactorTime,
+        check: Check,
+        admit: Admit,
+        receive: Receive,
+        reserve: KeepSeats = _no_seats,
     ) -> None:
         """As `NodeAnswers`."""
-        self._parts = clock, check, admit, receive
+        self._parts = clock, check, admit, receive, reserve
 
     def buildProtocol(self, addr: IAddress | None) -> NodeAnswers:
         protocol = NodeAnswers(*self._parts)
@@ -490,7 +539,7 @@ class NodeQuestions(Protocol):
         """
         self._clock, self._node_id, self._lost = clock, node_id, lost
         self._frames = FrameReader()
-        self._waiting: dict[int, Deferred[WayIn | NoWayIn]] = {}
+        self._waiting: dict[int, Deferred[WayIn | NoWayIn | Seats]] = {}
         self._guests: dict[int, Guest] = {}
         self._number = 0
         self._is_over = False
@@ -561,7 +610,7 @@ class NodeQuestions(Protocol):
         match answer:
             case Alive():
                 self._beats = 0
-            case WayIn(number) | NoWayIn(number):
+            case WayIn(number) | NoWayIn(number) | Seats(number):
                 waiting = self._waiting.pop(number, None)
                 if waiting is not None:
                     waiting.callback(answer)
@@ -618,19 +667,41 @@ class NodeQuestions(Protocol):
         :returns: a ``match_found``, as a client receives it.
         :raises NoCapacity: the match is over, or that node does not answer.
         """
+        answer = await self._ask(lambda number: AskWayIn(number, match_id, seat))
+        if not isinstance(answer, WayIn):
+            raise NoCapacity(
+                getattr(answer, "why", "that node answered something else")
+            )
+        return answer.found
+
+    async def ask_seats(
+        self, game: str, options: bytes, player_ids: typing.Sequence[str]
+    ) -> str:
+        """
+        Ask that seats of a running room of that node be kept for players.
+
+        :returns: the room's id; empty if no room has as many.
+        :raises NoCapacity: that node does not answer.
+        """
+        players = tuple(player_ids)
+        answer = await self._ask(
+            lambda number: AskSeats(number, game, options, players)
+        )
+        return answer.room_id if isinstance(answer, Seats) else ""
+
+    async def _ask(
+        self, question: Callable[[int], AskWayIn | AskSeats]
+    ) -> WayIn | NoWayIn | Seats:
         if self._is_over:
             raise NoCapacity("the link to that node closed")
         self._number += 1
         number = self._number
-        asked: Deferred[WayIn | NoWayIn] = Deferred()
+        asked: Deferred[WayIn | NoWayIn | Seats] = Deferred()
         self._waiting[number] = asked
-        self.transport.write(frame(AskWayIn(number, match_id, seat)))
+        self.transport.write(frame(question(number)))
         try:
-            answer = await asked.addTimeout(ANSWER_SECONDS, self._clock)
+            return await asked.addTimeout(ANSWER_SECONDS, self._clock)
         except TimeoutError:
             raise NoCapacity("that node did not answer in time") from None
         finally:
             self._waiting.pop(number, None)
-        if isinstance(answer, NoWayIn):
-            raise NoCapacity(answer.why)
-        return answer.found

@@ -476,7 +476,7 @@ class Conversation:
                         why=error.message,
                     )
             case StoreUnavailable():
-                self._desk.log.error("storage does not answer: {error}", error=error)
+                # The store logs once that it is away, and counts the calls.
                 refusal = error.refusal()
             case _:
                 failure = Failure(error)

@@ -9,10 +9,11 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from vinom.conversation.conversation import Conversation
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
+from vinom.limits.logged import log_unless_away
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.messages.lobby import QueueStatus
@@ -31,6 +32,8 @@ class IOnline(Interface):
     Nothing acknowledges a message: a player who is away misses it, and is sent the
     present state after the next hello.
     """
+
+    is_shared = Attribute("Are there other nodes?")
 
     def is_here(player_id: str) -> bool:
         """Is this player connected to this node?"""
@@ -66,6 +69,19 @@ def replaced() -> Refused:
     return Refused(Code.REPLACED, "you said hello on another line")
 
 
+@attrs.define
+class _Reports:
+    """
+    Lines of a player that are being reported.
+
+    :ivar count: how many.
+    :ivar replaced: the highest epoch that another node has replaced meanwhile.
+    """
+
+    count: int = 0
+    replaced: int = 0
+
+
 @implementer(IOnline, IOnlineWatch)
 @attrs.define(eq=False)
 class Online:
@@ -86,10 +102,9 @@ class Online:
         default=None, init=False
     )
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
-    # Epochs of their lines; and of players whose lines are being reported, the last
-    # epoch that another node has replaced meanwhile.
+    # Epochs of their lines; and reports of lines that are under way.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
-    _reporting: dict[str, int] = attrs.field(factory=dict, init=False)
+    _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
     # What other nodes have sent to players about whom the store is being asked.
     _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # How many messages were not sent to other nodes since the store is away.
@@ -124,18 +139,22 @@ class Online:
         """
         if self.store is None:
             return
-        self._reporting.setdefault(player_id, 0)
+        reports = self._reporting.setdefault(player_id, _Reports())
+        reports.count += 1
         try:
             epoch = await self.store.enter(player_id)
         finally:
-            overtaken = self._reporting.pop(player_id, 0)
+            reports.count -= 1
+            if not reports.count:
+                del self._reporting[player_id]
         conversation = self._conversations.get(player_id)
         if conversation is None:
             # It closed meanwhile.
             await self.store.leave(player_id, epoch)
             return
         self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
-        if overtaken >= epoch:
+        # The newest line has the highest epoch, which another report may bring.
+        if not reports.count and reports.replaced >= self._epochs[player_id]:
             conversation.end(replaced())
 
     def leave(self, player_id: str, conversation: Conversation) -> bool:
@@ -280,7 +299,9 @@ class Online:
                 self._held[player_id] = []
                 Deferred.fromCoroutine(
                     self._send_place(player_id, push, self.is_queued)
-                ).addErrback(lambda one: self._log.failure("a place was not sent", one))
+                ).addErrback(
+                    lambda one: log_unless_away(self._log, "a place was not sent", one)
+                )
             else:
                 conversation.send(push)
 
@@ -310,7 +331,8 @@ class Online:
         conversation = self._conversations.get(player_id)
         if player_id in self._reporting:
             # Its epoch is still on its way here.
-            self._reporting[player_id] = max(epoch, self._reporting[player_id])
+            reports = self._reporting[player_id]
+            reports.replaced = max(epoch, reports.replaced)
         elif conversation is not None and self._epochs.get(player_id) == epoch:
             conversation.end(replaced())
 

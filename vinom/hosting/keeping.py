@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +23,8 @@ _log = Logger()
 BEHIND: Final = 0.1
 #: Between two tries to store one, seconds.
 _RETRY: Final = 0.2
+#: Rooms that have closed are removed again after this time if that failed, seconds.
+_REMOVE_AGAIN: Final = 1.0
 #: What the store may answer, for metrics.
 _OUTCOMES = ("kept", "failed", "lost")
 
@@ -34,6 +37,7 @@ class Keeping:
     :ivar clock: for delays.
     :ivar is_current: does the lease of this node last?
     :ivar outcomes: how many checkpoints there were, by what became of them.
+    :ivar paused: how many rooms wait for the store, or for a lease.
     """
 
     def __init__(
@@ -45,7 +49,60 @@ class Keeping:
         """See the attributes."""
         self.store, self.clock, self.is_current = store, clock, is_current
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
+        self.paused = 0
         self._codecs: dict[type, StateCodec | None] = {}
+        # Fences of rooms that have closed, and that the store may still have.
+        self._closed: dict[str, int] = {}
+        self._removing: IDelayedCall | None = None
+
+    @property
+    def unremoved(self) -> int:
+        """How many rooms have closed that the store may still have."""
+        return len(self._closed)
+
+    def count_pause(self, is_paused: bool) -> None:
+        """Count a room that waits, or goes on; of many one line is logged for each."""
+        if is_paused and not self.paused:
+            _log.warn("rooms wait for the store, or for this node's lease")
+        self.paused += 1 if is_paused else -1
+        if not self.paused:
+            _log.info("no room waits for the store any more")
+
+    def remove(self, room_id: str, fence: int) -> None:
+        """
+        Forget a room of this node that has closed; tries until the store answers.
+
+        :param fence: number of this node's ownership of it.
+        """
+        self._closed[room_id] = fence
+        Deferred.fromCoroutine(self.removed(room_id)).addErrback(self._not_removed)
+
+    async def removed(self, room_id: str) -> None:
+        """
+        Wait until the store has nothing of a room that has closed here.
+
+        :raises StoreUnavailable: it does not answer.
+        """
+        fence = self._closed.get(room_id)
+        if fence is not None:
+            await self.store.remove(room_id, fence)
+            # If it was not ours another node has it.
+            if self._closed.get(room_id) == fence:
+                del self._closed[room_id]
+
+    def _not_removed(self, failure: Failure) -> None:
+        if not failure.check(StoreUnavailable):
+            _log.failure("cannot remove a room", failure)
+        if self._removing is None:
+            self._removing = self.clock.callLater(_REMOVE_AGAIN, self._remove_again)
+
+    def _remove_again(self) -> None:
+        self._removing = None
+        Deferred.fromCoroutine(self._remove_all()).addErrback(self._not_removed)
+
+    async def _remove_all(self) -> None:
+        for room_id in tuple(self._closed):
+            await self.removed(room_id)
 
     def codec(self, game: Game[Any, Any]) -> StateCodec | None:
         """Make the codec of a game's states; ``None`` if its rooms are not kept."""
@@ -166,18 +223,12 @@ class RoomKeeper:
         if self.is_over:
             return
         self.is_over, self.is_holding = True, False
+        if self._is_frozen:
+            self._is_frozen = False
+            self.keeping.count_pause(False)
         self._cancel()
         if forget:
-            removed = self.keeping.store.remove(self.room_id, self.fence)
-            removed.addErrback(self._not_removed)
-
-    def _not_removed(self, failure: Failure) -> None:
-        failure.trap(StoreUnavailable)
-        _log.warn(
-            "the checkpoint of room {room_id}, which has closed, stays: {why}",
-            room_id=self.room_id,
-            why=failure.value,
-        )
+            self.keeping.remove(self.room_id, self.fence)
 
     def leave(self) -> bool:
         """
@@ -290,11 +341,11 @@ class RoomKeeper:
     def _freeze(self) -> None:
         if not self._is_frozen:
             self._is_frozen = True
-            _log.warn("room {room_id} waits for the store", room_id=self.room_id)
+            self.keeping.count_pause(True)
             self._paused(True)
 
     def _thaw(self) -> None:
         if self._is_frozen:
             self._is_frozen = False
-            _log.info("room {room_id} goes on", room_id=self.room_id)
+            self.keeping.count_pause(False)
             self._paused(False)

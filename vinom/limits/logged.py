@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.errors import StoreUnavailable
 from vinom.limits.buckets import TokenBucket
 
 #: How long left-out lines are counted before the count is logged, seconds.
@@ -90,3 +91,17 @@ class BoundedLog:
             self._log.info(
                 "{count} more lines were not logged: {kind}", count=count, kind=kind
             )
+
+
+def log_unless_away(log: Logger, format: str, failure: Failure, **values: Any) -> None:
+    """
+    Log a traceback, unless shared storage did not answer.
+
+    That concerns every call: the store logs it once, and counts the calls.
+
+    :param format: what failed.
+    """
+    if failure.check(StoreUnavailable):
+        log.debug(f"{format}: {{why}}", why=failure.value, **values)
+    else:
+        log.failure(format, failure, **values)

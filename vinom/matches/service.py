@@ -31,7 +31,7 @@ from vinom.fleet.fleet import Fleet
 from vinom.game import Game
 from vinom.limits.addresses import AddressCounts
 from vinom.limits.buckets import network_of
-from vinom.limits.logged import BoundedLog
+from vinom.limits.logged import BoundedLog, log_unless_away
 from vinom.matches.match import Match
 from vinom.matches.ways_in import WaysIn, seat_names
 from vinom.messages.catalogue import decode_answer
@@ -601,8 +601,8 @@ class Matches(Service):
         if state == "left":
             player_id = live.match.plan.seats[seat].player_id
             Deferred.fromCoroutine(self._release(match_id, player_id)).addErrback(
-                lambda failure: self._log.failure(
-                    "seat not released", failure, match_id=match_id
+                lambda failure: log_unless_away(
+                    self._log, "seat not released", failure, match_id=match_id
                 )
             )
 
@@ -640,7 +640,9 @@ class Matches(Service):
         """
         for live in tuple(self._live.values()):
             Deferred.fromCoroutine(self._check_owned(live)).addErrback(
-                lambda failure: self._log.failure("a match was not checked", failure)
+                lambda failure: log_unless_away(
+                    self._log, "a match was not checked", failure
+                )
             )
 
     async def _check_owned(self, live: _Live) -> None:
@@ -722,7 +724,7 @@ class Matches(Service):
             try:
                 await step()
             except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
                 await deferLater(self._clock, 1.0)
             else:
                 return

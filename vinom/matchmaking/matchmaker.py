@@ -8,6 +8,7 @@ are back, and removed if a player stays away too long.
 from __future__ import annotations
 
 from base64 import b32encode
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
@@ -23,16 +24,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.conversation.online import IOnline
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.game import Game
-from vinom.limits.logged import BoundedLog
+from vinom.limits.logged import BoundedLog, log_unless_away
 from vinom.matches.service import Matches
 from vinom.matchmaking.news import QueueNews
 from vinom.matchmaking.prematch import RETRY_SECONDS, Prematches
 from vinom.matchmaking.queues import Queue, Queues
 from vinom.matchmaking.ratings import Ratings
 from vinom.matchmaking.rules.rule import Proposal, Shape
-from vinom.messages.lobby import QueueStatus
+from vinom.messages.lobby import QueueStatus, RoomFound
 from vinom.messages.parties import PrematchUpdate
 from vinom.model import (
     MatchPlan,
@@ -53,6 +54,11 @@ _REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
+#: How often an entry is looked for that goes from one place to another meanwhile.
+_MOST_TRIES = 5
+#: Entries that are offered seats in running rooms in one round, and how long after a
+#: round that found none the next one looks, seconds.
+_MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
@@ -116,7 +122,7 @@ class Cadence:
         try:
             delay = await self._play()
         except Exception:
-            self._log.failure("a round of matchmaking failed")
+            log_unless_away(self._log, "a round of matchmaking failed", Failure())
             delay = RETRY_SECONDS
         self._is_playing = False
         if self._is_due:
@@ -136,6 +142,13 @@ class _Slices:
         if monotonic() - self._began > _SLICE_SECONDS:
             await deferLater(self._clock, 0)
             self._began = monotonic()
+
+
+class Running(Protocol):
+    """Finds seats in running rooms: `vinom.rooms.running.RunningRooms`."""
+
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """Keep seats for these players; returns the room's id, or nothing."""
 
 
 class EntryFollower(Protocol):
@@ -204,6 +217,12 @@ class Matchmaker(Service):
         self._node = self._new_id()
         self.prematches = Prematches(prematches, online, clock, self, self._node)
         self._followers: list[EntryFollower] = []
+        #: Finds seats in running rooms, for queues with ``backfill``.
+        self.running_rooms: Running | None = None
+        # How many players got such seats, by game; and by queue the smallest party
+        # that lately got none.
+        self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
+        self._no_seats: dict[_Pool, int] = {}
         # By queue: when it may start matches again, and how often it could not.
         self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
@@ -217,6 +236,10 @@ class Matchmaker(Service):
         # When a long wait was logged last.
         self._warned: dict[_Pool, float] = {}
         self._cadence = Cadence(clock, self._round)
+        # By player: entries that may be stored though their players were refused, and
+        # when that is certain at the latest.
+        self._unsure: dict[str, tuple[float, QueueEntry]] = {}
+        self._removals = Cadence(clock, self._remove_unsure)
         matches.follow(self)
 
     def stopService(self) -> None:
@@ -224,6 +247,7 @@ class Matchmaker(Service):
         Service.stopService(self)
         self._news.stop()
         self._cadence.stop()
+        self._removals.stop()
         self.prematches.stop()
         for call in self._away.values():
             call.cancel()
@@ -258,9 +282,10 @@ class Matchmaker(Service):
         :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
             `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
+        wanted = self._queues.find(queue, game)
         entry = self.new_entry(
             [PartyMember(player, host, loadout)],
-            self._queues.find(queue, game),
+            wanted,
             options,
             echoes=[echoes or {}],
         )
@@ -268,7 +293,10 @@ class Matchmaker(Service):
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry.pool)
-        return self._news.follow(entry, place)
+        if not (wanted.accept_seconds and self._online.is_shared):
+            return self._news.follow(entry, place)
+        # Its players may be asked by now whether they accept a match.
+        return await self._status(entry)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -283,8 +311,12 @@ class Matchmaker(Service):
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
             return QueueStatus("idle")
-        if entry is not None or await self._matches.is_in_match(player_id):
+        is_left = await self._entries.entry_of(player_id) is not None
+        if is_left or await self._matches.is_in_match(player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
+        if entry is not None:
+            # It left the queue just before, for example with its prematch.
+            return QueueStatus("idle")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
     async def answer(
@@ -386,7 +418,15 @@ class Matchmaker(Service):
         queue = self._queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
-        place = await self._entries.add(entry)
+        for player_id in entry.player_ids:
+            if player_id in self._unsure:
+                await self._remove(self._unsure[player_id][1])
+        try:
+            place = await self._entries.add(entry)
+        except StoreUnavailable as error:
+            if not isinstance(error, NothingStored | LeaseLost):
+                self._remove_later(entry)
+            raise
         if not place:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
         try:
@@ -396,9 +436,48 @@ class Matchmaker(Service):
             if self._matches.is_draining:
                 raise self._matches.draining()
         except BaseException:
-            await self._entries.remove(entry.entry_id)
+            await self.remove(entry)
             raise
         return place
+
+    async def remove(self, entry: QueueEntry) -> None:
+        """Take out an entry whose players are refused, now or when storage answers."""
+        try:
+            await self._entries.remove(entry.entry_id)
+        except StoreUnavailable:
+            self._remove_later(entry)
+
+    def _remove_later(self, entry: QueueEntry) -> None:
+        """
+        Take out an entry that may be stored.
+
+        A step that was not answered has had its effect when its deadline is over.
+        """
+        due = self._clock.seconds() + RETRY_SECONDS
+        self._unsure.update(dict.fromkeys(entry.player_ids, (due, entry)))
+        self._removals.ask(RETRY_SECONDS)
+
+    async def _remove_unsure(self) -> float | None:
+        """Take out such entries; returns when to try again."""
+        now = self._clock.seconds()
+        for player_id, (due, entry) in tuple(self._unsure.items()):
+            if due > now or player_id not in self._unsure:
+                continue
+            try:
+                await self._remove(entry)
+            except StoreUnavailable:
+                break
+            for each in entry.player_ids:
+                if self._unsure.get(each) == (due, entry):
+                    del self._unsure[each]
+        return RETRY_SECONDS if self._unsure else None
+
+    async def _remove(self, entry: QueueEntry) -> None:
+        """Take an entry out of the queue, or of its prematch, if it is there."""
+        player_id = entry.players[0].player_id
+        found = await self._entries.entry_of(player_id)
+        if found is not None and found.entry_id == entry.entry_id:
+            await self.take_out(found, player_id, is_excused=True)
 
     async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
@@ -419,7 +498,7 @@ class Matchmaker(Service):
             self.player_lost(player_id)
         await self._settle(entry.players[0].player_id)
         self._look_at(entry.pool)
-        return await self._news.status(entry)
+        return await self._status(entry)
 
     async def take_out(
         self,
@@ -436,22 +515,53 @@ class Matchmaker(Service):
         :param asker: a player who is answered, and not sent that it is out.
         :returns: ``False`` if its match is being made.
         """
-        if await self._entries.remove(entry.entry_id):
-            self._gone(entry, asker)
-            self._news.changed(entry.pool)
-            return True
-        prematch = await self.prematches.find(player_id)
-        if prematch is None or not await self.prematches.give_back(
-            prematch.prematch_id,
-            [entry.entry_id],
-            is_ours=False,
-            result="given_back" if is_excused else "declined",
-        ):
-            return False
-        if not is_excused:
-            await self.prematches.count_decline(player_id)
-        self._gone(entry, asker)
-        return True
+        for _ in range(_MOST_TRIES):
+            if await self._entries.remove(entry.entry_id):
+                self._gone(entry, asker)
+                self._news.changed(entry.pool)
+                return True
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None and await self.prematches.give_back(
+                prematch.prematch_id,
+                [entry.entry_id],
+                is_ours=False,
+                result="given_back" if is_excused else "declined",
+            ):
+                if not is_excused:
+                    await self.prematches.count_decline(player_id)
+                self._gone(entry, asker)
+                return True
+            if prematch is not None and prematch.started_by:
+                return False
+            # It may have gone from the queue to a prematch, or back, in between.
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                return False
+        return False
+
+    async def _status(self, entry: QueueEntry) -> QueueStatus:
+        """Find how it is with an entry, and send its players changes from now on."""
+        player_id = entry.players[0].player_id
+        for _ in range(_MOST_TRIES):
+            place = await self._entries.place(entry.entry_id)
+            if place:
+                return self._news.follow(entry, place)
+            self._news.forget(entry.player_ids)
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None:
+                return self._in_prematch(entry, prematch)
+            if await self._matches.is_in_match(player_id):
+                return QueueStatus("matched", entry.game)
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                break
+        return QueueStatus("idle")
+
+    def _in_prematch(self, entry: QueueEntry, prematch: Prematch) -> QueueStatus:
+        """Write how it is with an entry that has no place, for it is in a prematch."""
+        state = "matched" if prematch.started_by else "waiting"
+        waited = max(0.0, self._clock.seconds() - entry.since)
+        return QueueStatus(state, entry.game, waited=round(waited, 3))
 
     # Calls of the desk.
 
@@ -480,16 +590,17 @@ class Matchmaker(Service):
         entry = await self._entries.entry_of(player_id)
         if entry is None:
             return None
+        # Now the player knows of it.
+        for each in entry.player_ids:
+            self._unsure.pop(each, None)
         if not await self._online.away(entry.player_ids):
             # Also if it was not suspended: this node is its owner from now on.
             await self._entries.resume(entry.entry_id)
         prematch = await self.prematches.find(player_id)
         if prematch is not None:
-            state = "matched" if prematch.started_by else "waiting"
-            waited = max(0.0, self._clock.seconds() - entry.since)
-            return QueueStatus(state, entry.game, waited=round(waited, 3))
+            return self._in_prematch(entry, prematch)
         self._look_at(entry.pool)
-        return await self._news.status(entry)
+        return await self._status(entry)
 
     # Calls of `Prematches`.
 
@@ -546,7 +657,7 @@ class Matchmaker(Service):
                 status = await self._news.again(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
             else:
                 if status is not None:
                     self._online.send(player_ids, status)
@@ -650,6 +761,7 @@ class Matchmaker(Service):
             "waits": {
                 game: waits.figures("wait") for game, waits in self._waits.items()
             },
+            "backfilled": dict(self._backfilled),
             "prematches": {
                 "open": len(self.prematches),
                 "results": dict(self.prematches.results),
@@ -694,8 +806,10 @@ class Matchmaker(Service):
             self._rests_until[pool] = rests_until
             self._set_due(pool, rests_until)
             return
-        waiting = await self._entries.waiting(*pool)
         queue = self._queues.of(pool[0], pool[2])
+        if queue is not None and queue.backfills and self.running_rooms is not None:
+            await self._backfill(self.running_rooms, queue, pool, now)
+        waiting = await self._entries.waiting(*pool)
         due = None
         if queue is not None and waiting.ready >= queue.shape.fewest:
             due = queue.rule.due(waiting)
@@ -704,6 +818,39 @@ class Matchmaker(Service):
         self._set_due(pool, due)
         if self._wait_warning:
             self._set_due(pool, self._watch_wait(pool, waiting, now))
+
+    async def _backfill(
+        self, running: Running, queue: Queue, pool: _Pool, now: float
+    ) -> None:
+        """Send players who wait to free seats of running rooms, longest wait first."""
+        game, options, name = pool
+        entries = await self._entries.oldest(game, options, _MOST_OFFERED, name)
+        self._no_seats.pop(pool, None)
+        for entry in entries:
+            player_ids = entry.player_ids
+            if len(player_ids) >= self._no_seats.get(pool, inf):
+                continue
+            room_id = await running.seats(game, options, player_ids)
+            if not room_id:
+                self._no_seats[pool] = len(player_ids)
+                continue
+            try:
+                if not await self._entries.claim([entry.entry_id]):
+                    # Matched, or gone; the seats are soon free again.
+                    continue
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable:
+                # It may be out of the queue; now it is in any case.
+                self._remove_later(entry)
+            self._backfilled[game] += len(player_ids)
+            self._waits[game].add(max(0.0, now - entry.since))
+            self._news.forget(player_ids)
+            self._news.changed(pool)
+            self._online.send(player_ids, RoomFound(room_id, game, name))
+            self._moved([entry])
+        if pool in self._no_seats:
+            self._set_due(pool, now + _OFFER_SECONDS)
 
     def _set_due(self, pool: _Pool, due: float | None) -> None:
         """Have a round look at a queue at this time, if no other one does before."""
@@ -891,7 +1038,7 @@ class Matchmaker(Service):
                 return True
             status = await self._news.again(again)
         except StoreUnavailable as error:
-            self._log.error("storage does not answer: {error}", error=error)
+            self._log.debug("storage does not answer: {error}", error=error)
             return False
         if status is not None:
             self._online.send(player_ids, status)
@@ -936,6 +1083,13 @@ class Matchmaker(Service):
             await slices.rest()
         else:
             facts["counted_of_the_first"] = len(entries)
+        if queue.backfills:
+            size = self._no_seats.get(entry.pool)
+            facts["backfill"] = (
+                "free seats of running rooms are given to those who wait"
+                if size is None or size > len(entry.players)
+                else f"no running room has {len(entry.players)} free seats"
+            )
         found = queue.rule.explain(entry, entries, now)
         if found.excluded:
             facts["excluded"] = ", ".join(
@@ -1064,7 +1218,7 @@ class Matchmaker(Service):
         """
 
         def failed(failure: Failure) -> None:
-            self._log.failure("matchmaking step failed", failure)
+            log_unless_away(self._log, "matchmaking step failed", failure)
             if retry is not None:
                 self._expect_back(retry, RETRY_SECONDS)
 

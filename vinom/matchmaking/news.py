@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.conversation.online import IOnline
+from vinom.limits.logged import log_unless_away
 from vinom.messages.lobby import QueueStatus
 from vinom.model import QueueEntry
 from vinom.ports import IEntryStore
@@ -61,16 +62,12 @@ class QueueNews:
     def __len__(self) -> int:
         return len(self._listed)
 
-    async def status(self, entry: QueueEntry) -> QueueStatus:
-        """Find the place of *entry*, and send its players changes of it from now on."""
-        # At least 1: an entry that was claimed meanwhile no longer has a place.
-        return self.follow(entry, max(1, await self._entries.place(entry.entry_id)))
-
     async def again(self, entry: QueueEntry) -> QueueStatus | None:
         """
-        Do the same for an entry that was put back, unless it is gone by now.
+        Find the place of an entry that was put back, unless it is gone by now.
 
-        A player who cancelled meanwhile must not be sent last that it waits.
+        Its players are sent changes of it from now on. A player who cancelled meanwhile
+        must not be sent last that it waits.
         """
         place = await self._entries.place(entry.entry_id)
         return self.follow(entry, place) if place else None
@@ -126,7 +123,7 @@ class QueueNews:
             self._unsent[_MOST_AT_ONCE:],
         )
         Deferred.fromCoroutine(self._send(some)).addErrback(
-            lambda failure: self._log.failure("places were not sent", failure)
+            lambda failure: log_unless_away(self._log, "places were not sent", failure)
         )
         self._next = None
         if self._unsent:

@@ -19,6 +19,7 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.addresses import AddressBuckets, AddressCounts
 from vinom.limits.buckets import NetworkBuckets, network_of
+from vinom.limits.logged import log_unless_away
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.party import (
@@ -540,10 +541,10 @@ class Parties(Service):
         try:
             is_stored = await self._store.change(after)
         except StoreUnavailable:
-            await self._entries.remove(entry.entry_id)
+            await self._matchmaker.remove(entry)
             raise
         if not is_stored:
-            await self._entries.remove(entry.entry_id)
+            await self._matchmaker.remove(entry)
             return None
         self._send_others(after, me, await self._update(after))
         status = await self._matchmaker.admit(entry)
@@ -565,7 +566,7 @@ class Parties(Service):
             try:
                 await self._catch_up(entry)
             except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
                 await deferLater(self._clock, _RETRY_SECONDS)
             else:
                 return
@@ -580,7 +581,7 @@ class Parties(Service):
                         settled.add(party.party_id)
                         await self._settled(party)
                 except StoreUnavailable as error:
-                    self._log.error("storage does not answer: {error}", error=error)
+                    self._log.debug("storage does not answer: {error}", error=error)
                     settled.clear()
                     await deferLater(self._clock, _RETRY_SECONDS)
                 else:
@@ -782,7 +783,7 @@ class Parties(Service):
         """
 
         def failed(failure: Failure) -> None:
-            self._log.failure("a step of a party failed", failure)
+            log_unless_away(self._log, "a step of a party failed", failure)
             if retry is not None:
                 self._expect(retry, _RETRY_SECONDS)
 

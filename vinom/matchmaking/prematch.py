@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.limits.logged import log_unless_away
 from vinom.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.model import Player, Prematch, QueueEntry
 from vinom.ports import IPrematchStore
@@ -218,7 +219,7 @@ class Prematches:
                 player_id, now, now + _FORGIVEN_AFTER
             )
         except StoreUnavailable as error:
-            self._log.error("a decline was not counted: {error}", error=error)
+            self._log.debug("a decline was not counted: {error}", error=error)
             return 0.0
         return pause_seconds(count)
 
@@ -255,7 +256,7 @@ class Prematches:
             Deferred.fromCoroutine(step()).addErrback(failed)
 
         def failed(failure: Failure) -> None:
-            self._log.failure("prematch step failed", failure)
+            log_unless_away(self._log, "prematch step failed", failure)
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
 
@@ -313,7 +314,7 @@ class Prematches:
             try:
                 return await step()
             except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
                 await deferLater(self._clock, RETRY_SECONDS)
 
     def _forget(self, prematch_id: str) -> None:

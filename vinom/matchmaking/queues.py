@@ -52,6 +52,7 @@ class QueueTable(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar ratings: the list of ratings that it reads and changes; that of its game if
         its rule uses ratings; empty for none.
     :ivar avoid_recent: how many of a player's latest opponents are avoided.
+    :ivar backfill: are free seats of running rooms given to those who wait?
     """
 
     game: str
@@ -63,6 +64,7 @@ class QueueTable(Struct, frozen=True, forbid_unknown_fields=True):
     accept_seconds: Annotated[float, Meta(ge=0, le=600)] | None = None
     ratings: Annotated[str, Meta(max_length=64)] | None = None
     avoid_recent: Annotated[int, Meta(ge=0, le=16)] = 2
+    backfill: bool = False
 
 
 def read_tables(tables: Any) -> dict[str, QueueTable]:
@@ -101,6 +103,7 @@ class Queue:
     :ivar accept_seconds: how long players may take to accept a match.
     :ivar ratings: its list of ratings; empty for none.
     :ivar avoid_recent: how many of a player's latest opponents are avoided.
+    :ivar backfills: are free seats of running rooms given to those who wait?
     """
 
     name: str
@@ -110,6 +113,7 @@ class Queue:
     accept_seconds: float = 0.0
     ratings: str = ""
     avoid_recent: int = 0
+    backfills: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -255,6 +259,11 @@ def _queue(
             raise Misconfigured(
                 f"{where}.options do not fit {table.game}: {refusal.message}"
             ) from refusal
+    if table.backfill and not game.late_join:
+        raise Misconfigured(
+            f"{where}.backfill is for games that take newcomers, and {table.game} "
+            "takes none: set late_join in the game, or leave backfill out"
+        )
     rule = _rule(where, table, _table_shape(where, table, game), rules, fill_seconds)
     ratings = table.ratings
     if ratings is None:
@@ -267,6 +276,7 @@ def _queue(
         accept_seconds if table.accept_seconds is None else table.accept_seconds,
         ratings,
         table.avoid_recent,
+        table.backfill,
     )
 
 

@@ -151,7 +151,7 @@ class Ratings:
                 )
             except StoreUnavailable as error:
                 # It may have taken effect: then the next answer is "known".
-                _log.error("storage does not answer: {error}", error=error)
+                _log.debug("storage does not answer: {error}", error=error)
                 await deferLater(self._clock, _RETRY_SECONDS)
                 continue
             if answer != "changed":

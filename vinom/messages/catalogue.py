@@ -33,6 +33,7 @@ from vinom.messages.lobby import (
     Pong,
     Queue,
     QueueStatus,
+    RoomFound,
     Welcome,
 )
 from vinom.messages.parties import (
@@ -104,7 +105,7 @@ REQUESTS = _by_tag(
 )
 #: Every answer and push, likewise.
 PUSHES = _by_tag(
-    *(Welcome, QueueStatus, Pong, MatchFound, MatchEnded),
+    *(Welcome, QueueStatus, RoomFound, Pong, MatchFound, MatchEnded),
     *(PrematchFound, PrematchUpdate, PartyUpdate, PartyCreated, PartyToken),
     *(PartyInvite, PartyClosed, PartyList),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),

@@ -163,6 +163,20 @@ class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     queue: str | UnsetType = UNSET
 
 
+class RoomFound(Push, frozen=True, tag="room_found", tag_field="type"):
+    """
+    A running room has seats for you and your party: you have left the queue for it.
+
+    Join it with `JoinRoom`; your seat is kept for a short time.
+
+    :ivar queue: the name of the queue.
+    """
+
+    room_id: str
+    game: str
+    queue: str
+
+
 class Pong(Push, frozen=True, tag="pong", tag_field="type"):
     """Answers `Ping`."""
 

@@ -25,7 +25,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from vinom.control.nodes import Admit
+from vinom.control.nodes import Admit, KeepSeats
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
 from vinom.conversation.online import Online
@@ -83,6 +83,7 @@ from vinom.results.webhook import read_secrets
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
+from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import Visits
 from vinom.wall.enclosure import Enclosure
 from vinom.web.answers import RequestDeadlines, make_site
@@ -201,18 +202,30 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
 
 
 def link_site(
-    tls: NodeTls, admit: Admit, desk: Desk, settings: Settings, reactor: Any
+    tls: NodeTls,
+    admit: Admit,
+    reserve: KeepSeats,
+    desk: Desk,
+    settings: Settings,
+    reactor: Any,
 ) -> Any:
     """
     Make what listens at ``node_link``.
 
     :param admit: serves players who came back to other nodes.
+    :param reserve: keeps seats of running rooms for players of other nodes.
     :param desk: serves players of other nodes in rooms of this one.
     """
     bounded = BoundedLog(_log, reactor, log_bounds(settings))
     # One from each node is enough; many, of strangers, cost little.
     return CountedFactory(
-        answering(tls, reactor, admit, receiving(desk, reactor, talk_bounds(settings))),
+        answering(
+            tls,
+            reactor,
+            admit,
+            receiving(desk, reactor, talk_bounds(settings)),
+            reserve,
+        ),
         NetworkCounts(64, 128, 512),
         bounded,
     )
@@ -506,6 +519,7 @@ def build_parts(
         else Keeping(stores.checkpoints, reactor, is_current),
         visits=None if links is None else Visits(links, reactor),
     )
+    matchmaker.running_rooms = RunningRooms(rooms, links)
     desk = Desk(
         identity,
         online,

@@ -31,6 +31,7 @@ from vinom.control.nodes import (
     Admit,
     Guest,
     GuestWire,
+    KeepSeats,
     NodeAnswersFactory,
     NodeQuestions,
     Receive,
@@ -151,6 +152,18 @@ class NodeLinks(Service):
         link = self._links.get(node_id) or await self._dial(node_id)
         return await link.ask_way_in(match_id, seat)
 
+    async def ask_seats(
+        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
+    ) -> str:
+        """
+        Ask a node to keep seats of a running room for players.
+
+        :returns: the room's id; empty if no room has as many.
+        :raises NoCapacity: that node cannot be reached.
+        """
+        link = self._links.get(node_id) or await self._dial(node_id)
+        return await link.ask_seats(game, options, player_ids)
+
     async def others(self) -> Sequence[str]:
         """
         List the ids of the other nodes that can be asked, as of a second ago.
@@ -241,7 +254,7 @@ class _Only(Factory):
 
 
 def answering(
-    tls: NodeTls, clock: Any, admit: Admit, receive: Receive
+    tls: NodeTls, clock: Any, admit: Admit, receive: Receive, reserve: KeepSeats
 ) -> IProtocolFactory:
     """
     Make what listens at ``node_link``.
@@ -249,6 +262,7 @@ def answering(
     :param clock: for silent peers.
     :param admit: serves players who came back to other nodes.
     :param receive: serves players of other nodes in rooms of this one.
+    :param reserve: keeps seats of running rooms of this one for players of others.
     """
-    factory = NodeAnswersFactory(clock, is_node, admit, receive)
+    factory = NodeAnswersFactory(clock, is_node, admit, receive, reserve)
     return TLSMemoryBIOFactory(tls, False, factory)

@@ -48,7 +48,7 @@ class Membership(Service):
         self._regained = regained
         self._ends = 0.0
         self._next: IDelayedCall | None = None
-        self._is_asking = self._has_lost = False
+        self._is_asking = self._is_due = self._has_lost = False
         self.lease = 0
 
     @property
@@ -74,6 +74,8 @@ class Membership(Service):
 
     def beat(self) -> None:
         """Renew the lease now, for example because the store answers again."""
+        # What is on its way may be old.
+        self._is_due = self._is_asking
         if self.running and not self._is_asking:
             self._cancel()
             Deferred.fromCoroutine(self._beat()).addErrback(
@@ -94,7 +96,9 @@ class Membership(Service):
             pass
         finally:
             self._is_asking = False
-        if self.running:
+        if self._is_due:
+            self.beat()
+        elif self.running:
             self._next = self._clock.callLater(self._heartbeat, self._again)
 
     def _again(self) -> None:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -68,6 +69,9 @@ _REMEDIES = {
     errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
     errno.EACCES: "; choose a port above 1023, or give the node CAP_NET_BIND_SERVICE",
 }
+#: How long a node that is stopped waits for others that are stopped in the same moment
+#: to report that, seconds.
+_SETTLE_SECONDS = 0.5
 #: In `NodeFacts.addresses`: where players come.
 _LOBBY = "lobby"
 # With a fixed name: twistd runs a subclass, whose name would be logged.
@@ -307,7 +311,12 @@ class Node(MultiService):
             self._listen("admin", settings.admin, site)
         if settings.node_link is not None and parts.node_tls is not None:
             site = link_site(
-                parts.node_tls, parts.matches.admit, parts.desk, settings, reactor
+                parts.node_tls,
+                parts.matches.admit,
+                parts.rooms.reserve,
+                parts.desk,
+                settings,
+                reactor,
             )
             self._listen("node_link", settings.node_link, site)
 
@@ -474,6 +483,7 @@ class Node(MultiService):
             "lobby_players": lines["players"],
             "waiting": queue["waiting"],
             "queue_suspended": queue["suspended"],
+            "queue_backfilled": queue["backfilled"],
             "queue_longest_wait_seconds": queue["longest_wait"],
             "prematches": queue["prematches"]["open"],
             "prematches_over": queue["prematches"]["results"],
@@ -513,6 +523,10 @@ class Node(MultiService):
 
     async def _move_or_drain(self) -> None:
         why = await self._why_not_moved()
+        if not why:
+            # Both would hand over their rooms, and nobody would take them.
+            await deferLater(self._reactor, _SETTLE_SECONDS)
+            why = await self._why_not_moved()
         if self.state != "draining":
             return
         if not why:
@@ -536,7 +550,7 @@ class Node(MultiService):
                 "until matches and rooms end",
             )
         self._begin_to_end()
-        Deferred.fromCoroutine(self._move()).addErrback(self._log_failure)
+        Deferred.fromCoroutine(self._move_or_drain()).addErrback(self._log_failure)
 
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends or the time is over."""
@@ -546,6 +560,7 @@ class Node(MultiService):
 
     def _begin_to_end(self) -> None:
         self.state = "draining"
+        self._parts.rooms.takes_others = False
         seconds = self._settings.drain_seconds
         self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
         # The others learn it.

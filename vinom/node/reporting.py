@@ -52,4 +52,4 @@ class Reporting(Service):
             await self._online.report_all()
         except StoreUnavailable as error:
             # This is called again when the store answers.
-            self._log.info("lines were not reported: {why}", why=error)
+            self._log.debug("lines were not reported: {why}", why=error)

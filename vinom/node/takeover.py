@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import attrs
 from twisted.application.service import Service
@@ -17,6 +18,8 @@ from vinom.ports import IEstateStore, IMatchStore, INodeStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100
+
+_What = TypeVar("_What")
 
 
 class Takeover(Service):
@@ -101,7 +104,16 @@ class Takeover(Service):
             return
         try:
             for lease in await self._nodes.expired():
-                await self._bury(lease)
+                try:
+                    await self._bury(lease)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    # The other nodes must not wait for this one; it is tried again.
+                    self._log.failure(
+                        "cannot clear up after node {node_id}",
+                        node_id=lease.node.node_id,
+                    )
             if self._end_rooms is not None and (count := await self._end_rooms("")):
                 self._log.warn(
                     "ended {count} rooms of nodes that were stopped: nobody came back "
@@ -111,6 +123,13 @@ class Takeover(Service):
         except StoreUnavailable:
             # The next look goes on: each step may be done twice.
             return
+
+    def _report(self, called: Callable[[_What], None], what: _What) -> None:
+        """Report a match or a player; what fails for one is done for the others."""
+        try:
+            called(what)
+        except Exception:
+            self._log.failure("cannot clear up {what}", what=what)
 
     async def _bury(self, lease: NodeLease) -> None:
         node_id, lost = lease.node.node_id, 0
@@ -124,12 +143,12 @@ class Takeover(Service):
                 expires_at = self._clock.seconds() + self._memory_seconds
                 if await self._matches.end(end, expires_at):
                     lost += 1
-                    self._ended(end)
+                    self._report(self._ended, end)
         while await self._estates.abandon(node_id, _AT_ONCE, self._away_seconds):
             pass
         while player_ids := await self._estates.cut(node_id, _AT_ONCE):
             for player_id in player_ids:
-                self._lost(player_id)
+                self._report(self._lost, player_id)
         if self._end_rooms is not None and (count := await self._end_rooms(node_id)):
             self._log.warn(
                 "ended {count} rooms of node {node_id}: nobody came back to them",

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 from msgspec import Raw, structs
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.conversation.conversation import Conversation, Membership
@@ -56,6 +56,8 @@ from vinom.rooms.relay import Host
 from vinom.rooms.seating import Seating, Sitter
 from vinom.rooms.timetable import Timetable
 
+#: How long a seat is kept for somebody who was sent here from a queue, seconds.
+EXPECTED_SECONDS = 10.0
 #: A host who is away cannot be kicked by its successor for this long, seconds.
 HOST_SPARED = 30.0
 #: Actions of one room that wait while its checkpoint is on its way.
@@ -258,6 +260,8 @@ class NodeRoom:
         self._is_start_announced = False
         self._is_awake = False
         self._kicked: set[str] = set()
+        # Players for whom seats are kept, and until when.
+        self._expected: dict[str, IDelayedCall] = {}
         # What players did while a checkpoint was on its way.
         self._held: deque[tuple[Member, Envelope]] = deque()
         self._keeper: RoomKeeper | None = None
@@ -492,6 +496,7 @@ class NodeRoom:
         if self._keeper is not None:
             self._keeper.stop(forget=False)
         self._alarm.stop()
+        self._expect_nobody()
         self.policy.closed()
         for member in tuple(self.members):
             conversation = member.conversation
@@ -529,7 +534,38 @@ class NodeRoom:
             return False
         if self.is_closed or (self._played is not None and not self.game.late_join):
             return False
-        return not self.seating.is_full
+        return self._unexpected() > 0
+
+    def _unexpected(self) -> int:
+        """Count the seats that nobody has, and that are kept for nobody."""
+        return self.game.seats[1] - self.seating.taken() - len(self._expected)
+
+    def expect(self, player_ids: Sequence[str]) -> bool:
+        """
+        Keep seats for newcomers who were sent here, for a short time.
+
+        :returns: ``False``, and keeps none, if there are not as many.
+        """
+        if self._unexpected() < len(player_ids) or any(
+            self.has_removed(one) or self.member_of(one) or one in self._expected
+            for one in player_ids
+        ):
+            return False
+        clock = self._context.clock
+        for one in player_ids:
+            self._expected[one] = clock.callLater(EXPECTED_SECONDS, self._no_more, one)
+        self._changed()
+        return True
+
+    def _no_more(self, player_id: str) -> None:
+        """Somebody who was sent here did not come."""
+        del self._expected[player_id]
+        self._changed()
+
+    def _expect_nobody(self) -> None:
+        for call in self._expected.values():
+            call.cancel()
+        self._expected.clear()
 
     @property
     def is_deserted(self) -> bool:
@@ -619,6 +655,8 @@ class NodeRoom:
         member = Member(player, seat, loadout, self.broadcast.number)
         if seat is not None:
             self.seating.sit(seat, member)
+            if player.player_id in self._expected:
+                self._expected.pop(player.player_id).cancel()
         self.members.append(member)
         self._timetable.entered()
         self._changed()
@@ -644,7 +682,8 @@ class NodeRoom:
                 Code.ROOM_STARTED,
                 "play has begun, and this game takes no newcomers; you may spectate",
             )
-        if self.seating.is_full:
+        is_expected = plan.player_id in self._expected
+        if self.seating.is_full or not (is_expected or self._unexpected() > 0):
             raise Refused(Code.ROOM_FULL, "every seat is taken; you may spectate")
         if played is None:
             return self.seating.free()
@@ -1200,6 +1239,7 @@ class NodeRoom:
             self._keeper.stop(forget=True)
         fault = self._fault()
         self._alarm.stop()
+        self._expect_nobody()
         self.policy.closed()
         played = self._played
         if played is not None and played.ended_at is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Set
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence, Set
 from math import inf
 from typing import Any
 
@@ -52,6 +51,7 @@ from vinom.messages.rooms import (
 from vinom.model import Player, RoomClaim
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.guard import Guard
+from vinom.play.room import Resumed
 from vinom.play.states import StateCodec
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
@@ -85,6 +85,7 @@ class Rooms(Service):
     :ivar bounds: what rooms may cost.
     :ivar is_draining: no new rooms are opened.
     :ivar is_moving: and rooms are handed to other nodes.
+    :ivar takes_others: may rooms of other nodes go on here?
     """
 
     name = "rooms"
@@ -128,6 +129,7 @@ class Rooms(Service):
         """
         self.bounds = bounds or RoomBounds()
         self.is_draining = self.is_moving = False
+        self.takes_others = True
         self._moving: dict[str, Deferred[None]] = {}
         self._games, self._clock, self._entropy = games, clock, entropy
         self._recordings, self._matches = recordings, matches
@@ -533,8 +535,7 @@ class Rooms(Service):
 
     def _forget_room(self, room_id: str, fence: int) -> None:
         if self._keeping is not None:
-            gone = self._keeping.store.remove(room_id, fence)
-            gone.addErrback(lambda failure: failure.trap(StoreUnavailable))
+            self._keeping.remove(room_id, fence)
 
     # Rooms that other nodes had.
 
@@ -668,13 +669,15 @@ class Rooms(Service):
         :raises Refused: it cannot go on, or that node cannot be asked.
         """
         assert self._keeping is not None
-        if self.is_draining:
+        if self.is_draining or not self.takes_others:
             raise _busy(room_id, 1.0, "this node is stopping")
         left = self._not_before - self._seconds()
         if left > 0:
             raise _busy(room_id, left, "this room may be on a node that comes back")
         if len(self._rooms) >= self.bounds.most:
             raise _busy(room_id, 1.0, "this node has no room for another one")
+        # If one with this id has closed here it must not come back.
+        await self._keeping.removed(room_id)
         claim = await self._keeping.store.claim(room_id, reserve)
         if room_id in self._rooms:
             return ""
@@ -728,15 +731,60 @@ class Rooms(Service):
                     room_id, 1.0, f"this node cannot go on with it: {error}"
                 ) from error
             _log.error("room {room_id} is lost: {why}", room_id=room_id, why=error)
-            self._forget_room(room_id, claim.fence)
+            raise self._lost_room(room_id, claim, kept, str(error)) from error
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot be read", room_id=room_id)
+            why = "its node is gone, and reading what was kept failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        try:
+            room = self._go_on(room_id, claim, kept, game, resumed)
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot go on", room_id=room_id)
+            why = "its node is gone, and going on with it failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        _log.info(
+            "room {room_id} goes on here, from version {version} of {game}",
+            room_id=room_id,
+            version=room.broadcast.version,
+            game=kept.game,
+        )
+        return room
+
+    def _lost_room(
+        self, room_id: str, claim: RoomClaim, kept: Checkpoint | None, why: str
+    ) -> Refused:
+        """Forget a room that no node can go on with; returns what its players learn."""
+        room = self._rooms.get(room_id)
+        # Then it reports the end of its match itself.
+        is_played = room is not None and room.phase is not None
+        if room is None:
             self._ended["lost"] += 1
-            if kept is not None and kept.play is not None and self._results is not None:
-                self._results.match_over(kept.play.plan, "lost")
-            raise Refused(
-                Code.NO_SUCH_ROOM,
-                f"this room is lost: {error}",
-                {"room_id": room_id, "reason": "lost", "outcome": None},
-            ) from error
+        else:
+            try:
+                # What there is of it.
+                room.close("lost")
+            except Exception:
+                _log.failure("room {room_id} failed at its end", room_id=room_id)
+                self._closed(room, "lost")
+        play = None if kept is None or is_played else kept.play
+        if play is not None and self._results is not None:
+            self._results.match_over(play.plan, "lost")
+        self._forget_room(room_id, claim.fence)
+        return Refused(
+            Code.NO_SUCH_ROOM,
+            f"this room is lost: {why}",
+            {"room_id": room_id, "reason": "lost", "outcome": None},
+        )
+
+    def _go_on(
+        self,
+        room_id: str,
+        claim: RoomClaim,
+        kept: Checkpoint,
+        game: Game[Any, Any],
+        resumed: Resumed | None,
+    ) -> NodeRoom:
+        """Make a room from its checkpoint."""
         terms = RoomTerms(
             room_id,
             kept.game,
@@ -748,17 +796,11 @@ class Rooms(Service):
         )
         room = self._add_room(terms, claim.fence)
         host = None
-        if play is not None and resumed is not None:
-            host = self._own.resume(room, play, resumed, self._seconds())
+        if kept.play is not None and resumed is not None:
+            host = self._own.resume(room, kept.play, resumed, self._seconds())
         for membership in room.restore(kept, host):
             self._places.enter(membership.member.host)
             self._secrets.restore(room_id, membership)
-        _log.info(
-            "room {room_id} goes on here, from version {version} of {game}",
-            room_id=room_id,
-            version=room.broadcast.version,
-            game=kept.game,
-        )
         return room
 
     async def end_orphans(self, node_id: str) -> int:
@@ -768,15 +810,21 @@ class Rooms(Service):
         :param node_id: of that node; empty for rooms that nodes have released.
         :returns: how many.
         """
-        if self._keeping is None or self.is_draining:
+        if self._keeping is None or self.is_draining or not self.takes_others:
             return 0
         store, ended = self._keeping.store, 0
         for room_id in await store.orphans(node_id, _AT_ONCE):
             claim = await store.claim(room_id, False)
             if claim.kind == "adopted" and room_id not in self._rooms:
-                with suppress(Refused):
-                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
                 ended += 1
+                try:
+                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
+                except Refused:
+                    # It is lost, and that was logged.
+                    continue
+                except Exception:
+                    # The others must not wait for it.
+                    _log.failure("room {room_id} failed at its end", room_id=room_id)
         return ended
 
     # Coming back.
@@ -871,6 +919,21 @@ class Rooms(Service):
         """List every room: JSON-like."""
         return [room.described() for room in self._rooms.values()]
 
+    def reserve(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """
+        Keep free seats of a running room, which takes newcomers, for players.
+
+        :param options: of the room, canonical JSON.
+        :returns: the room's id; empty if no room has as many.
+        """
+        if self.is_draining or not self.takes_others:
+            return ""
+        for room in self._index.all_open(game, options):
+            is_running = room.state == "playing" and not room.is_moving
+            if is_running and room.expect(player_ids):
+                return room.room_id
+        return ""
+
     def close_room(self, room_id: str) -> None:
         """
         End a room.
@@ -912,7 +975,19 @@ class Rooms(Service):
             **match_members(self._rooms.values()),
             "by_game": self._index.counts(),
             "ended": dict(self._ended),
+            **_kept_figures(self._keeping),
         }
+
+
+def _kept_figures(keeping: Keeping | None) -> dict[str, Any]:
+    """Count what is kept of rooms for when this node dies."""
+    if keeping is None:
+        return {"checkpoints": {}, "paused": 0, "unremoved": 0}
+    return {
+        "checkpoints": dict(keeping.outcomes),
+        "paused": keeping.paused,
+        "unremoved": keeping.unremoved,
+    }
 
 
 def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None:

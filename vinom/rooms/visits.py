@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from math import inf
 from typing import Any, Protocol
 
 import attrs
 from msgspec import json, structs
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    DeferredSemaphore,
+    TimeoutError,
+)
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.control.nodes import Guest, GuestWire
@@ -42,6 +49,15 @@ ANSWER_SECONDS = 5.0
 LIST_SECONDS = 1.0
 #: How many other nodes are asked for a room that takes anybody.
 _MOST_ASKED = 8
+#: How many players at once ask one node for a list, or for a room that takes anybody;
+#: others wait for their turn.
+MOST_AT_ONCE = 32
+#: For how long a list of a node is the answer to all who ask for it, seconds.
+FRESH_SECONDS = 1.0
+#: Most rooms that anybody may ask for.
+_LONGEST_LIST = 100
+#: What is asked for: a node, a game, a state, and whether it is matches.
+_Wanted = tuple[str, str | None, str | None, bool]
 _Update = type[RoomListUpdate] | type[MatchListUpdate]
 _UPDATES = (b'{"type":"room_list_update"', b'{"type":"match_list_update"')
 #: What the ids of our own questions begin with. They are encoded near the front.
@@ -292,6 +308,10 @@ class Visits:
         self._nodes, self._clock = nodes, clock
         self._visits: dict[Conversation, dict[str, Visit]] = {}
         self._turn = 0
+        self._turns: dict[str, DeferredSemaphore] = {}
+        # Lists that were found lately, when, and who waits for the same one.
+        self._found: dict[_Wanted, tuple[float, RoomList | None]] = {}
+        self._wanted: dict[_Wanted, list[Deferred[None]]] = {}
 
     async def ask(
         self,
@@ -336,14 +356,89 @@ class Visits:
         self, conversation: Conversation, player: Player, request: ListRooms
     ) -> list[RoomList]:
         """Ask all other nodes for their lists; who does not answer is left out."""
+        watched = self._visits.get(conversation, {})
+
+        def asking(node_id: str) -> Coroutine[Any, Any, Push | None]:
+            if request.watch or (request.watch is not None and node_id in watched):
+                # Its updates are for this player.
+                return self._ask_in_turn(node_id, conversation, player, request)
+            return self._list_of(node_id, conversation, player, request)
+
         asked = [
-            Deferred.fromCoroutine(
-                self.ask(node_id, conversation, player, request)
-            ).addTimeout(LIST_SECONDS, self._clock)
+            Deferred.fromCoroutine(asking(node_id)).addTimeout(
+                LIST_SECONDS, self._clock
+            )
             for node_id in await self._reachable()
         ]
         found = await DeferredList(asked, consumeErrors=True)
         return [push for _, push in found if isinstance(push, RoomList)]
+
+    async def _list_of(
+        self,
+        node_id: str,
+        conversation: Conversation,
+        player: Player,
+        request: ListRooms,
+    ) -> RoomList | None:
+        """Find the list of a node: the same question of many is asked once."""
+        wanted = node_id, request.game, request.state, request.matches
+        while True:
+            at, found = self._found.get(wanted, (-inf, None))
+            # A clock of the day may go back.
+            if at <= self._clock.seconds() < at + FRESH_SECONDS:
+                break
+            waiting = self._wanted.get(wanted)
+            if waiting is None:
+                found = await self._find_list(wanted, conversation, player, request)
+                break
+            other: Deferred[None] = Deferred()
+            waiting.append(other)
+            await other
+        if found is None:
+            return None
+        return structs.replace(found, rooms=found.rooms[: request.limit])
+
+    async def _find_list(
+        self,
+        wanted: _Wanted,
+        conversation: Conversation,
+        player: Player,
+        request: ListRooms,
+    ) -> RoomList | None:
+        self._wanted[wanted] = []
+        found = None
+        asked = structs.replace(request, watch=None, limit=_LONGEST_LIST)
+        try:
+            push = await self._ask_in_turn(wanted[0], conversation, player, asked)
+            found = push if isinstance(push, RoomList) else None
+        finally:
+            now = self._clock.seconds()
+            for old, (at, _) in tuple(self._found.items()):
+                if not at <= now < at + FRESH_SECONDS:
+                    del self._found[old]
+            if conversation.is_open:
+                # Else it is not the node that did not answer.
+                self._found[wanted] = now, found
+            for other in self._wanted.pop(wanted):
+                other.callback(None)
+        return found
+
+    async def _ask_in_turn(
+        self,
+        node_id: str,
+        conversation: Conversation,
+        player: Player,
+        request: Request,
+    ) -> Push | None:
+        """Do as `ask`, when few enough others ask this node just now."""
+        turns = self._turns.setdefault(node_id, DeferredSemaphore(MOST_AT_ONCE))
+        await turns.acquire()
+        try:
+            return await self.ask(node_id, conversation, player, request)
+        finally:
+            turns.release()
+            if turns.tokens == turns.limit and self._turns.get(node_id) is turns:
+                del self._turns[node_id]
 
     def release(self, conversation: Conversation) -> None:
         """A list was sent: updates of it follow from now on."""
@@ -365,7 +460,7 @@ class Visits:
         turn = self._turn % max(1, len(others))
         for node_id in (*others[turn:], *others[:turn])[:_MOST_ASKED]:
             asking = Deferred.fromCoroutine(
-                self.ask(node_id, conversation, player, asked)
+                self._ask_in_turn(node_id, conversation, player, asked)
             )
             try:
                 return await asking.addTimeout(LIST_SECONDS, self._clock)

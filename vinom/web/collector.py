@@ -48,6 +48,7 @@ _ALARMING = dict.fromkeys(
     0.0,
 )
 _ENDED: dict[str, float] = dict.fromkeys(get_args(EndReason), 0)
+_CHECKPOINTS: dict[str, float] = dict.fromkeys(("kept", "failed", "lost"), 0)
 _PARTIES: dict[str, float] = dict.fromkeys(get_args(PartyState), 0)
 _PREMATCHES: dict[str, float] = dict.fromkeys(
     ("accepted", "declined", "silent", "given_back"), 0
@@ -222,6 +223,9 @@ TABLE: tuple[Row, ...] = (
         _each("waiting"), ("game",)),
     Row(_gauge, "vinom_queue_suspended", "Queue entries whose player is away.",
         _fact("queue_suspended")),
+    Row(_count, "vinom_queue_backfilled",
+        "Players of the queue who were given free seats of running rooms.",
+        _each("queue_backfilled"), ("game",)),
     Row(_gauge, "vinom_queue_longest_wait_seconds",
         "How long the oldest entry of the queue has waited.",
         _fact("queue_longest_wait_seconds")),
@@ -255,6 +259,16 @@ TABLE: tuple[Row, ...] = (
         "the node.", _match_places, ("kind",)),
     Row(_count, "vinom_rooms_closed", "Rooms of the node that are over, by reason.",
         lambda facts: _sorted(_ENDED | facts["rooms"]["ended"]), ("reason",)),
+    Row(_gauge, "vinom_rooms_paused",
+        "Rooms that wait for the store, or for a lease of this node.",
+        lambda facts: [((), facts["rooms"]["paused"])]),
+    Row(_count, "vinom_checkpoints",
+        "Checkpoints of rooms that were to be stored, by what became of them.",
+        lambda facts: _sorted(_CHECKPOINTS | facts["rooms"]["checkpoints"]),
+        ("result",)),
+    Row(_gauge, "vinom_checkpoints_unremoved",
+        "Rooms that have closed and wait to be removed from the store.",
+        lambda facts: [((), facts["rooms"]["unremoved"])]),
     Row(_count, "vinom_results", "Results of rounds that were noted, by reason.",
         lambda facts: _sorted(_ENDED | _results("noted")(facts)), ("reason",)),
     Row(_gauge, "vinom_results_stored",

@@ -15,7 +15,8 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from txredisapi import ConnectionError, RedisProtocol, ResponseError
 
-from vinom.errors import LeaseLost, Misconfigured, StoreUnavailable
+from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
+from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
 
@@ -119,6 +120,11 @@ class RedisClient(Service):
         self._measured = measured
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.opened = 0
+        # While the store is away: since when, and how many calls had failed before.
+        self._away_since: float | None = None
+        self._away_calls = 0
+        #: A Redis that comes and goes must not fill the log.
+        self._bounded = BoundedLog(self._log, clock, LogBounds(0.1, 6.0))
         self.why = "not connected yet"
 
     @property
@@ -193,7 +199,7 @@ class RedisClient(Service):
             lambda _: self._lost(session, "it closed the connection")
         )
         self._breaker.close()
-        self._log.info("the store answers")
+        self._log_back()
         self._next = self._clock.callLater(self._beat, self._look, session)
         for watch in self._watches:
             watch(True)
@@ -204,14 +210,36 @@ class RedisClient(Service):
         if not self.running:
             return
         why = str(error) or type(error).__name__
-        if why != self.why:
-            log = (
-                self._log.error if isinstance(error, Misconfigured) else self._log.warn
-            )
-            log("the store does not answer: {why}; trying again", why=why)
+        if isinstance(error, Misconfigured) and why != self.why:
+            self._bounded.error("the store cannot be used: {why}", why=why)
+        else:
+            self._log_away(why)
         self.why = why
         self._next = self._clock.callLater(self._breaker.open(), self._try)
         self._let_go()
+
+    def _log_away(self, why: str) -> None:
+        """Log it when the store stops answering, and not again until it is back."""
+        if self._away_since is None:
+            self._away_since = self._monotonic()
+            self._away_calls = self._failed_calls()
+            self._bounded.error(
+                "the store does not answer: {why}; trying again", why=why
+            )
+
+    def _log_back(self) -> None:
+        since, self._away_since = self._away_since, None
+        if since is None:
+            self._log.info("the store answers")
+            return
+        self._bounded.info(
+            "the store answers again, after {seconds:.1f} s; {count} calls failed",
+            seconds=self._monotonic() - since,
+            count=self._failed_calls() - self._away_calls,
+        )
+
+    def _failed_calls(self) -> int:
+        return sum(self.outcomes.values()) - self.outcomes["ok"]
 
     def _let_go(self) -> None:
         """Let calls go on that waited for the first connection."""
@@ -227,7 +255,7 @@ class RedisClient(Service):
         self._cancel()
         self.opened += 1
         self.why = why
-        self._log.error("the store does not answer: {why}; trying again", why=why)
+        self._log_away(why)
         self._next = self._clock.callLater(self._breaker.open(), self._try)
         # Not `loseConnection`: that waits until Redis has read what we wrote.
         session.protocol.transport.abortConnection()
@@ -281,7 +309,7 @@ class RedisClient(Service):
         session = self._session
         if session is None:
             self.outcomes["open"] += 1
-            raise StoreUnavailable(self.why)
+            raise NothingStored(self.why)
         began = self._monotonic()
         try:
             reply = await self._evaluate(session, began + self._deadline, script, args)
@@ -296,12 +324,12 @@ class RedisClient(Service):
             if any(one in why for one in _TRY_ANOTHER):
                 self._lost(session, why)
             else:
-                self._log.error("Redis refuses a step: {why}", why=why)
+                self._bounded.error("Redis refuses a step: {why}", why=why)
             raise StoreUnavailable(why) from None
         self._measured(self._monotonic() - began)
         if reply == b"LATE":
             self.outcomes["late"] += 1
-            raise StoreUnavailable("the call reached Redis after its deadline")
+            raise NothingStored("the call reached Redis after its deadline")
         if reply == b"STALE":
             self.outcomes["stale"] += 1
             raise LeaseLost("the lease of this node is over")

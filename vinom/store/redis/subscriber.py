@@ -79,6 +79,8 @@ class RedisSubscriber(Service):
         # The newest connection, and the same when messages come on it.
         self._line: Any = None
         self._protocol: Any = None
+        # Has it been logged that no messages come?
+        self._is_away = False
 
     @property
     def is_subscribed(self) -> bool:
@@ -124,13 +126,19 @@ class RedisSubscriber(Service):
             if protocol is not None:
                 protocol.transport.abortConnection()
             if self.running:
-                self._log.info("not subscribed yet: {why}", why=str(error))
+                if not self._is_away:
+                    # Once: the store logs when it is away, too.
+                    self._is_away = True
+                    self._log.info("not subscribed yet: {why}", why=str(error))
                 self._next = self._clock.callLater(self._breaker.open(), self._try)
             return
         if not self.running:
             protocol.transport.abortConnection()
             return
         self._protocol = protocol
+        if self._is_away:
+            self._is_away = False
+            self._log.info("messages of other nodes come again")
         protocol.whenDisconnected().addCallback(lambda _: self._lost(protocol))
         self._breaker.close()
         self._next = self._clock.callLater(self._beat, self._ping, protocol)
@@ -159,6 +167,7 @@ class RedisSubscriber(Service):
         self._protocol = None
         if self._next is not None:
             self._next.cancel()
+        self._is_away = True
         self._log.warn("messages of other nodes do not come; subscribing again")
         self._next = self._clock.callLater(self._breaker.open(), self._try)
         protocol.transport.abortConnection()

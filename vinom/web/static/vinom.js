@@ -80,6 +80,11 @@ const MOST_WAITING = 256;
  * @property {string} match_id
  * @property {string} game
  *
+ * @typedef {object} FoundRoom A running room that has seats for the client and its party.
+ * @property {string} room_id
+ * @property {string} game
+ * @property {string} queue the name of the queue
+ *
  * @typedef {object} PartyMember A member of a party.
  * @property {string} player_id
  * @property {string} name
@@ -269,6 +274,7 @@ class Emitter {
  * @property {Invitation} invite a host invites you: `joinParty` needs no token
  * @property {Prematch | null} prematch a match that waits for your yes, whenever it changes; null when it is over. If nobody listens, it is accepted.
  * @property {PrematchOver} prematchOver what came of it
+ * @property {FoundRoom} roomFound a running room has seats for you, and you left the queue for it
  * @property {VinomError} error a failure that answers no request: a warning, or the end of the connection
  * @property {{type: string, data: Json}} push every message that answers no request
  */
@@ -991,6 +997,7 @@ export class Client extends Emitter {
       else if (type === "prematch") this.#offered(data);
       else if (type === "prematch_update") this.#prematchUpdate(data);
       else if (type === "match_found") this.#found(data);
+      else if (type === "room_found") this.#roomFound(data);
       else if (type === "match_ended") this._matchOver(data.match_id);
       this.places.get(data?.room_id)?._pushed(type, data);
       this.emit("push", { type, data });
@@ -1130,14 +1137,25 @@ export class Client extends Emitter {
     if (asked?.game === game) this.#takeSeat(match_id, asked);
   }
 
+  /** @param {FoundRoom} found */
+  #roomFound(found) {
+    const asked = this.#queueing;
+    clearTimeout(this.#seatAlarm);
+    this.match = null;
+    this.#setQueued(null);
+    this.emit("roomFound", found);
+    if (asked?.game === found.game) this.#takeSeat(found.room_id, asked, false);
+  }
+
   /**
    * @param {string} matchId
    * @param {Wish} asked
+   * @param {boolean} [create]
    */
-  #takeSeat(matchId, asked) {
+  #takeSeat(matchId, asked, create) {
     // A listener may have left the queue.
     if (asked !== this.#queueing) return;
-    this.join(asked.game, { roomId: matchId }).then(
+    this.join(asked.game, { roomId: matchId, create }).then(
       (room) => {
         if (asked === this.#queueing) this.#queueing = null;
         asked.resolve(room);
@@ -1149,7 +1167,7 @@ export class Client extends Emitter {
         if (this.queued || (this.match && this.match.match_id !== matchId)) return;
         if (error.code === "busy") {
           const pause = this._pauseAfter(error);
-          this.#seatAlarm = setTimeout(() => this.#takeSeat(matchId, asked), pause);
+          this.#seatAlarm = setTimeout(() => this.#takeSeat(matchId, asked, create), pause);
         } else {
           this.#queueOver(error);
         }
