@@ -46,6 +46,13 @@ class CountingAhead(Counting):
     durability = "ahead"
 
 
+class CountingBehind(Counting):
+    """The same; a state is shown first, and stored soon after."""
+
+    name = "counting-behind"
+    durability = "behind"
+
+
 class CountingHere(Counting):
     """The same; its rooms do not outlive their node."""
 
