@@ -68,7 +68,9 @@ class CuttableWay:
             with socket.create_connection(("127.0.0.1", self._to_port)) as far:
                 with self._lock:
                     self._open |= {near, far}
-                back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+                back = threading.Thread(
+                    target=self._pump, args=(far, near), daemon=True
+                )
                 back.start()
                 self._pump(near, far)
                 back.join()
