@@ -13,6 +13,8 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.races import Choose, TwoNodes, interleavings, seeded
+from tests.support.redis_races import Line, TwoNodesWithRedis
+from tests.support.redis_servers import shared_server
 from vinom.errors import StoreUnavailable
 from vinom.messages.parties import (
     CreateParty,
@@ -23,6 +25,8 @@ from vinom.messages.parties import (
 )
 
 COUNT = int(os.environ.get("VINOM_RACES", "300"))
+#: The same with Redis, where a race takes ten times as long.
+REDIS_COUNT = max(1, COUNT // 10)
 #: Port calls of the two together whose order is tried in all ways.
 DEPTH = 8
 
@@ -358,8 +362,28 @@ class LongTests(SynchronousTestCase):
                 except StoreUnavailable:
                     raise AssertionError(f"seed {seed}: changed each time") from None
 
+    def test_any_order_with_redis(self) -> None:
+        """
+        The same with a real Redis, whose answers arrive late: what a node reads may no
+        longer be true.
+        """
+        line = Line(shared_server())
+        self.addCleanup(line.close)
+        for seed in range(REDIS_COUNT):
+            for accept_seconds in (10.0, 0.0):
+                world = TwoNodesWithRedis(line, accept_seconds)
+                self.live_in(world, seed)
+                self.assertEqual(list(world.problems()), [], (seed, accept_seconds))
+                world.forget()
+
     def live(self, seed: int, accept_seconds: float) -> None:
-        world, chance = TwoNodes(accept_seconds), Random(seed)
+        world = TwoNodes(accept_seconds)
+        self.live_in(world, seed)
+        self.assertEqual(list(world.problems()), [], (seed, accept_seconds))
+
+    def live_in(self, world: TwoNodes, seed: int) -> None:
+        """Have ten players do what they like, until nothing is under way."""
+        chance = Random(seed)
         names = "abcdefghij"
         for number in range(3):
             world.form(number % 2, *names[2 * number : 2 * number + 2])
@@ -395,7 +419,6 @@ class LongTests(SynchronousTestCase):
                 if world.gate:
                     world.gate.let_one(choose(len(world.gate)))
         world.race(choose, 20_000)
-        self.assertEqual(list(world.problems()), [], (seed, accept_seconds))
 
     def end_match(self, world: TwoNodes, chance: Random) -> None:
         for node in world.nodes:

@@ -31,6 +31,7 @@ class MembershipTests(SynchronousTestCase):
         self.store = Moody(self.clock.seconds)
         self.players = 0
         self.regained: list[int] = []
+        self.over: list[float] = []
         self.member = Membership(
             self.store,
             self.facts,
@@ -39,6 +40,7 @@ class MembershipTests(SynchronousTestCase):
             2.0,
             10.0,
             lambda: self.regained.append(self.member.lease),
+            lambda: self.over.append(self.clock.seconds()),
         )
         self.member.startService()
 
@@ -59,7 +61,7 @@ class MembershipTests(SynchronousTestCase):
             self.assertTrue(self.member.is_current)
         self.assertEqual(self.member.lease, number)
         self.assertEqual(self.nodes(), [self.facts()])
-        self.assertEqual(self.regained, [])
+        self.assertEqual((self.regained, self.over), ([], []))
 
     def test_news_while_the_store_is_asked(self) -> None:
         """
@@ -108,6 +110,24 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(self.regained, [self.member.lease])
         self.clock.advance(2.0)
         self.assertEqual(len(self.regained), 1)
+
+    def test_end(self) -> None:
+        """
+        At the moment at which its lease ends, without the store, a node knows it; one
+        that has stopped does not care.
+        """
+        self.clock.advance(1.0)
+        self.store.silent = True
+        self.clock.pump([0.5] * 17)
+        self.assertEqual((self.member.is_current, self.over), (True, []))
+        self.clock.pump([0.5] * 10)
+        self.assertEqual((self.member.is_current, self.over), (False, [10.0]))
+        self.store.silent = False
+        self.clock.pump([0.5] * 4)
+        self.assertTrue(self.member.is_current)
+        self.successResultOf(self.member.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.over, [10.0])
 
     def test_slow_answer(self) -> None:
         """

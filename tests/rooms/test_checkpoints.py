@@ -302,6 +302,26 @@ class AdoptionTests(SynchronousTestCase):
         logged = [one["log_format"] for one in events if "wait" in one["log_format"]]
         self.assertEqual(len(logged), 2, logged)
 
+    def test_store_away_and_nothing_happens(self) -> None:
+        """
+        The same if nobody does anything: players are sent at once that it stands still.
+        """
+        self.first.store.is_away = True
+        self.first.rooms.store_away()
+        self.nodes.wait(0.1)
+        self.assertEqual(pauses(self.bob.heard()), [True])
+        self.nodes.wait(30.0)
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.assertEqual(self.bob.heard(), [])
+        self.first.store.is_away = False
+        self.first.rooms.store_again()
+        self.nodes.wait(0.5)
+        said = self.bob.heard()
+        self.assertEqual((view(said)["last"], pauses(said)), ("one", [False]))
+        states = [m["data"] for m in said if m["type"] == "game_state"]
+        self.assertLess(states[-1]["time"], 1.0)
+
     def test_a_node_that_slept(self) -> None:
         """
         A node that wakes after another one adopted its room shows only a pause, and
@@ -673,6 +693,37 @@ class BehindTests(SynchronousTestCase):
         self.nodes.wait(1.0)
         said = ann.heard()
         self.assertEqual((view(said)["last"], pauses(said)), ("late", [False]))
+
+    def test_nothing_happens(self) -> None:
+        """
+        A room in which nobody does anything stands still, too, from the end of the
+        lease until there is a new one: its match time does not go on.
+        """
+        ann, _ = self.first.hello("ann")
+        ann.ask("join_room", game="behind", room_id="r1")
+        self.first.turn()
+        self.nodes.wait(1.0)
+        ann.heard()
+        self.first.rooms.store_away()
+        self.nodes.wait(0.5)
+        self.assertEqual(ann.heard(), [], "it needs no store yet")
+        self.first.is_alive = False
+        self.nodes.wait(SECONDS + 1)
+        self.assertEqual(ann.heard(), [])
+        self.first.rooms.lease_over()
+        self.nodes.wait(0.5)
+        self.assertEqual(pauses(ann.heard()), [True])
+        self.nodes.wait(60.0)
+        ann.do(1, word="late")
+        self.first.turn()
+        self.assertEqual(ann.heard(), [])
+        self.first.is_alive = True
+        self.first.beat()
+        self.nodes.wait(1.0)
+        said = ann.heard()
+        self.assertEqual((view(said)["last"], pauses(said)), ("late", [False]))
+        states = [m["data"] for m in said if m["type"] == "game_state"]
+        self.assertLess(states[-1]["time"], SECONDS + 5)
 
 
 class NoneTests(SynchronousTestCase):

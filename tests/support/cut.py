@@ -21,6 +21,8 @@ class CuttableWay:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
+        self._flows = threading.Event()
+        self._flows.set()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -33,14 +35,20 @@ class CuttableWay:
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
 
+    def hold(self) -> None:
+        """Deliver nothing until `mend`, as a network that loses every packet."""
+        self._flows.clear()
+
     def mend(self) -> None:
-        """Let connections through again."""
+        """Let connections through again, and deliver what was held."""
         with self._lock:
             self._is_cut = False
+        self._flows.set()
 
     def close(self) -> None:
         """End it for good."""
         self.cut()
+        self._flows.set()
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -60,18 +68,20 @@ class CuttableWay:
             with socket.create_connection(("127.0.0.1", self._to_port)) as far:
                 with self._lock:
                     self._open |= {near, far}
-                back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+                back = threading.Thread(
+                    target=self._pump, args=(far, near), daemon=True
+                )
                 back.start()
-                _pump(near, far)
+                self._pump(near, far)
                 back.join()
                 with self._lock:
                     self._open -= {near, far}
 
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for one in (source, sink):
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(65536):
+                self._flows.wait()
+                sink.sendall(data)
+        for one in (source, sink):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)

@@ -50,7 +50,7 @@ class Typed(LineReceiver):
         def is_it(message: dict[str, Any]) -> bool:
             if message["type"] != type:
                 return False
-            return fits is None or bool(fits(message["data"]))
+            return fits is None or bool(fits(message.get("data") or message["error"]))
 
         self._waiting.append((is_it, waiting))
         return waiting.addCallback(lambda m: m.get("data") or m["error"])

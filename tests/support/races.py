@@ -38,10 +38,11 @@ class Gate:
     Holds back calls of stores until the test lets one through.
 
     :ivar is_open: calls pass at once.
+    :ivar delays_answers: an answer arrives later than what it answers has happened.
     """
 
-    def __init__(self) -> None:
-        self.is_open = True
+    def __init__(self, delays_answers: bool = False) -> None:
+        self.is_open, self.delays_answers = True, delays_answers
         self._waiting: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -53,8 +54,12 @@ class Gate:
         answer: Deferred[Any] = Deferred()
 
         def run() -> None:
-            # What the store does, and its answer, are one moment.
-            step().chainDeferred(answer)
+            found = step()
+            if self.delays_answers:
+                self._waiting.append(lambda: found.chainDeferred(answer))
+            else:
+                # What the store does, and its answer, are one moment.
+                found.chainDeferred(answer)
 
         self._waiting.append(run)
         return answer
@@ -93,26 +98,35 @@ class TwoNodes:
     def __init__(self, accept_seconds: float = 10.0) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000.0)
-        self.gate = Gate()
-        self.entries, self.parties = MemoryEntryStore(), MemoryPartyStore()
-        self.matches = MemoryMatchStore(self.clock.seconds)
+        self.gate = self.make_gate()
+        stores = self.make_stores()
         self.nodes = [
             LobbyWorld(
                 seed,
                 clock=self.clock,
                 games=GAMES,
                 online=Everywhere(),
-                entries=Gated(self.entries, self.gate),
-                parties=Gated(self.parties, self.gate),
-                matches=Gated(self.matches, self.gate),
+                entries=Gated(entries, self.gate),
+                parties=Gated(parties, self.gate),
+                matches=Gated(matches, self.gate),
                 fleet=MemoryFleet(),
                 accept_seconds=accept_seconds,
             )
-            for seed in (1, 2)
+            for seed, (entries, parties, matches) in zip((1, 2), stores, strict=True)
         ]
         self.asks = accept_seconds > 0
         self.accepted: set[tuple[str, str]] = set()
         self.results: list[Any] = []
+
+    def make_gate(self) -> Gate:
+        return Gate()
+
+    def make_stores(self) -> list[tuple[Any, Any, Any]]:
+        """Make the stores that each node uses, and set those that are looked at."""
+        self.entries: Any = MemoryEntryStore()
+        self.parties: Any = MemoryPartyStore()
+        self.matches: Any = MemoryMatchStore(self.clock.seconds)
+        return [(self.entries, self.parties, self.matches)] * 2
 
     # What players do, on a node.
 

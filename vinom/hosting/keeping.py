@@ -181,6 +181,19 @@ class RoomKeeper:
             self._follow()
         return not self.is_holding
 
+    def look(self, is_available: bool) -> None:
+        """
+        Freeze a room in which nothing happens, if nothing could be kept of it now.
+
+        :param is_available: does the store answer, as far as is known?
+        """
+        if self.is_over or self.is_leaving:
+            return
+        if not self.keeping.is_current() or (self.is_ahead and not is_available):
+            self.is_holding = True
+            self._freeze()
+            self._soon(_RETRY)
+
     def note(self) -> None:
         """The room has changed, and nothing is played in it: no need to wait."""
         if self.is_leaving:

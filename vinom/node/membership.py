@@ -33,6 +33,7 @@ class Membership(Service):
         heartbeat: float = 2.0,
         seconds: float = 10.0,
         regained: Callable[[], None] = lambda: None,
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
@@ -42,12 +43,14 @@ class Membership(Service):
         :param heartbeat: seconds between two renewals.
         :param seconds: how long a lease lasts.
         :param regained: called when this node has a new lease after it lost one.
+        :param over: called when the lease has ended for this node.
         """
         self._nodes, self._facts, self._clock = nodes, facts, clock
         self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
-        self._regained = regained
+        self._regained, self._over = regained, over
         self._ends = 0.0
         self._next: IDelayedCall | None = None
+        self._end: IDelayedCall | None = None
         self._is_asking = self._is_due = self._has_lost = False
         self.lease = 0
 
@@ -70,6 +73,9 @@ class Membership(Service):
         """Give up the lease, so that others need not wait for its end."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self._cancel()
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
         return Deferred.fromCoroutine(self._leave())
 
     def beat(self) -> None:
@@ -125,9 +131,26 @@ class Membership(Service):
                 number=self.lease,
             )
         self._ends = sent + self._seconds
+        self._await_end()
         if self._has_lost:
             self._has_lost = False
             self._regained()
+
+    def _await_end(self) -> None:
+        if not self.running:
+            return
+        if self._end is not None:
+            self._end.cancel()
+        left = self._ends - self._monotonic()
+        self._end = self._clock.callLater(max(0.001, left), self._look_at_end)
+
+    def _look_at_end(self) -> None:
+        self._end = None
+        if self._monotonic() < self._ends:
+            # The two clocks differ a little.
+            self._await_end()
+        else:
+            self._over()
 
     async def _leave(self) -> None:
         number, self.lease = self.lease, 0

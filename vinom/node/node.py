@@ -153,6 +153,7 @@ class Node(MultiService):
                 self._settings.heartbeat_seconds,
                 self._settings.lease_seconds,
                 self._lease_regained,
+                parts.rooms.lease_over,
             )
             self._reporting = Reporting(parts.online, self._reactor)
             parts.online.missed = parts.desk.look_again
@@ -396,6 +397,7 @@ class Node(MultiService):
     def _store_changed(self, is_available: bool) -> None:
         if not is_available:
             self._was_store_away = True
+            self._parts.rooms.store_away()
             return
         self._takeover.wait()
         if self._was_store_away:

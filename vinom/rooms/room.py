@@ -413,6 +413,15 @@ class NodeRoom:
         self.wake()
         return [Membership(self, member) for member in self.members]
 
+    def look_at_store(self, is_available: bool) -> None:
+        """
+        Pause what is played, if nothing of it could be kept now.
+
+        :param is_available: does the store answer, as far as is known?
+        """
+        if self._keeper is not None and isinstance(self._played, RoomHost):
+            self._keeper.look(is_available)
+
     def _hold(self, member: Member, envelope: Envelope) -> None:
         """
         Let an action wait for the checkpoint that is on its way.

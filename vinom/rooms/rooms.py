@@ -144,6 +144,7 @@ class Rooms(Service):
         self._announcing = LoopingCall(self.store_again)
         self._announcing.clock = clock
         self._not_before = -inf
+        self._is_store_away = False
         self._secrets = ResumeSecrets(entropy, clock.seconds, keeping is not None)
         self._drained: list[Deferred[None]] = []
         self._ended: Counter[str] = Counter()
@@ -520,8 +521,27 @@ class Rooms(Service):
 
         A few at a time, for there may be thousands.
         """
+        self._is_store_away = False
         for number, room in enumerate(tuple(self._rooms.values())):
             self._clock.callLater(number * _STORE_PAUSE, self._store_one, room)
+
+    def store_away(self) -> None:
+        """The store does not answer: rooms that store first stand still."""
+        self._is_store_away = True
+        self.lease_over()
+
+    def lease_over(self) -> None:
+        """
+        Have all rooms find whether they may go on: the lease of this node may be over.
+
+        A few at a time, for there may be thousands.
+        """
+        for number, room in enumerate(tuple(self._rooms.values())):
+            self._clock.callLater(number * _STORE_PAUSE, self._look_at_store, room)
+
+    def _look_at_store(self, room: NodeRoom) -> None:
+        if not room.is_closed:
+            room.look_at_store(not self._is_store_away)
 
     def _store_one(self, room: NodeRoom) -> None:
         room.keep_again()

@@ -1,0 +1,205 @@
+"""Two nodes that share a real Redis, whose answers come in an order that tests set."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import attrs
+from msgspec import json
+from twisted.internet.defer import Deferred, fail, succeed
+
+from tests.support.races import Gate, TwoNodes
+from tests.support.redis_servers import RedisServer, new_prefix
+from vinom.errors import LeaseLost
+from vinom.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
+from vinom.ports import IEntryStore
+from vinom.store.redis.client import Owner
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.parties import RedisPartyStore
+from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.scripts import Script
+
+#: No call is late: late ones have tests of their own.
+_NEVER = str(1 << 52)
+
+
+class Line:
+    """A connection to Redis that waits for its answers."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", server.port), 10)
+        self._answers = self._socket.makefile("rb")
+
+    def ask(self, *parts: str | bytes) -> Any:
+        encoded = [one if isinstance(one, bytes) else one.encode() for one in parts]
+        self._socket.sendall(
+            b"*%d\r\n" % len(encoded)
+            + b"".join(b"$%d\r\n%s\r\n" % (len(one), one) for one in encoded)
+        )
+        return self._read()
+
+    def close(self) -> None:
+        self._answers.close()
+        self._socket.close()
+
+    def _read(self) -> Any:
+        line = self._answers.readline()[:-2]
+        kind, rest = line[:1], line[1:]
+        if kind == b"-":
+            raise AssertionError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"+":
+            return rest
+        if kind == b"*":
+            return [self._read() for _ in range(int(rest))]
+        return None if rest == b"-1" else self._answers.read(int(rest) + 2)[:-2]
+
+
+class WaitingClient:
+    """Runs steps as `vinom.store.redis.client.RedisClient` does, and waits for each."""
+
+    def __init__(self, line: Line, node_id: str, prefix: str) -> None:
+        self.owner, self.prefix, self._line = Owner(node_id), prefix, line
+
+    def run(self, script: Script, *args: str | bytes) -> Deferred[Any]:
+        found = self._line.ask(
+            *("EVAL", script.text, "1", self.prefix, _NEVER),
+            *(self.owner.node_id, str(self.owner.lease), *args),
+        )
+        if found == b"STALE":
+            return fail(LeaseLost("the lease of this node is over"))
+        assert found != b"LATE"
+        return succeed(found)
+
+
+class EntriesAndPrematches:
+    """Both stores of a client, as the memory has them in one."""
+
+    def __init__(self, client: Any) -> None:
+        self._stores = RedisEntryStore(client), RedisPrematchStore(client)
+
+    def __getattr__(self, name: str) -> Any:
+        entries, prematches = self._stores
+        return getattr(entries if name in IEntryStore else prematches, name)
+
+
+class Found:
+    """What is in Redis now, in the words of the stores in memory."""
+
+    def __init__(self, line: Line, prefix: str) -> None:
+        self._line, self._prefix = line, prefix
+
+    def _all(self, sort: str) -> dict[str, dict[bytes, bytes]]:
+        """Read all hashes of a sort, by id."""
+        start = f"{self._prefix}{sort}:"
+        found = {}
+        for key in sorted(self._line.ask("KEYS", f"{start}*")):
+            fields = self._line.ask("HGETALL", key)
+            pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+            found[key.decode().removeprefix(start)] = pairs
+        return found
+
+    # Of `MemoryEntryStore`.
+
+    @property
+    def _entries(self) -> dict[str, QueueEntry]:
+        return {
+            one: json.decode(fields[b"data"], type=QueueEntry)
+            for one, fields in self._all("entry").items()
+        }
+
+    @property
+    def _places(self) -> set[str]:
+        keys = self._line.ask("KEYS", f"{self._prefix}queue:*:places")
+        places = [
+            one for key in keys for one in self._line.ask("ZRANGE", key, "0", "-1")
+        ]
+        return {one.decode().split(":", 2)[2] for one in places}
+
+    @property
+    def _prematch_of(self) -> dict[str, str]:
+        asked = {
+            one: fields.get(b"prematch", b"").decode()
+            for one, fields in self._all("entry").items()
+        }
+        return {entry_id: prematch for entry_id, prematch in asked.items() if prematch}
+
+    @property
+    def _prematches(self) -> dict[str, Prematch]:
+        return {
+            one: attrs.evolve(
+                json.decode(fields[b"data"], type=Prematch),
+                started_by=fields[b"started_by"].decode(),
+            )
+            for one, fields in self._all("prematch").items()
+        }
+
+    # Of `MemoryPartyStore`.
+
+    @property
+    def _parties(self) -> dict[str, Party]:
+        return {
+            one: json.decode(fields[b"data"], type=Party)
+            for one, fields in self._all("party").items()
+        }
+
+    @property
+    def _party_of(self) -> dict[str, str]:
+        return {
+            name: one
+            for one, party in self._parties.items()
+            for name in party.player_ids
+        }
+
+    # Of `MemoryMatchStore`.
+
+    @property
+    def _running(self) -> dict[str, Any]:
+        return {
+            one: _Running(fields[b"plan"]) for one, fields in self._all("match").items()
+        }
+
+    def has(self, player_id: str) -> bool:
+        """Is this player in a running match?"""
+        return bool(self._line.ask("EXISTS", f"{self._prefix}match-of:{player_id}"))
+
+
+class _Running:
+    def __init__(self, plan: bytes) -> None:
+        self.plan = json.decode(plan, type=MatchPlan)
+
+
+class TwoNodesWithRedis(TwoNodes):
+    """Two nodes with leases; what a step answers may arrive long after it happened."""
+
+    def __init__(self, line: Line, accept_seconds: float = 10.0) -> None:
+        self._line, self._prefix = line, new_prefix()
+        super().__init__(accept_seconds)
+
+    def make_gate(self) -> Gate:
+        return Gate(delays_answers=True)
+
+    def make_stores(self) -> list[tuple[Any, Any, Any]]:
+        """Make the stores of two nodes over one Redis."""
+        self.entries = self.parties = self.matches = Found(self._line, self._prefix)
+        stores = []
+        for node_id in ("n1", "n2"):
+            client: Any = WaitingClient(self._line, node_id, self._prefix)
+            RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 3600)
+            stores.append(
+                (
+                    EntriesAndPrematches(client),
+                    RedisPartyStore(client),
+                    RedisMatchStore(client, self.clock.seconds),
+                )
+            )
+        return stores
+
+    def forget(self) -> None:
+        """Remove everything."""
+        for key in self._line.ask("KEYS", f"{self._prefix}*"):
+            self._line.ask("DEL", key)
