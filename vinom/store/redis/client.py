@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -52,16 +52,40 @@ class Owner:
     lease: int = 0
 
 
-@attrs.define
+@attrs.define(eq=False)
+class _Call:
+    """
+    A step that Redis has not answered yet.
+
+    :ivar began: when it was asked, on the clock for deadlines.
+    """
+
+    script: Script
+    args: Sequence[str | bytes]
+    began: float
+    answer: Deferred[Any] = attrs.field(factory=Deferred)
+
+
+@attrs.define(eq=False)
 class _Session:
     """
     A connection that has answered.
 
     :ivar offset: what to add to a time of ours for the time in Redis' clock, at most.
+    :ivar calls: in the order in which Redis answers them.
+    :ivar alarm: when to look whether the first of them is late.
     """
 
     protocol: Any
     offset: float
+    calls: deque[_Call] = attrs.field(factory=deque)
+    alarm: IDelayedCall | None = None
+
+    def end(self) -> None:
+        """Look at calls no more."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
 
 
 class RedisClient(Service):
@@ -144,6 +168,7 @@ class RedisClient(Service):
         self._cancel()
         if self._session is None:
             return None
+        self._session.end()
         protocol, self._session = self._session.protocol, None
         self._breaker.open()
         self.why = "this node stops"
@@ -224,6 +249,7 @@ class RedisClient(Service):
         if session is not self._session:
             return
         self._session = None
+        session.end()
         self._cancel()
         self.opened += 1
         self.why = why
@@ -270,65 +296,99 @@ class RedisClient(Service):
         :raises StoreUnavailable: it did not answer in time; or, as `LeaseLost`, the
             lease of this node is over.
         """
-        return Deferred.fromCoroutine(self._run(script, args))
-
-    async def _run(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
         if self._first is not None:
-            # This node has just started: the first players need not come again.
-            self._first.append(waiting := Deferred[None]())
-            with suppress(TimeoutError):
-                await waiting.addTimeout(self._deadline, self._clock)
+            return Deferred.fromCoroutine(self._run_later(script, args))
         session = self._session
         if session is None:
             self.outcomes["open"] += 1
+            return fail(StoreUnavailable(self.why))
+        call = _Call(script, args, self._monotonic())
+        self._send(session, call, "EVALSHA", script.digest)
+        return call.answer
+
+    async def _run_later(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
+        """This node has just started: the first players need not come again."""
+        if self._first is not None:
+            self._first.append(waiting := Deferred[None]())
+            with suppress(TimeoutError):
+                await waiting.addTimeout(self._deadline, self._clock)
+        if self._session is None:
+            self.outcomes["open"] += 1
             raise StoreUnavailable(self.why)
-        began = self._monotonic()
-        try:
-            reply = await self._evaluate(session, began + self._deadline, script, args)
-        except (TimeoutError, ConnectionError) as error:
-            is_silent = isinstance(error, TimeoutError)
-            self.outcomes["timeout" if is_silent else "lost"] += 1
-            self._lost(session, _reason(error))
-            raise StoreUnavailable(_reason(error)) from None
-        except ResponseError as error:
+        return await self.run(script, *args)
+
+    def _send(self, session: _Session, call: _Call, command: str, name: str) -> None:
+        """
+        Send a step.
+
+        Nodes do this all the time: it is written without coroutines, and one alarm for
+        all calls finds those that are late, for Redis answers in order.
+
+        :param name: by which the command knows the script.
+        """
+        limit = int((call.began + self._deadline + session.offset) * 1e6)
+        owner = self.owner
+        session.calls.append(call)
+        if session.alarm is None:
+            session.alarm = self._clock.callLater(
+                self._deadline, self._find_late, session
+            )
+        parts = (command, name, "1", self.prefix, str(limit), owner.node_id)
+        session.protocol.replyQueue.get().addCallback(self._answered, session, call)
+        session.protocol.transport.write(
+            _encoded((*parts, str(owner.lease), *call.args))
+        )
+
+    def _find_late(self, session: _Session) -> None:
+        session.alarm = None
+        if not session.calls:
+            return
+        left = session.calls[0].began + self._deadline - self._monotonic()
+        if left > 0:
+            session.alarm = self._clock.callLater(left, self._find_late, session)
+        else:
+            self._fail(session, session.calls.popleft(), TimeoutError())
+
+    def _answered(self, reply: Any, session: _Session, call: _Call) -> None:
+        """Take what Redis answered to a step, or why it will not."""
+        if not session.calls or session.calls[0] is not call:
+            # It was late, and this is the end of the connection.
+            return
+        session.calls.popleft()
+        if isinstance(reply, Exception):
+            if "NOSCRIPT" in str(reply) and session is self._session:
+                # A Redis that has not run it before; from now on it knows it.
+                self._send(session, call, "EVAL", call.script.text)
+            else:
+                self._fail(session, call, reply)
+            return
+        self._measured(self._monotonic() - call.began)
+        if reply == b"LATE":
+            self.outcomes["late"] += 1
+            call.answer.errback(
+                StoreUnavailable("the call reached Redis after its deadline")
+            )
+        elif reply == b"STALE":
+            self.outcomes["stale"] += 1
+            call.answer.errback(LeaseLost("the lease of this node is over"))
+        else:
+            self.outcomes["ok"] += 1
+            call.answer.callback(reply)
+
+    def _fail(self, session: _Session, call: _Call, error: Exception) -> None:
+        """Report that a step has no answer."""
+        why = _reason(error)
+        if isinstance(error, ResponseError):
             self.outcomes["error"] += 1
-            why = str(error)
             if any(one in why for one in _TRY_ANOTHER):
                 self._lost(session, why)
             else:
                 self._log.error("Redis refuses a step: {why}", why=why)
-            raise StoreUnavailable(why) from None
-        self._measured(self._monotonic() - began)
-        if reply == b"LATE":
-            self.outcomes["late"] += 1
-            raise StoreUnavailable("the call reached Redis after its deadline")
-        if reply == b"STALE":
-            self.outcomes["stale"] += 1
-            raise LeaseLost("the lease of this node is over")
-        self.outcomes["ok"] += 1
-        return reply
-
-    async def _evaluate(
-        self,
-        session: _Session,
-        deadline: float,
-        script: Script,
-        args: tuple[str | bytes, ...],
-    ) -> Any:
-        limit = int((deadline + session.offset) * 1e6)
-        rest = (
-            *("1", self.prefix),
-            *(str(limit), self.owner.node_id, str(self.owner.lease)),
-            *args,
-        )
-        protocol = session.protocol
-        try:
-            return await self._ask(protocol, deadline, "EVALSHA", script.digest, *rest)
-        except ResponseError as error:
-            if "NOSCRIPT" not in str(error):
-                raise
-        # A Redis that has not run it before; from now on it knows it.
-        return await self._ask(protocol, deadline, "EVAL", script.text, *rest)
+        else:
+            is_silent = isinstance(error, TimeoutError)
+            self.outcomes["timeout" if is_silent else "lost"] += 1
+            self._lost(session, why)
+        call.answer.errback(StoreUnavailable(why))
 
     def _ask(
         self, protocol: Any, deadline: float, *command: str | bytes
@@ -337,6 +397,15 @@ class RedisClient(Service):
         asked: Deferred[Any] = protocol.execute_command(*command)
         left = max(0.0, deadline - self._monotonic())
         return asked.addTimeout(left, self._clock)
+
+
+def _encoded(parts: Sequence[str | bytes]) -> bytes:
+    """Write a command as Redis reads it."""
+    written = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        written.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(written)
 
 
 def _reason(error: BaseException) -> str:
