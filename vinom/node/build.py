@@ -411,7 +411,8 @@ def build_parts(
     def is_here(player_id: str) -> bool:
         return online.is_here(player_id) or rooms.has(player_id)
 
-    stores = open_stores(settings, reactor, entropy, is_here)
+    turns = TurnEnd(reactor)
+    stores = open_stores(settings, reactor, entropy, is_here, turns)
     online = Online(stores.online)
     node_tls = links = None
     if settings.store != "memory":
@@ -478,7 +479,6 @@ def build_parts(
         ),
         address=settings.public_host or "",
     )
-    turns = TurnEnd(reactor)
     rooms = Rooms(
         games,
         turns,

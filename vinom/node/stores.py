@@ -28,6 +28,7 @@ from vinom.ports import (
     IRatingStore,
 )
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.reactor.turns import TurnEnd
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -109,6 +110,7 @@ def open_stores(
     reactor: Any,
     entropy: Callable[[int], bytes],
     is_here: Callable[[str], bool],
+    turns: TurnEnd,
 ) -> Stores:
     """
     Make the stores; a Redis is found and checked first, if it answers.
@@ -116,6 +118,7 @@ def open_stores(
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: called with a number, returns that many random bytes.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
+    :param turns: when calls go out.
     :raises Misconfigured: the Redis cannot be used as it is.
     """
     node_id = b32encode(entropy(10)).decode().lower()
@@ -148,6 +151,7 @@ def open_stores(
         reactor,
         time.monotonic,
         entropy,
+        turns,
         prefix=f"vinom:1:{settings.store_prefix}:",
         login=(address.user, address.password),
         database=address.database,

@@ -13,10 +13,12 @@ from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from txredisapi import ConnectionError, RedisProtocol, ResponseError
+from txredisapi import RedisProtocol, ResponseError
 
 from vinom.errors import LeaseLost, Misconfigured, StoreUnavailable
+from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.breaker import Breaker
+from vinom.store.redis.outgoing import Outgoing
 from vinom.store.redis.scripts import Script
 
 #: What Redis answers if another server, or a later try, may accept the command.
@@ -69,15 +71,17 @@ class _Call:
 @attrs.define(eq=False)
 class _Session:
     """
-    A connection that has answered.
+    A connection.
 
+    :ivar outgoing: what is sent on it.
     :ivar offset: what to add to a time of ours for the time in Redis' clock, at most.
     :ivar calls: in the order in which Redis answers them.
     :ivar alarm: when to look whether the first of them is late.
     """
 
     protocol: Any
-    offset: float
+    outgoing: Outgoing
+    offset: float = 0.0
     calls: deque[_Call] = attrs.field(factory=deque)
     alarm: IDelayedCall | None = None
 
@@ -109,6 +113,7 @@ class RedisClient(Service):
         clock: IReactorTime,
         monotonic: Callable[[], float],
         entropy: Callable[[int], bytes],
+        turns: TurnEnd,
         *,
         prefix: str,
         login: tuple[str | None, str | None] = (None, None),
@@ -123,6 +128,7 @@ class RedisClient(Service):
         :param clock: for delays.
         :param monotonic: the time for deadlines, seconds.
         :param entropy: called with a number, returns that many random bytes.
+        :param turns: when calls go out.
         :param prefix: of all keys.
         :param login: user and password.
         :param database: its number.
@@ -131,7 +137,7 @@ class RedisClient(Service):
         :param measured: called with the seconds that each answered call took.
         """
         self._dial, self.owner, self._clock = dial, owner, clock
-        self._monotonic, self.prefix = monotonic, prefix
+        self._monotonic, self._turns, self.prefix = monotonic, turns, prefix
         self._login, self._database = login, database
         self._deadline, self._beat = deadline, beat
         self._breaker = Breaker(entropy)
@@ -197,14 +203,15 @@ class RedisClient(Service):
         try:
             protocol = await self._dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
+            session = _Session(protocol, Outgoing(protocol.transport, self._turns))
             deadline = self._monotonic() + self._deadline
             user, password = self._login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
-                await self._ask(protocol, deadline, *parts)
+                await self._ask(session, deadline, *parts)
             if self._database:
-                await self._ask(protocol, deadline, "SELECT", str(self._database))
-            offset = await self._look_at_clock(protocol)
+                await self._ask(session, deadline, "SELECT", str(self._database))
+            await self._look_at_clock(session)
         except Exception as error:
             if protocol is not None:
                 protocol.transport.abortConnection()
@@ -213,7 +220,7 @@ class RedisClient(Service):
         if not self.running:
             protocol.transport.abortConnection()
             return
-        self._session = session = _Session(protocol, offset)
+        self._session = session
         protocol.whenDisconnected().addCallback(
             lambda _: self._lost(session, "it closed the connection")
         )
@@ -263,18 +270,17 @@ class RedisClient(Service):
     def _look(self, session: _Session) -> None:
         """Find silence, and follow Redis' clock."""
 
-        def found(offset: float) -> None:
-            session.offset = offset
+        def found(_: None) -> None:
             if session is self._session:
                 self._next = self._clock.callLater(self._beat, self._look, session)
 
         self._next = None
-        looking = Deferred.fromCoroutine(self._look_at_clock(session.protocol))
+        looking = Deferred.fromCoroutine(self._look_at_clock(session))
         looking.addCallbacks(
             found, lambda failure: self._lost(session, _reason(failure.value))
         )
 
-    async def _look_at_clock(self, protocol: Any) -> float:
+    async def _look_at_clock(self, session: _Session) -> None:
         """
         Compare Redis' clock with ours.
 
@@ -282,8 +288,8 @@ class RedisClient(Service):
         Redis' clock is never later than ours.
         """
         deadline = self._monotonic() + self._deadline
-        seconds, micros = await self._ask(protocol, deadline, "TIME")
-        return int(seconds) + int(micros) / 1e6 - self._monotonic()
+        seconds, micros = await self._ask(session, deadline, "TIME")
+        session.offset = int(seconds) + int(micros) / 1e6 - self._monotonic()
 
     # Calls.
 
@@ -335,9 +341,7 @@ class RedisClient(Service):
             )
         parts = (command, name, "1", self.prefix, str(limit), owner.node_id)
         session.protocol.replyQueue.get().addCallback(self._answered, session, call)
-        session.protocol.transport.write(
-            _encoded((*parts, str(owner.lease), *call.args))
-        )
+        session.outgoing.write(_encoded((*parts, str(owner.lease), *call.args)))
 
     def _find_late(self, session: _Session) -> None:
         session.alarm = None
@@ -391,10 +395,19 @@ class RedisClient(Service):
         call.answer.errback(StoreUnavailable(why))
 
     def _ask(
-        self, protocol: Any, deadline: float, *command: str | bytes
+        self, session: _Session, deadline: float, *command: str | bytes
     ) -> Deferred[Any]:
         """Send a command, and wait for its answer until the deadline."""
-        asked: Deferred[Any] = protocol.execute_command(*command)
+
+        def answered(reply: Any) -> None:
+            if isinstance(reply, Exception):
+                asked.errback(reply)
+            else:
+                asked.callback(reply)
+
+        asked: Deferred[Any] = Deferred()
+        session.protocol.replyQueue.get().addCallback(answered)
+        session.outgoing.write(_encoded(command))
         left = max(0.0, deadline - self._monotonic())
         return asked.addTimeout(left, self._clock)
 
