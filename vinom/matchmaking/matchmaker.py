@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -55,6 +55,9 @@ _MOST_READ = 1000
 
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
+#: Matches of one look at a queue that are started at the same time: the store answers
+#: one step while it is sent the next ones.
+_MOST_STARTED = 50
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
 _SLICE_SECONDS = 0.005
 #: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
@@ -136,6 +139,34 @@ class _Slices:
         if monotonic() - self._began > _SLICE_SECONDS:
             await deferLater(self._clock, 0)
             self._began = monotonic()
+
+
+class _Starts:
+    """Start matches at the same time, not too many of them."""
+
+    def __init__(self) -> None:
+        self._running: list[Deferred[None]] = []
+
+    async def add(self, start: Coroutine[Any, Any, None]) -> None:
+        """
+        Start a match; if there are too many, wait until all are made.
+
+        :raises Exception: one of those could not be made.
+        """
+        self._running.append(Deferred.fromCoroutine(start))
+        if len(self._running) >= _MOST_STARTED:
+            await self.done()
+
+    async def done(self) -> None:
+        """
+        Wait until all are made.
+
+        :raises Exception: one of them could not be made.
+        """
+        running, self._running = self._running, []
+        for is_made, failure in await DeferredList(running, consumeErrors=True):
+            if not is_made:
+                failure.raiseException()
 
 
 class EntryFollower(Protocol):
@@ -757,6 +788,20 @@ class Matchmaker(Service):
         self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
     ) -> tuple[bool, float | None]:
         """Start what a rule finds; returns whether it did, and when to ask again."""
+        starts = _Starts()
+        try:
+            return await self._start_all(queue, entries, now, slices, starts)
+        finally:
+            await starts.done()
+
+    async def _start_all(
+        self,
+        queue: Queue,
+        entries: Sequence[QueueEntry],
+        now: float,
+        slices: _Slices,
+        starts: _Starts,
+    ) -> tuple[bool, float | None]:
         is_found = False
         finding = queue.rule.find(entries, now)
         while True:
@@ -778,7 +823,7 @@ class Matchmaker(Service):
                     )
                     return is_found, now + RETRY_SECONDS
                 is_found = True
-                await self._start(found, queue)
+                await starts.add(self._start(found, queue))
             await slices.rest()
 
     def _rest(self, pool: _Pool) -> None:
