@@ -57,14 +57,16 @@ class Owner:
 @attrs.define(eq=False)
 class _Call:
     """
-    A step that Redis has not answered yet.
+    What Redis has not answered yet.
 
     :ivar began: when it was asked, on the clock for deadlines.
+    :ivar script: the step; ``None`` for what is asked about the connection.
+    :ivar args: of the step.
     """
 
-    script: Script
-    args: Sequence[str | bytes]
     began: float
+    script: Script | None = None
+    args: Sequence[str | bytes] = ()
     answer: Deferred[Any] = attrs.field(factory=Deferred)
 
 
@@ -77,6 +79,7 @@ class _Session:
     :ivar offset: what to add to a time of ours for the time in Redis' clock, at most.
     :ivar calls: in the order in which Redis answers them.
     :ivar alarm: when to look whether the first of them is late.
+    :ivar overdue: the first of them, when it was found late.
     """
 
     protocol: Any
@@ -84,6 +87,7 @@ class _Session:
     offset: float = 0.0
     calls: deque[_Call] = attrs.field(factory=deque)
     alarm: IDelayedCall | None = None
+    overdue: _Call | None = None
 
     def end(self) -> None:
         """Look at calls no more."""
@@ -199,25 +203,26 @@ class RedisClient(Service):
         )
 
     async def _connect(self) -> None:
-        protocol = None
+        session = None
         try:
             protocol = await self._dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
             session = _Session(protocol, Outgoing(protocol.transport, self._turns))
-            deadline = self._monotonic() + self._deadline
             user, password = self._login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
-                await self._ask(session, deadline, *parts)
+                await self._ask(session, *parts)
             if self._database:
-                await self._ask(session, deadline, "SELECT", str(self._database))
+                await self._ask(session, "SELECT", str(self._database))
             await self._look_at_clock(session)
         except Exception as error:
-            if protocol is not None:
-                protocol.transport.abortConnection()
+            if session is not None:
+                session.end()
+                session.protocol.transport.abortConnection()
             self._failed(error)
             return
         if not self.running:
+            session.end()
             protocol.transport.abortConnection()
             return
         self._session = session
@@ -287,8 +292,7 @@ class RedisClient(Service):
         When Redis read its clock our time was not later than now. So a deadline in
         Redis' clock is never later than ours.
         """
-        deadline = self._monotonic() + self._deadline
-        seconds, micros = await self._ask(session, deadline, "TIME")
+        seconds, micros = await self._ask(session, "TIME")
         session.offset = int(seconds) + int(micros) / 1e6 - self._monotonic()
 
     # Calls.
@@ -308,8 +312,8 @@ class RedisClient(Service):
         if session is None:
             self.outcomes["open"] += 1
             return fail(StoreUnavailable(self.why))
-        call = _Call(script, args, self._monotonic())
-        self._send(session, call, "EVALSHA", script.digest)
+        call = _Call(self._monotonic(), script, args)
+        self._evaluate(session, call, "EVALSHA", script.digest)
         return call.answer
 
     async def _run_later(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
@@ -323,48 +327,74 @@ class RedisClient(Service):
             raise StoreUnavailable(self.why)
         return await self.run(script, *args)
 
-    def _send(self, session: _Session, call: _Call, command: str, name: str) -> None:
+    def _evaluate(
+        self, session: _Session, call: _Call, command: str, name: str
+    ) -> None:
         """
         Send a step.
-
-        Nodes do this all the time: it is written without coroutines, and one alarm for
-        all calls finds those that are late, for Redis answers in order.
 
         :param name: by which the command knows the script.
         """
         limit = int((call.began + self._deadline + session.offset) * 1e6)
         owner = self.owner
+        parts = (command, name, "1", self.prefix, str(limit), owner.node_id)
+        self._send(session, call, (*parts, str(owner.lease), *call.args))
+
+    def _ask(self, session: _Session, *command: str) -> Deferred[Any]:
+        """Send a command that is no step."""
+        call = _Call(self._monotonic())
+        self._send(session, call, command)
+        return call.answer
+
+    def _send(
+        self, session: _Session, call: _Call, command: Sequence[str | bytes]
+    ) -> None:
+        """
+        Send a command.
+
+        Nodes do this all the time: it is written without coroutines, and one alarm for
+        all calls finds those that are late, for Redis answers in order.
+        """
         session.calls.append(call)
         if session.alarm is None:
             session.alarm = self._clock.callLater(
                 self._deadline, self._find_late, session
             )
-        parts = (command, name, "1", self.prefix, str(limit), owner.node_id)
         session.protocol.replyQueue.get().addCallback(self._answered, session, call)
-        session.outgoing.write(_encoded((*parts, str(owner.lease), *call.args)))
+        session.outgoing.write(_encoded(command))
 
     def _find_late(self, session: _Session) -> None:
         session.alarm = None
         if not session.calls:
             return
-        left = session.calls[0].began + self._deadline - self._monotonic()
-        if left > 0:
-            session.alarm = self._clock.callLater(left, self._find_late, session)
+        first = session.calls[0]
+        left = first.began + self._deadline - self._monotonic()
+        if left > 0 or first is not session.overdue:
+            # A busy node may not have read an answer that has come: it is late only if
+            # the next turn does not read it either.
+            session.overdue = None if left > 0 else first
+            session.alarm = self._clock.callLater(
+                max(0.0, left), self._find_late, session
+            )
         else:
             self._fail(session, session.calls.popleft(), TimeoutError())
 
     def _answered(self, reply: Any, session: _Session, call: _Call) -> None:
-        """Take what Redis answered to a step, or why it will not."""
+        """Take what Redis answered, or why it will not."""
         if not session.calls or session.calls[0] is not call:
             # It was late, and this is the end of the connection.
             return
         session.calls.popleft()
         if isinstance(reply, Exception):
-            if "NOSCRIPT" in str(reply) and session is self._session:
+            script = call.script
+            if script and "NOSCRIPT" in str(reply) and session is self._session:
                 # A Redis that has not run it before; from now on it knows it.
-                self._send(session, call, "EVAL", call.script.text)
+                self._evaluate(session, call, "EVAL", script.text)
             else:
                 self._fail(session, call, reply)
+            return
+        if call.script is None:
+            call.answer.callback(reply)
             return
         self._measured(self._monotonic() - call.began)
         if reply == b"LATE":
@@ -380,7 +410,10 @@ class RedisClient(Service):
             call.answer.callback(reply)
 
     def _fail(self, session: _Session, call: _Call, error: Exception) -> None:
-        """Report that a step has no answer."""
+        """Report that a call has no answer."""
+        if call.script is None:
+            call.answer.errback(error)
+            return
         why = _reason(error)
         if isinstance(error, ResponseError):
             self.outcomes["error"] += 1
@@ -393,23 +426,6 @@ class RedisClient(Service):
             self.outcomes["timeout" if is_silent else "lost"] += 1
             self._lost(session, why)
         call.answer.errback(StoreUnavailable(why))
-
-    def _ask(
-        self, session: _Session, deadline: float, *command: str | bytes
-    ) -> Deferred[Any]:
-        """Send a command, and wait for its answer until the deadline."""
-
-        def answered(reply: Any) -> None:
-            if isinstance(reply, Exception):
-                asked.errback(reply)
-            else:
-                asked.callback(reply)
-
-        asked: Deferred[Any] = Deferred()
-        session.protocol.replyQueue.get().addCallback(answered)
-        session.outgoing.write(_encoded(command))
-        left = max(0.0, deadline - self._monotonic())
-        return asked.addTimeout(left, self._clock)
 
 
 def _encoded(parts: Sequence[str | bytes]) -> bytes:
