@@ -1,4 +1,4 @@
-"""Players at lobby lines who queue, all at once or two at a time."""
+"""Players at lobby lines who queue, many at once or two at a time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import selectors
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
 from benchmarks.machine import Failed
 from vinom.messages.catalogue import PROTOCOL
 
-_GAME = "tictactoe"
+GAME = "tictactoe"
 _SEATS = 2
 #: A queue is over when this long nobody was sent anything, seconds.
 _SILENCE = 0.5
 _PATIENCE = 60.0
+#: Players who wait at the same time, at most.
+_WAITING = 400
 
 
 @attrs.define(eq=False)
@@ -58,6 +60,7 @@ class Crowd:
         """
         self._selector = selectors.DefaultSelector()
         self._players: list[_Player] = []
+        self._found = 0
         for number in range(count):
             port = ports[number % len(ports)]
             line = socket.create_connection(("127.0.0.1", port), 10)
@@ -82,17 +85,22 @@ class Crowd:
 
     def queue(self) -> float:
         """
-        Have all queue at once.
+        Have all queue, each as soon as few enough others wait for their match.
 
         :returns: players per second, from the first request to the last match.
         """
         began = time.perf_counter()
-        for number, player in enumerate(self._players):
-            player.line.sendall(_message("queue", game=_GAME))
-            if not number % 20:
-                self._read(0.0)
-        self._await("have a match", lambda one: bool(one.found_at), self._players)
-        seconds = max(one.found_at for one in self._players) - began
+        give_up = began + _PATIENCE
+        asked = found = 0
+        while found < len(self._players):
+            while asked < len(self._players) and asked - found < _WAITING:
+                self._players[asked].line.sendall(_message("queue", game=GAME))
+                asked += 1
+            if time.perf_counter() > give_up:
+                raise Failed(f"{found} of {len(self._players)} have a match")
+            self._read(0.05)
+            found = self._found
+        seconds = time.perf_counter() - began
         self._check()
         return len(self._players) / seconds
 
@@ -105,20 +113,22 @@ class Crowd:
         """
         waits = []
         for first, second in zip(self._players[::2], self._players[1::2], strict=True):
-            first.line.sendall(_message("queue", game=_GAME))
+            first.line.sendall(_message("queue", game=GAME))
             self._await("are queued", lambda one: one.is_queued, [first])
             # What its place caused is over: the system is idle.
             time.sleep(0.01)
             began = time.perf_counter()
-            second.line.sendall(_message("queue", game=_GAME))
+            second.line.sendall(_message("queue", game=GAME))
             pair = [first, second]
             self._await("have a match", lambda one: bool(one.found_at), pair)
             waits += [one.found_at - began for one in pair]
         self._check()
         return waits
 
-    def _await(self, what: str, fits: object, players: Sequence[_Player]) -> None:
-        left = {player for player in players if not fits(player)}  # type: ignore[operator]
+    def _await(
+        self, what: str, fits: Callable[[_Player], bool], players: Sequence[_Player]
+    ) -> None:
+        left = {player for player in players if not fits(player)}
         give_up = time.perf_counter() + _PATIENCE
         while left:
             if time.perf_counter() > give_up:
@@ -127,7 +137,7 @@ class Crowd:
                     f"after {_PATIENCE:g} s"
                 )
             for player in self._read(0.05):
-                if fits(player):  # type: ignore[operator]
+                if fits(player):
                     left.discard(player)
 
     def _read(self, seconds: float) -> list[_Player]:
@@ -146,7 +156,9 @@ class Crowd:
         found = json.loads(message)
         kind = found["type"]
         if kind == "match_found":
-            player.found_at = player.found_at or time.perf_counter()
+            if not player.found_at:
+                player.found_at = time.perf_counter()
+                self._found += 1
             player.match_ids.add(found["data"]["match_id"])
         elif kind == "welcome":
             player.is_welcome = True
