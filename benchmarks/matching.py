@@ -137,7 +137,7 @@ class _Found:
     def match(
         self, nodes: list[Node], players: int, store: str, server: int
     ) -> tuple[float, float]:
-        """Match players; returns their number per second, and Redis commands of each."""
+        """Match players; returns how many per second, and Redis commands of each."""
         before = _commands(store) if store else 0
         pids = [node.pid for node in nodes]
         with Crowd([node.port for node in nodes], players) as crowd:
