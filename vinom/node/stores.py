@@ -27,6 +27,7 @@ from vinom.ports import (
     IPrematchStore,
     IRatingStore,
 )
+from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.reactor.turns import TurnEnd
 from vinom.store.memory.entries import MemoryEntryStore
@@ -111,6 +112,7 @@ def open_stores(
     entropy: Callable[[int], bytes],
     is_here: Callable[[str], bool],
     turns: TurnEnd,
+    direct: DirectReads,
 ) -> Stores:
     """
     Make the stores; a Redis is found and checked first, if it answers.
@@ -119,6 +121,7 @@ def open_stores(
     :param entropy: called with a number, returns that many random bytes.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
     :param turns: when calls go out.
+    :param direct: reads what the Redis answers.
     :raises Misconfigured: the Redis cannot be used as it is.
     """
     node_id = b32encode(entropy(10)).decode().lower()
@@ -152,6 +155,7 @@ def open_stores(
         time.monotonic,
         entropy,
         turns,
+        direct,
         prefix=f"vinom:1:{settings.store_prefix}:",
         login=(address.user, address.password),
         database=address.database,

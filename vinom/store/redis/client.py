@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from txredisapi import RedisProtocol, ResponseError
 
 from vinom.errors import LeaseLost, Misconfigured, StoreUnavailable
+from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.breaker import Breaker
-from vinom.store.redis.outgoing import Outgoing
 from vinom.store.redis.scripts import Script
+from vinom.store.redis.wire import Wire
 
 #: What Redis answers if another server, or a later try, may accept the command.
 _TRY_ANOTHER = ("READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY")
@@ -75,7 +76,7 @@ class _Session:
     """
     A connection.
 
-    :ivar outgoing: what is sent on it.
+    :ivar wire: carries what is sent and answered.
     :ivar offset: what to add to a time of ours for the time in Redis' clock, at most.
     :ivar calls: in the order in which Redis answers them.
     :ivar alarm: when to look whether the first of them is late.
@@ -83,7 +84,7 @@ class _Session:
     """
 
     protocol: Any
-    outgoing: Outgoing
+    wire: Wire
     offset: float = 0.0
     calls: deque[_Call] = attrs.field(factory=deque)
     alarm: IDelayedCall | None = None
@@ -91,6 +92,7 @@ class _Session:
 
     def end(self) -> None:
         """Look at calls no more."""
+        self.wire.leave()
         if self.alarm is not None:
             self.alarm.cancel()
             self.alarm = None
@@ -118,6 +120,7 @@ class RedisClient(Service):
         monotonic: Callable[[], float],
         entropy: Callable[[int], bytes],
         turns: TurnEnd,
+        direct: DirectReads | None = None,
         *,
         prefix: str,
         login: tuple[str | None, str | None] = (None, None),
@@ -133,6 +136,7 @@ class RedisClient(Service):
         :param monotonic: the time for deadlines, seconds.
         :param entropy: called with a number, returns that many random bytes.
         :param turns: when calls go out.
+        :param direct: reads what is answered; the reactor does unless given.
         :param prefix: of all keys.
         :param login: user and password.
         :param database: its number.
@@ -142,6 +146,7 @@ class RedisClient(Service):
         """
         self._dial, self.owner, self._clock = dial, owner, clock
         self._monotonic, self._turns, self.prefix = monotonic, turns, prefix
+        self._direct = DirectReads() if direct is None else direct
         self._login, self._database = login, database
         self._deadline, self._beat = deadline, beat
         self._breaker = Breaker(entropy)
@@ -207,7 +212,7 @@ class RedisClient(Service):
         try:
             protocol = await self._dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
-            session = _Session(protocol, Outgoing(protocol.transport, self._turns))
+            session = _Session(protocol, Wire(protocol, self._turns, self._direct))
             user, password = self._login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
@@ -361,7 +366,7 @@ class RedisClient(Service):
                 self._deadline, self._find_late, session
             )
         session.protocol.replyQueue.get().addCallback(self._answered, session, call)
-        session.outgoing.write(_encoded(command))
+        session.wire.write(_encoded(command))
 
     def _find_late(self, session: _Session) -> None:
         session.alarm = None
