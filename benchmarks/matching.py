@@ -21,7 +21,7 @@ from vinom.games.tictactoe import TicTacToe
 _GAME = f"{TicTacToe.__module__}:{TicTacToe.__name__}"
 _NODES = 4
 #: Players who queue, and those who do in pairs; others who are away and wait as well.
-_PLAYERS, _IN_PAIRS, _FEW, _MANY = 4000, 400, 100, 10_000
+_PLAYERS, _IN_PAIRS, _FEW, _MANY = 2000, 200, 100, 10_000
 #: Bars: players per second; from `queue` to `match_found`, ms; commands.
 _RATE, _WAIT, _COMMANDS = 1000.0, 25.0, 12.0
 _MODULE = "benchmarks.instant_node"
