@@ -72,6 +72,16 @@ class QueueTests(SynchronousTestCase):
         for line in lines:
             self.assertEqual(states(line.heard()), ["matched", "match_found"])
 
+    def test_matched_before_the_answer(self) -> None:
+        """
+        A player whom another node matches while its request is answered is sent that it
+        has a match, and not that it may have no second one.
+        """
+        world = LobbyWorld(entries=TakenAtOnce())
+        world.entries.matches = world.match_store
+        line, _ = world.hello("ann")
+        self.assertEqual(states(line.ask("queue", game="duel")), ["matched"])
+
     def test_at_the_same_time(self) -> None:
         """
         Matches of one queue are made while the store is still asked about the first, so
@@ -436,6 +446,19 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(dict(buckets)[2.5], 1)
         self.assertEqual(dict(buckets)[5.0], 2)
         self.assertAlmostEqual(total, 3.0, 0)
+
+
+class TakenAtOnce(MemoryEntryStore):
+    """A store from which another node takes each new entry, and makes its match."""
+
+    matches: MemoryMatchStore
+
+    def add(self, entry: Any) -> Any:
+        added = super().add(entry)
+        self.claim([entry.entry_id])
+        seats = tuple(SeatPlan(one.player_id, one.name) for one in entry.players)
+        self.matches.open(MatchPlan(f"m-{entry.entry_id}", entry.game, seats, 1))
+        return added
 
 
 class SlowMatches(MemoryMatchStore):

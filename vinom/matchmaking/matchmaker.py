@@ -296,6 +296,8 @@ class Matchmaker(Service):
             echoes=[echoes or {}],
         )
         place = await self.add(entry)
+        if not place:
+            return QueueStatus("matched", entry.game)
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry.pool)
@@ -403,7 +405,7 @@ class Matchmaker(Service):
 
     async def add(self, entry: QueueEntry) -> int:
         """
-        Put an entry in the queue; return its place.
+        Put an entry in the queue; return its place, or 0 if it has a match already.
 
         :raises Refused: `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY`, `NOT_NOW` after a
             decline, or `DRAINING`.
@@ -426,8 +428,11 @@ class Matchmaker(Service):
             await self._ensure_not_playing(entry)
             if self._matches.is_draining:
                 raise self._matches.draining()
-        except BaseException:
-            await self._entries.remove(entry.entry_id)
+        except BaseException as error:
+            is_removed = await self._entries.remove(entry.entry_id)
+            if _is_in_match(error) and not is_removed:
+                # Another node has matched the entry already: that is its match.
+                return 0
             raise
         return place
 
@@ -1114,6 +1119,10 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _is_in_match(error: BaseException) -> bool:
+    return isinstance(error, Refused) and error.code is Code.ALREADY_IN_MATCH
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:
