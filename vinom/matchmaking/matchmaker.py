@@ -164,9 +164,12 @@ class _Starts:
         :raises Exception: one of them could not be made.
         """
         running, self._running = self._running, []
-        for is_made, failure in await DeferredList(running, consumeErrors=True):
-            if not is_made:
-                failure.raiseException()
+        failures: list[Failure] = []
+        for start in running:
+            start.addErrback(failures.append)
+        await DeferredList(running)
+        if failures:
+            failures[0].raiseException()
 
 
 class EntryFollower(Protocol):
