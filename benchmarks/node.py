@@ -53,9 +53,18 @@ class Node:
 
     :param arguments: more arguments of ``twistd vinom``.
     :param ports: how many UDP ports it has.
+    :param module: what is run; `benchmarks.instant_node` has no game servers.
+    :param core: where it runs.
     """
 
-    def __init__(self, *arguments: str, ports: int = 16) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        ports: int = 16,
+        module: str = "twisted",
+        core: int = SERVER_CORE,
+    ) -> None:
+        self._module, self._core = module, core
         self.port = free_port()
         first, last = free_port_range(ports)
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-bench-"))
@@ -87,10 +96,10 @@ class Node:
     def __enter__(self) -> Node:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
         environ["PYTHONPATH"] = str(HERE.parent)
-        module = [sys.executable, "-m", "twisted", "vinom"]
+        module = [sys.executable, "-m", self._module, "vinom"]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                pinned(SERVER_CORE, [*module, *self._arguments]),
+                pinned(self._core, [*module, *self._arguments]),
                 cwd=HERE.parent,
                 env=environ,
                 stdout=log,

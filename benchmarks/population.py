@@ -15,7 +15,7 @@ import attrs
 
 from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed
-from benchmarks.population_plot import Curve, draw
+from benchmarks.population_plot import COLOURS, Curve, draw
 from vinom.matchmaking.rules.buckets import Buckets, BucketSettings
 from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.matchmaking.rules.rating import ByRating, RatingSettings
@@ -193,17 +193,23 @@ def population(size: Size, folder: Path, say: Callable[[str], None]) -> list[Fig
 def plot(outcomes: dict[str, Outcome]) -> None:
     """Draw the plots of the manual."""
     plots: tuple[tuple[str, str, str, Callable[[Outcome], list[float]], float], ...] = (
-        ("waits", "Waiting time by rule", "seconds", lambda one: one.waits, 75.0),
+        (
+            "waits",
+            "Share of players who wait at most so long",
+            "seconds",
+            lambda one: one.waits,
+            75.0,
+        ),
         (
             "ratings",
-            "Difference of rating between the two teams, or players, of a match",
+            "Share of matches whose two teams, or players, differ by at most so much",
             "points of rating",
             lambda one: one.spreads,
             20.0,
         ),
         (
             "echoes",
-            "Echo between a player and the place of its match",
+            "Share of players with at most this echo to the place of their match",
             "milliseconds",
             lambda one: one.echoes,
             250.0,
@@ -211,8 +217,8 @@ def plot(outcomes: dict[str, Outcome]) -> None:
     )
     for name, title, unit, values, end in plots:
         curves = [
-            Curve(rule, sorted(values(found)))
-            for rule, found in outcomes.items()
+            Curve(rule, sorted(values(found)), colour)
+            for (rule, found), colour in zip(outcomes.items(), COLOURS, strict=True)
             if values(found)
         ]
         text = draw(title, unit, curves, end)

@@ -9,17 +9,19 @@ import attrs
 
 _WIDTH, _HEIGHT = 920, 420
 _LEFT, _TOP, _RIGHT, _BOTTOM = 60, 70, 890, 360
-_COLOURS = ("#9aa0a6", "#1a66cc", "#c5303a", "#188038")
+#: Of curves, in their order.
+COLOURS = ("#7b8187", "#1a66cc", "#c5303a", "#188038")
 _DARK, _LIGHT = "#202124", "#dadce0"
 _POINTS = 160
 
 
 @attrs.frozen
 class Curve:
-    """A name, and values in ascending order."""
+    """A name, values in ascending order, and its colour."""
 
     name: str
     values: Sequence[float]
+    colour: str
 
     def share(self, value: float) -> float:
         """Which part of the values is at most this one?"""
@@ -32,7 +34,6 @@ def draw(title: str, unit: str, curves: Sequence[Curve], end: float) -> str:
 
     :param title: of the plot.
     :param unit: of the values.
-    :param curves: at most four.
     :param end: of the x-axis.
     """
     lines = [
@@ -52,13 +53,13 @@ def draw(title: str, unit: str, curves: Sequence[Curve], end: float) -> str:
         lines.append(_text(x, _BOTTOM + 20, f"{share * end:g}", "middle"))
     lines.append(_text((_LEFT + _RIGHT) / 2, _BOTTOM + 42, unit, "middle"))
     at = float(_LEFT)
-    for curve, colour in zip(curves, _COLOURS, strict=False):
-        lines.append(_line([(at, 46), (at + 18, 46)], colour, 3))
+    for curve in curves:
+        lines.append(_line([(at, 46), (at + 18, 46)], curve.colour, 3))
         lines.append(_text(at + 24, 50, curve.name))
         at += 60 + 7 * len(curve.name)
         values = [end * number / _POINTS for number in range(_POINTS + 1)]
         points = [(_x(value, end), _y(curve.share(value))) for value in values]
-        lines.append(_line(points, colour, 2))
+        lines.append(_line(points, curve.colour, 2))
     return "\n".join((*lines, "</svg>", ""))
 
 

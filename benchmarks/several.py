@@ -88,13 +88,17 @@ class Line:
 
 
 @contextmanager
-def redis(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a Redis; gives its address and process."""
+def redis(folder: Path, core: int | None = SERVER_CORE) -> Iterator[tuple[str, int]]:
+    """
+    Run a Redis; gives its address and process.
+
+    :param core: where it runs; ``None`` for any.
+    """
     port = free_port()
     command = [redis_executable(), "--port", str(port), "--bind", "127.0.0.1"]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     server = subprocess.Popen(
-        pinned(SERVER_CORE, command),
+        command if core is None else pinned(core, command),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -105,16 +109,27 @@ def redis(folder: Path) -> Iterator[tuple[str, int]]:
         server.wait()
 
 
-def _arguments(folder: Path, store: str) -> tuple[str, ...]:
+def shared(folder: Path, store: str) -> tuple[str, ...]:
+    """
+    Return the arguments that nodes of one deployment share.
+
+    :param store: the address of their Redis.
+    """
     Authority.open(folder, "game.vinom", time.time)
     authority = folder / "authority"
     return (
-        *(f"--game=benchmarks.games.durable:{game}" for game in _GAMES),
-        "--warm=0",
         f"--store={store}",
         f"--authority-certificate-file={authority / 'ca.pem'}",
         f"--authority-key-file={authority / 'ca.key'}",
         "--node-link=0",
+    )
+
+
+def _arguments(folder: Path, store: str) -> tuple[str, ...]:
+    return (
+        *(f"--game=benchmarks.games.durable:{game}" for game in _GAMES),
+        "--warm=0",
+        *shared(folder, store),
         "--heartbeat-seconds=0.5",
         f"--lease-seconds={_LEASE_SECONDS}",
     )
@@ -135,7 +150,7 @@ def several(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure
             first, second = (
                 stack.enter_context(Node(*arguments, ports=2)) for _ in range(2)
             )
-            _await_leases(first, second)
+            await_leases(first, second)
             costs = {
                 game: _cost(first, server, game.lower(), actions) for game in _GAMES
             }
@@ -178,7 +193,8 @@ def several(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure
     ]
 
 
-def _await_leases(*nodes: Node) -> None:
+def await_leases(*nodes: Node) -> None:
+    """Wait until each node has its lease."""
     give_up = time.monotonic() + 20
     while not all(node.status()["store"]["lease"] for node in nodes):
         if time.monotonic() > give_up:

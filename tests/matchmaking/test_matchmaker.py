@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -71,6 +72,52 @@ class QueueTests(SynchronousTestCase):
         world.clock.advance(0)
         for line in lines:
             self.assertEqual(states(line.heard()), ["matched", "match_found"])
+
+    def test_matched_before_the_answer(self) -> None:
+        """
+        A player whom another node matches while its request is answered is sent that it
+        has a match, and not that it may have no second one.
+        """
+        world = LobbyWorld(entries=TakenAtOnce())
+        world.entries.matches = world.match_store
+        line, _ = world.hello("ann")
+        self.assertEqual(states(line.ask("queue", game="duel")), ["matched"])
+
+    def test_at_the_same_time(self) -> None:
+        """
+        Matches of one queue are made while the store is still asked about the first, so
+        many players need not wait for each other.
+        """
+        clock = Clock()
+        clock.advance(1_000_000.0)
+        store = SlowMatches(clock.seconds)
+        world = LobbyWorld(clock=clock, matches=store)
+        lines = [world.queued(name, "duel")[0] for name in "abcdef"]
+        clock.advance(0)
+        self.assertEqual(len(store.asked), 3)
+        for line in lines:
+            self.assertEqual(line.heard(), [])
+        store.answer()
+        for line in lines:
+            self.assertEqual(states(line.heard()), ["matched", "match_found"])
+
+    def test_one_match_too_many_at_the_same_time(self) -> None:
+        """
+        Matches that are made at the same time count for their players' address, before
+        the store has answered: one too many is refused.
+        """
+        clock = Clock()
+        clock.advance(1_000_000.0)
+        store = SlowMatches(clock.seconds)
+        world = LobbyWorld(clock=clock, matches=store, matches_per_address=2)
+        lines = [world.queued(name, "duel")[0] for name in "abcdef"]
+        clock.advance(0)
+        self.assertEqual(len(store.asked), 2)
+        store.answer()
+        told = [line.heard() for line in lines]
+        found = [states(said) == ["matched", "match_found"] for said in told]
+        self.assertEqual(found, [True] * 4 + [False] * 2)
+        self.assertEqual(told[4][0]["error"]["code"], "busy")
 
     def test_minimum_after_five_seconds(self) -> None:
         """
@@ -477,6 +524,37 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(dict(buckets)[2.5], 1)
         self.assertEqual(dict(buckets)[5.0], 2)
         self.assertAlmostEqual(total, 3.0, 0)
+
+
+class TakenAtOnce(MemoryEntryStore):
+    """A store from which another node takes each new entry, and makes its match."""
+
+    matches: MemoryMatchStore
+
+    def add(self, entry: Any) -> Any:
+        added = super().add(entry)
+        self.claim([entry.entry_id])
+        seats = tuple(SeatPlan(one.player_id, one.name) for one in entry.players)
+        self.matches.open(MatchPlan(f"m-{entry.entry_id}", entry.game, seats, 1))
+        return added
+
+
+class SlowMatches(MemoryMatchStore):
+    """A store that opens matches when the test lets it."""
+
+    def __init__(self, now: Any) -> None:
+        super().__init__(now)
+        self.asked: list[tuple[MatchPlan, Deferred[bool]]] = []
+
+    def open(self, plan: MatchPlan) -> Deferred[bool]:
+        self.asked.append((plan, Deferred()))
+        return self.asked[-1][1]
+
+    def answer(self) -> None:
+        """Open all that was asked for."""
+        asked, self.asked = self.asked, []
+        for plan, answer in asked:
+            super().open(plan).chainDeferred(answer)
 
 
 class SlowEntries(MemoryEntryStore):

@@ -26,6 +26,7 @@ from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.rooms import RedisCheckpointStore
 
 
 class _Pipe(Protocol):
@@ -151,6 +152,59 @@ class DeadlineTests(RedisCase):
         self.assertGreater(self.executed(server), calls)
         self.assertEqual(sorted(server.command("KEYS", "*")), before)
         self.assertEqual(await entries.add(entry(ANN, 1.0)), 1)
+
+    async def test_a_busy_node(self) -> None:
+        """
+        A node that was busy for longer than the deadline takes an answer that came
+        meanwhile, and does not give up the store.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        client = make_client(server.port, "vinom:1:busy:", deadline=0.3)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        await RedisNodeStore(client).register(facts("n1"), 60)
+        entries = RedisEntryStore(client)
+        await entries.add(entry(BOB, 1.0))
+
+        def be_busy() -> None:
+            server.wake()
+            time.sleep(0.6)
+
+        server.pause()
+        added = entries.add(entry(ANN, 1.0))
+        # What comes from other threads is done right before what is due.
+        reactor.callLater(0.05, reactor.callFromThread, be_busy)
+        self.assertEqual(await added, 2)
+        self.assertEqual(client.opened, 0)
+
+    async def test_more_than_fits(self) -> None:
+        """
+        What Redis does not read yet is sent when it does, in the order of the calls.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        client = make_client(server.port, "vinom:1:full:", deadline=20)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await until(lambda: client.is_available)
+        await RedisNodeStore(client).register(facts("n1"), 60)
+        store = RedisCheckpointStore(client)
+        await store.put("room", 1, b"before", 10)
+        server.pause()
+        large = bytes(8 << 20)
+        puts = [store.put("room", 1, large, 10)]
+        # In later turns, while the first one waits for room.
+        for data in (b"second", large, b"last"):
+            await deferLater(reactor, 0.05)
+            puts.append(store.put("room", 1, data, 10))
+        server.wake()
+        self.assertEqual([await put for put in puts], [True] * 4)
+        self.assertEqual(
+            server.command("HGET", "vinom:1:full:room:room", "data"), "last"
+        )
+        await store.put("room", 1, b"after", 10)
 
     def executed(self, server: RedisServer) -> int:
         """Count the scripts that a server has run."""

@@ -22,6 +22,7 @@ from tests.support.certificates import authority, new_authority
 from tests.support.redis_servers import RedisServer, make_client, shared_server, until
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.model import NodeFacts
+from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.address import StoreAddress, read_store_address
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
@@ -206,6 +207,7 @@ class FailoverTests(TestCase):
             reactor,
             time.monotonic,
             os.urandom,
+            TurnEnd(reactor),
             prefix="vinom:1:failover:",
         )
         client.startService()
@@ -339,6 +341,7 @@ class TlsTests(TestCase):
             reactor,
             reactor.seconds,
             bytes,
+            TurnEnd(reactor),
             prefix="vinom:1:tls:",
         )
         client.startService()

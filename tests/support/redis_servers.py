@@ -23,6 +23,7 @@ from twisted.internet.task import deferLater
 
 from tests.support.needs import do_without
 from vinom.commands.child_node import free_port
+from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
@@ -185,6 +186,7 @@ def make_client(
         reactor,
         monotonic,
         os.urandom,
+        TurnEnd(reactor),
         prefix=new_prefix() if prefix is None else prefix,
         **given,
     )

@@ -57,6 +57,22 @@ def server_options(certificate: bytes, key: bytes) -> CertificateOptions:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
+@attrs.frozen
+class OfContexts:
+    """
+    Accept connections with whatever context there is.
+
+    :ivar context: gives it, for each connection.
+    """
+
+    context: Callable[[], SSL.Context]
+
+    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
+        return SSL.Connection(self.context(), None)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
 class ReloadableTls:
     """
     TLS whose certificate may change: for connections that begin after it.

@@ -93,8 +93,8 @@ class WebSockets:
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
     reserve: Reserve = attrs.field(factory=Reserve)
+    direct: DirectReads = attrs.field(factory=DirectReads)
     framer: Framer = attrs.field(factory=Framer, init=False)
-    direct: DirectReads = attrs.field(factory=DirectReads, init=False)
     connections: NetworkCounts = attrs.field(init=False)
     rounds: Rounds = attrs.field(init=False)
     forwarding: Counter[str] = attrs.field(factory=Counter, init=False)

@@ -287,24 +287,33 @@ class Matches(Service):
         if self.is_draining:
             raise self.draining()
         plan, tickets = self._ways_in.plan(game, options, seats)
-        try:
-            if not await self._store.open(plan):
-                return None
-        except StoreUnavailable:
-            # The store may have opened it all the same; its players would stay in it.
-            await self._record_end(MatchEnd(plan.match_id, "void"))
-            raise
         live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
-        self._live[plan.match_id] = live
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
         live.hosts = tuple(hosts.values())
-        # Not for one that is full: who was paired with it plays all the same.
+        # Not for one that is full: who was paired with it plays all the same. Now, for
+        # others are opened while the store is asked.
         live.counted = tuple(filter(self._counts.enter, live.hosts))
+        try:
+            is_open = await self._store.open(plan)
+        except BaseException as error:
+            self._uncount(live)
+            if isinstance(error, StoreUnavailable):
+                # The store may have opened it all the same; its players would stay.
+                await self._record_end(MatchEnd(plan.match_id, "void"))
+            raise
+        if not is_open:
+            self._uncount(live)
+            return None
+        self._live[plan.match_id] = live
         if not entries:
             for follower in self._followers:
                 follower.match_opened(plan)
         return live
+
+    def _uncount(self, live: _Live) -> None:
+        for host in live.counted:
+            self._counts.leave(host)
 
     async def _find_place(self, live: _Live) -> list[MatchFound] | None:
         """
@@ -678,8 +687,7 @@ class Matches(Service):
             self._results.match_over(match.plan, end.reason)
         await self._record_end(end)
         del self._live[end.match_id]
-        for host in live.counted:
-            self._counts.leave(host)
+        self._uncount(live)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
             "match {match_id} is over: {reason}",

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -61,6 +61,9 @@ _MOST_TRIES = 5
 _MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
+#: Matches of one look at a queue that are started at the same time: the store answers
+#: one step while it is sent the next ones.
+_MOST_STARTED = 50
 #: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
 _SLICE_SECONDS = 0.005
 #: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
@@ -149,6 +152,37 @@ class Running(Protocol):
 
     async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
         """Keep seats for these players; returns the room's id, or nothing."""
+
+
+class _Starts:
+    """Start matches at the same time, not too many of them."""
+
+    def __init__(self) -> None:
+        self._running: list[Deferred[None]] = []
+
+    async def add(self, start: Coroutine[Any, Any, None]) -> None:
+        """
+        Start a match; if there are too many, wait until all are made.
+
+        :raises Exception: one of those could not be made.
+        """
+        self._running.append(Deferred.fromCoroutine(start))
+        if len(self._running) >= _MOST_STARTED:
+            await self.done()
+
+    async def done(self) -> None:
+        """
+        Wait until all are made.
+
+        :raises Exception: one of them could not be made.
+        """
+        running, self._running = self._running, []
+        failures: list[Failure] = []
+        for start in running:
+            start.addErrback(failures.append)
+        await DeferredList(running)
+        if failures:
+            failures[0].raiseException()
 
 
 class EntryFollower(Protocol):
@@ -290,6 +324,8 @@ class Matchmaker(Service):
             echoes=[echoes or {}],
         )
         place = await self.add(entry)
+        if not place:
+            return QueueStatus("matched", entry.game)
         if not self._online.is_here(player.player_id):
             self.player_lost(player.player_id)
         self._look_at(entry.pool)
@@ -404,7 +440,7 @@ class Matchmaker(Service):
 
     async def add(self, entry: QueueEntry) -> int:
         """
-        Put an entry in the queue; return its place.
+        Put an entry in the queue; return its place, or 0 if it has a match already.
 
         :raises Refused: `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY`, `NOT_NOW` after a
             decline, or `DRAINING`.
@@ -435,17 +471,25 @@ class Matchmaker(Service):
             await self._ensure_not_playing(entry)
             if self._matches.is_draining:
                 raise self._matches.draining()
-        except BaseException:
-            await self.remove(entry)
+        except BaseException as error:
+            is_removed = await self.remove(entry)
+            if _is_in_match(error) and not is_removed:
+                # Another node has matched the entry already: that is its match.
+                return 0
             raise
         return place
 
-    async def remove(self, entry: QueueEntry) -> None:
-        """Take out an entry whose players are refused, now or when storage answers."""
+    async def remove(self, entry: QueueEntry) -> bool:
+        """
+        Take out an entry whose players are refused, now or when storage answers.
+
+        Returns `False` if it is not in the queue any more.
+        """
         try:
-            await self._entries.remove(entry.entry_id)
+            return await self._entries.remove(entry.entry_id)
         except StoreUnavailable:
             self._remove_later(entry)
+            return True
 
     def _remove_later(self, entry: QueueEntry) -> None:
         """
@@ -904,6 +948,20 @@ class Matchmaker(Service):
         self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
     ) -> tuple[bool, float | None]:
         """Start what a rule finds; returns whether it did, and when to ask again."""
+        starts = _Starts()
+        try:
+            return await self._start_all(queue, entries, now, slices, starts)
+        finally:
+            await starts.done()
+
+    async def _start_all(
+        self,
+        queue: Queue,
+        entries: Sequence[QueueEntry],
+        now: float,
+        slices: _Slices,
+        starts: _Starts,
+    ) -> tuple[bool, float | None]:
         is_found = False
         finding = queue.rule.find(entries, now)
         while True:
@@ -925,7 +983,7 @@ class Matchmaker(Service):
                     )
                     return is_found, now + RETRY_SECONDS
                 is_found = True
-                await self._start(found, queue)
+                await starts.add(self._start(found, queue))
             await slices.rest()
 
     def _rest(self, pool: _Pool) -> None:
@@ -1223,6 +1281,10 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _is_in_match(error: BaseException) -> bool:
+    return isinstance(error, Refused) and error.code is Code.ALREADY_IN_MATCH
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

@@ -73,6 +73,7 @@ from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
+from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
 from vinom.results.journal import Journal
 from vinom.results.ledger import Ledger
@@ -424,7 +425,8 @@ def build_parts(
     def is_here(player_id: str) -> bool:
         return online.is_here(player_id) or rooms.has(player_id)
 
-    stores = open_stores(settings, reactor, entropy, is_here)
+    turns, direct = TurnEnd(reactor), DirectReads()
+    stores = open_stores(settings, reactor, entropy, is_here, turns, direct)
     online = Online(stores.online)
     node_tls = links = None
     if settings.store != "memory":
@@ -491,7 +493,6 @@ def build_parts(
         ),
         address=settings.public_host or "",
     )
-    turns = TurnEnd(reactor)
     rooms = Rooms(
         games,
         turns,
@@ -571,6 +572,7 @@ def build_parts(
             websocket_bounds(settings),
             desk.errors,
             reserve=reserve,
+            direct=direct,
         ),
         tls=tls,
         keys=Keys(

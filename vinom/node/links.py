@@ -11,7 +11,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
-    IOpenSSLContextFactory,
     IProtocolFactory,
     ITCPTransport,
 )
@@ -24,8 +23,6 @@ from twisted.internet.ssl import (
     optionsForClientTLS,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from zope.interface import implementer
 
 from vinom.control.nodes import (
     Admit,
@@ -38,6 +35,8 @@ from vinom.control.nodes import (
 )
 from vinom.errors import NoCapacity, PeerError
 from vinom.keys.authority import NODE_PURPOSE, Authority
+from vinom.lines.secure import over_tls
+from vinom.lines.tls import OfContexts
 from vinom.model import Player
 from vinom.ports import INodeStore
 
@@ -51,7 +50,6 @@ _OTHERS_SECONDS = 1.0
 _RENEWAL = 24 * 3600.0
 
 
-@implementer(IOpenSSLContextFactory)
 class NodeTls:
     """
     How this node speaks TLS with others: always with a certificate of the authority.
@@ -80,7 +78,7 @@ class NodeTls:
             extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_3},
         )
 
-    def getContext(self) -> Any:
+    def context(self) -> Any:
         """Make the context of a link that a node dials."""
         anchor, now = self._authority.anchor, time.monotonic()
         made, of, context = self._accepting
@@ -265,4 +263,5 @@ def answering(
     :param reserve: keeps seats of running rooms of this one for players of others.
     """
     factory = NodeAnswersFactory(clock, is_node, admit, receive, reserve)
-    return TLSMemoryBIOFactory(tls, False, factory)
+    over: IProtocolFactory = over_tls(OfContexts(tls.context), factory, clock)
+    return over

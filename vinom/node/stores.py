@@ -27,7 +27,9 @@ from vinom.ports import (
     IPrematchStore,
     IRatingStore,
 )
+from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.reactor.turns import TurnEnd
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -109,6 +111,8 @@ def open_stores(
     reactor: Any,
     entropy: Callable[[int], bytes],
     is_here: Callable[[str], bool],
+    turns: TurnEnd,
+    direct: DirectReads,
 ) -> Stores:
     """
     Make the stores; a Redis is found and checked first, if it answers.
@@ -116,6 +120,8 @@ def open_stores(
     :param reactor: runs them; also the clock, in seconds since the Unix epoch.
     :param entropy: called with a number, returns that many random bytes.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
+    :param turns: when calls go out.
+    :param direct: reads what the Redis answers.
     :raises Misconfigured: the Redis cannot be used as it is.
     """
     node_id = b32encode(entropy(10)).decode().lower()
@@ -148,6 +154,8 @@ def open_stores(
         reactor,
         time.monotonic,
         entropy,
+        turns,
+        direct,
         prefix=f"vinom:1:{settings.store_prefix}:",
         login=(address.user, address.password),
         database=address.database,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from txredisapi import ConnectionError, RedisProtocol, ResponseError
+from txredisapi import RedisProtocol, ResponseError
 
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
 from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
+from vinom.store.redis.wire import Wire
 
 #: What Redis answers if another server, or a later try, may accept the command.
 _TRY_ANOTHER = ("READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY")
@@ -53,16 +56,47 @@ class Owner:
     lease: int = 0
 
 
-@attrs.define
+@attrs.define(eq=False)
+class _Call:
+    """
+    What Redis has not answered yet.
+
+    :ivar began: when it was asked, on the clock for deadlines.
+    :ivar script: the step; ``None`` for what is asked about the connection.
+    :ivar args: of the step.
+    """
+
+    began: float
+    script: Script | None = None
+    args: Sequence[str | bytes] = ()
+    answer: Deferred[Any] = attrs.field(factory=Deferred)
+
+
+@attrs.define(eq=False)
 class _Session:
     """
-    A connection that has answered.
+    A connection.
 
+    :ivar wire: carries what is sent and answered.
     :ivar offset: what to add to a time of ours for the time in Redis' clock, at most.
+    :ivar calls: in the order in which Redis answers them.
+    :ivar alarm: when to look whether the first of them is late.
+    :ivar overdue: the first of them, when it was found late.
     """
 
     protocol: Any
-    offset: float
+    wire: Wire
+    offset: float = 0.0
+    calls: deque[_Call] = attrs.field(factory=deque)
+    alarm: IDelayedCall | None = None
+    overdue: _Call | None = None
+
+    def end(self) -> None:
+        """Look at calls no more."""
+        self.wire.leave()
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
 
 
 class RedisClient(Service):
@@ -86,6 +120,8 @@ class RedisClient(Service):
         clock: IReactorTime,
         monotonic: Callable[[], float],
         entropy: Callable[[int], bytes],
+        turns: TurnEnd,
+        direct: DirectReads | None = None,
         *,
         prefix: str,
         login: tuple[str | None, str | None] = (None, None),
@@ -100,6 +136,8 @@ class RedisClient(Service):
         :param clock: for delays.
         :param monotonic: the time for deadlines, seconds.
         :param entropy: called with a number, returns that many random bytes.
+        :param turns: when calls go out.
+        :param direct: reads what is answered; the reactor does unless given.
         :param prefix: of all keys.
         :param login: user and password.
         :param database: its number.
@@ -108,7 +146,8 @@ class RedisClient(Service):
         :param measured: called with the seconds that each answered call took.
         """
         self._dial, self.owner, self._clock = dial, owner, clock
-        self._monotonic, self.prefix = monotonic, prefix
+        self._monotonic, self._turns, self.prefix = monotonic, turns, prefix
+        self._direct = DirectReads() if direct is None else direct
         self._login, self._database = login, database
         self._deadline, self._beat = deadline, beat
         self._breaker = Breaker(entropy)
@@ -150,6 +189,7 @@ class RedisClient(Service):
         self._cancel()
         if self._session is None:
             return None
+        self._session.end()
         protocol, self._session = self._session.protocol, None
         self._breaker.open()
         self.why = "this node stops"
@@ -174,27 +214,29 @@ class RedisClient(Service):
         )
 
     async def _connect(self) -> None:
-        protocol = None
+        session = None
         try:
             protocol = await self._dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
-            deadline = self._monotonic() + self._deadline
+            session = _Session(protocol, Wire(protocol, self._turns, self._direct))
             user, password = self._login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
-                await self._ask(protocol, deadline, *parts)
+                await self._ask(session, *parts)
             if self._database:
-                await self._ask(protocol, deadline, "SELECT", str(self._database))
-            offset = await self._look_at_clock(protocol)
+                await self._ask(session, "SELECT", str(self._database))
+            await self._look_at_clock(session)
         except Exception as error:
-            if protocol is not None:
-                protocol.transport.abortConnection()
+            if session is not None:
+                session.end()
+                session.protocol.transport.abortConnection()
             self._failed(error)
             return
         if not self.running:
+            session.end()
             protocol.transport.abortConnection()
             return
-        self._session = session = _Session(protocol, offset)
+        self._session = session
         protocol.whenDisconnected().addCallback(
             lambda _: self._lost(session, "it closed the connection")
         )
@@ -252,6 +294,7 @@ class RedisClient(Service):
         if session is not self._session:
             return
         self._session = None
+        session.end()
         self._cancel()
         self.opened += 1
         self.why = why
@@ -265,27 +308,25 @@ class RedisClient(Service):
     def _look(self, session: _Session) -> None:
         """Find silence, and follow Redis' clock."""
 
-        def found(offset: float) -> None:
-            session.offset = offset
+        def found(_: None) -> None:
             if session is self._session:
                 self._next = self._clock.callLater(self._beat, self._look, session)
 
         self._next = None
-        looking = Deferred.fromCoroutine(self._look_at_clock(session.protocol))
+        looking = Deferred.fromCoroutine(self._look_at_clock(session))
         looking.addCallbacks(
             found, lambda failure: self._lost(session, _reason(failure.value))
         )
 
-    async def _look_at_clock(self, protocol: Any) -> float:
+    async def _look_at_clock(self, session: _Session) -> None:
         """
         Compare Redis' clock with ours.
 
         When Redis read its clock our time was not later than now. So a deadline in
         Redis' clock is never later than ours.
         """
-        deadline = self._monotonic() + self._deadline
-        seconds, micros = await self._ask(protocol, deadline, "TIME")
-        return int(seconds) + int(micros) / 1e6 - self._monotonic()
+        seconds, micros = await self._ask(session, "TIME")
+        session.offset = int(seconds) + int(micros) / 1e6 - self._monotonic()
 
     # Calls.
 
@@ -298,73 +339,135 @@ class RedisClient(Service):
         :raises StoreUnavailable: it did not answer in time; or, as `LeaseLost`, the
             lease of this node is over.
         """
-        return Deferred.fromCoroutine(self._run(script, args))
-
-    async def _run(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
         if self._first is not None:
-            # This node has just started: the first players need not come again.
-            self._first.append(waiting := Deferred[None]())
-            with suppress(TimeoutError):
-                await waiting.addTimeout(self._deadline, self._clock)
+            return Deferred.fromCoroutine(self._run_later(script, args))
         session = self._session
         if session is None:
             self.outcomes["open"] += 1
+            return fail(NothingStored(self.why))
+        call = _Call(self._monotonic(), script, args)
+        self._evaluate(session, call, "EVALSHA", script.digest)
+        return call.answer
+
+    async def _run_later(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
+        """This node has just started: the first players need not come again."""
+        if self._first is not None:
+            self._first.append(waiting := Deferred[None]())
+            with suppress(TimeoutError):
+                await waiting.addTimeout(self._deadline, self._clock)
+        if self._session is None:
+            self.outcomes["open"] += 1
             raise NothingStored(self.why)
-        began = self._monotonic()
-        try:
-            reply = await self._evaluate(session, began + self._deadline, script, args)
-        except (TimeoutError, ConnectionError) as error:
-            is_silent = isinstance(error, TimeoutError)
-            self.outcomes["timeout" if is_silent else "lost"] += 1
-            self._lost(session, _reason(error))
-            raise StoreUnavailable(_reason(error)) from None
-        except ResponseError as error:
+        return await self.run(script, *args)
+
+    def _evaluate(
+        self, session: _Session, call: _Call, command: str, name: str
+    ) -> None:
+        """
+        Send a step.
+
+        :param name: by which the command knows the script.
+        """
+        limit = int((call.began + self._deadline + session.offset) * 1e6)
+        owner = self.owner
+        parts = (command, name, "1", self.prefix, str(limit), owner.node_id)
+        self._send(session, call, (*parts, str(owner.lease), *call.args))
+
+    def _ask(self, session: _Session, *command: str) -> Deferred[Any]:
+        """Send a command that is no step."""
+        call = _Call(self._monotonic())
+        self._send(session, call, command)
+        return call.answer
+
+    def _send(
+        self, session: _Session, call: _Call, command: Sequence[str | bytes]
+    ) -> None:
+        """
+        Send a command.
+
+        Nodes do this all the time: it is written without coroutines, and one alarm for
+        all calls finds those that are late, for Redis answers in order.
+        """
+        session.calls.append(call)
+        if session.alarm is None:
+            session.alarm = self._clock.callLater(
+                self._deadline, self._find_late, session
+            )
+        session.protocol.replyQueue.get().addCallback(self._answered, session, call)
+        session.wire.write(_encoded(command))
+
+    def _find_late(self, session: _Session) -> None:
+        session.alarm = None
+        if not session.calls:
+            return
+        first = session.calls[0]
+        left = first.began + self._deadline - self._monotonic()
+        if left > 0 or first is not session.overdue:
+            # A busy node may not have read an answer that has come: it is late only if
+            # the next turn does not read it either.
+            session.overdue = None if left > 0 else first
+            session.alarm = self._clock.callLater(
+                max(0.0, left), self._find_late, session
+            )
+        else:
+            self._fail(session, session.calls.popleft(), TimeoutError())
+
+    def _answered(self, reply: Any, session: _Session, call: _Call) -> None:
+        """Take what Redis answered, or why it will not."""
+        if not session.calls or session.calls[0] is not call:
+            # It was late, and this is the end of the connection.
+            return
+        session.calls.popleft()
+        if isinstance(reply, Exception):
+            script = call.script
+            if script and "NOSCRIPT" in str(reply) and session is self._session:
+                # A Redis that has not run it before; from now on it knows it.
+                self._evaluate(session, call, "EVAL", script.text)
+            else:
+                self._fail(session, call, reply)
+            return
+        if call.script is None:
+            call.answer.callback(reply)
+            return
+        self._measured(self._monotonic() - call.began)
+        if reply == b"LATE":
+            self.outcomes["late"] += 1
+            call.answer.errback(
+                NothingStored("the call reached Redis after its deadline")
+            )
+        elif reply == b"STALE":
+            self.outcomes["stale"] += 1
+            call.answer.errback(LeaseLost("the lease of this node is over"))
+        else:
+            self.outcomes["ok"] += 1
+            call.answer.callback(reply)
+
+    def _fail(self, session: _Session, call: _Call, error: Exception) -> None:
+        """Report that a call has no answer."""
+        if call.script is None:
+            call.answer.errback(error)
+            return
+        why = _reason(error)
+        if isinstance(error, ResponseError):
             self.outcomes["error"] += 1
-            why = str(error)
             if any(one in why for one in _TRY_ANOTHER):
                 self._lost(session, why)
             else:
                 self._bounded.error("Redis refuses a step: {why}", why=why)
-            raise StoreUnavailable(why) from None
-        self._measured(self._monotonic() - began)
-        if reply == b"LATE":
-            self.outcomes["late"] += 1
-            raise NothingStored("the call reached Redis after its deadline")
-        if reply == b"STALE":
-            self.outcomes["stale"] += 1
-            raise LeaseLost("the lease of this node is over")
-        self.outcomes["ok"] += 1
-        return reply
+        else:
+            is_silent = isinstance(error, TimeoutError)
+            self.outcomes["timeout" if is_silent else "lost"] += 1
+            self._lost(session, why)
+        call.answer.errback(StoreUnavailable(why))
 
-    async def _evaluate(
-        self,
-        session: _Session,
-        deadline: float,
-        script: Script,
-        args: tuple[str | bytes, ...],
-    ) -> Any:
-        limit = int((deadline + session.offset) * 1e6)
-        rest = (
-            *("1", self.prefix),
-            *(str(limit), self.owner.node_id, str(self.owner.lease)),
-            *args,
-        )
-        protocol = session.protocol
-        try:
-            return await self._ask(protocol, deadline, "EVALSHA", script.digest, *rest)
-        except ResponseError as error:
-            if "NOSCRIPT" not in str(error):
-                raise
-        # A Redis that has not run it before; from now on it knows it.
-        return await self._ask(protocol, deadline, "EVAL", script.text, *rest)
 
-    def _ask(
-        self, protocol: Any, deadline: float, *command: str | bytes
-    ) -> Deferred[Any]:
-        """Send a command, and wait for its answer until the deadline."""
-        asked: Deferred[Any] = protocol.execute_command(*command)
-        left = max(0.0, deadline - self._monotonic())
-        return asked.addTimeout(left, self._clock)
+def _encoded(parts: Sequence[str | bytes]) -> bytes:
+    """Write a command as Redis reads it."""
+    written = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        written.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(written)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,71 @@
+"""
+``python -m benchmarks.fill_queue URL COUNT``: have so many players wait in a Redis.
+
+They are away, so nobody can be matched with them; their places count all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.defer import gatherResults, maybeDeferred
+
+from benchmarks.crowd import GAME
+from vinom.games.tictactoe import TicTacToe
+from vinom.model import NodeFacts, Player, QueueEntry
+from vinom.play.choices import canonical_options
+from vinom.reactor.turns import TurnEnd
+from vinom.store.redis.address import read_store_address
+from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.nodes import RedisNodeStore
+
+_AT_ONCE = 200
+
+
+async def _fill(reactor: Any, url: str, count: int) -> None:
+    client = RedisClient(
+        make_dial(read_store_address(url), None, reactor),
+        Owner("filler"),
+        reactor,
+        time.monotonic,
+        os.urandom,
+        TurnEnd(reactor),
+        prefix="vinom:1:main:",
+    )
+    client.startService()
+    while not client.is_available:
+        await task.deferLater(reactor, 0.05)
+    # Nobody takes its entries for those of a dead node.
+    await RedisNodeStore(client).register(NodeFacts("filler", {}, "1"), 3600)
+    store = RedisEntryStore(client)
+    options = canonical_options(TicTacToe(), b"{}")
+    for first in range(0, count, _AT_ONCE):
+        await gatherResults(
+            store.add(
+                QueueEntry(
+                    f"away{number}",
+                    (Player(f"away{number}", "away"),),
+                    GAME,
+                    1.0 + number,
+                    options,
+                    suspended=True,
+                )
+            )
+            for number in range(first, min(count, first + _AT_ONCE))
+        )
+    found = (await store.waiting(GAME, options)).players
+    await maybeDeferred(client.stopService)
+    if found < count:
+        raise SystemExit(f"{found} of {count} players wait")
+
+
+if __name__ == "__main__":
+    task.react(
+        lambda reactor: maybeDeferred(_fill, reactor, sys.argv[1], int(sys.argv[2]))
+    )
