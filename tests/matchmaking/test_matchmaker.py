@@ -506,6 +506,7 @@ class ExplainTests(SynchronousTestCase):
                 "suspended": 1,
                 "longest_wait": 3.0,
                 "waits": {"duel": {}, "party": {}},
+                "backfilled": {"duel": 0, "party": 0},
                 "prematches": {"open": 0, "results": {}},
             },
         )
