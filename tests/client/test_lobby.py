@@ -7,12 +7,20 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld
+from tests.support.lobbies import Duel, LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, RoomOffered
+from vinom.matchmaking.queues import read_tables
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
+
+
+class Open(Duel):
+    """A game that takes newcomers."""
+
+    name = "open"
+    late_join = True
 
 
 class LobbyClientTests(SynchronousTestCase):
@@ -68,6 +76,25 @@ class LobbyClientTests(SynchronousTestCase):
         ann_found, bob_found = self.await_(for_ann), self.await_(for_bob)
         self.assertEqual(ann_found.match_id, bob_found.match_id)
         self.assertEqual({ann_found.seat, bob_found.seat}, {0, 1})
+        self.assertTrue(all(line.is_closed for line in self.endpoint.lines))
+
+    def test_room_offered(self) -> None:
+        """
+        In a queue with backfill the search ends with the room that has a seat.
+        """
+
+        class Running:
+            async def seats(self, *given: object) -> str:
+                return "r1"
+
+        tables = {"fill": {"game": "open", "backfill": True}}
+        self.world = LobbyWorld(games={"open": Open()}, tables=read_tables(tables))
+        self.world.matchmaker.running_rooms = Running()
+        self.endpoint = LobbyEndpoint(self.world)
+        finding = self.player("ann").find_match("open", queue="fill")
+        self.pass_time()
+        offered = self.failureResultOf(finding, RoomOffered).value
+        self.assertEqual((offered.room_id, offered.game), ("r1", "open"))
         self.assertTrue(all(line.is_closed for line in self.endpoint.lines))
 
     def test_refused_name(self) -> None:

@@ -12,10 +12,11 @@ from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
 from tests.support.whole import WholeWorld
 from vinom.client.line import LobbyRefusal
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, RoomOffered
 from vinom.client.match import Match
 from vinom.client.parties import LiveParty, Offer, PlayerParties
 from vinom.control.messages import RoomEnded
+from vinom.matchmaking.queues import read_tables
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchFound
 from vinom.messages.parties import PartyInvite
@@ -107,6 +108,33 @@ class PlayerPartiesTests(PartiesCase):
         again = first.queue("duel")
         self.pass_time()
         self.assertNotEqual(self.successResultOf(again).match_id, match.match_id)
+
+    def test_running_room(self) -> None:
+        """
+        A party that gets the free seats of a running room is idle again, and all of its
+        members learn which room it is.
+        """
+
+        class Running:
+            async def seats(self, game: str, options: bytes, player_ids: Any) -> str:
+                return "r1" if len(player_ids) == 2 else ""
+
+        class Open(Party):
+            late_join = True
+
+        tables = {"fill": {"game": "party", "backfill": True}}
+        self.world = LobbyWorld(
+            games={"party": Open(), "duel": Duel()}, tables=read_tables(tables)
+        )
+        self.world.matchmaker.running_rooms = Running()
+        self.endpoint = LobbyEndpoint(self.world)
+        first, second = self.pair()
+        for_ann, for_bob = first.queue("party", queue="fill"), second.next_match()
+        self.pass_time()
+        for one in (for_ann, for_bob):
+            offered = self.failureResultOf(one, RoomOffered).value
+            self.assertEqual(offered.room_id, "r1")
+        self.assertEqual((first.state, second.state), ("idle", "idle"))
 
     def test_decline(self) -> None:
         """

@@ -159,7 +159,8 @@ class LobbyClient:
         :param on_prematch: called with each match that waits for our yes, and with what
             sends the answer; unless set, all are accepted.
 
-        Fails with `LobbyRefusal` or `LineLost`; cancelling leaves the queue.
+        Fails with `LobbyRefusal` or `LineLost`; or with `RoomOffered` in a queue that
+        gives free seats of running rooms. Cancelling leaves the queue.
         """
         asked = Queue(game, raw(options), raw(loadout), queue)
         return Deferred.fromCoroutine(
@@ -362,7 +363,7 @@ class LobbyClient:
                     on_status(push)
             elif isinstance(push, PrematchFound):
                 on_prematch(push, line.ask)
-            elif isinstance(push, RoomFound) and asked:
+            elif isinstance(push, RoomFound):
                 waiting.errback(RoomOffered(push.room_id, push.game))
             elif isinstance(push, MatchFound):
                 stale = push.match_id == last_match

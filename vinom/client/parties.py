@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.lobby import LobbyClient, raw
+from vinom.client.lobby import LobbyClient, RoomOffered, raw
 from vinom.client.match import Match
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
-from vinom.messages.lobby import Cancel, MatchFound, Queue, QueueStatus
+from vinom.messages.lobby import Cancel, MatchFound, Queue, QueueStatus, RoomFound
 from vinom.messages.parties import (
     UNCHANGED,
     Accept,
@@ -180,7 +180,12 @@ class LiveParty:
         )
 
     def queue(
-        self, game: str, options: Any = None, loadout: Any = None
+        self,
+        game: str,
+        options: Any = None,
+        loadout: Any = None,
+        *,
+        queue: str | None = None,
     ) -> Deferred[Match]:
         """
         Queue for all members; only the host can.
@@ -188,12 +193,13 @@ class LiveParty:
         :param game: its name.
         :param options: of the game, JSON-like.
         :param loadout: what we bring; others set theirs with `ready`.
+        :param queue: name of a queue of the game; its default one unless given.
 
         Fires when our seat is taken; the others wait with `next_match`. Fails with
         `LobbyRefusal`, also when the party leaves the queue, or `LineLost`. Cancelling
         leaves the queue.
         """
-        return self._parties.queue(Queue(game, raw(options), raw(loadout)))
+        return self._parties.queue(Queue(game, raw(options), raw(loadout), queue))
 
     def next_match(self) -> Deferred[Match]:
         """Wait for the next match of the party; fires when our seat is taken."""
@@ -445,6 +451,8 @@ class PlayerParties:
             self._on_offer(offer(push, lambda request: self.ask(request, Push)))
         elif isinstance(push, MatchFound):
             self._found(push)
+        elif isinstance(push, RoomFound):
+            self._no_match(Failure(RoomOffered(push.room_id, push.game)))
         elif isinstance(push, QueueStatus) and push.state == "idle":
             self._no_match(
                 Failure(LobbyRefusal(Code.NOT_QUEUED, "the party left the queue"))
