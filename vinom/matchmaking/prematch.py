@@ -198,13 +198,22 @@ class Prematches:
         if prematch is None:
             return False
         self._forget(prematch_id)
+        await self._went_back(prematch, without, result)
+        return True
+
+    async def abandoned(self, prematch: Prematch) -> None:
+        """Send the players of a prematch whose node is gone that they wait again."""
+        await self._went_back(prematch, (), "given_back")
+
+    async def _went_back(
+        self, prematch: Prematch, without: Sequence[str], result: str
+    ) -> None:
         if prematch.until:
             self.results[result] += 1
             self._send(prematch.players, self._update(prematch, "dissolved"))
         await self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]
         )
-        return True
 
     async def finish(self, prematch_id: str) -> None:
         """Forget a prematch and its entries; tries until storage answers."""

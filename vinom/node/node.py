@@ -163,6 +163,7 @@ class Node(MultiService):
                     self._settings.heartbeat_seconds,
                     self._settings.lease_seconds,
                     ended=self._match_lost,
+                    dissolved=parts.matchmaker.prematches.abandoned,
                     lost=parts.desk.player_lost,
                     end_rooms=parts.rooms.end_orphans,
                 )
