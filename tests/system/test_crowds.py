@@ -209,9 +209,9 @@ class CrowdTests(TestCase):
         for client in self.clients:
             client.close()
 
-    def trouble(self, began: float, name: str) -> None:
+    def trouble(self, began: float, name: str, ended: float | None = None) -> None:
         """Note a trouble that is over; who is in a room must be back in its seat."""
-        trouble = Trouble(began, reactor.seconds(), name)
+        trouble = Trouble(began, ended or reactor.seconds(), name)
         self.troubles.append(trouble)
         watching = reactor.callLater(BACK, self.watch, trouble)
         self.addCleanup(lambda: watching.active() and watching.cancel())
@@ -233,7 +233,7 @@ class CrowdTests(TestCase):
         number = self.chance.randrange(NODES)
         now = reactor.seconds()
         os.kill(self.nodes[number].pid, signal.SIGKILL)
-        self.trouble(now, f"kill of node {number}")
+        self.trouble(now, f"kill of node {number}", now)
         self.nodes[number] = await self.start(self.ports[number])
 
     async def kill_all(self, seconds: float) -> None:

@@ -388,6 +388,7 @@ class Node(MultiService):
     def _store_changed(self, is_available: bool) -> None:
         if not is_available:
             self._was_store_away = True
+            self._parts.matchmaker.prematches.disturbed()
             return
         self._takeover.wait()
         if self._was_store_away:
