@@ -4,6 +4,7 @@ twice, nobody is forgotten, whatever is killed or stopped.
 
 ``VINOM_CROWDS=full`` in the environment: 1,000 players for two minutes;
 ``VINOM_CROWDS=200:40``: 200 for 40 seconds, with all that belongs to the full size.
+``VINOM_CROWDS_SHOW=1`` prints what was counted, and keeps the logs of the nodes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from vinom.node.asking import AdminLine
 
 _SIZE = os.environ.get("VINOM_CROWDS", "")
 IS_FULL = bool(_SIZE)
+IS_SHOWN = bool(os.environ.get("VINOM_CROWDS_SHOW"))
 NODES = 4
 PLAYERS, SECONDS = (
     (1000, 120.0)
@@ -97,6 +99,18 @@ accept_seconds = 3.0
 """
 
 
+class _LoggedNode(ChildNode):
+    """A node whose log is kept in a file."""
+
+    file: Path | None = None
+
+    def outReceived(self, data: bytes) -> None:
+        super().outReceived(data)
+        if self.file is not None:
+            with self.file.open("ab") as log:
+                log.write(data)
+
+
 class CrowdTests(TestCase):
     """Players in parties of one to three, who do what players do."""
 
@@ -137,7 +151,7 @@ class CrowdTests(TestCase):
     def start(self, http: int) -> Any:
         """Start a node whose page is at this port; fires when others can reach it."""
         authority = self.folder / "authority"
-        node = ChildNode(
+        node = _LoggedNode(
             reactor,
             [
                 f"--config={self.settings}",
@@ -157,6 +171,8 @@ class CrowdTests(TestCase):
             ],
         )
         self.addCleanup(node.stop)
+        if IS_SHOWN:
+            node.file = Path(self.mktemp()).absolute()
         return node.start().addCallback(lambda _: node)
 
     def balance(self) -> None:
@@ -312,7 +328,7 @@ class CrowdTests(TestCase):
         )
         found, asked = matches(story), prematches(story)
         faults = [*judge(story), *self.late, *await self.rise()]
-        if faults or os.environ.get("VINOM_CROWDS_SHOW"):
+        if faults or IS_SHOWN:
             print(f"\n{len(found)} matches of {len(asked)} prematches")
             for what, count in sorted(self.crowd.counts().items()):
                 print(f"{count:7} {what}")
