@@ -487,7 +487,8 @@ class IOnlineStore(Interface):
         """
         Find for how long a player has had no line to another node that lives, seconds.
 
-        :returns: fires 0 if there is one, and infinity if that is not known any more.
+        :returns: fires 0 if there is one, infinity if that is not known any more, and
+            next to nothing if it is not known yet.
         """
 
     def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:

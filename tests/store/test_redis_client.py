@@ -400,6 +400,24 @@ class EstateTests(RedisCase):
         owned = self.server.command("SMEMBERS", f"{self.client.prefix}entries-of:n2")
         self.assertLessEqual({"e-bob", "e-cat"}, set(owned))
 
+    async def test_absence_after_a_stop(self) -> None:
+        """
+        When Redis was stopped for longer than a lease, nobody is away because the node
+        with the line could not renew it; only from the moment at which it is given up.
+        """
+        here, there = RedisOnlineStore(self.client), RedisOnlineStore(self.other)
+        nodes = RedisNodeStore(self.client)
+        await here.enter("ann")
+        self.assertTrue(await nodes.leave("n1", self.client.owner.lease))
+        await deferLater(reactor, 0.1)
+        self.assertEqual(await there.absence("ann"), 1e-6)
+        await nodes.register(facts("n1"), 60)
+        self.assertEqual(await there.absence("ann"), 0)
+        await nodes.leave("n1", self.client.owner.lease)
+        self.assertEqual(await self.estates.cut("n1", 10), ["ann"])
+        await deferLater(reactor, 0.1)
+        self.assertGreater(await there.absence("ann"), 0.05)
+
     async def test_entries_of_players_elsewhere(self) -> None:
         """
         Players whose place was in the hands of a node that is gone, but who are

@@ -1076,7 +1076,13 @@ class Matchmaker(Service):
         """
 
         def failed(failure: Failure) -> None:
-            self._log.failure("matchmaking step failed", failure)
+            if failure.check(StoreUnavailable):
+                # Of all who wait at once.
+                self._bounded.error(
+                    "storage does not answer: {error}", error=failure.value
+                )
+            else:
+                self._log.failure("matchmaking step failed", failure)
             if retry is not None:
                 self._expect_back(retry, RETRY_SECONDS)
 

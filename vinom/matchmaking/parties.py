@@ -19,6 +19,7 @@ from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.limits.addresses import AddressBuckets, AddressCounts
 from vinom.limits.buckets import NetworkBuckets, network_of
+from vinom.limits.logged import BoundedLog
 from vinom.matches.service import Matches
 from vinom.matchmaking.matchmaker import Matchmaker
 from vinom.matchmaking.party import (
@@ -137,6 +138,7 @@ class Parties(Service):
         self._store, self._entries = store, entries
         self._matchmaker, self._matches = matchmaker, matches
         self._online, self._clock, self._entropy = online, clock, entropy
+        self._bounded = BoundedLog(self._log, clock)
         self._bounds, self._address = bounds or PartyBounds(), address
         tries, burst = self._bounds.tries, self._bounds.tries_burst
         self._tries = AddressBuckets(tries, burst)
@@ -251,7 +253,7 @@ class Parties(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place in the party for a while."""
-        self._run(self._note_lost(player_id))
+        self._run(self._note_lost(player_id), retry=player_id)
 
     async def player_back(self, player_id: str) -> PartyUpdate | None:
         """A player said hello: return how its party is, if it is in one."""
@@ -782,7 +784,13 @@ class Parties(Service):
         """
 
         def failed(failure: Failure) -> None:
-            self._log.failure("a step of a party failed", failure)
+            if failure.check(StoreUnavailable):
+                # Of all who wait at once.
+                self._bounded.error(
+                    "storage does not answer: {error}", error=failure.value
+                )
+            else:
+                self._log.failure("a step of a party failed", failure)
             if retry is not None:
                 self._expect(retry, _RETRY_SECONDS)
 
