@@ -146,7 +146,6 @@ class CrowdTests(TestCase):
         self.nodes = await gatherResults([self.start(port) for port in self.ports])
         self.balance()
         self.addCleanup(self.crowd.stop)
-        self.addCleanup(self.hang_up)
 
     def start(self, http: int) -> Any:
         """Start a node whose page is at this port; fires when others can reach it."""
@@ -171,6 +170,8 @@ class CrowdTests(TestCase):
             ],
         )
         self.addCleanup(node.stop)
+        # Before it: they would try to come back.
+        self.addCleanup(self.hang_up)
         if IS_SHOWN:
             node.file = Path(self.mktemp()).absolute()
         return node.start().addCallback(lambda _: node)

@@ -253,7 +253,7 @@ class Parties(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place in the party for a while."""
-        self._run(self._note_lost(player_id), retry=player_id)
+        self._run(self._note_lost(player_id))
 
     async def player_back(self, player_id: str) -> PartyUpdate | None:
         """A player said hello: return how its party is, if it is in one."""
@@ -679,7 +679,12 @@ class Parties(Service):
     # Members who are away.
 
     async def _note_lost(self, player_id: str) -> None:
-        party = await self._store.party_of(player_id)
+        try:
+            party = await self._store.party_of(player_id)
+        except StoreUnavailable:
+            # Perhaps the player is in one: that is seen when the time is over.
+            self._expect(player_id)
+            raise
         if party is None or not await self._online.away((player_id,)):
             return
         self._expect(player_id)
