@@ -417,8 +417,9 @@ class AwayTests(SynchronousTestCase):
         world.lines["ann"].hang_up()
         world.clock.advance(1)
         silent.restore()
+        world.lines["bob"].heard()
         world.clock.advance(58)
-        self.assertEqual(len(world.party("bob")["members"]), 2)
+        self.assertEqual(world.lines["bob"].heard(), [])
         world.clock.advance(2)
         self.assertEqual(world.party("bob")["host"], world.ids["bob"])
 
