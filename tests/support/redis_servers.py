@@ -193,7 +193,7 @@ class WatchedRedis:
         """Does the master take writes, and does the Sentinel know its replica?"""
         _, port = self.sentinel.command("SENTINEL", "get-master-addr-by-name", "main")
         facts = self.sentinel.command("INFO", "sentinel")
-        return "slaves=1" in facts and takes_writes(int(port))
+        return "slaves=1" in facts and is_master(int(port), has_replica=True)
 
     def fail_over(self) -> bool:
         """Ask for a failover; a Sentinel that is not ready for one refuses."""
@@ -217,14 +217,18 @@ class WatchedRedis:
             one.kill()
 
 
-def takes_writes(port: int) -> bool:
-    """Is the Redis at this port of the loopback a master with a replica?"""
+def is_master(port: int, *, has_replica: bool = False) -> bool:
+    """Is the Redis at this port of the loopback a master, and perhaps with a replica?"""
     line = StayingLine(port)
     try:
         facts = line.ask("INFO", "replication")
+    except OSError:
+        # It closes its connections when it becomes one.
+        return False
     finally:
         line.close()
-    return "role:master" in facts and "min_slaves_good_slaves:0" not in facts
+    is_lonely = "min_slaves_good_slaves:0" in facts
+    return "role:master" in facts and not (has_replica and is_lonely)
 
 
 def _command(parts: Sequence[str]) -> bytes:

@@ -33,7 +33,7 @@ from tests.support.redis_servers import (
     RedisServer,
     StayingLine,
     WatchedRedis,
-    takes_writes,
+    is_master,
     until,
 )
 from tests.support.tapping import Balancer, Player, is_settled
@@ -288,9 +288,9 @@ class CrowdTests(TestCase):
         self.assertEqual(line.ask("SET", "stray", "before"), "OK")
         began, self.is_troubled = reactor.seconds(), True
         await until(store.fail_over, 60)
-        await until(lambda: "role:master" in new.command("INFO", "replication"))
+        await until(lambda: is_master(new.port), 60)
         refused = 0
-        while not takes_writes(new.port):
+        while not is_master(new.port, has_replica=True):
             try:
                 line.ask("SET", "stray", "after")
             except AssertionError as refusal:
