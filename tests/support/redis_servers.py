@@ -218,7 +218,7 @@ class WatchedRedis:
 
 
 def is_master(port: int, *, has_replica: bool = False) -> bool:
-    """Is the Redis at this port of the loopback a master, and perhaps with a replica?"""
+    """Is the Redis at this port of the loopback a master (with a replica)?"""
     line = StayingLine(port)
     try:
         facts = line.ask("INFO", "replication")
