@@ -9,12 +9,12 @@ twice, nobody is forgotten, whatever is killed or stopped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -344,7 +344,7 @@ class CrowdTests(TestCase):
     async def rise(self) -> list[str]:
         """List what is wrong in the rooms: each action counts, and once."""
         self.tapping.stop()
-        with suppress(AssertionError):
+        with contextlib.suppress(AssertionError):
             # Who is not, is listed.
             await until(lambda: all(map(is_settled, self.tappers)), 30)
         return [
