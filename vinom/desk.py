@@ -10,6 +10,7 @@ from msgspec import UNSET
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom import __version__
@@ -40,6 +41,9 @@ from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
 from vinom.reactor.waits import Waits
 from vinom.rooms.rooms import Rooms
+
+#: Until missed news are looked for again, if the store did not answer, seconds.
+_LOOK_SECONDS = 1.0
 
 
 class Desk(Service):
@@ -95,6 +99,8 @@ class Desk(Service):
         # Lines that are closed, until the other nodes know it.
         self._leaving: set[Deferred[None]] = set()
         self._is_stopping = self._is_moving = False
+        # What waiting players may have missed: must it be looked for, and is it?
+        self._must_look = self._is_looking = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
         self.log = BoundedLog(self._log, clock, self._bounds.log)
@@ -148,32 +154,57 @@ class Desk(Service):
         Messages of other nodes about them may have been missed, and other nodes may
         have taken this one for lost.
         """
-        waiting = [
+        self._must_look = True
+        if not self._is_looking:
+            self._is_looking = True
+            Deferred.fromCoroutine(self._look_again()).addErrback(
+                lambda failure: self._log.failure(
+                    "players may have missed news", failure
+                )
+            )
+
+    async def _look_again(self) -> None:
+        try:
+            while self._must_look and not self._is_stopping:
+                self._must_look = False
+                try:
+                    for conversation in self._waiting():
+                        await self._send_missed(conversation)
+                except StoreUnavailable:
+                    # Messages may come all the same: nobody else would ask for it.
+                    self._must_look = True
+                    await deferLater(self._clock, _LOOK_SECONDS)
+        finally:
+            self._is_looking = False
+
+    def _waiting(self) -> list[Conversation]:
+        """List those whose players wait for news of other nodes."""
+        return [
             conversation
             for conversation in self._conversations
             if (conversation.is_queued or conversation.is_in_play)
             and not conversation.memberships
         ]
-        Deferred.fromCoroutine(self._look_again(waiting)).addErrback(
-            lambda failure: self._log.failure("players may have missed news", failure)
-        )
 
-    async def _look_again(self, waiting: list[Conversation]) -> None:
-        for conversation in waiting:
-            if conversation.player is None:
-                continue
-            try:
-                player_id = conversation.player.player_id
-                found: Push | None = await self._matches.rejoin(player_id)
-                if found is None and conversation.is_waiting:
-                    # The place may have been given up while this node was silent.
-                    found = await self._matchmaker.player_back(player_id)
-                    found = found or QueueStatus("idle")
-            except StoreUnavailable:
-                # This is called again when messages come again.
-                return
-            if found is not None and conversation.is_open:
-                conversation.send(found)
+    async def _send_missed(self, conversation: Conversation) -> None:
+        """Send a waiting player what other nodes may have sent already."""
+        if conversation.player is None or not conversation.is_open:
+            return
+        player_id = conversation.player.player_id
+        news: list[Push] = []
+        found = await self._matches.rejoin(player_id)
+        if found is not None:
+            news.append(found)
+        elif conversation.is_waiting:
+            status = await self._matchmaker.player_back(player_id)
+            # The place may have been given up while this node was silent.
+            news.append(status or QueueStatus("idle"))
+            prematch = await self._matchmaker.prematches.news(player_id)
+            if prematch is not None:
+                news.append(prematch)
+        for push in news:
+            if conversation.is_open:
+                conversation.send(push)
 
     # Calls of conversations.
 

@@ -148,6 +148,19 @@ class Prematch:
         return any(player.player_id in leavers for player in entry.players)
 
 
+@attrs.frozen
+class Estate:
+    """
+    What a node that is gone has left in the queue.
+
+    :ivar prematches: which ended, as they were.
+    :ivar alone: ids of players of its entries who have no line to any node.
+    """
+
+    prematches: Sequence[Prematch] = ()
+    alone: Sequence[str] = ()
+
+
 #: Why a player's line to a node is forgotten: there is a newer one; or it was the last,
 #: of a player who is in no queue and no party, or who may be.
 LineEnd = Literal["replaced", "free", "held"]

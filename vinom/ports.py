@@ -16,6 +16,7 @@ from zope.interface import Attribute, Interface
 from vinom.model import (
     Addresses,
     EntryPage,
+    Estate,
     Exit,
     KeptResult,
     LineEnd,
@@ -415,15 +416,17 @@ class IEstateStore(Interface):
         :param most: list at most this many.
         """
 
-    def abandon(node_id: str, most: int, seconds: float) -> Deferred[int]:
+    def abandon(node_id: str, most: int, seconds: float) -> Deferred[Estate | None]:
         """
-        Suspend entries of this node, and remove those later that nobody resumes.
+        Take over entries of this node, and end its prematches: their entries go back.
 
-        An entry that is resumed belongs to the node that resumes it.
+        The caller owns these entries from now on. Those that have a player without a
+        line to a running node are suspended.
 
-        :param most: suspend at most this many.
-        :param seconds: for how long they wait.
-        :returns: how many were suspended; 0 if this was done with all.
+        :param most: so many of each at most.
+        :param seconds: after this time suspended ones are gone, if nobody has resumed
+            or removed them: the caller may never have got the answer.
+        :returns: what they were; ``None`` if this was done with all.
         """
 
     def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
@@ -484,7 +487,8 @@ class IOnlineStore(Interface):
         """
         Find for how long a player has had no line to another node that lives, seconds.
 
-        :returns: fires 0 if there is one, and infinity if that is not known any more.
+        :returns: fires 0 if there is one, infinity if that is not known any more, and
+            next to nothing if it is not known yet.
         """
 
     def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from vinom.conversation.online import IOnline
-from vinom.errors import Code, NoCapacity, Refused
+from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.messages.envelope import encode_push
 from vinom.messages.lobby import Pong, QueueStatus
 from vinom.store.memory.entries import MemoryEntryStore
@@ -70,11 +70,16 @@ class TwoNodesTests(SynchronousTestCase):
             "entries": MemoryEntryStore(),
             "matches": MemoryMatchStore(now),
         }
+        self.lines, self.shared = lines, shared
         self.one, self.two = (
-            LobbyWorld(seed, lines=MemoryOnlineStore(lines, node_id), **shared)
+            LobbyWorld(seed, **self.parts(node_id))
             for seed, node_id in ((1, "n1"), (2, "n2"))
         )
         self.clock, self.entries = clock, shared["entries"]
+
+    def parts(self, node_id: str) -> dict[str, Any]:
+        """What a node of this deployment is made of."""
+        return {"lines": MemoryOnlineStore(self.lines, node_id), **self.shared}
 
     def types(self, line: MemoryLine) -> list[str]:
         """List the types of what a line was sent."""
@@ -328,6 +333,61 @@ class TwoNodesTests(SynchronousTestCase):
         deaf.listens()
         (found,) = ann.heard()
         self.assertEqual(found["type"], "match_found")
+
+    def test_missed_prematch(self) -> None:
+        """
+        The same with a match that is proposed, also if the store answers only later.
+        """
+        worlds = [
+            LobbyWorld(seed, accept_seconds=20.0, **parts)
+            for seed, parts in ((1, self.parts("n1")), (2, self.parts("n2")))
+        ]
+        ann, _ = worlds[0].queued("ann", "duel")
+        self.clock.advance(0)
+        watches = worlds[0].online.store.shared.watches
+        deaf = watches.pop("n1")
+        bob, _ = worlds[1].queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(self.types(bob), ["prematch"])
+        watches["n1"] = deaf
+        worlds[0].online.missed = worlds[0].desk.look_again
+        ann.heard()
+        patch = self.patch(
+            MemoryMatchStore, "match_of", lambda *_: fail(StoreUnavailable("silent"))
+        )
+        deaf.listens()
+        self.assertEqual(self.types(ann), [])
+        patch.restore()
+        self.clock.advance(1.0)
+        self.assertEqual(self.types(ann), ["queue_status", "prematch"])
+
+    def test_left_without_a_store(self) -> None:
+        """
+        Who is disconnected while the store does not answer keeps the place as long as
+        anybody else, and cannot be matched meanwhile.
+        """
+        ann, _ = self.one.queued("ann", "party")
+        self.clock.advance(0)
+        silent = [
+            self.patch(store, step, lambda *_: fail(StoreUnavailable("silent")))
+            for store, step in (
+                (MemoryOnlineStore, "leave"),
+                (MemoryOnlineStore, "absence"),
+                (MemoryEntryStore, "entry_of"),
+            )
+        ]
+        ann.hang_up()
+        self.clock.pump([0.5] * 10)
+        for one in silent:
+            one.restore()
+        self.clock.pump([0.5] * 3)
+        self.assertTrue(everybody(self.entries)[0].suspended)
+        # Nobody knows when exactly she left: she has at least as long as others.
+        self.clock.pump([0.5] * 10)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(everybody(self.entries), [])
+        self.flushLoggedErrors()
 
     def two_asked_by_one(self) -> Any:
         """Ask the second node without a link."""

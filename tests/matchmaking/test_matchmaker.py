@@ -405,6 +405,8 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.waiting(world), [("ann", True)])
         world.clock.pump([1.0] * 3)
         self.assertEqual(self.waiting(world), [])
+        # One line, and no trace for each who waits.
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_void_while_storage_is_away(self) -> None:
         """

@@ -13,6 +13,7 @@ from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.matchmaking.parties import PartyBounds
 from vinom.model import MatchEnd, QueueEntry
 from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.parties import MemoryPartyStore
 
 
 class Squad(Party):
@@ -403,6 +404,24 @@ class AwayTests(SynchronousTestCase):
         self.assertEqual(party["host"], world.ids["bob"])
         self.assertEqual(len(party["members"]), 1)
         self.assertEqual(world.come_back("ann"), [])
+
+    def test_lost_without_a_store(self) -> None:
+        """
+        So it is if the store did not answer when the host was disconnected.
+        """
+        world = PartyWorld()
+        world.form("ann", "bob")
+        silent = self.patch(
+            MemoryPartyStore, "party_of", lambda *_: fail(StoreUnavailable("away"))
+        )
+        world.lines["ann"].hang_up()
+        world.clock.advance(1)
+        silent.restore()
+        world.lines["bob"].heard()
+        world.clock.advance(58)
+        self.assertEqual(world.lines["bob"].heard(), [])
+        world.clock.advance(2)
+        self.assertEqual(world.party("bob")["host"], world.ids["bob"])
 
     def test_forgotten(self) -> None:
         """

@@ -85,6 +85,10 @@ class _SlowMatches(MemoryMatchStore):
         return later.addCallback(lambda _: None)
 
 
+def _silent(*_: object) -> Deferred[None]:
+    return fail(StoreUnavailable("silent"))
+
+
 class AskTests(SynchronousTestCase):
     """What players are asked, and what their answers do."""
 
@@ -186,6 +190,52 @@ class AskTests(SynchronousTestCase):
         self.assertEqual([m["data"]["state"] for m in said], ["dissolved", "idle"])
         self.assertEqual(said[0]["data"]["retry_after"], 5.0)
         self.assertEqual(code(bob.ask("accept")), "no_such_prematch")
+
+    def test_silence_without_a_store(self) -> None:
+        """
+        Who could not answer because storage did not is asked again, and may queue; also
+        if that is noticed only at the end.
+        """
+        for is_noticed in (True, False):
+            world = AskingWorld()
+            world.queue("ann", "bob")
+            world.lines["ann"].ask("accept")
+            patches = [
+                self.patch(
+                    MemoryEntryStore, step, lambda *_: fail(StoreUnavailable(""))
+                )
+                for step in ("answer", "dissolve", "give_back")
+            ]
+            if is_noticed:
+                world.matchmaker.prematches.disturbed()
+                self.assertEqual(
+                    code(world.lines["bob"].ask("accept")), "store_unavailable"
+                )
+                patches.pop(0).restore()
+            world.clock.pump([0.1] * 105)
+            for one in patches:
+                one.restore()
+            world.lines["bob"].heard()
+            world.clock.pump([0.1] * 11)
+            said = [m["type"] for m in world.lines["bob"].heard()]
+            self.assertEqual(said, ["prematch_update", "queue_status", "prematch"])
+            self.assertEqual(world.matchmaker.prematches.results["silent"], 0)
+            self.assertEqual(
+                world.lines["bob"].ask("accept")[-1]["data"]["state"], "open"
+            )
+            self.flushLoggedErrors()
+
+    def test_answers_that_nobody_read(self) -> None:
+        """
+        If the node was busy when the time ended, answers that arrived before count.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        world.clock.advance(12)
+        self.assertEqual(bob.ask("accept")[-1]["data"]["state"], "accepted")
+        world.clock.advance(0)
+        self.assertEqual(world.lines["ann"].heard()[-1]["type"], "match_found")
 
     def test_pauses_grow(self) -> None:
         """

@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.store.contract import ANN, BOB, CAT, facts, plan
+from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
+from tests.store.prematches import prematch
 from vinom.errors import StoreUnavailable
-from vinom.model import MatchEnd, MatchPlan
+from vinom.model import Estate, MatchEnd, MatchPlan, Prematch
 from vinom.node.takeover import Takeover
 from vinom.ports import IEstateStore
 from vinom.store.memory.matches import MemoryMatchStore
@@ -28,6 +29,7 @@ class Estates:
 
     :ivar matches: in which they play.
     :ivar entries: how many entries each has.
+    :ivar prematches: those of each.
     :ivar lines: the players who are connected to each.
     :ivar silent: the store does not answer.
     """
@@ -35,6 +37,7 @@ class Estates:
     store: MemoryMatchStore
     plans: dict[str, list[MatchPlan]] = attrs.field(factory=dict)
     entries: dict[str, int] = attrs.field(factory=dict)
+    prematches: dict[str, list[Prematch]] = attrs.field(factory=dict)
     lines: dict[str, list[str]] = attrs.field(factory=dict)
     silent: bool = False
 
@@ -48,10 +51,13 @@ class Estates:
         plans = self.plans.get(node_id, [])
         return succeed([one for one in plans if one.match_id in running][:most])
 
-    def abandon(self, node_id: str, most: int, seconds: float) -> Deferred[int]:
+    def abandon(
+        self, node_id: str, most: int, seconds: float
+    ) -> Deferred[Estate | None]:
         count = min(most, self.entries.get(node_id, 0))
         self.entries[node_id] = self.entries.get(node_id, 0) - count
-        return succeed(count)
+        left = Estate(self.prematches.pop(node_id, []), [f"alone{count}"])
+        return succeed(left if count else None)
 
     def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
         left = self.lines.pop(node_id, [])
@@ -70,6 +76,7 @@ class TakeoverTests(SynchronousTestCase):
         verifyObject(IEstateStore, self.estates)
         self.ends: list[MatchEnd] = []
         self.lost: list[str] = []
+        self.dissolved: list[Prematch] = []
         self.takeover = Takeover(
             self.nodes,
             self.matches,
@@ -78,17 +85,22 @@ class TakeoverTests(SynchronousTestCase):
             1.0,
             5.0,
             ended=self.ends.append,
+            dissolved=self.dissolve,
             lost=self.lost.append,
         )
         self.takeover.startService()
         self.addCleanup(self.takeover.stopService)
         self.clock.advance(6.0)
 
+    async def dissolve(self, prematch: Prematch) -> None:
+        self.dissolved.append(prematch)
+
     def die(self) -> None:
         """A node opens two matches, has waiting players, and is not heard of again."""
         self.successResultOf(self.nodes.register(facts("dead"), 5.0))
         self.estates.plans["dead"] = [plan("m1", ANN, BOB), plan("m2", CAT)]
         self.estates.entries["dead"] = 250
+        self.estates.prematches["dead"] = [prematch(entry(ANN, 1.0))]
         self.estates.lines["dead"] = [f"p{number}" for number in range(150)]
         for one in self.estates.plans["dead"]:
             self.successResultOf(self.matches.open(one))
@@ -98,8 +110,8 @@ class TakeoverTests(SynchronousTestCase):
 
     def test_after_the_lease(self) -> None:
         """
-        When its lease is over the matches are lost, entries are let go, and its players
-        are known to be disconnected; not before.
+        When its lease is over the matches are lost, entries are taken over, prematches
+        are over, and its players are known to be disconnected; not before.
         """
         self.die()
         self.clock.pump([0.5] * 8)
@@ -109,7 +121,9 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual([end.reason for end in self.ends], ["lost"] * 2)
         self.assertEqual(self.ends[0].seats[0].name, "Ann")
         self.assertEqual(self.estates.entries["dead"], 0)
-        self.assertEqual(self.lost, [f"p{number}" for number in range(150)])
+        alone = ["alone100", "alone100", "alone50"]
+        self.assertEqual(self.lost, alone + [f"p{number}" for number in range(150)])
+        self.assertEqual([one.prematch_id for one in self.dissolved], ["p1"])
         self.assertEqual(self.successResultOf(self.nodes.expired()), [])
         end = self.successResultOf(self.matches.last_end("ann"))
         self.assertEqual(end and end.reason, "lost")

@@ -19,7 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.store.contract import ANN, BOB, entry
 from tests.support.certificates import authority, new_authority
-from tests.support.redis_servers import RedisServer, make_client, shared_server, until
+from tests.support.redis_servers import (
+    RedisServer,
+    WatchedRedis,
+    make_client,
+    shared_server,
+    until,
+)
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.model import NodeFacts
 from vinom.reactor.turns import TurnEnd
@@ -187,22 +193,12 @@ class FailoverTests(TestCase):
         A node follows a failover with all that was written; the old master takes no
         writes any more.
         """
-        safe = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
-        safe += ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-        first = RedisServer(*safe)
-        self.addCleanup(first.kill)
-        second = RedisServer(*safe, "--replicaof", "127.0.0.1", str(first.port))
-        self.addCleanup(second.kill)
-        sentinel = RedisServer(
-            f"sentinel monitor main 127.0.0.1 {first.port} 1\n"
-            "sentinel down-after-milliseconds main 60000\n",
-            is_sentinel=True,
-        )
-        self.addCleanup(sentinel.kill)
-        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main"
+        watched = WatchedRedis(60.0)
+        self.addCleanup(watched.kill)
+        first, second = watched.servers
         found: list[FoundStore] = []
         client = RedisClient(
-            make_dial(read_store_address(url), None, reactor, found.append),
+            make_dial(read_store_address(watched.url), None, reactor, found.append),
             Owner("n1"),
             reactor,
             time.monotonic,
@@ -218,7 +214,7 @@ class FailoverTests(TestCase):
         await entries.add(entry(ANN, 1.0))
         # A failover loses what the replica has not got yet.
         await until(lambda: self.replicated(first), 60)
-        await until(lambda: self.asked(sentinel), 60)
+        await until(lambda: watched.fail_over(), 60)
         await until(lambda: found[-1].port == second.port and client.is_available, 60)
         self.assertEqual(await entries.add(entry(BOB, 2.0)), 2)
         self.assertEqual(await entries.place("e-ann"), 1)
@@ -256,13 +252,6 @@ class FailoverTests(TestCase):
         self.assertEqual(sorted(server.command("KEYS", "*")), before)
         # It looks for another master.
         self.assertEqual(client.opened, 1)
-
-    def asked(self, sentinel: RedisServer) -> bool:
-        """Ask for a failover; a Sentinel that has not seen the replica refuses."""
-        try:
-            return sentinel.command("SENTINEL", "FAILOVER", "main") == "OK"
-        except AssertionError:
-            return False
 
 
 class _ThroughTls(Protocol):

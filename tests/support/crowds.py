@@ -25,7 +25,7 @@ _HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 #: How long a player waits for an answer to its hello, seconds.
-_PATIENCE = 2.5
+_PATIENCE = 5.0
 #: Between two attempts to come back, seconds.
 _AGAIN = 0.2
 

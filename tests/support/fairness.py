@@ -22,6 +22,8 @@ _PLACES = {
     *("queue_status", "prematch", "prematch_update"),
     *("match_found", "match_ended"),
 }
+#: Requests for which a group may lose its place.
+_REASONS = ("cancel", "decline")
 #: Refusals that say that a player is busy.
 _BUSY = ("already_queued", "already_in_match")
 
@@ -248,65 +250,121 @@ def _by_group(story: Story) -> dict[tuple[str, ...], list[Event]]:
 
 
 @attrs.define
+class _Known:
+    """
+    What one player knows about the place of its group, by its own line.
+
+    The lines of a group's members go to several nodes: what comes on one may be older
+    than what came on another.
+
+    :ivar since: when it was sent that it waits; ``None`` if it does not, so far.
+    :ivar seen: when it was last sent that it waits, or is asked about a match.
+    :ivar asked: prematches that it was asked about.
+    :ivar ended: matches that it was sent the end of.
+    :ivar must_learn: has it said hello, and was not sent yet where it is?
+    """
+
+    since: float | None = None
+    seen: float = 0.0
+    asked: set[str] = attrs.field(factory=set)
+    ended: set[str] = attrs.field(factory=set)
+    must_learn: bool = False
+
+    def waits(self, at: float, *, is_asked: bool = False) -> None:
+        """It is in the queue, or nearly in a match."""
+        if self.since is None and not is_asked:
+            self.since = at
+        self.seen, self.must_learn = at, False
+
+
+@attrs.define
 class _Place:
     """
     What a group knows about its place in the queue.
 
-    :ivar since: when it was sent that it waits; ``None`` if it does not, so far.
-    :ivar reasons: why it may lose the place.
+    :ivar group: its players.
+    :ivar reasons: why it may lose the place, and since when.
     :ivar lines: since when members have no line.
-    :ivar open_id: the prematch that they were asked about.
+    :ivar known: what each member knows.
+    :ivar missed: when a loss was found without a reason.
     """
 
-    asked: Mapping[str, _Prematch]
-    since: float | None = None
-    reasons: list[str] = attrs.field(factory=list)
+    story: Story
+    group: tuple[str, ...]
+    reasons: list[float] = attrs.field(factory=list)
     lines: dict[str, float] = attrs.field(factory=dict)
-    open_id: str = ""
+    known: dict[str, _Known] = attrs.field(factory=dict)
+    missed: float = -inf
 
-    def note(self, event: Event, away_seconds: float) -> str:
+    @classmethod
+    def of(
+        cls, story: Story, group: tuple[str, ...], asked: Mapping[str, _Prematch]
+    ) -> _Place:
+        """Begin with the ends of prematches that members did not answer."""
+        place = cls(story, group, known={player: _Known() for player in group})
+        for prematch in asked.values():
+            if not (prematch.players - prematch.confirmed).isdisjoint(group):
+                place.reasons.append(prematch.until)
+        return place
+
+    def note(self, event: Event) -> str:
         """Take the next event; returns what is wrong with it."""
-        data, kind = event.data, event.type
+        data, kind, known = event.data, event.type, self.known[event.player]
         if event.way in ("closed", "cut"):
             self.lines.setdefault(event.player, event.at)
+            known.must_learn = False
         elif event.way == "sent":
-            if kind in ("cancel", "decline"):
-                self.reasons.append(f"{event.player} sent {kind}")
-            elif kind == "queue" and self.since is None:
-                self.reasons.clear()
+            if kind in _REASONS:
+                self.reasons.append(event.at)
         elif event.is_error:
             return ""
         elif kind == "welcome":
-            self.open_id = ""
             gone = self.lines.pop(event.player, inf)
-            if event.at - gone >= away_seconds:
-                self.reasons.append(f"{event.player} was away for too long")
+            if event.at - gone >= self.story.away_seconds:
+                self.reasons.append(event.at)
+            known.must_learn = True
+        elif kind == "pong" and known.must_learn:
+            # Its hello was answered with nothing about a place or a match.
+            known.must_learn = False
+            return self.left(event.player, event.at)
         elif kind == "match_found":
-            self.since, self.open_id = None, ""
+            known.since, known.must_learn = None, False
+        elif kind == "match_ended":
+            # A hello repeats the last one.
+            if str(data["match_id"]) not in known.ended:
+                known.ended.add(str(data["match_id"]))
+                known.since, known.must_learn = None, False
         elif kind == "prematch":
-            self.open_id = str(data["id"])
-        elif kind == "prematch_update" and data["state"] == "dissolved":
-            if self.open_id == data["id"]:
-                self.open_id = ""
-            prematch = self.asked.get(str(data["id"]))
-            if prematch is not None:
-                silent = prematch.players - prematch.confirmed
-                self.reasons += [f"{player} was silent" for player in silent]
+            if str(data["id"]) not in known.asked:
+                known.asked.add(str(data["id"]))
+                known.waits(event.at, is_asked=True)
         elif kind == "queue_status" and data["state"] in _IN_QUEUE:
-            if self.since is None:
-                self.since = event.at
-                # The answer to its request may come after a prematch, and a no to it.
-                if not self.open_id:
-                    self.reasons.clear()
+            known.waits(event.at)
         elif kind == "queue_status":
-            return self.left(event.at, away_seconds)
+            known.must_learn = False
+            return self.left(event.player, event.at)
         return ""
 
-    def left(self, at: float, away_seconds: float) -> str:
-        """It is not in the queue any more: was there a reason?"""
-        was, self.since = self.since, None
-        away = [one for one, gone in self.lines.items() if at - gone >= away_seconds]
-        if was is None or self.reasons or away:
+    def excuse(self, player: str, at: float) -> bool:
+        """
+        May the group have lost its place, as far as this player can know at this time?
+
+        A reason from before it was last seen in the queue is none; but news take their
+        time.
+        """
+        seen, margin = self.known[player].seen, self.story.margin
+        return any(seen - margin < one <= at + margin for one in self.reasons) or any(
+            at - gone >= self.story.away_seconds for gone in self.lines.values()
+        )
+
+    def left(self, player: str, at: float) -> str:
+        """A player does not wait any more: was there a reason?"""
+        was, self.known[player].since = self.known[player].since, None
+        if was is None or self.excuse(player, at):
+            return ""
+        last, self.missed = self.missed, at
+        if at - last <= self.story.margin:
+            # Others of the group have found it out before.
             return ""
         return f"lost its place of {was:.3f} at {at:.3f}, and nobody had left"
 
@@ -315,24 +373,19 @@ def forgotten(story: Story) -> Iterator[str]:
     """
     Find groups that neither played nor are queued.
 
-    At the end every player says hello again, and then pings: between the two comes
-    what the service knows of the player.
+    After each hello a player pings: between the two comes what the service knows of the
+    player. At the end all say hello again.
     """
     asked = prematches(story)
     for group, events in _by_group(story).items():
-        name, place = " ".join(group), _Place(asked)
+        name, place = " ".join(group), _Place.of(story, group, asked)
         last = _last_states(events)
         for event in events:
-            if wrong := place.note(event, story.away_seconds):
+            if wrong := place.note(event):
                 yield f"{name}: {wrong}"
-        end = max((event.at for event in events), default=0.0)
         for player in group:
             if player not in last:
                 yield f"{player} was not welcome at the end"
-        knows = {kind for kinds in last.values() for kind in kinds}
-        is_known = knows & {"queue_status", "prematch", "match_found", "match_ended"}
-        if not is_known and (wrong := place.left(end, story.away_seconds)):
-            yield f"{name}: {wrong}"
         refusals = _last_refusals(events)
         if refusals and refusals[-1].at - refusals[0].at > story.back_seconds:
             yield (
@@ -431,7 +484,12 @@ def _is_troubled(story: Story, at: float) -> bool:
 
 
 def _turns(group: tuple[str, ...], events: Iterable[Event]) -> Iterator[_Turn]:
-    """Find when a group waited, with all its members there."""
+    """
+    Find when a group waited, with all its members there.
+
+    Where it is follows from what its first player, who queues for all, is sent: what
+    comes on the others' lines may be older.
+    """
     queued_at = acknowledged = ready = inf
     is_waiting, away, request = False, set[str](), inf
     end, open_id, known = 0.0, "", set[str]()
@@ -449,9 +507,15 @@ def _turns(group: tuple[str, ...], events: Iterable[Event]) -> Iterator[_Turn]:
                 is_waiting, queued_at = False, inf
         elif event.is_error:
             continue
+        elif event.player != group[0]:
+            if kind == "welcome":
+                away.discard(event.player)
         elif kind == "welcome":
             away.discard(event.player)
-            open_id = ""
+            # If it is still there, it is sent that again.
+            is_waiting, open_id = False, ""
+        elif kind == "pong":
+            queued_at = queued_at if is_waiting or open_id else inf
         elif kind == "prematch":
             # A hello repeats it.
             open_id = str(data["id"])
@@ -490,27 +554,33 @@ def back_too_late(story: Story) -> Iterator[str]:
     for trouble in story.troubles:
         late = trouble.ended + story.back_seconds
         for group, events in by_group.items():
-            place = _Place(asked)
+            place = _Place.of(story, group, asked)
             parties: set[str] = set()
             before = [event for event in events if event.at < trouble.began]
             after = [event for event in events if event.at >= trouble.began]
             if not after or after[-1].at < late:
                 continue
             for event in before:
-                place.note(event, story.away_seconds)
+                place.note(event)
                 if event.type == "party_update" and event.way == "received":
                     parties.add(str(event.data["party"]["party_id"]))
-            was_queued = place.since is not None
+            were_queued = {
+                player
+                for player, known in place.known.items()
+                if known.since is not None
+            }
             for event in after:
-                if event.at <= late:
-                    place.note(event, story.away_seconds)
+                # Not what tells a member where it is: that is what is judged.
+                if event.at <= late and event.type in ("", "welcome", *_REASONS):
+                    place.note(event)
+            excused = {player for player in group if place.excuse(player, late)}
             for player in group:
                 yield from _late(
                     trouble,
                     late,
                     [event for event in after if event.player == player],
                     (len(group) > 1 and parties) or set(),
-                    was_queued and not place.reasons,
+                    player in were_queued - excused,
                 )
 
 

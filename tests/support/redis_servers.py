@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -101,11 +101,7 @@ class RedisServer:
     def command(self, *parts: str) -> Any:
         """Ask it one thing on a connection of its own, and wait for the answer."""
         with socket.create_connection(("127.0.0.1", self.port), 10) as line:
-            encoded = [part.encode() for part in parts]
-            line.sendall(
-                b"*%d\r\n" % len(encoded)
-                + b"".join(b"$%d\r\n%s\r\n" % (len(one), one) for one in encoded)
-            )
+            line.sendall(_command(parts))
             with line.makefile("rb") as answers:
                 return _read(answers)
 
@@ -131,6 +127,119 @@ class RedisServer:
             return False
         except AssertionError as refusal:
             return "NOAUTH" in str(refusal)
+
+
+class StayingLine:
+    """A connection to a Redis that stays, whatever becomes of that Redis."""
+
+    def __init__(self, port: int) -> None:
+        """
+        :param port: of the loopback.
+        """
+        self._line = socket.create_connection(("127.0.0.1", port), 10)
+        self._answers = self._line.makefile("rb")
+
+    def ask(self, *parts: str) -> Any:
+        """
+        Ask one thing, and wait for the answer.
+
+        :raises AssertionError: Redis refuses it.
+        :raises OSError: Redis has closed the connection.
+        """
+        self._line.sendall(_command(parts))
+        return _read(self._answers)
+
+    def close(self) -> None:
+        """Close it."""
+        self._answers.close()
+        self._line.close()
+
+
+#: What a Redis needs so that it takes no writes when another one is the master.
+SAFE = (
+    *("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"),
+    *("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
+)
+
+
+class WatchedRedis:
+    """
+    A master, its replica, and a Sentinel that watches both.
+
+    :ivar servers: the master first, as long as there was no failover.
+    """
+
+    def __init__(self, down_after: float) -> None:
+        """
+        :param down_after: seconds of silence after which the Sentinel acts by itself.
+        """
+        first = RedisServer(*SAFE)
+        second = RedisServer(*SAFE, "--replicaof", "127.0.0.1", str(first.port))
+        self.servers = [first, second]
+        self.sentinel = RedisServer(
+            f"sentinel monitor main 127.0.0.1 {first.port} 1\n"
+            f"sentinel down-after-milliseconds main {down_after * 1000:.0f}\n",
+            is_sentinel=True,
+        )
+
+    @property
+    def url(self) -> str:
+        """The setting ``store`` for it."""
+        return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/main"
+
+    @property
+    def master(self) -> RedisServer:
+        """The one that the Sentinel calls the master."""
+        _, port = self.sentinel.command("SENTINEL", "get-master-addr-by-name", "main")
+        return next(one for one in self.servers if one.port == int(port))
+
+    def is_ready(self) -> bool:
+        """Does the master take writes, and does the Sentinel know its replica?"""
+        _, port = self.sentinel.command("SENTINEL", "get-master-addr-by-name", "main")
+        facts = self.sentinel.command("INFO", "sentinel")
+        return "slaves=1" in facts and is_master(int(port), has_replica=True)
+
+    def fail_over(self) -> bool:
+        """Ask for a failover; a Sentinel that is not ready for one refuses."""
+        try:
+            return self.sentinel.command("SENTINEL", "FAILOVER", "main") == "OK"
+        except AssertionError:
+            return False
+
+    def pause(self) -> None:
+        """Stop the master where it is."""
+        self._paused = self.master
+        self._paused.pause()
+
+    def wake(self) -> None:
+        """Let it go on."""
+        self._paused.wake()
+
+    def kill(self) -> None:
+        """End all."""
+        for one in (self.sentinel, *self.servers):
+            one.kill()
+
+
+def is_master(port: int, *, has_replica: bool = False) -> bool:
+    """Is the Redis at this port of the loopback a master (with a replica)?"""
+    line = StayingLine(port)
+    try:
+        facts = line.ask("INFO", "replication")
+    except OSError:
+        # It closes its connections when it becomes one.
+        return False
+    finally:
+        line.close()
+    is_lonely = "min_slaves_good_slaves:0" in facts
+    return "role:master" in facts and not (has_replica and is_lonely)
+
+
+def _command(parts: Sequence[str]) -> bytes:
+    encoded = [part.encode() for part in parts]
+    return b"*%d\r\n" % len(encoded) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(one), one) for one in encoded
+    )
 
 
 def _read(answers: Any) -> Any:

@@ -325,6 +325,46 @@ class JudgeTests(SynchronousTestCase):
         told.queue("ann")
         self.assertFault(told.finish(), "ann: lost its place")
 
+    def test_slow_line(self) -> None:
+        """
+        What comes on one member's line may be older than what came on another's.
+        """
+        told = self.told
+        told.sent("cat", "queue")
+        told.received("cat", "queue_status", state="waiting")
+        told.at(0.5)
+        told.sent("cat", "cancel")
+        told.received("cat", "queue_status", state="idle")
+        told.at(0.8)
+        told.sent("cat", "queue")
+        told.at(1)
+        told.received("dan", "queue_status", state="waiting")
+        told.received("dan", "queue_status", state="idle")
+        told.received("cat", "queue_status", state="waiting")
+        told.at(30)
+        told.hello("cat", "dan", news=WAITS)
+        self.assertEqual(told.finish(), [])
+
+    def test_lost_without_a_word(self) -> None:
+        """
+        A group finds only with its next hello that it lost its place, though it queues
+        again and waits at the end; the end of its last match, which a hello repeats, is
+        no answer.
+        """
+        told = self.told
+        told.play()
+        told.at(5)
+        told.end("m1", "ann")
+        told.queue("ann")
+        told.at(10)
+        told.closed("ann", "cut")
+        told.at(11)
+        told.hello("ann", news=[("match_ended", {"match_id": "m1"})])
+        told.queue("ann")
+        told.at(30)
+        told.hello("ann", news=WAITS)
+        self.assertFault(told.finish(), "ann: lost its place of 5.000 at 11.000")
+
     def test_stuck(self) -> None:
         """
         A player who has no match is refused as one who has, again and again.
@@ -466,4 +506,6 @@ class JudgeTests(SynchronousTestCase):
         """
         A player is welcome, but not in the queue.
         """
-        self.assertFault(self.killed(14, "party"), "dan was not back in the queue")
+        first, second = self.killed(14, "party")
+        self.assertIn("cat dan: lost its place", first)
+        self.assertIn("dan was not back in the queue", second)

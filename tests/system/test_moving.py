@@ -15,21 +15,23 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 
 from tests.support import counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.lines import Typed, typed
 from tests.support.needs import path_of
 from tests.support.redis_servers import RedisServer, until
-from vinom.client.line import LobbyLine, LobbyRefusal
-from vinom.client.lobby import LobbyClient
-from vinom.client.rooms import LiveRoom, PlayerRooms
+from tests.support.tapping import (
+    Balancer,
+    Player,
+    Watched,
+    are_connected,
+    is_settled,
+)
+from vinom.client.rooms import PlayerRooms
 from vinom.commands.child_node import ChildNode, free_port
 from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
@@ -45,95 +47,6 @@ GAMES = (
     counting.CountingHere,
     counting.CountingOpen,
 )
-
-
-@implementer(IStreamClientEndpoint)
-class Balancer:
-    """
-    Reaches the first node that accepts, as a TCP balancer in front of all would.
-
-    :ivar nodes: all that there are; the tests share and change it.
-    :ivar first: which of them to try first.
-    """
-
-    def __init__(self, nodes: list[ChildNode], first: int) -> None:
-        self.nodes, self.first = nodes, first
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self._connect(factory))
-
-    async def _connect(self, factory: Any) -> Any:
-        nodes, first = tuple(self.nodes), self.first
-        refused: Exception | None = None
-        for node in (*nodes[first:], *nodes[:first]):
-            endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
-            try:
-                return await endpoint.connect(factory)
-            except ConnectError as error:
-                refused = error
-        assert refused is not None
-        raise refused
-
-
-class Watched(LobbyClient):
-    """
-    Notes refused hellos.
-
-    :ivar refused: their codes.
-    """
-
-    refused: list[str]
-
-    def open_line(self, *given: Any) -> Deferred[LobbyLine]:
-        return super().open_line(*given).addErrback(self._note)
-
-    def _note(self, failure: Any) -> Any:
-        if failure.check(LobbyRefusal):
-            self.refused.append(failure.value.code)
-        return failure
-
-
-class Player:
-    """
-    Taps, and checks what comes of it.
-
-    :ivar sent: how often it has tapped.
-    :ivar wrong: what must not be.
-    """
-
-    def __init__(self, room: LiveRoom) -> None:
-        self.room, self.sent = room, 0
-        self.wrong: list[str] = []
-        self._before: tuple[int, list[int]] = (0, [])
-        self._numbers: list[int] = []
-        room.on_state(self._seen)
-        room.closed.addCallback(
-            lambda result: self.wrong.append(f"the room closed: {result.reason}")
-        )
-
-    @property
-    def count(self) -> int:
-        """How often it has tapped, as the server knows it."""
-        assert self.room.seat is not None
-        return int(self.room.view[self.room.seat]) if self.room.view else 0
-
-    def tap(self) -> None:
-        """Do one more."""
-        number = self.room.act({})
-        if number:
-            self.sent += 1
-            self._numbers.append(number)
-
-    def _seen(self, room: LiveRoom) -> None:
-        version, counts = self._before
-        if room.version < version:
-            self.wrong.append(f"version {room.version} after {version}")
-        if any(new < old for new, old in zip(room.view, counts, strict=False)):
-            self.wrong.append(f"counts {room.view} after {counts}")
-        acked = sum(number <= room.acked for number in self._numbers)
-        if self.count < acked:
-            self.wrong.append(f"{self.count} counted of {acked} acknowledged")
-        self._before = room.version, [*room.view]
 
 
 class MovingTests(TestCase):
@@ -201,7 +114,7 @@ class MovingTests(TestCase):
 
     async def settle(self, players: Sequence[Player]) -> None:
         """Wait until each has an answer to all it did, and nothing is wrong."""
-        await until(lambda: all(_is_settled(player) for player in players))
+        await until(lambda: all(is_settled(player) for player in players))
         for player in players:
             self.assertEqual(player.wrong, [])
             self.assertEqual(player.count, player.sent)
@@ -491,17 +404,9 @@ class MovingTests(TestCase):
                 old = self.nodes[number]
                 await self.term(old)
                 self.nodes[number] = await self.start()
-                await until(partial(_are_connected, players))
+                await until(partial(are_connected, players))
                 await deferLater(reactor, 0.2)
         for one in tapping:
             one.stop()
         await self.settle(players)
         self.assertGreater(min(player.sent for player in players), 5)
-
-
-def _is_settled(player: Player) -> bool:
-    return player.room.is_connected and player.count >= player.sent
-
-
-def _are_connected(players: Sequence[Player]) -> bool:
-    return all(player.room.is_connected for player in players)

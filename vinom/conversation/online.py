@@ -105,6 +105,8 @@ class Online:
     # Epochs of their lines; and reports of lines that are under way.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
     _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
+    # Lines that closed while the store did not answer: it still lists them.
+    _unreported: dict[str, int] = attrs.field(factory=dict, init=False)
     # What other nodes have sent to players about whom the store is being asked.
     _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # How many messages were not sent to other nodes since the store is away.
@@ -150,7 +152,7 @@ class Online:
         conversation = self._conversations.get(player_id)
         if conversation is None:
             # It closed meanwhile.
-            await self.store.leave(player_id, epoch)
+            await self._forget(self.store, player_id, epoch)
             return
         self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
         # The newest line has the highest epoch, which another report may bring.
@@ -169,20 +171,32 @@ class Online:
         epoch, end = self._epochs.pop(player_id, 0), _HELD
         if self.store is not None and epoch:
             try:
-                end = await self.store.leave(player_id, epoch)
+                end = await self._forget(self.store, player_id, epoch)
             except StoreUnavailable as error:
                 # As far as this node knows.
                 self._log.info("a line stays listed: {why}", why=error)
         return "replaced" if player_id in self._conversations else end
 
+    async def _forget(self, store: IOnlineStore, player_id: str, epoch: int) -> LineEnd:
+        """Have the store forget a line; if it does not answer, when it does again."""
+        self._unreported[player_id] = epoch
+        end = await store.leave(player_id, epoch)
+        if self._unreported.get(player_id) == epoch:
+            del self._unreported[player_id]
+        return end
+
     async def report_all(self) -> None:
         """
         Report all lines again: the store may have lost them, or they are old.
+
+        Lines that closed while the store was away are forgotten there.
 
         :raises StoreUnavailable: the store does not answer.
         """
         if self.store is None:
             return
+        for player_id, epoch in list(self._unreported.items()):
+            await self._forget(self.store, player_id, epoch)
         lines = list(self._epochs.items())
         for first in range(0, len(lines), _AT_ONCE):
             some = [
@@ -217,7 +231,17 @@ class Online:
         """Find for how long a player has been connected to no node."""
         if player_id in self._conversations:
             return succeed(0.0)
-        return succeed(inf) if self.store is None else self.store.absence(player_id)
+        if self.store is None:
+            return succeed(inf)
+        if player_id in self._unreported:
+            # Nobody has noted when it left.
+            return Deferred.fromCoroutine(self._absence(self.store, player_id))
+        return self.store.absence(player_id)
+
+    async def _absence(self, store: IOnlineStore, player_id: str) -> float:
+        if (epoch := self._unreported.get(player_id)) is not None:
+            await self._forget(store, player_id, epoch)
+        return await store.absence(player_id)
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""

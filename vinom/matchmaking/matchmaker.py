@@ -613,7 +613,7 @@ class Matchmaker(Service):
         """A player's line closed: keep the place for a while."""
         self._news.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
-        self._run(self._settle(player_id))
+        self._run(self._settle_lost(player_id))
 
     def player_left(self, player_id: str) -> None:
         """A line closed whose player is in no queue, but perhaps in a new match."""
@@ -1192,6 +1192,8 @@ class Matchmaker(Service):
         """Give up the place of a player who did not come back, to any node."""
         absence = await self._online.absence(player_id)
         if not absence:
+            # The node that the player came back to may not have had an answer.
+            await self._settle(player_id)
             return
         if absence < self._away_seconds:
             # The player was at another node meanwhile: this is another absence.
@@ -1199,6 +1201,16 @@ class Matchmaker(Service):
             return
         self._matches.withdraw(player_id)
         await self._drop_entries({player_id})
+
+    async def _settle_lost(self, player_id: str) -> None:
+        """Suspend the entry of a player who is expected back, when storage answers."""
+        while player_id in self._away:
+            try:
+                await self._settle(player_id)
+            except StoreUnavailable:
+                await deferLater(self._clock, RETRY_SECONDS)
+            else:
+                return
 
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume an entry: are all of its players here?"""

@@ -678,7 +678,12 @@ class Parties(Service):
     # Members who are away.
 
     async def _note_lost(self, player_id: str) -> None:
-        party = await self._store.party_of(player_id)
+        try:
+            party = await self._store.party_of(player_id)
+        except StoreUnavailable:
+            # Perhaps the player is in one: that is seen when the time is over.
+            self._expect(player_id)
+            raise
         if party is None or not await self._online.away((player_id,)):
             return
         self._expect(player_id)

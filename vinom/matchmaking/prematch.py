@@ -29,6 +29,9 @@ _Result = TypeVar("_Result")
 
 #: Seconds until a step is tried again when storage did not answer.
 RETRY_SECONDS = 1.0
+#: If the end of the time to answer is noticed so late, answers may wait to be read:
+#: they have as long again, seconds.
+_BUSY_SECONDS = 0.5
 #: The pause after the first decline, seconds; each further one doubles it...
 _FIRST_PAUSE = 5.0
 #: ...up to this.
@@ -91,6 +94,8 @@ class Prematches:
         self._store, self._online, self._clock = store, online, clock
         self._asking, self._node = asking, node
         self._alarms: dict[str, IDelayedCall] = {}
+        # Those of them that somebody may not have been able to answer.
+        self._disturbed: set[str] = set()
         self.results: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -110,14 +115,14 @@ class Prematches:
         """Ask the players of a prematch that is in the store."""
         prematch_id = prematch.prematch_id
         delay = max(0.0, prematch.until - self._clock.seconds())
-        self._set_alarm(
-            prematch_id,
-            delay,
-            lambda: self._dissolve(prematch_id, self._clock.seconds()),
-        )
+        self._set_alarm(prematch_id, delay, lambda: self._end_time(prematch))
         self._online.send(
             [player.player_id for player in prematch.players], self._found(prematch)
         )
+
+    def disturbed(self) -> None:
+        """Storage does not answer, so players cannot: no silence counts."""
+        self._disturbed.update(self._alarms)
 
     async def find(self, player_id: str) -> Prematch | None:
         """Find the prematch of a player."""
@@ -199,13 +204,22 @@ class Prematches:
         if prematch is None:
             return False
         self._forget(prematch_id)
+        await self._went_back(prematch, without, result)
+        return True
+
+    async def abandoned(self, prematch: Prematch) -> None:
+        """Send the players of a prematch whose node is gone that they wait again."""
+        await self._went_back(prematch, (), "given_back")
+
+    async def _went_back(
+        self, prematch: Prematch, without: Sequence[str], result: str
+    ) -> None:
         if prematch.until:
             self.results[result] += 1
             self._send(prematch.players, self._update(prematch, "dissolved"))
         await self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]
         )
-        return True
 
     async def finish(self, prematch_id: str) -> None:
         """Forget a prematch and its entries; tries until storage answers."""
@@ -260,6 +274,29 @@ class Prematches:
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
 
+    async def _end_time(self, prematch: Prematch, *, is_late: bool = False) -> None:
+        """End a prematch that not everybody answered in time."""
+        prematch_id = prematch.prematch_id
+        now = self._clock.seconds()
+        if now > prematch.until + _BUSY_SECONDS and not is_late:
+            # This node was busy, so answers may have arrived that it has not read.
+            self._set_alarm(
+                prematch_id,
+                _BUSY_SECONDS,
+                lambda: self._end_time(prematch, is_late=True),
+            )
+            return
+        if prematch_id not in self._disturbed:
+            try:
+                found = await self._store.dissolve(prematch_id, now)
+            except StoreUnavailable as error:
+                self._log.error("storage does not answer: {error}", error=error)
+            else:
+                if found is not None:
+                    await self._dissolved(found, now, "")
+                return
+        await self.give_back(prematch_id, is_ours=False)
+
     async def _dissolve(self, prematch_id: str, now: float, asker: str = "") -> float:
         """
         End a prematch that was declined, or that somebody did not answer.
@@ -268,9 +305,10 @@ class Prematches:
         :returns: how long this player may not queue, seconds.
         """
         prematch = await self._answered(lambda: self._store.dissolve(prematch_id, now))
-        if prematch is None:
-            return 0.0
-        self._forget(prematch_id)
+        return 0.0 if prematch is None else await self._dissolved(prematch, now, asker)
+
+    async def _dissolved(self, prematch: Prematch, now: float, asker: str) -> float:
+        self._forget(prematch.prematch_id)
         leavers = prematch.leavers(now)
         self.results["declined" if prematch.declined else "silent"] += 1
         gone: list[QueueEntry] = []
@@ -318,6 +356,7 @@ class Prematches:
                 await deferLater(self._clock, RETRY_SECONDS)
 
     def _forget(self, prematch_id: str) -> None:
+        self._disturbed.discard(prematch_id)
         alarm = self._alarms.pop(prematch_id, None)
         if alarm is not None:
             alarm.cancel()

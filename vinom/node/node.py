@@ -168,6 +168,7 @@ class Node(MultiService):
                     self._settings.heartbeat_seconds,
                     self._settings.lease_seconds,
                     ended=self._match_lost,
+                    dissolved=parts.matchmaker.prematches.abandoned,
                     lost=parts.desk.player_lost,
                     end_rooms=parts.rooms.end_orphans,
                 )
@@ -398,6 +399,7 @@ class Node(MultiService):
         if not is_available:
             self._was_store_away = True
             self._parts.rooms.store_away()
+            self._parts.matchmaker.prematches.disturbed()
             return
         self._takeover.wait()
         if self._was_store_away:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -13,6 +13,8 @@ from vinom.errors import StoreUnavailable
 
 #: Much less than the lifetime of a line in the store, seconds.
 PERIOD = 3600.0
+#: Until they are reported once more if the store did not answer, seconds.
+_AGAIN = 1.0
 
 
 class Reporting(Service):
@@ -27,8 +29,10 @@ class Reporting(Service):
         :param clock: for delays.
         """
         self._online = online
+        self._clock = clock
         self._loop = LoopingCall(self.report)
         self._loop.clock = clock
+        self._again: IDelayedCall | None = None
 
     def startService(self) -> None:
         """Report now and then."""
@@ -40,9 +44,16 @@ class Reporting(Service):
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         if self._loop.running:
             self._loop.stop()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None
 
     def report(self) -> Deferred[None]:
-        """Report all lines now."""
+        """Report all lines now, and again if the store does not answer."""
+        self._cancel()
         return Deferred.fromCoroutine(self._report()).addErrback(
             lambda failure: self._log.failure("lines were not reported", failure)
         )
@@ -51,5 +62,7 @@ class Reporting(Service):
         try:
             await self._online.report_all()
         except StoreUnavailable as error:
-            # This is called again when the store answers.
             self._log.debug("lines were not reported: {why}", why=error)
+            if self.running:
+                self._cancel()
+                self._again = self._clock.callLater(_AGAIN, self.report)

@@ -13,11 +13,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vinom.errors import StoreUnavailable
-from vinom.model import MatchEnd, NodeLease
+from vinom.model import MatchEnd, NodeLease, Prematch
 from vinom.ports import IEstateStore, IMatchStore, INodeStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100
+#: Suspended entries expire after this many times what their players have to come back.
+_BACKSTOP = 3
 
 _What = TypeVar("_What")
 
@@ -27,9 +29,10 @@ class Takeover(Service):
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
 
     Their matches ran in their game processes: they end as lost. Their queue entries are
-    suspended, and stay so for as long as those of a player who is disconnected; members
-    of parties keep their places for as long, too. Their rooms wait for their players'
-    grace; then they end.
+    this node's from now on, and stay for as long as those of a player who is
+    disconnected; members of parties keep their places for as long, too. Their
+    prematches end, and nobody is to blame. Their rooms wait for their players' grace;
+    then they end.
     """
 
     name = "takeover"
@@ -45,6 +48,7 @@ class Takeover(Service):
         lease: float = 10.0,
         *,
         ended: Callable[[MatchEnd], None] = lambda _: None,
+        dissolved: Callable[[Prematch], Awaitable[None]] | None = None,
         lost: Callable[[str], None] = lambda _: None,
         end_rooms: Callable[[str], Awaitable[int]] | None = None,
         away_seconds: float = 10.0,
@@ -58,14 +62,17 @@ class Takeover(Service):
         :param heartbeat: seconds between two looks.
         :param lease: how long a lease lasts, seconds.
         :param ended: called with each match that was ended.
-        :param lost: called with the id of each player whose line went to such a node.
+        :param dissolved: called with each prematch that was ended, as it was.
+        :param lost: called with the id of each player whose line went to such a node,
+            or who has none and was expected by it.
         :param end_rooms: ends rooms of a node whose players did not come back.
         :param away_seconds: how long the entry of a disconnected player stays.
         :param memory_seconds: how long the end of a match is remembered.
         """
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
-        self._ended, self._lost, self._away_seconds = ended, lost, away_seconds
+        self._ended, self._lost, self._dissolved = ended, lost, dissolved
+        self._away_seconds = away_seconds
         self._end_rooms = end_rooms
         self._memory_seconds = memory_seconds
         self._heartbeat = heartbeat
@@ -124,6 +131,17 @@ class Takeover(Service):
             # The next look goes on: each step may be done twice.
             return
 
+    async def _report_dissolved(
+        self, called: Callable[[Prematch], Awaitable[None]], prematch: Prematch
+    ) -> None:
+        """The same for a prematch, which takes its time."""
+        try:
+            await called(prematch)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._log.failure("cannot clear up {what}", what=prematch)
+
     def _report(self, called: Callable[[_What], None], what: _What) -> None:
         """Report a match or a player; what fails for one is done for the others."""
         try:
@@ -144,8 +162,14 @@ class Takeover(Service):
                 if await self._matches.end(end, expires_at):
                     lost += 1
                     self._report(self._ended, end)
-        while await self._estates.abandon(node_id, _AT_ONCE, self._away_seconds):
-            pass
+        while left := await self._estates.abandon(
+            node_id, _AT_ONCE, _BACKSTOP * self._away_seconds
+        ):
+            for player_id in left.alone:
+                self._report(self._lost, player_id)
+            if self._dissolved is not None:
+                for prematch in left.prematches:
+                    await self._report_dissolved(self._dissolved, prematch)
         while player_ids := await self._estates.cut(node_id, _AT_ONCE):
             for player_id in player_ids:
                 self._report(self._lost, player_id)

@@ -88,7 +88,8 @@ class MemoryOnlineStore:
             return succeed(0.0)
         shared = self.shared
         left = shared.left.get(player_id)
-        return succeed(inf if left is None else shared.now() - left)
+        # Not 0, which means that there is a line.
+        return succeed(inf if left is None else max(1e-6, shared.now() - left))
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         """Send a message to players of other nodes."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import MatchPlan
+from vinom.model import Estate, MatchPlan
 from vinom.ports import IEstateStore
 from vinom.store.redis.client import RedisClient
+from vinom.store.redis.prematches import read_prematch
 from vinom.store.redis.scripts import load
 
 _OWNED, _ABANDON = load("matches", "owned"), load("entries", "abandon")
@@ -35,9 +37,21 @@ class RedisEstateStore:
             lambda found: [json.decode(plan, type=MatchPlan) for plan in found]
         )
 
-    def abandon(self, node_id: str, most: int, seconds: float) -> Deferred[int]:
-        """Suspend entries of a node."""
-        return self.client.run(_ABANDON, node_id, str(most), str(round(1000 * seconds)))
+    def abandon(
+        self, node_id: str, most: int, seconds: float
+    ) -> Deferred[Estate | None]:
+        """Take over entries of a node."""
+
+        def read(found: list[Any]) -> Estate | None:
+            count, alone, ended = found
+            prematches = [one for one in map(read_prematch, ended) if one is not None]
+            return (
+                Estate(prematches, [one.decode() for one in alone]) if count else None
+            )
+
+        return self.client.run(
+            _ABANDON, node_id, str(most), str(round(1000 * seconds))
+        ).addCallback(read)
 
     def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
         """Forget lines to a node."""

@@ -25,7 +25,8 @@ _STEPS = {
 }
 
 
-def _read(found: list[bytes]) -> Prematch | None:
+def read_prematch(found: list[bytes]) -> Prematch | None:
+    """Read a prematch from the fields of its hash; ``None`` if there are none."""
     if not found:
         return None
     fields = dict(zip(found[::2], found[1::2], strict=True))
@@ -87,11 +88,13 @@ class RedisPrematchStore:
     ) -> Deferred[Prematch | None]:
         """Note an answer, unless there is one, or the match is being made."""
         said = "yes" if is_yes else "no"
-        return self._run("answer", prematch_id, player_id, said).addCallback(_read)
+        return self._run("answer", prematch_id, player_id, said).addCallback(
+            read_prematch
+        )
 
     def prematch_of(self, player_id: str) -> Deferred[Prematch | None]:
         """Find the prematch of this player's entry."""
-        return self._run("prematch_of", player_id).addCallback(_read)
+        return self._run("prematch_of", player_id).addCallback(read_prematch)
 
     def begin(self, prematch_id: str, node: str) -> Deferred[bool]:
         """Note which node makes the match."""
@@ -103,13 +106,15 @@ class RedisPrematchStore:
 
     def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
         """Put back the entries of those who did not decline."""
-        return self._run("dissolve", prematch_id, repr(now)).addCallback(_read)
+        return self._run("dissolve", prematch_id, repr(now)).addCallback(read_prematch)
 
     def give_back(
         self, prematch_id: str, node: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
         """Put back the entries of a prematch."""
-        return self._run("give_back", prematch_id, node, *without).addCallback(_read)
+        return self._run("give_back", prematch_id, node, *without).addCallback(
+            read_prematch
+        )
 
     def count_decline(
         self, player_id: str, now: float, forget_at: float

@@ -22,6 +22,8 @@ end
 if node ~= ARGV[2] then
   -- Its player came here from another node, which may be dead.
   own(ARGV[4], node)
+end
+if suspended == '1' or node ~= ARGV[2] then
   keep(ARGV[4], players, LIFETIME)
 end
 return 1

@@ -1,9 +1,10 @@
 -- Find for how long a player has had no line to another node whose lease lasts: the player
--- Returns microseconds; 0 if there is such a line, -1 if nobody knows any more.
+-- Returns microseconds; 0 if there is such a line, -1 if nobody knows any more. 1 if the
+-- lease of the other node is over: after a stop of this Redis that of every node is, so the
+-- player is away only from the moment at which another node clears up (cut).
 local node = line_of(ARGV[4])
 if not node or node == ARGV[2] then
   local left = tonumber(redis.call('GET', P .. 'left:' .. ARGV[4]))
   return left and math.max(1, now - left) or -1
 end
-local ends = tonumber(redis.call('HGET', P .. 'node:' .. node, 'ends'))
-return ends and math.max(0, now - ends) or -1
+return is_alive(node) and 0 or 1
