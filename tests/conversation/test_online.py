@@ -361,6 +361,21 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertEqual(self.types(ann), ["queue_status", "prematch"])
 
+    def test_in_order(self) -> None:
+        """
+        While the store is asked whether a place that another node sent is still true,
+        what this node sends waits: a player is not sent last that it waits.
+        """
+        ann, said = self.one.hello("ann")
+        who, asked = [said["player_id"]], Deferred[bool]()
+        self.one.online.is_queued = lambda _: asked
+        self.two.online.send(who, QueueStatus("waiting", "duel", 1))
+        self.one.online.send(who, QueueStatus("idle"))
+        self.assertEqual(ann.heard(), [])
+        asked.callback(True)
+        states = [message["data"]["state"] for message in ann.heard()]
+        self.assertEqual(states, ["waiting", "idle"])
+
     def test_left_without_a_store(self) -> None:
         """
         Who is disconnected while the store does not answer keeps the place as long as

@@ -248,7 +248,10 @@ class Online:
         others = []
         for player_id in player_ids:
             conversation = self._conversations.get(player_id)
-            if conversation is not None:
+            if conversation is not None and player_id in self._held:
+                # It must not overtake what another node has sent before.
+                self._held[player_id].append(push)
+            elif conversation is not None:
                 conversation.send(push)
             else:
                 others.append(player_id)
