@@ -290,7 +290,7 @@ class Prematches:
             try:
                 found = await self._store.dissolve(prematch_id, now)
             except StoreUnavailable as error:
-                self._log.error("storage does not answer: {error}", error=error)
+                self._log.debug("storage does not answer: {error}", error=error)
             else:
                 if found is not None:
                     await self._dissolved(found, now, "")
