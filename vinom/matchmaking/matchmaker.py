@@ -396,9 +396,23 @@ class Matchmaker(Service):
             if self._matches.is_draining:
                 raise self._matches.draining()
         except BaseException:
-            await self._entries.remove(entry.entry_id)
+            if not await self._entries.remove(entry.entry_id):
+                await self._take_back(entry)
             raise
         return place
+
+    async def _take_back(self, entry: QueueEntry) -> None:
+        """Take an entry that must not be matched out of the prematch that found it."""
+        prematch = await self.prematches.find(entry.players[0].player_id)
+        if prematch is not None and entry.entry_id in [
+            one.entry_id for one in prematch.entries
+        ]:
+            await self.prematches.give_back(
+                prematch.prematch_id,
+                [entry.entry_id],
+                is_ours=False,
+                result="given_back",
+            )
 
     async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
