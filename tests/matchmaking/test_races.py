@@ -220,12 +220,15 @@ class PairTests(SynchronousTestCase):
             self.asked(world)
             for name in ("ann", "bob"):
                 world.answer(0, name)
+            world.clock.advance(0)
             self.hosted(1)(world)
+            world.queue(1, "cat")
+            world.clock.advance(0)
 
         self.race(
             playing,
             lambda world: world.queue(0, "ann"),
-            lambda world: world.queue(1, "cat"),
+            lambda world: world.look(1),
             after=self.hosted(1),
         )
 
