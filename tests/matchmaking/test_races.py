@@ -210,6 +210,28 @@ class PairTests(SynchronousTestCase):
             lambda world: world.queue(1, "ann", "party"),
         )
 
+    def test_queue_while_playing(self) -> None:
+        """
+        A player who is in a match and asks for another one waits for none, though
+        another node finds somebody for it at that moment.
+        """
+
+        def playing(world: TwoNodes) -> None:
+            self.asked(world)
+            for name in ("ann", "bob"):
+                world.answer(0, name)
+            world.clock.advance(0)
+            self.hosted(1)(world)
+            world.queue(1, "cat")
+            world.clock.advance(0)
+
+        self.race(
+            playing,
+            lambda world: world.queue(0, "ann"),
+            lambda world: world.look(1),
+            after=self.hosted(1),
+        )
+
     def test_host_queues_twice(self) -> None:
         """
         A party whose host queues on two nodes at once waits once.
@@ -355,36 +377,36 @@ class LongTests(SynchronousTestCase):
         Whatever ten players do on two nodes, and however late storage answers, nobody
         is booked twice, plays without having accepted, or is stuck.
         """
+        matches = 0
         for seed in range(COUNT):
             for accept_seconds in (10.0, 0.0):
+                world = TwoNodes(accept_seconds)
                 try:
-                    self.live(seed, accept_seconds)
+                    self.live(world, seed)
                 except StoreUnavailable:
                     raise AssertionError(f"seed {seed}: changed each time") from None
+                matches += sum(len(node.fleet.hosted) for node in world.nodes)
+        self.assertGreater(matches, COUNT // 2, "some of them play")
 
     def test_any_order_with_redis(self) -> None:
         """
         The same with a real Redis, whose answers arrive late: what a node reads may no
         longer be true.
         """
-        line = Line(shared_server())
+        line, matches = Line(shared_server()), 0
         self.addCleanup(line.close)
         for seed in range(REDIS_COUNT):
             for accept_seconds in (10.0, 0.0):
                 world = TwoNodesWithRedis(line, accept_seconds)
-                self.live_in(world, seed)
-                self.assertEqual(list(world.problems()), [], (seed, accept_seconds))
+                self.live(world, seed)
+                matches += sum(len(node.fleet.hosted) for node in world.nodes)
                 world.forget()
+        self.assertGreater(matches, REDIS_COUNT // 2, "some of them play")
 
-    def live(self, seed: int, accept_seconds: float) -> None:
-        world = TwoNodes(accept_seconds)
-        self.live_in(world, seed)
-        self.assertEqual(list(world.problems()), [], (seed, accept_seconds))
-
-    def live_in(self, world: TwoNodes, seed: int) -> None:
+    def live(self, world: TwoNodes, seed: int) -> None:
         """Have ten players do what they like, until nothing is under way."""
         chance = Random(seed)
-        names = "abcdefghij"
+        names, games = "abcdefghij", ("duel", "duel", "squad")
         for number in range(3):
             world.form(number % 2, *names[2 * number : 2 * number + 2])
         world.gate.is_open = False
@@ -393,12 +415,13 @@ class LongTests(SynchronousTestCase):
         def play() -> None:
             node, name, other = chance.randrange(2), *chance.sample(names, 2)
             found = world.parties._party_of
+            # Else hardly anybody would ever play.
+            those = world.asked()
+            asked = chance.choice(those or [name])
             steps = [
-                lambda: world.queue(node, name, chance.choice(["duel", "squad"])),
-                lambda: world.answer(node, name),
-                lambda: world.answer(node, name),
-                lambda: world.answer(node, name),
-                lambda: world.answer(node, name, False),
+                *[lambda: world.queue(node, name, chance.choice(games))] * 6,
+                *[lambda: world.answer(node, asked)] * (16 if those else 1),
+                lambda: world.answer(node, asked, False),
                 lambda: world.cancel(node, name),
                 lambda: world.ask(node, name, LeaveParty()),
                 lambda: world.ask(node, name, KickFromParty(other)),
@@ -411,14 +434,15 @@ class LongTests(SynchronousTestCase):
             ]
             chance.choice(steps)()
 
-        for _ in range(12):
+        for _ in range(24):
             for _ in range(chance.randrange(1, 4)):
                 play()
-            for _ in range(chance.randrange(8)):
+            for _ in range(chance.choice((2, 8, 32))):
                 world.clock.advance(0)
                 if world.gate:
                     world.gate.let_one(choose(len(world.gate)))
         world.race(choose, 20_000)
+        self.assertEqual(list(world.problems()), [], (seed, world.asks))
 
     def end_match(self, world: TwoNodes, chance: Random) -> None:
         for node in world.nodes:

@@ -15,6 +15,7 @@ from vinom.control.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.visitors import receiving
 from vinom.errors import Code, NoCapacity
+from vinom.limits.buckets import is_loopback
 from vinom.model import Player
 from vinom.rooms.room import EXPECTED_SECONDS
 from vinom.rooms.running import RunningRooms
@@ -149,6 +150,17 @@ class VisitTests(SynchronousTestCase):
         self.turn()
         (refused,) = self.bob.heard()
         self.assertEqual((refused["id"], refused["type"]), (9, "error"))
+
+    def test_address(self) -> None:
+        """
+        A player who is connected to the other node from that machine itself is not
+        local here.
+        """
+        self.join(self.bob)
+        members = self.first.rooms._rooms["r1"].members
+        ann, bob = [one.conversation.host for one in members if one.conversation]
+        self.assertTrue(is_loopback(ann))
+        self.assertFalse(is_loopback(bob), bob)
 
     def test_requests(self) -> None:
         """

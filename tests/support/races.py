@@ -165,6 +165,15 @@ class TwoNodes:
             self.ask(node, name, JoinParty(made.party_id))
         return str(made.party_id)
 
+    def asked(self) -> list[str]:
+        """List the players who are asked whether they want to play, at this moment."""
+        entries, asked = self.entries._entries, self.entries._prematch_of
+        return sorted(
+            player.player_id
+            for entry_id in asked
+            for player in entries[entry_id].players
+        )
+
     def look(self, node: int, game: str = "duel") -> None:
         """Have a node look at a queue, as after news of another node."""
         for entry in tuple(self.entries._entries.values()):

@@ -244,6 +244,23 @@ class SeveralNodesTests(TestCase):
         self.assertEqual((found["room_id"], found["seat"]), ("friends", 1))
         self.assertGreaterEqual(found["version"], version)
 
+    async def test_explain(self) -> None:
+        """
+        Every node explains why a player waits, whichever node the player is at.
+        """
+        ann = self.lobby(self.a, name="ann")
+        waiting: list[object] = []
+        search = ann.find_match(TicTacToe.name, on_status=waiting.append)
+        search.addErrback(lambda _: None)
+        await until(lambda: waiting)
+        player_id = ann.identity.player_id
+        lines = [
+            AdminLine(Path(node.state_dir) / "admin.sock") for node in (self.a, self.b)
+        ]
+        here, there = [line.get(f"explain/{player_id}") for line in lines]
+        self.assertEqual(there["state"], "waiting")
+        self.assertEqual({**here, "waited": 0}, {**there, "waited": 0})
+
     async def test_second_hello(self) -> None:
         """
         A second hello at another node closes the line to the first, with the reason.

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from vinom.control.nodes import OpenVisit, Receive, Visitor, VisitorWire
 from vinom.conversation.conversation import Answering, Bounds, Conversation
 from vinom.errors import Code
+from vinom.lines.forwarded import behind_proxy
 from vinom.model import Player
 
 
@@ -111,7 +112,8 @@ def receiving(desk: Answering, clock: IReactorTime, bounds: Bounds) -> Receive:
 
     def receive(asked: OpenVisit, wire: VisitorWire) -> Visitor:
         player = Player(asked.player_id, asked.name, asked.claims, asked.is_guest)
-        line = VisitorLine(wire, asked.host, clock.seconds())
+        # What is an address of that machine is none of this one.
+        line = VisitorLine(wire, behind_proxy(asked.host), clock.seconds())
         return VisitingPlayer(desk, line, clock, bounds, player)
 
     return receive

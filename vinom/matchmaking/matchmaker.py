@@ -472,8 +472,9 @@ class Matchmaker(Service):
             if self._matches.is_draining:
                 raise self._matches.draining()
         except BaseException as error:
-            is_removed = await self.remove(entry)
-            if _is_in_match(error) and not is_removed:
+            if await self.remove(entry) or await self._take_back(entry):
+                raise
+            if _is_in_match(error):
                 # Another node has matched the entry already: that is its match.
                 return 0
             raise
@@ -522,6 +523,25 @@ class Matchmaker(Service):
         found = await self._entries.entry_of(player_id)
         if found is not None and found.entry_id == entry.entry_id:
             await self.take_out(found, player_id, is_excused=True)
+
+    async def _take_back(self, entry: QueueEntry) -> bool:
+        """
+        Take an entry that must not be matched out of the prematch that found it.
+
+        Returns `False` if it is in none.
+        """
+        prematch = await self.prematches.find(entry.players[0].player_id)
+        if prematch is None or entry.entry_id not in [
+            one.entry_id for one in prematch.entries
+        ]:
+            return False
+        await self.prematches.give_back(
+            prematch.prematch_id,
+            [entry.entry_id],
+            is_ours=False,
+            result="given_back",
+        )
+        return True
 
     async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
