@@ -488,7 +488,7 @@ class ExplainTests(SynchronousTestCase):
         work = Deferred.fromCoroutine(world.matchmaker.explain("nobody"))
         self.assertEqual(
             self.failureResultOf(work, Refused).value.message,
-            "player nobody is in no queue and in no match of this node",
+            "player nobody is in no queue and in no match",
         )
 
     def test_counts(self) -> None:

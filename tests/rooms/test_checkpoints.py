@@ -322,6 +322,22 @@ class AdoptionTests(SynchronousTestCase):
         states = [m["data"] for m in said if m["type"] == "game_state"]
         self.assertLess(states[-1]["time"], 1.0)
 
+    def test_the_store_was_away(self) -> None:
+        """
+        After the store was away nobody takes a room over for one lease: its node, which
+        may be well, needs time for a new one.
+        """
+        self.first.die()
+        self.nodes.wait(SECONDS + 1)
+        self.second.rooms.wait(5.0)
+        resume = self.bob_place["resume"]
+        _, said = self.back(self.second, self.bob_key, resume=resume)
+        self.assertEqual(said[0]["error"]["code"], "busy", said)
+        self.assertEqual(said[0]["error"]["details"]["retry_after"], 5.0)
+        self.nodes.wait(5.0)
+        _, said = self.back(self.second, self.bob_key, resume=resume)
+        self.assertEqual(said[0]["type"], "reconnect_result", said)
+
     def test_a_node_that_slept(self) -> None:
         """
         A node that wakes after another one adopted its room shows only a pause, and

@@ -251,7 +251,6 @@ class SeveralNodesTests(TestCase):
         ann = self.lobby(self.a, name="ann")
         waiting: list[object] = []
         search = ann.find_match(TicTacToe.name, on_status=waiting.append)
-        search.addErrback(lambda _: None)
         await until(lambda: waiting)
         player_id = ann.identity.player_id
         lines = [
@@ -260,6 +259,13 @@ class SeveralNodesTests(TestCase):
         here, there = [line.get(f"explain/{player_id}") for line in lines]
         self.assertEqual(there["state"], "waiting")
         self.assertEqual({**here, "waited": 0}, {**there, "waited": 0})
+        # And where it plays.
+        bob = self.lobby(self.b, name="bob")
+        found = (await gatherResults([bob.find_match(TicTacToe.name), search]))[0]
+        player_ids = [one.identity.player_id for one in (ann, bob)]
+        explained = [line.get(f"explain/{one}") for line in lines for one in player_ids]
+        self.assertEqual({one["match_id"] for one in explained}, {found.match_id})
+        self.assertEqual(sum("node" in one for one in explained), 2)
 
     async def test_second_hello(self) -> None:
         """

@@ -495,6 +495,11 @@ class Matches(Service):
         """Is this player in a match, forming or running?"""
         return await self._store.match_of(player_id) is not None
 
+    async def plan_of(self, player_id: str) -> MatchPlan | None:
+        """Find the match of a player, at whatever node it is."""
+        running = await self._store.match_of(player_id)
+        return None if running is None else running[0]
+
     # What operators do.
 
     async def kick(self, match_id: str, player_id: str) -> None:

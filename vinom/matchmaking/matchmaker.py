@@ -800,9 +800,17 @@ class Matchmaker(Service):
                     if match["state"] == "forming"
                     else "it has a seat in this match",
                 }
+        plan = await self._matches.plan_of(player_id)
+        if plan is not None:
+            return facts | {
+                "state": "playing",
+                "game": plan.game,
+                "match_id": plan.match_id,
+                "node": await self._matches.owner(plan.match_id) or "",
+                "why": "it has a seat in this match of another node",
+            }
         raise Refused(
-            Code.NO_SUCH_PLAYER,
-            f"player {player_id} is in no queue and in no match of this node",
+            Code.NO_SUCH_PLAYER, f"player {player_id} is in no queue and in no match"
         )
 
     async def counts(self) -> dict[str, Any]:
