@@ -325,7 +325,11 @@ def _unbounded_calls(file: Path) -> list[str]:
         bounded |= {"self._log"} if "Logger()" not in file.read_text() else set()
     formats = []
     for node in ast.walk(tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        if not isinstance(node, ast.Call):
+            continue
+        if ast.unparse(node.func) == "log_unless_away":
+            formats.append(ast.unparse(node.args[1]).strip("'\""))
+        if not isinstance(node.func, ast.Attribute):
             continue
         target = ast.unparse(node.func.value)
         if (
