@@ -38,6 +38,7 @@ from tests.support.redis_servers import (
     until,
 )
 from tests.support.tapping import Balancer, Player, is_settled
+from tests.support.turns import take_turn
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import PlayerRooms
 from vinom.commands.child_node import ChildNode, free_port
@@ -115,12 +116,13 @@ class _LoggedNode(ChildNode):
 class CrowdTests(TestCase):
     """Players in parties of one to three, who do what players do."""
 
-    timeout = 600
+    timeout = 900
 
     async def setUp(self) -> None:
         path_of("nginx")
         if not NGINX_STREAM.exists():
             do_without("not installed: nginx's stream (Debian: libnginx-mod-stream)")
+        await take_turn(self)
         self.folder = Path(tempfile.mkdtemp(prefix="vinom-crowd-"))
         self.addCleanup(rmtree, self.folder, ignore_errors=True)
         # Workers of nginx give up being root.

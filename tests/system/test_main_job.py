@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.quick import QuickMaze
+from tests.support.turns import take_turn
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
@@ -55,6 +56,9 @@ def processes_below(pid: int) -> int:
 
 class ManyMatchesTests(TestCase):
     timeout = 400
+
+    async def setUp(self) -> None:
+        await take_turn(self)
 
     async def play_round(self, number: int) -> list[MatchResult]:
         """Start bots for every match at once; return every bot's result."""
