@@ -173,6 +173,8 @@ class Node(MultiService):
                     end_rooms=parts.rooms.end_orphans,
                 )
                 parts.stores.client.watch(self._store_changed)
+                if parts.stores.replicated is not None:
+                    parts.stores.replicated.watch(self._replica_changed)
                 MultiService.addService(self, self._takeover)
                 MultiService.addService(self, self._reporting)
             if parts.links is not None:
@@ -407,6 +409,13 @@ class Node(MultiService):
         self._membership.beat()
         self._reporting.report()
         self._parts.rooms.store_again()
+
+    def _replica_changed(self, is_available: bool) -> None:
+        """Without its replica the store keeps nothing that rooms may show."""
+        if not is_available:
+            self._parts.rooms.store_away()
+        elif self._parts.stores.is_available:
+            self._parts.rooms.store_again()
 
     def _match_lost(self, end: MatchEnd) -> None:
         self._parts.matches.lost_elsewhere(end)
