@@ -43,7 +43,7 @@ from vinom.node.build import (
     link_site,
     public_site,
 )
-from vinom.node.links import SERVES
+from vinom.node.links import DIRECT, SERVES
 from vinom.node.listening import (
     NoChildren,
     bound_at,
@@ -435,10 +435,17 @@ class Node(MultiService):
         addresses = {_LOBBY: self._lobby_at} if is_open else {}
         if (link := self._web_at.get("node_link")) is not None:
             addresses[SERVES] = link
+        reached = {name: self._reached_at(at) for name, at in addresses.items()}
+        if is_open:
+            settings = self._settings
+            direct = (settings.direct_lobby, settings.direct_websocket)
+            for name, address in zip(DIRECT.values(), direct, strict=True):
+                if address is not None:
+                    reached[name] = address
         rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
         return NodeFacts(
             parts.stores.node_id,
-            {name: self._reached_at(at) for name, at in addresses.items()},
+            reached,
             __version__,
             len(parts.online),
             rooms,

@@ -236,6 +236,50 @@ class RegionUrl(Text):
 
 
 @attrs.frozen
+class LobbyAddress(Text):
+    """A host and a port."""
+
+    metavar: str = "HOST:PORT"
+
+    def read(self, text: str) -> str:
+        parts = urlsplit(f"//{text}")
+        if (
+            parts.netloc != text
+            or not parts.hostname
+            or "@" in text
+            or not parts.port
+            or not text.isascii()
+            or not text.isprintable()
+            or " " in text
+        ):
+            raise ValueError(f"must look like n1.example.org:4600, not {text!r}")
+        return text
+
+
+@attrs.frozen
+class WebSocketUrl(Text):
+    """The URL of a WebSocket."""
+
+    metavar: str = "URL"
+
+    def read(self, text: str) -> str:
+        parts = urlsplit(text)
+        if (
+            parts.scheme not in ("ws", "wss")
+            or not parts.hostname
+            or "@" in parts.netloc
+            or parts.fragment
+            or not text.isascii()
+            or not text.isprintable()
+            or not set(text).isdisjoint(" ;,'\"")
+        ):
+            raise ValueError(f"must look like wss://n1.example.org/ws, not {text!r}")
+        # Raises ValueError, and says why, for a port that does not exist.
+        parts.port  # noqa: B018
+        return text
+
+
+@attrs.frozen
 class RegionName(Text):
     """The name of a region."""
 
