@@ -108,9 +108,12 @@ class SettingsTests(SynchronousTestCase):
             environment = {row.variable: text}
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
-            if row.name == "node_link":
+            is_direct = row.name.startswith("direct_")
+            if is_direct:
+                environment["VINOM_NODE_LINK"] = "4700"
+            if row.name == "node_link" or is_direct:
                 environment["VINOM_STORE"] = "redis://redis.internal"
-            if row.name.startswith("store") or row.name == "node_link":
+            if "VINOM_STORE" in environment or row.name == "store_ca":
                 environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
                 environment["VINOM_AUTHORITY_KEY_FILE"] = str(key)
             keys = "identity_keys_file"
