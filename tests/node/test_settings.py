@@ -100,6 +100,8 @@ class SettingsTests(SynchronousTestCase):
             "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
             "node_link": "4700",
+            "direct_lobby": "[2001:db8::1]:4600",
+            "direct_websocket": "wss://n1.example.org/ws",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -161,6 +163,20 @@ class SettingsTests(SynchronousTestCase):
             self.assertNotEqual(
                 getattr(from_variable, row.name), getattr(Settings(), row.name)
             )
+
+    def test_direct_addresses(self) -> None:
+        """
+        Addresses to which players are sent are checked; they need a link for the others.
+        """
+        for text in ("4600", "n1.example.org", "n1:0", "a@n1:1", "n1:4600/ws", "n1:x"):
+            self.assert_misconfigured("direct_lobby", {"direct_lobby": text}, {})
+        for text in ("https://n1/ws", "wss:///ws", "wss://n1/ws;x", "n1.example.org"):
+            self.assert_misconfigured(
+                "direct_websocket", {"direct_websocket": text}, {}
+            )
+        self.assert_misconfigured(
+            "set node_link", {"direct_lobby": "n1.example.org:4600"}, {}
+        )
 
     def test_toml_types(self) -> None:
         """
