@@ -166,10 +166,10 @@ class SettingsTests(SynchronousTestCase):
 
     def test_direct_addresses(self) -> None:
         """
-        Addresses to which players are sent are checked; they need a link for the others.
+        Addresses to which players are sent are checked, and need a link for others.
         """
         for text in ("4600", "n1.example.org", "n1:0", "a@n1:1", "n1:4600/ws", "n1:x"):
-            self.assert_misconfigured("direct_lobby", {"direct_lobby": text}, {})
+            self.assert_misconfigured("must look like", {"direct_lobby": text}, {})
         for text in ("https://n1/ws", "wss:///ws", "wss://n1/ws;x", "n1.example.org"):
             self.assert_misconfigured(
                 "direct_websocket", {"direct_websocket": text}, {}

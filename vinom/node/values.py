@@ -242,12 +242,13 @@ class LobbyAddress(Text):
     metavar: str = "HOST:PORT"
 
     def read(self, text: str) -> str:
+        port = text.rpartition(":")[2]
         parts = urlsplit(f"//{text}")
         if (
             parts.netloc != text
             or not parts.hostname
             or "@" in text
-            or not parts.port
+            or not (port.isdecimal() and 0 < int(port) < 65536)
             or not text.isascii()
             or not text.isprintable()
             or " " in text
