@@ -242,10 +242,11 @@ class LobbyAddress(Text):
     metavar: str = "HOST:PORT"
 
     def read(self, text: str) -> str:
-        port = text.rpartition(":")[2]
+        host, _, port = text.rpartition(":")
         parts = urlsplit(f"//{text}")
         if (
-            parts.netloc != text
+            not host
+            or parts.netloc != text
             or not parts.hostname
             or "@" in text
             or not (port.isdecimal() and 0 < int(port) < 65536)
