@@ -171,9 +171,7 @@ class SettingsTests(SynchronousTestCase):
         for text in ("4600", "n1.example.org", "n1:0", "a@n1:1", "n1:4600/ws", "n1:x"):
             self.assert_misconfigured("must look like", {"direct_lobby": text}, {})
         for text in ("https://n1/ws", "wss:///ws", "wss://n1/ws;x", "n1.example.org"):
-            self.assert_misconfigured(
-                "direct_websocket", {"direct_websocket": text}, {}
-            )
+            self.assert_misconfigured("must look like", {"direct_websocket": text}, {})
         self.assert_misconfigured(
             "set node_link", {"direct_lobby": "n1.example.org:4600"}, {}
         )

@@ -386,6 +386,7 @@ class RedisClient(Service):
             return fail(StoreUnavailable(self.why))
 
         def failed(failure: Failure) -> Any:
+            assert failure.value is not None
             why = _reason(failure.value)
             self._lost(session, why)
             raise StoreUnavailable(why)
