@@ -515,13 +515,17 @@ class ICheckpointStore(Interface):
     has a lifetime of a day after the last one.
     """
 
-    def put(room_id: str, fence: int, data: bytes, grace: float) -> Deferred[bool]:
+    def put(
+        room_id: str, fence: int, data: bytes, grace: float, is_ahead: bool = False
+    ) -> Deferred[bool]:
         """
         Keep the latest checkpoint of a room of this node.
 
         :param fence: number of this node's ownership; 1 for a new room.
         :param data: the checkpoint.
         :param grace: how long it waits for its players if this node dies, seconds.
+        :param is_ahead: fire only when a replica of the store, if it has one, has the
+            checkpoint, too.
         :returns: fires ``False``, and keeps nothing, if another node has the room.
         :raises LeaseLost: this node's own lease is over.
         """

@@ -57,6 +57,20 @@ async function playRound(room, betweenMoves = async () => {}) {
   }
 }
 
+/** Play one round of tic-tac-toe with both seats, on any free cells. */
+async function playTogether(...rooms) {
+  const [first] = rooms;
+  await until(first, () => first.view !== null && first.view.turn !== null);
+  const { round } = first.view;
+  while (first.view.turn !== null && first.view.round === round) {
+    const mover = rooms.find((one) => one.seat === first.view.turn);
+    await until(mover, () => mover.version >= first.version);
+    const [row, col] = aFreeCell(mover);
+    await mover.act({ type: "place", row, col });
+    await until(first, () => first.version >= mover.version);
+  }
+}
+
 async function withBot(client) {
   const roomId = `js-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
   const room = await client.join("tictactoe", { roomId, public: true });
@@ -272,6 +286,51 @@ const scenarios = {
     await eve.unwatchMatches();
     for (const one of [ann, bob, eve]) one.close();
     way.close();
+  },
+
+  // Our room is on another node, whose address its operator has given.
+  async sent() {
+    const [opened, sockets] = [[], []];
+    class Socket extends WebSocket {
+      constructor(address) {
+        super(address);
+        opened.push(address);
+        sockets.push(this);
+      }
+    }
+    const ann = await connect({ url: url(), name: "ann", WebSocket });
+    const room = await ann.join("tictactoe", { roomId: "sent" });
+    const bob = await connect({ url: url(another), name: "bob", WebSocket: Socket });
+    const his = await bob.join("tictactoe", { roomId: "sent" });
+    assert.deepEqual(opened, [url(another), url()]);
+    assert.equal(his.seat, 1);
+    assert.equal(bob.status, "online");
+    await playTogether(room, his);
+    // After a loss the first address counts again; the other node sends us here again.
+    const back = new Promise((resolve) => his.on("back", resolve));
+    sockets.at(-1).terminate();
+    await back;
+    assert.deepEqual(opened.slice(2), [url(another), url()]);
+    await room.act({ type: "rematch" });
+    await his.act({ type: "rematch" });
+    await playTogether(room, his);
+    // With a second room elsewhere nobody is sent back and forth.
+    const eve = await connect({ url: url(another), name: "eve", WebSocket });
+    await eve.join("tictactoe", { roomId: "there" });
+    await bob.join("tictactoe", { roomId: "there" });
+    assert.equal(opened.length, 4);
+    for (const one of [ann, bob, eve]) one.close();
+  },
+
+  // The address of the other node leads nowhere.
+  async nowhere() {
+    const ann = await connect({ url: url(), name: "ann", WebSocket });
+    const room = await ann.join("tictactoe", { roomId: "nowhere" });
+    const bob = await connect({ url: url(another), name: "bob", WebSocket });
+    const his = await bob.join("tictactoe", { roomId: "nowhere" });
+    assert.equal(his.seat, 1);
+    await playTogether(room, his);
+    for (const one of [ann, bob]) one.close();
   },
 
   async party() {

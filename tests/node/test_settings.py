@@ -100,6 +100,8 @@ class SettingsTests(SynchronousTestCase):
             "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
             "node_link": "4700",
+            "direct_lobby": "[2001:db8::1]:4600",
+            "direct_websocket": "wss://n1.example.org/ws",
         }
         for row in TABLE:
             text = samples.get(row.name)
@@ -108,9 +110,12 @@ class SettingsTests(SynchronousTestCase):
             environment = {row.variable: text}
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
-            if row.name == "node_link":
+            is_direct = row.name.startswith("direct_")
+            if is_direct:
+                environment["VINOM_NODE_LINK"] = "4700"
+            if row.name == "node_link" or is_direct:
                 environment["VINOM_STORE"] = "redis://redis.internal"
-            if row.name.startswith("store") or row.name == "node_link":
+            if "VINOM_STORE" in environment or row.name == "store_ca":
                 environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
                 environment["VINOM_AUTHORITY_KEY_FILE"] = str(key)
             keys = "identity_keys_file"
@@ -158,6 +163,18 @@ class SettingsTests(SynchronousTestCase):
             self.assertNotEqual(
                 getattr(from_variable, row.name), getattr(Settings(), row.name)
             )
+
+    def test_direct_addresses(self) -> None:
+        """
+        Addresses to which players are sent are checked, and need a link for others.
+        """
+        for text in ("4600", "n1.example.org", "n1:0", "a@n1:1", "n1:4600/ws", "n1:x"):
+            self.assert_misconfigured("must look like", {"direct_lobby": text}, {})
+        for text in ("https://n1/ws", "wss:///ws", "wss://n1/ws;x", "n1.example.org"):
+            self.assert_misconfigured("must look like", {"direct_websocket": text}, {})
+        self.assert_misconfigured(
+            "set node_link", {"direct_lobby": "n1.example.org:4600"}, {}
+        )
 
     def test_toml_types(self) -> None:
         """

@@ -52,6 +52,7 @@ class Links:
         self.nodes = nodes
         self.is_stuck = self.is_down = False
         self.more: list[str] = []
+        self.direct: dict[str, str] = {}
 
     def connect(self, node: Node) -> None:
         """Dial a node."""
@@ -78,6 +79,9 @@ class Links:
 
     async def others(self) -> list[str]:
         return ["n1", "n3", *self.more]
+
+    async def address(self, node_id: str, reach: str) -> str:
+        return self.direct.get(reach, "")
 
     async def ask_seats(
         self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
@@ -563,3 +567,91 @@ class VisitTests(SynchronousTestCase):
         self.assertEqual(self.links.answerer._visits, {})
         self.assertEqual(self.links.asker._guests, {})
         self.assertEqual(self.second.rooms._visits._visits, {})
+
+
+class MovedTests(SynchronousTestCase):
+    """Players whose clients go to the node of their room, where they can reach it."""
+
+    def setUp(self) -> None:
+        self.nodes = Nodes()
+        self.links = Links(self.nodes)
+        self.first = self.nodes.start("n1")
+        visits = Visits(self.links, self.nodes.clock)
+        self.second = self.nodes.start("n2", visits=visits)
+        self.links.connect(self.first)
+        self.links.direct = {"lobby": "n1.example:4600"}
+        self.ann, _ = self.first.hello("ann")
+        for room_id in ("r1", "r3"):
+            self.ann.ask("join_room", game="pair", room_id=room_id)
+
+    def hello(self, **more: Any) -> PlayerLine:
+        """Say hello to the other node."""
+        line = self.second.line()
+        (welcome,) = line.ask("hello", protocol=1, name="bob", **more)
+        self.assertEqual(welcome["type"], "welcome", welcome)
+        return line
+
+    def ask(self, line: PlayerLine, kind: str, **data: Any) -> list[dict[str, Any]]:
+        """Send a request; returns everything that came of it."""
+        line.say(kind, **data)
+        for _ in range(3):
+            self.links.carry()
+            self.first.turn()
+            self.second.turn()
+        self.links.carry()
+        return line.heard()
+
+    def join(self, line: PlayerLine, room_id: str = "r1") -> dict[str, Any]:
+        """Join a room; returns the answer."""
+        return self.ask(line, "join_room", game="pair", room_id=room_id)[0]
+
+    def test_moved(self) -> None:
+        """
+        Such a player is sent the address, and takes no seat: the next one gets it.
+        """
+        answer = self.join(self.hello(moves="lobby"))
+        self.assertEqual(answer["type"], "moved")
+        self.assertEqual(
+            answer["data"], {"address": "n1.example:4600", "room_id": "r1"}
+        )
+        eve, _ = self.first.hello("eve")
+        (joined, *_) = eve.ask("join_room", game="pair", room_id="r1")
+        self.assertEqual(joined["data"]["seat"], 1)
+
+    def test_served_through_the_link(self) -> None:
+        """
+        So is who did not say that, or only follows to addresses that the node has not.
+        """
+        for room_id, more in (("r1", {}), ("r3", {"moves": "websocket"})):
+            line = self.hello(**more)
+            self.assertEqual(self.join(line, room_id)["type"], "join_room_result")
+
+    def test_with_another_room(self) -> None:
+        """
+        Who is in a room here stays.
+        """
+        line = self.hello(moves="lobby")
+        self.assertEqual(self.join(line, "r2")["type"], "join_room_result")
+        self.assertEqual(self.join(line)["type"], "join_room_result")
+
+    def test_coming_back(self) -> None:
+        """
+        Who comes back with a resume token is sent there, and the token stays valid.
+        """
+        cat, _ = self.first.hello("cat")
+        (joined, *_) = cat.ask("join_room", game="pair", room_id="r1")
+        cat.hang_up()
+        resume = joined["data"]["resume"]
+        line = self.hello(moves="lobby")
+        (moved,) = self.ask(line, "reconnect", resume=resume)
+        self.assertEqual(moved["type"], "moved")
+        dog, _ = self.first.hello("dog")
+        (back, *_) = dog.ask("reconnect", resume=resume)
+        self.assertEqual(back["data"]["seat"], 1)
+
+    def test_a_look(self) -> None:
+        """
+        Who only looks at a room is answered here.
+        """
+        (peek,) = self.ask(self.hello(moves="lobby"), "peek_room", room_id="r1")
+        self.assertEqual(peek["type"], "room_peek")

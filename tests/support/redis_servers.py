@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -104,6 +105,13 @@ class RedisServer:
             line.sendall(_command(parts))
             with line.makefile("rb") as answers:
                 return _read(answers)
+
+    def has_all_of(self, master: RedisServer) -> bool:
+        """Is it an up-to-date replica of *master*?"""
+        facts = master.command("INFO", "replication")
+        offset = re.search(r"master_repl_offset:(\d+)", facts)
+        found = re.search(rf"port={self.port},state=online,offset=(\d+)", facts)
+        return bool(offset and found and offset[1] == found[1])
 
     def pause(self) -> None:
         """Stop it where it is; it keeps its connections."""

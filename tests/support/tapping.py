@@ -55,8 +55,8 @@ class Watched(LobbyClient):
 
     refused: list[str]
 
-    def open_line(self, *given: Any) -> Deferred[LobbyLine]:
-        return super().open_line(*given).addErrback(self._note)
+    def open_line(self, *given: Any, **named: Any) -> Deferred[LobbyLine]:
+        return super().open_line(*given, **named).addErrback(self._note)
 
     def _note(self, failure: Any) -> Any:
         if failure.check(LobbyRefusal):

@@ -40,6 +40,19 @@ class LobbyRefusal(VinomError):
         self.details = details or {}
 
 
+class SentAway(VinomError):
+    """
+    The room is on another node, which the client can reach.
+
+    :ivar address: of its lobby.
+    """
+
+    def __init__(self, address: str) -> None:
+        """See the attribute."""
+        super().__init__(f"the room is at {address}")
+        self.address = address
+
+
 class LineLost(VinomError):
     """The connection to the lobby closed, or could not be made."""
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import UNSET, json, to_builtins
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push
+from vinom.messages.lobby import Moved
 from vinom.messages.merge import merge
 from vinom.messages.rooms import (
     EventTold,
@@ -68,6 +69,7 @@ class LineSeat:
 
         :raises LobbyRefusal: the lobby refuses.
         :raises LineLost: the line closed, or nothing useful was answered.
+        :raises SentAway: it is on another node, and the line's hello named `Moved`.
         """
         news = self.news
         if news.resume:
@@ -149,6 +151,8 @@ def reason_of(failed: Failed) -> str:
 
 
 def _place(answer: Push) -> PlaceDescription:
+    if isinstance(answer, Moved):
+        raise SentAway(answer.address)
     if not isinstance(answer, JoinRoomResult | ReconnectResult):
         raise LineLost(f"the lobby answered a join with {type(answer).__name__}")
     return answer

@@ -50,6 +50,8 @@ _PASSING = frozenset(
     }
 )
 
+#: Makes what connects to the lobby at a host and port, as to the first one.
+Elsewhere = Callable[[str, int], IStreamClientEndpoint]
 #: Measures echoes, milliseconds by region: `vinom.client.echoes.measure_echoes`.
 Measure = Callable[[Sequence[RegionOffer]], Deferred[dict[str, float]]]
 
@@ -101,6 +103,7 @@ class LobbyClient:
     :param hello: how to log in the first time.
     :param timeout: how long to try to reach the lobby, seconds.
     :param measure: measures echoes to the regions that the lobby offers.
+    :param elsewhere: reaches other nodes, to be sent to those of our rooms.
     """
 
     def __init__(
@@ -110,9 +113,11 @@ class LobbyClient:
         hello: Hello,
         timeout: float = 30.0,
         measure: Measure | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._clock, self._endpoint, self._hello = clock, endpoint, hello
         self._timeout, self._measure = timeout, measure
+        self._elsewhere = elsewhere
         self._regions: tuple[RegionOffer, ...] = ()
         self._echoes: dict[str, float] | None = None
         self._line: LobbyLine | None = None
@@ -176,7 +181,12 @@ class LobbyClient:
         return Deferred.fromCoroutine(self._ask_where())
 
     def open_line(
-        self, news: Callable[[Push | Failed], None], lost: Callable[[], None]
+        self,
+        news: Callable[[Push | Failed], None],
+        lost: Callable[[], None],
+        *,
+        moves: bool = False,
+        at: str | None = None,
     ) -> Deferred[LobbyLine]:
         """
         Log in on a line of the caller's own, which stays open during a match.
@@ -185,12 +195,18 @@ class LobbyClient:
 
         :param news: called with each push, and each failure that answers no request.
         :param lost: called when the line closes.
+        :param moves: may the lobby answer that a room is on another node?
+        :param at: the address of another node; if it cannot be reached, the line is
+            one to the first lobby, which does not send us away any more.
 
         Fails with `LobbyRefusal` or `LineLost`; tries only once. Cancelling hangs up.
         """
-        ids = (f"ask-{number}" for number in count(1))
-        line = LobbyLine(self._clock, news, lost, limit=STATE_LIMIT, ids=ids)
-        return Deferred.fromCoroutine(self._open(line))
+
+        def make() -> LobbyLine:
+            ids = (f"ask-{number}" for number in count(1))
+            return LobbyLine(self._clock, news, lost, limit=STATE_LIMIT, ids=ids)
+
+        return Deferred.fromCoroutine(self._open(make, moves, at))
 
     def cancel(self) -> Deferred[None]:
         """
@@ -206,11 +222,27 @@ class LobbyClient:
         if line is not None:
             line.close()
 
-    async def _open(self, line: LobbyLine) -> LobbyLine:
+    async def _open(
+        self, make: Callable[[], LobbyLine], moves: bool, at: str | None
+    ) -> LobbyLine:
         if self._identity is None:
             await self._greet()
-        hello = Hello(PROTOCOL, player_key=self.identity.key, stay=True)
-        await self._introduce(line, hello)
+        identity = self.identity
+        hello = Hello(PROTOCOL, player_key=identity.key, stay=True)
+        if self._elsewhere is None:
+            moves, at = False, None
+        asked = structs.replace(hello, moves="lobby" if moves else None)
+        try:
+            line = make()
+            await self._introduce(line, asked, at=at)
+        except (LineLost, LobbyRefusal) as error:
+            is_old = isinstance(error, LobbyRefusal) and error.code == Code.BAD_FIELD
+            if at is None and not (moves and is_old):
+                raise
+            # That node cannot be reached; or this one is older than `moves`.
+            self._elsewhere, self._identity = None, identity
+            line = make()
+            await self._introduce(line, hello)
         return line
 
     async def _cancel(self) -> None:
@@ -253,10 +285,11 @@ class LobbyClient:
         line: LobbyLine,
         hello: Hello,
         connected: Callable[[LobbyLine], None] | None = None,
+        at: str | None = None,
     ) -> Welcome:
         """Connect *line*, and log in on it."""
         try:
-            await self._endpoint.connect(Factory.forProtocol(lambda: line))
+            await self._endpoint_at(at).connect(Factory.forProtocol(lambda: line))
         except Exception as error:
             raise LineLost(f"the lobby cannot be reached: {_reason(error)}") from error
         if connected is not None:
@@ -276,6 +309,12 @@ class LobbyClient:
             line.close()
             raise LineLost(f"the lobby answered a hello with {type(welcome).__name__}")
         return welcome
+
+    def _endpoint_at(self, address: str | None) -> IStreamClientEndpoint:
+        if address is None or self._elsewhere is None:
+            return self._endpoint
+        host, _, port = address.rpartition(":")
+        return self._elsewhere(host.strip("[]"), int(port))
 
     def _use(self, line: LobbyLine) -> None:
         self._line = line

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Refusal
@@ -44,6 +44,8 @@ MOST_WAITING = 64
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
+#: How often one request may be sent to another node: rooms move seldom.
+_MOST_MOVES = 3
 #: The room may be back in a moment: its node died, and its lease is not over yet.
 _PASSING = (Code.BUSY, Code.STORE_UNAVAILABLE, Code.UNAVAILABLE)
 
@@ -299,6 +301,9 @@ class PlayerRooms:
         self._timeout = timeout
         self._rooms: dict[str, LiveRoom] = {}
         self._line: LobbyLine | None = None
+        # Where the next line goes, if not to the first lobby.
+        self._at: str | None = None
+        self._left: LobbyLine | None = None
         self._waiting: list[Deferred[LobbyLine]] = []
         self._number = 0
         self._is_closed = False
@@ -348,11 +353,32 @@ class PlayerRooms:
     # The line.
 
     async def _join(self, place: LineSeat) -> LiveRoom:
-        description = await place.take(await self._open())
+        await self._open()
+        description = await self._take(place)
         self._number = max(self._number, description.acted)
         room = LiveRoom(self, place, description)
         self._rooms[room.room_id] = room
         return room
+
+    async def _take(self, place: LineSeat) -> PlaceDescription:
+        """Take a place on the line, or on one to the node of its room."""
+        for _ in range(_MOST_MOVES):
+            if (line := self._line) is None:
+                raise LineLost("the line to the lobby closed")
+            try:
+                return await place.take(line)
+            except SentAway as sent:
+                # Another place may have been taken there meanwhile.
+                if line is self._line:
+                    self._line, self._left = None, line
+                    self._at = sent.address
+                    line.close()
+            except LineLost:
+                if line is not self._left:
+                    raise
+                # We left it ourselves, to take another place.
+            await self._open()
+        raise LineLost("the room is on another node each time")
 
     async def _ask(self, request: Request) -> Push:
         line = await self._open()
@@ -375,7 +401,16 @@ class PlayerRooms:
             one.callback(result)
 
     async def _dial(self) -> LobbyLine:
-        line = await self._lobby.open_line(self._receive, self._lost)
+        line: LobbyLine | None = None
+
+        def lost() -> None:
+            if line is not None and line is self._line:
+                self._lost()
+
+        at, self._at = self._at, None
+        # Rooms on several nodes would send us back and forth.
+        moves = len(self._rooms) < 2
+        line = await self._lobby.open_line(self._receive, lost, moves=moves, at=at)
         if not line.is_open:
             raise LineLost("the line to the lobby closed")
         self._line = line
@@ -383,8 +418,6 @@ class PlayerRooms:
 
     def _lost(self) -> None:
         """The line broke: get all places back on another."""
-        if self._line is None:
-            return
         self._line = None
         for room in self._rooms.values():
             room.lose()
@@ -425,10 +458,8 @@ class PlayerRooms:
         """
         if room.is_connected:
             return
-        if (line := self._line) is None:
-            raise LineLost("the line to the lobby closed")
         try:
-            description = await room.place.take(line)
+            description = await self._take(room.place)
         except LobbyRefusal as refusal:
             if refusal.code in _PASSING:
                 raise
@@ -437,7 +468,9 @@ class PlayerRooms:
             return
         if description.version < room.version:
             # Versions never go back: it is another room of the same name.
-            line.ask(LeaveRoom(description.room_id)).addErrback(lambda _: None)
+            if self._line is not None:
+                left = self._line.ask(LeaveRoom(description.room_id))
+                left.addErrback(lambda _: None)
             self._end(room, "lost")
             return
         self._number = max(self._number, description.acted)

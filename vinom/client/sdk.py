@@ -98,17 +98,25 @@ def connect(
             stacklevel=2,
         )
         datagram_filter = datagram_filter or worn
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
-    if tls is not None:
+
+    def reach(host: str, port: int, timeout: float = 30.0) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout)
+        if tls is None:
+            return endpoint
         roots = None
         if tls is not True:
             roots = trustRootFromCertificates([Certificate.loadPEM(tls)])
-        endpoint = wrapClientTLS(
-            optionsForClientTLS(tls_name or host, trustRoot=roots), endpoint
-        )
+        options = optionsForClientTLS(tls_name or host, trustRoot=roots)
+        return wrapClientTLS(options, endpoint)
+
     hello = Hello(PROTOCOL, name, credentials, player_key)
     lobby = LobbyClient(
-        reactor, endpoint, hello, measure=partial(measure_echoes, reactor)
+        reactor,
+        reach(host, port),
+        hello,
+        measure=partial(measure_echoes, reactor),
+        # It may be unreachable from here; then the first one serves us.
+        elsewhere=partial(reach, timeout=5.0),
     )
     client = Client(reactor, lobby, datagram_filter, way)
     return client.hello().addCallback(lambda _: client)

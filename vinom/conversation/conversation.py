@@ -33,7 +33,14 @@ from vinom.messages.envelope import (
     read_envelope,
     unusable,
 )
-from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus, Welcome
+from vinom.messages.lobby import (
+    Hello,
+    MatchEnded,
+    MatchFound,
+    QueueStatus,
+    Reach,
+    Welcome,
+)
 from vinom.messages.parties import PartyClosed, PartyCreated, PartyUpdate
 from vinom.messages.rooms import ROOM_REQUESTS
 from vinom.model import Player
@@ -180,9 +187,11 @@ class Conversation:
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
     :ivar is_visiting: is the player's own line to another node, which asks this one?
+    :ivar moves: which addresses of other nodes the player's client can follow.
     """
 
     is_visiting = False
+    moves: Reach | None = None
 
     def __init__(
         self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
@@ -490,7 +499,7 @@ class Conversation:
 
     async def _greet(self, hello: Hello) -> None:
         player, welcome, news = await self._desk.greet(self, hello)
-        self.player = player
+        self.player, self.moves = player, hello.moves
         self.line.admitted()
         for push in news:
             self._note(push)

@@ -304,7 +304,9 @@ class RoomKeeper:
             self._not_kept(error)
             return
         self._asked = True
-        asked = self.keeping.store.put(self.room_id, self.fence, data, self.grace)
+        asked = self.keeping.store.put(
+            self.room_id, self.fence, data, self.grace, self.is_ahead
+        )
         asked.addCallbacks(lambda is_ours: self._answered(stamp, is_ours), self._failed)
         asked.addErrback(
             lambda failure: _log.failure("cannot keep a room", failure=failure)

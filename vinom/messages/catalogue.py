@@ -29,6 +29,7 @@ from vinom.messages.lobby import (
     Hello,
     MatchEnded,
     MatchFound,
+    Moved,
     Ping,
     Pong,
     Queue,
@@ -105,7 +106,7 @@ REQUESTS = _by_tag(
 )
 #: Every answer and push, likewise.
 PUSHES = _by_tag(
-    *(Welcome, QueueStatus, RoomFound, Pong, MatchFound, MatchEnded),
+    *(Welcome, QueueStatus, RoomFound, Pong, MatchFound, MatchEnded, Moved),
     *(PrematchFound, PrematchUpdate, PartyUpdate, PartyCreated, PartyToken),
     *(PartyInvite, PartyClosed, PartyList),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),

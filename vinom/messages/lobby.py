@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
@@ -13,6 +13,9 @@ from vinom.messages.envelope import (
     SecretText,
     ShortText,
 )
+
+#: How players reach a node: by a line to its lobby, or by its WebSocket.
+Reach = Literal["lobby", "websocket"]
 
 
 class Hello(Request, frozen=True, tag="hello", tag_field="type"):
@@ -28,6 +31,8 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
     :ivar player_key: the secret of an earlier `Welcome`: be that player again.
     :ivar stay: do not close this connection when a match is found, so that you can play
         the match on it, see `JoinRoom`. A WebSocket stays open anyway.
+    :ivar moves: which addresses of `Moved` you can follow; without, you are never sent
+        one.
     """
 
     protocol: int
@@ -35,6 +40,7 @@ class Hello(Request, frozen=True, tag="hello", tag_field="type"):
     credentials: dict[str, str] | None = None
     player_key: SecretText | None = None
     stay: bool = False
+    moves: Reach | None = None
 
 
 class _Token(Struct):
@@ -175,6 +181,21 @@ class RoomFound(Push, frozen=True, tag="room_found", tag_field="type"):
     room_id: str
     game: str
     queue: str
+
+
+class Moved(Push, frozen=True, tag="moved", tag_field="type"):
+    """
+    The room is on another node: connect there, and ask again.
+
+    It answers `JoinRoom` and `Reconnect`, if your hello said that you follow it. If you
+    cannot reach that node, connect here again with a hello that does not say so.
+
+    :ivar address: of the lobby there, ``host:port``; or the URL of its WebSocket.
+    :ivar room_id: the room.
+    """
+
+    address: str
+    room_id: str
 
 
 class Pong(Push, frozen=True, tag="pong", tag_field="type"):

@@ -117,11 +117,15 @@ def public_site(
     :param obstacle: gives the reason to send no players here, or ``None``.
     :param reactor: runs it.
     """
+    others = [url for _, url in settings.regions]
+    if settings.direct_websocket is not None:
+        # Other nodes have such addresses, too.
+        others.append(settings.direct_websocket.partition("//")[0])
     pages = StaticPages(
         site=settings.page,
         games=games,
         is_live=settings.dev_notes is not None,
-        echoes=[url for _, url in settings.regions],
+        others=others,
     )
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"invite.svg", InvitationCode(reactor))

@@ -37,13 +37,16 @@ from vinom.errors import NoCapacity, PeerError
 from vinom.keys.authority import NODE_PURPOSE, Authority
 from vinom.lines.secure import over_tls
 from vinom.lines.tls import OfContexts
-from vinom.model import Player
+from vinom.messages.lobby import Reach
+from vinom.model import NodeFacts, Player
 from vinom.ports import INodeStore
 
 #: How long connecting may take, seconds.
 DIAL_SECONDS = 3.0
 #: In `vinom.model.NodeFacts.addresses`.
 SERVES = "link"
+#: What players reach directly, there too, by how they do.
+DIRECT: dict[Reach, str] = {"lobby": "direct_lobby", "websocket": "direct_websocket"}
 #: How long it is taken for granted who the other nodes are, seconds.
 _OTHERS_SECONDS = 1.0
 #: How long a certificate for accepted links is used, seconds; much less than its life.
@@ -130,7 +133,7 @@ class NodeLinks(Service):
         self._nodes, self._tls, self._node_id = nodes, tls, node_id
         self._reactor = reactor
         # Who the others were, and when that was asked.
-        self._others: tuple[float, tuple[str, ...]] = (-inf, ())
+        self._others: tuple[float, tuple[NodeFacts, ...]] = (-inf, ())
         self._links: dict[str, NodeQuestions] = {}
         self._dialing: dict[str, list[Deferred[NodeQuestions]]] = {}
 
@@ -168,10 +171,25 @@ class NodeLinks(Service):
 
         :raises StoreUnavailable: the registry does not answer.
         """
+        return [one.node_id for one in await self._look()]
+
+    async def address(self, node_id: str, reach: Reach) -> str:
+        """
+        Find where players reach a node directly; empty if they do not.
+
+        :param reach: how they do.
+        :raises StoreUnavailable: the registry does not answer.
+        """
+        for one in await self._look():
+            if one.node_id == node_id:
+                return one.addresses.get(DIRECT[reach], "")
+        return ""
+
+    async def _look(self) -> tuple[NodeFacts, ...]:
         asked_at, others = self._others
         if time.monotonic() > asked_at + _OTHERS_SECONDS:
             others = tuple(
-                lease.node.node_id
+                lease.node
                 for lease in await self._nodes.nodes()
                 if SERVES in lease.node.addresses
                 and lease.node.node_id != self._node_id

@@ -43,7 +43,7 @@ from vinom.node.build import (
     link_site,
     public_site,
 )
-from vinom.node.links import SERVES
+from vinom.node.links import DIRECT, SERVES
 from vinom.node.listening import (
     NoChildren,
     bound_at,
@@ -173,6 +173,8 @@ class Node(MultiService):
                     end_rooms=parts.rooms.end_orphans,
                 )
                 parts.stores.client.watch(self._store_changed)
+                if parts.stores.replicated is not None:
+                    parts.stores.replicated.watch(self._replica_changed)
                 MultiService.addService(self, self._takeover)
                 MultiService.addService(self, self._reporting)
             if parts.links is not None:
@@ -408,6 +410,13 @@ class Node(MultiService):
         self._reporting.report()
         self._parts.rooms.store_again()
 
+    def _replica_changed(self, is_available: bool) -> None:
+        """Without its replica the store keeps nothing that rooms may show."""
+        if not is_available:
+            self._parts.rooms.store_away()
+        elif self._parts.stores.is_available:
+            self._parts.rooms.store_again()
+
     def _match_lost(self, end: MatchEnd) -> None:
         self._parts.matches.lost_elsewhere(end)
         self._parts.parties.match_lost(end)
@@ -426,10 +435,17 @@ class Node(MultiService):
         addresses = {_LOBBY: self._lobby_at} if is_open else {}
         if (link := self._web_at.get("node_link")) is not None:
             addresses[SERVES] = link
+        reached = {name: self._reached_at(at) for name, at in addresses.items()}
+        if is_open:
+            settings = self._settings
+            direct = (settings.direct_lobby, settings.direct_websocket)
+            for name, address in zip(DIRECT.values(), direct, strict=True):
+                if address is not None:
+                    reached[name] = address
         rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
         return NodeFacts(
             parts.stores.node_id,
-            {name: self._reached_at(at) for name, at in addresses.items()},
+            reached,
             __version__,
             len(parts.online),
             rooms,

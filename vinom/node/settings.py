@@ -30,6 +30,7 @@ from vinom.node.values import (
     HttpsUrl,
     Kind,
     Label,
+    LobbyAddress,
     Network,
     OriginHost,
     PathName,
@@ -41,6 +42,7 @@ from vinom.node.values import (
     StoreUrl,
     Switch,
     Text,
+    WebSocketUrl,
 )
 from vinom.store.redis.address import StoreAddress
 
@@ -234,6 +236,18 @@ class Settings:
         "port, or Twisted endpoint, for other nodes of the deployment, over TLS with "
         "certificates of its authority; without it a player of this node's match who "
         "comes back to another node has to come to this one",
+    )
+    direct_lobby: str | None = option(
+        "store",
+        LobbyAddress(),
+        "host:port at which players reach the lobby of this node and of no other; "
+        "clients that can go to the node of their room are sent there, all others are "
+        "served through node_link",
+    )
+    direct_websocket: str | None = option(
+        "store",
+        WebSocketUrl(),
+        "the same for browsers: URL of the WebSocket of this node and of no other",
     )
     results_most: int = option(
         "results",
@@ -814,6 +828,12 @@ class Settings:
                 "node_link is for nodes that share a store: set store to a Redis, or "
                 "remove node_link"
             )
+        for name in ("direct_lobby", "direct_websocket"):
+            if getattr(self, name) is not None and self.node_link is None:
+                raise Misconfigured(
+                    f"{name} sends players of other nodes here, and those who cannot "
+                    f"come need a link: set node_link, too, or remove {name}"
+                )
         is_tls = self.store != "memory" and self.store.is_tls
         if self.store_ca is not None and not is_tls:
             raise Misconfigured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b32encode
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
 from vinom.store.redis.ratings import RedisRatingStore
+from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
@@ -67,6 +69,7 @@ class Stores:
     :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar subscriber: the one on which messages of other nodes come.
+    :ivar replicated: the one for what a replica must have.
     :ivar latency: how long its calls take.
     """
 
@@ -83,12 +86,14 @@ class Stores:
     checkpoints: ICheckpointStore | None = None
     client: RedisClient | None = None
     subscriber: RedisSubscriber | None = None
+    replicated: ReplicatedSteps | None = None
     latency: Histogram = attrs.field(factory=lambda: Histogram(CALL_BOUNDS))
 
     @property
     def services(self) -> list[Service]:
         """What must start first, and stop last."""
-        return [one for one in (self.client, self.subscriber) if one is not None]
+        all_of_them = (self.client, self.subscriber, self.replicated)
+        return [one for one in all_of_them if one is not None]
 
     @property
     def is_available(self) -> bool:
@@ -97,11 +102,14 @@ class Stores:
 
     def figures(self) -> dict[str, Any]:
         """Count calls of the store for metrics."""
-        client = self.client
+        client, replicated = self.client, self.replicated
+        calls = Counter({} if client is None else client.outcomes)
+        if replicated is not None:
+            calls.update(replicated.own.outcomes)
         return {
             "available": int(self.is_available),
             "opened": 0 if client is None else client.opened,
-            "calls": {} if client is None else dict(client.outcomes),
+            "calls": dict(calls),
             "seconds": self.latency.figures("call"),
         }
 
@@ -148,19 +156,25 @@ def open_stores(
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
     dial = make_dial(address, authority, reactor)
-    client = RedisClient(
-        dial,
-        Owner(node_id),
-        reactor,
-        time.monotonic,
-        entropy,
-        turns,
-        direct,
-        prefix=f"vinom:1:{settings.store_prefix}:",
-        login=(address.user, address.password),
-        database=address.database,
-        measured=latency.add,
-    )
+    owner = Owner(node_id)
+
+    def make_client() -> RedisClient:
+        return RedisClient(
+            dial,
+            owner,
+            reactor,
+            time.monotonic,
+            entropy,
+            turns,
+            direct,
+            prefix=f"vinom:1:{settings.store_prefix}:",
+            login=(address.user, address.password),
+            database=address.database,
+            measured=latency.add,
+        )
+
+    client = make_client()
+    replicated = ReplicatedSteps(client, make_client(), turns)
     online = RedisOnlineStore(client)
     subscriber = RedisSubscriber(
         dial,
@@ -182,9 +196,10 @@ def open_stores(
         RedisRatingStore(client, now),
         RedisEstateStore(client),
         online,
-        RedisCheckpointStore(client),
+        RedisCheckpointStore(client, replicated),
         client,
         subscriber,
+        replicated,
         latency,
     )
 

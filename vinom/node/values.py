@@ -235,6 +235,52 @@ class RegionUrl(Text):
         return "=".join(value)
 
 
+def _has_place(text: str) -> bool:
+    """Does a URL have a host, a port that exists if it has one, and no user?"""
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+@attrs.frozen
+class LobbyAddress(Text):
+    """A host and a port."""
+
+    metavar: str = "HOST:PORT"
+
+    def read(self, text: str) -> str:
+        host, _, port = text.rpartition(":")
+        if (
+            not (host and port)
+            or not text.isascii()
+            or not text.isprintable()
+            or not set(text).isdisjoint(" /?#\\")
+            or not _has_place(f"//{text}")
+        ):
+            raise ValueError(f"must look like n1.example.org:4600, not {text!r}")
+        return text
+
+
+@attrs.frozen
+class WebSocketUrl(Text):
+    """The URL of a WebSocket."""
+
+    metavar: str = "URL"
+
+    def read(self, text: str) -> str:
+        if (
+            not text.startswith(("ws://", "wss://"))
+            or not text.isascii()
+            or not text.isprintable()
+            or not set(text).isdisjoint(" #;,'\"")
+            or not _has_place(text)
+        ):
+            raise ValueError(f"must look like wss://n1.example.org/ws, not {text!r}")
+        return text
+
+
 @attrs.frozen
 class RegionName(Text):
     """The name of a region."""

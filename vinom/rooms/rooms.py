@@ -657,6 +657,10 @@ class Rooms(Service):
             assert self._visits is not None
             self._check_room_for(conversation.memberships)
             _check_absence(conversation, room_id)
+            if not is_match_id(room_id) and isinstance(request, JoinRoom | Reconnect):
+                moved = await self._visits.moved(node_id, conversation, room_id)
+                if moved is not None:
+                    return moved
             return await self._visits.ask(node_id, conversation, player, request)
         try:
             if not conversation.is_open:

@@ -29,6 +29,7 @@ from vinom.messages.envelope import (
     Told,
     encode_request,
 )
+from vinom.messages.lobby import Moved, Reach
 from vinom.messages.rooms import (
     Ack,
     JoinRoom,
@@ -74,6 +75,9 @@ class Nodes(Protocol):
 
         :raises StoreUnavailable: it is not known.
         """
+
+    async def address(self, node_id: str, reach: Reach) -> str:
+        """Find where players reach a node directly; empty if they do not."""
 
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
@@ -351,6 +355,20 @@ class Visits:
                 visit.end()
                 _check_open(conversation)
         return await visit.ask(request)
+
+    async def moved(
+        self, node_id: str, conversation: Conversation, room_id: str
+    ) -> Moved | None:
+        """
+        Send a player to the node of its room, if the client goes there.
+
+        :returns: ``None``: the player is served through the link. So is one with
+            another room here, which it would lose.
+        """
+        if conversation.moves is None or conversation.memberships:
+            return None
+        address = await self._nodes.address(node_id, conversation.moves)
+        return Moved(address, room_id) if address else None
 
     async def list_rooms(
         self, conversation: Conversation, player: Player, request: ListRooms

@@ -26,13 +26,13 @@ STATIC = Path(__file__).resolve().parent / "static"
 SITE_LIMIT = 256 * 1024 * 1024
 
 
-def _policy(echoes: Collection[str]) -> str:
+def _policy(others: Collection[str]) -> str:
     """
     Load everything from this node, and let no other page frame it.
 
-    :param echoes: URLs of other nodes, to which the page measures echoes.
+    :param others: URLs of other nodes, or their schemes, to which the page connects.
     """
-    connect = ("'self'", *sorted(echoes))
+    connect = ("'self'", *sorted(others))
     parts = (
         "default-src 'none'",
         "script-src 'self'",
@@ -174,14 +174,14 @@ class StaticPages(Resource):
         site: Path | None = None,
         games: Mapping[str, Game[Any, Any]] | None = None,
         is_live: bool = False,
-        echoes: Collection[str] = (),
+        others: Collection[str] = (),
     ) -> None:
         """
         :param folder: of Vinom's own page.
         :param site: an author's site, shown instead of that.
         :param games: by name; each one's files are below ``games/NAME/``.
         :param is_live: read files again when they change, for ``vinom dev``.
-        :param echoes: URLs of other nodes, to which the page measures echoes.
+        :param others: URLs of other nodes, or their schemes, that the page uses.
         :raises Misconfigured: the site can't be served.
         """
         super().__init__()
@@ -200,7 +200,7 @@ class StaticPages(Resource):
                 yield from folder_files(site, tuple(MEDIA_TYPES)).items()
             yield from own.items()
 
-        self._policy = _policy(echoes)
+        self._policy = _policy(others)
         self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
 
     def getChild(self, path: bytes, request: Any) -> Resource:

@@ -47,7 +47,12 @@ class MemoryCheckpointStore:
     rooms: dict[str, _Kept] = attrs.field(factory=dict)
 
     def put(
-        self, room_id: str, fence: int, data: bytes, grace: float
+        self,
+        room_id: str,
+        fence: int,
+        data: bytes,
+        grace: float,
+        is_ahead: bool = False,
     ) -> Deferred[bool]:
         """Keep the latest checkpoint of a room of this node."""
         if self._is_stale():

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from txredisapi import RedisProtocol, ResponseError
 
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
@@ -27,6 +28,8 @@ from vinom.store.redis.wire import Wire
 _TRY_ANOTHER = ("READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY")
 #: Results of calls, for metrics.
 OUTCOMES = ("ok", "late", "stale", "timeout", "lost", "open", "error")
+#: Looks at the clock of Redis between two looks for replicas.
+_REPLICA_LOOKS = 10
 
 #: Connects a protocol of a factory to the Redis.
 Dial = Callable[[Factory], Awaitable[Any]]
@@ -108,6 +111,7 @@ class RedisClient(Service):
     :ivar outcomes: how many calls there were, by result.
     :ivar opened: how often the breaker opened.
     :ivar why: why there is no connection.
+    :ivar has_replica: has the Redis of this connection had a replica, or needs it one?
     """
 
     name = "store"
@@ -165,6 +169,8 @@ class RedisClient(Service):
         #: A Redis that comes and goes must not fill the log.
         self._bounded = BoundedLog(self._log, clock, LogBounds(0.1, 6.0))
         self.why = "not connected yet"
+        self.has_replica = False
+        self._looks = 0
 
     @property
     def is_available(self) -> bool:
@@ -226,6 +232,7 @@ class RedisClient(Service):
             if self._database:
                 await self._ask(session, "SELECT", str(self._database))
             await self._look_at_clock(session)
+            has_replica = await self._look_for_replica(session)
         except Exception as error:
             if session is not None:
                 session.end()
@@ -236,7 +243,7 @@ class RedisClient(Service):
             session.end()
             protocol.transport.abortConnection()
             return
-        self._session = session
+        self._session, self.has_replica = session, has_replica
         protocol.whenDisconnected().addCallback(
             lambda _: self._lost(session, "it closed the connection")
         )
@@ -313,10 +320,28 @@ class RedisClient(Service):
                 self._next = self._clock.callLater(self._beat, self._look, session)
 
         self._next = None
-        looking = Deferred.fromCoroutine(self._look_at_clock(session))
+        looking = Deferred.fromCoroutine(self._look_once(session))
         looking.addCallbacks(
             found, lambda failure: self._lost(session, _reason(failure.value))
         )
+
+    async def _look_once(self, session: _Session) -> None:
+        await self._look_at_clock(session)
+        self._looks = (self._looks + 1) % _REPLICA_LOOKS
+        if not self.has_replica and not self._looks:
+            found = await self._look_for_replica(session)
+            if session is self._session:
+                self.has_replica = found
+
+    async def _look_for_replica(self, session: _Session) -> bool:
+        """
+        Find whether the Redis has a replica, or takes no writes without one.
+
+        What it had once it must have until this connection ends: a replica that does
+        not answer may be the next master.
+        """
+        facts = (await self._ask(session, "INFO", "replication")).decode()
+        return "state=online" in facts or "min_slaves_good_slaves:" in facts
 
     async def _look_at_clock(self, session: _Session) -> None:
         """
@@ -348,6 +373,27 @@ class RedisClient(Service):
         call = _Call(self._monotonic(), script, args)
         self._evaluate(session, call, "EVALSHA", script.digest)
         return call.answer
+
+    def wait_for_replica(self) -> Deferred[int]:
+        """
+        Wait until a replica has what was written on this connection.
+
+        :returns: fires how many have it: 0 if none had it within half the deadline.
+        :raises StoreUnavailable: the connection was lost.
+        """
+        session = self._session
+        if session is None:
+            return fail(StoreUnavailable(self.why))
+
+        def failed(failure: Failure) -> Any:
+            assert failure.value is not None
+            why = _reason(failure.value)
+            self._lost(session, why)
+            raise StoreUnavailable(why)
+
+        milliseconds = str(max(1, round(500 * self._deadline)))
+        asked = self._ask(session, "WAIT", "1", milliseconds)
+        return asked.addCallbacks(int, failed)
 
     async def _run_later(self, script: Script, args: tuple[str | bytes, ...]) -> Any:
         """This node has just started: the first players need not come again."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -11,7 +13,8 @@ from zope.interface import implementer
 from vinom.model import RoomClaim
 from vinom.ports import ICheckpointStore
 from vinom.store.redis.client import RedisClient
-from vinom.store.redis.scripts import load
+from vinom.store.redis.replicated import ReplicatedSteps
+from vinom.store.redis.scripts import Script, load
 
 _NAMES = ("put", "release", "claim", "remove", "orphans")
 _STEPS = {step: load("rooms", step) for step in _NAMES}
@@ -24,27 +27,51 @@ class RedisCheckpointStore:
     Checkpoints in hashes, which also name the owners of rooms.
 
     :ivar client: runs the steps.
+    :ivar replicated: runs those that must be on a replica; ``None`` if none must.
     """
 
     client: RedisClient
+    replicated: ReplicatedSteps | None = None
+    # Rooms of which a checkpoint is on its way to a replica, and how many.
+    _ahead: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def put(
-        self, room_id: str, fence: int, data: bytes, grace: float
+        self,
+        room_id: str,
+        fence: int,
+        data: bytes,
+        grace: float,
+        is_ahead: bool = False,
     ) -> Deferred[bool]:
         """Keep the latest checkpoint of a room of this node."""
-        wait = str(round(1000 * grace))
-        return self.client.run(
-            _STEPS["put"], room_id, str(fence), data, wait
-        ).addCallback(bool)
+        step = (_STEPS["put"], room_id, str(fence), data, str(round(1000 * grace)))
+        replicated = self.replicated
+        if not is_ahead or replicated is None or not replicated.is_needed:
+            return self.client.run(*step).addCallback(bool)
+        self._ahead[room_id] += 1
+        return replicated.run(*step).addBoth(self._put, room_id).addCallback(bool)
+
+    def _put(self, found: Any, room_id: str) -> Any:
+        self._ahead[room_id] -= 1
+        if not self._ahead[room_id]:
+            del self._ahead[room_id]
+        return found
+
+    def _after_put(
+        self, room_id: str, script: Script, *args: str | bytes
+    ) -> Deferred[Any]:
+        """Run a step on the connection that has a room's checkpoint on its way."""
+        if room_id in self._ahead and self.replicated is not None:
+            return self.replicated.run(script, room_id, *args)
+        return self.client.run(script, room_id, *args)
 
     def release(
         self, room_id: str, fence: int, data: bytes, grace: float
     ) -> Deferred[bool]:
         """Give a room up, with its last checkpoint."""
         wait = str(round(1000 * grace))
-        return self.client.run(
-            _STEPS["release"], room_id, str(fence), data, wait
-        ).addCallback(bool)
+        asked = self._after_put(room_id, _STEPS["release"], str(fence), data, wait)
+        return asked.addCallback(bool)
 
     def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
         """Take over a room that has no owner whose lease lasts."""
@@ -64,7 +91,8 @@ class RedisCheckpointStore:
 
     def remove(self, room_id: str, fence: int) -> Deferred[bool]:
         """Forget a room of this node."""
-        return self.client.run(_STEPS["remove"], room_id, str(fence)).addCallback(bool)
+        asked = self._after_put(room_id, _STEPS["remove"], str(fence))
+        return asked.addCallback(bool)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
         """List rooms whose players did not come back in time."""

@@ -31,6 +31,10 @@ const REQUEST_SECONDS = 15_000;
 const WORTH_PATCHING = 400;
 /** Least time between two acknowledgements, milliseconds. */
 const ACK_PAUSE = 500;
+/** How long a connection to the node of a room may take to open, milliseconds. */
+const MOVE_PATIENCE = 4_000;
+/** How often one client follows to other nodes before a place was taken. */
+const MOST_MOVES = 3;
 /** Events kept until the first listener is added. */
 const MOST_WAITING = 256;
 
@@ -252,7 +256,8 @@ class Emitter {
  * @property {(error: VinomError) => void} reject
  * @property {(data: any) => any} accept turns the answer into the value of the promise
  * @property {ReturnType<typeof setTimeout>} alarm
- * @property {string | null} unsent the message, until it is sent
+ * @property {string} message
+ * @property {boolean} isUnsent
  */
 
 /**
@@ -348,6 +353,12 @@ export class Client extends Emitter {
   #asked = 0;
   #acted = 0;
   #attempts = 0;
+  /** Where the node of our room is, if we are there, or on the way. */
+  #movedTo = "";
+  /** How often we moved without taking a place since. */
+  #moves = 0;
+  /** Can we go where the server sends us? */
+  #canMove = true;
   /** Handshakes that failed, since one succeeded. */
   #refusals = 0;
   #onlineSince = 0;
@@ -438,8 +449,8 @@ export class Client extends Emitter {
         reject(new VinomError(code, "the server does not answer"));
       }, REQUEST_SECONDS);
       const isSent = isFirst || this.status === "online";
-      const unsent = isSent ? null : message;
-      this.#pending.set(id, { resolve, reject, accept, alarm, unsent });
+      const isUnsent = !isSent;
+      this.#pending.set(id, { resolve, reject, accept, alarm, message, isUnsent });
       if (isSent) this.#socket?.send(message);
     });
   }
@@ -711,6 +722,11 @@ export class Client extends Emitter {
     return 1000 * (error.details.retry_after ?? 1) * (1 + random() / 2);
   }
 
+  /** A place was taken: wherever we are now is right. */
+  _arrived() {
+    this.#moves = 0;
+  }
+
   /** @param {string} matchId */
   _matchOver(matchId) {
     if (this.match?.match_id !== matchId) return;
@@ -739,10 +755,20 @@ export class Client extends Emitter {
     if (!Socket) throw new TypeError("there is no global WebSocket: pass the option WebSocket");
     this.retryAt = 0;
     this.#setStatus("connecting");
-    const socket = new Socket(this.#url());
+    const isMove = this.#movedTo !== "";
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = new Socket(this.#movedTo || this.#url());
+    } catch (error) {
+      if (!isMove) throw error;
+      // It is no URL, or a page over https may not use it.
+      this.#stay();
+      socket = new Socket(this.#url());
+    }
     this.#socket = socket;
     // In a network that drops everything, a connection neither opens nor fails.
-    const tooLong = setTimeout(() => this.#lost(socket), PATIENCE * 2);
+    const tooLong = setTimeout(() => this.#lost(socket), isMove ? MOVE_PATIENCE : PATIENCE * 2);
     let isOpen = false;
     socket.onopen = () => {
       isOpen = true;
@@ -762,7 +788,7 @@ export class Client extends Emitter {
     socket.onclose = () => {
       clearTimeout(tooLong);
       this.#lost(socket);
-      if (!isOpen) this.#askWhy();
+      if (!isOpen && !isMove) this.#askWhy();
     };
     socket.addEventListener?.("open", () => clearTimeout(tooLong));
   }
@@ -794,6 +820,9 @@ export class Client extends Emitter {
     const data = key ? { player_key: key } : {};
     if (!key && name !== undefined) data.name = name;
     if (!key && credentials !== undefined) data.credentials = credentials;
+    // Rooms on several nodes would send us back and forth.
+    const moves = this.#canMove && this.#moves < MOST_MOVES && this.places.size < 2;
+    if (moves) data.moves = "websocket";
     this.request("hello", { protocol: PROTOCOL, ...data }, (welcome) => {
       const isSame = welcome.player_id === this.playerId;
       this.playerId = welcome.player_id;
@@ -805,7 +834,13 @@ export class Client extends Emitter {
       storage?.setItem("vinom.player_key", welcome.player_key);
       this.#online(isSame);
     }).catch((error) => {
-      if (error.code === "unknown_player_key" && (name || credentials)) {
+      if (this.#movedTo || (moves && error.code === "bad_field")) {
+        // That node does not know us; or this one is older than `moves`.
+        const isOld = !this.#movedTo;
+        this.#stay();
+        if (isOld && this.status === "connecting") this.#hello();
+        else this.#drop();
+      } else if (error.code === "unknown_player_key" && (name || credentials)) {
         // The server restarted, or forgot this player.
         this.playerKey = "";
         storage?.removeItem("vinom.player_key");
@@ -833,8 +868,8 @@ export class Client extends Emitter {
       else room._closed("lost", null);
     }
     for (const waiting of this.#pending.values()) {
-      if (waiting.unsent !== null) this.#socket?.send(waiting.unsent);
-      waiting.unsent = null;
+      if (waiting.isUnsent) this.#socket?.send(waiting.message);
+      waiting.isUnsent = false;
     }
     if (this.#watched) this.watchRooms(this.#watched).catch(() => {});
     if (this.#watchedMatches) this.watchMatches(this.#watchedMatches).catch(() => {});
@@ -845,6 +880,42 @@ export class Client extends Emitter {
     if (this.party) this.#setParty(null);
     if (this.#queueing) this.#askForMatch(true);
     else this.queued = null;
+  }
+
+  /**
+   * Go to the node of our room, and ask there again.
+   *
+   * @param {string} url
+   * @param {Pending} waiting
+   * @param {string} id
+   */
+  #move(url, waiting, id) {
+    const asked = JSON.parse(waiting.message);
+    const isPlaced = asked.type !== "join_room" || this.places.has(asked.data.room_id);
+    if (isPlaced) {
+      // The room itself asks again on each new connection.
+      clearTimeout(waiting.alarm);
+      waiting.reject(new VinomError("connection_lost", "the room is on another node"));
+    } else {
+      waiting.isUnsent = true;
+      this.#pending.set(id, waiting);
+    }
+    this.#moves += 1;
+    // Our key must not leave an encrypted connection for a plain one.
+    const isPlain = /^wss:/.test(this.#url()) && !/^wss:/.test(url);
+    if (isPlain) this.#stay();
+    else this.#movedTo = url;
+    const socket = this.#socket;
+    if (socket === null) return;
+    this.#leave(socket);
+    socket.close();
+    this.#open();
+  }
+
+  /** Go to no other node any more: this one cannot be reached from here. */
+  #stay() {
+    this.#canMove = false;
+    this.#movedTo = "";
   }
 
   /** Check that the connection works: a network can die silently. */
@@ -876,22 +947,15 @@ export class Client extends Emitter {
   /** @param {WebSocket} socket */
   #lost(socket) {
     if (socket !== this.#socket) return;
-    this.#socket = null;
-    clearInterval(this.#watchdog);
-    // With the next connection the server sends this match again, or another one.
-    clearTimeout(this.#seatAlarm);
-    this.#probeEnds = 0;
+    const wasOnline = this.#onlineSince > 0;
+    const isGood = wasOnline && Date.now() - this.#onlineSince >= STABLE;
+    this.#leave(socket);
     if (this.isOver) return;
-    const isGood = this.#onlineSince && Date.now() - this.#onlineSince >= STABLE;
-    this.#attempts = isGood ? 0 : this.#attempts + 1;
-    this.#onlineSince = 0;
-    for (const [id, waiting] of [...this.#pending]) {
-      if (waiting.unsent !== null) continue;
-      this.#pending.delete(id);
-      clearTimeout(waiting.alarm);
-      const words = "the connection was lost; the outcome of the request is unknown";
-      waiting.reject(new VinomError("connection_lost", words));
+    if (this.#movedTo) {
+      if (!wasOnline) this.#stay();
+      this.#movedTo = "";
     }
+    this.#attempts = isGood ? 0 : this.#attempts + 1;
     // Random, up to twice the last limit: the clients of a server that restarts must not
     // all return at once.
     const most = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempts);
@@ -900,6 +964,28 @@ export class Client extends Emitter {
     this.retryAt = Date.now() + pause;
     this.#retry = setTimeout(() => this.#isLeft || this.#open(), pause);
     this.#setStatus("waiting");
+  }
+
+  /**
+   * The connection is over: fail what was asked on it.
+   *
+   * @param {WebSocket} socket
+   */
+  #leave(socket) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    clearInterval(this.#watchdog);
+    // With the next connection the server sends this match again, or another one.
+    clearTimeout(this.#seatAlarm);
+    this.#probeEnds = this.#onlineSince = 0;
+    if (this.isOver) return;
+    for (const [id, waiting] of [...this.#pending]) {
+      if (waiting.isUnsent) continue;
+      this.#pending.delete(id);
+      clearTimeout(waiting.alarm);
+      const words = "the connection was lost; the outcome of the request is unknown";
+      waiting.reject(new VinomError("connection_lost", words));
+    }
   }
 
   #listenToMachine() {
@@ -969,10 +1055,12 @@ export class Client extends Emitter {
   #received(message) {
     const { type, id, data } = message;
     const waiting = typeof id === "string" ? this.#pending.get(id) : undefined;
-    if (waiting) {
-      this.#pending.delete(id);
-      clearTimeout(waiting.alarm);
+    if (waiting) this.#pending.delete(id);
+    if (waiting && type === "moved") {
+      this.#move(data.address, waiting, id);
+      return;
     }
+    if (waiting) clearTimeout(waiting.alarm);
     if (type === "error") {
       const { code, message: words, details } = message.error;
       this.#failed(new VinomError(code, words, details), id, waiting);
@@ -1409,6 +1497,7 @@ export class Room extends Emitter {
    * @param {boolean} isBack
    */
   _joined(facts, isBack) {
+    this.#client._arrived();
     this.game = facts.game;
     this.#resume = facts.resume;
     this.seat = facts.seat;
