@@ -1,34 +1,28 @@
-"""One at a time: tests that need the whole machine."""
+"""The turns of a reactor, without one."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from pathlib import Path
-
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
-
-#: Of this user, for workers of trial have nothing else in common.
-_LOCK = Path(tempfile.gettempdir()) / f"vinom-tests-{os.getuid()}.lock"
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import EPOLLIN, TurnWatch, WatchedPoller
 
 
-async def take_turn(test: TestCase) -> None:
-    """
-    Wait until no other test that called this runs, in this process or another.
+class OneEvent:
+    """In the place of ``select.epoll``: bytes came at one descriptor."""
 
-    Hundreds of players and processes of two such tests at once take so long on two
-    cores that time limits of the product end what the tests want to see. Others run
-    beside them all the same. The turn ends after all cleanups of *test* that follow.
-    """
-    lock = _LOCK.open("a")
-    test.addCleanup(lock.close)
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await deferLater(reactor, 0.1)
-        else:
-            return
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        return [(self._descriptor, EPOLLIN)]
+
+    def register(self, descriptor: int, flags: int = 0) -> None:
+        raise AssertionError("nobody listens")
+
+    unregister = modify = register
+
+
+def reads_directly(direct: DirectReads, descriptor: int) -> bool:
+    """Have what came at a descriptor read; ``False`` if the reactor got the event."""
+    watch = TurnWatch(lambda: 0.0)
+    poller = WatchedPoller(OneEvent(descriptor), watch, direct)
+    return not list(poller.poll(0.0, 1))

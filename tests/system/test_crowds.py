@@ -28,6 +28,7 @@ from tests.support.counting import CountingAhead
 from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
 from tests.support.fairness import Story, Trouble, judge, matches, prematches
+from tests.support.machine import take_turn
 from tests.support.needs import do_without, path_of
 from tests.support.quick import Brawl
 from tests.support.redis_servers import (
@@ -38,7 +39,6 @@ from tests.support.redis_servers import (
     until,
 )
 from tests.support.tapping import Balancer, Player, is_settled
-from tests.support.turns import take_turn
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import PlayerRooms
 from vinom.commands.child_node import ChildNode, free_port

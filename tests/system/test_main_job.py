@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.machine import take_turn
 from tests.support.quick import QuickMaze
-from tests.support.turns import take_turn
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
