@@ -27,7 +27,7 @@ from vinom.play.recording import read_recording, replay
 PORTS = 64
 WARM = 4
 MATCHES = 50
-ROUNDS = 5
+ROUNDS = 7
 OPTIONS = {"rows": 4, "cols": 5}
 #: What a node may grow by in each round once it has seen everything twice, bytes.
 GROWTH = 2 * 1000 * 1000 / 3
@@ -90,21 +90,30 @@ class ManyMatchesTests(TestCase):
         return await gatherResults(ended)
 
     def check_ends(self, results: list[MatchResult]) -> None:
-        """Every match finished, and everybody saw the same end of it."""
+        """
+        Every match finished, and everybody saw the same end of it.
+
+        Where fifty game servers starve each other, one may be silent for so long that
+        a player asks the lobby how the match ended: it knows the result, not the state.
+        """
         self.assertEqual(len(results), 4 * MATCHES)
-        by_match: dict[str, set[tuple[Any, ...]]] = {}
+        by_match: dict[str, list[MatchResult]] = {}
         for result in results:
             self.assertEqual(result.reason, "finished")
-            self.assertEqual(result.seen_version, result.version)
-            self.assertEqual(result.seen_hash, result.view_hash)
-            by_match.setdefault(result.match_id, set()).add(
-                (result.version, result.view_hash)
-            )
+            by_match.setdefault(result.match_id, []).append(result)
         self.assertEqual(len(by_match), MATCHES)
-        for match_id, ends in by_match.items():
+        asked = [result for result in results if not result.version]
+        self.assertLess(len(asked), MATCHES // 10, asked)
+        for match_id, players in by_match.items():
             path = Path(self.node.state_dir) / "recordings" / f"{match_id}.vinomrec"
             replayed = replay(read_recording(path.read_bytes()), QuickMaze())
-            self.assertEqual(ends, {(replayed.version, replayed.view_hash)})
+            end = replayed.version, replayed.view_hash
+            self.assertTrue(any(result.version for result in players), players)
+            for result in players:
+                self.assertEqual(result.outcome, players[0].outcome)
+                if result.version:
+                    self.assertEqual((result.version, result.view_hash), end)
+                    self.assertEqual((result.seen_version, result.seen_hash), end)
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself."""
@@ -126,7 +135,7 @@ class ManyMatchesTests(TestCase):
 
     async def test_fifty_matches_at_once(self) -> None:
         """
-        Two hundred players finish fifty matches at once, five times over;
+        Two hundred players finish fifty matches at once, seven times over;
         all four of a match end on the state that its replay gives, and nothing
         of them is left behind in the node.
         """
