@@ -131,7 +131,7 @@ class ReplicatedSteps(Service):
                 one.answer.errback(StoreUnavailable(_MISSING))
             else:
                 one.answer.callback(one.found)
-        self._tell()
+        self._report()
         if not self._is_asked:
             self._wait()
 
@@ -144,14 +144,14 @@ class ReplicatedSteps(Service):
         self._is_missing = False
         if not is_available:
             self._fail_all(self.own.why)
-        self._tell()
+        self._report()
 
     def _fail_all(self, why: str) -> None:
         steps, self._steps = self._steps, []
         for one in steps:
             one.answer.errback(StoreUnavailable(why))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         is_available = self.own.is_available and not self._is_missing
         if is_available is not self._was_available:
             self._was_available = is_available
