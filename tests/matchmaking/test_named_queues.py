@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine, SizeOptions
-from vinom.errors import Misconfigured
+from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.game import Game
 from vinom.matchmaking.queues import Queues, read_tables
 from vinom.matchmaking.rules.rule import Finding, NoSettings, Proposal, Rule
 from vinom.model import Player, QueueEntry, Rating
+from vinom.store.memory.entries import MemoryEntryStore
 
 
 class Arena(Game[Any, Any]):
@@ -52,12 +53,29 @@ class Running:
         return "r1"
 
 
+class Unanswered(MemoryEntryStore):
+    """
+    A store whose answers to claims may get lost.
+
+    :ivar lost: "done" if the claims took effect, "late" if not; else none gets lost.
+    """
+
+    lost = ""
+
+    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
+        done = super().claim(entry_ids) if self.lost != "late" else succeed(False)
+        return fail(StoreUnavailable("no answer")) if self.lost else done
+
+
 class BackfillTests(SynchronousTestCase):
     """Players who wait get free seats of running rooms."""
 
     def setUp(self) -> None:
         tables = {"fill": {"game": "open", "seats": [4, 8], "backfill": True}}
-        self.world = LobbyWorld(games={"open": Open()}, tables=read_tables(tables))
+        self.entries = Unanswered()
+        self.world = LobbyWorld(
+            games={"open": Open()}, tables=read_tables(tables), entries=self.entries
+        )
         self.running = self.world.matchmaker.running_rooms = Running()
 
     def test_longest_wait_first(self) -> None:
@@ -86,6 +104,34 @@ class BackfillTests(SynchronousTestCase):
         self.assertEqual(self.running.asked, asked, "nobody waits")
         counts = Deferred.fromCoroutine(self.world.matchmaker.counts())
         self.assertEqual(self.successResultOf(counts)["backfilled"], {"open": 3})
+
+    def test_claimed_without_an_answer(self) -> None:
+        """
+        A player who was taken out of the queue, which the node did not learn at once,
+        is sent to the room.
+        """
+        line, _ = self.world.queued("a", "open", queue="fill")
+        self.entries.lost = "done"
+        self.running.free = 1
+        self.world.clock.advance(0)
+        self.assertEqual(line.heard(), [])
+        self.world.clock.pump([0.5] * 3)
+        (found,) = line.heard()
+        self.assertEqual(found["type"], "room_found")
+
+    def test_not_claimed(self) -> None:
+        """
+        A player who was not taken out of the queue waits on, and is sent nowhere.
+        """
+        line, welcome = self.world.queued("a", "open", queue="fill")
+        self.entries.lost = "late"
+        self.running.free = 1
+        self.world.clock.pump([0.0, 0.5, 0.5])
+        self.running.free = 0
+        self.world.clock.pump([0.5] * 6)
+        self.assertEqual(line.heard(), [])
+        entry = self.successResultOf(self.world.entries.entry_of(welcome["player_id"]))
+        self.assertIsNotNone(entry)
 
     def test_explain(self) -> None:
         """

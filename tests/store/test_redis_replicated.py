@@ -83,6 +83,7 @@ class ReplicatedTests(SynchronousTestCase):
         self.turns = TurnEnd(self.clock)
         self.main, self.own = Line(), Line()
         self.steps = ReplicatedSteps(self.main, self.own, self.turns)  # type: ignore[arg-type]
+        self.steps.running = True
         self.changes: list[bool] = []
         self.steps.watch(self.changes.append)
 
@@ -231,6 +232,7 @@ class RealReplicaTests(TestCase):
         self.own.owner = self.client.owner
         turns = TurnEnd(reactor)
         self.steps = ReplicatedSteps(self.client, self.own, turns)
+        self.steps.startService()
         self.addCleanup(self.steps.stopService)
         await self.start(self.client, "n1")
         store = RedisCheckpointStore(self.client, self.steps)

@@ -39,6 +39,7 @@ from vinom.messages.lobby import (
     MatchFound,
     QueueStatus,
     Reach,
+    RoomFound,
     Welcome,
 )
 from vinom.messages.parties import PartyClosed, PartyCreated, PartyUpdate
@@ -512,7 +513,7 @@ class Conversation:
         """Store whether this player waits for a match, and is in a party."""
         if isinstance(push, QueueStatus):
             self._queue_state = push.state
-        elif isinstance(push, MatchFound | MatchEnded):
+        elif isinstance(push, MatchFound | MatchEnded | RoomFound):
             self._queue_state = "idle"
         elif isinstance(push, PartyUpdate | PartyCreated):
             self._talk.is_in_party = True

@@ -472,7 +472,12 @@ class Matchmaker(Service):
             if self._matches.is_draining:
                 raise self._matches.draining()
         except BaseException as error:
-            if await self.remove(entry) or await self._take_back(entry):
+            try:
+                is_out = await self.remove(entry) or await self._take_back(entry)
+            except StoreUnavailable:
+                self._remove_later(entry)
+                raise error from None
+            if is_out:
                 raise
             if _is_in_match(error):
                 # Another node has matched the entry already: that is its match.
@@ -913,16 +918,43 @@ class Matchmaker(Service):
             except (NothingStored, LeaseLost):
                 raise
             except StoreUnavailable:
-                # It may be out of the queue; now it is in any case.
-                self._remove_later(entry)
-            self._backfilled[game] += len(player_ids)
-            self._waits[game].add(max(0.0, now - entry.since))
-            self._news.forget(player_ids)
-            self._news.changed(pool)
-            self._online.send(player_ids, RoomFound(room_id, game, name))
-            self._moved([entry])
+                # It may be out of the queue, or wait.
+                self._run(self._settle_offer(entry, room_id))
+                raise
+            self._send_to_room(entry, room_id, now)
         if pool in self._no_seats:
             self._set_due(pool, now + _OFFER_SECONDS)
+
+    def _send_to_room(self, entry: QueueEntry, room_id: str, now: float) -> None:
+        """Send players who are out of the queue to the room that has seats for them."""
+        game, _, name = entry.pool
+        self._backfilled[game] += len(entry.player_ids)
+        self._waits[game].add(max(0.0, now - entry.since))
+        self._news.forget(entry.player_ids)
+        self._news.changed(entry.pool)
+        self._online.send(entry.player_ids, RoomFound(room_id, game, name))
+        self._moved([entry])
+
+    async def _settle_offer(self, entry: QueueEntry, room_id: str) -> None:
+        """
+        Find out whether an entry was claimed for a room; the answer was lost.
+
+        A step that was not answered has had its effect when its deadline is over. If
+        it had none, the players wait.
+        """
+        player_id = entry.player_ids[0]
+        while True:
+            await deferLater(self._clock, RETRY_SECONDS)
+            try:
+                found = await self._entries.entry_of(player_id)
+                is_free = found is None and not await self._matches.is_in_match(
+                    player_id
+                )
+            except StoreUnavailable:
+                continue
+            if is_free:
+                self._send_to_room(entry, room_id, self._clock.seconds())
+            return
 
     def _set_due(self, pool: _Pool, due: float | None) -> None:
         """Have a round look at a queue at this time, if no other one does before."""

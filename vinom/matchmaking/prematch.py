@@ -201,9 +201,9 @@ class Prematches:
         prematch = await self._answered(
             lambda: self._store.give_back(prematch_id, node, without)
         )
+        self._forget(prematch_id)
         if prematch is None:
             return False
-        self._forget(prematch_id)
         await self._went_back(prematch, without, result)
         return True
 
@@ -263,7 +263,7 @@ class Prematches:
         step: Callable[[], Coroutine[Any, Any, object]],
     ) -> None:
         """Take the next step for a prematch in *delay* seconds."""
-        self._forget(prematch_id)
+        self._cancel_alarm(prematch_id)
 
         def run() -> None:
             del self._alarms[prematch_id]
@@ -357,6 +357,9 @@ class Prematches:
 
     def _forget(self, prematch_id: str) -> None:
         self._disturbed.discard(prematch_id)
+        self._cancel_alarm(prematch_id)
+
+    def _cancel_alarm(self, prematch_id: str) -> None:
         alarm = self._alarms.pop(prematch_id, None)
         if alarm is not None:
             alarm.cancel()

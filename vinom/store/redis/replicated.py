@@ -83,6 +83,8 @@ class ReplicatedSteps(Service):
         """
         if not self.is_needed:
             return self._client.run(script, *args)
+        if not self.running:
+            return fail(NothingStored("this node stops"))
         if not self.own.running:
             self.own.startService()
         if self._is_missing:
