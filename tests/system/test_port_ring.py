@@ -23,8 +23,8 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.alone.main_job import descriptors_of, processes_below
 from tests.support.quick import Second, Tap
-from tests.system.test_main_job import descriptors_of, processes_below
 from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult

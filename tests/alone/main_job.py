@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.machine import take_turn
 from tests.support.quick import QuickMaze
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
@@ -27,7 +26,7 @@ from vinom.play.recording import read_recording, replay
 PORTS = 64
 WARM = 4
 MATCHES = 50
-ROUNDS = 7
+ROUNDS = 5
 OPTIONS = {"rows": 4, "cols": 5}
 #: What a node may grow by in each round once it has seen everything twice, bytes.
 GROWTH = 2 * 1000 * 1000 / 3
@@ -56,9 +55,6 @@ def processes_below(pid: int) -> int:
 
 class ManyMatchesTests(TestCase):
     timeout = 400
-
-    async def setUp(self) -> None:
-        await take_turn(self)
 
     async def play_round(self, number: int) -> list[MatchResult]:
         """Start bots for every match at once; return every bot's result."""
@@ -90,30 +86,21 @@ class ManyMatchesTests(TestCase):
         return await gatherResults(ended)
 
     def check_ends(self, results: list[MatchResult]) -> None:
-        """
-        Every match finished, and everybody saw the same end of it.
-
-        Where fifty game servers starve each other, one may be silent for so long that
-        a player asks the lobby how the match ended: it knows the result, not the state.
-        """
+        """Every match finished, and everybody saw the same end of it."""
         self.assertEqual(len(results), 4 * MATCHES)
         by_match: dict[str, list[MatchResult]] = {}
         for result in results:
             self.assertEqual(result.reason, "finished")
             by_match.setdefault(result.match_id, []).append(result)
         self.assertEqual(len(by_match), MATCHES)
-        asked = [result for result in results if not result.version]
-        self.assertLess(len(asked), MATCHES // 10, asked)
         for match_id, players in by_match.items():
             path = Path(self.node.state_dir) / "recordings" / f"{match_id}.vinomrec"
             replayed = replay(read_recording(path.read_bytes()), QuickMaze())
             end = replayed.version, replayed.view_hash
-            self.assertTrue(any(result.version for result in players), players)
             for result in players:
                 self.assertEqual(result.outcome, players[0].outcome)
-                if result.version:
-                    self.assertEqual((result.version, result.view_hash), end)
-                    self.assertEqual((result.seen_version, result.seen_hash), end)
+                self.assertEqual((result.version, result.view_hash), end)
+                self.assertEqual((result.seen_version, result.seen_hash), end)
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself."""
@@ -135,7 +122,7 @@ class ManyMatchesTests(TestCase):
 
     async def test_fifty_matches_at_once(self) -> None:
         """
-        Two hundred players finish fifty matches at once, seven times over;
+        Two hundred players finish fifty matches at once, five times over;
         all four of a match end on the state that its replay gives, and nothing
         of them is left behind in the node.
         """

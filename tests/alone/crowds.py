@@ -28,7 +28,6 @@ from tests.support.counting import CountingAhead
 from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
 from tests.support.fairness import Story, Trouble, judge, matches, prematches
-from tests.support.machine import take_turn
 from tests.support.needs import do_without, path_of
 from tests.support.quick import Brawl
 from tests.support.redis_servers import (
@@ -116,13 +115,12 @@ class _LoggedNode(ChildNode):
 class CrowdTests(TestCase):
     """Players in parties of one to three, who do what players do."""
 
-    timeout = 900
+    timeout = 600
 
     async def setUp(self) -> None:
         path_of("nginx")
         if not NGINX_STREAM.exists():
             do_without("not installed: nginx's stream (Debian: libnginx-mod-stream)")
-        await take_turn(self)
         self.folder = Path(tempfile.mkdtemp(prefix="vinom-crowd-"))
         self.addCleanup(rmtree, self.folder, ignore_errors=True)
         # Workers of nginx give up being root.
