@@ -668,11 +668,10 @@ class NodeQuestions(Protocol):
         :raises NoCapacity: the match is over, or that node does not answer.
         """
         answer = await self._ask(lambda number: AskWayIn(number, match_id, seat))
-        if not isinstance(answer, WayIn):
-            raise NoCapacity(
-                getattr(answer, "why", "that node answered something else")
-            )
-        return answer.found
+        if isinstance(answer, WayIn):
+            return answer.found
+        why = answer.why if isinstance(answer, NoWayIn) else "that node offered seats"
+        raise NoCapacity(why)
 
     async def ask_seats(
         self, game: str, options: bytes, player_ids: typing.Sequence[str]

@@ -540,13 +540,16 @@ class Matchmaker(Service):
             one.entry_id for one in prematch.entries
         ]:
             return False
-        await self.prematches.give_back(
-            prematch.prematch_id,
-            [entry.entry_id],
-            is_ours=False,
-            result="given_back",
-        )
+        await self._give_back(prematch, entry, "given_back")
         return True
+
+    async def _give_back(
+        self, prematch: Prematch, entry: QueueEntry, result: str
+    ) -> bool:
+        """End a prematch without one of its entries; `False` if it is too late."""
+        return await self.prematches.give_back(
+            prematch.prematch_id, [entry.entry_id], is_ours=False, result=result
+        )
 
     async def _ensure_not_playing(self, entry: QueueEntry) -> None:
         for player in entry.players:
@@ -590,12 +593,8 @@ class Matchmaker(Service):
                 self._news.changed(entry.pool)
                 return True
             prematch = await self.prematches.find(player_id)
-            if prematch is not None and await self.prematches.give_back(
-                prematch.prematch_id,
-                [entry.entry_id],
-                is_ours=False,
-                result="given_back" if is_excused else "declined",
-            ):
+            result = "given_back" if is_excused else "declined"
+            if prematch is not None and await self._give_back(prematch, entry, result):
                 if not is_excused:
                     await self.prematches.count_decline(player_id)
                 self._gone(entry, asker)
