@@ -22,7 +22,7 @@ from twisted.python.logfile import LogFile
 from vinom.printable import printable
 
 #: Passes on the lines of game servers, which have our format already.
-_RELAY = "vinom.fleet.forklink.ForkLink"
+_RELAY = "vinom.fleet.local.forklink.ForkLink"
 _TEXT_LINE = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 (debug|info|warn|error|critical)"
 )

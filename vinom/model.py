@@ -513,6 +513,7 @@ class MatchEnd:
     :ivar view_hash: fingerprint of the last public view, 16 hexadecimal digits.
     :ivar report: path of the crash report, for operators.
     :ivar seats: who had which seat, without loadouts and claims; the node fills it in.
+    :ivar why: why a match is lost, in a sentence for its players; may be empty.
     """
 
     match_id: str
@@ -523,6 +524,7 @@ class MatchEnd:
     view_hash: str = ""
     report: str = ""
     seats: tuple[SeatPlan, ...] = ()
+    why: str = ""
 
 
 @attrs.frozen
@@ -637,6 +639,22 @@ class RoomClaim:
 
 
 @attrs.frozen
+class ServerClaim:
+    """
+    What came of asking for a game server that another node had.
+
+    :ivar kind: "claimed": it is this node's from now on; "owned": another node has it;
+        "over": it has no match any more; "unknown": nobody has recorded it.
+    :ivar fence: number of this ownership, larger than those of all earlier ones.
+    :ivar data: its record.
+    """
+
+    kind: Literal["claimed", "owned", "over", "unknown"]
+    fence: int = 0
+    data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
 class Exit:
     """
     How a game server's process ended.
@@ -649,3 +667,12 @@ class Exit:
     pid: int | None
     status: int | None = None
     signal: int | None = None
+
+    def __str__(self) -> str:
+        """Say how it ended, for the log."""
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        if self.status is not None:
+            return f"status {self.status}"
+        # Only its parent process learns it, and that may be gone.
+        return "nobody knows how"

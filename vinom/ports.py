@@ -35,6 +35,7 @@ from vinom.model import (
     ResultCounts,
     RoomClaim,
     ServerAddress,
+    ServerClaim,
     Standing,
     Waiting,
 )
@@ -326,6 +327,21 @@ class IPlayerStore(Interface):
     def find(key_hash: str) -> Deferred[Player | None]:
         """Find a player by the hash of its key; ``None`` if unknown or expired."""
 
+    def keys_of(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[str, Player]]]:
+        """
+        Find the hash of the newest key of each of these players, and the player.
+
+        Those who are not known are left out.
+        """
+
+    def put_back(key_hash: str, player: Player, expires_at: float) -> Deferred[bool]:
+        """
+        Store a player whom a store that was lost has known.
+
+        :param expires_at: seconds since the Unix epoch.
+        :returns: fires ``False``, and changes nothing, if the key is known.
+        """
+
 
 class IMatchStore(Interface):
     """Running matches, and ended ones for a while."""
@@ -338,6 +354,32 @@ class IMatchStore(Interface):
 
     def place(match_id: str, placement: Placement) -> Deferred[bool]:
         """Record where a match is played; fires ``False`` if it is over."""
+
+    def adopt(plan: MatchPlan, placement: Placement) -> Deferred[bool]:
+        """
+        Record that this node goes on with a match that an earlier one has placed.
+
+        Fires ``False`` if it is over. A store that was lost with the earlier node
+        records it anew, for those of its players who are in no other match.
+        """
+
+    def restore(
+        plan: MatchPlan,
+        placement: Placement | None,
+        since: float,
+        player_ids: Sequence[str],
+    ) -> Deferred[bool]:
+        """
+        Record a match of this node anew, in a store that was lost and is empty.
+
+        A player who has got another match since then stays there.
+
+        :param placement: where it is played; ``None`` if it has no place yet.
+        :param since: when it was made, seconds since the Unix epoch.
+        :param player_ids: those of its players who have not left it.
+        :returns: fires ``False``, and changes nothing, if another node has the match,
+            or one of these players knows its end.
+        """
 
     def end(end: MatchEnd, expires_at: float) -> Deferred[bool]:
         """Record the end of a match; fires ``False`` if it was over already."""
@@ -375,6 +417,11 @@ class INodeStore(Interface):
     than all before; a write that names the number of a lease that is over is refused
     with `vinom.errors.LeaseLost`.
     """
+
+    epoch = Attribute(
+        "What the store had a name for at the last `register`: another name means that "
+        "it had lost everything in between"
+    )
 
     def register(node: NodeFacts, seconds: float) -> Deferred[int]:
         """
@@ -565,6 +612,70 @@ class ICheckpointStore(Interface):
         """
 
 
+class IServerStore(Interface):
+    """
+    Game servers with matches: what a node must know to go on with them, and which node
+    has each.
+
+    A game server is another node's only after its node's lease is over, or after its
+    node has offered it. Each ownership has a number (the fence), larger than all
+    before. Nothing is kept for ever: a record has a lifetime of a day after the last
+    one.
+    """
+
+    def put(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
+        """
+        Keep the record of a game server of this node.
+
+        :param fence: number of this node's ownership; 1 for one that it has started.
+        :param machine: where it runs; only nodes there can go on with it.
+        :param data: the record.
+        :returns: fires ``False``, and keeps nothing, if another node has it, or may
+            have it, because it is offered.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def claim(server_id: str, gone: str = "") -> Deferred[ServerClaim]:
+        """
+        Take over a game server that is offered, or whose node's lease is over.
+
+        Of several nodes that ask, one gets it.
+
+        :param gone: id of a node of which the caller knows that it has ended, whatever
+            its lease.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def offer(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
+        """
+        Let any node take over a game server of this node; repeated, see if one has.
+
+        :param fence: as in `put`.
+        :param machine: as in `put`.
+        :param data: its newest record, which may not have been put yet.
+        :returns: fires ``False`` if another node has it, or it is over.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def forget(server_id: str, fence: int) -> Deferred[bool]:
+        """
+        Forget a game server of this node, or one that it has offered: it has no match.
+
+        :returns: fires ``False`` if another node has it, or had it at its end.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def left(node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
+        """
+        List the records of game servers that may be taken over.
+
+        :param node_id: of the node that had them; empty for those that are offered.
+        :param machine: where they run.
+        :param most: list at most this many.
+        :returns: none while the lease of that node lasts.
+        """
+
+
 class IResultStore(Interface):
     """
     Results of rounds, oldest first, and how far sending each of them is.
@@ -637,13 +748,19 @@ class IGameServer(Interface):
     Implemented once, by `vinom.fleet.server.GameServer`, for all kinds of fleets.
     """
 
-    server_id = Attribute("Its label inside the realm, as in its `Ready` message.")
+    server_id = Attribute("Its name, as in its `Ready` message.")
+    keeps_address = Attribute(
+        "When it ends: is its address kept for another game server, which takes it "
+        "over? Nobody else gets it before `IFleet.free`."
+    )
 
-    def wanted() -> Deferred[None]:
+    def wanted() -> Deferred[ServerAddress | None]:
         """
         Wait until it is linked to this node and a match needs an address for it.
 
-        Addresses may be few: take one only when this fires.
+        Addresses may be few: take one only when this fires. Fires with the address
+        that it takes over from one that has ended; ``None`` if any will do. A fleet
+        that cannot give it that one gives it another.
         """
 
     def bind(interface: str, port: int) -> Deferred[bool]:
@@ -662,10 +779,12 @@ class IFleet(Interface):
     """
     The supply of game servers, and of the addresses where players reach them.
 
-    They are processes of this machine (`vinom.fleet.local`), pods, or servers of an
-    allocator. A fleet does not deal with rooms, matches and control links: a game
+    They are processes of this machine (`vinom.fleet.local.fleet`), pods, or servers
+    of an allocator. A fleet does not deal with rooms, matches and control links: a game
     server dials the node, and `vinom.fleet.fleet` finds out whose link it is.
     """
+
+    problem = Attribute("Why none can be started, a text; empty if nothing is known.")
 
     def start(server: IGameServer) -> Deferred[ServerAddress]:
         """
@@ -679,14 +798,62 @@ class IFleet(Interface):
         :raises ValueError: a game server with this id is running.
         """
 
-    def admits(server_id: str, pid: int) -> bool:
+    def admits(server_id: str, pid: int, proof: bytes = b"") -> bool:
         """
         Can a process that dialed this node be this game server?
+
+        :param proof: of its identity, `vinom.control.messages.Ready.secret`.
 
         :param server_id: as that process identifies itself.
         :param pid: its process id, as it reports it. A fleet that cannot see its
             processes has another proof of their identity, and accepts any.
         """
+
+    def free(where: ServerAddress) -> None:
+        """Free an address that was kept for a successor, if it still is."""
+
+    def welcome(server_id: str) -> bytes:
+        """
+        Take what it proves itself with from now on, after `admits`; empty for nothing.
+        """
+
+    def plays(server_id: str, match_ids: Sequence[str]) -> None:
+        """Note which matches it has, for those who look at it from outside."""
+
+    def handle(server_id: str) -> str:
+        """
+        Write how a later node finds the process of a game server that runs: `adopt`.
+
+        :returns: empty if a later node cannot.
+        """
+
+    def mailbox(server_id: str) -> tuple[int, ...]:
+        """
+        Make what a later node reaches a game server by, if it cannot dial again.
+
+        :returns: descriptors that it gets with its port, and that the caller closes.
+        """
+
+    def adopt(server: IGameServer, handle: str, where: ServerAddress) -> bool:
+        """
+        Watch a game server that an earlier node started, and withhold its address.
+
+        From here on it is as if it had been started here, and had its address.
+
+        :param handle: of `handle`.
+        :param where: its address.
+        :returns: ``False`` if its process is gone; then nothing is done.
+        """
+
+    def call(server_id: str) -> None:
+        """
+        Have a game server link to this node, if it does not dial again by itself.
+
+        Repeated until it has.
+        """
+
+    def release(server_id: str) -> None:
+        """Let go of a game server that plays on; `close` does not end it."""
 
     def addresses() -> Addresses:
         """Count the addresses; while none is free, no game server is `wanted`."""
@@ -701,8 +868,14 @@ class IFleet(Interface):
 class IMatchWatch(Interface):
     """Gets the events of a match that a game server plays."""
 
+    def delayed(match_id: str) -> None:
+        """Note that it waits because no game server can be had; at most once."""
+
     def started(match_id: str) -> None:
         """Note that match time has started."""
+
+    def resumed(match_id: str, placement: Placement) -> None:
+        """Note that another game server goes on with the match, perhaps elsewhere."""
 
     def seat_changed(match_id: str, seat: int, state: str) -> None:
         """Note that a seat is now "joined", "dropped", "returned" or "left"."""

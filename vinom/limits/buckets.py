@@ -173,6 +173,17 @@ class NetworkCounts:
         _decrease(self._counts, network_of(host))
         _decrease(self._wide, wide_network_of(host))
 
+    def enter_unnamed(self) -> bool:
+        """Count one more whose address is not known yet: all together limit it."""
+        if self.total >= self.total_limit:
+            return False
+        self.total += 1
+        return True
+
+    def leave_unnamed(self) -> None:
+        """Count one of these less."""
+        self.total -= 1
+
     def count(self, host: str) -> int:
         """Return the count of this network."""
         return self._counts.get(network_of(host), 0)

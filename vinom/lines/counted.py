@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, cast
 
 from twisted.internet.interfaces import (
@@ -17,6 +16,8 @@ from twisted.python.failure import Failure
 
 from vinom.limits.buckets import NetworkBuckets, NetworkCounts
 from vinom.limits.logged import BoundedLog
+from vinom.lines.sniff import Spoken, sniff
+from vinom.lines.sniffed import put_protocol
 
 
 class _Counted(ProtocolWrapper):
@@ -57,8 +58,6 @@ class CountedFactory(WrappingFactory):
         return counted
 
 
-#: How the method of a request begins; a hello of TLS begins with byte 22.
-_METHOD = re.compile(rb"[A-Z]").match
 _WORDS = b"This port speaks HTTPS: write https:// in the address.\n"
 _PLAIN = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
@@ -91,7 +90,7 @@ class _FirstFlight(Protocol):
 
     def __init__(self, inner: Any, hellos: TlsHellos, log: BoundedLog) -> None:
         self._inner, self._hellos, self._log = inner, hellos, log
-        self._is_plain = False
+        self._is_plain, self._held = False, b""
 
     def connectionMade(self) -> None:
         self._inner.makeConnection(self.transport)
@@ -99,22 +98,25 @@ class _FirstFlight(Protocol):
     def dataReceived(self, data: bytes) -> None:
         transport = cast(ITCPTransport, self.transport)
         host = getattr(transport.getPeer(), "host", "")
-        if self._is_plain or _METHOD(data):
+        if self._is_plain:
+            return
+        data, self._held = self._held + data, b""
+        spoken = sniff(data)
+        if spoken is None:
+            self._held = data
+            return
+        if spoken is Spoken.HTTP:
             # Somebody wrote http:// for https://, and should read so.
-            if not self._is_plain:
-                self._is_plain = True
-                self._log.info("refused {host}: HTTP without TLS", host=host)
-                transport.write(_PLAIN)
-                transport.loseConnection()
+            self._is_plain = True
+            self._log.info("refused {host}: HTTP without TLS", host=host)
+            transport.write(_PLAIN)
+            transport.loseConnection()
             return
         if not self._hellos.take(host):
             self._log.info("refused {host}: too many TLS handshakes", host=host)
             transport.abortConnection()
             return
-        if hasattr(transport, "wrappedProtocol"):
-            transport.wrappedProtocol = self._inner
-        else:
-            cast(Any, transport).protocol = self._inner
+        put_protocol(transport, self._inner)
         self._inner.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -113,17 +113,22 @@ class WebClient:
             raise NotAnswered(_reason(error)) from error
 
     async def post(
-        self, url: bytes, headers: dict[bytes, list[bytes]], body: bytes
+        self,
+        url: bytes,
+        headers: dict[bytes, list[bytes]],
+        body: bytes,
+        method: bytes = b"POST",
     ) -> Answer:
         """
         Send a body; that of the answer is read, as far as it is short, and dropped.
 
         :param headers: of the request.
+        :param method: POST, or another one that sends a body.
         :raises NotAnswered: no answer came.
         """
         try:
             answer = await self._agent.request(
-                b"POST",
+                method,
                 url,
                 Headers({b"User-Agent": [b"vinom"], **headers}),
                 _Bytes(body),

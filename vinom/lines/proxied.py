@@ -19,25 +19,29 @@ from ipaddress import (
 )
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from vinom.lines.forwarded import Proxies, behind_proxy
 from vinom.lines.secure import SecureTransport
+from vinom.lines.sniff import LONGEST_PROXY_LINE, PROXY_LINE, end_of_proxy_header
 
-#: How a header of the second version begins, and how much of it must be there.
-_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-_ENOUGH = 16
-#: The first version is a line, at most this long with its end, bytes.
-_FIRST = b"PROXY "
 _END = b"\r\n"
-_LONGEST_LINE = 107
 _NOBODY = b"PROXY UNKNOWN\r\n"
 _FAMILIES = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 _PORT = re.compile(rb"[0-9]{1,5}")
 
 
+@implementer(IHalfCloseableProtocol)
 class ProxiedProtocol(HAProxyProtocolWrapper):
     """
     A connection that a proxy made for somebody, whom it may name first.
@@ -59,7 +63,7 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
             self.wrappedProtocol.dataReceived(data)
             return
         data, self._early = self._early + data, b""
-        end = _end_of_header(data)
+        end = end_of_proxy_header(data)
         if end is None:
             self._early = data
             return
@@ -73,9 +77,25 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         if rest:
             self.wrappedProtocol.dataReceived(rest)
 
+    def readConnectionLost(self) -> None:
+        """The peer sends no more; whoever serves it may still have answers."""
+        inner: Any = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        if inner is not None:
+            inner.readConnectionLost()
+        elif self.transport is not None:
+            # What Twisted does for a protocol that knows no half-closed connections.
+            below: Any = self.transport
+            below.connectionLost(Failure(ConnectionDone()))
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed."""
+        inner: Any = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        if inner is not None:
+            inner.writeConnectionLost()
+
     def _read(self, header: bytes) -> bool:
         """Read whom the proxy speaks for; ``False`` if the header is none."""
-        if header.startswith(_FIRST) and not _is_good_line(header):
+        if header.startswith(PROXY_LINE) and not _is_good_line(header):
             return False
         if header == _NOBODY:
             # As the specification has it; Twisted's parser requires a blank.
@@ -107,29 +127,9 @@ class ProxiedProtocol(HAProxyProtocolWrapper):
         return found
 
 
-def _end_of_header(data: bytes) -> int | None:
-    """
-    Find out how long the header is that a connection begins with; 0 without one.
-
-    :returns: ``None`` if it takes more bytes to know, or to be whole.
-    """
-    size = len(data)
-    if data.startswith(_FIRST):
-        end = data.find(_END, 0, _LONGEST_LINE)
-        if end >= 0:
-            return end + len(_END)
-        return None if size < _LONGEST_LINE else size
-    if data.startswith(_SIGNATURE):
-        if size < _ENOUGH:
-            return None
-        end = _ENOUGH + int.from_bytes(data[_ENOUGH - 2 : _ENOUGH])
-        return end if size >= end else None
-    return None if _FIRST.startswith(data) or _SIGNATURE.startswith(data) else 0
-
-
 def _is_good_line(data: bytes) -> bool:
     """Is this a header of the first version, with addresses that are some?"""
-    line, end, _ = data[:_LONGEST_LINE].partition(_END)
+    line, end, _ = data[:LONGEST_PROXY_LINE].partition(_END)
     words = line.split(b" ")
     if not end or len(words) < 2:
         return False
@@ -152,7 +152,7 @@ class ProxiedFactory(WrappingFactory):
 
     :param factory: serves each connection.
     :param proxies: their addresses. Only their connections may begin with a header;
-        from any other address a header is read as HTTP.
+        from any other address a header is what the player said.
     """
 
     noisy = False

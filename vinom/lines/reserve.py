@@ -72,9 +72,15 @@ class Reserve:
     refused: int = attrs.field(default=0, init=False)
     _open: OrderedDict[Closable, None] = attrs.field(factory=OrderedDict, init=False)
 
-    def join(self, connection: Closable) -> None:
-        """A connection is open."""
-        self._open[connection] = None
+    def join(self, connection: Closable, transport: Any = None) -> None:
+        """
+        A connection is open.
+
+        :param transport: its transport. A session of a gateway's link has no
+            descriptor to give: that is not closed for newcomers.
+        """
+        if getattr(transport, "has_descriptor", True):
+            self._open[connection] = None
 
     def leave(self, connection: Closable) -> None:
         """It is closed, or somebody else's."""

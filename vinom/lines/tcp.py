@@ -26,6 +26,7 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
     ITransport,
+    IUNIXTransport,
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
@@ -37,12 +38,13 @@ from vinom.errors import Code
 from vinom.limits.buckets import NetworkCounts, is_loopback
 from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.lines.counted import TlsHellos
+from vinom.lines.proxied import ProxiedProtocol, when_peer_known
 from vinom.lines.reserve import Reserve
 from vinom.lines.secure import SecureTransport, over_tls
+from vinom.lines.sniff import Spoken, sniff
 from vinom.lines.text import (
     HELLO_LIMIT,
     LINE_LIMIT,
-    TLS_HANDSHAKE,
     LineReader,
     LineTooLong,
 )
@@ -313,14 +315,18 @@ class LineProtocol(Protocol):
 @implementer(IHalfCloseableProtocol)
 class FirstByteProtocol(Protocol):
     """
-    Find out by a connection's first byte what it speaks, and stand aside.
+    Find out by a connection's first bytes whether it speaks TLS, and stand aside.
 
     :param lines: what all lines of the port share.
     :param address: the peer's.
+    :param is_private: TLS ended before us, at a gateway; as with all that come from
+        proxies of the settings.
     """
 
-    def __init__(self, lines: Lines, address: IAddress | None) -> None:
-        self._lines, self._address = lines, address
+    def __init__(
+        self, lines: Lines, address: IAddress | None, is_private: bool = False
+    ) -> None:
+        self._lines, self._address, self._is_private = lines, address, is_private
         self._host: str = getattr(address, "host", "")
         self._inner: Protocol | None = None
         self._line: LineProtocol | None = None
@@ -331,17 +337,26 @@ class FirstByteProtocol(Protocol):
         watch_for_death(self.transport)
         clock, bounds = self._lines.clock, self._lines.bounds
         self._opened_at = clock.seconds()
-        self._lines.reserve.join(self)
+        self._lines.reserve.join(self, self.transport)
+        self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
+        when_peer_known(self.transport, self._admit)
+
+    def _admit(self) -> None:
+        """Whose connection it is is known, before anything that it sent is read."""
+        transport: Any = self.transport
+        if isinstance(transport, ProxiedProtocol):
+            self._host = getattr(transport.getPeer(), "host", "")
+            self._is_private = True
         if self._lines.connections.enter(self._host):
             self._is_counted = True
-            self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
-        else:
+        elif not self._is_refused:
+            self._disarm()
             # In the clear, whatever it speaks: TLS would cost us a handshake.
             self._refuse(Code.TOO_MANY_CONNECTIONS, "too many from your address")
 
     def dataReceived(self, data: bytes) -> None:
         if self._inner is None and not self._is_refused:
-            self._choose(data[0])
+            self._choose(sniff(data))
         if self._inner is not None:
             self._inner.dataReceived(data)
 
@@ -368,10 +383,10 @@ class FirstByteProtocol(Protocol):
         if inner is not None:
             inner.connectionLost(reason)
 
-    def _choose(self, first: int) -> None:
+    def _choose(self, spoken: Spoken | None) -> None:
         self._disarm()
         lines = self._lines
-        if first == TLS_HANDSHAKE and lines.tls is not None:
+        if spoken is Spoken.TLS and lines.tls is not None:
             if lines.tls_hellos is not None and not lines.tls_hellos.take(self._host):
                 self._refuse(Code.RATE_LIMITED, "too many TLS handshakes from you")
                 return
@@ -379,7 +394,7 @@ class FirstByteProtocol(Protocol):
             factory = ServerFactory.forProtocol(lambda: line)
             tls = over_tls(lines.tls, factory, lines.clock, lines.is_tls_direct)
             self._become(tls.buildProtocol(self._address))
-        elif lines.allow_plaintext or is_loopback(self._host):
+        elif lines.allow_plaintext or self._is_private or is_loopback(self._host):
             self._line = LineProtocol(lines, self._host, False, self._opened_at)
             self._become(self._line)
         else:
@@ -432,15 +447,16 @@ class LineFactory(ServerFactory):
     Give every connection of a port its line.
 
     :param lines: what they share.
+    :param is_private: TLS ended before us, at a gateway.
     """
 
     noisy = False
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
+    def __init__(self, lines: Lines, is_private: bool = False) -> None:
+        self._lines, self._is_private = lines, is_private
 
     def buildProtocol(self, addr: IAddress | None) -> FirstByteProtocol:
-        protocol = FirstByteProtocol(self._lines, addr)
+        protocol = FirstByteProtocol(self._lines, addr, self._is_private)
         protocol.factory = self
         return protocol
 
@@ -463,9 +479,11 @@ def _is_held(transport: Any) -> bool:
     while isinstance(transport, ProtocolWrapper | SecureTransport):
         transport = transport.transport
     # A producer is paused only beyond 64 KiB (source: Twisted's FileDescriptor).
-    return isinstance(transport, FileDescriptor) and (
-        bool(transport._tempDataBuffer) or len(transport.dataBuffer) > transport.offset
-    )
+    if isinstance(transport, FileDescriptor):
+        return bool(
+            transport._tempDataBuffer or len(transport.dataBuffer) > transport.offset
+        )
+    return bool(getattr(transport, "has_unsent", False))
 
 
 def watch_for_death(transport: ITransport | None) -> None:
@@ -474,7 +492,12 @@ def watch_for_death(transport: ITransport | None) -> None:
 
     Players who wait send nothing, so silence means nothing (source: tcp(7)).
     """
-    if not ITCPTransport.providedBy(transport):
+    below: Any = transport
+    while isinstance(below, ProtocolWrapper | SecureTransport):
+        below = below.transport
+    transport = below
+    # A UNIX socket of Twisted claims to be one of TCP, too.
+    if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)

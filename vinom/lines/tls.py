@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import attrs
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IProtocolNegotiationFactory,
@@ -56,11 +58,11 @@ def server_options(certificate: bytes, key: bytes) -> CertificateOptions:
     return options
 
 
-@implementer(IOpenSSLServerConnectionCreator)
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
 @attrs.frozen
 class OfContexts:
     """
-    Accept connections with whatever context there is.
+    Accept, or make, connections with whatever context there is.
 
     :ivar context: gives it, for each connection.
     """
@@ -69,6 +71,10 @@ class OfContexts:
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
+        return SSL.Connection(self.context(), None)
+
+    def clientConnectionForTLS(self, protocol: object) -> SSL.Connection:
+        """Make the other end (`IOpenSSLClientConnectionCreator`)."""
         return SSL.Connection(self.context(), None)
 
 
@@ -82,6 +88,7 @@ class ReloadableTls:
     :ivar begins_at: since when it is good, seconds since the Unix epoch.
     :ivar expires_at: when it ends, likewise.
     :ivar http_context: for connections that speak HTTP; see `HttpTls`.
+    :ivar names: hosts that the leaf is for, in lower case.
     """
 
     def __init__(self, certificate: bytes, key: bytes) -> None:
@@ -101,6 +108,7 @@ class ReloadableTls:
         digest = leaf.digest("sha256").decode("ascii")
         self.fingerprint = digest.replace(":", "").lower()[:16]
         self.begins_at = told.not_valid_before_utc.timestamp()
+        self.names = _names(told)
         self.expires_at = told.not_valid_after_utc.timestamp()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -118,6 +126,41 @@ class HttpTls:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
         return SSL.Connection(self.tls.http_context, None)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class NamedTls:
+    """
+    Several certificates on one port: a client that names a host (SNI) gets that host's.
+
+    A client that offers HTTP/1.1 (ALPN) gets it.
+
+    :param certificates: the first is for those who name no host, or an unknown one.
+    """
+
+    def __init__(self, certificates: Sequence[ReloadableTls]) -> None:
+        self._certificates = certificates
+        self._prepared: SSL.Context | None = None
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
+        context = self._certificates[0].http_context
+        if context is not self._prepared:
+            # Anew after each change of the certificate, and before its first use.
+            context.set_tlsext_servername_callback(self._choose)
+            self._prepared = context
+        return SSL.Connection(context, None)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        given = connection.get_servername()
+        if given is None:
+            return
+        host = given.decode("ascii", "replace").lower()
+        for name in (host, f"*.{host.partition('.')[2]}"):
+            for one in self._certificates:
+                if name in one.names:
+                    connection.set_context(one.http_context)
+                    return
 
 
 class SpeaksHttp(ServerFactory):
@@ -198,6 +241,17 @@ def _negotiating(options: CertificateOptions, spoken: Sequence[bytes]) -> SSL.Co
     context = options.getContext()
     context.set_alpn_select_callback(choose)
     return context
+
+
+def _names(leaf: x509.Certificate) -> frozenset[str]:
+    """List the hosts that a certificate is for."""
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(
+        name.lower() for name in found.value.get_values_for_type(x509.DNSName)
+    )
 
 
 def _reason(error: Exception) -> str:

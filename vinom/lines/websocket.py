@@ -190,7 +190,7 @@ class WebSocketLine:
             # A state that waits until the peer confirms the one before comes late.
             transport.setTcpNoDelay(True)
         self._shared.rounds.join(self)
-        self._shared.reserve.join(self)
+        self._shared.reserve.join(self, transport)
         tls = transport if isinstance(transport, SecureTransport) else None
         self._below = below = transport if tls is None else tls.transport
         direct = socket_under(below)

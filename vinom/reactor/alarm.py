@@ -84,7 +84,7 @@ class Rung(Protocol):
     name: str
 
     def deadline(self) -> float | None:
-        """When to call `ring` next; ``None`` is never."""
+        """When to call `ring` next; ``None`` and infinity are never."""
 
     def ring(self, now: float) -> None:
         """Do what is due; it must move the deadline."""
@@ -139,7 +139,7 @@ class Alarms:
         if at is None or booked is None:
             return
         if len(self._booked) > FEW:
-            if booked < at + GRAIN:
+            if booked <= at + GRAIN:
                 return
             at = ceil(at / GRAIN) * GRAIN
         elif booked <= at:

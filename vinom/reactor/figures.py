@@ -16,7 +16,12 @@ from math import inf
 import attrs
 
 #: How things are at the moment: they end with their process.
-NOW = frozenset({"rooms", "players", "associations", "pressed", "overloaded"})
+NOW = frozenset(
+    {
+        *("rooms", "players", "associations", "pressed", "overloaded"),
+        "relayed_matches",
+    }
+)
 #: Averages of one process, for operators who look at it; they do not add up.
 OWN = frozenset({"rtt_seconds", "jitter_seconds", "loss"})
 #: Of these the largest counts.

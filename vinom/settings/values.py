@@ -10,11 +10,9 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import attrs
-import msgspec
 
 from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import read_origin_rule
-from vinom.matchmaking.queues import read_tables
 from vinom.store.redis.address import read_store_address
 
 
@@ -179,6 +177,41 @@ class Endpoint(Text):
         return super().read(text)
 
 
+_LINK_PORT = re.compile(
+    r"(?:tls:)?(?P<host>\[[0-9A-Fa-f:.]+\]:|[0-9.]+:)?(?P<port>[0-9]{1,5})"
+)
+#: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
+_LONGEST_PATH = 107
+
+
+@attrs.frozen
+class LinkEndpoint(Text):
+    """Where gateways connect: a UNIX socket, or a port over TLS."""
+
+    metavar: str = "ENDPOINT"
+
+    def accept(self, value: Any) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return super().accept(value)
+
+    def read(self, text: str) -> str:
+        if text.startswith("unix:/") and len(text.encode()) <= 5 + _LONGEST_PATH:
+            return text
+        found = _LINK_PORT.fullmatch(text)
+        if found is None or int(found["port"]) > 65535:
+            raise ValueError(
+                f"must be a port or tls:HOST:PORT (TLS with certificates of the "
+                f"authority), or unix:/path (at most {_LONGEST_PATH} bytes), not "
+                f"{text!r}: plain TCP would let anybody speak for any address"
+            )
+        host = found["host"] or ""
+        if host:
+            # Says itself what is wrong with an address.
+            ip_address(host[:-1].strip("[]"))
+        return f"tls:{host}{found['port']}"
+
+
 @attrs.frozen
 class OriginHost(Text):
     """A host whose web pages may connect."""
@@ -297,26 +330,6 @@ class RegionName(Text):
                 f"must be 1 to 32 small letters, digits and hyphens, not {text!r}"
             )
         return text
-
-
-@attrs.frozen
-class Queues:
-    """Queues with names: tables of the file."""
-
-    metavar: str = "JSON"
-
-    def read(self, text: str) -> Any:
-        try:
-            tables = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-            raise ValueError(f"must be a JSON object: {error}") from None
-        return self.accept(tables)
-
-    def accept(self, value: Any) -> Any:
-        return read_tables(value)
-
-    def show(self, value: Any) -> str:
-        return ", ".join(value)
 
 
 @attrs.frozen
