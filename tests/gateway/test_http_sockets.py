@@ -1,0 +1,48 @@
+"""Clients of HTTP on real sockets of the loopback."""
+
+from __future__ import annotations
+
+from tests.gateway.test_http_door import SITE
+from tests.streams.test_byte_stream import MUCH, SocketCase
+from tests.support.gateways import MemoryGateway
+from vinom.gateway.arrivals import Arrival, Limits
+from vinom.gateway.http_door import HttpClient, HttpDoor
+from vinom.limits.addresses import AddressBuckets
+from vinom.limits.buckets import NetworkCounts
+
+_GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+
+class HttpSocketTests(SocketCase):
+    async def test_slow_reader(self) -> None:
+        """
+        A long answer that ends its connection arrives whole at a client that reads it
+        slowly.
+        """
+        gateway = MemoryGateway({"site": SITE})
+        limits = Limits(NetworkCounts(9), AddressBuckets(9, 99))
+        door = HttpDoor(gateway.backends, gateway.clock)
+        made: list[HttpClient] = []
+
+        def accepted() -> HttpClient:
+            limits.connections.enter("127.0.0.1")
+            made.append(door(Arrival("127.0.0.1", 5, limits)))
+            return made[-1]
+
+        peer = await self.connect(accepted)
+        peer.sendall(_GET)
+        await self.until(lambda: gateway.servers.opened)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(MUCH)
+        gateway.servers.last.leg.received(head + MUCH)
+        got = b""
+        while not got.endswith(MUCH):
+            more = await self.read(peer, 1 << 20)
+            self.assertTrue(more, "it ended before all of it came")
+            got += more
+            await self.turn()
+            gateway.clock.advance(5)
+        self.assertEqual(await self.read(peer, 1), b"")
+        peer.close()
+        await self.until(lambda: not made[0].transport.connected)
+        self.assertEqual(gateway.clock.getDelayedCalls(), [])
+        self.assertEqual(limits.connections.total, 0)

@@ -1,0 +1,310 @@
+"""Sessions: from what a client asks to the line in the access log."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from errno import EMFILE, ENOSPC
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectBindError
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.gateways import MemoryGateway, MemoryStream
+from vinom.gateway.access_log import AccessFile, AccessLog, access_line
+from vinom.gateway.sessions import (
+    MOST_EARLY,
+    REST_SECONDS,
+    Session,
+    SessionIds,
+    SessionInUse,
+    SessionRequest,
+)
+from vinom.streams.ends import Reason
+from vinom.streams.packets import OWN_SESSION
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class SessionCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.gateway = MemoryGateway()
+        self.client = MemoryStream()
+
+    def begin(self, **given: Any) -> Session:
+        """Begin a session."""
+        asked = SessionRequest("packets", "192.0.2.1", 5, **{"code": 7, **given})
+        session = self.gateway.backends.begin(asked, self.client)
+        assert session is not None
+        return session
+
+
+class BeginTests(SessionCase):
+    def test_both_ways(self) -> None:
+        """
+        What one end sends reaches the other, and the end of one ends the other.
+        """
+        session = self.begin()
+        session.client.received(b"ping")
+        server = self.gateway.servers.last
+        self.assertEqual(server.got, b"ping")
+        session.backend.received(b"pong")
+        self.assertEqual(self.client.got, b"pong")
+        session.client.finished()
+        self.assertTrue(server.is_finished)
+        session.backend.finished()
+        self.assertEqual(self.client.closed, (Reason.DONE, ""))
+        self.assertEqual(server.closed, (Reason.DONE, ""))
+        self.assertEqual(self.gateway.outcomes(), ["done"])
+        self.assertEqual(self.gateway.backends.open, {})
+        self.assertEqual(self.gateway.router.open, {})
+
+    def test_slow_ends(self) -> None:
+        """
+        If one end does not take what comes, the other one is paused.
+        """
+        session = self.begin()
+        server = self.gateway.servers.last
+        session.client.filled()
+        self.assertTrue(server.is_paused)
+        session.client.drained()
+        self.assertFalse(server.is_paused)
+        session.backend.filled()
+        self.assertTrue(self.client.is_paused)
+        session.backend.drained()
+        self.assertFalse(self.client.is_paused)
+
+    def test_early(self) -> None:
+        """
+        What a client sends before a back end is there is held, up to a bound, and
+        passed on in order.
+        """
+        self.gateway.servers.waiting = waiting = Deferred[None]()
+        session = self.begin()
+        session.client.received(b"a" * (MOST_EARLY - 1))
+        self.assertFalse(self.client.is_paused)
+        session.client.received(b"b")
+        self.assertTrue(self.client.is_paused)
+        session.client.finished()
+        session.client.filled()
+        waiting.callback(None)
+        server = self.gateway.servers.last
+        self.assertEqual(server.got, b"a" * (MOST_EARLY - 1) + b"b")
+        self.assertTrue(server.is_finished)
+        self.assertTrue(server.is_paused)
+        self.assertFalse(self.client.is_paused)
+
+    def test_early_and_slow(self) -> None:
+        """
+        A client that sent much before its back end was there is not read on while the
+        back end does not take it.
+        """
+
+        class Slow(MemoryStream):
+            def send(self, data: bytes) -> None:
+                super().send(data)
+                self.leg.filled()
+
+        servers = self.gateway.servers
+        servers.waiting = waiting = Deferred[None]()
+        servers.made = Slow
+        session = self.begin()
+        session.client.received(b"a" * MOST_EARLY)
+        waiting.callback(None)
+        self.assertEqual(len(servers.last.got), MOST_EARLY)
+        self.assertTrue(self.client.is_paused)
+        session.backend.drained()
+        self.assertFalse(self.client.is_paused)
+
+    def test_client_leaves_early(self) -> None:
+        """
+        A client that leaves before a back end is there leaves nothing behind.
+        """
+        self.gateway.servers.waiting = waiting = Deferred[None]()
+        session = self.begin()
+        session.client.received(b"a")
+        session.client.lost(Reason.CLIENT_LOST)
+        self.assertEqual(self.gateway.outcomes(), ["client_lost"])
+        waiting.callback(None)
+        server = self.gateway.servers.last
+        self.assertEqual(server.closed, (Reason.CLIENT_LOST, ""))
+        self.assertEqual(self.gateway.router.open, {})
+        self.assertEqual(self.gateway.backends.counts.open, {})
+
+    def test_another_back_end(self) -> None:
+        """
+        If a back end cannot be reached, another one gets the session, and the client
+        sees nothing of it.
+        """
+        self.gateway.servers.broken = {"a:1", "b:1"}
+        session = self.begin()
+        session.client.received(b"x")
+        self.assertEqual(self.gateway.servers.tried, ["a:1", "b:1", "c:1"])
+        self.assertEqual(self.gateway.servers.last.got, b"x")
+        self.assertEqual(str(session.endpoint), "c:1")
+
+    def test_no_back_end(self) -> None:
+        """
+        If none can be reached the client learns it, once whoever serves it knows the
+        session.
+        """
+        self.gateway.servers.broken = {"a:1", "b:1", "c:1"}
+        self.begin()
+        self.assertIsNone(self.client.closed)
+        self.gateway.clock.advance(0)
+        assert self.client.closed is not None
+        self.assertEqual(self.client.closed[0], Reason.NO_BACKEND)
+        self.assertEqual(self.gateway.router.open, {})
+
+    def test_no_descriptors(self) -> None:
+        """
+        That this process has no descriptor left says nothing of any back end: all get
+        sessions again as soon as it has one.
+        """
+
+        async def fail(*given: Any) -> MemoryStream:
+            raise ConnectBindError(EMFILE, "too many open files")
+
+        servers, opens = self.gateway.servers, self.gateway.servers.open
+        servers.open = fail  # type: ignore[method-assign]
+        for _ in range(20):
+            self.client = MemoryStream()
+            self.begin()
+            self.gateway.clock.advance(0)
+            assert self.client.closed is not None
+            self.assertEqual(self.client.closed[0], Reason.NO_BACKEND)
+        servers.open = opens  # type: ignore[method-assign]
+        self.begin()
+        self.assertEqual(len(servers.opened), 1)
+
+    def test_unknown_service(self) -> None:
+        """
+        A service that no rule names is refused.
+        """
+        self.begin(code=8)
+        self.gateway.clock.advance(0)
+        assert self.client.closed is not None
+        self.assertEqual(self.client.closed[0], Reason.UNKNOWN_SERVICE)
+
+    def test_rules_change(self) -> None:
+        """
+        A session that lasts keeps its back end when the rules change, and ends well.
+        """
+        session = self.begin()
+        self.gateway.router.use(type(self.gateway.router.rules)())
+        session.client.received(b"x")
+        self.assertEqual(self.gateway.servers.last.got, b"x")
+        session.backend.lost(Reason.BACKEND_LOST)
+        self.assertEqual(self.client.closed, (Reason.BACKEND_LOST, ""))
+        self.assertEqual(self.gateway.router.open, {})
+
+
+class IdTests(SessionCase):
+    def test_ours(self) -> None:
+        """
+        Our ids have the top bit, and none comes twice.
+        """
+        ids = SessionIds(first=(1 << 62) - 1)
+        found = [ids.take(0, 0.0) for _ in range(1000)]
+        self.assertEqual(len(set(found)), 1000)
+        self.assertTrue(all(one & OWN_SESSION and one < 1 << 64 for one in found))
+
+    def test_brought(self) -> None:
+        """
+        An id that a client brings is its own until 60 s after the session's end.
+        """
+        first = self.begin(session_id=9)
+        self.assertEqual(first.session_id, 9)
+        asked = SessionRequest("packets", "h", code=7, session_id=9)
+        begin = self.gateway.backends.begin
+        self.assertIsNone(begin(asked, MemoryStream()))
+        first.client.lost(Reason.DONE)
+        self.gateway.clock.advance(REST_SECONDS - 1)
+        self.assertIsNone(begin(asked, MemoryStream()))
+        self.gateway.clock.advance(1)
+        self.assertIsNotNone(begin(asked, MemoryStream()))
+        self.assertEqual(self.gateway.backends.counts.ended["session_in_use"], 2)
+
+    def test_reserved(self) -> None:
+        """
+        Nobody brings an id that could be ours.
+        """
+        with self.assertRaises(SessionInUse):
+            SessionIds().take(OWN_SESSION | 5, 0.0)
+
+
+class AccessLogTests(SessionCase):
+    def test_line(self) -> None:
+        """
+        The line has what an operator asks for: who, where, how much, how long, why.
+        """
+        session = self.begin(realm_id=3, user=42, traceparent=TRACE)
+        session.client.received(b"12345")
+        session.backend.received(b"123")
+        self.gateway.clock.advance(2.5)
+        session.client.lost(Reason.DONE)
+        line = json.loads(access_line(session, "g1", self.gateway.clock.seconds()))
+        self.assertEqual(
+            line,
+            {
+                "time": "1970-01-01T00:00:02.500+00:00",
+                "session": f"g1:{session.session_id}",
+                "kind": "packets",
+                "tls": False,
+                "client": "192.0.2.1",
+                "client_port": 5,
+                "service": "7",
+                "backend": "a:1",
+                "received": 5,
+                "sent": 3,
+                "seconds": 2.5,
+                "outcome": "done",
+                "realm_id": 3,
+                "user": 42,
+                "traceparent": TRACE,
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            },
+        )
+
+    def test_disk_full(self) -> None:
+        """
+        Sessions end as ever while the access log cannot be written; what is wrong is
+        logged once.
+        """
+
+        def write(line: bytes) -> None:
+            raise OSError(ENOSPC, "no space left on device")
+
+        log = AccessLog("g1", write, self.gateway.clock.seconds)
+        self.gateway.backends._note_end = log.ended
+        observed = self.catch_log()
+        for _ in range(2):
+            self.client = MemoryStream()
+            session = self.begin()
+            session.client.lost(Reason.CLIENT_LOST)
+            self.assertTrue(session.is_over)
+        self.assertEqual(self.gateway.backends.open, {})
+        self.assertEqual(len(observed), 1, observed)
+
+    def catch_log(self) -> list[Any]:
+        """Collect what is logged from now on."""
+        found: list[Any] = []
+        globalLogPublisher.addObserver(found.append)
+        self.addCleanup(globalLogPublisher.removeObserver, found.append)
+        return found
+
+    def test_standard_output(self) -> None:
+        """
+        Each line is there as soon as its session is over, also in a pipe.
+        """
+        end, begin = os.pipe()
+        self.addCleanup(os.close, end)
+        os.set_blocking(end, False)
+        with os.fdopen(begin, "w") as stdout:
+            self.patch(sys, "stdout", stdout)
+            AccessFile(Path("-")).write(b"{}\n")
+            self.assertEqual(os.read(end, 9), b"{}\n")

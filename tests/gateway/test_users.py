@@ -1,0 +1,45 @@
+"""Users of requests, by their tokens."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.conversation.test_identity import NOW, token, verifier
+from vinom.gateway.users import Users
+
+
+class UsersTests(SynchronousTestCase):
+    def test_verified(self) -> None:
+        """
+        A user is what a claim of a good token says, by whatever name of the scheme.
+        """
+        good = token(level=7).encode()
+        for claim, user in (("sub", "ann@x"), ("level", 7), ("other", None)):
+            users = Users(verifier(), claim, lambda: NOW)
+            for scheme in (b"Bearer", b"bearer"):
+                self.assertEqual(users.of([scheme + b" " + good]), user)
+
+    def test_not_verified(self) -> None:
+        """
+        A token that is expired, changed or not there, or a claim that names nobody,
+        gives no user; and neither does more than one header.
+        """
+        now = NOW
+        users = Users(verifier(), "sub", lambda: now)
+        good = b"Bearer " + token().encode()
+        self.assertEqual(users.of([good]), "ann@x")
+        for given in (
+            [],
+            [good, good],
+            [good[:-3]],
+            [b"Basic " + good[7:]],
+            [b"Bearer"],
+            [b"Bearer \xff"],
+        ):
+            self.assertIsNone(users.of(given))
+        for odd in (True, 1.5, "", None, ["a"], "x" * 256):
+            text = token(odd=odd).encode()
+            found = Users(verifier(), "odd", lambda: now).of([b"Bearer " + text])
+            self.assertIsNone(found)
+        now = NOW + 10**6
+        self.assertIsNone(users.of([good]))

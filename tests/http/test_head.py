@@ -1,0 +1,262 @@
+"""Heads of requests, before h11 reads them: what could be read twice is refused."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.http.exchange import Exchange
+from vinom.http.head import BadHead, HeadReader, Target, check_head
+
+GOOD = b"GET /a/b?c=%20 HTTP/1.1\r\nHost: Game.example:80\r\nX-A: 1\r\n\r\n"
+
+#: A request that is refused, the status, and a word of the reason.
+SMUGGLED: dict[str, tuple[bytes, int, str]] = {
+    "both lengths": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        400,
+        "exclude",
+    ),
+    "two lengths": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+        400,
+        "once",
+    ),
+    "one length twice": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\ncontent-length: 4\r\n\r\n",
+        400,
+        "once",
+    ),
+    "two lengths in one line": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4, 4\r\n\r\n",
+        400,
+        "one number",
+    ),
+    "signed length": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +4\r\n\r\n",
+        400,
+        "one number",
+    ),
+    "hexadecimal length": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x4\r\n\r\n",
+        400,
+        "one number",
+    ),
+    "endless length": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"9" * 30),
+        400,
+        "one number",
+    ),
+    "two codings": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+        b"Transfer-Encoding: identity\r\n\r\n",
+        400,
+        "once",
+    ),
+    "another coding": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        501,
+        "chunked",
+    ),
+    "a hidden coding": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        501,
+        "chunked",
+    ),
+    "a coding behind a vertical tab": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+        400,
+        "NAME: VALUE",
+    ),
+    "a coding in HTTP/1.0": (
+        b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+        "HTTP/1.0",
+    ),
+    "bare LF": (b"GET / HTTP/1.1\nHost: h\n\n\r\n\r\n", 400, "CR and LF"),
+    "bare LF in a header": (
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\nContent-Length: 5\r\n\r\n",
+        400,
+        "CR and LF",
+    ),
+    "bare CR": (
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\rContent-Length: 5\r\n\r\n",
+        400,
+        "CR and LF",
+    ),
+    "NUL": (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 400, "NUL"),
+    "a folded line": (
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n Content-Length: 5\r\n\r\n",
+        400,
+        "next line",
+    ),
+    "a blank before the colon": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\n",
+        400,
+        "NAME: VALUE",
+    ),
+    "a line without a colon": (
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\r\n\r\n",
+        400,
+        "NAME: VALUE",
+    ),
+    "a blank line first": (b"\r\n" + GOOD, 400, "first line"),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "one Host"),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "one Host"),
+    "a host that is a list": (
+        b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        400,
+        "Host must be",
+    ),
+    "a host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "Host must be"),
+    "another host in the target": (
+        b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "one host",
+    ),
+    "two blanks": (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "first line"),
+    "another version": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400, "first line"),
+    "HTTP/0.9": (b"GET /\r\n\r\n", 400, "first line"),
+    "a tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "CONNECT"),
+    "a relative target": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "must be a path"),
+    "a fragment": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "encoded"),
+    "dots": (b"GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "segments"),
+    "encoded dots": (b"GET /a/%2e%2E/b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "segments"),
+    "dots encoded twice": (
+        b"GET /a/%252e%252e/b HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "segments",
+    ),
+    "dots between backslashes": (
+        b"GET /a\\..\\b HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "segments",
+    ),
+    "dots before an encoded slash": (
+        b"GET /a/..%2fb HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "segments",
+    ),
+    "dots with a parameter": (
+        b"GET /a/..;x=1/b HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        "segments",
+    ),
+    "too many lines": (
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + 101 * b"A: b\r\n" + b"\r\n",
+        431,
+        "lines",
+    ),
+}
+
+
+def read(data: bytes) -> Target:
+    """Read a request that comes at once."""
+    found = HeadReader().receive(data)
+    assert found is not None
+    Exchange(target := check_head(found[0]), found[0], 10**6)
+    return target
+
+
+class HeadTests(SynchronousTestCase):
+    def test_any_split(self) -> None:
+        """
+        A head is read alike however it comes, and what follows it is left.
+        """
+        wire = GOOD + b"rest"
+        for cut in range(len(wire)):
+            reader = HeadReader()
+            found = reader.receive(wire[:cut]) if cut else None
+            if found is None:
+                self.assertEqual(bool(reader), cut > 0)
+                found = reader.receive(wire[cut:])
+                assert found is not None
+                head, rest = found
+            else:
+                head, rest = found[0], found[1] + wire[cut:]
+            self.assertEqual((head, rest), (GOOD, b"rest"))
+        reader = HeadReader()
+        taken = [reader.receive(wire[at : at + 1]) for at in range(len(GOOD))]
+        self.assertEqual(taken[-1], (GOOD, b""))
+        self.assertEqual(taken[:-1], [None] * (len(GOOD) - 1))
+
+    def test_what_is_asked(self) -> None:
+        """
+        Path, host and port are what rules and back ends need, in each form of a target.
+        """
+        for given_target, target, path in (
+            (b"/a/b?c=%20", b"/a/b?c=%20", "/a/b"),
+            (b"http://Game.example:80/a?b", b"/a?b", "/a"),
+            (b"http://game.example:80?b", b"/?b", "/"),
+            (b"/%7Bid%7D/..a/b..?../x", b"/%7Bid%7D/..a/b..?../x", "/%7Bid%7D/..a/b.."),
+        ):
+            found = read(GOOD.replace(b"/a/b?c=%20", given_target))
+            self.assertEqual(
+                found,
+                Target(b"GET", target, path, found.authority, "game.example"),
+            )
+        self.assertEqual(read(GOOD).authority, b"Game.example:80")
+        found = read(b"OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n")
+        self.assertEqual((found.path, found.host), ("/", "[::1]"))
+        found = read(b"GET /x HTTP/1.0\r\n\r\n")
+        self.assertEqual((found.authority, found.host), (b"", ""))
+
+    def test_two_readings(self) -> None:
+        """
+        A request that two programs could read differently is refused.
+        """
+        for name, (request, status, words) in SMUGGLED.items():
+            error = self.assertRaises(BadHead, read, request)
+            self.assertEqual(error.status, status, name)
+            self.assertIn(words, str(error), name)
+
+    def test_refused_in_any_split(self) -> None:
+        """
+        They are refused however they come: no cut makes one of them good.
+        """
+        for name, (request, _, _) in SMUGGLED.items():
+            for cut in range(1, len(request)):
+                reader = HeadReader()
+                with self.assertRaises(BadHead, msg=f"{name} at {cut}"):
+                    found = reader.receive(request[:cut])
+                    found = found or reader.receive(request[cut:])
+                    assert found is not None
+                    Exchange(check_head(found[0]), found[0], 10**6)
+
+    def test_too_long(self) -> None:
+        """
+        A head above the limit is refused, also before it ends; one at the limit is not.
+        """
+        for whole in (GOOD, b"X" * 2000):
+            reader = HeadReader(len(GOOD) - 1)
+            error = self.assertRaises(BadHead, reader.receive, whole)
+            self.assertEqual(error.status, 431)
+        reader = HeadReader(len(GOOD))
+        found = reader.receive(GOOD + b"x" * 2000)
+        self.assertEqual(found, (GOOD, b"x" * 2000))
+
+    @given(some.binary(max_size=200), some.integers(0, 60))
+    @example(b"\r\n\r\n", 0)
+    @example(b"\n", 14)
+    def test_any_bytes(self, junk: bytes, at: int) -> None:
+        """
+        Whatever comes is read or refused, and nothing else; and what is read has one
+        host and no line of its own making.
+        """
+        wire = GOOD[:at] + junk + GOOD[at:]
+        reader = HeadReader()
+        try:
+            found = reader.receive(wire)
+            if found is None:
+                return
+            target = check_head(found[0])
+            exchange = Exchange(target, found[0], 10**6)
+        except BadHead as error:
+            self.assertIn(error.status, (400, 405, 413, 431, 501))
+            return
+        out = exchange.write_request(exchange.fields)
+        self.assertEqual(out.count(b"\n"), len(exchange.fields) + 2)
+        self.assertEqual(out.count(b"\r"), out.count(b"\r\n"))
+        self.assertLessEqual(len(exchange.values(b"host")), 1)

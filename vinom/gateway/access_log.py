@@ -1,0 +1,141 @@
+"""One line for each session, at its end, as JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+from twisted.logger import Logger
+
+from vinom.errors import Misconfigured
+from vinom.gateway.sessions import Session
+from vinom.streams.traces import trace_id
+
+_log = Logger()
+_encode = msgspec.json.Encoder().encode
+
+
+def access_line(session: Session, gateway_id: str, now: float) -> bytes:
+    """
+    Write what is known of a session that is over.
+
+    :param gateway_id: of this gateway.
+    :param now: seconds since the Unix epoch.
+    """
+    request, outcome = session.request, session.outcome
+    line: dict[str, Any] = {
+        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        "session": f"{gateway_id}:{session.session_id}",
+        "kind": request.kind,
+        "tls": request.is_tls,
+        "client": request.host,
+        "client_port": request.port,
+        "service": session.service,
+        "backend": "" if session.endpoint is None else str(session.endpoint),
+        "received": session.client.bytes,
+        "sent": session.backend.bytes,
+        "seconds": round(now - session.began, 3),
+        "outcome": "" if outcome is None else outcome.value,
+    }
+    if session.realm_id:
+        line["realm_id"] = session.realm_id
+    if request.user is not None:
+        line["user"] = request.user
+    if request.traceparent:
+        line["traceparent"] = request.traceparent
+        line["trace_id"] = trace_id(request.traceparent)
+    return _encode(line)
+
+
+class AccessFile:
+    """The file of the lines, which may be moved away at any time."""
+
+    def __init__(self, path: Path | None) -> None:
+        """
+        :param path: of the file; ``-`` is standard output, ``None`` is nowhere.
+        :raises Misconfigured: it cannot be opened.
+        """
+        # Opened again later, after twistd has changed its folder.
+        is_file = path is not None and str(path) != "-"
+        self._path = path.absolute() if path is not None and is_file else None
+        self._file: BinaryIO | None = None
+        if self._path is not None:
+            try:
+                self._file = _opened(self._path)
+            except OSError as error:
+                raise Misconfigured(
+                    f"access_log: cannot write {self._path}: {error.strerror}"
+                ) from error
+        elif path is not None:
+            self._file = sys.stdout.buffer
+
+    def write(self, line: bytes) -> None:
+        """Write a whole line."""
+        if self._file is not None:
+            self._file.write(line)
+            # Standard output has a buffer.
+            self._file.flush()
+
+    def reopen(self) -> None:
+        """Open the path again; if that fails, the file of before stays."""
+        if self._path is None:
+            return
+        try:
+            opened = _opened(self._path)
+        except OSError as error:
+            _log.error(
+                "the access log stays in the file of before; cannot write {path}: "
+                "{why}",
+                path=str(self._path),
+                why=error.strerror,
+            )
+            return
+        before, self._file = self._file, opened
+        if before is not None:
+            before.close()
+        _log.info("the access log was opened again: {path}", path=str(self._path))
+
+
+def _opened(path: Path) -> BinaryIO:
+    # Unbuffered: each line is one write, whole.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    return cast(BinaryIO, os.fdopen(descriptor, "ab", 0))
+
+
+class AccessLog:
+    """Writes the lines."""
+
+    def __init__(
+        self,
+        gateway_id: str,
+        write: Callable[[bytes], Any] | None,
+        now: Callable[[], float],
+    ) -> None:
+        """
+        :param gateway_id: of this gateway.
+        :param write: gets whole lines; ``None`` for no log.
+        :param now: seconds since the Unix epoch.
+        """
+        self._gateway_id, self._write, self._now = gateway_id, write, now
+        self._is_failing = False
+
+    def ended(self, session: Session) -> None:
+        """Write the line of a session that is over; that never fails its end."""
+        if self._write is None:
+            return
+        try:
+            self._write(access_line(session, self._gateway_id, self._now()) + b"\n")
+        except OSError as error:
+            if not self._is_failing:
+                _log.error(
+                    "cannot write the access log; sessions go on without it: {why}",
+                    why=error.strerror,
+                )
+            self._is_failing = True
+        else:
+            self._is_failing = False

@@ -1,0 +1,105 @@
+"""The admin port: ``/health``, ``/ready``, ``/metrics`` and the API under ``/v1``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from vinom.gateway.metrics import GatewayCollector
+from vinom.web.answers import Asked, Folder, Page, answer, make_site
+from vinom.web.bearer import Guarded
+from vinom.web.health import Health
+from vinom.web.metrics import Metrics
+
+
+class Operations(Protocol):
+    """What the pages ask of the gateway."""
+
+    async def facts(self) -> Mapping[str, Any]:
+        """Count everything, for metrics."""
+
+    def obstacle(self) -> str | None:
+        """Why clients should not be sent here; ``None`` if they can."""
+
+    def details(self) -> Mapping[str, Any]:
+        """What an operator should know about rules: JSON-like."""
+
+    def drain(self) -> None:
+        """Take no new clients, and exit when the last one is gone."""
+
+    def status(self) -> Mapping[str, Any]:
+        """What the gateway does: JSON-like."""
+
+    def listed_routes(self) -> Mapping[str, Any]:
+        """The rules that are in use, and the state of their back ends: JSON-like."""
+
+
+class Ready(Page):
+    """Answer 200 if clients can be sent here, or 503; with what is wrong with rules."""
+
+    def __init__(self, operations: Operations) -> None:
+        """:param operations: the gateway."""
+        super().__init__()
+        self._operations = operations
+
+    def render_GET(self, request: Request) -> bytes:
+        obstacle = self._operations.obstacle()
+        found = {"status": obstacle or "ready", **self._operations.details()}
+        return answer(request, found, 200 if obstacle is None else 503)
+
+
+def _of(facts: Callable[[], Awaitable[Mapping[str, Any]]]) -> Metrics:
+    return Metrics(facts, GatewayCollector)
+
+
+def admin_site(
+    operations: Operations, token: bytes | None, reactor: Any
+) -> IProtocolFactory:
+    """
+    Make the site of the admin port.
+
+    :param operations: the gateway.
+    :param token: of the API; ``None`` for no API.
+    :param reactor: runs it.
+    """
+    pages: dict[str, Resource] = {
+        "health": Health(),
+        "ready": Ready(operations),
+        "metrics": _of(operations.facts),
+    }
+    if token is not None:
+        drain = Asked("POST", lambda body: operations.drain())
+        api = Folder(
+            drain=drain,
+            status=Asked("GET", lambda body: operations.status()),
+            routes=Asked("GET", lambda body: operations.listed_routes()),
+        )
+        pages["v1"] = Guarded(api, token)
+        return _site(_Root(Guarded(Folder(drain=drain), token), **pages), reactor)
+    return _site(Folder(**pages), reactor)
+
+
+class _Root(Folder):
+    """All pages; ``/drain`` is guarded like the API."""
+
+    def __init__(self, guarded: Guarded, **pages: Resource) -> None:
+        """
+        :param guarded: has the page ``drain``.
+        :param pages: the others.
+        """
+        super().__init__(**pages)
+        self._guarded = guarded
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        if path == b"drain":
+            return self._guarded.getChild(path, request)
+        return super().getChild(path, request)
+
+
+def _site(root: Resource, reactor: Any) -> IProtocolFactory:
+    site: IProtocolFactory = make_site(root, reactor)
+    return site

@@ -1,0 +1,217 @@
+"""Find a back end for each session: choose one, connect, and try another if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vinom.gateway.sessions import (
+    Session,
+    SessionCounts,
+    SessionIds,
+    SessionInUse,
+    SessionRequest,
+)
+from vinom.limits.logged import BoundedLog
+from vinom.routing.health import Health, is_ours
+from vinom.routing.router import Router
+from vinom.routing.rules import Endpoint, Rule
+from vinom.streams.ends import Reason, Stream
+
+_log = Logger()
+
+#: Back ends that are tried for a session.
+MOST_TRIES = 3
+#: Kinds of sessions whose answers are counted, by `Backends.answered`.
+_ANSWERED = frozenset(("http", "websocket"))
+
+
+class Opens(Shape):
+    """One way of reaching back ends, by a rule's ``transport``."""
+
+    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+        """
+        Reach a back end for a session, whose ``backend`` leg gets what it sends.
+
+        Nothing of the session is sent before this returns, so that another back end
+        can still serve it.
+
+        :raises Exception: it cannot be reached.
+        """
+
+
+class Backends:
+    """
+    Begins sessions: `begin` is what every kind of client calls.
+
+    :ivar counts: for metrics.
+    :ivar open: sessions that last, by id.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        health: Health,
+        transports: Mapping[str, Opens],
+        ids: SessionIds,
+        clock: IReactorTime,
+        ended: Callable[[Session], None] = lambda _: None,
+    ) -> None:
+        """
+        :param router: chooses back ends.
+        :param health: gets to know which of them can be reached.
+        :param transports: the ways of reaching them, by name.
+        :param ids: of sessions.
+        :param clock: for times.
+        :param ended: called at the end of each session that began.
+        """
+        self._router, self._health, self._transports = router, health, transports
+        self._ids, self._clock, self._note_end = ids, clock, ended
+        self._bounded_log = BoundedLog(_log, clock)
+        self.counts = SessionCounts()
+        self.open: dict[int, Session] = {}
+
+    def begin(self, request: SessionRequest, client: Stream) -> Session | None:
+        """
+        Begin a session.
+
+        What the client sends goes to the session's ``client`` leg at once; it is held
+        until a back end is there.
+
+        :param client: the client's end. If the session ends, or there is no back end,
+            its ``close`` is called with the reason: never before this returns.
+        :returns: ``None`` if the id that the client brings is in use.
+        """
+        now = self._clock.seconds()
+        try:
+            session_id = self._ids.take(request.session_id, now)
+        except SessionInUse:
+            self.counts.ended[Reason.SESSION_IN_USE] += 1
+            return None
+        session = Session(session_id, request, client, now, self._ended)
+        self.open[session_id] = session
+        self.counts.begun[request.kind] += 1
+        opening = Deferred.fromCoroutine(self._open(session))
+        opening.addErrback(lambda failure: self._failed(session, failure))
+        return session
+
+    def answered(self, session: Session, is_good: bool) -> None:
+        """
+        A back end answered a request by HTTP: of these each one counts, not sessions.
+
+        :param is_good: ``False`` for 5xx, and for what is no answer.
+        """
+        if session.endpoint is not None:
+            self._health.answered(session.endpoint, is_good)
+
+    def still_serves(self, session: Session, request: SessionRequest) -> bool:
+        """
+        Would this request get the back end that a session has?
+
+        Not if it is another client's, as a proxy may send it: back ends were told whose
+        the session is.
+        """
+        rule, endpoint = self._router.rule_of(request), session.endpoint
+        if (
+            rule is None
+            or endpoint is None
+            or session.is_over
+            or rule.service != session.service
+            or request.user != session.request.user
+            or request.host != session.request.host
+        ):
+            return False
+        is_same = self._router.realm_of(rule, request) == session.realm_id
+        is_named = self._router.has(rule, request, endpoint)
+        return is_same and is_named and self._health.is_usable(endpoint)
+
+    async def _open(self, session: Session) -> None:
+        router, request = self._router, session.request
+        rule = router.rule_of(request)
+        if rule is None:
+            why = "no rule names this service"
+            self._refuse(session, Reason.UNKNOWN_SERVICE, why)
+            return
+        most, count = rule.most_sessions, self.counts.open[rule.service]
+        if most and count >= most:
+            self._refuse(
+                session, Reason.TOO_MANY, f"{rule.service} has {most} sessions"
+            )
+            return
+        session.service = rule.service
+        session.realm_id = router.realm_of(rule, request)
+        self.counts.open[rule.service] += 1
+        tried: list[Endpoint] = []
+        while len(tried) < MOST_TRIES and not session.is_over:
+            endpoint = router.choose(
+                rule, request, session.session_id, tried, self._clock.seconds()
+            )
+            if endpoint is None:
+                break
+            tried.append(endpoint)
+            session.endpoint = endpoint
+            router.begun(endpoint)
+            self._health.tries(endpoint)
+            try:
+                stream = await self._transports[rule.transport].open(
+                    rule, endpoint, session
+                )
+            except Exception as error:
+                if not session.is_over:
+                    router.ended(endpoint)
+                    session.endpoint = None
+                if not is_ours(error):
+                    self._health.failed(endpoint)
+                self._bounded_log.warn(
+                    "back end {endpoint} of {service} cannot be reached: {why}",
+                    endpoint=str(endpoint),
+                    service=rule.service,
+                    why=str(error) or type(error).__name__,
+                )
+                continue
+            self._health.reached(endpoint)
+            router.stick(rule.service, request, endpoint, self._clock.seconds())
+            session.serve(stream)
+            return
+        why = f"no back end of {rule.service} can be reached"
+        self._refuse(session, Reason.NO_BACKEND, why)
+
+    def _refuse(self, session: Session, reason: Reason, words: str) -> None:
+        # Later, so that whoever began it knows it first.
+        self._clock.callLater(0, session.end, reason, words)
+
+    def _failed(self, session: Session, failure: object) -> None:
+        _log.failure("a session could not begin", failure)  # type: ignore[arg-type]
+        session.end(Reason.INTERNAL, "the gateway failed; its log has it")
+
+    def _ended(self, session: Session) -> None:
+        if self.open.pop(session.session_id, None) is None:
+            return
+        counts = self.counts
+        if session.service:
+            counts.open[session.service] -= 1
+            if not counts.open[session.service]:
+                del counts.open[session.service]
+        if session.endpoint is not None:
+            self._router.ended(session.endpoint)
+            is_bad = session.outcome is Reason.BACKEND_LOST
+            kind = session.request.kind
+            # By HTTP answers count, also those to the handshakes of WebSockets.
+            if kind not in _ANSWERED or (is_bad and kind == "websocket"):
+                self._health.answered(session.endpoint, not is_bad)
+            self._router.stick(
+                session.service,
+                session.request,
+                session.endpoint,
+                self._clock.seconds(),
+            )
+        if session.outcome is not None:
+            counts.ended[session.outcome] += 1
+        counts.received += session.client.bytes
+        counts.sent += session.backend.bytes
+        self._ids.give_back(session.session_id, self._clock.seconds())
+        self._note_end(session)

@@ -1,0 +1,98 @@
+"""Clients whose bytes are a session's: lobby lines, and unknown protocols."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from vinom.errors import Code
+from vinom.gateway.arrivals import Arrival
+from vinom.gateway.backends import Backends
+from vinom.gateway.listener import Door
+from vinom.gateway.sessions import SessionRequest
+from vinom.messages.envelope import encode_failure
+from vinom.reactor.direct import DirectReads
+from vinom.streams.byte_stream import STUCK_SECONDS, ByteStream
+from vinom.streams.ends import Reason
+from vinom.streams.pace import Pace, pace_of
+
+#: What a client of lobby lines is sent: after these it connects again.
+_CODES = {
+    Reason.BACKEND_LOST: Code.UNAVAILABLE,
+    Reason.ABORTED: Code.UNAVAILABLE,
+    Reason.NO_BACKEND: Code.UNAVAILABLE,
+    Reason.UNKNOWN_SERVICE: Code.UNAVAILABLE,
+    Reason.TOO_MANY: Code.BUSY,
+    Reason.DRAINING: Code.DRAINING,
+    Reason.INTERNAL: Code.INTERNAL,
+}
+
+
+class BytesClient(ByteStream):
+    """A client; its session begins with the connection."""
+
+    def __init__(
+        self,
+        kind: str,
+        arrival: Arrival,
+        backends: Backends,
+        clock: IReactorTime,
+        stuck_seconds: float = STUCK_SECONDS,
+        pace: Pace | None = None,
+        direct: DirectReads | None = None,
+    ) -> None:
+        """
+        :param kind: "lines" or "tcp".
+        :param arrival: of the connection.
+        :param backends: begins the session.
+        :param clock: for clients that do not read.
+        :param stuck_seconds: how long it may not read.
+        :param pace: how fast it may send; ``None`` for no limit.
+        :param direct: reads connections without the reactor.
+        """
+        super().__init__(
+            clock, Reason.CLIENT_LOST, arrival.is_tls, stuck_seconds, pace, direct
+        )
+        self._kind, self._arrival, self._backends = kind, arrival, backends
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        arrival = self._arrival
+        request = SessionRequest(self._kind, arrival.host, arrival.port, arrival.is_tls)
+        session = self._backends.begin(request, self)
+        assert session is not None, "it brought no id"
+        self.leg = session.client
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._arrival.end()
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        """The session is over; a client of lobby lines can read why."""
+        code = _CODES.get(reason)
+        if code is not None and self._kind == "lines":
+            self.send(encode_failure(code, words or reason.value) + b"\n")
+        super().close(reason, words)
+
+
+def bytes_door(
+    kind: str,
+    backends: Backends,
+    clock: IReactorTime,
+    *,
+    stuck_seconds: float = STUCK_SECONDS,
+    bytes_per_second: float = 0.0,
+    direct: DirectReads | None = None,
+) -> Door:
+    """
+    Make the door of such clients; parameters as of `BytesClient`.
+
+    :param bytes_per_second: how fast each may send; 0 for no limit.
+    """
+
+    def client(arrival: Arrival) -> BytesClient:
+        pace = pace_of(bytes_per_second)
+        return BytesClient(kind, arrival, backends, clock, stuck_seconds, pace, direct)
+
+    return client

@@ -1,0 +1,694 @@
+"""
+Clients of HTTP and WebSocket: one connection, its requests, and their sessions.
+
+A session lasts as long as a client's requests go to one service: its back end's
+connection is kept, and no other client's request ever comes over it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.gateway.arrivals import Arrival
+from vinom.gateway.backends import Backends
+from vinom.gateway.sessions import Session, SessionRequest
+from vinom.http.answers import close_code_of, own_answer, status_of
+from vinom.http.exchange import BadAnswer, Exchange
+from vinom.http.frames import FrameEnds, close_frame
+from vinom.http.head import HEAD_LIMIT, BadHead, HeadReader, check_head
+from vinom.http.headers import request_fields, traceparent_of
+from vinom.limits.logged import BoundedLog
+from vinom.lines.forwarded import Proxies
+from vinom.lines.tcp import close_gently
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.waits import Waits
+from vinom.streams.byte_stream import STUCK_SECONDS
+from vinom.streams.ends import Reason
+from vinom.streams.outlet import Outlet
+from vinom.streams.pace import pace_of
+
+_log = Logger()
+
+#: Bytes behind a request that wait until it is answered; then no more are read.
+_MOST_HELD = 64 * 1024
+#: How long a connection may wait for its next request while the gateway drains,
+#: seconds: those who send one at once have it answered, and then connect elsewhere.
+_LAST_SECONDS = 2.0
+#: How long a connection that we closed waits for the peer to take some of the rest, and
+#: when it has everything to close too, seconds.
+_CLOSE_SECONDS = 5.0
+
+
+@attrs.frozen
+class HttpBounds:
+    """
+    What one connection may cost. Times: seconds.
+
+    :ivar head: longest head of a request, bytes.
+    :ivar body: longest body of a request, bytes.
+    :ivar head_seconds: from a request's first byte to the end of its head.
+    :ivar body_seconds: how long a body that has begun may stand still.
+    :ivar answer_seconds: how long a back end may take to begin its answer.
+    :ivar idle_seconds: how long a connection may wait for its next request.
+    :ivar stuck_seconds: how long a client may not read.
+    :ivar bytes_per_second: that a client may send; 0 is no limit.
+    """
+
+    head: int = HEAD_LIMIT
+    body: int = 16 * 1024 * 1024
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    answer_seconds: float = 60.0
+    idle_seconds: float = 75.0
+    stuck_seconds: float = STUCK_SECONDS
+    bytes_per_second: float = 0.0
+
+
+def _nobody(authorizations: Sequence[bytes]) -> int | str | None:
+    return None
+
+
+class HttpDoor:
+    """
+    Serves connections that speak HTTP (`vinom.gateway.listener.Door`).
+
+    :ivar answers: how many answers of each status clients were sent.
+    :ivar refused: how many of them were our own.
+    :ivar clients: connections that last.
+    :ivar is_draining: each connection is closed with its next answer.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        clock: IReactorTime,
+        bounds: HttpBounds | None = None,
+        proxies: Proxies | None = None,
+        user_of: Callable[[Sequence[bytes]], int | str | None] = _nobody,
+        direct: DirectReads | None = None,
+    ) -> None:
+        """
+        :param backends: begins sessions.
+        :param clock: for deadlines.
+        :param bounds: of each connection.
+        :param proxies: those whose word counts on whom a request is from.
+        :param user_of: finds a user by the values of ``Authorization``.
+        :param direct: reads connections without the reactor.
+        """
+        self.backends, self.clock = backends, clock
+        self.bounds, self.proxies = bounds or HttpBounds(), proxies or Proxies()
+        self.user_of, self.direct = user_of, direct
+        self.log = BoundedLog(_log, clock)
+        self.answers: Counter[int] = Counter()
+        self.refused: Counter[int] = Counter()
+        self.clients: set[HttpClient] = set()
+        self.is_draining = False
+        # One each: deadlines of one length come in order, and cost no timer.
+        self.heads, self.bodies = Waits(clock), Waits(clock)
+        self.pending, self.idle = Waits(clock), Waits(clock)
+
+    def drain(self, seconds: float) -> None:
+        """
+        Close each connection when it has been answered, and each WebSocket.
+
+        :param seconds: WebSockets are closed one by one over so long: all of them come
+            back to others, which should not be at once.
+        """
+        self.is_draining = True
+        sockets = [client for client in tuple(self.clients) if client.drain()]
+        for number, client in enumerate(sockets):
+            self.clock.callLater(seconds * number / len(sockets), client.tell)
+
+    def close(self) -> None:
+        """Close all connections; their sessions are over."""
+        for client in tuple(self.clients):
+            client.give_up()
+
+    def __call__(self, arrival: Arrival) -> HttpClient:
+        """Make what serves a connection."""
+        return HttpClient(self, arrival)
+
+
+class _BackendEnd:
+    """The client's end of one session (`vinom.streams.ends.Stream`)."""
+
+    session: Session
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+        self.is_used = False
+
+    def send(self, data: bytes) -> None:
+        """The back end sent bytes."""
+        self._client.answered(self, data)
+
+    def finish(self) -> None:
+        """The back end sends no more: `close` follows."""
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        """The session is over."""
+        self._client.session_ended(self, reason, words)
+
+    def pause(self) -> None:
+        """The back end does not take what the client sends."""
+        self._client.hold("back end")
+
+    def resume(self) -> None:
+        """It takes it again."""
+        self._client.let_go("back end")
+
+
+@implementer(IHalfCloseableProtocol)
+class HttpClient(Protocol):
+    """One connection of a client."""
+
+    transport: Any
+
+    def __init__(self, door: HttpDoor, arrival: Arrival) -> None:
+        """
+        :param door: what all connections share.
+        :param arrival: of this one.
+        """
+        self._door, self._arrival = door, arrival
+        self._reader = HeadReader(door.bounds.head)
+        self._exchange: Exchange | None = None
+        self._end: _BackendEnd | None = None
+        #: The request's head, as long as it may be sent again.
+        self._again: tuple[SessionRequest, bytes] | None = None
+        #: Frames of a WebSocket to the client; ``None`` before it is one.
+        self._frames: FrameEnds | None = None
+        #: Whether a close frame is due, and whether it was sent.
+        self._is_due = self._is_told = False
+        self._held = b""
+        self._holds: set[str] = set()
+        self._wait: Waits | None = None
+        self._alarm: IDelayedCall | None = None
+        self._slowed: IDelayedCall | None = None
+        self._pace = pace_of(door.bounds.bytes_per_second)
+        self._is_over = self._is_full = self._is_half = False
+        self._user: tuple[list[bytes], int | str | None] = ([], None)
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        self._door.clients.add(self)
+        self._outlet = Outlet(
+            self.transport, self._filled, self._drained, self, self._door.direct
+        )
+        self._wait_for_request()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        if self._frames is not None:
+            assert self._end is not None
+            self._end.session.client.received(data)
+        elif self._exchange is None or not self._exchange.is_whole:
+            self._read(data)
+        else:
+            self._held += data
+            if len(self._held) > _MOST_HELD:
+                self.hold("answer")
+        if self._pace is not None and not self._is_over:
+            wait = self._pace.wait(len(data), self._door.clock.seconds())
+            if wait and self._slowed is None:
+                self.hold("pace")
+                self._slowed = self._door.clock.callLater(wait, self._go_on)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more; it may wait for its answer."""
+        self._is_half = True
+        exchange = self._exchange
+        if self._frames is not None and self._end is not None:
+            self._end.session.client.finished()
+        elif self._is_over or exchange is None or not exchange.is_whole:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as we asked."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        door = self._door
+        door.clients.discard(self)
+        is_idle = self._is_over or self._exchange is None or self._frames is not None
+        is_clean = is_idle and reason.check(ConnectionDone) is not None
+        self._is_over = True
+        self._rest()
+        self._disarm()
+        self._outlet.forget()
+        self._drop_session(Reason.DONE if is_clean else Reason.CLIENT_LOST)
+        self._arrival.end()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abortConnection()
+
+    def _filled(self) -> None:
+        """The client does not read: have the back end wait."""
+        if self._is_over:
+            return
+        self._is_full = True
+        self._arm(self._door.bounds.stuck_seconds, self._stuck)
+        if self._end is not None:
+            self._end.session.client.filled()
+
+    def _drained(self) -> None:
+        """The client has read everything."""
+        if self._is_over:
+            return
+        self._is_full = False
+        self._disarm()
+        if self._end is not None:
+            self._end.session.client.drained()
+
+    def overdue(self) -> None:
+        """The deadline of what this connection waits for has come."""
+        door, wait, self._wait = self._door, self._wait, None
+        if wait is door.idle:
+            self._close()
+        elif wait is door.pending:
+            if self._end is not None:
+                door.backends.answered(self._end.session, False)
+            self._drop_session(Reason.TIMEOUT)
+            self._refuse(504, "the back end took too long to answer")
+        else:
+            self._refuse_rest(408, "this request took too long to arrive")
+
+    # What a session's end calls.
+
+    def hold(self, why: str) -> None:
+        """Read no more of the client, until `let_go` with the same word."""
+        if not self._holds and not self._is_over:
+            self.transport.pauseProducing()
+            if self._wait is self._door.bodies:
+                # It is not the client that stands still.
+                self._rest()
+        self._holds.add(why)
+
+    def let_go(self, why: str) -> None:
+        """Read on, unless there is another reason not to."""
+        if why not in self._holds:
+            return
+        self._holds.discard(why)
+        if not self._holds and not self._is_over:
+            self.transport.resumeProducing()
+            if self._exchange is not None and not self._exchange.is_whole:
+                self._wait_in(self._door.bodies, self._door.bounds.body_seconds)
+
+    def answered(self, end: _BackendEnd, data: bytes) -> None:
+        """A back end sent bytes."""
+        if end is not self._end:
+            return
+        exchange = self._exchange
+        if self._frames is not None:
+            self._pass_on(self._frames, data)
+            return
+        if exchange is None:
+            # Nobody asked: whatever it is, it must not become an answer.
+            self._drop_session(Reason.BACKEND_LOST)
+            return
+        before = exchange.status
+        # From the first byte on nobody else may answer: two would be read as one.
+        self._again = None
+        try:
+            out = exchange.take_answer(data, self._door.is_draining)
+        except BadAnswer as error:
+            self._bad_answer(end, str(error))
+            return
+        if exchange.status != before:
+            self._answer_begins(exchange, end.session)
+        if out:
+            self._outlet.write(out)
+        if exchange.is_upgraded:
+            self._become_websocket(exchange, out)
+        elif exchange.is_answered:
+            self._answer_is_whole(exchange)
+
+    def session_ended(self, end: _BackendEnd, reason: Reason, words: str) -> None:
+        """A session is over, and not by us."""
+        if end is not self._end:
+            return
+        self._end = None
+        self.let_go("back end")
+        exchange = self._exchange
+        if self._frames is not None:
+            self._close_websocket(reason, words)
+        elif exchange is None:
+            # Between two requests: the next one gets another session.
+            pass
+        elif exchange.status:
+            self._end_of_answer(exchange, reason)
+        elif self._again is not None and end.is_used and reason in _BROKEN:
+            # It was kept from the request before, and closed since: nothing came back,
+            # and to ask again does no harm.
+            request, head = self._again
+            self._again = None
+            self._begin(request).session.client.received(head)
+        else:
+            if reason in _BROKEN:
+                self._door.backends.answered(end.session, False)
+                words = "the back end closed the connection without an answer"
+            self._refuse(status_of(reason), words or reason.value)
+
+    # What the door calls.
+
+    def drain(self) -> bool:
+        """Close the connection soon, if nothing is asked; is it a WebSocket?"""
+        if self._frames is None and self._wait is self._door.idle:
+            self._wait_for_request()
+        return self._frames is not None
+
+    def tell(self) -> None:
+        """
+        Have a WebSocket's client connect again, elsewhere.
+
+        What it sent before it closes still arrives at the back end.
+        """
+        if self._is_over or self._frames is None:
+            return
+        self._is_due = True
+        self._pass_on(self._frames, b"")
+
+    def give_up(self) -> None:
+        """Close the connection, which has no session any more."""
+        self._close()
+
+    # Requests.
+
+    def _read(self, data: bytes) -> None:
+        """Take bytes of requests, as far as one is answered at once."""
+        try:
+            if self._exchange is None:
+                found = self._reader.receive(data)
+                if found is None:
+                    self._wait_for_head()
+                    return
+                head, data = found
+                target = check_head(head)
+                exchange = Exchange(target, head, self._door.bounds.body)
+                body = exchange.take_request(data)
+                self._exchange = exchange
+                self._held = exchange.rest
+                self._open(exchange, body)
+            else:
+                exchange = self._exchange
+                body = exchange.take_request(data)
+                self._held = exchange.rest
+                if body and self._end is not None:
+                    self._end.session.client.received(body)
+        except BadHead as error:
+            self._door.log.info(
+                "refused a request of {host}: {why}",
+                host=self._arrival.host,
+                why=str(error),
+            )
+            self._refuse_rest(error.status, str(error))
+            return
+        if self._exchange is not exchange or self._is_over:
+            return
+        if not exchange.is_whole:
+            if not self._holds:
+                self._wait_in(self._door.bodies, self._door.bounds.body_seconds)
+        elif exchange.status:
+            self._rest()
+        else:
+            self._wait_in(self._door.pending, self._door.bounds.answer_seconds)
+
+    def _open(self, exchange: Exchange, body: bytes) -> None:
+        """
+        Send a request to a back end: that of the last one, if it fits.
+
+        :raises BadHead: a proxy sends it for a client that has too many connections.
+        """
+        door, arrival, target = self._door, self._arrival, exchange.target
+        sender = request_fields(
+            exchange.fields,
+            peer=arrival.host,
+            is_tls=arrival.is_tls,
+            authority=target.authority,
+            proxies=door.proxies,
+            version=exchange.version,
+        )
+        if not arrival.is_of(sender.host, door.clock.seconds()):
+            raise BadHead(503, "too many connections from your address")
+        request = SessionRequest(
+            "websocket" if exchange.is_upgrade else "http",
+            sender.host,
+            arrival.port if sender.host == arrival.host else 0,
+            arrival.is_tls,
+            called=target.host,
+            path=target.path,
+            user=self._user_of(exchange.values(b"authorization")),
+            traceparent=traceparent_of(exchange.values(b"traceparent")),
+        )
+        end = self._end
+        if end is not None and (
+            exchange.is_upgrade or not door.backends.still_serves(end.session, request)
+        ):
+            self._drop_session(Reason.DONE)
+            end = None
+        head = exchange.write_request(sender.fields)
+        self._again = (request, head) if exchange.is_safe else None
+        if end is None:
+            end = self._begin(request)
+        else:
+            end.is_used = True
+        end.session.client.received(head + body)
+
+    def _begin(self, request: SessionRequest) -> _BackendEnd:
+        self._end = end = _BackendEnd(self)
+        session = self._door.backends.begin(request, end)
+        assert session is not None, "it brought no id"
+        end.session = session
+        if self._is_full:
+            session.client.filled()
+        return end
+
+    def _user_of(self, authorizations: list[bytes]) -> int | str | None:
+        """Find the user; a connection's requests nearly always have the same."""
+        if not authorizations:
+            return None
+        if authorizations != self._user[0]:
+            self._user = authorizations, self._door.user_of(authorizations)
+        return self._user[1]
+
+    # Answers.
+
+    def _answer_begins(self, exchange: Exchange, session: Session) -> None:
+        self._door.answers[exchange.status] += 1
+        self._door.backends.answered(session, exchange.status < 500)
+        if self._wait is self._door.pending:
+            self._rest()
+
+    def _answer_is_whole(self, exchange: Exchange) -> None:
+        self._exchange = self._again = None
+        if not exchange.keeps:
+            self._drop_session(Reason.DONE)
+            self._close()
+            return
+        if not exchange.is_reusable:
+            self._drop_session(Reason.DONE)
+        self._next()
+
+    def _next(self) -> None:
+        """Serve the next request; it may have come already."""
+        held, self._held = self._held, b""
+        self.let_go("answer")
+        if held:
+            self._read(held)
+        elif self._is_half:
+            self._close()
+        else:
+            self._wait_for_request()
+
+    def _end_of_answer(self, exchange: Exchange, reason: Reason) -> None:
+        """The back end closed within an answer: that may be how it ends."""
+        if reason is Reason.DONE:
+            try:
+                out = exchange.take_answer(b"", self._door.is_draining)
+            except BadAnswer:
+                pass
+            else:
+                self._outlet.write(out)
+                self._answer_is_whole(exchange)
+                return
+        # Only a broken connection shows that the rest is missing.
+        self._abort()
+
+    def _bad_answer(self, end: _BackendEnd, why: str) -> None:
+        session, exchange = end.session, self._exchange
+        self._door.log.warn(
+            "back end {endpoint} of {service} sent a bad answer: {why}",
+            endpoint=str(session.endpoint),
+            service=session.service,
+            why=why,
+        )
+        self._door.backends.answered(session, False)
+        self._drop_session(Reason.BACKEND_LOST)
+        if exchange is not None and exchange.status:
+            self._abort()
+        else:
+            self._refuse(502, "the back end's answer cannot be read")
+
+    def _refuse_rest(self, status: int, words: str) -> None:
+        """What the client sends cannot be read on."""
+        exchange, self._exchange = self._exchange, None
+        self._drop_session(Reason.DONE if exchange is None else Reason.CLIENT_LOST)
+        if exchange is not None and exchange.status:
+            self._abort()
+        else:
+            self._refuse(status, words)
+
+    def _refuse(self, status: int, words: str) -> None:
+        """Answer ourselves what has no answer yet."""
+        exchange, self._exchange, self._again = self._exchange, None, None
+        self._rest()
+        keeps = exchange is not None and exchange.keeps and exchange.is_whole
+        keeps = keeps and not self._door.is_draining
+        is_head = exchange is not None and exchange.target.method == b"HEAD"
+        self._door.answers[status] += 1
+        self._door.refused[status] += 1
+        self._outlet.write(own_answer(status, words, keeps, is_head))
+        if keeps:
+            self._next()
+        else:
+            self._close()
+
+    # WebSockets.
+
+    def _become_websocket(self, exchange: Exchange, out: bytes) -> None:
+        self._frames = FrameEnds()
+        # What came behind the head of the answer.
+        self._frames.pass_on(out[out.index(b"\r\n\r\n") + 4 :])
+        self._rest()
+        held, self._held = self._held, b""
+        self.let_go("answer")
+        if held and self._end is not None:
+            self._end.session.client.received(held)
+
+    def _pass_on(self, frames: FrameEnds, data: bytes) -> None:
+        """Send frames; or the last one, as soon as the one before it has ended."""
+        if not self._is_due:
+            frames.pass_on(data)
+            self._outlet.write(data)
+        elif not self._is_told and not frames.is_closing:
+            if data and not frames.is_between:
+                self._outlet.write(data[: frames.up_to_end(data)])
+            if frames.is_between and not frames.is_closing:
+                self._is_told = True
+                words = "this gateway stops: connect again"
+                self._outlet.write(close_frame(1012, words))
+
+    def _close_websocket(self, reason: Reason, words: str) -> None:
+        frames = self._frames
+        assert frames is not None
+        if reason is Reason.DONE:
+            # Whoever is done sends a close frame first: this back end was killed.
+            reason, words = Reason.BACKEND_LOST, "the back end closed the connection"
+        code = close_code_of(reason)
+        is_told = self._is_told or frames.is_closing
+        if code is not None and frames.is_between and not is_told:
+            self._outlet.write(close_frame(code, words or reason.value))
+        if reason is Reason.TOO_SLOW:
+            self._abort()
+        else:
+            self._close()
+
+    # Deadlines, and the end.
+
+    def _wait_for_request(self) -> None:
+        seconds = self._door.bounds.idle_seconds
+        if self._door.is_draining:
+            seconds = min(seconds, _LAST_SECONDS)
+        self._wait_in(self._door.idle, seconds)
+
+    def _wait_for_head(self) -> None:
+        # From its first byte on: more bytes give no more time.
+        if self._reader and self._wait is not self._door.heads:
+            self._wait_in(self._door.heads, self._door.bounds.head_seconds)
+
+    def _wait_in(self, waits: Waits, seconds: float) -> None:
+        self._rest()
+        self._wait = waits
+        waits.add(self, self._door.clock.seconds() + seconds)
+
+    def _rest(self) -> None:
+        if self._wait is not None:
+            self._wait.remove(self)
+            self._wait = None
+
+    def _drop_session(self, reason: Reason) -> None:
+        end, self._end = self._end, None
+        self._again = None
+        self.let_go("back end")
+        if end is not None:
+            end.session.client.lost(reason)
+
+    def _stuck(self) -> None:
+        self._drop_session(Reason.TOO_SLOW)
+        self._abort()
+
+    def _abort(self) -> None:
+        self._is_over = True
+        self._rest()
+        self._disarm()
+        self.transport.abortConnection()
+
+    def _close(self) -> None:
+        """Send what is held, then close."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._rest()
+        self._disarm()
+        transport = self.transport
+        self._outlet.release()
+        transport.resumeProducing()
+        # First: in closing, the connection may be lost.
+        self._arm(_CLOSE_SECONDS, self._stop_waiting)
+        close_gently(transport, self._arrival.is_tls)
+
+    def _stop_waiting(self) -> None:
+        """The peer did not close in time; as long as it reads it has more."""
+        if self._outlet.is_taken():
+            self._arm(_CLOSE_SECONDS, self._stop_waiting)
+        else:
+            self.transport.abortConnection()
+
+    def _arm(self, seconds: float, call: Callable[[], None]) -> None:
+        self._disarm()
+        self._alarm = self._door.clock.callLater(seconds, self._ring, call)
+
+    def _ring(self, call: Callable[[], None]) -> None:
+        self._alarm = None
+        call()
+
+    def _go_on(self) -> None:
+        self._slowed = None
+        self.let_go("pace")
+
+    def _disarm(self) -> None:
+        if self._is_over and self._slowed is not None:
+            self._slowed.cancel()
+            self._slowed = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+#: How a session ends whose back end is gone.
+_BROKEN = (Reason.DONE, Reason.BACKEND_LOST, Reason.ABORTED)

@@ -1,0 +1,279 @@
+"""Back ends over links that many sessions share: nodes, and others with packets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, cast
+
+import msgspec
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.errors import NoCapacity, PeerError
+from vinom.gateway.dialing import DIAL_SECONDS, Dialer
+from vinom.gateway.sessions import Session
+from vinom.lines.tcp import watch_for_death
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import TurnEnd
+from vinom.reactor.waits import Rounds
+from vinom.routing.rules import Endpoint, Rule
+from vinom.streams.channels import Channel
+from vinom.streams.ends import Reason, Stream
+from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.streams.packets import Kind, Packet
+
+_log = Logger()
+_encode = msgspec.json.Encoder().encode
+
+#: Links to one back end, and the sessions of each above which another one is dialed.
+MOST_LINKS = 2
+SESSIONS_PER_LINK = 2000
+#: How long a link without sessions stays, seconds.
+IDLE_SECONDS = 60.0
+
+
+class LinkBackend:
+    """
+    Opens sessions on links (`vinom.gateway.backends.Opens`), which it dials if needed.
+
+    It is their `vinom.streams.multiplex.Taker`.
+
+    :ivar dialed: how many links were made.
+    :ivar lost_links: how many were lost, by why.
+    """
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        clock: IReactorTime,
+        gateway_id: str,
+        *,
+        most_links: int = MOST_LINKS,
+        sessions_per_link: int = SESSIONS_PER_LINK,
+        idle_seconds: float = IDLE_SECONDS,
+        direct: DirectReads | None = None,
+        turns: TurnEnd | None = None,
+    ) -> None:
+        """
+        :param dialer: connects.
+        :param clock: for deadlines.
+        :param gateway_id: is sent first on each link.
+        :param most_links: to one back end.
+        :param sessions_per_link: above which another link is dialed.
+        :param idle_seconds: how long a link without sessions stays.
+        :param direct: as `PacketLine` takes it.
+        :param turns: likewise.
+        """
+        self._direct, self._turns = direct, turns
+        self._dialer, self._clock, self._gateway_id = dialer, clock, gateway_id
+        self._most_links, self._per_link = most_links, sessions_per_link
+        self._idle_seconds = idle_seconds
+        self._rounds = Rounds(clock, VISIT_SECONDS)
+        self._links: dict[_Where, list[PacketLine]] = {}
+        self._dialing: dict[_Where, list[Deferred[PacketLine]]] = {}
+        self._idle: dict[PacketLine, IDelayedCall] = {}
+        self._where: dict[PacketLine, _Where] = {}
+        self._greeting: dict[PacketLine, Deferred[None]] = {}
+        # Those whose back ends take no more sessions on them.
+        self._closing: set[PacketLine] = set()
+        self.dialed = self.lost_links = 0
+
+    @property
+    def links(self) -> dict[str, int]:
+        """Count the links of each back end."""
+        found: dict[str, int] = defaultdict(int)
+        for (endpoint, _), links in self._links.items():
+            found[str(endpoint)] += len(links)
+        return dict(found)
+
+    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+        """
+        Open a session on a link.
+
+        :raises Exception: the back end cannot be reached.
+        """
+        where = endpoint, rule.transport == "packets+tls"
+        link = self._ready(where)
+        if link is None:
+            link = await self._dial(where)
+        request = session.request
+        channel = Channel(link, session.session_id)
+        channel.leg = session.backend
+        self._busy(link)
+        link.add(channel)
+        body: dict[str, Any] = {
+            "client": request.host,
+            "port": request.port,
+            "kind": request.kind,
+            "tls": request.is_tls,
+            "service": rule.service,
+        }
+        if request.traceparent:
+            body["traceparent"] = request.traceparent
+        user = request.user
+        is_id = isinstance(user, int) and 0 <= user < 1 << 64
+        if user is not None and not is_id:
+            body["user"] = str(user)
+        link.open(
+            Packet(
+                Kind.OPEN,
+                _encode(body),
+                rule.codes[0] if rule.codes else 0,
+                session.realm_id,
+                cast(int, user) if is_id else 0,
+                session.session_id,
+            )
+        )
+        return channel
+
+    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+        """
+        Have a link (`vinom.routing.checks.Checks`): it finds silence itself.
+
+        :raises Exception: the back end cannot be reached.
+        """
+        where = endpoint, rule.transport == "packets+tls"
+        links = self._links.get(where, ())
+        if all(one.is_over or one in self._closing for one in links):
+            self.emptied(await self._dial(where))
+
+    def close(self) -> None:
+        """Close all links."""
+        for link in tuple(self._where):
+            link.end(Reason.DRAINING, "the gateway stops")
+
+    # What links report.
+
+    def opened(self, line: PacketLine, packet: Packet) -> None:
+        """A back end greets; it can open nothing."""
+        greeting = self._greeting.get(line)
+        if packet.session_id:
+            line.refuse(packet.session_id, Reason.BAD_PACKET, "only a gateway opens")
+        elif greeting is not None and not greeting.called:
+            greeting.callback(None)
+
+    def emptied(self, line: PacketLine) -> None:
+        """The last session of a link is over."""
+        if line in self._closing:
+            line.end(Reason.DONE, "drained")
+        elif line in self._where and line not in self._idle:
+            self._idle[line] = self._clock.callLater(
+                self._idle_seconds, self._is_idle, line
+            )
+
+    def closing(self, line: PacketLine, why: str) -> None:
+        """A back end takes no more sessions on this link, as a node that drains."""
+        where = self._where.get(line)
+        if where is not None and line not in self._closing:
+            _log.info(
+                "{where} takes no more sessions: {why}", where=str(where[0]), why=why
+            )
+            self._closing.add(line)
+            if not line.channels:
+                line.end(Reason.DONE, "drained")
+
+    def lost(self, line: PacketLine, why: str) -> None:
+        """A link is over."""
+        self._busy(line)
+        self._closing.discard(line)
+        where = self._where.pop(line, None)
+        if where is None:
+            greeting = self._greeting.get(line)
+            if greeting is not None and not greeting.called:
+                greeting.errback(
+                    NoCapacity(f"the link closed before a greeting: {why}")
+                )
+            return
+        links = self._links[where]
+        links.remove(line)
+        if not links:
+            del self._links[where]
+        self.lost_links += 1
+        _log.info("the link to {where} is lost: {why}", where=str(where[0]), why=why)
+
+    def _is_idle(self, line: PacketLine) -> None:
+        del self._idle[line]
+        if not line.channels:
+            line.end(Reason.DONE, "idle")
+
+    def _busy(self, line: PacketLine) -> None:
+        idle = self._idle.pop(line, None)
+        if idle is not None:
+            idle.cancel()
+
+    def _ready(self, where: _Where) -> PacketLine | None:
+        """Find a link that can take one more session; ``None`` to dial one."""
+        links = [
+            one
+            for one in self._links.get(where, ())
+            if not one.is_over and one not in self._closing
+        ]
+        if not links:
+            return None
+        least = min(links, key=lambda one: len(one.channels))
+        is_busy = len(least.channels) >= self._per_link
+        return None if is_busy and len(links) < self._most_links else least
+
+    def _dial(self, where: _Where) -> Deferred[PacketLine]:
+        waiting: Deferred[PacketLine] = Deferred()
+        dialing = self._dialing.get(where)
+        if dialing is not None:
+            dialing.append(waiting)
+            return waiting
+        self._dialing[where] = [waiting]
+        connecting = Deferred.fromCoroutine(self._connect(where))
+        connecting.addCallbacks(
+            lambda link: self._dialed(where, link),
+            lambda failure: self._not_dialed(where, failure.value),
+        )
+        return waiting
+
+    async def _connect(self, where: _Where) -> PacketLine:
+        endpoint, is_tls = where
+        link = PacketLine(
+            self,
+            self._clock,
+            self._rounds,
+            lost=Reason.BACKEND_LOST,
+            pings=True,
+            direct=self._direct,
+            turns=self._turns,
+        )
+        await self._dialer.dial(endpoint, link, is_tls)
+        watch_for_death(link.transport)
+        # Before anything else: back ends map sessions to gateways by it.
+        link.open(Packet(Kind.OPEN, _encode({"gateway_id": self._gateway_id})))
+        # A program that hangs is connected by its kernel, and never answers; a node
+        # that does not trust us ends the link.
+        self._greeting[link] = greeting = Deferred[None]()
+        try:
+            await greeting.addTimeout(DIAL_SECONDS, self._clock)
+        except TimeoutError:
+            link.abort("it did not greet in time")
+            raise NoCapacity("it accepts links, but did not greet in time") from None
+        finally:
+            del self._greeting[link]
+        if is_tls:
+            try:
+                self._dialer.check(link.transport)
+            except PeerError as error:
+                link.abort(str(error))
+                raise
+        return link
+
+    def _dialed(self, where: _Where, link: PacketLine) -> None:
+        self.dialed += 1
+        self._where[link] = where
+        self._links.setdefault(where, []).append(link)
+        for one in self._dialing.pop(where):
+            one.callback(link)
+
+    def _not_dialed(self, where: _Where, error: BaseException) -> None:
+        why = str(error) or type(error).__name__
+        for one in self._dialing.pop(where):
+            one.errback(NoCapacity(why))
+
+
+#: An endpoint, and whether it is reached over TLS.
+_Where = tuple[Endpoint, bool]

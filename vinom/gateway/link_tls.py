@@ -1,0 +1,85 @@
+"""TLS of links to nodes: certificates of the deployment's authority on both ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import ITCPTransport
+from twisted.logger import Logger
+
+from vinom.errors import Misconfigured
+from vinom.keys.authority import NODE_PURPOSE
+from vinom.keys.files import read_file
+from vinom.keys.peers import check_peer, link_context
+from vinom.lines.tls import OfContexts
+from vinom.model import Issued
+
+_log = Logger()
+
+
+@attrs.define(eq=False)
+class LinkTls:
+    """
+    A gateway's end of such links.
+
+    The files are read for each link, so that a certificate can be renewed while the
+    gateway runs; files that cannot be used leave the last good ones.
+
+    :ivar certificate_file: the gateway's certificate, PEM.
+    :ivar key_file: its key, PEM.
+    :ivar authority_file: certificates of the authority, PEM.
+    :raises Misconfigured: they cannot be used, at the start.
+    """
+
+    certificate_file: Path
+    key_file: Path
+    authority_file: Path
+    _texts: tuple[bytes, bytes, bytes] = attrs.field(init=False)
+    _context: Any = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Read again later, after twistd has changed its folder.
+        self.certificate_file = self.certificate_file.absolute()
+        self.key_file = self.key_file.absolute()
+        self.authority_file = self.authority_file.absolute()
+        self._texts = self._read()
+        self._context = _made(self._texts)
+
+    def __call__(self) -> OfContexts:
+        """Make what `twisted.internet.endpoints.wrapClientTLS` takes."""
+        try:
+            texts = self._read()
+            if texts != self._texts:
+                self._context, self._texts = _made(texts), texts
+        except Misconfigured as error:
+            _log.error("links use the certificate from before: {why}", why=str(error))
+        return OfContexts(lambda: self._context)
+
+    def check(self, transport: ITCPTransport) -> None:
+        """
+        Check that the peer of a link is a node.
+
+        :raises PeerError: it is none.
+        """
+        check_peer(transport, NODE_PURPOSE)
+
+    def _read(self) -> tuple[bytes, bytes, bytes]:
+        return (
+            read_file(self.certificate_file, "link_certificate_file"),
+            read_file(self.key_file, "link_key_file"),
+            read_file(self.authority_file, "link_authority_file"),
+        )
+
+
+def _made(texts: tuple[bytes, bytes, bytes]) -> Any:
+    certificate, key, anchors = texts
+    try:
+        return link_context(Issued(certificate, key), anchors)
+    except Exception as error:
+        # OpenSSL has an error of its own for each of them.
+        raise Misconfigured(
+            f"link_certificate_file, link_key_file and link_authority_file cannot be "
+            f"used together ({error}): make them with vinom link-certificate"
+        ) from error

@@ -1,0 +1,164 @@
+"""The public port: admit a connection, find out what it speaks, hand it to its door."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.gateway.arrivals import Arrival, Limits
+from vinom.limits.logged import BoundedLog
+from vinom.lines.proxied import ProxiedFactory, when_peer_known
+from vinom.lines.secure import over_tls
+from vinom.lines.sniff import Spoken
+from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
+from vinom.lines.tcp import watch_for_death
+from vinom.lines.tls import why_tls_failed
+from vinom.reactor.waits import Waits
+
+_log = Logger()
+
+#: Makes the protocol that serves a connection, which gets all bytes, from the first.
+#: It must call the arrival's ``end`` when the connection is lost.
+Door = Callable[[Arrival], IProtocol]
+
+
+class Doors(Factory):
+    """
+    Lead each connection to the door of what it speaks.
+
+    :ivar arrived: connections by what they speak; "silent" for those that sent nothing
+        in time, "lost" for those that ended before.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        doors: Mapping[Spoken, Door],
+        limits: Limits,
+        clock: IReactorTime,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+        sniff_seconds: float = SNIFF_SECONDS,
+    ) -> None:
+        """
+        :param doors: by what is spoken; what has none is closed.
+        :param limits: of connections.
+        :param clock: for deadlines.
+        :param tls: how to speak TLS; ``None`` to close what does.
+        :param sniff_seconds: how long a connection may take to show what it speaks,
+            and TLS again for its handshake.
+        """
+        self._doors, self._limits, self._clock = doors, limits, clock
+        self._tls, self._seconds = tls, sniff_seconds
+        self.waits = Waits(clock)
+        self._bounded_log = BoundedLog(_log, clock)
+        self.arrived: Counter[str] = Counter()
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return _Newcomer(self)
+
+    def admit(self, transport: Any) -> Arrival | None:
+        """Count a connection; ``None`` if it is refused."""
+        peer = transport.getPeer()
+        host: str = getattr(peer, "host", "")
+        if not self._limits.admit(host, self._clock.seconds()):
+            self._bounded_log.info("refused {host}: too many connections", host=host)
+            return None
+        return Arrival(host, getattr(peer, "port", 0), self._limits)
+
+    def sniffing(self, arrival: Arrival) -> Sniffing:
+        """Make what waits for the first bytes of a connection."""
+        return Sniffing(
+            partial(self._choose, arrival),
+            partial(self._lost, arrival),
+            self.waits,
+            self.deadline(),
+        )
+
+    def deadline(self) -> float:
+        """When a connection that is new now must have shown what it speaks."""
+        return self._clock.seconds() + self._seconds
+
+    def _choose(self, arrival: Arrival, spoken: Spoken) -> IProtocol | None:
+        self.arrived[spoken.value] += 1
+        if spoken is Spoken.TLS and self._tls is not None and not arrival.is_tls:
+            arrival.is_tls = True
+            inside = ServerFactory.forProtocol(lambda: self.sniffing(arrival))
+            made: IProtocol = over_tls(self._tls, inside, self._clock).buildProtocol(
+                None
+            )
+            return made
+        door = self._doors.get(spoken)
+        if door is None:
+            self._bounded_log.info(
+                "closed a connection of {host}: nothing here speaks {spoken}",
+                host=arrival.host,
+                spoken=spoken.value,
+            )
+            return None
+        return door(arrival)
+
+    def _lost(self, arrival: Arrival, reason: Failure, is_overdue: bool) -> None:
+        arrival.end()
+        self.arrived["silent" if is_overdue else "lost"] += 1
+        why = why_tls_failed(reason)
+        if why is not None:
+            self._bounded_log.info(
+                "TLS with {host} failed: {why}", host=arrival.host, why=why
+            )
+
+
+class _Newcomer(Protocol):
+    """A connection until it is known whose it is; then it is sniffed at."""
+
+    transport: Any
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    def connectionMade(self) -> None:
+        self._doors.waits.add(self, self._doors.deadline())
+        when_peer_known(self.transport, self._begin)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._doors.waits.remove(self)
+
+    def overdue(self) -> None:
+        """A proxy sent no header in time."""
+        self.transport.abortConnection()
+
+    def _begin(self) -> None:
+        transport = self.transport
+        self._doors.waits.remove(self)
+        arrival = self._doors.admit(transport)
+        if arrival is None:
+            transport.abortConnection()
+            return
+        watch_for_death(transport)
+        sniffing = self._doors.sniffing(arrival)
+        put_protocol(transport, sniffing)
+        sniffing.makeConnection(transport)
+
+
+def public_factory(
+    doors: Doors, proxies: Sequence[IPv4Network | IPv6Network]
+) -> IProtocolFactory:
+    """
+    Make what listens.
+
+    :param proxies: addresses that may begin with a PROXY header.
+    """
+    return ProxiedFactory(doors, proxies) if proxies else doors

@@ -1,0 +1,174 @@
+"""Clients of packets: each has one connection, and as many sessions as it opens."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from vinom.gateway.arrivals import Arrival
+from vinom.gateway.backends import Backends
+from vinom.gateway.listener import Door
+from vinom.gateway.sessions import SessionRequest
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import TurnEnd
+from vinom.reactor.waits import Rounds
+from vinom.streams.channels import Channel
+from vinom.streams.ends import Reason
+from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.streams.pace import pace_of
+from vinom.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
+from vinom.streams.traces import checked_traceparent
+
+#: Why clients may close sessions. What only back ends and gateways can know is not
+#: theirs to say: by ``backend_lost`` strangers would have a back end left out.
+_REASONS = frozenset((Reason.DONE, Reason.CLIENT_LOST, Reason.TOO_SLOW, Reason.TIMEOUT))
+_DRAINING = "this gateway stops: connect again"
+#: Most sessions of one connection.
+MOST_SESSIONS = 256
+
+
+class _Opening(msgspec.Struct):
+    """The body of *open* of a client; all of it may be missing."""
+
+    traceparent: str = ""
+
+
+_bodies = msgspec.json.Decoder(_Opening)
+
+
+class PacketClients:
+    """
+    Serve such clients (`vinom.streams.multiplex.Taker`); `door` makes their lines.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        clock: IReactorTime,
+        *,
+        stuck_seconds: float = 30.0,
+        most_body: int = MOST_BODY,
+        most_sessions: int = MOST_SESSIONS,
+        bytes_per_second: float = 0.0,
+        direct: DirectReads | None = None,
+        turns: TurnEnd | None = None,
+    ) -> None:
+        """
+        :param backends: begins sessions.
+        :param clock: for deadlines.
+        :param stuck_seconds: how long a client may not read.
+        :param most_body: longest body of a packet, bytes.
+        :param most_sessions: of one connection.
+        :param bytes_per_second: how fast a client may send; 0 for no limit.
+        :param direct: as `PacketLine` takes it.
+        :param turns: likewise.
+        """
+        self._bytes_per_second = bytes_per_second
+        self._backends, self._clock = backends, clock
+        self._most_sessions = most_sessions
+        self._is_draining = False
+        self._arrivals: dict[PacketLine, Arrival] = {}
+        self._make = partial(
+            PacketLine,
+            self,
+            clock,
+            Rounds(clock, VISIT_SECONDS),
+            lost=Reason.CLIENT_LOST,
+            reasons=_REASONS,
+            stuck_seconds=stuck_seconds,
+            most_body=most_body,
+            direct=direct,
+            turns=turns,
+        )
+
+    @property
+    def door(self) -> Door:
+        """Makes the line of a connection."""
+        return self._line
+
+    @property
+    def lines(self) -> list[PacketLine]:
+        """The lines that are open."""
+        return list(self._arrivals)
+
+    def _line(self, arrival: Arrival) -> PacketLine:
+        line = self._make(pace=pace_of(self._bytes_per_second))
+        self._arrivals[line] = arrival
+        return line
+
+    def opened(self, line: PacketLine, packet: Packet) -> None:
+        """A client asks for a session."""
+        wanted = packet.session_id
+        if self._is_draining:
+            line.refuse(wanted, Reason.DRAINING, _DRAINING)
+            return
+        if wanted in line.channels or wanted & OWN_SESSION:
+            line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
+            return
+        if len(line.channels) >= self._most_sessions:
+            why = f"a connection may have {self._most_sessions} sessions"
+            line.refuse(wanted, Reason.TOO_MANY, why)
+            return
+        arrival = self._arrivals[line]
+        request = SessionRequest(
+            "packets",
+            arrival.host,
+            arrival.port,
+            arrival.is_tls,
+            code=packet.service_type,
+            realm_id=packet.realm_id,
+            user=packet.user_id or None,
+            session_id=wanted,
+            traceparent=_traceparent(packet.body),
+        )
+        channel = Channel(line, wanted)
+        session = self._backends.begin(request, channel)
+        if session is None:
+            line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
+            return
+        channel.session_id, channel.leg = session.session_id, session.client
+        line.add(channel)
+        line.open(Packet(Kind.OPEN, session_id=session.session_id))
+
+    def drain(self) -> None:
+        """
+        Take no new sessions, and have clients open them elsewhere.
+
+        Those that last go on; a connection without any is closed.
+        """
+        self._is_draining = True
+        for line in self.lines:
+            if line.channels:
+                line.refuse(0, Reason.DRAINING, _DRAINING)
+            else:
+                line.end(Reason.DRAINING, _DRAINING)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for line in self.lines:
+            line.end(Reason.DRAINING, _DRAINING)
+
+    def emptied(self, line: PacketLine) -> None:
+        """The last session of a client is over; it may open others."""
+        if self._is_draining:
+            line.end(Reason.DRAINING, _DRAINING)
+
+    def closing(self, line: PacketLine, why: str) -> None:
+        """A client takes no more sessions: it is the one that asks for them."""
+
+    def lost(self, line: PacketLine, why: str) -> None:
+        """A connection is over."""
+        self._arrivals.pop(line).end()
+
+
+def _traceparent(body: bytes) -> str:
+    """Read the trace that a client brings in the body of *open*."""
+    if not body:
+        return ""
+    try:
+        found = _bodies.decode(body)
+    except msgspec.MsgspecError:
+        return ""
+    return checked_traceparent(found.traceparent)

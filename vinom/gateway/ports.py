@@ -1,0 +1,134 @@
+"""The ports of a gateway: opened, or taken over, and closed with an empty queue."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Collection
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import Misconfigured
+
+_log = Logger()
+
+#: Most rounds of accepting before a port is closed; each takes many connections.
+_MOST_ROUNDS = 1000
+
+
+class Ports:
+    """
+    Listens.
+
+    :ivar open: ports, by setting and endpoint.
+    """
+
+    def __init__(self, reactor: Any, gateway_id: str) -> None:
+        """
+        :param reactor: listens.
+        :param gateway_id: for the log.
+        """
+        self._reactor, self._gateway_id = reactor, gateway_id
+        self.open: dict[str, IListeningPort] = {}
+
+    def listen(
+        self,
+        name: str,
+        where: str,
+        factory: IProtocolFactory,
+        inherited: int | None = None,
+    ) -> None:
+        """
+        Open a port.
+
+        :param name: of its setting.
+        :param where: a Twisted endpoint, or a port of TCP.
+        :param inherited: its descriptor, of the process before.
+        :raises Misconfigured: *where* isn't an endpoint, or cannot be listened at.
+        """
+        if inherited is not None:
+            self._adopt(name, where, inherited, factory)
+            return
+        whole = f"{name} {where}"
+        where = f"tcp:{where}" if where.isdecimal() else where
+        try:
+            opening = serverFromString(self._reactor, where).listen(factory)
+        except (TypeError, ValueError, LookupError, OSError) as error:
+            raise Misconfigured(
+                f"{name} {where!r} isn't an endpoint: {error}"
+            ) from error
+        failures: list[Failure] = []
+        opening.addCallbacks(lambda port: self._listens(whole, port), failures.append)
+        if failures:
+            why = failures[0].getErrorMessage()
+            raise Misconfigured(
+                f"{name} {where!r} cannot be used: {why}"
+            ) from failures[0].value
+
+    def descriptors(self) -> dict[str, int]:
+        """List what another process may take over: ports of TCP."""
+        return {
+            name: port.fileno()
+            for name, port in self.open.items()
+            if isinstance(port, Port)
+        }
+
+    def close(self, but: Collection[str] = ()) -> Deferred[Any]:
+        """
+        Accept who is in the queue, then listen no more.
+
+        :param but: settings of those that stay open.
+        """
+        ports, self.open = self.open, {}
+        for name in tuple(ports):
+            if name.partition(" ")[0] in but:
+                self.open[name] = ports.pop(name)
+        for port in ports.values():
+            if isinstance(port, Port):
+                _accept_all(port)
+        return DeferredList(
+            [maybeDeferred(port.stopListening) for port in ports.values()],
+            consumeErrors=True,
+        )
+
+    def _adopt(
+        self, name: str, where: str, descriptor: int, factory: IProtocolFactory
+    ) -> None:
+        with socket.socket(fileno=os.dup(descriptor)) as found:
+            family = found.family
+        port = self._reactor.adoptStreamPort(descriptor, family, factory)
+        os.close(descriptor)
+        self._listens(f"{name} {where}", port)
+
+    def _listens(self, name: str, port: IListeningPort) -> None:
+        self.open[name] = port
+        if isinstance(port, Port):
+            # Twisted shuts down what it opened as it closes it, and that ends it for
+            # another process that was given it, too. It spares only what it adopted
+            # (source: its tcp.Port).
+            port._shouldShutdown = False
+        address: Any = port.getHost()
+        _log.info(
+            "gateway {id} listens at {host}:{port} ({name})",
+            name=name.partition(" ")[0],
+            id=self._gateway_id,
+            host=getattr(address, "host", address),
+            port=getattr(address, "port", ""),
+        )
+
+
+def _accept_all(port: Any) -> None:
+    """Closing a port resets those whom the kernel accepted and nobody took."""
+    poll = select.poll()
+    poll.register(port.fileno(), select.POLLIN)
+    for _ in range(_MOST_ROUNDS):
+        if not poll.poll(0):
+            return
+        port.doRead()

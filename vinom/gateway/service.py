@@ -1,0 +1,459 @@
+"""The gateway: its parts, its ports, and how it starts and stops."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from vinom import __version__
+from vinom.errors import Misconfigured
+from vinom.gateway.access_log import AccessFile, AccessLog
+from vinom.gateway.admin import admin_site
+from vinom.gateway.arrivals import Limits
+from vinom.gateway.backends import Backends
+from vinom.gateway.bytes_door import bytes_door
+from vinom.gateway.certificates import Certificates
+from vinom.gateway.dialing import Dialer
+from vinom.gateway.draining import Draining
+from vinom.gateway.handover import Handover
+from vinom.gateway.http_build import http_door
+from vinom.gateway.link_backend import LinkBackend
+from vinom.gateway.link_tls import LinkTls
+from vinom.gateway.listener import Door, Doors, public_factory
+from vinom.gateway.packets_door import PacketClients
+from vinom.gateway.ports import Ports
+from vinom.gateway.sessions import SessionIds
+from vinom.gateway.settings import Settings
+from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
+from vinom.keys.files import read_file
+from vinom.limits.addresses import SITE_SHARE, AddressBuckets
+from vinom.limits.buckets import NetworkCounts
+from vinom.lines.forwarded import Proxies
+from vinom.lines.https import WebClient
+from vinom.lines.sniff import Spoken
+from vinom.lines.tls import NamedTls
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import TurnEnd, TurnWatch
+from vinom.routing.checks import HealthChecks
+from vinom.routing.health import Health
+from vinom.routing.redis_source import RedisSource, redis_source
+from vinom.routing.router import Router
+from vinom.routing.routes import Routes
+from vinom.routing.rules import Endpoint
+from vinom.routing.sources import FileRules
+from vinom.store.redis.address import StoreAddress
+from vinom.store.redis.client import Owner
+from vinom.streams.ends import Reason
+from vinom.web.bearer import checked_token
+
+_log = Logger()
+
+#: New connections that an address may make at once, in seconds of its rate.
+_BURST_SECONDS = 4.0
+
+
+def gateway_id_of(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Find the id of this gateway: of the settings, the pod, or the host."""
+    found = settings.gateway_id or environment.get("POD_NAME")
+    return found or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+class Gateway(MultiService):
+    """
+    One gateway.
+
+    :ivar gateway_id: its id.
+    :ivar backends: begins sessions.
+    :ivar routes: the rules.
+    :ivar ports: where it listens.
+    :ivar draining: how it ends.
+    :ivar handover: leaves the ports to the next process; ``None`` if it doesn't.
+    :ivar redis: what reads rules from Redis; ``None`` if a file has them.
+    """
+
+    def __init__(
+        self, settings: Settings, reactor: Any, environment: Mapping[str, str]
+    ) -> None:
+        """
+        :param settings: checked.
+        :param reactor: runs it.
+        :param environment: has ``POD_NAME``, in Kubernetes.
+        :raises Misconfigured: a file cannot be read, or used.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self.settings, self._reactor = settings, reactor
+        self.gateway_id = gateway_id_of(settings, environment)
+        self._direct, self._turns = DirectReads(), TurnEnd(reactor)
+        self._watch = TurnWatch(time.monotonic)
+        self.health = Health(reactor.seconds, _chance)
+        self.router = Router(
+            self.health.is_usable,
+            self.health.is_reachable,
+            lobby_service=settings.lobby_service,
+            other_service=settings.other_service or "",
+        )
+        self.routes = Routes(self.router, settings.services, self.health.keep)
+        self._access_file = AccessFile(settings.access_log)
+        self._access_log = AccessLog(
+            self.gateway_id, self._access_file.write, time.time
+        )
+        self._transports = self._make_transports()
+        self.backends = Backends(
+            self.router,
+            self.health,
+            self._transports,
+            SessionIds(secrets.randbits(62)),
+            reactor,
+            self._access_log.ended,
+        )
+        per_address = settings.max_connections_per_address
+        self.limits = Limits(
+            NetworkCounts(
+                per_address, SITE_SHARE * per_address, settings.max_connections
+            ),
+            AddressBuckets(
+                settings.new_connections, _BURST_SECONDS * settings.new_connections
+            ),
+            Proxies(settings.trusted_proxy),
+        )
+        self.doors = Doors(
+            self._doors(),
+            self.limits,
+            reactor,
+            self._tls(),
+            settings.sniff_seconds,
+        )
+        self._token = None
+        if settings.admin_token_file is not None:
+            name = "admin_token_file"
+            self._token = checked_token(
+                read_file(settings.admin_token_file, name), name
+            )
+        self.ports = Ports(reactor, self.gateway_id)
+        self.draining = Draining(
+            self, reactor, settings.drain_lag, settings.drain_seconds
+        )
+        self.handover: Handover | None = None
+        if settings.handover is not None:
+            self.handover = Handover(
+                settings.handover, reactor, self.ports, self.draining
+            )
+        self.redis: RedisSource | None = None
+        self.checks = HealthChecks(
+            self.router,
+            self.health,
+            self._transports,
+            reactor,
+            settings.check_seconds,
+        )
+        self._own(self.checks)
+        if settings.routes is not None:
+            self._own(FileRules(settings.routes, self.routes, reactor))
+        if isinstance(settings.store, StoreAddress):
+            self.redis = self._redis(settings.store)
+            for service in self.redis.services:
+                self._own(service)
+
+    def _own(self, service: Service) -> None:
+        self.addService(service)  # type: ignore[no-untyped-call]  # Twisted's
+
+    def _redis(self, address: StoreAddress) -> RedisSource:
+        settings = self.settings
+        if settings.store_password_file is not None:
+            password = read_file(settings.store_password_file, "store_password_file")
+            address = attrs.evolve(
+                address, password=password.decode("utf-8", "replace").strip()
+            )
+        authority = None
+        if settings.store_ca is not None:
+            authority = read_file(settings.store_ca, "store_ca")
+        return redis_source(
+            address,
+            authority,
+            Owner(self.gateway_id),
+            self.routes,
+            self._reactor,
+            secrets.token_bytes,
+            self._turns,
+            prefix=settings.store_prefix,
+            seconds=settings.refresh_seconds,
+        )
+
+    def _make_transports(self) -> Mapping[str, TcpBackend | LinkBackend]:
+        dialer = Dialer(self._reactor, self._link_tls())
+        web = WebClient(
+            self._reactor,
+            authority=None,
+            authority_name="",
+            connect_seconds=CHECK_SECONDS,
+            most_bytes=64 * 1024,
+        )
+        tcp = TcpBackend(dialer, self._reactor, web, self._direct)
+        self.links = LinkBackend(
+            dialer,
+            self._reactor,
+            self.gateway_id,
+            direct=self._direct,
+            turns=self._turns,
+        )
+        return {
+            "tcp": tcp,
+            "tcp+proxy": tcp,
+            "packets": self.links,
+            "packets+tls": self.links,
+        }
+
+    def _link_tls(self) -> LinkTls | None:
+        settings = self.settings
+        certificate, key = settings.link_certificate_file, settings.link_key_file
+        authority = settings.link_authority_file
+        if certificate is None or key is None or authority is None:
+            return None
+        return LinkTls(certificate, key, authority)
+
+    def _doors(self) -> Mapping[Spoken, Door]:
+        settings = self.settings
+        bounds: dict[str, Any] = {
+            "stuck_seconds": settings.stuck_seconds,
+            "bytes_per_second": settings.bytes_per_second,
+            "direct": self._direct,
+        }
+        bytes_of = partial(
+            bytes_door, backends=self.backends, clock=self._reactor, **bounds
+        )
+        self.packet_clients = PacketClients(
+            self.backends,
+            self._reactor,
+            most_body=settings.most_body,
+            most_sessions=settings.most_sessions,
+            turns=self._turns,
+            **bounds,
+        )
+        self.http = http_door(settings, self.backends, self._reactor, self._direct)
+        doors: dict[Spoken, Door] = {
+            Spoken.HTTP: self.http,
+            Spoken.LINES: bytes_of(kind="lines"),
+            Spoken.PACKETS: self.packet_clients.door,
+        }
+        if settings.other_service:
+            doors[Spoken.OTHER] = bytes_of(kind="tcp")
+        return doors
+
+    def _tls(self) -> NamedTls | None:
+        settings = self.settings
+        files = list(
+            zip(settings.tls_certificate_file, settings.tls_key_file, strict=True)
+        )
+        if not files:
+            return None
+        certificates = Certificates(files, self._reactor)
+        self._own(certificates)
+        return certificates.tls
+
+    def startService(self) -> None:
+        """
+        Read the rules, then listen.
+
+        :raises SystemExit: a port cannot be opened; the log's last line says why.
+        """
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._watch.start(self._reactor, self._direct, self._turns)
+        if self.handover is None:
+            try:
+                self._serve({})
+            except Misconfigured as error:
+                _log.critical("cannot start: {why}", why=str(error))
+                self.ports.close()
+                raise SystemExit(1) from error
+        else:
+            taking = Deferred.fromCoroutine(self._take_over(self.handover))
+            taking.addErrback(self._failed)
+
+    def stopService(self) -> Deferred[Any]:
+        """Close all ports, and end all sessions; each end learns why."""
+        self.draining.stop()
+        ending = [self.ports.close()]
+        if self.handover is not None:
+            ending.append(self.handover.close())
+        self.cut()
+        self.links.close()
+        self._turns.run()
+        self._watch.stop()
+        stopped = super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        return DeferredList([*ending, stopped])
+
+    def interrupted(self) -> None:
+        """SIGTERM or Ctrl-C: drain at the first, stop at the second."""
+        if self.draining.is_begun:
+            _log.warn("stopping at once")
+            self.finish()
+        else:
+            self.draining.begin()
+
+    def reload(self) -> None:
+        """SIGHUP: open the access log again, which logrotate may have moved."""
+        self._access_file.reopen()
+
+    def drain(self) -> None:
+        """Take no new clients, and exit when the last one is gone."""
+        self.draining.begin()
+
+    async def _take_over(self, handover: Handover) -> None:
+        inherited = await handover.take()
+        while inherited and not self.routes.is_loaded:
+            # Until then the process before serves better.
+            await deferLater(self._reactor, 0.05)
+        self._serve(inherited)
+        await handover.serve()
+
+    def _serve(self, inherited: Mapping[str, int]) -> None:
+        factory = public_factory(self.doors, self.settings.proxy)
+        ports, admin = self.ports, self.settings.admin
+        # Of what moved to another address nothing is taken over.
+        left = dict(inherited)
+        for where in self.settings.listen:
+            ports.listen("listen", where, factory, left.pop(f"listen {where}", None))
+        if admin is not None:
+            site = admin_site(self, self._token, self._reactor)
+            ports.listen("admin", admin, site, left.pop(f"admin {admin}", None))
+        for descriptor in left.values():
+            os.close(descriptor)
+
+    def _failed(self, failure: Any) -> None:
+        _log.critical("cannot start: {why}", why=failure.getErrorMessage())
+        self.finish()
+
+    # What a drain asks (`vinom.gateway.draining.Ending`).
+
+    def close_ports(self) -> None:
+        """Take no new connections; operators still see how it ends."""
+        self.ports.close(but=() if self.draining.is_handed_over else ("admin",))
+
+    def tell(self, seconds: float) -> None:
+        """Have clients connect again, elsewhere."""
+        self.http.drain(seconds)
+        self.packet_clients.drain()
+
+    def cut(self) -> int:
+        """End all sessions that are left."""
+        left = list(self.backends.open.values())
+        for session in left:
+            session.end(Reason.DRAINING, "this gateway stops: connect again")
+        self.http.close()
+        self.packet_clients.close()
+        return len(left)
+
+    def is_empty(self) -> bool:
+        """Are all clients gone?"""
+        return not self.limits.connections.total and not self.backends.open
+
+    def finish(self) -> None:
+        """Exit."""
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    # What the admin port asks (`vinom.gateway.admin.Operations`).
+
+    def obstacle(self) -> str | None:
+        """Why clients should not be sent here; ``None`` if they can."""
+        if self.draining.is_begun:
+            return "draining"
+        return None if self.routes.is_loaded else "no rules yet"
+
+    def details(self) -> Mapping[str, Any]:
+        """What an operator should know about rules."""
+        found: dict[str, Any] = {"rules": self.routes.mistake or "ok"}
+        if self.redis is not None:
+            found["store"] = self.redis.rules.why or "ok"
+        return found
+
+    def status(self) -> Mapping[str, Any]:
+        """What the gateway does."""
+        counts = self.backends.counts
+        return {
+            "gateway_id": self.gateway_id,
+            "version": __version__,
+            "state": self.obstacle() or "ready",
+            **self.details(),
+            "connections": self.limits.connections.total,
+            "sessions": dict(counts.open),
+            "ended": {str(why): count for why, count in counts.ended.items()},
+        }
+
+    def listed_routes(self) -> Mapping[str, Any]:
+        """The rules that are in use, and the state of their back ends."""
+        router = self.router
+        return {
+            "services": {
+                name: {
+                    "strategy": rule.strategy,
+                    "transport": rule.transport,
+                    "codes": rule.codes,
+                    "endpoints": self._states(rule.endpoints),
+                    **rule.others,
+                }
+                for name, rule in router.rules.by_name.items()
+            },
+            "realms": {
+                str(realm): self._states([endpoint])
+                for realm, endpoint in router.realms.items()
+            },
+        }
+
+    def _states(self, endpoints: Iterable[Endpoint]) -> dict[str, str]:
+        return {str(one): self.health.state(one) for one in endpoints}
+
+    async def facts(self) -> Mapping[str, Any]:
+        """Count everything, for metrics."""
+        counts, router = self.backends.counts, self.router
+        open_sessions = self.backends.open.values()
+        known = {
+            endpoint
+            for rule in router.rules.by_name.values()
+            for endpoint in rule.endpoints
+        } | set(router.realms.values())
+        redis = self.redis
+        return {
+            "gateway_id": self.gateway_id,
+            "sessions_begun": dict(counts.begun),
+            "sessions_ended": {str(one): n for one, n in counts.ended.items()},
+            "received_bytes": counts.received
+            + sum(one.client.bytes for one in open_sessions),
+            "sent_bytes": counts.sent + sum(one.backend.bytes for one in open_sessions),
+            "connections": dict(self.doors.arrived),
+            "connections_refused": dict(self.limits.refused),
+            "links_dialed": self.links.dialed,
+            "links_lost": self.links.lost_links,
+            "checks_failed": self.checks.failed,
+            "breakers_opened": self.health.opened,
+            "outliers": self.health.ejected,
+            "rules_taken": self.routes.taken,
+            "rules_refused": self.routes.refused,
+            "http_answers": {str(one): n for one, n in self.http.answers.items()},
+            "http_own_answers": {str(one): n for one, n in self.http.refused.items()},
+            "sessions": dict(counts.open),
+            "connections_open": self.limits.connections.total,
+            "backend_sessions": {str(one): router.open[one] for one in known},
+            "backend_usable": {
+                str(one): int(self.health.is_usable(one)) for one in known
+            },
+            "links": self.links.links,
+            "rules_valid": int(self.routes.mistake is None),
+            "rules_loaded": int(self.routes.is_loaded),
+            "store_available": int(redis is None or redis.client.is_available),
+            "draining": int(self.draining.is_begun),
+        }
+
+
+def _chance() -> float:
+    return secrets.randbelow(1 << 20) / (1 << 20)

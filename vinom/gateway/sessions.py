@@ -1,0 +1,276 @@
+"""
+Sessions: a client, a back end, and the bytes between them.
+
+Pure. Ids are unique in a gateway's life; ``{gateway_id}:{session_id}`` is so among all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+
+import attrs
+
+from vinom.routing.rules import Endpoint
+from vinom.streams.ends import Reason, Stream
+from vinom.streams.packets import OWN_SESSION
+
+#: How long an id that a client brought is not free after its session ended, seconds.
+REST_SECONDS = 60.0
+#: Most ids that rest; the first of them is free again earlier if there are more.
+_MOST_RESTING = 100_000
+#: Most bytes of a client that are held until a back end is found.
+MOST_EARLY = 64 * 1024
+
+
+class SessionInUse(Exception):
+    """A client brought an id that is another session's, or was until lately."""
+
+
+@attrs.frozen
+class SessionRequest:
+    """
+    What a client asks for. None of it proves anything, but *user*.
+
+    :ivar kind: what it speaks: "lines", "tcp", "packets", "http" or "websocket".
+    :ivar host: the client's address.
+    :ivar port: its port.
+    :ivar is_tls: whether it came over TLS.
+    :ivar code: ``service_type`` of a packet.
+    :ivar called: host of an HTTP request, without a port.
+    :ivar path: of an HTTP request.
+    :ivar realm_id: 0 for none.
+    :ivar user: whose sessions belong together; ``None`` if nobody says so. Of packets
+        the ``user_id`` if it is not 0, of HTTP a verified claim.
+    :ivar session_id: that the client brings; 0 for a new one.
+    :ivar traceparent: W3C's, as it came; empty for none.
+    """
+
+    kind: str
+    host: str
+    port: int = 0
+    is_tls: bool = False
+    code: int | None = None
+    called: str = ""
+    path: str = ""
+    realm_id: int = 0
+    user: int | str | None = None
+    session_id: int = 0
+    traceparent: str = ""
+
+
+class _Early:
+    """A back end that is not there yet: hold what the client sends."""
+
+    def __init__(self, client: Stream) -> None:
+        self._client = client
+        self.held: list[bytes] = []
+        self._size = 0
+        self.is_finished = self.is_paused = False
+        self.is_full = False
+
+    def send(self, data: bytes) -> None:
+        self.held.append(data)
+        self._size += len(data)
+        if self._size >= MOST_EARLY and not self.is_full:
+            self.is_full = True
+            self._client.pause()
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        self.held.clear()
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+
+
+class SessionLeg:
+    """
+    One side of a session (`vinom.streams.ends.Leg`).
+
+    :ivar bytes: that its peer sent.
+    """
+
+    __slots__ = ("_session", "bytes", "is_client", "is_finished", "other")
+
+    def __init__(self, session: Session, other: Stream, is_client: bool) -> None:
+        """
+        :param session: it is a side of.
+        :param other: the end of the other side.
+        :param is_client: whether it is the client's side.
+        """
+        self._session, self.other, self.is_client = session, other, is_client
+        self.bytes = 0
+        self.is_finished = False
+
+    def received(self, data: bytes) -> None:
+        """The peer sent bytes."""
+        self.bytes += len(data)
+        self.other.send(data)
+
+    def finished(self) -> None:
+        """The peer sends no more. A back end that does so is done with the session."""
+        if not self.is_finished:
+            self.is_finished = True
+            if self.is_client:
+                self.other.finish()
+            else:
+                self._session.end(Reason.DONE)
+
+    def lost(self, reason: Reason, words: str = "") -> None:
+        """The peer is gone, or closed the session."""
+        self._session.end(reason, words, self.is_client)
+
+    def filled(self) -> None:
+        """The peer does not take what it is sent."""
+        self.other.pause()
+
+    def drained(self) -> None:
+        """The peer takes it again."""
+        self.other.resume()
+
+
+@attrs.define(eq=False)
+class Session:
+    """
+    A client, and the back end that serves it.
+
+    :ivar session_id: unique in this gateway.
+    :ivar request: what the client asked for.
+    :ivar began: seconds on the gateway's clock.
+    :ivar service: its name; empty if there is none.
+    :ivar realm_id: of the request, or of its host and path; 0 for none.
+    :ivar endpoint: the back end; ``None`` before one was found.
+    :ivar outcome: why it is over; ``None`` while it lasts.
+    """
+
+    session_id: int
+    request: SessionRequest
+    client_end: Stream
+    began: float
+    _ended: Callable[[Session], None]
+    service: str = ""
+    realm_id: int = attrs.field(init=False)
+    endpoint: Endpoint | None = None
+    outcome: Reason | None = None
+    #: The side that the client's end reports to, and that of the back end's.
+    client: SessionLeg = attrs.field(init=False)
+    backend: SessionLeg = attrs.field(init=False)
+    _early: _Early | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.realm_id = self.request.realm_id
+        self._early = _Early(self.client_end)
+        self.client = SessionLeg(self, self._early, True)
+        self.backend = SessionLeg(self, self.client_end, False)
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome is not None
+
+    def serve(self, backend: Stream) -> None:
+        """A back end is there: pass on what is held, and from now on everything."""
+        early, self._early = self._early, None
+        if early is None or self.is_over:
+            backend.close(Reason.CLIENT_LOST)
+            return
+        if early.is_full:
+            # First: a back end that does not take what is held pauses it again.
+            self.client_end.resume()
+        self.client.other = backend
+        for data in early.held:
+            backend.send(data)
+        if early.is_finished:
+            backend.finish()
+        if early.is_paused:
+            backend.pause()
+
+    def end(self, reason: Reason, words: str = "", by_client: bool = False) -> None:
+        """
+        End it, once, and report why to both ends.
+
+        :param words: for people.
+        :param by_client: its end knows already.
+        """
+        if self.outcome is not None:
+            return
+        self.outcome = reason
+        self.client.other.close(reason, words)
+        if not by_client:
+            self.client_end.close(reason, words)
+        self._ended(self)
+
+
+@attrs.define(eq=False)
+class SessionIds:
+    """
+    Ids of sessions: ours have the top bit, and none ever comes again.
+
+    :ivar first: number of the first one: a random one makes a gateway's ids hard to
+        confuse with those of its last run.
+    """
+
+    first: int = 0
+    _next: int = attrs.field(init=False)
+    _used: set[int] = attrs.field(factory=set, init=False)
+    _resting: OrderedDict[int, float] = attrs.field(factory=OrderedDict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._next = self.first % (OWN_SESSION >> 1)
+
+    def take(self, wanted: int, now: float) -> int:
+        """
+        Give a session its id.
+
+        :param wanted: what the client brings; 0 for one of ours.
+        :raises SessionInUse: another session has it, or had it lately.
+        """
+        if not wanted:
+            self._next += 1
+            return OWN_SESSION | self._next
+        self._rested(now)
+        if wanted & OWN_SESSION or wanted in self._used or wanted in self._resting:
+            raise SessionInUse
+        self._used.add(wanted)
+        return wanted
+
+    def give_back(self, session_id: int, now: float) -> None:
+        """A session is over; an id that a client brought rests for a while."""
+        if session_id & OWN_SESSION:
+            return
+        self._used.discard(session_id)
+        self._resting[session_id] = now + REST_SECONDS
+        if len(self._resting) > _MOST_RESTING:
+            self._resting.popitem(last=False)
+
+    def _rested(self, now: float) -> None:
+        resting = self._resting
+        while resting:
+            session_id, until = next(iter(resting.items()))
+            if until > now:
+                return
+            del resting[session_id]
+
+
+@attrs.define(eq=False)
+class SessionCounts:
+    """
+    Sessions in figures.
+
+    :ivar begun: by what the client speaks.
+    :ivar ended: by outcome.
+    :ivar open: those that last, by service.
+    :ivar received: bytes of clients.
+    :ivar sent: bytes to clients.
+    """
+
+    begun: Counter[str] = attrs.field(factory=Counter)
+    ended: Counter[str] = attrs.field(factory=Counter)
+    open: Counter[str] = attrs.field(factory=Counter)
+    received: int = 0
+    sent: int = 0

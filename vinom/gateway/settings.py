@@ -1,0 +1,316 @@
+"""
+Every setting of a gateway, in one table, as `vinom.node.settings` has those of a node.
+
+Variables begin with ``VINOM_GATEWAY_``; one more, ``POD_NAME``, is Kubernetes'.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from vinom.errors import Misconfigured
+from vinom.settings.sources import Sources
+from vinom.settings.table import Row, option, row_of
+from vinom.settings.values import (
+    Bounded,
+    Choice,
+    Endpoint,
+    Network,
+    PathName,
+    StoreUrl,
+    Text,
+)
+from vinom.store.redis.address import StoreAddress
+
+_PREFIX = "VINOM_GATEWAY_"
+_COUNT = Bounded(int, 1, 10**7)
+_SECONDS = Bounded(float, 0.1, 86400)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@attrs.frozen
+class _Codes:
+    """Codes of services: a table of the file, or ``NAME=CODE,NAME=CODE``."""
+
+    metavar: str = "NAME=CODE,..."
+
+    def read(self, text: str) -> Any:
+        pairs = [one.partition("=") for one in text.split(",") if one]
+        if any(not code.isdecimal() for _, _, code in pairs):
+            raise ValueError(f"must look like account=7,chat=9, not {text!r}")
+        names = [name for name, _, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names a service twice: {text!r}")
+        return self.accept({name: int(code) for name, _, code in pairs})
+
+    def accept(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be a table of names and codes")
+        for name, code in value.items():
+            is_number = isinstance(code, int) and not isinstance(code, bool)
+            if not is_number or not 0 <= code < 1 << 16:
+                raise ValueError(f"has the code {code!r} for {name}: use 0 to 65535")
+        return dict(value)
+
+    def show(self, value: Any) -> str:
+        return ",".join(f"{name}={code}" for name, code in value.items())
+
+
+@attrs.frozen
+class _Id(Text):
+    """The id of a gateway."""
+
+    metavar: str = "ID"
+
+    def read(self, text: str) -> str:
+        if _ID.fullmatch(text) is None:
+            raise ValueError(
+                f"must be 1 to 63 letters, digits, '.', '_' and '-', not {text!r}"
+            )
+        return text
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    The settings of a gateway, checked. Durations: seconds.
+
+    Field names are the keys of the TOML file; ``--help`` has them with hyphens.
+    """
+
+    listen: tuple[str, ...] = option(
+        "network",
+        Endpoint(),
+        "listen here, a Twisted endpoint such as tcp:4600; may be repeated",
+        many=True,
+    )
+    admin: str | None = option(
+        "network",
+        Endpoint(),
+        "serve /metrics, /health, /ready and the admin API at this endpoint",
+    )
+    admin_token_file: Path | None = option(
+        "network",
+        PathName(),
+        "file with the token of the admin API; without it there is none",
+    )
+    proxy: tuple[IPv4Network | IPv6Network, ...] = option(
+        "network",
+        Network(),
+        "expect a PROXY protocol header from this address; may be repeated",
+        many=True,
+    )
+    tls_certificate_file: tuple[Path, ...] = option(
+        "tls",
+        PathName(),
+        "certificates in PEM, leaf first; a client that names a host of another one "
+        "than the first gets that; may be repeated",
+        many=True,
+    )
+    tls_key_file: tuple[Path, ...] = option(
+        "tls",
+        PathName(),
+        "the key of each certificate, in the same order; may be repeated",
+        many=True,
+    )
+    link_certificate_file: Path | None = option(
+        "tls",
+        PathName(),
+        "certificate of this gateway for links to nodes (packets+tls), PEM, of vinom "
+        "link-certificate; it and the next two are read again for each link",
+    )
+    link_key_file: Path | None = option(
+        "tls", PathName(), "the key of that certificate, PEM"
+    )
+    link_authority_file: Path | None = option(
+        "tls",
+        PathName(),
+        "authority that signed it and the certificates of nodes, PEM",
+    )
+    gateway_id: str | None = option(
+        "routing",
+        _Id(),
+        "id of this gateway; without it POD_NAME, or else the host and a random part",
+    )
+    routes: Path | None = option(
+        "routing", PathName(), "read rules from this TOML file, and watch it"
+    )
+    store: StoreAddress | Literal["memory"] | None = option(
+        "routing", StoreUrl(), "read rules from this Redis, redis://host:port/db"
+    )
+    store_ca: Path | None = option(
+        "routing", PathName(), "authority that signed the certificate of Redis, PEM"
+    )
+    store_password_file: Path | None = option(
+        "routing", PathName(), "file with the password of Redis"
+    )
+    store_prefix: str = option(
+        "routing", Text(), "prefix of the keys of Redis", "game-gateway:"
+    )
+    refresh_seconds: float = option(
+        "routing", _SECONDS, "read the rules of Redis again after so many seconds", 10.0
+    )
+    services: Mapping[str, int] = option(
+        "routing",
+        _Codes(),
+        "service_type of services whose rules have no code",
+        dict,
+    )
+    lobby_service: str = option(
+        "routing", Text(), "service that lobby lines go to", "lobby"
+    )
+    other_service: str | None = option(
+        "routing", Text(), "service that bytes of unknown protocols go to"
+    )
+    check_seconds: float = option(
+        "routing", _SECONDS, "check each back end every so many seconds", 5.0
+    )
+    max_connections: int = option(
+        "strangers", _COUNT, "most connections of clients", 20_000
+    )
+    max_connections_per_address: int = option(
+        "strangers", _COUNT, "most connections of one address, or one IPv6 /64", 256
+    )
+    new_connections: float = option(
+        "strangers",
+        Bounded(float, 0.01, 10**6),
+        "new connections per second of one address",
+        50.0,
+    )
+    sniff_seconds: float = option(
+        "strangers", _SECONDS, "close a connection that shows no protocol by then", 5.0
+    )
+    stuck_seconds: float = option(
+        "strangers", _SECONDS, "close a connection that does not read for so long", 30.0
+    )
+    bytes_per_second: float = option(
+        "strangers",
+        Bounded(float, 0, 10**12),
+        "most bytes per second that one connection may send; 0 is no limit",
+        0.0,
+    )
+    most_body: int = option(
+        "strangers",
+        Bounded(int, 1024, 1 << 30),
+        "longest body of a packet, bytes",
+        1 << 20,
+    )
+    most_sessions: int = option(
+        "strangers", _COUNT, "most sessions of one connection of packets", 256
+    )
+    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = option(
+        "http",
+        Network(),
+        "believe X-Forwarded-For and Forwarded from this address; may be repeated",
+        many=True,
+    )
+    http_head_bytes: int = option(
+        "http", Bounded(int, 1024, 256 * 1024), "longest head of a request", 16 * 1024
+    )
+    http_body_bytes: int = option(
+        "http", Bounded(int, 0, 1 << 40), "longest body of a request", 16 * 1024 * 1024
+    )
+    http_head_seconds: float = option(
+        "http", _SECONDS, "time for the head of a request", 10.0
+    )
+    http_body_seconds: float = option(
+        "http", _SECONDS, "how long the body of a request may stand still", 30.0
+    )
+    http_answer_seconds: float = option(
+        "http", _SECONDS, "how long a back end may take to begin its answer", 60.0
+    )
+    http_idle_seconds: float = option(
+        "http", _SECONDS, "how long a connection may wait for its next request", 75.0
+    )
+    identity_keys_file: Path | None = option(
+        "http",
+        PathName(),
+        "public keys of a provider of JWTs, PEM or JSON Web Key Set: by a claim of a "
+        "request's bearer token rules know its user",
+    )
+    identity_issuer: str | None = option(
+        "http", Text(), "the iss claim of the provider's JWTs"
+    )
+    identity_audience: str | None = option(
+        "http", Text(), "the aud claim of the provider's JWTs"
+    )
+    identity_user_claim: str = option(
+        "http", Text(), "the claim that names the user", "sub"
+    )
+    drain_lag: float = option(
+        "operation",
+        Bounded(float, 0, 3600),
+        "how long after SIGTERM new connections are still taken: until those who "
+        "choose gateways by /ready have noticed",
+        5.0,
+    )
+    drain_seconds: float = option(
+        "operation",
+        Bounded(float, 0, 10**6),
+        "how long clients may stay after that",
+        60.0,
+    )
+    handover: Path | None = option(
+        "operation",
+        PathName(),
+        "UNIX socket by which the next gateway on this machine takes the ports over",
+    )
+    access_log: Path | None = option(
+        "operation",
+        PathName(),
+        "write one line of JSON for each session to this file; - is standard output",
+    )
+    log_format: Literal["text", "json"] = option(
+        "operation", Choice(("text", "json")), "write the log as text or json", "text"
+    )
+    log_level: str = option(
+        "operation",
+        Choice(("debug", "info", "warn", "error", "critical")),
+        "omit less important events from the log: debug, info, warn, error or critical",
+        "info",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.listen:
+            raise Misconfigured("listen is missing: set it, such as --listen tcp:4600")
+        if self.store == "memory":
+            raise Misconfigured("store must be a Redis, such as redis://10.0.0.1/0")
+        if (self.routes is None) == (self.store is None):
+            raise Misconfigured(
+                "rules come from routes (a TOML file) or from store (a Redis): set "
+                "one of the two"
+            )
+        identity = (
+            self.identity_keys_file,
+            self.identity_issuer,
+            self.identity_audience,
+        )
+        if any(identity) and not all(identity):
+            raise Misconfigured(
+                "to know users by a provider's JWTs set identity_keys_file, "
+                "identity_issuer and identity_audience"
+            )
+        if len(self.tls_certificate_file) != len(self.tls_key_file):
+            raise Misconfigured(
+                "tls_certificate_file and tls_key_file must be given equally often"
+            )
+        if len({getattr(self, name) is None for name in _LINK_FILES}) > 1:
+            raise Misconfigured(f"set all of {', '.join(_LINK_FILES)}, or none")
+
+
+_LINK_FILES = ("link_certificate_file", "link_key_file", "link_authority_file")
+
+#: The whole table, in order.
+TABLE: tuple[Row, ...] = tuple(
+    row_of(field, _PREFIX) for field in attrs.fields(Settings)
+)
+#: A node's own setting has a variable with the same prefix.
+SOURCES = Sources(
+    TABLE, "twistd vinom-gateway", _PREFIX, others=("VINOM_GATEWAY_LINK",)
+)

@@ -1,0 +1,80 @@
+"""Back ends that get a TCP connection for each session; its bytes are the session's."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol
+
+from vinom.gateway.dialing import Dialer
+from vinom.gateway.sessions import Session
+from vinom.lines.https import WebClient
+from vinom.lines.proxy_header import write_proxy_header
+from vinom.lines.tcp import watch_for_death
+from vinom.reactor.direct import DirectReads
+from vinom.routing.rules import Endpoint, Rule
+from vinom.streams.byte_stream import ByteStream
+from vinom.streams.ends import Reason, Stream
+
+#: How long a check by HTTP may take, seconds.
+CHECK_SECONDS = 3.0
+
+
+class TcpBackend:
+    """Opens a connection for each session."""
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        clock: IReactorTime,
+        web: WebClient,
+        direct: DirectReads | None = None,
+    ) -> None:
+        """
+        :param dialer: connects.
+        :param clock: for back ends that do not read.
+        :param web: asks by HTTP.
+        :param direct: reads connections without the reactor.
+        """
+        self._direct = direct
+        self._dialer, self._clock, self._web = dialer, clock, web
+
+    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+        """
+        Connect, or ask by HTTP (`vinom.routing.checks.Checks`).
+
+        :raises Exception: it cannot be reached.
+        """
+        if rule.check:
+            url = f"http://{endpoint}{rule.check}".encode("ascii")
+            answer = Deferred.fromCoroutine(self._web.fetch(url, b"*/*"))
+            await answer.addTimeout(CHECK_SECONDS, self._clock)
+            return
+        probe = Protocol()
+        await self._dialer.dial(endpoint, probe)
+        cast(ITCPTransport, probe.transport).abortConnection()
+
+    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+        """
+        Connect to a back end (`vinom.gateway.backends.Opens`).
+
+        :raises Exception: it cannot be reached.
+        """
+        stream = ByteStream(self._clock, Reason.BACKEND_LOST, direct=self._direct)
+        stream.leg = session.backend
+        await self._dialer.dial(endpoint, stream)
+        watch_for_death(stream.transport)
+        if rule.transport == "tcp+proxy":
+            request = session.request
+            here = stream.transport.getHost()
+            stream.send(
+                write_proxy_header(
+                    request.host,
+                    request.port,
+                    getattr(here, "host", ""),
+                    getattr(here, "port", 0),
+                )
+            )
+        return stream

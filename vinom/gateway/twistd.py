@@ -1,0 +1,101 @@
+"""What twistd calls: the options, and the service that they configure."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any, ClassVar
+
+from twisted.application.service import IService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+
+from vinom.errors import Misconfigured
+from vinom.gateway.service import Gateway
+from vinom.gateway.settings import SOURCES, Settings
+from vinom.reactor.signals import catch_hangups, catch_interrupts
+from vinom.settings.options import (
+    TableOptions,
+    check_pidfile,
+    flags_of,
+    parameters_of,
+)
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(TableOptions):
+    """Every setting as an option; twistd expects this name."""
+
+    longdesc = (
+        "Every option can also be set in the TOML file of --config (with underscores) "
+        "and in the environment (VINOM_GATEWAY_LISTEN for --listen). The command line "
+        "overrides the environment, which overrides the file."
+    )
+    sources, settings = SOURCES, Settings
+
+    optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
+    optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen here, a Twisted endpoint such as tcp:4600; may be repeated."""
+        self.repeated.setdefault("listen", []).append(endpoint)
+
+    def opt_proxy(self, network: str) -> None:
+        """Expect a PROXY protocol header from this address; may be repeated."""
+        self.repeated.setdefault("proxy", []).append(network)
+
+    def opt_trusted_proxy(self, network: str) -> None:
+        """Believe X-Forwarded-For and Forwarded from this address; may be repeated."""
+        self.repeated.setdefault("trusted_proxy", []).append(network)
+
+    def opt_tls_certificate_file(self, path: str) -> None:
+        """Certificates in PEM, leaf first; may be repeated, for other hosts."""
+        self.repeated.setdefault("tls_certificate_file", []).append(path)
+
+    def opt_tls_key_file(self, path: str) -> None:
+        """The key of each certificate, in the same order; may be repeated."""
+        self.repeated.setdefault("tls_key_file", []).append(path)
+
+
+class _Program(Gateway):
+    """The gateway as twistd runs it; our settings choose the log's format."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        """
+        :param options: of the command line, parsed.
+        :param reactor: runs it.
+        """
+        super().__init__(options["settings"], reactor, os.environ)
+        self._options, self._running = options, reactor
+
+    def setServiceParent(self, parent: Any) -> None:
+        # This is where twistd looks, right after it made the application.
+        if isinstance(parent, Componentized):
+            observer = self._options.log_observer()
+            if observer is not None:
+                parent.setComponent(ILogObserver, observer)
+        attach: Any = Gateway.setServiceParent
+        attach(self, parent)
+
+    def startService(self) -> None:
+        Gateway.startService(self)
+        # Then, because the reactor installs its own before.
+        running = self._running
+        running.callWhenRunning(catch_interrupts, running, self.interrupted)
+        running.callWhenRunning(catch_hangups, running, self.reload, self.interrupted)
+        # What exists by now stays: full collections then visit only sessions.
+        gc.collect()
+        gc.freeze()
+
+
+def makeService(options: Options) -> IService:
+    """Build the gateway; it opens nothing before it starts."""
+    from twisted.internet import reactor
+
+    check_pidfile(SOURCES.program, options.parent or {})
+    try:
+        program: IService = _Program(options, reactor)
+    except Misconfigured as error:
+        raise SystemExit(f"{SOURCES.program}: {error}") from error
+    return program

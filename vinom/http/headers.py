@@ -1,0 +1,154 @@
+"""
+Headers of requests and answers on their way through the gateway.
+
+Pure. What is of one connection stays there, and nobody but a trusted proxy may say for
+whom a request is. Sources: RFC 9110, 7.6; RFC 7239; for ``X-Forwarded-*`` what nginx,
+HAProxy and Caddy write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from vinom.lines.forwarded import SIGNS, Forwarding, Proxies
+from vinom.streams.traces import checked_traceparent
+
+Fields = Iterable[tuple[bytes, bytes]]
+
+#: Of one connection. ``Content-Length`` is written by whoever frames the body.
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"http2-settings",
+    )
+)
+#: What ``Connection`` cannot take away: these are not of one connection.
+_END_TO_END = frozenset(
+    (b"host", b"authorization", b"cookie", b"content-type", b"via", b"traceparent")
+)
+#: Headers in which only trusted proxies say for whom a request is.
+_CLAIMS = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-original-", b"x-rewrite-")
+_VIA = b"vinom-gateway"
+
+
+@attrs.frozen
+class Sender:
+    """
+    From whom a request came.
+
+    :ivar host: the client, as far as it is known.
+    :ivar fields: all headers for the back end, but those that frame the body.
+    """
+
+    host: str
+    fields: list[tuple[bytes, bytes]]
+
+
+def tokens(values: Iterable[bytes]) -> set[bytes]:
+    """Read lists of tokens, such as the values of ``Connection``, in lower case."""
+    return {
+        token.strip(b" \t").lower() for value in values for token in value.split(b",")
+    }
+
+
+def request_fields(
+    fields: Sequence[tuple[bytes, bytes]],
+    *,
+    peer: str,
+    is_tls: bool,
+    authority: bytes,
+    proxies: Proxies,
+    version: bytes = b"1.1",
+) -> Sender:
+    """
+    Write the headers of a request for a back end.
+
+    :param fields: of the client, with their names as they came.
+    :param peer: the address of the connection.
+    :param is_tls: whether it has TLS.
+    :param authority: host and port that the client asks for.
+    :param proxies: those that are believed.
+    :param version: of the client's HTTP.
+    """
+    by_name: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        by_name.setdefault(name.lower(), []).append(value)
+    named = tokens(by_name.get(b"connection", ())) - _END_TO_END
+    is_trusted = proxies.trusts(peer)
+    host = _client_of(by_name, peer, proxies) if is_trusted else peer
+    gone = _HOP_BY_HOP | named | {b"host", b"via", b"x-forwarded-for"}
+    out = [(b"Host", authority)] if authority else []
+    for name, value in fields:
+        lowered = name.lower()
+        # Some back ends read an underscore as a hyphen.
+        likely = lowered.replace(b"_", b"-")
+        if lowered in gone or (likely is not lowered and likely in _HOP_BY_HOP):
+            continue
+        if likely.startswith(_CLAIMS) and (not is_trusted or likely != lowered):
+            continue
+        out.append((name, value))
+    plain = peer.partition("%")[0]
+    before = by_name.get(b"x-forwarded-for", []) if is_trusted else []
+    out.append((b"X-Forwarded-For", b", ".join((*before, plain.encode()))))
+    kept = by_name if is_trusted else {}
+    proto = b"https" if is_tls else b"http"
+    if b"x-forwarded-proto" not in kept:
+        out.append((b"X-Forwarded-Proto", proto))
+    if authority and b"x-forwarded-host" not in kept:
+        out.append((b"X-Forwarded-Host", authority))
+    if b"forwarded" in kept:
+        # Both say the same, or whoever reads both must doubt.
+        node = f'"[{plain}]"' if ":" in plain else plain
+        out.append((b"Forwarded", b"for=%b;proto=%b" % (node.encode(), proto)))
+    out.append((b"Via", _via(by_name.get(b"via", ()), version)))
+    return Sender(host, out)
+
+
+def answer_fields(
+    fields: Sequence[tuple[bytes, bytes]], version: bytes
+) -> list[tuple[bytes, bytes]]:
+    """
+    Write the headers of an answer for a client, but those that frame the body.
+
+    :param fields: of the back end.
+    :param version: of the back end's HTTP.
+    """
+    values = [value for name, value in fields if name.lower() == b"connection"]
+    gone = _HOP_BY_HOP | {b"via"}
+    if values:
+        gone |= tokens(values) - _END_TO_END
+    out = [field for field in fields if field[0].lower() not in gone]
+    vias = [value for name, value in fields if name.lower() == b"via"]
+    out.append((b"Via", _via(vias, version)))
+    return out
+
+
+def traceparent_of(values: Sequence[bytes]) -> str:
+    """Read ``traceparent``: there may be one; empty if it is none."""
+    if len(values) != 1:
+        return ""
+    return checked_traceparent(values[0].decode("latin-1"))
+
+
+def _client_of(by_name: dict[bytes, list[bytes]], peer: str, proxies: Proxies) -> str:
+    said = Forwarding(
+        [value.decode("latin-1") for value in by_name.get(b"forwarded", ())],
+        [value.decode("latin-1") for value in by_name.get(b"x-forwarded-for", ())],
+        any(sign.encode() in by_name for sign in SIGNS),
+    )
+    return proxies.client(peer, said)
+
+
+def _via(before: Iterable[bytes], version: bytes) -> bytes:
+    return b", ".join((*before, b"%b %b" % (version, _VIA)))

@@ -1,0 +1,433 @@
+"""
+Links of gateways: each session on them is a player's connection.
+
+Source: docs/protocol/gateway.rst, section "Links".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import PeerError
+from vinom.keys.authority import GATEWAY_PURPOSE
+from vinom.keys.peers import check_peer
+from vinom.limits.buckets import NetworkCounts
+from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.lines.counted import CountedFactory
+from vinom.lines.forwarded import behind_proxy
+from vinom.lines.secure import over_tls
+from vinom.lines.sniff import Spoken
+from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing
+from vinom.lines.tcp import watch_for_death
+from vinom.lines.tls import OfContexts
+from vinom.node.carried import Carried
+from vinom.node.links import NodeTls
+from vinom.node.listening import NoChildren, listen_privately
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.turns import TurnEnd
+from vinom.reactor.waits import Rounds, Waits
+from vinom.streams.channels import Channel
+from vinom.streams.ends import Reason
+from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.streams.packets import Kind, Packet
+from vinom.wall.kernel import Peer
+
+_log = Logger()
+_encode = msgspec.json.Encoder().encode
+
+#: How long a gateway may take to shake hands and greet, seconds.
+GREETING_SECONDS = 5.0
+#: How long the end of a link may take when the node stops, seconds.
+_CLOSE_SECONDS = 2.0
+#: Sessions of all links together, unless told otherwise.
+MOST_SESSIONS = 60_000
+#: In the setting, before where a link over TLS listens.
+_TLS = "tls:"
+_UNIX = "unix:"
+
+
+class _Greeting(msgspec.Struct):
+    """The body of the first *open* of a link."""
+
+    gateway_id: str
+
+
+class _Opening(msgspec.Struct):
+    """The body of *open* for a session."""
+
+    client: str
+    port: int = 0
+    kind: str = ""
+    tls: bool = False
+
+
+_greetings = msgspec.json.Decoder(_Greeting)
+_openings = msgspec.json.Decoder(_Opening)
+
+
+class GatewayLinks(Service):
+    """
+    Serve the sessions of gateways (`vinom.streams.multiplex.Taker`).
+
+    :ivar gateways: those that are linked, with their links.
+    :ivar served: how many sessions there were.
+    """
+
+    name = "gateways"
+
+    def __init__(
+        self,
+        node_id: str,
+        serve: Mapping[tuple[Spoken, bool], IProtocolFactory],
+        clock: IReactorTime,
+        turn_end: TurnEnd,
+        direct: DirectReads,
+        *,
+        most_sessions: int = MOST_SESSIONS,
+        log_bounds: LogBounds | None = None,
+    ) -> None:
+        """
+        :param node_id: of this node.
+        :param serve: makes what serves a session, by what it speaks, and by whether TLS
+            with its client ended at the gateway.
+        :param clock: for deadlines.
+        :param turn_end: links send when turns end.
+        :param direct: connections that are read without the reactor.
+        :param most_sessions: of all links.
+        :param log_bounds: how many refusals are logged.
+        """
+        self._node_id, self._serve, self.clock = node_id, serve, clock
+        self._most_sessions = most_sessions
+        self._ends: dict[PacketLine, _LinkEnd] = {}
+        self.rounds, self.waits = Rounds(clock, VISIT_SECONDS), Waits(clock)
+        self.turn_end, self.direct = turn_end, direct
+        self.log = BoundedLog(_log, clock, log_bounds or LogBounds())
+        self._stopped: Deferred[None] | None = None
+        self._is_draining = False
+        self.served = 0
+
+    @property
+    def gateways(self) -> dict[str, int]:
+        """Count the links of each gateway."""
+        found: dict[str, int] = {}
+        for end in self._ends.values():
+            if end.gateway_id is not None:
+                found[end.gateway_id] = found.get(end.gateway_id, 0) + 1
+        return found
+
+    def status(self) -> dict[str, Any]:
+        """What there is, for operators."""
+        return {
+            "links": self.gateways,
+            "sessions": self.sessions,
+            "served": self.served,
+        }
+
+    @property
+    def sessions(self) -> int:
+        """Count the sessions that last."""
+        return sum(len(line.channels) for line in self._ends)
+
+    def factory(self, check: Callable[[Any], None] = lambda _: None) -> ServerFactory:
+        """
+        Make what accepts links.
+
+        :param check: raises `PeerError` if a connection's peer is no gateway.
+        """
+        return _LinkFactory(self, check)
+
+    def drain(self) -> None:
+        """Have gateways send new players elsewhere; sessions that last go on."""
+        self._is_draining = True
+        for line in tuple(self._ends):
+            line.drain(Reason.DRAINING, "the node stops")
+
+    def stopService(self) -> Deferred[None]:
+        """End all links, after what their sessions still sent."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if not self._ends:
+            return succeed(None)
+        self._stopped = stopped = Deferred[None]()
+        # After what the other services, which stop in this turn, have to say.
+        self.clock.callLater(0, self._end)
+        give_up = self.clock.callLater(_CLOSE_SECONDS, self._give_up)
+
+        def done(found: None) -> None:
+            if give_up.active():
+                give_up.cancel()
+
+        return stopped.addCallback(done)
+
+    def _end(self) -> None:
+        for line in tuple(self._ends):
+            line.end(Reason.DRAINING, "the node stopped")
+
+    def _give_up(self) -> None:
+        for line in tuple(self._ends):
+            line.abort("the node stopped")
+
+    # What ends of links call.
+
+    def began(self, line: PacketLine, end: _LinkEnd) -> None:
+        """A connection is there; its peer has to greet."""
+        self._ends[line] = end
+
+    # What lines report (Taker).
+
+    def opened(self, line: PacketLine, packet: Packet) -> None:
+        """A gateway greets, or begins a session."""
+        end = self._ends[line]
+        if packet.session_id == 0:
+            self._greeted(line, end, packet)
+        elif end.gateway_id is None:
+            line.end(Reason.BAD_PACKET, "a link begins with open of session 0")
+        else:
+            self._open(line, packet)
+
+    def emptied(self, line: PacketLine) -> None:
+        """The last session of a link is over; it may carry others."""
+
+    def closing(self, line: PacketLine, why: str) -> None:
+        """A gateway is about to close a link: its sessions end with it."""
+
+    def lost(self, line: PacketLine, why: str) -> None:
+        """A link is over; its sessions were told."""
+        end = self._ends.pop(line)
+        if end.gateway_id is not None:
+            _log.info(
+                "the link of gateway {gateway} is over: {why}",
+                gateway=end.gateway_id,
+                why=why,
+            )
+        if not self._ends and self._stopped is not None:
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
+    def _greeted(self, line: PacketLine, end: _LinkEnd, packet: Packet) -> None:
+        try:
+            end.check()
+            gateway_id = _greetings.decode(packet.body).gateway_id
+        except PeerError as error:
+            self.log.warn(
+                "refused a link from {peer}: {why}", peer=end.peer, why=str(error)
+            )
+            line.abort(str(error))
+            return
+        except msgspec.MsgspecError as error:
+            line.end(Reason.BAD_PACKET, f"the body of open of session 0: {error}")
+            return
+        if end.gateway_id is not None:
+            line.end(Reason.BAD_PACKET, "a link is greeted once")
+            return
+        if self._is_draining:
+            line.end(Reason.DRAINING, "the node stops")
+            return
+        end.greeted(gateway_id[:64])
+        _log.info(
+            "gateway {gateway} is linked from {peer}", gateway=gateway_id, peer=end.peer
+        )
+        line.open(Packet(Kind.OPEN, _encode({"node_id": self._node_id})))
+
+    def _open(self, line: PacketLine, packet: Packet) -> None:
+        session_id = packet.session_id
+        if session_id in line.channels:
+            line.refuse(session_id, Reason.SESSION_IN_USE, "it is open on this link")
+            return
+        if self.sessions >= self._most_sessions:
+            why = f"the node has {self._most_sessions} sessions (max_connections)"
+            line.refuse(session_id, Reason.TOO_MANY, why)
+            return
+        try:
+            found = _openings.decode(packet.body)
+            host = _client(found.client)
+            if not 0 <= found.port < 1 << 16:
+                raise ValueError(f"port {found.port}")
+        except (msgspec.MsgspecError, ValueError) as error:
+            line.refuse(session_id, Reason.BAD_PACKET, f"the body of open: {error}")
+            return
+        self.served += 1
+        channel = Channel(line, session_id)
+        carried = Carried(channel, host, found.port, self.clock)
+        channel.leg = carried
+        line.add(channel)
+        carried.begin(
+            Sniffing(
+                partial(self._chosen, carried, found.tls),
+                _forget,
+                self.waits,
+                self.clock.seconds() + SNIFF_SECONDS,
+            )
+        )
+
+    def _chosen(
+        self, carried: Carried, is_private: bool, spoken: Spoken
+    ) -> IProtocol | None:
+        factory = self._serve.get((spoken, is_private))
+        if factory is None:
+            self.log.info(
+                "refused a session of {host}: nothing here speaks {spoken}",
+                host=carried.getPeer().host,
+                spoken=spoken.value,
+            )
+            return None
+        made: IProtocol | None = factory.buildProtocol(carried.getPeer())
+        return made
+
+
+def _client(text: str) -> str:
+    """
+    Read the address of a client; empty if the gateway does not know it.
+
+    It is never this machine's own: nothing is allowed because of it.
+
+    :raises ValueError: it is no address.
+    """
+    if not text:
+        return text
+    # Without the zone of IPv6, which means something on the gateway's machine only.
+    return behind_proxy(str(ip_address(text.partition("%")[0])))
+
+
+def _forget(reason: Failure, is_overdue: bool) -> None:
+    """A session ended before anybody served it: nobody has to know."""
+
+
+class _LinkFactory(ServerFactory):
+    noisy = False
+
+    def __init__(self, links: GatewayLinks, check: Callable[[Any], None]) -> None:
+        self._links, self._check = links, check
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return _LinkEnd(self._links, self._check)
+
+
+class _LinkEnd(Protocol):
+    """
+    The connection of one link.
+
+    :ivar gateway_id: whose it is; ``None`` before the greeting.
+    :ivar peer: its address, for the log.
+    """
+
+    transport: Any
+
+    def __init__(self, links: GatewayLinks, check: Callable[[Any], None]) -> None:
+        self._links, self._check = links, check
+        self.gateway_id: str | None = None
+        self.peer = ""
+        self._line: PacketLine
+        self._alarm: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        links, transport = self._links, self.transport
+        watch_for_death(transport)
+        self.peer = getattr(transport.getPeer(), "host", "") or "a UNIX socket"
+        clock = links.clock
+        self._line = line = PacketLine(
+            links,
+            clock,
+            links.rounds,
+            lost=Reason.CLIENT_LOST,
+            pings=True,
+            direct=links.direct,
+            turns=links.turn_end,
+        )
+        links.began(line, self)
+        line.makeConnection(transport)  # type: ignore[no-untyped-call]
+        self._alarm = clock.callLater(GREETING_SECONDS, self._overdue)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._line.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._disarm()
+        self._line.connectionLost(reason)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abortConnection()
+
+    def check(self) -> None:
+        """
+        Check that the peer is a gateway.
+
+        :raises PeerError: it is none.
+        """
+        self._check(self.transport)
+
+    def greeted(self, gateway_id: str) -> None:
+        """The peer greeted."""
+        self.gateway_id = gateway_id
+        self._disarm()
+
+    def _overdue(self) -> None:
+        self._alarm = None
+        self._links.log.info("a link from {peer} was not greeted", peer=self.peer)
+        self._line.abort("it did not greet in time")
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+def is_gateway(transport: Any) -> None:
+    """
+    Check that the peer of a link over TLS is a gateway.
+
+    :raises PeerError: it is none.
+    """
+    check_peer(transport, GATEWAY_PURPOSE)
+
+
+def listen_for_gateways(
+    reactor: Any,
+    links: GatewayLinks,
+    where: str,
+    interface: str,
+    tls: NodeTls,
+    is_refused: Callable[[Peer], bool],
+) -> IListeningPort:
+    """
+    Listen at the setting ``gateway_link``.
+
+    :param where: as `vinom.settings.values.LinkEndpoint` reads it.
+    :param interface: where, if the setting names none.
+    :param tls: of this node.
+    :param is_refused: processes that may not use a UNIX socket: game servers.
+    :raises CannotListenError: another program has the port.
+    :raises Misconfigured: the same, of a socket; or its path is too long.
+    """
+    if where.startswith(_UNIX):
+        path = Path(where.removeprefix(_UNIX))
+        return listen_privately(reactor, path, NoChildren(links.factory(), is_refused))
+    host, _, port = where.removeprefix(_TLS).rpartition(":")
+    site = CountedFactory(
+        over_tls(OfContexts(tls.context), links.factory(is_gateway), reactor),
+        # A few of each gateway are enough; many, of strangers, cost little.
+        NetworkCounts(64, 128, 512),
+        links.log,
+    )
+    opened: IListeningPort = reactor.listenTCP(
+        int(port), site, backlog=128, interface=host.strip("[]") or interface
+    )
+    return opened

@@ -1,0 +1,122 @@
+"""
+The rules of the moment, wherever they come from: checked whole, or refused whole.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from vinom.errors import Misconfigured
+from vinom.routing.router import Router
+from vinom.routing.rules import Endpoint, Rules, check_rules, read_realms, read_rules
+
+_log = Logger()
+
+
+@attrs.define(eq=False)
+class Routes:
+    """
+    Give the router new rules; those of before stay if the new ones have a mistake.
+
+    :ivar router: gets the rules.
+    :ivar services: codes of services whose rules name none.
+    :ivar changed: called with all back ends of new rules.
+    :ivar is_loaded: did rules come ever?
+    :ivar mistake: of the newest rules; ``None`` if they are in use.
+    :ivar taken: how many times other rules came into use.
+    :ivar refused: how many times rules were refused; once for each text.
+    """
+
+    router: Router
+    services: Mapping[str, int] = attrs.field(factory=dict)
+    changed: Callable[[set[Endpoint]], None] = lambda _: None
+    is_loaded: bool = attrs.field(default=False, init=False)
+    mistake: str | None = attrs.field(default=None, init=False)
+    taken: int = attrs.field(default=0, init=False)
+    refused: int = attrs.field(default=0, init=False)
+    _newest: Any = attrs.field(default=None, init=False)
+
+    def offer_text(self, rules: bytes | None, realms: Mapping[bytes, bytes]) -> None:
+        """
+        Take rules and realms as Redis has them.
+
+        :param rules: JSON; ``None`` for no rules.
+        """
+        self._offer(
+            (rules, dict(realms)),
+            lambda: (
+                read_rules(rules or b"{}", self.services),
+                read_realms({_text(one): _text(realms[one]) for one in realms}),
+            ),
+        )
+
+    def offer(self, document: Mapping[str, Any]) -> None:
+        """
+        Take rules and realms of a TOML document.
+
+        :param document: its tables are ``services`` and ``realms``.
+        """
+
+        def read() -> tuple[Rules, dict[int, Endpoint]]:
+            unknown = sorted(set(document) - {"services", "realms"})
+            if unknown:
+                raise Misconfigured(
+                    f"routes: unknown table {unknown[0]!r}; use services and realms"
+                )
+            realms = document.get("realms", {})
+            if not isinstance(realms, dict):
+                raise Misconfigured("routes: realms must be a table")
+            return (
+                check_rules(document.get("services", {}), self.services),
+                read_realms(realms),
+            )
+
+        self._offer(document, read)
+
+    def refuse(self, given: Any, mistake: str) -> None:
+        """
+        Report rules that cannot even be read; once for each text.
+
+        :param given: to know it again.
+        """
+        if given == self._newest:
+            return
+        self._newest, self.mistake = given, mistake
+        self.refused += 1
+        stay = "the rules of before stay" if self.is_loaded else "there are no rules"
+        _log.error("rules refused, {stay}: {mistake}", stay=stay, mistake=mistake)
+
+    def _offer(
+        self, given: Any, read: Callable[[], tuple[Rules, dict[int, Endpoint]]]
+    ) -> None:
+        if self._newest is not None and given == self._newest:
+            return
+        try:
+            rules, realms = read()
+        except Misconfigured as error:
+            self.refuse(given, str(error))
+            return
+        self._newest, self.mistake = given, None
+        self.is_loaded = True
+        self.taken += 1
+        self.router.use(rules)
+        self.router.realms = realms
+        endpoints = {
+            one for rule in rules.by_name.values() for one in rule.endpoints
+        } | set(realms.values())
+        self.changed(endpoints)
+        _log.info(
+            "rules of {count} services and {realms} realms are in use",
+            count=len(rules.by_name),
+            realms=len(realms),
+        )
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

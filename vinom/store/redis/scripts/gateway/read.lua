@@ -1,0 +1,18 @@
+-- Read the rules of a gateway and the back ends of its realms, both of one moment
+-- Returns the type of the rules' key, the rules, and each realm with its back end.
+local kind = redis.call('TYPE', P .. 'routing:rules').ok
+local rules = ''
+if kind == 'string' then
+  rules = redis.call('GET', P .. 'routing:rules')
+end
+local mapping = redis.call('TYPE', P .. 'realm:mapping').ok
+if mapping ~= 'hash' and mapping ~= 'none' then
+  kind = 'mapping'
+end
+local found = { kind, rules }
+if mapping == 'hash' then
+  for _, one in ipairs(redis.call('HGETALL', P .. 'realm:mapping')) do
+    found[#found + 1] = one
+  end
+end
+return found

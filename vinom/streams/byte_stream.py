@@ -1,0 +1,217 @@
+"""A connection whose bytes are a session's as they are: of a client or a back end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.lines.tcp import close_gently
+from vinom.reactor.direct import DirectReads
+from vinom.streams.ends import Leg, Reason
+from vinom.streams.outlet import Outlet
+from vinom.streams.pace import Pace
+
+#: How long a peer may not read what it is sent, seconds.
+STUCK_SECONDS = 30.0
+#: How long a closed connection waits for the peer to take some of the rest, and when it
+#: has everything to close too, seconds.
+_CLOSE_SECONDS = 10.0
+#: How long a session may be silent after its client has nothing more to send, seconds.
+FINISHED_SECONDS = 60.0
+
+
+@implementer(IHalfCloseableProtocol)
+class ByteStream(Protocol):
+    """
+    One end of a session (`vinom.streams.ends.Stream`).
+
+    :ivar leg: its side of the session; set before bytes come.
+    """
+
+    transport: Any
+    leg: Leg
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        lost: Reason,
+        is_tls: bool = False,
+        stuck_seconds: float = STUCK_SECONDS,
+        pace: Pace | None = None,
+        direct: DirectReads | None = None,
+    ) -> None:
+        """
+        :param clock: for peers that do not read.
+        :param lost: what it means if the connection breaks.
+        :param is_tls: whether TLS is between us and the socket.
+        :param stuck_seconds: how long the peer may not read.
+        :param pace: how fast the peer may send; ``None`` for no limit.
+        :param direct: reads connections without the reactor.
+        """
+        self._direct = direct
+        self._pace = pace
+        # Reasons to read nothing: the session asks for it; the peer sends too fast.
+        self._is_paused = False
+        self._slowed: IDelayedCall | None = None
+        self._clock, self._lost, self._is_tls = clock, lost, is_tls
+        self._stuck_seconds = stuck_seconds
+        self._is_over = self._is_finishing = self._is_half = self._has_sent = False
+        self._alarm: IDelayedCall | None = None
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        self._outlet = Outlet(
+            self.transport, self._filled, self._drained, self, self._direct
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_over:
+            self.leg.received(data)
+            if self._pace is not None:
+                self._slow_down(self._pace.wait(len(data), self._clock.seconds()))
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more."""
+        if self._is_over:
+            self.transport.loseConnection()
+        else:
+            self.leg.finished()
+            self._is_half, self._has_sent = True, False
+            # Not if that was the end of the session.
+            if self._alarm is None and not self._is_over:
+                self._arm(FINISHED_SECONDS, Reason.TIMEOUT)
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed, as `finish` or `close` asked."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._disarm()
+        self._go_on()
+        self._outlet.forget()
+        if not self._is_over:
+            self._is_over = True
+            is_clean = reason.check(ConnectionDone) is not None
+            self.leg.lost(Reason.DONE if is_clean else self._lost)
+
+    def _filled(self) -> None:
+        """The peer does not read: have the other end wait."""
+        if not self._is_over:
+            self._arm(self._stuck_seconds, Reason.TOO_SLOW)
+            self.leg.filled()
+
+    def _drained(self) -> None:
+        """The peer has read everything."""
+        if not self._is_over:
+            self._disarm()
+            if self._is_half:
+                self._arm(FINISHED_SECONDS, Reason.TIMEOUT)
+            if self._is_finishing:
+                self._close_half()
+            self.leg.drained()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abortConnection()
+
+    # What the session calls.
+
+    def send(self, data: bytes) -> None:
+        """Pass bytes on to the peer."""
+        self._has_sent = True
+        self._outlet.write(data)
+
+    def finish(self) -> None:
+        """Nothing more follows; the peer may still send."""
+        if self._is_over:
+            return
+        if self._outlet.is_full:
+            # Then: the way out is watched until the peer has taken everything.
+            self._is_finishing = True
+        else:
+            self._close_half()
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        """The session is over: send what is held, then close."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._disarm()
+        self._go_on()
+        transport = self.transport
+        self._outlet.release()
+        transport.resumeProducing()
+        if reason is Reason.TOO_SLOW:
+            transport.abortConnection()
+            return
+        self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
+        close_gently(transport, self._is_tls)
+
+    def pause(self) -> None:
+        """Read no more of the peer."""
+        if not self._is_over:
+            self._is_paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self._is_over:
+            self._is_paused = False
+            if self._slowed is None:
+                self.transport.resumeProducing()
+
+    def _close_half(self) -> None:
+        if self._is_tls:
+            self.transport.loseConnection()
+        else:
+            # What still comes is read by way of the reactor.
+            self._outlet.release()
+            self.transport.loseWriteConnection()
+
+    def _slow_down(self, seconds: float) -> None:
+        """Read nothing for a while."""
+        if seconds and self._slowed is None and not self._is_over:
+            self.transport.pauseProducing()
+            self._slowed = self._clock.callLater(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        slowed, self._slowed = self._slowed, None
+        if slowed is not None and slowed.active():
+            slowed.cancel()
+        if not self._is_paused and not self._is_over:
+            self.transport.resumeProducing()
+
+    def _arm(self, seconds: float, reason: Reason) -> None:
+        self._disarm()
+        self._alarm = self._clock.callLater(seconds, self._overdue, reason)
+
+    def _overdue(self, reason: Reason) -> None:
+        self._alarm = None
+        has_sent, self._has_sent = self._has_sent, False
+        if has_sent and reason is Reason.TIMEOUT:
+            self._arm(FINISHED_SECONDS, reason)
+            return
+        self._is_over = True
+        self.transport.abortConnection()
+        self.leg.lost(reason)
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        if self._outlet.is_taken():
+            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
+        else:
+            self.transport.abortConnection()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

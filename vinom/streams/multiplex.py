@@ -1,0 +1,347 @@
+"""
+A connection with many sessions: clients of packets, and links to back ends.
+
+Both ends of a link are one class; a `Taker` does what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+from typing import Protocol as Shape
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from vinom.lines.tcp import close_gently
+from vinom.reactor.direct import DirectReads, socket_under
+from vinom.reactor.turns import TurnEnd
+from vinom.reactor.waits import Rounds
+from vinom.streams.channels import Channel, closing, read_closing
+from vinom.streams.ends import Reason
+from vinom.streams.outlet import Outlet
+from vinom.streams.pace import Pace
+from vinom.streams.packets import MOST_BODY, Kind, Packet, PacketReader, encode
+
+#: How often a line is looked after, seconds: for silence, and for unfinished packets.
+VISIT_SECONDS = 5.0
+#: Visits without a byte after which a line that is pinged counts as broken.
+_MOST_SILENT = 3
+#: Visits that an unfinished packet may last.
+_MOST_UNFINISHED = 6
+#: How long a line that ended waits for the peer to take some of the rest, and when it
+#: has everything to close too, seconds.
+_CLOSE_SECONDS = 10.0
+#: A body of *ping* is echoed up to this length, bytes.
+_MOST_ECHO = 8
+
+
+class Taker(Shape):
+    """What a line reports to."""
+
+    def opened(self, line: PacketLine, packet: Packet) -> None:
+        """
+        The peer asks for a session: `PacketLine.add` it, or `PacketLine.refuse` it.
+
+        One of session 0 is a greeting on a link, and on others asks for an id.
+        """
+
+    def emptied(self, line: PacketLine) -> None:
+        """The last session of the line is over."""
+
+    def closing(self, line: PacketLine, why: str) -> None:
+        """The peer takes no more sessions; those that last go on."""
+
+    def lost(self, line: PacketLine, why: str) -> None:
+        """The connection is over, and all its sessions."""
+
+
+class PacketLine(Protocol):
+    """
+    Carry sessions.
+
+    :ivar channels: those that last, by id.
+    :ivar is_over: nothing more is sent.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        taker: Taker,
+        clock: IReactorTime,
+        rounds: Rounds,
+        *,
+        lost: Reason,
+        reasons: Container[Reason] = frozenset(Reason),
+        pings: bool = False,
+        stuck_seconds: float = 30.0,
+        most_body: int = MOST_BODY,
+        pace: Pace | None = None,
+        direct: DirectReads | None = None,
+        turns: TurnEnd | None = None,
+    ) -> None:
+        """
+        :param taker: gets reports.
+        :param clock: for peers that do not read.
+        :param rounds: visits the line each `VISIT_SECONDS`.
+        :param lost: what it means for its sessions if the connection is lost.
+        :param reasons: why the peer may close a session; any other word means that it
+            is done.
+        :param pings: find out whether the peer is there while it is silent.
+        :param stuck_seconds: how long the peer may not read.
+        :param most_body: longest body of a packet, bytes.
+        :param pace: how fast the peer may send; ``None`` for no limit.
+        :param direct: reads connections without the reactor.
+        :param turns: says when a turn ends: what was written in it is sent then;
+            ``None`` sends everything at once.
+        """
+        self._direct, self._turns = direct, turns
+        self._unsent: list[bytes] = []
+        self._pace = pace
+        self._paused: IDelayedCall | None = None
+        self._taker, self._clock, self._rounds = taker, clock, rounds
+        self._lost, self._pings, self._reasons = lost, pings, reasons
+        self._stuck_seconds = stuck_seconds
+        self._reader = PacketReader(most_body)
+        self.channels: dict[int, Channel] = {}
+        self.is_over = False
+        # Those to report to when the peer reads again.
+        self._blocked: dict[Channel, None] = {}
+        # Those that wait for credit, and the visits since.
+        self._starved: dict[Channel, int] = {}
+        self._alarm: IDelayedCall | None = None
+        self._silent = self._unfinished = self._ended = 0
+        self._why = "the connection closed"
+
+    # What the transport calls.
+
+    def connectionMade(self) -> None:
+        self._outlet = Outlet(
+            self.transport, self._filled, self._drained, self, self._direct
+        )
+        self._rounds.join(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.is_over:
+            self._read(data)
+            if self._pace is not None:
+                self._slow_down(self._pace.wait(len(data), self._clock.seconds()))
+
+    def _read(self, data: bytes) -> None:
+        self._silent = 0
+        channels = self.channels
+        for packet in self._reader.read(data):
+            if packet.kind == Kind.DATA:
+                # Of a session that ended here first nothing is left to do.
+                channel = channels.get(packet.session_id)
+                if channel is not None and not channel.received(packet.body):
+                    self._overdrawn(channel)
+            else:
+                self._received(packet)
+            if self.is_over:
+                return
+        if self._reader.mistake is not None:
+            self.end(Reason.BAD_PACKET, self._reader.mistake)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.is_over = True
+        self._disarm()
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        self._outlet.forget()
+        self._unsent.clear()
+        self._rounds.leave(self)
+        self._blocked.clear()
+        self._starved.clear()
+        for channel in tuple(self.channels.values()):
+            channel.lost(self._lost, self._why)
+        self._taker.lost(self, self._why)
+
+    def _filled(self) -> None:
+        """The peer does not read."""
+        if self.is_over:
+            return
+        self._disarm()
+        self._alarm = self._clock.callLater(self._stuck_seconds, self._stuck)
+
+    def _drained(self) -> None:
+        """The peer has read everything."""
+        if self.is_over:
+            return
+        self._disarm()
+        blocked, self._blocked = self._blocked, {}
+        for channel in blocked:
+            channel.drained()
+
+    def visit(self) -> None:
+        """Look after silence, and packets that never end (`Rounds`)."""
+        reader = self._reader
+        if reader.is_between or reader.ended != self._ended:
+            # Single bytes of one packet give it no more time.
+            self._ended, self._unfinished = reader.ended, 0
+        elif self._paused is None:
+            self._unfinished += 1
+            if self._unfinished >= _MOST_UNFINISHED:
+                self.end(Reason.TIMEOUT, "a packet did not end in time")
+                return
+        if self._starved:
+            self._visit_starved()
+        if self._pings:
+            self._silent += 1
+            if self._silent > _MOST_SILENT:
+                self.abort("it does not answer")
+            elif self._silent > 1:
+                self.transmit(encode(Packet(Kind.PING)))
+
+    # What users call.
+
+    def add(self, channel: Channel) -> None:
+        """Carry one more session; its `Channel.leg` must be set before bytes come."""
+        self.channels[channel.session_id] = channel
+
+    def open(self, packet: Packet) -> None:
+        """Ask for a session, or answer with its id."""
+        self.transmit(encode(packet))
+
+    def refuse(self, session_id: int, reason: Reason, words: str = "") -> None:
+        """Answer that there is no such session."""
+        self.transmit(closing(session_id, reason, words))
+
+    def drain(self, reason: Reason, words: str = "") -> None:
+        """Ask the peer to open no more sessions here; those that last go on."""
+        self.transmit(closing(0, reason, words))
+
+    def end(self, reason: Reason, words: str = "") -> None:
+        """Say why, then close the connection; its sessions are over at once."""
+        if self.is_over:
+            return
+        self._why = words or reason.value
+        self.transmit(closing(0, reason, words))
+        self.flush()
+        self.is_over = True
+        self._disarm()
+        transport = self.transport
+        self._outlet.release()
+        if self._paused is not None:
+            self._paused.cancel()
+            self._go_on()
+        self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
+        close_gently(transport, is_tls=socket_under(transport) is None)
+        # Nothing of them is sent any more, however long the peer takes to close.
+        for channel in tuple(self.channels.values()):
+            channel.lost(self._lost, self._why)
+
+    def abort(self, why: str = "the gateway failed") -> None:
+        """Close the connection at once."""
+        self._why = why
+        self.is_over = True
+        self.transport.abortConnection()
+
+    # What channels call.
+
+    def transmit(self, data: bytes) -> None:
+        """Send whole packets."""
+        if self.is_over:
+            return
+        if self._turns is None:
+            self._outlet.write(data)
+            return
+        if not self._unsent:
+            self._turns.flush(self)
+        self._unsent.append(data)
+
+    def flush(self) -> None:
+        """The turn is over: send what was written in it."""
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self.is_over:
+            self._outlet.write(b"".join(unsent))
+
+    @property
+    def is_full(self) -> bool:
+        """Does the peer not take what it is sent?"""
+        return self._outlet.is_full
+
+    def wait(self, channel: Channel) -> None:
+        """Call its leg's ``drained`` when the peer reads again."""
+        self._blocked[channel] = None
+
+    def starve(self, channel: Channel) -> None:
+        """Call its `Channel.starved` if no credit comes in time."""
+        self._starved[channel] = 0
+
+    def feed(self, channel: Channel) -> None:
+        """Credit came."""
+        self._starved.pop(channel, None)
+
+    def forget(self, channel: Channel) -> None:
+        """The session is over."""
+        self._blocked.pop(channel, None)
+        self._starved.pop(channel, None)
+        if self.channels.get(channel.session_id) is channel:
+            del self.channels[channel.session_id]
+            if not self.channels and not self.is_over:
+                self._taker.emptied(self)
+
+    def _received(self, packet: Packet) -> None:
+        kind, channel = packet.kind, self.channels.get(packet.session_id)
+        if kind == Kind.WINDOW:
+            if len(packet.body) != 4:
+                self.end(Reason.BAD_PACKET, "the body of window must have 4 bytes")
+            elif channel is not None:
+                channel.granted(int.from_bytes(packet.body))
+        elif kind == Kind.OPEN:
+            self._taker.opened(self, packet)
+        elif kind == Kind.CLOSE:
+            reason, words = read_closing(packet.body)
+            if channel is not None:
+                if reason is None or reason not in self._reasons:
+                    reason = Reason.DONE
+                channel.lost(reason, words)
+            elif not packet.session_id:
+                self._taker.closing(self, words)
+        elif kind == Kind.PING:
+            if len(packet.body) > _MOST_ECHO:
+                self.end(Reason.BAD_PACKET, "the body of ping has 8 bytes at most")
+            else:
+                self.transmit(encode(Packet(Kind.PONG, packet.body)))
+
+    def _visit_starved(self) -> None:
+        for channel, visits in tuple(self._starved.items()):
+            if visits * VISIT_SECONDS >= self._stuck_seconds:
+                channel.starved()
+            else:
+                self._starved[channel] = visits + 1
+
+    def _overdrawn(self, channel: Channel) -> None:
+        why = "more bytes than the credit"
+        self.transmit(closing(channel.session_id, Reason.BAD_PACKET, why))
+        channel.lost(Reason.BAD_PACKET, why)
+
+    def _stuck(self) -> None:
+        self._alarm = None
+        self.abort("it did not read in time")
+
+    def _slow_down(self, seconds: float) -> None:
+        """Read nothing for a while."""
+        if seconds and self._paused is None and not self.is_over:
+            self.transport.pauseProducing()
+            self._paused = self._clock.callLater(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = None
+        self.transport.resumeProducing()
+
+    def _give_up(self) -> None:
+        self._alarm = None
+        if self._outlet.is_taken():
+            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
+        else:
+            self.transport.abortConnection()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

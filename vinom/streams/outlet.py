@@ -1,0 +1,145 @@
+"""
+Send to a connection: to its socket at once, and only the rest by way of the reactor.
+
+Twisted's own way waits for the socket to be writable, which takes longer than most
+messages do. Over TLS, and in tests, everything goes to the transport.
+"""
+
+from __future__ import annotations
+
+import sys
+import termios
+from collections.abc import Callable
+from fcntl import ioctl
+from typing import Any
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper
+from zope.interface import implementer
+
+from vinom.lines.secure import SecureTransport
+from vinom.reactor.direct import Directly, DirectReads, socket_under
+
+
+@implementer(IPushProducer, IPullProducer)
+class Outlet:
+    """
+    The way out of one connection.
+
+    :ivar is_full: does the peer not take what it is sent?
+    """
+
+    __slots__ = (
+        "_descriptor",
+        "_direct",
+        "_drained",
+        "_filled",
+        "_left",
+        "_send",
+        "_transport",
+        "is_full",
+    )
+
+    def __init__(
+        self,
+        transport: Any,
+        filled: Callable[[], None],
+        drained: Callable[[], None],
+        reader: Directly,
+        direct: DirectReads | None = None,
+    ) -> None:
+        """
+        :param transport: nothing was written to it before.
+        :param filled: called when the peer takes no more.
+        :param drained: called when it has taken everything.
+        :param reader: gets what comes.
+        :param direct: reads connections without the reactor.
+        """
+        self._transport, self._filled, self._drained = transport, filled, drained
+        self._direct, self._descriptor = direct, -1
+        self._send: Callable[[bytes], int] | None = None
+        self._left, self.is_full = 0, False
+        below = socket_under(transport)
+        if below is None:
+            transport.registerProducer(self, True)
+            return
+        self._send = below.send
+        if direct is not None and isinstance(transport, Connection):
+            # No wrapper needs the bytes before the reader.
+            self._descriptor = below.fileno()
+            direct.add(self._descriptor, below.recv, reader)
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, or hold it until the peer takes it."""
+        send = self._send
+        if send is None or self.is_full:
+            self._transport.write(data)
+            return
+        try:
+            sent = send(data)
+        except OSError:
+            # No room; or the end, which the reactor will find in its own way.
+            sent = 0
+        if sent < len(data):
+            self._transport.write(data[sent:])
+            # A producer that pulls is asked for more when all is sent; and once now.
+            self._transport.registerProducer(self, False)
+            self.is_full = True
+            self._filled()
+
+    def release(self) -> None:
+        """Nothing more is written: let the transport close when all is sent."""
+        # Twisted keeps a connection open as long as it has a producer.
+        self._transport.unregisterProducer()
+        self._left = _unsent(self._transport)
+        self.forget()
+
+    def is_taken(self) -> bool:
+        """
+        Has the peer taken some of what was left at `release`, or at the last call?
+
+        ``False`` as well if nothing is left. Until then to abort the connection would
+        take away from the peer what the kernel still has to send.
+        """
+        before, self._left = self._left, _unsent(self._transport)
+        return 0 < self._left < before
+
+    def forget(self) -> None:
+        """The connection is over, or somebody else's."""
+        self._send = None
+        if self._direct is not None:
+            self._direct.remove(self._descriptor)
+            self._direct = None
+
+    # What the transport calls.
+
+    def pauseProducing(self) -> None:
+        """The peer does not read."""
+        self.is_full = True
+        self._filled()
+
+    def resumeProducing(self) -> None:
+        """The peer has taken everything."""
+        if self.is_full:
+            self.is_full = False
+            if self._send is not None:
+                self._transport.unregisterProducer()
+            self._drained()
+
+    def stopProducing(self) -> None:
+        """The connection is over; ``connectionLost`` follows."""
+
+
+def _unsent(transport: Any) -> int:
+    """Count the bytes that were sent and the peer's kernel does not have; 0 unknown."""
+    while isinstance(transport, ProtocolWrapper | SecureTransport):
+        transport = transport.transport
+    if not isinstance(transport, Connection):
+        return 0
+    held = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    try:
+        queued = ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return held + int.from_bytes(queued, sys.byteorder)
