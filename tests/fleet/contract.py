@@ -21,7 +21,12 @@ class ContractServer:
     :ivar refuses: how many of the next ports it cannot have.
     :ivar exits: how it ended; one entry, if the fleet keeps to the contract.
     :ivar gone: fires when it ended.
+    :ivar keeps_address: is its address kept when it ends?
+    :ivar successor_of: the address that it takes over.
     """
+
+    keeps_address = False
+    successor_of: ServerAddress | None = None
 
     def __init__(self, server_id: str) -> None:
         self.server_id = server_id
@@ -30,7 +35,7 @@ class ContractServer:
         self.exits: list[Exit] = []
         self.gone: Deferred[None] = Deferred()
         self._is_needed = False
-        self._wanted: Deferred[None] | None = None
+        self._wanted: Deferred[ServerAddress | None] | None = None
 
     def need(self) -> None:
         """A match needs it."""
@@ -38,12 +43,12 @@ class ContractServer:
             self._is_needed = True
         else:
             wanted, self._wanted = self._wanted, None
-            wanted.callback(None)
+            wanted.callback(self.successor_of)
 
-    def wanted(self) -> Deferred[None]:
+    def wanted(self) -> Deferred[ServerAddress | None]:
         if self._is_needed:
             self._is_needed = False
-            return succeed(None)
+            return succeed(self.successor_of)
         self._wanted = Deferred()
         return self._wanted
 

@@ -52,6 +52,7 @@ def crowded(servers: int) -> FleetWorld:
             match_plan(match_id), [ticket(match_id, 0)], world.watch, relay=lambda _: 0
         )
     world.settle()
+    world.refill()
     assert world.fleet.status().servers["listening"] == servers
     return world
 

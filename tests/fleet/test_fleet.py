@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld, ticket
@@ -24,7 +24,7 @@ from vinom.control.messages import (
     Stop,
 )
 from vinom.errors import NoCapacity
-from vinom.model import MatchEnd, Placement
+from vinom.model import Exit, MatchEnd, Placement
 
 
 class PlacingTests(SynchronousTestCase):
@@ -58,6 +58,94 @@ class PlacingTests(SynchronousTestCase):
         self.successResultOf(world.place("m1"))
         self.assertEqual(len(world.supply.alive), 1)
 
+    def test_delayed(self):
+        """
+        A match for which no game server can be had is reported as delayed, once, and
+        is the first to be played when there is one.
+        """
+        world = FleetWorld(warm=0)
+        world.supply.refuses, world.supply.problem = True, "exceeded quota: games"
+        first, second = world.place("m1"), world.place("m2")
+        world.wait(5)
+        self.assertNoResult(first)
+        self.assertEqual(world.watch.told, [("delayed", "m1"), ("delayed", "m2")])
+        world.supply.refuses, world.supply.problem = False, ""
+        world.wait(60)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(
+            [
+                order.plan.match_id
+                for one in world.supply.started
+                for order in one.heard
+                if isinstance(order, OpenRoom)
+            ],
+            ["m1", "m2"],
+        )
+        self.assertEqual(len(world.watch.told), 2)
+
+    def test_delayed_again(self):
+        """
+        It is reported again if its game server dies before it began, and no other one
+        can be had.
+        """
+        world = FleetWorld(warm=0)
+        supply = world.supply
+        supply.refuses, supply.problem = True, "exceeded quota: games"
+        placed = world.place("m1")
+        world.wait(5)
+        supply.ignores.add(OpenRoom)
+        supply.refuses, supply.problem = False, ""
+        for _ in range(60):
+            if supply.alive:
+                break
+            world.wait(1)
+        (server,) = supply.alive
+        self.assertIn(OpenRoom, [type(order) for order in server.heard])
+        self.assertEqual(world.watch.told, [("delayed", "m1")])
+        supply.refuses, supply.problem = True, "exceeded quota: games"
+        server.exit(signal=9)
+        world.wait(5)
+        self.assertNoResult(placed)
+        self.assertEqual(world.watch.told, [("delayed", "m1")] * 2)
+
+    def test_delayed_and_its_report_fails(self):
+        """
+        If a report of one match cannot be handled, those of the others still are.
+        """
+        world = FleetWorld(warm=0)
+        world.supply.refuses, world.supply.problem = True, "exceeded quota: games"
+        delayed = world.watch.delayed
+
+        def fail(match_id):
+            delayed(match_id)
+            if match_id == "m1":
+                raise ZeroDivisionError
+
+        self.patch(world.watch, "delayed", fail)
+        world.place("m1")
+        world.place("m2")
+        world.wait(5)
+        self.assertEqual(world.watch.told, [("delayed", "m1"), ("delayed", "m2")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_log_of_an_end(self):
+        """
+        The log says how a game server ended, as far as anybody knows.
+        """
+        for how, words in (
+            (Exit(7, 3), "(process 7) ended: status 3"),
+            (Exit(7, None, 9), "(process 7) ended: signal 9"),
+            (Exit(7), "(process 7) ended: nobody knows how"),
+            (Exit(None), "ended: nobody knows how"),
+        ):
+            world = FleetWorld(warm=1)
+            (fake,) = world.supply.started
+            with capturedLogs() as logged:
+                fake.server.ended(how)
+            lines = [formatEvent(one) for one in logged]
+            self.assertIn(f"game server {fake.server.server_id} {words}", lines)
+
     def test_warm_pool_refills(self):
         """
         The next players find a warm game server again.
@@ -65,8 +153,47 @@ class PlacingTests(SynchronousTestCase):
         world = FleetWorld(warm=2)
         self.assertEqual(world.fleet.status().servers["warm"], 2)
         self.successResultOf(world.place("m1"))
+        world.refill()
         self.assertEqual(world.fleet.status().servers["warm"], 2)
         self.assertEqual(world.fleet.status().servers["listening"], 1)
+
+    def test_placed_before_the_pool_is_refilled(self):
+        """
+        Of matches that start at the same moment none waits while others are started in
+        place of the game servers that they took; one without a game server does not
+        wait for that either.
+        """
+        world = FleetWorld(warm=3, ports=9)
+        for number in range(3):
+            self.successResultOf(world.place(f"m{number}"))
+        self.assertEqual(len(world.supply.started), 3)
+        world.refill()
+        self.assertEqual(world.fleet.status().servers["warm"], 3)
+        for number in range(3, 7):
+            world.place(f"m{number}")
+        self.assertIn("m6", world.supply.hosting("m6").rooms)
+
+    def test_pool_is_refilled_while_matches_come(self):
+        """
+        Matches that come one after the other all the time find warm game servers.
+        """
+        world = FleetWorld(warm=20, ports=60)
+        for number in range(40):
+            self.successResultOf(world.place(f"m{number}"))
+            world.clock.advance(0.04)
+            world.settle()
+        self.assertGreater(world.fleet.status().servers["warm"], 5)
+
+    def test_no_refill_after_the_end(self):
+        """
+        A fleet that stops while it waits to refill starts nothing any more.
+        """
+        world = FleetWorld(warm=2)
+        self.successResultOf(world.place("m1"))
+        world.fleet.stopService()
+        world.settle()
+        world.clock.advance(10.0)
+        self.assertEqual(len(world.supply.started), 2)
 
     def test_wait_in_order(self):
         """
@@ -134,6 +261,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(rooms_per_process=3, warm=1)
         old = self.successResultOf(world.place("m1")).port
+        world.refill()
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
         new = self.successResultOf(world.place("m2")).port
         self.assertNotEqual(new, old)
@@ -170,6 +298,7 @@ class PlacingTests(SynchronousTestCase):
         """
         world = FleetWorld(rooms_per_process=2, warm=1)
         old = self.successResultOf(world.place("m1")).port
+        world.refill()
         world.supply.hosting("m1").say(Alive(0, {"overloaded": 1.0}))
         warm = world.supply.started[1]
         warm.ignores.add(Bind)
@@ -438,16 +567,14 @@ class WatchdogTests(SynchronousTestCase):
 
     def test_link_lost(self):
         """
-        A game server that lets go of its link is ended if it does not end.
+        A game server that lets go of its link without a match is ended if it does not
+        end.
         """
-        world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        world = FleetWorld(warm=1)
+        (server,) = world.supply.started
         server.transport.lose()
-        self.assertEqual(world.reasons(), {})
         world.wait(6)
         self.assertFalse(server.is_alive)
-        self.assertEqual(world.reasons(), {"m1": "lost"})
 
     def test_nobody_comes(self):
         """

@@ -196,6 +196,7 @@ class AnchorTests(SynchronousTestCase):
         """
         world = FleetWorld(warm=1, most=2, longest=100_000.0)
         self.successResultOf(world.place("m1"))
+        world.refill()
         playing = world.supply.hosting("m1")
         playing.say(SeatChanged("m1", 0, "joined"))
         world.issuer.has_expired = True

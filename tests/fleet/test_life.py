@@ -37,8 +37,12 @@ class World:
             moves.append("exited")
         if self.is_linked:
             moves.append("link_lost")
-        if stage == "starting":
+        if stage in ("starting", "away"):
             moves.append("dialed")
+        if stage == "starting":
+            moves.append("adopt")
+        if stage == "listening":
+            moves.append("cut_off")
         if stage == "warm":
             moves.append("need")
         if stage == "binding":
@@ -55,7 +59,7 @@ class World:
             self.is_linked = True
         elif move == "exited":
             self.is_alive = False
-        elif move == "link_lost":
+        elif move in ("link_lost", "cut_off"):
             self.is_linked = False
 
 
@@ -133,7 +137,7 @@ class ServerLifeTests(SynchronousTestCase):
                     self.assertFalse(world.is_alive or world.is_linked)
                     ends += 1
             world.facts.outbox.clear()
-            if world.facts.stage in ("starting", "binding", "leaving"):
+            if world.facts.stage in ("starting", "binding", "away", "leaving"):
                 self.assertLess(world.facts.deadline, inf)
         self.assertEqual(ends, 1)
         world.do("leave")

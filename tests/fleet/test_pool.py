@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.pool import PoolCounts, PoolPolicy, StartPacing, growth
+from vinom.fleet.pool import PoolCounts, PoolPolicy, RefillPacing, StartPacing, growth
 
 POLICIES = st.builds(
     PoolPolicy,
@@ -99,3 +99,28 @@ class StartPacingTests(SynchronousTestCase):
         for _ in range(8):
             pacing.failed(0.0)
         self.assertTrue(pacing.may_start(1.0))
+
+
+class RefillPacingTests(SynchronousTestCase):
+    """When game servers are started in place of those that matches took."""
+
+    def test_after_the_last(self) -> None:
+        """
+        Not at once, and not between two that are taken at the same moment.
+        """
+        pacing = RefillPacing(after=0.1, most=1.0)
+        self.assertLess(pacing.begins_at, 0.0)
+        pacing.taken(5.0)
+        pacing.taken(5.05)
+        self.assertAlmostEqual(pacing.begins_at, 5.15)
+
+    def test_at_last(self) -> None:
+        """
+        Matches that come all the time do not put it off for ever.
+        """
+        pacing = RefillPacing(after=0.1, most=1.0)
+        for step in range(20):
+            pacing.taken(5.0 + step * 0.05)
+        self.assertAlmostEqual(pacing.begins_at, 6.0)
+        pacing.taken(6.01)
+        self.assertAlmostEqual(pacing.begins_at, 6.11)

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.fleet.port_ring import PortRing
+from vinom.fleet.port_ring import GamePorts, PortRing
 
 SIZE = 5
 
@@ -48,6 +48,22 @@ class PortRingTests(SynchronousTestCase):
         ring.alarm(131.0)
         self.assertEqual(ring.take(), 46001)
         self.assertEqual(ring.deadline(), inf)
+
+    def test_set_aside(self):
+        """
+        The port of a game server that plays on for another node is tried again only
+        later; one outside the ring was never this node's.
+        """
+        now = [0.0]
+        ports = GamePorts(PortRing(46000, 46001), "::1", "host", lambda: now[0])
+        ports.withhold("s1", 46000)
+        ports.withhold("s2", 50000)
+        for server_id in ("s1", "s2", "s3"):
+            ports.set_aside(server_id)
+        counts = ports.counts()
+        self.assertEqual((counts.free, counts.bound, counts.quarantined), (1, 0, 1))
+        now[0] = 60.0
+        self.assertEqual(ports.counts().free, 2)
 
     def test_not_taken(self):
         """

@@ -35,6 +35,7 @@ class RehearsalTests(SynchronousTestCase):
         self.assertEqual(figures["admission_cookie_asked"], 2)
         self.assertGreater(figures["datagrams_in"], 50)
         self.assertGreater(figures["datagrams_out"], 50)
+        self.assertEqual(figures["rooms_gone_on"], 1, "no other one went on with it")
 
     def test_leaves_nothing(self) -> None:
         """

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.play.test_room import plan_for
 from tests.support.games import Say, Teller
-from vinom.hosting.recordings import MatchRecording, Recordings
+from vinom.hosting.recordings import MatchRecording, Recordings, part_name
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.play import Recorded
 from vinom.play.recording import read_recording, replay
@@ -121,6 +121,26 @@ class MatchRecordingTests(RecordingsCase):
         (path,) = self.directory.iterdir()
         self.assertEqual(len(read_recording(path.read_bytes()).inputs), 1)
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_what_is_not_on_the_disk(self) -> None:
+        """
+        A node that was sent nothing before is sent all that is not in the file.
+        """
+        clock = Clock()
+        recordings = Recordings(self.directory, clock=clock)
+        room, recording = self.begin(recordings, 1)
+        room.act(0, Say("zero"), 1000.1)
+        clock.pump([0.05] * 30)
+        (path,) = self.directory.iterdir()
+        for word in ("one", "two"):
+            room.act(0, Say(word), 1000.1)
+            recording.news()
+        self.assertEqual(recording.news(), b"")
+        missing = recording.news(is_all=True)
+        whole = path.read_bytes() + missing
+        self.assertEqual(len(whole), recording.length)
+        self.assertEqual(len(read_recording(whole).inputs), 3)
+        recordings.flush()
 
     def test_a_busy_moment_fills_no_memory(self) -> None:
         """
@@ -286,6 +306,28 @@ class LentTests(RecordingsCase):
         self.node.take_back(self.plan.match_id)
         self.assertEqual([], self.names())
 
+    def test_brought(self) -> None:
+        """
+        The files of a match that goes on at another node are moved there, while its
+        game server writes; those of other matches stay.
+        """
+        recording = self.server.open(self.plan, Teller(), 1.7e9, self.lend())
+        for one in self.node.lend("other"):
+            os.close(one)
+        there = Recordings(self.directory.parent / "there")
+        for _ in range(2):
+            there.bring(self.plan.match_id, self.directory)
+        there.bring("m2", self.directory / "gone")
+        self.node.bring(self.plan.match_id, self.directory)
+        self.play(recording)
+        there.take_back(self.plan.match_id)
+        assert there.directory is not None
+        names = sorted(one.name for one in there.directory.iterdir())
+        self.assertEqual(names, [part_name(self.plan.match_id, 1)])
+        found = read_recording((there.directory / names[0]).read_bytes())
+        self.assertTrue(found.inputs)
+        self.assertIn("other.vinomrec", self.names())
+
     def test_lost_files(self) -> None:
         """
         Without descriptors left for it a match is played and not recorded; the files
@@ -302,6 +344,121 @@ class LentTests(RecordingsCase):
         self.node.take_back("lost")
         self.node.take_back(self.plan.match_id)
         self.assertEqual(1, len(self.names()))
+
+
+class SentTests(RecordingsCase):
+    """The node opens the files, and a process on another machine sends the bytes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node, self.server = Recordings(self.directory), Recordings(None)
+        self.server.send = self.node.append
+        self.plan = plan_for(Teller())
+
+    def lend(self) -> tuple[int, ...]:
+        """Make files for a match; the descriptors end here, as at a TLS link."""
+        given = self.node.lend(self.plan.match_id)
+        files = tuple(os.fstat(one).st_ino for one in given)
+        for one in given:
+            os.close(one)
+        return files
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.directory.iterdir())
+
+    def test_match(self) -> None:
+        """
+        A match on another machine leaves a recording that replays, on the node's.
+        """
+        room = self.play(
+            self.server.open(self.plan, Teller(), 1.7e9, self.lend()), ("hi", "ho")
+        )
+        self.node.take_back(self.plan.match_id)
+        self.assertEqual(self.names(), ["m1.vinomrec"])
+        data = (self.directory / "m1.vinomrec").read_bytes()
+        result = replay(read_recording(data), Teller())
+        self.assertEqual((result.version, result.differing), (room.version, None))
+
+    def test_crash(self) -> None:
+        """
+        So does the crash report of a match.
+        """
+        recording = self.server.open(self.plan, Teller(), 1.7e9, self.lend())
+        recording.close(MatchEnd(self.plan.match_id, "crashed"), None, "why it failed")
+        self.node.take_back(self.plan.match_id)
+        self.assertEqual(self.names(), ["m1.crash.txt", "m1.vinomrec"])
+        self.assertEqual((self.directory / "m1.crash.txt").read_text(), "why it failed")
+
+    def test_not_recorded(self) -> None:
+        """
+        Where the node records nothing, nothing is sent.
+        """
+        sent: list[tuple[object, ...]] = []
+        self.server.send = lambda *what: sent.append(what)
+        recording = self.server.open(self.plan, Teller(), 1.7e9)
+        self.play(recording)
+        self.assertEqual((sent, recording.is_open, self.warnings), ([], False, []))
+
+    def test_too_long(self) -> None:
+        """
+        A game server cannot fill the node's disk: a file ends at its limit, with one
+        line in the log. The next match is recorded.
+        """
+        self.lend()
+        self.node.most_match_bytes = 100
+        for at, length in ((0, 60), (60, 60), (60, 10)):
+            self.node.append("m1", 1, at, bytes(length))
+        self.assertEqual((self.directory / "m1.vinomrec").stat().st_size, 60)
+        self.assertEqual(len(self.warnings), 1)
+        self.node.take_back("m1", is_over=False)
+        self.lend()
+        self.node.append("m1", 1, 0, bytes(10))
+        self.assertEqual((self.directory / "m1.vinomrec").stat().st_size, 10)
+
+    def test_nothing_was_lent(self) -> None:
+        """
+        A node that has no file begins none in the middle, with one line in the log.
+        """
+        self.directory.mkdir()
+        for at in (1, 2):
+            self.node.append("../elsewhere", 1, at, b"x")
+        self.assertEqual((self.names(), len(self.warnings)), ([], 1))
+
+    def test_whole_from_elsewhere(self) -> None:
+        """
+        A node that has no file writes a recording that comes from its beginning.
+        """
+        self.node.append("m1", 1, 0, b"abc")
+        self.node.append("m1", 1, 3, b"de")
+        self.node.append("m1", 1, 0, b"why", True)
+        self.node.take_back("m1")
+        self.assertEqual((self.directory / "m1.vinomrec").read_bytes(), b"abcde")
+        self.assertEqual((self.directory / "m1.crash.txt").read_bytes(), b"why")
+
+    def test_sent_again(self) -> None:
+        """
+        What is sent again, from any byte to any other, is written once.
+        """
+        path, whole = self.directory / "m1.vinomrec", b"0123456789"
+        for have in range(len(whole) + 1):
+            for at in range(have + 1):
+                for end in range(at, len(whole) + 1):
+                    self.lend()
+                    self.node.append("m1", 1, 0, whole[:have])
+                    self.node.append("m1", 1, at, whole[at:end])
+                    self.assertEqual(path.read_bytes(), whole[: max(have, end)])
+                    self.node.take_back("m1", is_over=False)
+        self.assertEqual(self.warnings, [])
+
+    def test_gap(self) -> None:
+        """
+        A recording of which bytes were lost ends before them, with one line in the log.
+        """
+        self.lend()
+        for at, data in ((0, b"abc"), (4, b"e"), (5, b"f"), (3, b"d")):
+            self.node.append("m1", 1, at, data)
+        self.assertEqual((self.directory / "m1.vinomrec").read_bytes(), b"abc")
+        self.assertEqual(len(self.warnings), 1)
 
 
 class SweepTests(RecordingsCase):

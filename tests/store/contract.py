@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+import attrs
+
 from vinom.errors import LeaseLost
 from vinom.model import (
     MatchEnd,
@@ -421,6 +423,36 @@ class PlayerStoreContract:
         self.now += 10
         self.assertIsNone(await store.find("hash"))
 
+    async def test_keys_of_players(self) -> None:
+        """
+        The newest key of each player is found, of a guest who has done nothing yet too.
+        """
+        store = self.make_store()
+        await store.add_guest("h1", ANN, self.now + 60, "192.0.2.1")
+        await store.add_guest("h2", BOB, self.now + 60, "192.0.2.1")
+        store.settle("bob")
+        await store.keep("h3", CAT, self.now + 60)
+        await store.keep("h4", CAT, self.now + 60)
+        found = await store.keys_of(["ann", "bob", "cat", "dan"])
+        self.assertEqual(list(found), [("h1", ANN), ("h2", BOB), ("h4", CAT)])
+        self.assertEqual(list(await store.keys_of([])), [])
+
+    async def test_put_back(self) -> None:
+        """
+        A player whom a lost store has known comes back with the same key, for as long
+        as any other; one who is known stays as known.
+        """
+        store = self.make_store()
+        self.assertTrue(await store.put_back("h1", ANN, self.now + 60))
+        self.assertEqual(await store.find("h1"), ANN)
+        self.assertEqual(list(await store.keys_of(["ann"])), [("h1", ANN)])
+        await store.keep("h2", BOB, self.now + 60)
+        old = attrs.evolve(BOB, name="old")
+        self.assertFalse(await store.put_back("h2", old, self.now + 600))
+        self.assertEqual(await store.find("h2"), BOB)
+        self.now += 60
+        self.assertIsNone(await store.find("h1"))
+
     async def test_use_moves_the_expiry(self) -> None:
         """
         A player who comes back in time is stored for longer.
@@ -464,6 +496,67 @@ class MatchStoreContract:
         self.assertTrue(await store.place("m1", PLACE))
         self.assertEqual(await store.match_of("ann"), (plan("m1", ANN, BOB), PLACE))
         self.assertFalse(await store.place("m2", PLACE))
+
+    async def test_adopt(self) -> None:
+        """
+        A node that goes on with a match owns it; its players are brought there.
+        """
+        store = self.make_store()
+        await store.open(plan("m1", ANN, BOB))
+        self.assertTrue(await store.adopt(plan("m1", ANN, BOB), PLACE))
+        self.assertEqual(await store.match_of("ann"), (plan("m1", ANN, BOB), PLACE))
+        self.assertEqual(await store.owner("m1"), "")
+
+    async def test_restore(self) -> None:
+        """
+        A match that the store has lost is there again, with its place, for those who
+        have not left it; and as it is now, if that is repeated.
+        """
+        store = self.make_store()
+        one = plan("m1", ANN, BOB, CAT)
+        for _ in range(2):
+            self.assertTrue(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+        self.assertEqual(await store.match_of("ann"), (one, PLACE))
+        self.assertEqual(await store.match_of("bob"), (one, PLACE))
+        self.assertIsNone(await store.match_of("cat"))
+        self.assertEqual(await store.owner("m1"), "")
+        self.assertEqual(await store.running(), ((one, PLACE),))
+        # A player left it before the answer to the first call came.
+        self.assertTrue(await store.release("m1", "ann"))
+        self.assertTrue(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+        self.assertIsNone(await store.match_of("ann"))
+        end = MatchEnd("m1", "finished")
+        self.assertTrue(await store.end(end, self.now + 60))
+        self.assertEqual(await store.last_end("bob"), end)
+        self.assertIsNone(await store.last_end("ann"))
+
+    async def test_restore_without_a_place(self) -> None:
+        """
+        The same for a match for which a game server is being sought.
+        """
+        store = self.make_store()
+        self.assertTrue(await store.restore(plan("m1", ANN), None, 5.0, ["ann"]))
+        self.assertEqual(await store.match_of("ann"), (plan("m1", ANN), None))
+        self.assertTrue(await store.place("m1", PLACE))
+        self.assertEqual(await store.match_of("ann"), (plan("m1", ANN), PLACE))
+
+    async def test_restore_is_too_late(self) -> None:
+        """
+        A player who has another match by now stays there, whatever becomes of the first
+        one; and a match that is over is not brought back.
+        """
+        store = self.make_store()
+        await store.open(plan("m2", ANN, CAT))
+        first = plan("m1", ANN, BOB)
+        self.assertTrue(await store.restore(first, PLACE, 5.0, ["ann", "bob"]))
+        self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
+        self.assertEqual(await store.match_of("bob"), (first, PLACE))
+        end = MatchEnd("m1", "finished")
+        self.assertTrue(await store.end(end, self.now + 60))
+        self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
+        self.assertFalse(await store.restore(first, PLACE, 5.0, ["ann", "bob"]))
+        self.assertIsNone(await store.match_of("bob"))
+        self.assertIsNone(await store.owner("m1"))
 
     async def test_end(self) -> None:
         """
@@ -573,6 +666,17 @@ class NodeStoreContract:
         self.assertEqual(numbers, sorted(set(numbers)))
         self.assertFalse(await store.renew(facts("a"), numbers[0], self.LONG))
         self.assertTrue(await store.renew(facts("a"), numbers[2], self.LONG))
+
+    async def test_epoch(self) -> None:
+        """
+        What the store has keeps its name, whichever nodes come.
+        """
+        store = await self.make_store()
+        await store.register(facts("a"), self.LONG)
+        before = store.epoch
+        self.assertTrue(before)
+        await store.register(facts("b"), self.LONG)
+        self.assertEqual(store.epoch, before)
 
     async def test_others_see_a_node(self) -> None:
         """
@@ -875,3 +979,133 @@ class CheckpointStoreContract:
         self.assertEqual(list(await second.orphans("n1", 10)), ["short"])
         await second.claim("short", False)
         self.assertEqual(list(await second.orphans("n1", 10)), [])
+
+
+class ServerStoreContract:
+    """
+    `vinom.ports.IServerStore`.
+
+    ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
+    ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
+    """
+
+    async def test_a_server_of_a_node(self) -> None:
+        """
+        While a node is well nobody else gets its game servers.
+        """
+        first, second = await self.make_stores()
+        self.assertTrue(await first.put("s1", 1, "here", b"one"))
+        self.assertTrue(await first.put("s1", 1, "here", b"\x00two"))
+        self.assertEqual((await second.claim("s1")).kind, "owned")
+        self.assertFalse(await second.put("s1", 1, "here", b"mine"))
+        self.assertFalse(await second.forget("s1", 1))
+        self.assertFalse(await second.offer("s1", 1, "here", b"mine"))
+        self.assertEqual(list(await second.left("n1", "here", 9)), [])
+        self.assertTrue(await first.forget("s1", 1))
+        self.assertTrue(await first.forget("s1", 1))
+        self.assertEqual((await second.claim("s1")).kind, "unknown")
+
+    async def test_after_the_lease(self) -> None:
+        """
+        When the lease of its node is over, the next one finds the latest record on its
+        own machine, and takes the game server over; the first can neither change nor
+        forget it, with a new lease either.
+        """
+        first, second = await self.make_stores()
+        await first.put("s1", 1, "here", b"\x00\xff")
+        await first.put("s2", 1, "there", b"far")
+        await self.end_lease()
+        for late in (first.put("s1", 1, "here", b"late"), first.claim("s1")):
+            with self.assertRaises(LeaseLost):
+                await late
+        self.assertEqual(list(await second.left("n1", "here", 9)), [b"\x00\xff"])
+        claim = await second.claim("s1")
+        self.assertEqual(
+            (claim.kind, claim.fence, claim.data), ("claimed", 2, b"\x00\xff")
+        )
+        self.assertEqual(list(await second.left("n1", "here", 9)), [])
+        await self.renew_lease()
+        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+        self.assertFalse(await first.forget("s1", 1))
+        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+        self.assertEqual((await first.claim("s1")).kind, "owned")
+        self.assertTrue(await second.put("s1", 2, "here", b"next"))
+        again = await second.claim("s1")
+        self.assertEqual((again.kind, again.fence, again.data), ("claimed", 2, b"next"))
+
+    async def test_two_claim_at_once(self) -> None:
+        """
+        Of two nodes that ask for a game server one gets it: also if one of them knows
+        that the node before is gone, because it has its state directory.
+        """
+        first, second = await self.make_stores()
+        await first.put("s1", 1, "here", b"one")
+        await first.offer("s1", 1, "here", b"one")
+        asked = [one.claim("s1", "n0") for one in (second, first, second)]
+        claims = [await one for one in asked]
+        self.assertEqual([one.kind for one in claims], ["claimed", "owned", "claimed"])
+        self.assertEqual({one.fence for one in claims}, {2, 0})
+
+    async def test_restarted(self) -> None:
+        """
+        A node that was started again in the place of one that was killed need not wait
+        for the end of its lease.
+        """
+        first, second = await self.make_stores()
+        await first.put("s1", 1, "here", b"one")
+        self.assertEqual((await second.claim("s1", "n9")).kind, "owned")
+        claim = await second.claim("s1", "n1")
+        self.assertEqual((claim.kind, claim.fence), ("claimed", 2))
+        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+
+    async def test_offer(self) -> None:
+        """
+        A game server that its node offers goes to the next node at once, and its node
+        learns that; until then it may take it back, or see it end.
+        """
+        first, second = await self.make_stores()
+        for server_id in ("s1", "s2", "s3"):
+            await first.put(server_id, 1, "here", server_id.encode())
+            data = server_id.encode()
+            self.assertTrue(await first.offer(server_id, 1, "here", data))
+            self.assertTrue(await first.offer(server_id, 1, "here", data))
+        self.assertEqual(len(await second.left("", "here", 9)), 3)
+        self.assertEqual(len(await second.left("", "here", 2)), 2)
+        self.assertEqual(list(await second.left("", "there", 9)), [])
+        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+        self.assertEqual((await second.claim("s1")).fence, 2)
+        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+        self.assertEqual((await first.claim("s2")).fence, 2)
+        self.assertTrue(await first.put("s2", 2, "here", b"back"))
+        self.assertTrue(await first.forget("s3", 1))
+        self.assertEqual(list(await second.left("", "here", 9)), [])
+
+    async def test_offered_as_it_is_now(self) -> None:
+        """
+        What the next node gets is the record as it is when it comes: also if the store
+        was away before, or what changed did so after the first offer.
+        """
+        first, second = await self.make_stores()
+        self.assertTrue(await first.offer("s1", 1, "here", b"first"))
+        self.assertEqual(list(await second.left("", "here", 9)), [b"first"])
+        self.assertTrue(await first.offer("s1", 1, "here", b"newest"))
+        claim = await second.claim("s1")
+        self.assertEqual(
+            (claim.kind, claim.fence, claim.data), ("claimed", 2, b"newest")
+        )
+        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+
+    async def test_over(self) -> None:
+        """
+        A game server that ended at its next node does not come back: neither by a node
+        that slept, nor by one that has an old file.
+        """
+        first, second = await self.make_stores()
+        await first.put("s1", 1, "here", b"one")
+        await first.offer("s1", 1, "here", b"one")
+        await second.claim("s1")
+        self.assertTrue(await second.forget("s1", 2))
+        self.assertFalse(await second.forget("s1", 2))
+        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+        self.assertEqual((await first.claim("s1", "n1")).kind, "over")
+        self.assertEqual(list(await second.left("", "here", 9)), [])

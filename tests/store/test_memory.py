@@ -19,6 +19,7 @@ from tests.store.contract import (
     OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
+    ServerStoreContract,
     facts,
 )
 from tests.store.prematches import PartyStoreContract, PrematchStoreContract
@@ -33,6 +34,7 @@ from vinom.ports import (
     IPlayerStore,
     IPrematchStore,
     IRatingStore,
+    IServerStore,
 )
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
@@ -42,6 +44,7 @@ from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore
 from vinom.store.memory.ratings import MemoryRatingStore
 from vinom.store.memory.rooms import MemoryCheckpointStore
+from vinom.store.memory.servers import MemoryServerStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):
@@ -227,22 +230,21 @@ class MemoryOnlineStoreTests(OnlineStoreContract, TestCase):
         """This store does not know queues."""
 
 
-class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
-    """Checkpoints in memory."""
+class _TwoLeases:
+    """The leases of two nodes, each with a store of its own over the same entries."""
 
     now = 1000.0
 
-    async def make_stores(self) -> list[MemoryCheckpointStore]:
+    async def of_each(self, store: Any, port: Any) -> list[Any]:
+        """Make the stores: a class that implements this port."""
         self.nodes = MemoryNodeStore(lambda: self.now)
         self.leases: dict[str, int] = {}
-        rooms: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         stores = []
         for node_id in ("n1", "n2"):
-            store = MemoryCheckpointStore(
-                self.nodes, node_id, partial(self.leases.__getitem__, node_id), rooms
-            )
-            verifyObject(ICheckpointStore, store)
-            stores.append(store)
+            lease = partial(self.leases.__getitem__, node_id)
+            stores.append(store(self.nodes, node_id, lease, entries))
+            verifyObject(port, stores[-1])
             self.leases[node_id] = await self.nodes.register(facts(node_id), 60.0)
         return stores
 
@@ -254,3 +256,17 @@ class MemoryCheckpointStoreTests(CheckpointStoreContract, TestCase):
     async def renew_lease(self) -> None:
         """Let n1 wake up."""
         self.leases["n1"] = await self.nodes.register(facts("n1"), 60.0)
+
+
+class MemoryCheckpointStoreTests(_TwoLeases, CheckpointStoreContract, TestCase):
+    """Checkpoints in memory."""
+
+    async def make_stores(self) -> list[MemoryCheckpointStore]:
+        return await self.of_each(MemoryCheckpointStore, ICheckpointStore)
+
+
+class MemoryServerStoreTests(_TwoLeases, ServerStoreContract, TestCase):
+    """Game servers in memory."""
+
+    async def make_stores(self) -> list[MemoryServerStore]:
+        return await self.of_each(MemoryServerStore, IServerStore)

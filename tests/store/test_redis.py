@@ -17,6 +17,7 @@ from tests.store.contract import (
     ANN,
     BOB,
     CAT,
+    PLACE,
     CheckpointStoreContract,
     EntryStoreContract,
     Heard,
@@ -25,7 +26,10 @@ from tests.store.contract import (
     OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
+    ServerStoreContract,
     entry,
+    facts,
+    plan,
 )
 from tests.store.prematches import (
     PartyStoreContract,
@@ -51,6 +55,7 @@ from vinom.ports import (
     IPlayerStore,
     IPrematchStore,
     IRatingStore,
+    IServerStore,
 )
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.redis.client import RedisClient
@@ -64,6 +69,7 @@ from vinom.store.redis.players import RedisPlayerStore
 from vinom.store.redis.prematches import RedisPrematchStore
 from vinom.store.redis.ratings import RedisRatingStore
 from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.store.redis.servers import RedisServerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -450,16 +456,49 @@ class RedisMatchStoreTests(MatchStoreContract, RedisCase):
         verifyObject(IMatchStore, store)
         return store
 
+    async def test_restore_of_others(self) -> None:
+        """
+        A match that another node has by now stays there; and a node without a lease
+        brings nothing back.
+        """
+        there = await self.open_client("n2")
+        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
+        store = self.make_store()
+        other = RedisMatchStore(there, lambda: self.now)
+        one = plan("m1", ANN, BOB)
+        self.assertTrue(await other.restore(one, None, 5.0, ["ann"]))
+        self.assertFalse(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+        self.assertEqual(await store.owner("m1"), "n2")
+        self.assertEqual(await store.match_of("ann"), (one, None))
+        self.assertIsNone(await store.match_of("bob"))
+        self.client.owner.lease += 100
+        with self.assertRaises(LeaseLost):
+            await store.restore(plan("m2", CAT), None, 5.0, ["cat"])
+        self.assertIsNone(await store.match_of("cat"))
 
-class RedisCheckpointStoreTests(CheckpointStoreContract, RedisCase):
-    """Checkpoints in Redis."""
+    async def test_restored_for_other_nodes(self) -> None:
+        """
+        If the node that has brought a match back dies, others find it among what it
+        has left.
+        """
+        store = self.make_store()
+        one = plan("m1", ANN, BOB)
+        await store.restore(one, None, 5.0, ["ann", "bob"])
+        self.assertEqual(
+            await RedisEstateStore(self.client).matches_of("n1", 10), [one]
+        )
 
-    async def make_stores(self) -> list[RedisCheckpointStore]:
+
+class _TwoLeases(RedisCase):
+    """The leases of two nodes, each with a client of its own."""
+
+    async def of_each(self, store: Any, port: Any) -> list[Any]:
+        """Make the stores: a class that implements this port."""
         other = await self.open_client("n2")
         await RedisNodeStore(other).register(NodeFacts("n2", {}, "1"), 60)
-        stores = [RedisCheckpointStore(one) for one in (self.client, other)]
-        for store in stores:
-            verifyObject(ICheckpointStore, store)
+        stores = [store(one) for one in (self.client, other)]
+        for one in stores:
+            verifyObject(port, one)
         return stores
 
     async def end_lease(self) -> None:
@@ -470,6 +509,13 @@ class RedisCheckpointStoreTests(CheckpointStoreContract, RedisCase):
     async def renew_lease(self) -> None:
         """Let n1 wake up."""
         await RedisNodeStore(self.client).register(NodeFacts("n1", {}, "1"), 60)
+
+
+class RedisCheckpointStoreTests(_TwoLeases, CheckpointStoreContract):
+    """Checkpoints in Redis."""
+
+    async def make_stores(self) -> list[RedisCheckpointStore]:
+        return await self.of_each(RedisCheckpointStore, ICheckpointStore)
 
     async def test_a_node_is_listed_while_it_has_rooms(self) -> None:
         """
@@ -488,6 +534,27 @@ class RedisCheckpointStoreTests(CheckpointStoreContract, RedisCase):
         await second.claim("r1", False)
         self.assertTrue(await nodes.leave("n1", lease))
         self.assertEqual(list(await nodes.expired()), [])
+
+
+class RedisServerStoreTests(_TwoLeases, ServerStoreContract):
+    """Game servers in Redis."""
+
+    async def make_stores(self) -> list[RedisServerStore]:
+        return await self.of_each(RedisServerStore, IServerStore)
+
+    async def test_before_the_placement(self) -> None:
+        """
+        What another node must know of a game server is there before players learn of
+        its match, though nothing waits for it.
+        """
+        store = RedisServerStore(self.client)
+        matches = RedisMatchStore(self.client, lambda: self.now)
+        await matches.open(plan("m1", ANN, BOB))
+        # Redis knows the script from here on.
+        await store.put("s0", 1, "here", b"zero")
+        put = store.put("s1", 1, "here", b"one")
+        await matches.place("m1", PLACE)
+        self.assertTrue(self.successResultOf(put))
 
 
 class RedisRatingStoreTests(RatingStoreContract, RedisCase):
@@ -518,6 +585,20 @@ class RedisNodeStoreTests(NodeStoreContract, RedisCase):
     async def pass_time(self, seconds: float) -> None:
         """Redis' own clock ends leases."""
         await pass_real_time(seconds)
+
+    async def test_emptied(self) -> None:
+        """
+        A Redis that has lost everything has another name afterwards, for all nodes.
+        """
+        store = await self.make_store()
+        await store.register(facts("n1"), self.LONG)
+        before = store.epoch
+        self.server.command("DEL", *self.keys())
+        self.assertFalse(await store.renew(facts("n1"), 1, self.LONG))
+        await store.register(facts("n2"), self.LONG)
+        self.assertEqual(store.epoch, before, "it is the name at its own registration")
+        await store.register(facts("n1"), self.LONG)
+        self.assertNotEqual(store.epoch, before)
 
 
 class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):

@@ -22,6 +22,8 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IFileDescriptorReceiver,
+    IHandshakeListener,
+    IReactorSocket,
     IReactorTime,
     IStreamClientEndpoint,
     ISystemHandle,
@@ -30,13 +32,15 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from vinom.control.messages import (
     AnyToNode,
     AnyToServer,
     FrameReader,
     Ready,
+    RelayAction,
+    RelayState,
     SeatChanged,
     ToNode,
     ToServer,
@@ -55,6 +59,10 @@ UNSENT_LIMIT = 4 * 1024 * 1024
 
 #: How soon a full socket is tried again, seconds.
 _RETRY_SECONDS = 0.02
+
+
+# A number, because flags of an enum take longer to join than to use.
+_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 @attrs.define
@@ -172,6 +180,12 @@ class _Link(Protocol):
             self.transport.loseConnection()
 
     @property
+    def is_lossy(self) -> bool:
+        """Can what was sent be lost if this process dies now?"""
+        # What is in a UNIX socket stays there until the peer has read it.
+        return self._socket is None or self._socket.family != socket.AF_UNIX
+
+    @property
     def is_behind(self) -> bool:
         """Does the peer not read what was sent?"""
         return self._retry is not None
@@ -186,6 +200,28 @@ class _Link(Protocol):
             _close(descriptors)
             return
         frame = encode(message)
+        if can_wait or descriptors:
+            self._send_in_turn(frame, can_wait, descriptors)
+        else:
+            self._send_frames(frame)
+
+    def _send_frames(self, frame: bytes) -> None:
+        if self._unsent or self._socket is None:
+            self._send_in_turn(frame, False, ())
+            return
+        # Nothing waits: written out, because a checkpoint leaves for every state.
+        try:
+            sent = self._socket.send(frame, _FLAGS)
+        except OSError:
+            sent = 0
+        if sent < len(frame):
+            self._unsent += memoryview(frame)[sent:]
+            self._flush(self._socket)
+
+    def _send_in_turn(
+        self, frame: bytes, can_wait: bool, descriptors: tuple[int, ...]
+    ) -> None:
+        """Send a frame after what waits to be sent."""
         if self._socket is None:
             # Files cannot go to another machine.
             _close(descriptors)
@@ -210,13 +246,12 @@ class _Link(Protocol):
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         try:
             while self._unsent:
                 sent = (
-                    self._passed.send(to, self._unsent, flags)
+                    self._passed.send(to, self._unsent, _FLAGS)
                     if self._passed
-                    else to.send(self._unsent, flags)
+                    else to.send(self._unsent, _FLAGS)
                 )
                 del self._unsent[:sent]
         except BlockingIOError:
@@ -254,21 +289,32 @@ class LinkOwner(Shape):
 
 #: Called with each game server that sent `Ready`; ``None`` refuses the link.
 Arrived = Callable[[Ready, "ControlLink"], LinkOwner | None]
+#: Called before that: the result comes when its proof is checked, whatever it is worth.
+Prove = Callable[[Ready], Deferred[None]]
 
 
 @implementer(IFileDescriptorReceiver)
 class ControlLink(_Link):
     """The node's end of one link."""
 
-    def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        arrived: Arrived,
+        prove: Prove | None = None,
+        asks_who: bool = True,
+    ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later, and for silent peers.
         :param arrived: called when the game server has sent `Ready`.
+        :param prove: checks its proof before that; ``None`` if there is nothing to ask.
+        :param asks_who: whether the kernel is asked which process connected. Of a pair
+            of sockets it only knows who made it.
         """
         super().__init__(clock, decode_to_node, self._first_received)
-        self._arrived = arrived
+        self._arrived, self._prove, self._asks_who = arrived, prove, asks_who
         self._peer: Peer | None = None
         self._owner: LinkOwner | None = None
         self._alarm: IDelayedCall | None = None
@@ -276,7 +322,7 @@ class ControlLink(_Link):
     def connectionMade(self) -> None:
         super().connectionMade()
         if self._socket is not None:
-            self._peer = peer_of(self._socket)
+            self._peer = peer_of(self._socket) if self._asks_who else None
         self._alarm = self._clock.callLater(READY_SECONDS, self._silent)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -293,7 +339,14 @@ class ControlLink(_Link):
         :param message: the message.
         :param descriptors: open files that go with it; closed here, also if it is gone.
         """
-        self._send(message, descriptors=descriptors)
+        # What the players of one turn do leaves together, in its order.
+        can_wait = isinstance(message, RelayAction)
+        self._send(message, can_wait, descriptors)
+
+    def release(self) -> None:
+        """Close it once everything was sent; its owner is not called any more."""
+        self._owner, self._received = None, lambda _: None
+        self.close()
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """A game server has no files to send, so it is none of ours any more."""
@@ -312,7 +365,20 @@ class ControlLink(_Link):
                 "made the connection"
             )
         self._stop_alarm()
-        self._owner = self._arrived(message, self)
+        if self._prove is None:
+            self._is_proven(message)
+        else:
+            # A game server waits for its first order, so nothing else comes meanwhile.
+            self._received = self._too_early
+            self._prove(message).addBoth(lambda _: self._is_proven(message))
+
+    def _too_early(self, message: AnyToNode) -> None:
+        raise PeerError(f"{type(message).__name__} came before the proof was checked")
+
+    def _is_proven(self, ready: Ready) -> None:
+        if not self._is_open:
+            return
+        self._owner = self._arrived(ready, self)
         if self._owner is None:
             self.abort()
         else:
@@ -334,17 +400,26 @@ class ControlServer(ServerFactory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, arrived: Arrived) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        arrived: Arrived,
+        prove: Prove | None = None,
+        asks_who: bool = True,
+    ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later, and for silent peers.
         :param arrived: called when a game server has sent `Ready`.
+        :param prove: checks its proof before that; ``None`` if there is nothing to ask.
+        :param asks_who: as of `ControlLink`.
         """
         self._clock, self._arrived = clock, arrived
+        self._prove, self._asks_who = prove, asks_who
 
     def buildProtocol(self, addr: IAddress | None) -> ControlLink:
-        link = ControlLink(self._clock, self._arrived)
+        link = ControlLink(self._clock, self._arrived, self._prove, self._asks_who)
         link.factory = self
         return link
 
@@ -356,40 +431,75 @@ class ControlClient(_Link):
     def __init__(
         self,
         clock: IReactorTime,
-        ready: Ready,
+        ready: Ready | Callable[[], Ready],
         received: Callable[[AnyToServer], None],
         lost: Callable[[], None],
         given: Callable[[int], None] = os.close,
+        check: Callable[[ITCPTransport], None] | None = None,
     ) -> None:
         """
         Prepare.
 
         :param clock: for messages that must be sent later.
-        :param ready: the first message.
+        :param ready: the first message, or what makes it when the link is there.
         :param received: called with each message.
         :param lost: called once, when the link is closed.
         :param given: called with each open file that comes, before its message.
+        :param check: checks the node, when TLS has verified its certificate, and raises
+            `PeerError`; ``None`` for a link without TLS.
         """
         super().__init__(clock, decode_to_server, received)
         self._ready, self._lost = ready, lost
-        self._given = given
+        self._given, self._check = given, check
+        if check is not None:
+            # Not of the class: an endpoint's wrapper shows only the last interface, and
+            # over a UNIX socket files would be closed (Twisted's _WrappingProtocol).
+            alsoProvides(self, IHandshakeListener)
+        #: Fires when the node may be sent something; fails if it is none.
+        self.opened: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.send(self._ready)
+        if self._check is None:
+            self._begin()
+
+    def handshakeCompleted(self) -> None:
+        """TLS has verified the node's certificate (`IHandshakeListener`)."""
+        if self._check is None:
+            return
+        try:
+            self._check(self.transport)
+        except PeerError as error:
+            self._log.error("control link closed: {error}", error=error)
+            self.abort()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        ready = self._ready
+        self.send(ready if isinstance(ready, Ready) else ready())
+        self.opened.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        if not self.opened.called:
+            self.opened.errback(reason)
         self._lost()
 
     def send(self, message: ToNode) -> None:
         """
         Send *message* to the node at once: before anything sent later elsewhere.
 
-        Seat changes need not precede any message to players, so those of one turn of
-        the reactor are sent together; each send costs as much as a datagram.
+        Seat changes need not precede any message to players, and states for players of
+        the node are shown there, so those of one turn of the reactor are sent together;
+        each send costs as much as a datagram.
         """
-        self._send(message, can_wait=isinstance(message, SeatChanged))
+        self._send(message, can_wait=isinstance(message, SeatChanged | RelayState))
+
+    def send_all(self, messages: Iterable[ToNode]) -> None:
+        """Send messages as `send` does, all of them with one call of the system."""
+        if self._is_open and not self._is_closing:
+            self._send_frames(b"".join([encode(message) for message in messages]))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._given(descriptor)
@@ -405,23 +515,47 @@ class _ClientFactory(Factory):
         return self._client
 
 
-def dial(
-    endpoint: IStreamClientEndpoint,
-    clock: IReactorTime,
-    ready: Ready,
-    received: Callable[[AnyToServer], None],
-    lost: Callable[[], None],
-    given: Callable[[int], None] = os.close,
+def answer(
+    reactor: IReactorSocket,
+    descriptor: int,
+    client: ControlClient,
+) -> None:
+    """
+    Link a game server to a node that has called it.
+
+    :param reactor: watches the link.
+    :param descriptor: one end of a pair of sockets; the caller closes it.
+    :param client: this end of the link.
+    """
+    client.opened.addErrback(lambda _: None)
+    os.set_blocking(descriptor, False)
+    # Its type says ServerFactory; any factory will do.
+    factory: Any = _ClientFactory(client)
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
+
+
+def connect(
+    endpoint: IStreamClientEndpoint, client: ControlClient
 ) -> Deferred[ControlClient]:
     """
     Link a game server to its node.
 
     :param endpoint: where the node accepts links: a UNIX socket, or TLS.
-    :param clock: for messages that must be sent later.
-    :param ready: the first message.
-    :param received: called with each message.
-    :param lost: called once, when the link is closed.
-    :param given: called with each open file that comes, before its message.
+    :param client: this end of the link.
     """
-    client = ControlClient(clock, ready, received, lost, given)
-    return endpoint.connect(_ClientFactory(client)).addCallback(lambda _: client)
+    connected = endpoint.connect(_ClientFactory(client))
+    return connected.addCallback(lambda _: client.opened).addCallback(lambda _: client)
+
+
+def dial(
+    endpoint: IStreamClientEndpoint,
+    clock: IReactorTime,
+    ready: Ready | Callable[[], Ready],
+    received: Callable[[AnyToServer], None],
+    lost: Callable[[], None],
+    given: Callable[[int], None] = os.close,
+) -> Deferred[ControlClient]:
+    """
+    Make this end of a link, and `connect` it; the parameters are those of both.
+    """
+    return connect(endpoint, ControlClient(clock, ready, received, lost, given))

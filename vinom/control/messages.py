@@ -8,6 +8,7 @@ which relays for them. Source: docs/protocol/control.rst.
 
 from __future__ import annotations
 
+from struct import Struct as Layout
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import attrs
@@ -18,12 +19,13 @@ from vinom.errors import PeerError
 from vinom.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 
 #: Version of the messages; if the two sides differ, the game server ends.
-CONTROL_PROTOCOL = 5
+CONTROL_PROTOCOL = 6
 
 #: Longest message, bytes: enough for a match with many loadouts, and little memory.
 FRAME_LIMIT = 1024 * 1024
 
 _HEADER = 4
+_size_of = Layout("!I").unpack_from
 
 #: One of `EndReason`; checked here, so that a room can always close with it.
 _Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
@@ -42,7 +44,8 @@ class Bind(ToServer, frozen=True, tag="bind"):
     Bind this port and get ready; answered by `Bound` or `BindFailed`.
 
     :ivar interface: IP address to bind.
-    :ivar port: UDP.
+    :ivar port: UDP; 0 for none: then all players come by way of the node, and the other
+        fields are empty.
     :ivar server: label inside the realm; the certificate is for ``*.<server>.<realm>``.
     :ivar realm: domain of all game servers' names.
     :ivar certificate: leaf and chain, PEM.
@@ -69,12 +72,20 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
         and only the node decides how long it may stay empty.
     :ivar files: inode numbers of the descriptors that came with this message: for the
         recording, and for a crash report. Empty: the game server opens its own files.
+        Over TLS none come: what would be written is sent (`RecordingData`).
+    :ivar checkpoint: to go on from, as `Kept` brought it; empty for a new match. A game
+        server that cannot read it answers `RoomEnded`, "lost".
+    :ivar number: of that checkpoint; the next one is one more.
+    :ivar part: which part of its recording is to be written; 1 is the first.
     """
 
     plan: MatchPlan
     tickets: tuple[Ticket, ...]
     is_relayed: bool = False
     files: tuple[int, ...] = ()
+    checkpoint: bytes = b""
+    number: int = 0
+    part: int = 1
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):
@@ -103,6 +114,23 @@ class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
     number: int
 
 
+class KeptTaken(ToServer, frozen=True, tag="kept_taken"):
+    """
+    The node has the checkpoint with this number, and all before it.
+
+    Sent only over links on which a message can be lost with its sender: not over a
+    UNIX socket, which the node reads to its end. There it is sent once, after the first
+    checkpoint, to bring a file.
+
+    :ivar file: inode number of the open file that came with it: while there is no link,
+        checkpoints are written there. 0 for none.
+    """
+
+    match_id: str
+    number: int
+    file: int = 0
+
+
 class TokenKeys(ToServer, frozen=True, tag="token_keys"):
     """
     Accept connect tokens of these keys and no others; answered by `TokenKeysTaken`.
@@ -118,16 +146,121 @@ class RotateCookies(ToServer, frozen=True, tag="rotate_cookies"):
     """Make cookies with a new key; those of the last one stay valid for a while."""
 
 
+class HandOver(ToServer, frozen=True, tag="hand_over"):
+    """
+    Freeze all matches, send their last checkpoints, and exit without ending them.
+
+    Another game server goes on with them. Only for matches that have checkpoints.
+    """
+
+
 class Stop(ToServer, frozen=True, tag="stop"):
     """End all matches, send players the end, and exit."""
 
 
+class Adopted(ToServer, frozen=True, tag="adopted"):
+    """
+    The answer to a `Ready` with matches: go on with these, and end the others.
+
+    :ivar matches: ids.
+    :ivar file: as in `KeptTaken`; it replaces an earlier one.
+    :ivar again: this node had it before: who watches its process has not changed.
+    """
+
+    matches: tuple[str, ...]
+    file: int = 0
+    again: bool = False
+
+
+class Known(ToServer, frozen=True, tag="known"):
+    """
+    Prove who you are with this when you dial again; what was used before is used up.
+
+    :ivar secret: for `Ready`.
+    """
+
+    secret: bytes
+
+
+class Playing(Struct, frozen=True):
+    """
+    A match that a game server has when it links again.
+
+    :ivar plan: of the match, with those who have its seats now.
+    :ivar number: of the checkpoint; 0 without one.
+    :ivar version: of the state.
+    :ivar checkpoint: the newest one, whole; empty if there is none.
+    :ivar part: of the recording, which is being written.
+    :ivar is_started: whether match time has started.
+    :ivar seats: the last state of each seat, as of `SeatChanged`.
+    :ivar outcome: of the last round that was over.
+    :ivar recorded: what of the recording is not in its file yet, as of `Kept`.
+    :ivar length: as of `Kept`.
+    :ivar tickets: that its players may show; another game server needs them.
+    """
+
+    match_id: str
+    plan: MatchPlan
+    number: int = 0
+    version: int = 0
+    checkpoint: bytes = b""
+    is_started: bool = False
+    seats: dict[int, str] = field(default_factory=dict)
+    outcome: dict[str, Any] | None = None
+    part: int = 1
+    recorded: bytes = b""
+    length: int = 0
+    tickets: tuple[Ticket, ...] = ()
+
+
 class Ready(ToNode, frozen=True, tag="ready"):
-    """The first message: which process this is."""
+    """
+    The first message: which process this is. With matches it is answered by `Adopted`.
+
+    :ivar secret: what proves who it is, where the link does not.
+    :ivar matches: what it plays, if it had a link before.
+    :ivar label: inside the realm, if it has a certificate; and so the next one.
+    :ivar port: UDP, that it has bound.
+    """
 
     server_id: str
     pid: int
     protocol: int
+    secret: bytes = b""
+    matches: tuple[Playing, ...] = ()
+    label: str = ""
+    port: int = 0
+
+
+class Draining(ToNode, frozen=True, tag="draining"):
+    """
+    It was asked to end: it hosts no more rooms, and ends when it has none.
+
+    :ivar is_last: its time is over: what cannot be handed over now ends with it.
+    """
+
+    is_last: bool = False
+
+
+class RecordingData(ToNode, frozen=True, tag="recording_data"):
+    """
+    Bytes of a recording, where files cannot be passed over the link.
+
+    They are sent before a `Kept` that counts on them, and before `RoomEnded`. Over a
+    new link the last ones are sent again: those of before may not have arrived.
+
+    :ivar match_id: the match, for which a node sent `files`.
+    :ivar part: which part of its recording.
+    :ivar at: where in the file the first of them belongs; 0 is its beginning.
+    :ivar data: the bytes.
+    :ivar is_report: they are of the crash report.
+    """
+
+    match_id: str
+    part: int
+    at: Annotated[int, Meta(ge=0)]
+    data: bytes
+    is_report: bool = False
 
 
 class Bound(ToNode, frozen=True, tag="bound"):
@@ -159,6 +292,30 @@ class TicketAdded(ToNode, frozen=True, tag="ticket_added"):
     """The ticket is admitted now."""
 
     label: str
+
+
+class Kept(ToNode, frozen=True, tag="kept"):
+    """
+    A checkpoint of a match, sent before players are shown what is in it.
+
+    :ivar number: rises by one with each of a match.
+    :ivar base: 0 if `data` is the whole checkpoint; else the number of the one that it
+        is a change of: the one before. See `vinom.control.changes`.
+    :ivar data: opaque to the node, which gives it back in `OpenRoom`. Empty: the match
+        does not outlive this process.
+    :ivar recorded: what was added to the match's recording since the last one; this
+        process may not live to write it.
+    :ivar length: of the recording's part with that, bytes.
+    :ivar version: of the state.
+    """
+
+    match_id: str
+    number: int
+    base: int
+    data: bytes
+    recorded: bytes = b""
+    length: int = 0
+    version: int = 0
 
 
 class SeatChanged(ToNode, frozen=True, tag="seat_changed"):
@@ -230,10 +387,13 @@ class RelayWatch(ToServer, frozen=True, tag="relay_watch"):
 
     :ivar match_id: of the match.
     :ivar is_on: whether any player of the node plays in it or watches it.
+    :ivar packed: whether actions, views and setups are MessagePack, as over UDP, and
+        not JSON; then a first `RelayState` comes at once, with the setup.
     """
 
     match_id: str
     is_on: bool
+    packed: bool = False
 
 
 class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
@@ -241,7 +401,8 @@ class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
     A seat's player joined or left through the node; there is no answer.
 
     :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
-        game's bot has the seat from now on.
+        game's bot has the seat from now on; "again" after `RelayAgain`: the player is
+        still there, and actions after *number* follow once more.
     :ivar epoch: counts the seat's joins through the node; a message about an older
         join is ignored.
     :ivar number: of the last action that the node passed on for this seat.
@@ -249,7 +410,7 @@ class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
 
     match_id: str
     seat: int
-    how: Literal["join", "drop", "leave", "bot"]
+    how: Literal["join", "drop", "leave", "bot", "again"]
     epoch: int = 0
     number: int = 0
 
@@ -271,8 +432,9 @@ class RelayAction(ToServer, frozen=True, tag="relay_action"):
     """
     A relayed seat acts; answered by the next `RelayState`, or a `RelayRefusal`.
 
-    :ivar number: rises with each action of this seat.
-    :ivar data: the action, JSON.
+    :ivar number: rises with each action of this seat; one that is not higher than the
+        last is a copy.
+    :ivar data: the action, JSON or MessagePack: see `RelayWatch`.
     """
 
     match_id: str
@@ -289,9 +451,10 @@ class RelayState(ToNode, frozen=True, tag="relay_state"):
     :ivar phase: "gathering", "playing", "over" or "closed".
     :ivar time: match time, seconds.
     :ivar applied: by seat, the number of the last action that this state answers.
-    :ivar views: each once, JSON; none if only `applied` is new.
+    :ivar views: each once, JSON or MessagePack (see `RelayWatch`); none if only
+        `applied` is new.
     :ivar shown: by seat, the index of its view; -1 stands for spectators.
-    :ivar setup: the constant part of the view, JSON; may be empty.
+    :ivar setup: the constant part of the view, written as `views`; may be empty.
     """
 
     match_id: str
@@ -362,9 +525,21 @@ class RelayFailed(ToNode, frozen=True, tag="relay_failed"):
     why: str
 
 
+class RelayAgain(Struct, frozen=True):
+    """
+    The match goes on at another game server, which knows no relayed seat yet.
+
+    Never sent: a fleet says this to those whom it relays for.
+    """
+
+    match_id: str
+
+
 #: Messages to and from a room about its relayed players.
 ToRelayed = RelayWatch | RelaySeat | RelayNewcomer | RelayAction
-FromRelayed = RelayState | RelayEvent | RelayRefusal | RelayTaken | RelayFailed
+FromRelayed = (
+    RelayState | RelayEvent | RelayRefusal | RelayTaken | RelayFailed | RelayAgain
+)
 
 
 AnyToServer = (
@@ -374,6 +549,8 @@ AnyToServer = (
     | Kick
     | CloseRoom
     | Heartbeat
+    | HandOver
+    | KeptTaken
     | TokenKeys
     | RotateCookies
     | RelayWatch
@@ -381,14 +558,19 @@ AnyToServer = (
     | RelayNewcomer
     | RelayAction
     | Stop
+    | Adopted
+    | Known
 )
 AnyToNode = (
     Ready
+    | Draining
+    | RecordingData
     | Bound
     | BindFailed
     | TokenKeysTaken
     | RoomOpened
     | TicketAdded
+    | Kept
     | SeatChanged
     | MatchStarted
     | RoundEnded
@@ -459,6 +641,8 @@ class FrameReader:
 
     limit: int = FRAME_LIMIT
     _held: bytearray = attrs.field(factory=bytearray, init=False)
+    # Where the oldest frame in it begins: what is before that was taken.
+    _at: int = attrs.field(default=0, init=False)
 
     def receive(self, data: bytes) -> None:
         """Keep bytes until `next_frame` can use them."""
@@ -470,13 +654,16 @@ class FrameReader:
 
         :raises PeerError: the peer announced more than ``limit`` bytes.
         """
-        if len(self._held) < _HEADER:
-            return None
-        size = int.from_bytes(self._held[:_HEADER])
-        if size > self.limit:
-            raise PeerError(f"frame of {size} bytes, limit {self.limit}")
-        if len(self._held) < _HEADER + size:
-            return None
-        frame = bytes(self._held[_HEADER : _HEADER + size])
-        del self._held[: _HEADER + size]
-        return frame
+        held, start = self._held, self._at + _HEADER
+        if len(held) >= start:
+            (size,) = _size_of(held, self._at)
+            if size > self.limit:
+                raise PeerError(f"frame of {size} bytes, limit {self.limit}")
+            end = start + size
+            if len(held) >= end:
+                self._at = end
+                return bytes(held[start:end])
+        # Once per read, not per frame: this moves what follows.
+        del held[: self._at]
+        self._at = 0
+        return None

@@ -8,7 +8,8 @@ the same for any number of game servers.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from twisted.application.service import Service
@@ -24,12 +25,14 @@ from vinom.control.messages import (
     Ready,
     ToRelayed,
 )
-from vinom.errors import NoCapacity
-from vinom.fleet.hosted import MatchFiles, MatchRequest, RoomTimeouts
+from vinom.errors import Code, NoCapacity, Refused
+from vinom.fleet.hosted import MatchFiles, MatchRequest, Readable, RoomTimeouts
 from vinom.fleet.key_sharing import KeySharing
 from vinom.fleet.life import Stage
-from vinom.fleet.pool import PoolCounts, StartPacing, growth
+from vinom.fleet.pool import PoolCounts, RefillPacing, StartPacing, growth
+from vinom.fleet.records import Records, ServerRecord
 from vinom.fleet.server import (
+    Estate,
     FleetSettings,
     FleetStatus,
     GameServer,
@@ -86,7 +89,7 @@ class Roster:
         """A game server came to another stage of its life."""
         del self._at[before][server.server_id]
         self._at[stage][server.server_id] = server
-        if stage == "listening":
+        if stage == "listening" and server.rooms.spare:
             self._with_room[server.server_id] = server
         else:
             self._with_room.pop(server.server_id, None)
@@ -98,12 +101,27 @@ class Roster:
         for match_id in server.rooms.match_ids:
             self.match_over(server, match_id)
 
+    def succeed(self, server: GameServer, estate: Estate) -> None:
+        """A game server goes on with the matches of one that is gone."""
+        for match in estate.matches:
+            self.placed[match.request.match_id] = server
+
     def host(self, server: GameServer, request: MatchRequest) -> None:
         """Give a match to a game server that has room."""
         self.placed[request.match_id] = server
-        server.rooms.open(request)
+        server.open(request)
         if not server.rooms.spare:
             self._with_room.pop(server.server_id, None)
+
+    def full(self, server: GameServer) -> None:
+        """It hosts no more matches."""
+        self._with_room.pop(server.server_id, None)
+
+    def adopt(self, server: GameServer, requests: Sequence[MatchRequest]) -> None:
+        """Add a game server that has matches already."""
+        self.add(server)
+        for request in requests:
+            self.placed[request.match_id] = server
 
     def match_over(self, server: GameServer, match_id: str) -> None:
         """Forget that a match is on this game server."""
@@ -132,11 +150,19 @@ class Roster:
     @property
     def coming(self) -> int:
         """Count the matches that servers which are binding a port could host."""
-        return sum(server.rooms.spare for server in self._at["binding"].values())
+        return sum(
+            server.rooms.spare
+            for server in self._at["binding"].values()
+            if server.estate is None
+        )
 
 
 #: Game servers that may die with one match before it begins.
 MOST_ATTEMPTS = 3
+
+#: How much longer a match waits for a game server to go on with it than one may take
+#: to start, seconds.
+GOING_ON_SECONDS = 60.0
 
 # How often all game servers are checked, seconds.
 _TICK = 1.0
@@ -148,6 +174,7 @@ class Fleet(Service):
 
     :ivar is_draining: no new match is taken.
     :ivar is_stopping: the node stops, and all matches end.
+    :ivar leaves_matches: unless they are left for a later node.
     """
 
     name = "fleet"
@@ -163,6 +190,8 @@ class Fleet(Service):
         rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
         files: MatchFiles | None = None,
+        records: Records | None = None,
+        readable: Readable | None = None,
     ) -> None:
         """
         :param supply: starts and stops game servers, and gives them addresses.
@@ -175,30 +204,45 @@ class Fleet(Service):
         :param now: seconds on a clock that nobody sets, for timeouts; by default
             *clock* is such a clock.
         :param files: what matches write; ``None``: game servers open their own files.
+        :param records: where game servers with matches are written down; ``None``: no
+            later node finds them.
+        :param readable: as of `move`, for matches of game servers that are asked to end
+            from outside; ``None``: they are not moved.
         """
-        self._files = files
+        self._readable = readable
+        self._files, self._records = files, records
         self._supply, self._issuer, self._clock = supply, issuer, clock
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
         self._waiting = WaitingMatches()
+        self._went_on = Counter({"died": 0, "moved": 0})
+        # What is left of game servers that are gone: it goes to the next warm ones.
+        self._estates: deque[Estate] = deque()
+        # By match that goes on soon: what its next game server is asked first; called
+        # with none if the match is over.
+        self._going_on: dict[str, list[Callable[[GameServer | None], None]]] = {}
         self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
-        self._pacing = StartPacing()
+        self._pacing, self._refilling = StartPacing(), RefillPacing()
+        self._refill: IDelayedCall | None = None
         self._keys = KeySharing(clock)
         self._reports = ServerReports(
             listening=self._pacing.worked,
             keys_taken=self._keys.taken,
             match_over=self._servers.match_over,
+            full=self._servers.full,
+            drains=self._drains,
             gone=self._gone,
             changed=self._pump,
             moved=self._servers.moved,
+            succeeded=self._succeeded,
         )
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
         self._emptied: Deferred[None] | None = None
         self._is_pumping = self._must_pump = False
-        self.is_draining = self.is_stopping = False
+        self.is_draining = self.is_stopping = self.leaves_matches = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -244,7 +288,9 @@ class Fleet(Service):
                 self.close_room(plan.match_id, "ended")
 
         placed: Deferred[Placement] = Deferred(withdraw)
-        request = MatchRequest(plan, tuple(tickets), watch, placed, relay, hosts)
+        request = MatchRequest(
+            plan, tuple(tickets), watch, placed, relay, hosts, is_own=relay is not None
+        )
         self._waiting.add(request)
         self._pump()
         return placed
@@ -256,14 +302,28 @@ class Fleet(Service):
         :raises NoCapacity: the match is over, or its game server does not answer.
         """
         server = self._placed.get(ticket.match_id)
-        if server is None:
+        if server is not None and not server.rooms.is_handing_over:
+            return server.rooms.add_ticket(ticket)
+        if server is None and ticket.match_id not in self._going_on:
             return fail(NoCapacity("the match is over"))
-        return server.rooms.add_ticket(ticket)
+        # Until another game server goes on with it.
+        awaited: Deferred[None] = Deferred()
+        awaited.addTimeout(self._room_timeouts.ticket, self._clock, _too_late)
+
+        def admit(successor: GameServer | None) -> None:
+            if awaited.called:
+                return
+            if successor is None:
+                awaited.errback(NoCapacity("the match is over"))
+            else:
+                successor.rooms.add_ticket(ticket).chainDeferred(awaited)
+
+        self._going_on.setdefault(ticket.match_id, []).append(admit)
+        return awaited
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect if the match is over."""
-        if (server := self._placed.get(match_id)) is not None:
-            server.rooms.kick(match_id, seat)
+        self._order(match_id, lambda server: server.rooms.kick(match_id, seat))
 
     def pass_on(self, message: ToRelayed) -> None:
         """
@@ -275,15 +335,32 @@ class Fleet(Service):
             server.send(message)
 
     def follow(
-        self, match_id: str, relay: Callable[[FromRelayed], None] | None
+        self,
+        match_id: str,
+        relay: Callable[[FromRelayed], None] | None,
+        packed: bool = False,
     ) -> None:
         """
         Receive what players of this node are shown in a running match.
 
         :param relay: as in `place`; ``None`` to stop.
+        :param packed: in MessagePack, as players over UDP are; else in JSON.
         """
-        if (server := self._placed.get(match_id)) is not None:
-            server.rooms.follow(match_id, relay)
+        self._order(
+            match_id, lambda server: server.rooms.follow(match_id, relay, packed)
+        )
+
+    def plays(self, match_id: str) -> bool:
+        """Is this match on one of its game servers, or soon?"""
+        return match_id in self._placed or match_id in self._going_on
+
+    def expects(self, server_id: str) -> bool:
+        """Is this one of its game servers?"""
+        return self._servers.get(server_id) is not None
+
+    def has_server(self, name: str) -> bool:
+        """Is this the id of one of its game servers, or how its players know it?"""
+        return any(name in (one.server_id, one.label) for one in self._servers)
 
     def is_overloaded(self, match_id: str) -> bool:
         """Did its game server last report that it is overloaded?"""
@@ -292,8 +369,7 @@ class Fleet(Service):
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; no effect if it is over."""
-        if (server := self._placed.get(match_id)) is not None:
-            server.rooms.close(match_id, reason)
+        self._order(match_id, lambda server: server.rooms.close(match_id, reason))
 
     # Keys.
 
@@ -339,19 +415,23 @@ class Fleet(Service):
             ports_quarantined=addresses.quarantined,
             waiting=len(self._waiting),
             rooms=len(self._placed),
+            went_on=dict(self._went_on),
             is_draining=self.is_draining,
             game_servers={
                 server.server_id: server.describe() for server in self._servers
             },
+            problem=self._supply.problem,
         )
 
-    def totals(self) -> dict[str, float]:
+    def totals(self, *more: Mapping[str, float]) -> dict[str, float]:
         """
         Sum the figures of all game servers, including those that are gone.
 
         The names are those of `vinom.reactor.figures`.
+
+        :param more: what else is counted.
         """
-        return self._tally.total(server.figures for server in self._servers)
+        return self._tally.total([*(one.figures for one in self._servers), *more])
 
     def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
         """List the cookie keys of each game server, as last reported."""
@@ -373,6 +453,8 @@ class Fleet(Service):
     async def _stop(self) -> None:
         self.is_stopping = True
         self._refuse("this node is stopping")
+        while self._estates:
+            self._end_estate(self._estates.popleft(), "shutdown")
         if self._servers:
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
@@ -382,7 +464,12 @@ class Fleet(Service):
             )
             self._emptied = emptied
             for server in tuple(self._servers):
-                server.leave()
+                if self.leaves_matches and server.let_go():
+                    self._let_go(server)
+                else:
+                    server.leave()
+            if not self._servers and not emptied.called:
+                emptied.callback(None)
             await emptied
             self._emptied = None
         await self._supply.close()
@@ -392,6 +479,62 @@ class Fleet(Service):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+        if self._refill is not None:
+            self._refill.cancel()
+            self._refill = None
+
+    # Game servers of an earlier node.
+
+    def adopt(self, record: ServerRecord, watch: IMatchWatch) -> bool:
+        """
+        Go on with a game server that an earlier node started, and with its matches.
+
+        :param record: what that node has written down.
+        :param watch: receives what happens to its matches.
+        :returns: ``False`` if its process is gone; its record is removed then.
+        """
+        requests = [
+            MatchRequest(one.plan, (), watch, hosts=one.hosts, attempts=1)
+            for one in record.matches
+        ]
+        server = self._make(record.server_id)
+        # Before: it may be gone as soon as it is adopted.
+        self._servers.adopt(server, requests)
+        if server.adopt(record, requests):
+            return True
+        self._let_go(server)
+        for one in record.matches:
+            if self._files is not None:
+                self._files.take_back(one.plan.match_id)
+        if self._records is not None:
+            self._records.forget(record.server_id)
+        return False
+
+    def has_link(self, server_id: str) -> bool:
+        """Does this game server play with a link to this node?"""
+        server = self._servers.get(server_id)
+        return server is not None and server.stage != "away"
+
+    def give_up(self, server_id: str) -> tuple[str, ...]:
+        """
+        Another node goes on with a game server: leave it alone.
+
+        :returns: its matches; nobody is called about them any more.
+        """
+        server = self._servers.get(server_id)
+        if server is None:
+            return ()
+        server.give_up()
+        match_ids = server.rooms.match_ids
+        self._let_go(server)
+        self._pump()
+        return match_ids
+
+    def _let_go(self, server: GameServer) -> None:
+        self._servers.remove(server)
+        self._keys.gone(server.server_id)
+        for match_id in [m for m, s in self._placed.items() if s is server]:
+            del self._placed[match_id]
 
     # What game servers report.
 
@@ -421,16 +564,111 @@ class Fleet(Service):
 
     def _gone(self, server: GameServer) -> None:
         """A game server is gone."""
+        if server.whose is not None:
+            # Another node may have gone on with it, or with its matches.
+            whose, server.whose = server.whose, None
+            whose.addCallback(lambda is_ours: self._gone(server) if is_ours else None)
+            return
         self._servers.remove(server)
         self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
         if not server.has_listened and not server.was_asked_to_leave:
             self._pacing.failed(self._now())
-        displaced = server.rooms.gone("shutdown" if self.is_stopping else None)
+        match_ids = server.all_matches
+        displaced, estate = server.bury("shutdown" if self.is_stopping else None)
         for request in reversed(displaced):
             self._place_again(request)
+        going_on = set()
+        if estate is not None:
+            self._estates.append(estate)
+            going_on = {one.request.match_id for one in estate.matches}
+            for match_id in going_on:
+                self._going_on.setdefault(match_id, [])
+        for match_id in match_ids - going_on:
+            for ask in self._going_on.pop(match_id, ()):
+                ask(None)
         if self._emptied is not None and not self._servers:
             self._emptied.callback(None)
+
+    def _succeeded(self, server: GameServer, estate: Estate) -> None:
+        """A game server goes on with the matches of another one."""
+        self._servers.succeed(server, estate)
+        self._went_on["moved" if estate.is_moved else "died"] += len(estate.matches)
+        for match in estate.matches:
+            for ask in self._going_on.pop(match.request.match_id, ()):
+                # After the order to open the room, which follows.
+                self._clock.callLater(0, ask, server)
+
+    def _order(self, match_id: str, order: Callable[[GameServer], None]) -> None:
+        """Order something about a match now, or when it goes on; else it is over."""
+        server = self._placed.get(match_id)
+        if server is not None:
+            order(server)
+        elif match_id in self._going_on:
+            self._going_on[match_id].append(
+                lambda successor: None if successor is None else order(successor)
+            )
+
+    def move(self, server_id: str, readable: Readable) -> None:
+        """
+        Have another game server go on with the matches of this one.
+
+        :param server_id: its id, or the label that its players know it by.
+        :param readable: returns why nobody here can read a checkpoint of a match.
+        :raises Refused: there is none, or its matches cannot go on elsewhere.
+        """
+        for server in self._servers:
+            if server_id in (server.server_id, server.label):
+                why = server.move(readable)
+                break
+        else:
+            raise Refused(
+                Code.BAD_FIELD,
+                f"no game server is called {server_id!r}; vinom servers lists them",
+                {"field": "server"},
+            )
+        if why:
+            raise Refused(
+                Code.UNAVAILABLE, f"game server {server_id} is not moved: {why}"
+            )
+
+    def _drains(self, server: GameServer, is_last: bool) -> None:
+        """A game server is to end soon: its matches go on elsewhere, if they can."""
+        if self._readable is None:
+            return
+        if is_last:
+            server.move_what_can(self._readable)
+            return
+        why = server.move(self._readable)
+        if why:
+            self._log.warn(
+                "matches of game server {server} are played there until it ends: {why}",
+                server=server.server_id,
+                why=why,
+            )
+
+    def _end_estate(self, estate: Estate, verdict: str, why: str = "") -> None:
+        """End matches that no game server goes on with."""
+        estate.end(verdict, self._supply, why)
+        for match in estate.matches:
+            for ask in self._going_on.pop(match.request.match_id, ()):
+                ask(None)
+
+    def _end_late(self) -> None:
+        """End matches that have waited for too long: their players wait, too."""
+        late = self._now() - self._settings.timeouts.start - GOING_ON_SECONDS
+        for estate in tuple(self._estates):
+            if min(match.since for match in estate.matches) <= late:
+                self._estates.remove(estate)
+                for match in estate.matches:
+                    self._log.error(
+                        "match {match_id} is lost: no game server could be started "
+                        "that goes on with it",
+                        match_id=match.request.match_id,
+                    )
+                self._end_estate(
+                    estate, "lost", "no game process could be started to go on with it"
+                )
 
     def _place_again(self, request: MatchRequest) -> None:
         if request.is_withdrawn:
@@ -445,6 +683,8 @@ class Fleet(Service):
             )
             request.fail("its game servers died")
         else:
+            # If it has to wait again its players learn it again.
+            request.is_delayed = False
             self._waiting.add_first(request)
 
     # The work.
@@ -453,7 +693,23 @@ class Fleet(Service):
         self._alarm = self._clock.callLater(_TICK, self._tick)
         for server in tuple(self._servers):
             server.tick()
+        self._end_late()
         self._pump()
+        if self._supply.problem:
+            self._report_delays()
+
+    def _report_delays(self) -> None:
+        """Let players know why they wait, once."""
+        for request in tuple(self._waiting):
+            if not request.is_delayed:
+                request.is_delayed = True
+                try:
+                    request.watch.delayed(request.match_id)
+                except Exception:
+                    self._log.failure(
+                        "failed to handle a report about match {match_id}",
+                        match_id=request.match_id,
+                    )
 
     def _pump(self) -> None:
         """Do what can be done now; each step may request another pass."""
@@ -464,14 +720,28 @@ class Fleet(Service):
         try:
             while self._must_pump:
                 self._must_pump = False
+                self._bequeath()
                 self._give_places()
                 self._resize()
         finally:
             self._is_pumping = False
-        if self.is_draining and not self._placed:
+        if self.is_draining and not self.has_matches:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+    @property
+    def has_matches(self) -> bool:
+        """Does any match have a game server, or go on soon at another?"""
+        return bool(self._placed or self._estates) or any(
+            server.estate is not None for server in self._servers
+        )
+
+    def _bequeath(self) -> None:
+        """Have warm game servers go on with the matches of those that are gone."""
+        while self._estates and (heir := self._servers.any("warm")) is not None:
+            self._refilling.taken(self._now())
+            heir.inherit(self._estates.popleft())
 
     def _give_places(self) -> None:
         while self._waiting:
@@ -481,31 +751,51 @@ class Fleet(Service):
                     return
                 warm = self._servers.any("warm")
                 if warm is not None and self._supply.addresses().free:
+                    self._refilling.taken(self._now())
                     warm.need()
                     continue
                 if server is None:
                     return
                 # No other game server has room; it asks its players to come later.
+            self._refilling.taken(self._now())
             self._servers.host(server, self._waiting.take(self._now()))
 
     def _resize(self) -> None:
-        if self.is_draining or not self.running:
+        # A match that is to go on needs a warm one, even while no new match is taken.
+        if not self.running or (self.is_draining and not self._estates):
             for server in tuple(self._servers):
-                if server.stage != "leaving" and not server.rooms:
+                if server.stage != "leaving" and not server.is_needed:
                     server.leave()
             return
-        count = growth(self._settings.policy, self._counts())
-        if count > 0 and self._pacing.may_start(self._now()):
+        counts = self._counts()
+        count = growth(self._settings.policy, counts)
+        if count > 0 and self._may_start(counts):
             for _ in range(count):
                 self._start()
         for _ in range(-count):
             if (idle := self._servers.any("warm")) is not None:
                 idle.leave()
 
+    def _may_start(self, counts: PoolCounts) -> bool:
+        now, begins_at = self._now(), self._refilling.begins_at
+        if counts.waiting or now >= begins_at:
+            return self._pacing.may_start(now)
+        if self._refill is None:
+            self._refill = self._clock.callLater(begins_at - now, self._refill_now)
+        return False
+
+    def _refill_now(self) -> None:
+        self._refill = None
+        self._pump()
+
     def _start(self) -> None:
         # 80 random bits: a label inside the realm, and its name on its link.
-        server_id = b32encode(self._entropy(10)).decode("ascii").lower()
-        server = GameServer(
+        server = self._make(b32encode(self._entropy(10)).decode("ascii").lower())
+        self._servers.add(server)
+        server.start()
+
+    def _make(self, server_id: str) -> GameServer:
+        return GameServer(
             server_id,
             self._supply,
             self._issuer,
@@ -515,9 +805,8 @@ class Fleet(Service):
             self._clock,
             self._now,
             self._files,
+            self._records,
         )
-        self._servers.add(server)
-        server.start()
 
     def _counts(self) -> PoolCounts:
         stages = self._servers.by_stage()
@@ -525,6 +814,11 @@ class Fleet(Service):
             starting=stages["starting"],
             warm=stages["warm"],
             total=sum(stages.values()),
-            waiting=max(0, len(self._waiting) - self._servers.coming),
-            addresses=self._supply.addresses().free,
+            waiting=max(0, len(self._waiting) - self._servers.coming)
+            + len(self._estates) * self._settings.policy.rooms_per_process,
+            addresses=self._supply.addresses().free + len(self._estates),
         )
+
+
+def _too_late(_: object, seconds: float) -> None:
+    raise NoCapacity(f"no game server went on with the match within {seconds} s")

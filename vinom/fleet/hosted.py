@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
@@ -12,16 +12,23 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vinom.control.changes import apply_change
 from vinom.control.messages import (
+    FRAME_LIMIT,
     AddTicket,
     CloseRoom,
     FromRelayed,
+    HandOver,
+    Kept,
     Kick,
     OpenRoom,
+    Playing,
+    RecordingData,
+    RelayAgain,
     RelayWatch,
     ToServer,
 )
-from vinom.errors import NoCapacity
+from vinom.errors import NoCapacity, PeerError
 from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.ports import IMatchWatch
 
@@ -29,20 +36,44 @@ from vinom.ports import IMatchWatch
 class MatchFiles(Protocol):
     """The files of matches, which the node opens and game servers write."""
 
-    def lend(self, match_id: str) -> tuple[int, ...]:
+    def lend(self, match_id: str, part: int = 1) -> tuple[int, ...]:
         """
         Open the files of a match.
 
+        :param part: which part of its recording is to be written; 1 is the first.
         :returns: descriptors, which the caller closes; empty if nothing is written.
         """
 
-    def take_back(self, match_id: str, is_over: bool = True) -> None:
+    def append(
+        self, match_id: str, part: int, at: int, data: bytes, is_report: bool = False
+    ) -> None:
+        """
+        Write what a game server on another machine has sent for these files.
+
+        :param at: where in the file it belongs; some of it may be there already.
+        :param is_report: it is of the crash report.
+        """
+
+    def take_back(
+        self,
+        match_id: str,
+        is_over: bool = True,
+        part: int = 1,
+        last: tuple[int, bytes] = (0, b""),
+    ) -> None:
         """
         Keep what was written.
 
         :param match_id: the match.
         :param is_over: if not, it begins again elsewhere: what was written goes.
+        :param part: which part of its recording that is.
+        :param last: how long the recording was, bytes, and the last of them, which the
+            process may have had no time to write.
         """
+
+
+#: Returns why nobody here can read a checkpoint; an empty text if somebody can.
+Readable = Callable[[MatchPlan, bytes], str]
 
 
 @attrs.frozen
@@ -64,6 +95,154 @@ class RoomTimeouts:
     ticket: float = 5.0
 
 
+#: Most bytes of a recording that are kept: more than a game server holds back.
+_MOST_RECORDED = 32 * 1024
+#: Tickets of one seat that another game server is given.
+_MOST_TICKETS = 8
+#: How long tickets are valid at least when a match goes on elsewhere, seconds.
+_TICKET_SECONDS = 120.0
+#: A match may go on elsewhere so often within so many seconds; then it is lost.
+MOST_RESUMED, RESUMED_WITHIN = 10, 60.0
+#: A match whose game servers die so often, one after the other, is lost, if each dies
+#: within so many seconds and before more is played than that its players come back.
+MOST_IN_VAIN, IN_VAIN_WITHIN = 3, 5.0
+
+
+@attrs.define(eq=False)
+class KeptCheckpoint:
+    """
+    The newest checkpoint of a match, and how often it was needed.
+
+    :ivar number: of the checkpoint; 0 if there is none yet.
+    :ivar data: the whole checkpoint; empty if the match does not outlive its process.
+    :ivar part: which part of its recording is being written.
+    :ivar length: of that part, bytes.
+    :ivar recorded: the last bytes of it.
+    :ivar version: of its state.
+    """
+
+    number: int = 0
+    data: bytes = b""
+    part: int = 1
+    length: int = 0
+    recorded: bytearray = attrs.field(factory=bytearray)
+    version: int = 0
+    _resumed: list[float] = attrs.field(factory=list)
+    _in_vain: int = 0
+    _least: int = 0
+
+    def take(self, message: Kept) -> None:
+        """
+        Take a checkpoint.
+
+        :raises PeerError: it does not follow the one before.
+        """
+        if message.number != self.number + 1 or message.base not in (0, self.number):
+            raise PeerError(
+                f"checkpoint {message.number} of match {message.match_id}, based on "
+                f"{message.base}, does not follow {self.number}"
+            )
+        data = message.data
+        if message.base:
+            data = apply_change(self.data, data)
+        if len(data) > FRAME_LIMIT:
+            raise PeerError(f"a checkpoint has {len(data)} bytes, limit {FRAME_LIMIT}")
+        self.number, self.data = message.number, data
+        # Bytes that are not here were written to the file before this was sent.
+        recorded = self.recorded
+        if self.length + len(message.recorded) != message.length:
+            recorded.clear()
+        recorded += message.recorded
+        if len(recorded) > 2 * _MOST_RECORDED:
+            del recorded[:-_MOST_RECORDED]
+        self.length, self.version = message.length, message.version
+
+    def take_unsent(self, message: Kept) -> None:
+        """
+        Take a checkpoint that was written while there was no link.
+
+        :raises PeerError: it does not follow the one before.
+        """
+        # One that did not fit into the first message over a new link is only here.
+        is_missing = message.number == self.number and not (self.data or message.base)
+        if message.number <= self.number and not is_missing:
+            return
+        if not message.base:
+            # Those before it were lost with the link.
+            self.number = message.number - 1
+        self.take(message)
+
+    def restart(self, one: Playing) -> None:
+        """
+        Take what a game server brings that has a link again.
+
+        :param one: the match, with its newest checkpoint.
+        """
+        self.number, self.data, self.part = one.number, one.checkpoint, one.part
+        self.version, self.length = one.version, one.length
+        self.recorded[:] = one.recorded
+
+    def resume(self, now: float, seats: int, is_planned: bool) -> str:
+        """
+        Note that the match is to go on elsewhere.
+
+        :param seats: how many it has.
+        :param is_planned: its game server was asked to hand it over.
+        :returns: why it may not, in a sentence; empty if it may.
+        """
+        if not self.data:
+            return "its game process died, and its game keeps no checkpoints"
+        made, self._least = self.version - self._least, self.version
+        if is_planned:
+            return ""
+        is_soon = bool(self._resumed) and now < self._resumed[-1] + IN_VAIN_WITHIN
+        # Each player's absence and return may make a version.
+        is_in_vain = is_soon and made <= 2 * seats + 2
+        self._in_vain = self._in_vain + 1 if is_in_vain else 0
+        since = now - RESUMED_WITHIN
+        self._resumed = [at for at in self._resumed if at > since] + [now]
+        if self._in_vain >= MOST_IN_VAIN:
+            return f"{self._in_vain + 1} game processes died, one right after the other"
+        if len(self._resumed) > MOST_RESUMED:
+            return (
+                f"{len(self._resumed)} game processes died with it within "
+                f"{RESUMED_WITHIN:g} s"
+            )
+        return ""
+
+    def next_part(self) -> None:
+        """Another process writes the recording from here on."""
+        self.part += 1
+        self.length = 0
+        self.recorded.clear()
+
+
+@attrs.frozen
+class Resumable:
+    """
+    A match that goes on elsewhere.
+
+    :ivar request: with its checkpoint.
+    :ivar tickets: those that its players may still show.
+    :ivar is_played: did any player come?
+    :ivar left: seconds that it may still take.
+    :ivar since: when its game server was gone, seconds on the fleet's clock.
+    """
+
+    request: MatchRequest
+    tickets: tuple[Ticket, ...]
+    is_played: bool
+    left: float
+    since: float
+
+    def end(self, verdict: str, why: str = "") -> None:
+        """It does not go on."""
+        request = self.request
+        if not request.is_withdrawn:
+            request.watch.ended(MatchEnd(request.match_id, verdict, why=why))
+        request.fail(f"the match is over: {verdict}")
+
+
 @attrs.define(eq=False)
 class MatchRequest:
     """
@@ -76,7 +255,13 @@ class MatchRequest:
     :ivar relay: receives what players of the node are shown; see `Fleet.place`.
     :ivar hosts: the addresses of its players, as far as they are known.
     :ivar attempts: game servers asked so far.
+    :ivar is_packed: whether *relay* is for players over UDP: see `RelayWatch`.
     :ivar is_withdrawn: *watch* and *relay* are no longer called.
+    :ivar is_own: is it a room of this node, whose players are connected here?
+    :ivar kept: what it goes on from if its game server dies.
+    :ivar kicked: seats whose players an operator removed.
+    :ivar closing: the reason for which it was ordered to end; empty if it was not.
+    :ivar is_delayed: *watch* was called because no game server can be had.
     """
 
     plan: MatchPlan
@@ -87,6 +272,12 @@ class MatchRequest:
     hosts: tuple[str, ...] = ()
     attempts: int = 0
     is_withdrawn: bool = False
+    is_packed: bool = False
+    is_own: bool = False
+    kept: KeptCheckpoint = attrs.field(factory=KeptCheckpoint)
+    kicked: set[int] = attrs.field(factory=set)
+    closing: str = ""
+    is_delayed: bool = False
 
     @property
     def match_id(self) -> str:
@@ -105,6 +296,12 @@ class MatchRequest:
             placed.callback(placement)
 
 
+def round_of(outcome: Mapping[str, Any]) -> int:
+    """Find the number of the round that is over; 0 if the report makes no sense."""
+    number = outcome.get("round")
+    return number if isinstance(number, int) else 0
+
+
 @attrs.define(eq=False)
 class _Room:
     """
@@ -114,6 +311,7 @@ class _Room:
     :ivar deadline: when it is late.
     :ivar ends_by: latest end of the match.
     :ivar verdict: the reason of its end, unless the game server reports one.
+    :ivar rounds: number of the latest round that an earlier node has reported.
     """
 
     request: MatchRequest
@@ -121,6 +319,12 @@ class _Room:
     stage: Literal["opening", "open", "played", "closing"] = "opening"
     ends_by: float = inf
     verdict: str = "lost"
+    why: str = ""
+    # By label; of each seat those that its player may still show.
+    tickets: dict[str, Ticket] = attrs.field(factory=dict)
+    is_resumed: bool = False
+    was_played: bool = False
+    rounds: int = 0
 
 
 class HostedRooms:
@@ -128,6 +332,7 @@ class HostedRooms:
     The rooms of one game server: opened, checked for lateness, and each ended once.
 
     :ivar spare: number of rooms that it can still host.
+    :ivar is_handing_over: was it asked to hand its matches over?
     """
 
     _log = Logger()
@@ -149,7 +354,7 @@ class HostedRooms:
         :param timeouts: how long rooms may take.
         :param files: of its matches; ``None``: they have none of ours.
         """
-        self.spare = rooms
+        self.spare, self.is_handing_over = rooms, False
         self._files, self._deliver = files, send
         self._clock, self._now = clock, now
         self._timeouts = timeouts
@@ -168,6 +373,56 @@ class HostedRooms:
         return tuple(self._rooms)
 
     @property
+    def can_go_on(self) -> bool:
+        """Can another game server go on with one of its matches?"""
+        return any(
+            room.request.kept.data and self._may_go_on(room)
+            for room in self._rooms.values()
+        )
+
+    def why_not_moved(self, readable: Readable) -> str:
+        """
+        Find out whether another game server can go on with all of its matches.
+
+        :param readable: see `Fleet.move`.
+        :returns: why not, in a sentence; empty if it can.
+        """
+        if not self._rooms:
+            return "it has no match"
+        for match_id, room in self._rooms.items():
+            kept = room.request.kept
+            if not (kept.data and self._may_go_on(room)):
+                return f"match {match_id} has no checkpoint"
+            why = readable(room.request.plan, kept.data)
+            if why:
+                return f"match {match_id}: {why}"
+        return ""
+
+    def end_what_stays(self, readable: Readable) -> bool:
+        """
+        End the matches that no other game server can go on with.
+
+        :returns: whether others are left.
+        """
+        can_go_on = False
+        for match_id, room in tuple(self._rooms.items()):
+            kept = room.request.kept
+            if (
+                kept.data
+                and self._may_go_on(room)
+                and not readable(room.request.plan, kept.data)
+            ):
+                can_go_on = True
+            elif not room.request.is_own:
+                self.close(match_id, "shutdown")
+        return can_go_on
+
+    def hand_over(self) -> None:
+        """Have it hand its matches over, and exit."""
+        self.is_handing_over, self.spare = True, 0
+        self._send(HandOver())
+
+    @property
     def is_used_up(self) -> bool:
         """Was the last room it could host closed?"""
         return not self._rooms and not self.spare
@@ -182,30 +437,151 @@ class HostedRooms:
         self.spare -= 1
         request.attempts += 1
         late_at = self._now() + self._timeouts.open
-        self._rooms[request.match_id] = _Room(request, late_at)
-        is_relayed = request.relay is not None
-        files = () if self._files is None else self._files.lend(request.match_id)
+        room = self._rooms[request.match_id] = _Room(request, late_at)
+        room.tickets = {one.label: one for one in request.tickets}
+        files = self._lend(request)
         inodes = tuple(os.fstat(one).st_ino for one in files)
-        order = OpenRoom(request.plan, request.tickets, is_relayed, inodes)
+        order = OpenRoom(request.plan, request.tickets, request.is_own, inodes)
         self._deliver(order, files)
 
+    def resume(self, match: Resumable) -> None:
+        """Go on with a match whose game server is gone; `spare` was lowered before."""
+        request, kept = match.request, match.request.kept
+        now = self._now()
+        room = _Room(request, now + self._timeouts.open, is_resumed=True)
+        self._rooms[request.match_id] = room
+        room.was_played, room.ends_by = match.is_played, now + match.left
+        room.tickets = {one.label: one for one in match.tickets}
+        files = self._lend(request)
+        order = OpenRoom(
+            request.plan,
+            match.tickets,
+            False,
+            tuple(os.fstat(one).st_ino for one in files),
+            kept.data,
+            kept.number,
+            kept.part,
+        )
+        self._deliver(order, files)
+        if (relay := request.relay) is not None:
+            self._send(RelayWatch(request.match_id, True, request.is_packed))
+            self._call(request, lambda _: relay(RelayAgain(request.match_id)))
+        self._order_again(request)
+
+    def _order_again(self, request: MatchRequest) -> None:
+        """Repeat what was ordered: it may have been sent to nobody."""
+        for seat in sorted(request.kicked):
+            self._send(Kick(request.match_id, seat))
+        if request.closing:
+            self._send(CloseRoom(request.match_id, request.closing))
+
+    def _lend(self, request: MatchRequest) -> tuple[int, ...]:
+        if self._files is None:
+            return ()
+        return self._files.lend(request.match_id, request.kept.part)
+
+    @property
+    def outlive(self) -> bool:
+        """Is there a match that can be played on without a link?"""
+        rooms = self._rooms.values()
+        return any(
+            not room.request.is_own and room.stage != "opening" for room in rooms
+        )
+
+    def adopt(self, request: MatchRequest, rounds: int = 0) -> None:
+        """
+        Have a match that the game server got from an earlier node.
+
+        :param rounds: number of the latest round that this one has reported.
+        """
+        self.spare, ends_by = 0, self._ends_by(request)
+        room = _Room(request, ends_by, "played", ends_by, rounds=rounds)
+        self._rooms[request.match_id] = room
+
+    def _ends_by(self, request: MatchRequest) -> float:
+        """Find by when a match that runs now is over at the latest."""
+        # The game may have been removed since: then its process must know.
+        longest = self._timeouts.longest.get(request.plan.game, inf)
+        return self._now() + self._timeouts.grace + longest
+
+    def cut_off(self) -> list[str]:
+        """
+        The link is lost, and matches are played on without it.
+
+        :returns: the rooms of the node, which are over now.
+        """
+        self.unreachable()
+        own = [
+            match_id for match_id, room in self._rooms.items() if room.request.is_own
+        ]
+        for match_id in own:
+            self.ended(MatchEnd(match_id, "lost"))
+        return own
+
+    def linked_again(
+        self, playing: Sequence[Playing], placement: Placement
+    ) -> list[str]:
+        """
+        The game server has a link again, and reports what it plays.
+
+        :param placement: where.
+        :returns: matches that it does not have any more; they are lost, and over.
+        """
+        reported = {one.match_id: one for one in playing}
+        lost = [match_id for match_id in self._rooms if match_id not in reported]
+        for match_id in lost:
+            self.ended(MatchEnd(match_id, "lost"))
+        for match_id, room in tuple(self._rooms.items()):
+            # It may have been cut off between the order and the answer.
+            self.opened(match_id, placement)
+            one = reported[match_id]
+            room.request.kept.restart(one)
+            if one.tickets:
+                # An earlier node made them, or it did not get the newest of ours.
+                room.tickets = {ticket.label: ticket for ticket in one.tickets}
+            self._report_playing(one, room.rounds)
+            request = room.request
+            if (relay := request.relay) is not None:
+                self._send(RelayWatch(match_id, True, request.is_packed))
+                if request.is_packed:
+                    # It has given up the seats of players who are connected here.
+                    relay(RelayAgain(match_id))
+            self._order_again(request)
+        return lost
+
+    def _report_playing(self, one: Playing, rounds: int) -> None:
+        """Report what an earlier node, or a lost link, may have kept from us."""
+        for seat, state in one.seats.items():
+            if 0 <= seat < len(one.plan.seats):
+                self.seat_changed(one.match_id, seat, state)
+        if one.is_started:
+            self.started(one.match_id)
+        outcome = one.outcome
+        if outcome is not None and not 0 < round_of(outcome) <= rounds:
+            self.round_ended(one.match_id, outcome)
+
     def follow(
-        self, match_id: str, relay: Callable[[FromRelayed], None] | None
+        self,
+        match_id: str,
+        relay: Callable[[FromRelayed], None] | None,
+        packed: bool = False,
     ) -> None:
         """Receive what players of the node are shown; ``None`` to stop."""
         room = self._rooms.get(match_id)
         if room is not None:
-            room.request.relay = relay
-            self._send(RelayWatch(match_id, relay is not None))
+            room.request.relay, room.request.is_packed = relay, packed
+            self._send(RelayWatch(match_id, relay is not None, packed))
 
     def close(self, match_id: str, reason: str) -> None:
-        """End a match."""
-        if match_id in self._rooms:
+        """End a match, also if it goes on elsewhere meanwhile."""
+        if (room := self._rooms.get(match_id)) is not None:
+            room.request.closing = reason
             self._send(CloseRoom(match_id, reason))
 
     def kick(self, match_id: str, seat: int) -> None:
-        """Remove a player for good."""
-        if match_id in self._rooms:
+        """Remove a player for good, also if the match goes on elsewhere meanwhile."""
+        if (room := self._rooms.get(match_id)) is not None:
+            room.request.kicked.add(seat)
             self._send(Kick(match_id, seat))
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
@@ -224,6 +600,11 @@ class HostedRooms:
         added: Deferred[None] = Deferred()
         added.addTimeout(self._timeouts.ticket, self._clock, onTimeoutCancel=too_late)
         self._tickets[ticket.label] = (ticket.match_id, added)
+        tickets = self._rooms[ticket.match_id].tickets
+        tickets[ticket.label] = ticket
+        of_seat = [one for one in tickets.values() if one.seat == ticket.seat]
+        if len(of_seat) > _MOST_TICKETS:
+            del tickets[of_seat[0].label]
         self._send(AddTicket(ticket))
         return added
 
@@ -252,11 +633,57 @@ class HostedRooms:
         room = self._rooms.get(match_id)
         if room is None or room.stage != "opening":
             return
-        late = self._now() + self._timeouts.grace
-        room.stage, room.deadline = "open", late + self._timeouts.join
-        if room.request.relay is None:
-            room.ends_by = late + self._timeouts.longest[room.request.plan.game]
-        room.request.succeed(placement)
+        if room.is_resumed and room.was_played:
+            # Its players come back; how long it waits for them is its own matter.
+            room.stage, room.deadline = "played", room.ends_by
+        else:
+            late = self._now() + self._timeouts.grace
+            room.stage, room.deadline = "open", late + self._timeouts.join
+            if not room.request.is_own:
+                room.ends_by = late + self._timeouts.longest[room.request.plan.game]
+            room.request.succeed(placement)
+        if room.is_resumed and not room.request.is_withdrawn:
+            room.request.watch.resumed(match_id, placement)
+
+    def kept(self, message: Kept) -> None:
+        """
+        A checkpoint of a match came.
+
+        :raises PeerError: it does not follow the one before.
+        """
+        room = self._rooms.get(message.match_id)
+        if room is not None:
+            room.request.kept.take(message)
+
+    def recorded(self, message: RecordingData) -> None:
+        """Write what a game server on another machine has recorded."""
+        room = self._rooms.get(message.match_id)
+        if (
+            room is not None
+            and self._files is not None
+            and message.part == room.request.kept.part
+        ):
+            self._files.append(
+                message.match_id,
+                message.part,
+                message.at,
+                message.data,
+                message.is_report,
+            )
+
+    def unsent(self, checkpoints: Sequence[Kept]) -> None:
+        """Take what the game server wrote, before it died, while it had no link."""
+        for message in checkpoints:
+            room = self._rooms.get(message.match_id)
+            if room is None:
+                continue
+            kept = room.request.kept
+            try:
+                kept.take_unsent(message)
+            except PeerError as error:
+                # Players may have seen more than can be had.
+                self._log.error("{why}", why=str(error))
+                kept.data = b""
 
     def ticket_added(self, label: str) -> None:
         """The game server accepts this ticket."""
@@ -299,30 +726,79 @@ class HostedRooms:
         for match_id in self._rooms:
             self._fail_tickets(match_id)
 
-    def gone(self, verdict: str | None) -> list[MatchRequest]:
+    def gone(self, verdict: str | None) -> tuple[list[MatchRequest], list[Resumable]]:
         """
-        End the matches of a game server that is gone.
+        End the matches of a game server that is gone, unless they go on elsewhere.
 
         :param verdict: the reason, if it is not the usual one.
-        :returns: matches that had not begun: another game server can play them.
+        :returns: matches that had not begun: another game server can play them; and
+            those that another one can go on with.
         """
         self.unreachable()
         rooms, self._rooms = self._rooms, {}
-        displaced = []
+        displaced, resumable = [], []
         for room in rooms.values():
-            if room.stage == "opening" and verdict is None:
+            if verdict is None and self._can_resume(room):
+                resumable.append(self._resumable(room))
+            elif room.stage == "opening" and verdict is None and not room.is_resumed:
                 if self._files is not None:
                     self._files.take_back(room.request.match_id, False)
                 displaced.append(room.request)
             else:
                 why = verdict or room.verdict
-                self._end(room, MatchEnd(room.request.match_id, why))
-        return displaced
+                self._end(room, MatchEnd(room.request.match_id, why, why=room.why))
+        return displaced, resumable
+
+    def _may_go_on(self, room: _Room) -> bool:
+        request = room.request
+        return (
+            not (request.is_withdrawn or request.is_own)
+            and room.stage != "closing"
+            and request.kept.number > 0
+        )
+
+    def _can_resume(self, room: _Room) -> bool:
+        request = room.request
+        if not self._may_go_on(room):
+            return False
+        room.why = request.kept.resume(
+            self._now(), len(request.plan.seats), self.is_handing_over
+        )
+        if room.why:
+            self._log.error(
+                "match {match_id} is lost: {why}",
+                match_id=request.match_id,
+                why=room.why,
+            )
+        return not room.why
+
+    def _resumable(self, room: _Room) -> Resumable:
+        request, now = room.request, self._clock.seconds()
+        if self._files is not None:
+            kept = request.kept
+            last = (kept.length, bytes(kept.recorded))
+            self._files.take_back(request.match_id, part=kept.part, last=last)
+        request.kept.next_part()
+        # Players may need longer to notice than a ticket is valid.
+        tickets = tuple(
+            attrs.evolve(one, expires_at=max(one.expires_at, now + _TICKET_SECONDS))
+            for one in room.tickets.values()
+        )
+        return Resumable(
+            request,
+            tickets,
+            room.was_played or room.stage == "played",
+            room.ends_by - self._now(),
+            self._now(),
+        )
 
     def _end(self, room: _Room, end: MatchEnd) -> None:
         request = room.request
         if self._files is not None:
-            self._files.take_back(request.match_id)
+            kept = request.kept
+            # A game server that ended the match has written all of it.
+            last = (kept.length if end.reason == "lost" else 0, bytes(kept.recorded))
+            self._files.take_back(request.match_id, part=kept.part, last=last)
         self._call(request, lambda watch: watch.ended(end))
         request.fail(f"the match is over: {end.reason}")
 

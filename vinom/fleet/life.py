@@ -4,7 +4,8 @@ The life of one game server, as its node sees it.
 It is *starting* until it dials, *warm* until a match needs it, *binding* until
 players can reach it, *listening*, and finally *leaving*. Its end has two halves, in
 either order: the link is read to its end, and the process exits. Only after both is it
-*gone*.
+*gone*. One that has a match and no link is *away*: an earlier node started it, or its
+link was cut. It plays on until its lease is over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal, Protocol
 import attrs
 from automat import TypeMachineBuilder
 
-Stage = Literal["starting", "warm", "binding", "listening", "leaving", "gone"]
+Stage = Literal["starting", "warm", "binding", "listening", "away", "leaving", "gone"]
 
 
 @attrs.frozen
@@ -28,12 +29,14 @@ class ServerTimeouts:
     :ivar bind: from the match that needs it until players can reach it.
     :ivar leave: from the last work, or the loss of the link, to the exit.
     :ivar read: from the exit to the end of the link.
+    :ivar away: without a link, with a match: its lease, and some time to end by itself.
     """
 
     start: float = 30.0
     bind: float = 5.0
     leave: float = 5.0
     read: float = 2.0
+    away: float = 50.0
 
 
 @attrs.frozen
@@ -95,6 +98,12 @@ class ServerInputs(Protocol):
     def dialed(self, now: float) -> None:
         """It opened its link."""
 
+    def adopt(self, now: float) -> None:
+        """An earlier node started it: it listens, and has no link yet."""
+
+    def cut_off(self, now: float) -> None:
+        """Its link is closed and was read to its end; but it plays on."""
+
     def need(self, now: float) -> None:
         """A match needs it."""
 
@@ -123,6 +132,7 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     warm = machine.state("warm")
     binding = machine.state("binding")
     listening = machine.state("listening")
+    away = machine.state("away")
     leaving = machine.state("leaving")
     # The two halves of the end.
     unlinked = machine.state("unlinked")
@@ -147,6 +157,13 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     def spoil(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("warm")
 
+    def miss(_: ServerInputs, facts: ServerFacts, now: float) -> None:
+        facts.enter("away", now + facts.timeouts.away)
+
+    starting.upon(ServerInputs.adopt).to(away)(miss)
+    listening.upon(ServerInputs.cut_off).to(away)(miss)
+    away.upon(ServerInputs.dialed).to(listening)(listen)
+
     for state in (warm, binding, listening):
 
         @state.upon(ServerInputs.leave).to(leaving)
@@ -155,16 +172,21 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
             if ask:
                 facts.outbox.append(SayStop())
 
-    @starting.upon(ServerInputs.leave).to(unlinked)
-    def end_early(_: ServerInputs, facts: ServerFacts, ask: bool, now: float) -> None:
-        facts.enter("leaving", now + facts.timeouts.leave)
-        facts.outbox.append(Terminate())
+    for state in (starting, away):
+
+        @state.upon(ServerInputs.leave).to(unlinked)
+        def end_early(
+            _: ServerInputs, facts: ServerFacts, ask: bool, now: float
+        ) -> None:
+            facts.enter("leaving", now + facts.timeouts.leave)
+            facts.outbox.append(Terminate())
 
     def kill(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("leaving", now + facts.timeouts.leave)
         facts.outbox.append(Kill())
 
     starting.upon(ServerInputs.overdue).to(unlinked)(kill)
+    away.upon(ServerInputs.overdue).to(unlinked)(kill)
     for state in linked:
         state.upon(ServerInputs.overdue).to(leaving)(kill)
     unlinked.upon(ServerInputs.overdue).loop()(kill)
@@ -189,6 +211,7 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
         facts.outbox.append(Gone())
 
     starting.upon(ServerInputs.exited).to(gone)(finish)
+    away.upon(ServerInputs.exited).to(gone)(finish)
     unlinked.upon(ServerInputs.exited).to(gone)(finish)
     exited.upon(ServerInputs.link_lost).to(gone)(finish)
 

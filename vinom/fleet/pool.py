@@ -93,3 +93,32 @@ class StartPacing:
     def may_start(self, now: float) -> bool:
         """May the next one be started now?"""
         return now >= self._not_before
+
+
+@attrs.define(eq=False)
+class RefillPacing:
+    """
+    Let matches take their places before others are started in place of those taken.
+
+    A start takes more of the processor than a placement, and those who have waited for
+    a match would wait for it, too. Times: seconds.
+
+    :ivar after: how long nothing is started after a match was given a game server.
+    :ivar most: how long that may go on.
+    """
+
+    after: float = 0.05
+    most: float = 0.5
+    _began: float = attrs.field(default=-inf, init=False)
+    _latest: float = attrs.field(default=-inf, init=False)
+
+    def taken(self, now: float) -> None:
+        """A match was given a game server."""
+        if now >= self.begins_at:
+            self._began = now
+        self._latest = now
+
+    @property
+    def begins_at(self) -> float:
+        """When to start others."""
+        return min(self._latest + self.after, self._began + self.most)

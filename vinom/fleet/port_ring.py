@@ -56,6 +56,14 @@ class PortRing:
         self._bound.add(port)
         return port
 
+    def withhold(self, port: int) -> bool:
+        """Take a port that a game server has bound; ``False`` if it is not free."""
+        if port not in self._free:
+            return False
+        self._free.remove(port)
+        self._bound.add(port)
+        return True
+
     def give_back(self, port: int) -> None:
         """
         Put a port back that is free again.
@@ -115,6 +123,8 @@ class GamePorts:
         self._ring, self._now = ring, now
         self._interface, self.advertise = interface, advertise
         self._taken: dict[str, int] = {}
+        # Of game servers that have ended, for those that take them over.
+        self._kept: set[int] = set()
 
     def counts(self) -> Addresses:
         """Count the ports; those whose quarantine is over are free."""
@@ -127,8 +137,8 @@ class GamePorts:
         :returns: where players reach it, once it has bound the port.
         """
         while True:
-            await server.wanted()
-            port = self._ring.take()
+            where = await server.wanted()
+            port = self._take(where)
             if port is None:
                 continue
             self._taken[server.server_id] = port
@@ -136,8 +146,93 @@ class GamePorts:
                 return ServerAddress(self.advertise, port)
             self._ring.quarantine(self._taken.pop(server.server_id), self._now())
 
-    def give_back(self, server_id: str) -> None:
-        """Free its port, if it has one: its process is gone."""
+    def withhold(self, server_id: str, port: int) -> None:
+        """
+        Note that a game server has a port that an earlier node gave it.
+
+        Nothing is noted of a port outside the ring: nobody else would get it.
+        """
+        if self._ring.withhold(port):
+            self._taken[server_id] = port
+
+    def set_aside(self, server_id: str) -> None:
+        """
+        Keep others from its port for a while: it plays on for another node.
+
+        After that its port is tried as any other one: it is free, or set aside again.
+        """
         port = self._taken.pop(server_id, None)
         if port is not None:
+            self._ring.quarantine(port, self._now())
+
+    def _take(self, where: ServerAddress | None) -> int | None:
+        if where is not None and where.port in self._kept:
+            self._kept.remove(where.port)
+            return where.port
+        return self._ring.take()
+
+    def give_back(self, server_id: str, is_kept: bool = False) -> None:
+        """
+        Free its port, if it has one: its process is gone.
+
+        :param is_kept: nobody else gets it before `free`.
+        """
+        port = self._taken.pop(server_id, None)
+        if port is None:
+            return
+        if is_kept:
+            self._kept.add(port)
+        else:
             self._ring.give_back(port)
+
+    def free(self, where: ServerAddress) -> None:
+        """Free a port that was kept, if it still is."""
+        if where.port in self._kept:
+            self._kept.remove(where.port)
+            self._ring.give_back(where.port)
+
+
+class RelayedPorts:
+    """
+    Give game servers no port: the node has one for all players, and relays.
+
+    :ivar advertise: name or IP address that players connect to.
+    :ivar port: where they do.
+    """
+
+    def __init__(self, advertise: str, port: int, most: int) -> None:
+        """
+        :param advertise: name or IP address that players connect to.
+        :param port: where they do.
+        :param most: most game servers that play at once.
+        """
+        self.advertise, self.port = advertise, port
+        self._most = most
+        self._reached: set[str] = set()
+
+    def counts(self) -> Addresses:
+        """Count those that play as if each had a port."""
+        bound = len(self._reached)
+        return Addresses(max(0, self._most - bound), bound, 0)
+
+    async def reach(self, server: IGameServer) -> ServerAddress:
+        """Wait until a match needs a game server, and it does without a port."""
+        await server.wanted()
+        self._reached.add(server.server_id)
+        await server.bind("", 0)
+        return ServerAddress(self.advertise, self.port)
+
+    def withhold(self, server_id: str, port: int) -> None:
+        """Note that a game server of an earlier node is there."""
+        self._reached.add(server_id)
+
+    def give_back(self, server_id: str, is_kept: bool = False) -> None:
+        """Note that its process is gone."""
+        self._reached.discard(server_id)
+
+    def set_aside(self, server_id: str) -> None:
+        """Do nothing: it has no port."""
+        self._reached.discard(server_id)
+
+    def free(self, where: ServerAddress) -> None:
+        """Do nothing: no port was kept."""

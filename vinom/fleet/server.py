@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from signal import SIGTERM
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -16,15 +17,21 @@ from zope.interface import implementer
 
 from vinom.control.link import ControlLink
 from vinom.control.messages import (
+    Adopted,
     Alive,
     AnyToNode,
     Bind,
     BindFailed,
     Bound,
     CookieKeyReport,
+    Draining,
     Heartbeat,
+    Kept,
+    KeptTaken,
+    Known,
     MatchStarted,
     Ready,
+    RecordingData,
     RelayEvent,
     RelayFailed,
     RelayRefusal,
@@ -37,11 +44,21 @@ from vinom.control.messages import (
     SeatChanged,
     Stop,
     TicketAdded,
+    TokenKeys,
     TokenKeysTaken,
     ToServer,
 )
+from vinom.control.unsent import make_unsent, read_unsent
 from vinom.errors import Misconfigured, NoCapacity, PeerError
-from vinom.fleet.hosted import HostedRooms, MatchFiles, RoomTimeouts
+from vinom.fleet.hosted import (
+    HostedRooms,
+    MatchFiles,
+    MatchRequest,
+    Readable,
+    Resumable,
+    RoomTimeouts,
+    round_of,
+)
 from vinom.fleet.life import (
     CutLink,
     Gone,
@@ -55,6 +72,7 @@ from vinom.fleet.life import (
     open_server_life,
 )
 from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.records import MatchRecord, Records, ServerRecord
 from vinom.model import (
     Exit,
     Issued,
@@ -91,12 +109,14 @@ class FleetSettings:
     :ivar policy: how many game servers to run.
     :ivar timeouts: how long each step of a game server's life may take.
     :ivar stop_seconds: time for game servers to end when the node stops.
+    :ivar has_udp: do players connect to game servers? Else the node relays for them.
     """
 
     realm: str
     policy: PoolPolicy = attrs.field(factory=PoolPolicy)
     timeouts: ServerTimeouts = attrs.field(factory=ServerTimeouts)
     stop_seconds: float = 3.0
+    has_udp: bool = True
 
 
 @attrs.frozen
@@ -129,8 +149,11 @@ class FleetStatus:
     :ivar ports_quarantined: addresses that could not be bound, and rest for a while.
     :ivar waiting: matches without a game server.
     :ivar rooms: matches with one.
+    :ivar went_on: how often a match went on at another one, by why: the first "died" or
+        was "moved".
     :ivar is_draining: no new match is taken.
     :ivar game_servers: by id.
+    :ivar problem: why none can be started; empty if they can, as far as is known.
     """
 
     servers: Mapping[str, int]
@@ -139,8 +162,10 @@ class FleetStatus:
     ports_quarantined: int
     waiting: int
     rooms: int
+    went_on: Mapping[str, int]
     is_draining: bool
     game_servers: Mapping[str, ServerStatus]
+    problem: str = ""
 
 
 #: A game server that leaves this many heartbeats unanswered hangs.
@@ -168,6 +193,34 @@ class Credentials:
 
 
 @attrs.frozen
+class Estate:
+    """
+    What is left of a game server that is gone: all that its players know of it.
+
+    :ivar label: by which players' clients verify it.
+    :ivar credentials: its certificate; ``None`` if its players are connected to the
+        node.
+    :ivar where: its address, which nobody else has until it is released; ``None``
+        if it cannot be had again.
+    :ivar matches: that go on.
+    :ivar is_moved: they were handed over on purpose.
+    """
+
+    label: str
+    credentials: Credentials | None
+    where: ServerAddress | None
+    matches: tuple[Resumable, ...]
+    is_moved: bool = False
+
+    def end(self, verdict: str, supply: IFleet, why: str = "") -> None:
+        """End the matches: no other game server can go on with them."""
+        if self.where is not None:
+            supply.free(self.where)
+        for match in self.matches:
+            match.end(verdict, why)
+
+
+@attrs.frozen
 class ServerReports:
     """
     What a `GameServer` calls in its fleet.
@@ -175,17 +228,23 @@ class ServerReports:
     :ivar listening: players can reach it.
     :ivar keys_taken: it accepts the token keys with this number.
     :ivar match_over: a match has left it.
+    :ivar full: it hosts no more matches than it has.
+    :ivar drains: it was asked to end from outside, and has matches; ``True``: at once.
     :ivar gone: it is gone; its remaining matches are lost.
     :ivar changed: something happened to it that the fleet may act on.
     :ivar moved: it came from one stage of its life to another.
+    :ivar succeeded: it goes on with what another one left.
     """
 
     listening: Callable[[], None]
     keys_taken: Callable[[str, int], None]
     match_over: Callable[[GameServer, str], None]
+    full: Callable[[GameServer], None]
+    drains: Callable[[GameServer, bool], None]
     gone: Callable[[GameServer], None]
     changed: Callable[[], None]
     moved: Callable[[GameServer, Stage, Stage], None]
+    succeeded: Callable[[GameServer, Estate], None]
 
 
 @implementer(IGameServer)
@@ -199,6 +258,11 @@ class GameServer:
     :ivar is_overloaded: it last reported that it is too busy for new players.
     :ivar has_listened: players have been able to reach it.
     :ivar was_asked_to_leave: its exit is not a failure.
+    :ivar label: by which players' clients verify it: its id, or that of the game
+        server whose matches it has.
+    :ivar estate: what it is about to take over.
+    :ivar whose: fires when it is known whether it was this node's, if that was in doubt
+        when it ended.
     """
 
     _log = Logger()
@@ -214,6 +278,7 @@ class GameServer:
         clock: IReactorTime,
         now: Callable[[], float],
         files: MatchFiles | None = None,
+        records: Records | None = None,
     ) -> None:
         """
         :param server_id: its label inside the realm.
@@ -225,8 +290,13 @@ class GameServer:
         :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
         :param files: of its matches; ``None``: they have none of ours.
+        :param records: where it is written down while it has matches; ``None``: no
+            later node finds it.
         """
-        self.server_id = server_id
+        self._records = records
+        self._recorded: dict[str, MatchRecord] = {}
+        self.server_id = self.label = server_id
+        self.estate: Estate | None = None
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
@@ -239,6 +309,7 @@ class GameServer:
             files,
         )
         self._supply, self._issuer, self._realm = supply, issuer, settings.realm
+        self._has_udp = settings.has_udp
         self._reports, self._now = reports, now
         self._facts = ServerFacts(settings.timeouts, now() + settings.timeouts.start)
         self._life = open_server_life(self._facts)
@@ -246,15 +317,21 @@ class GameServer:
         self._link: ControlLink | None = None
         self._beats = self._unanswered = 0
         # Its address: requested, being bound, bound; and the anchor for its players.
-        self._wanted: Deferred[None] | None = None
+        self._wanted: Deferred[ServerAddress | None] | None = None
         self._binding: Deferred[bool] | None = None
         self._port: int | None = None
         self._where: ServerAddress | None = None
         self._anchor = b""
-        # For `Bind`, until players can reach it.
+        # For `Bind`; renewed until players can reach it.
         self._credentials: Credentials | None = None
         self._token_keys: dict[str, bytes] = {}
-        self._has_ended = False
+        self._has_ended = self._is_adopted = self._is_draining = False
+        # Where it writes checkpoints while it has no link: the newest file is the last,
+        # after the one before, for it may not have got the newest.
+        self._unsent: list[int] = []
+        self._is_lent = False
+        self._other_keys: dict[str, bytes] = {}
+        self.whose: Deferred[bool] | None = None
 
     @property
     def stage(self) -> Stage:
@@ -273,13 +350,21 @@ class GameServer:
 
     # Calls of the supply (`IGameServer`).
 
-    def wanted(self) -> Deferred[None]:
-        """The result comes when a match needs it."""
+    def wanted(self) -> Deferred[ServerAddress | None]:
+        """The result comes when a match needs it: the address to take over."""
         self._wanted = Deferred()
         return self._wanted
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
         """Have it bind a port; the result is ``True`` if it has."""
+        if not self._has_udp:
+            # Its players are connected to the node.
+            self._port, self._binding = 0, Deferred()
+            self.send(
+                Bind("", 0, self.label, self._realm, b"", b"", {}),
+                () if self._records is None else self._supply.mailbox(self.server_id),
+            )
+            return self._binding
         credentials = self._credentials
         if credentials is None:
             return fail(NoCapacity(f"game server {self.server_id} has no certificate"))
@@ -290,28 +375,32 @@ class GameServer:
             Bind(
                 interface=interface,
                 port=port,
-                server=self.server_id,
+                server=self.label,
                 realm=self._realm,
                 certificate=credentials.issued.certificate,
                 key=credentials.issued.key,
                 token_keys=self._token_keys,
-            )
+            ),
+            () if self._records is None else self._supply.mailbox(self.server_id),
         )
         return self._binding
 
     def ended(self, how: Exit) -> None:
         """Its process has ended."""
-        self._has_ended, self._port, self._where = True, None, None
+        self._has_ended, self._port = True, None
+        if self._records is not None:
+            if self._recorded and not self._records.is_ours(self.server_id):
+                self.whose = self._records.settled(self.server_id)
+            self._records.forget(self.server_id)
+        self._recorded = {}
         is_expected = self.stage == "leaving" and (
             how.status == 0 or how.signal == SIGTERM
         )
         (self._log.debug if is_expected else self._log.info)(
-            "game server {server} (process {pid}) ended: status {status}, "
-            "signal {signal}",
+            "game server {server}{process} ended: {how}",
             server=self.server_id,
-            pid=how.pid,
-            status=how.status,
-            signal=how.signal,
+            process="" if how.pid is None else f" (process {how.pid})",
+            how=how,
         )
         self._do(self._life.exited)
 
@@ -321,30 +410,297 @@ class GameServer:
         """Have the supply start it."""
         self._supply.start(self).addCallbacks(self._reached, self._not_started)
 
+    @property
+    def keeps_address(self) -> bool:
+        """Is its address kept for another one that goes on with its matches?"""
+        return self.rooms.can_go_on or (
+            self.estate is not None and self.estate.where is not None
+        )
+
+    @property
+    def is_needed(self) -> bool:
+        """Does it have matches, or will it have some?"""
+        return bool(self.rooms) or self.estate is not None
+
+    @property
+    def all_matches(self) -> set[str]:
+        """Its matches, and those that it is about to take over."""
+        inherited = () if self.estate is None else self.estate.matches
+        return {*self.rooms.match_ids, *(one.request.match_id for one in inherited)}
+
+    def inherit(self, estate: Estate) -> None:
+        """Go on, once players can reach it, with matches of one that is gone."""
+        self.estate, self.label = estate, estate.label
+        self._credentials = estate.credentials
+        self.rooms.spare = max(0, self.rooms.spare - len(estate.matches))
+        self.need()
+
+    def move(self, readable: Readable) -> str:
+        """
+        Have it hand its matches over.
+
+        :returns: why it does not, in a sentence; empty if it does.
+        """
+        if self.stage != "listening":
+            return f"it is {self.stage}"
+        if self.rooms.is_handing_over:
+            return "it is doing so already"
+        why = self.rooms.why_not_moved(readable)
+        if not why:
+            self.rooms.hand_over()
+            self.leave(ask=False)
+        return why
+
+    def move_what_can(self, readable: Readable) -> None:
+        """Have it hand over what others can go on with, and end the rest: it ends."""
+        if (
+            self.stage == "listening"
+            and not self.rooms.is_handing_over
+            and self.rooms.end_what_stays(readable)
+        ):
+            self.rooms.hand_over()
+            self.leave(ask=False)
+
+    def bury(self, verdict: str | None) -> tuple[list[MatchRequest], Estate | None]:
+        """
+        End its matches, because it is gone, but for those that go on elsewhere.
+
+        :param verdict: the reason, if it is not the usual one.
+        :returns: matches that had not begun; and what another one takes over.
+        """
+        displaced, resumable = self.rooms.gone(verdict)
+        label, where = self.label, self._where
+        if self.estate is not None:
+            where = self.estate.where
+            if verdict is None:
+                resumable += self.estate.matches
+            else:
+                for match in self.estate.matches:
+                    match.end(verdict)
+        if resumable and (self._credentials is not None or not self._has_udp):
+            estate = Estate(
+                label,
+                self._credentials,
+                where,
+                tuple(resumable),
+                self.rooms.is_handing_over,
+            )
+            return displaced, estate
+        for match in resumable:
+            match.end("lost")
+        if where is not None:
+            # It was kept, and nobody needs it.
+            self._supply.free(where)
+        return displaced, None
+
     def need(self) -> None:
         """A match needs it: get it an address."""
         self._do(self._life.need)
 
     def arrived(self, ready: Ready, link: ControlLink) -> bool:
         """A process dialed with this id; ``False`` if it is not the right one."""
-        if self.stage != "starting" or not self._supply.admits(
-            self.server_id, ready.pid
+        if self.stage not in ("starting", "away") or not self._supply.admits(
+            self.server_id, ready.pid, ready.secret
         ):
             return False
         self._pid, self._link = ready.pid, link
+        if welcome := self._supply.welcome(self.server_id):
+            self.send(Known(welcome))
+        if self.stage == "away":
+            self._link_again(ready)
+            return True
         self.renew_certificate()
         self.trust(self._issuer.token_keys())
         self._do(self._life.dialed)
         return True
 
+    def _link_again(self, ready: Ready) -> None:
+        """Go on with what it played without a link."""
+        self._unanswered, self._port = 0, ready.port or self._port
+        where = self._where
+        assert where is not None
+        lost = self.rooms.linked_again(ready.matches, self._placement(where))
+        self._match_gone(*lost)
+        file, descriptors = self._lend_unsent()
+        again = not self._is_adopted
+        self.send(Adopted(self.rooms.match_ids, file, again), descriptors)
+        # The keys may have changed; whoever waits for them asks again.
+        self.send(TokenKeys(0, self._token_keys))
+        self._log.info(
+            "game server {server} (process {pid}) has a link again: {count} matches go "
+            "on, {lost} are lost",
+            server=self.server_id,
+            pid=ready.pid,
+            count=len(self.rooms),
+            lost=len(lost),
+        )
+        self._do(self._life.dialed)
+        if self.rooms.is_used_up:
+            self.leave()
+
+    def _lend_unsent(self) -> tuple[int, tuple[int, ...]]:
+        """
+        Make a file in which it writes checkpoints while it has no link.
+
+        :returns: its inode number, and a descriptor to send; 0 and nothing if it gets
+            no file: then its matches wait while it has no link.
+        """
+        self._is_lent = True
+        if self._link is None or self._link.is_lossy:
+            return 0, ()
+        try:
+            file = make_unsent()
+            self._unsent.append(file)
+            for old in self._unsent[:-2]:
+                os.close(old)
+            del self._unsent[:-2]
+            return os.fstat(file).st_ino, (os.dup(file),)
+        except OSError as error:
+            self._log.error(
+                "matches of game server {server} wait whenever it has no link: {why}",
+                server=self.server_id,
+                why=str(error),
+            )
+            return 0, ()
+
+    def _take_unsent(self) -> None:
+        """Take what it wrote, while it had no link, before it ended."""
+        for file in self._unsent:
+            self.rooms.unsent(read_unsent(file))
+        self._close_unsent()
+
+    def _close_unsent(self) -> None:
+        files, self._unsent = self._unsent, []
+        for file in files:
+            os.close(file)
+
+    def adopt(self, record: ServerRecord, requests: Sequence[MatchRequest]) -> bool:
+        """
+        Go on with a game server that an earlier node started.
+
+        :returns: ``False`` if its process is gone; then nothing is done.
+        """
+        if not self._supply.adopt(self, record.handle, record.where):
+            return False
+        self._where, self._anchor = record.where, record.anchor.encode("ascii")
+        self._port, self.has_listened, self._is_adopted = record.where.port, True, True
+        self._recorded = {one.plan.match_id: one for one in record.matches}
+        self._other_keys = {k: v.encode() for k, v in record.token_keys.items()}
+        # Another one can take its matches over if the same authority signs for it.
+        self.label = record.label
+        self._issue()
+        for request in requests:
+            self.rooms.adopt(request, self._recorded[request.match_id].rounds)
+        self.trust(self._issuer.token_keys())
+        self._do(self._life.adopt)
+        self._call()
+        return True
+
+    @property
+    def _is_ours(self) -> bool:
+        return self._records is None or self._records.is_ours(self.server_id)
+
+    def _call(self) -> None:
+        """Have it link to this node; not while it may have a link to another one."""
+        if self._is_ours:
+            self._supply.call(self.server_id)
+
+    def let_go(self) -> bool:
+        """
+        Leave it playing for a later node, which finds it by its record.
+
+        :returns: ``False`` if it has nothing to play, or if no later node finds it.
+        """
+        if self.stage not in ("listening", "away") or not self._recorded:
+            return False
+        self._match_gone(*self.rooms.cut_off())
+        self._supply.release(self.server_id)
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.release()
+        self._close_unsent()
+        return True
+
+    def give_up(self) -> None:
+        """Another node goes on with it: send it nothing more."""
+        self._recorded = {}
+        self._match_gone(*self.rooms.cut_off())
+        self._supply.release(self.server_id)
+        if self._link is not None:
+            link, self._link = self._link, None
+            link.release()
+        self._close_unsent()
+
     def lost(self) -> None:
         """Its link is closed."""
         self._link = None
+        if self.stage == "listening" and self.rooms.outlive:
+            self._log.warn(
+                "game server {server} plays on without a link", server=self.server_id
+            )
+            self._match_gone(*self.rooms.cut_off())
+            self._do(self._life.cut_off)
+            return
         self.rooms.unreachable()
         self._do(self._life.link_lost)
 
+    def _match_gone(self, *match_ids: str) -> None:
+        for match_id in match_ids:
+            self._reports.match_over(self, match_id)
+            self._forget(match_id)
+
+    # What a later node has to know.
+
+    def open(self, request: MatchRequest) -> None:
+        """Host a match."""
+        self._record(request)
+        self.rooms.open(request)
+        self._supply.plays(self.server_id, self.rooms.match_ids)
+
+    def _record(self, request: MatchRequest) -> None:
+        # First: a match that nobody remembers would be played for nobody.
+        records, where = self._records, self._where
+        if records is not None and where is not None and not request.is_own:
+            record = records.record(request.plan, request.hosts)
+            self._recorded[request.match_id] = record
+            self._write()
+
+    def _forget(self, match_id: str) -> None:
+        if self._recorded.pop(match_id, None) is not None:
+            self._write()
+
+    def _note_round(self, match_id: str, outcome: dict[str, Any]) -> None:
+        """Its result is kept here: the next node must not keep it again."""
+        record, number = self._recorded.get(match_id), round_of(outcome)
+        if record is not None and number > record.rounds:
+            self._recorded[match_id] = replace(record, rounds=number)
+            self._write()
+
+    def _write(self) -> None:
+        handle, where = self._supply.handle(self.server_id), self._where
+        if self._records is None:
+            return
+        if not self._recorded or not handle or where is None:
+            self._records.forget(self.server_id)
+            return
+        self._records.write(
+            ServerRecord(
+                self.server_id,
+                self.label,
+                handle,
+                where,
+                self._anchor.decode("ascii"),
+                tuple(self._recorded.values()),
+                token_keys={k: v.decode() for k, v in self._token_keys.items()},
+            )
+        )
+
     def cut(self) -> None:
         """Close its link, which nothing waits for."""
+        self._close_unsent()
+        self._close_link()
+
+    def _close_link(self) -> None:
         if self._link is not None:
             self._link.abort()
 
@@ -356,7 +712,10 @@ class GameServer:
     def tick(self) -> None:
         """Check, each second, whether it is alive and on time."""
         now = self._now()
-        if now >= self._facts.deadline:
+        if self.stage == "away" and not self._is_ours:
+            # Another node may have it: neither call nor kill it.
+            pass
+        elif now >= self._facts.deadline:
             self._log.info(
                 "game server {server} is late ({stage})",
                 server=self.server_id,
@@ -365,7 +724,10 @@ class GameServer:
             self._do(self._life.overdue)
         elif self.stage in ("warm", "binding", "listening"):
             self._beat()
-        if self._credentials is not None and now >= self._credentials.renew_at:
+        elif self.stage == "away":
+            self._call()
+        credentials = self._credentials
+        if credentials is not None and now >= credentials.renew_at:
             self.renew_certificate()
         if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
             self._log.error(
@@ -392,11 +754,13 @@ class GameServer:
 
         If the authority cannot sign, it keeps the one that it has.
         """
-        if self.has_listened:
-            return
+        if self._has_udp and not self.has_listened and self.estate is None:
+            self._issue()
+
+    def _issue(self) -> None:
         renew_at = self._now() + RENEWAL_SECONDS
         try:
-            issued = self._issuer.issue(self.server_id)
+            issued = self._issuer.issue(self.label)
         except Misconfigured as error:
             self._log.error(
                 "game server {server} gets no new certificate: {why}",
@@ -410,12 +774,13 @@ class GameServer:
 
     def trust(self, token_keys: dict[str, bytes]) -> None:
         """Accept tokens of these keys once it is given a port."""
-        self._token_keys = token_keys
+        # And those that its players got from the node before.
+        self._token_keys = {**self._other_keys, **token_keys}
 
     @property
     def has_keys(self) -> bool:
         """Was it sent token keys, and can players still connect?"""
-        return self._port is not None and self.stage in ("binding", "listening")
+        return bool(self._port) and self.stage in ("binding", "listening")
 
     def rotate_cookies(self) -> None:
         """Have it make cookies with a new key."""
@@ -437,14 +802,25 @@ class GameServer:
     def _reached(self, where: ServerAddress) -> None:
         if self.stage != "binding":
             return  # It is leaving already.
-        self._where, self.has_listened, self._credentials = where, True, None
+        self._where, self.has_listened = where, True
         self._reports.listening()
+        if self.estate is not None:
+            estate, self.estate = self.estate, None
+            if estate.where is not None and estate.where != where:
+                self._supply.free(estate.where)
+            self._reports.succeeded(self, estate)
+            for match in estate.matches:
+                self._record(match.request)
+                self.rooms.resume(match)
+            self._supply.plays(self.server_id, self.rooms.match_ids)
         self._do(self._life.reached)
 
     def _not_started(self, failure: Failure) -> None:
         if self._has_ended:
             return  # It was started, and its exit is known.
-        self._log.error(
+        # A supply that knows why has logged that once, for all of them.
+        log = self._log.debug if self._supply.problem else self._log.error
+        log(
             "game server {server} not started: {why}",
             server=self.server_id,
             why=failure.getErrorMessage(),
@@ -464,7 +840,8 @@ class GameServer:
                 case Wanted():
                     if self._wanted is not None:
                         wanted, self._wanted = self._wanted, None
-                        wanted.callback(None)
+                        estate = self.estate
+                        wanted.callback(None if estate is None else estate.where)
                 case SayStop():
                     self.send(Stop())
                 case Terminate():
@@ -472,10 +849,16 @@ class GameServer:
                 case Kill():
                     self._supply.stop(self.server_id, kill=True)
                 case CutLink():
-                    self.cut()
+                    self._close_link()
                 case Gone():
+                    # Not before all was read that it sent.
+                    self._take_unsent()
                     self._reports.gone(self)
         self._reports.changed()
+
+    def _placement(self, where: ServerAddress) -> Placement:
+        anchor = self._anchor.decode("ascii")
+        return Placement(self.label, where.address, where.port, anchor)
 
     # Its messages.
 
@@ -494,7 +877,11 @@ class GameServer:
     def _received(self, message: AnyToNode) -> None:
         match message:
             case Alive():
-                self._unanswered, self.figures = 0, message.figures
+                if message.number:
+                    # Later ones are not answered yet, and its lease counts on that.
+                    unanswered = max(0, self._beats - message.number)
+                    self._unanswered = min(self._unanswered, unanswered)
+                self.figures = message.figures
                 self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                 self.cookie_keys = message.cookie_keys
             case TokenKeysTaken(number):
@@ -503,19 +890,19 @@ class GameServer:
                 self._port_answered(message)
             case RoomOpened(match_id):
                 if (where := self._where) is not None:
-                    anchor = self._anchor.decode("ascii")
-                    self.rooms.opened(
-                        match_id,
-                        Placement(self.server_id, where.address, where.port, anchor),
-                    )
+                    self.rooms.opened(match_id, self._placement(where))
             case TicketAdded(label):
                 self.rooms.ticket_added(label)
+            case Kept():
+                self.rooms.kept(message)
+                self._kept(message)
             case SeatChanged(match_id, seat, state):
                 self.rooms.seat_changed(match_id, seat, state)
             case MatchStarted(match_id):
                 self.rooms.started(match_id)
             case RoundEnded(match_id, outcome):
                 self.rooms.round_ended(match_id, outcome)
+                self._note_round(match_id, outcome)
             case (
                 RelayState()
                 | RelayEvent()
@@ -528,12 +915,47 @@ class GameServer:
                 if end.match_id in self.rooms:
                     self._reports.match_over(self, end.match_id)
                     self.rooms.ended(end)
+                    self._forget(end.match_id)
                 if self.rooms.is_used_up:
-                    self._do(lambda now: self._life.leave(False, now))
+                    # One that could host more does not know that it gets none.
+                    ask = self._is_adopted
+                    self._do(lambda now: self._life.leave(ask, now))
                 else:
+                    if self._is_draining:
+                        # Perhaps this was the one that could not go on elsewhere.
+                        self._reports.drains(self, False)
                     self._reports.changed()
+            case RecordingData():
+                self.rooms.recorded(message)
+            case Draining(is_last):
+                self._draining(is_last)
             case Ready():
                 raise PeerError("a game server sends ready only once, at first")
+
+    def _kept(self, message: Kept) -> None:
+        """Answer a checkpoint, where that is needed."""
+        match_id, number = message.match_id, message.number
+        if self._link is not None and self._link.is_lossy:
+            # Until it knows that this is here, it shows nothing of it.
+            self.send(KeptTaken(match_id, number))
+        elif not (self._is_lent or self._has_ended):
+            file, descriptors = self._lend_unsent()
+            if file:
+                self.send(KeptTaken(match_id, number, file), descriptors)
+
+    def _draining(self, is_last: bool = False) -> None:
+        """It was asked to end from outside: it gets no more matches."""
+        if is_last:
+            self._reports.drains(self, True)
+            return
+        self._log.info("game server {server} drains", server=self.server_id)
+        self._is_draining = True
+        self.was_asked_to_leave, self.rooms.spare = True, 0
+        if self.stage in ("warm", "binding") or not self.rooms:
+            self._do(lambda now: self._life.leave(False, now))
+        else:
+            self._reports.full(self)
+            self._reports.drains(self, False)
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
         if self.stage == "leaving":
@@ -548,7 +970,12 @@ class GameServer:
             "port {port} cannot be bound: {why}", port=answer.port, why=answer.why
         )
         self._port = None
+        if self.estate is not None and self.estate.where is not None:
+            # Somebody else has it: its players learn the new one from the lobby.
+            self.estate = attrs.evolve(self.estate, where=None)
         self._life.bind_failed(self._now())
         self._reports.moved(self, "binding", self.stage)
         binding.callback(False)
+        if self.estate is not None:
+            self.need()
         self._reports.changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from itertools import islice
 
 from vinom.fleet.hosted import MatchRequest
@@ -34,6 +35,9 @@ class WaitingMatches:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[MatchRequest]:
+        return iter(self._waiting.values())
 
     def __contains__(self, request: MatchRequest) -> bool:
         return self._waiting.get(request.match_id) is request

@@ -113,3 +113,4 @@ class Connections:
         """Keep a refused connection for a while, so that its player gets the reason."""
         if self.reception is not None:
             self.reception.add(connection)
+            connection.flush(self.reception.port)

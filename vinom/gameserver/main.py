@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -18,15 +20,13 @@ from typing import IO, Any, cast
 
 import msgspec
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from setproctitle import setproctitle
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
-from vinom.control.link import ControlClient, dial
-from vinom.control.messages import CONTROL_PROTOCOL, Ready
 from vinom.dtls.admission import (
     CALM,
     HANDSHAKES,
@@ -37,8 +37,11 @@ from vinom.dtls.admission import (
 )
 from vinom.dtls.context import prepare_server_context
 from vinom.errors import Misconfigured
+from vinom.fleet.local.outliving import outlives
 from vinom.game import Game
 from vinom.game_loader import load_games
+from vinom.gameserver.lease import LEASE_SECONDS
+from vinom.gameserver.node_line import NodeLine
 from vinom.gameserver.rehearsal import rehearse
 from vinom.gameserver.seats import ConnectionLimits
 from vinom.gameserver.server import GameServer
@@ -47,6 +50,7 @@ from vinom.hosting.recordings import Recordings
 from vinom.limits.pressure import Rate
 from vinom.logs import observer
 from vinom.play.clock import JOIN_TIMEOUT
+from vinom.play.states import codec_of
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import settle
 
@@ -83,6 +87,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar idle_seconds: silence after which a connection ends, seconds.
     :ivar join_seconds: how long a match waits for its players, seconds.
     :ivar is_walled: whether it walls itself in once it has its port.
+    :ivar checkpoints: whether its matches can go on elsewhere if it dies.
+    :ivar lease_seconds: how long it plays matches on without its node, seconds.
     """
 
     control: str
@@ -107,6 +113,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     idle_seconds: float = 30.0
     join_seconds: float = JOIN_TIMEOUT
     is_walled: bool = False
+    checkpoints: bool = True
+    lease_seconds: float = LEASE_SECONDS
 
     def limits(self) -> ConnectionLimits:
         """Return the limits for each connection."""
@@ -151,10 +159,13 @@ class _Output:
 
     def write(self, text: str) -> None:
         if not self.is_hushed:
-            sys.stdout.write(text)
+            # The pipe may have ended with its node; play goes on.
+            with suppress(OSError):
+                sys.stdout.write(text)
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
 
 
 _output = _Output()
@@ -168,7 +179,7 @@ def prepare(settings: dict[str, Any]) -> None:
     :raises Misconfigured: a game server cannot start with them.
     :raises msgspec.ValidationError: the settings are invalid.
     """
-    _prepared(msgspec.json.encode(settings))
+    _, games = _prepared(msgspec.json.encode(settings))
     _output.is_hushed = True
     # The cache holds the names of everything imported so far. Each entry that is
     # replaced later would be a page that a child no longer shares.
@@ -176,6 +187,10 @@ def prepare(settings: dict[str, Any]) -> None:
     if forget is not None:
         forget()
     gc.collect()
+    for game in games.values():
+        # A game whose states cannot be kept is logged when it is played.
+        with suppress(Misconfigured):
+            codec_of(game)
     try:
         # Once for what is made on first use, once more for what the first run replaced.
         rehearse()
@@ -195,6 +210,50 @@ def _prepared(settings: bytes) -> tuple[GameServerSettings, dict[str, Game[Any, 
     return read, games
 
 
+def make_game_server(
+    server_id: str,
+    read: GameServerSettings,
+    games: dict[str, Game[Any, Any]],
+    reactor: Any,
+    recordings: Recordings,
+    stopped: Callable[[], None],
+) -> GameServer:
+    """
+    Build the program of a process, with its clocks and its entropy.
+
+    :param read: its settings.
+    :param games: by name.
+    :param reactor: runs it.
+    :param recordings: where matches are recorded.
+    :param stopped: called once, when the process has nothing left to do.
+    """
+    turns = TurnWatch(time.monotonic)
+    turns.start(reactor)
+    return GameServer(
+        server_id,
+        games,
+        reactor,
+        time.monotonic,
+        os.urandom,
+        recordings,
+        stopped,
+        rooms_limit=read.rooms_per_process,
+        limits=read.limits(),
+        strangers=read.strangers(),
+        idle=read.idle_seconds,
+        join_timeout=read.join_seconds,
+        turns=turns,
+        guard=guard_games(),
+        receive_buffer=read.receive_buffer,
+        lease=read.lease_seconds,
+        outlives=outlives,
+        claim=recordings.claim,
+        bound=_settle if read.is_walled else lambda: None,
+        has_checkpoints=read.checkpoints,
+        entitle=lambda what: setproctitle(f"vinom game server {server_id}: {what}"),
+    )
+
+
 def main(server_id: str, settings: dict[str, Any]) -> None:
     """
     Run one game server until its work is done.
@@ -208,51 +267,25 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     except (msgspec.ValidationError, Misconfigured) as error:
         raise SystemExit(f"game server {server_id}: {error}") from error
     reactor = _install_reactor()
-    turns = TurnWatch(time.monotonic)
-    turns.start(reactor)
     recordings = read.make_recordings(reactor)
-    program = GameServer(
-        server_id,
-        games,
-        reactor,
-        time.monotonic,
-        os.urandom,
-        recordings,
-        lambda: _end(reactor, link),
-        rooms_limit=read.rooms_per_process,
-        limits=read.limits(),
-        strangers=read.strangers(),
-        idle=read.idle_seconds,
-        join_timeout=read.join_seconds,
-        turns=turns,
-        guard=guard_games(),
-        receive_buffer=read.receive_buffer,
-        bound=_settle if read.is_walled else lambda: None,
+    program = make_game_server(
+        server_id, read, games, reactor, recordings, lambda: _end(reactor, line)
     )
-    link: list[ControlClient] = []
-
-    def linked(client: ControlClient) -> None:
-        link.append(client)
-        program.linked(client.send, lambda: client.is_behind)
+    endpoint = clientFromString(reactor, f"{read.control}:timeout=5")
+    line = NodeLine(reactor, endpoint, program, recordings.take, random.random)
+    failed: list[Failure] = []
 
     def unreachable(failure: Failure) -> None:
         _log.error("cannot reach the node: {why}", why=failure.getErrorMessage())
+        failed.append(failure)
         reactor.callLater(0, reactor.stop)
 
     # SIGTERM stops the reactor, which waits for this.
     reactor.addSystemEventTrigger("before", "shutdown", program.stop)
-    dialing: Deferred[ControlClient] = dial(
-        clientFromString(reactor, f"{read.control}:timeout=5"),
-        reactor,
-        Ready(server_id, os.getpid(), CONTROL_PROTOCOL),
-        program.received,
-        program.unlinked,
-        recordings.take,
-    )
-    dialing.addCallbacks(linked, unreachable)
+    line.open().addErrback(unreachable)
     reactor.run()
     recordings.flush()
-    if not link:
+    if failed:
         raise SystemExit(1)
 
 
@@ -275,10 +308,9 @@ def _install_reactor() -> Any:
     return reactor
 
 
-def _end(reactor: Any, link: list[ControlClient]) -> None:
+def _end(reactor: Any, line: NodeLine) -> None:
     """Send what is left, then stop."""
-    for client in link:
-        client.close()
+    line.close()
     # Two turns of the reactor: one for the link, one for what it left.
     reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
 

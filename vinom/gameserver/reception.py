@@ -188,6 +188,8 @@ class Reception:
             # It is sent the reason for a while.
             self.add(older)
         hosted.end_turn(now)
+        if older is not None:
+            self._flush(older)
 
     def _is_newcomer(self, connection: Connection, asked: JoinAsked) -> bool:
         """By its ticket, has this player never been connected here?"""

@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +37,7 @@ from vinom.control.messages import (
     Bind,
     FrameReader,
     Heartbeat,
+    Kept,
     OpenRoom,
     Ready,
     Stop,
@@ -254,17 +255,14 @@ def _play(
     authority: Authority, recordings: Recordings, stage: _Stage
 ) -> dict[str, float]:
     now = stage.seconds()
-    server = GameServer(
-        "rehearsal",
-        {_Play.name: _Play()},
-        cast(IGameReactor, stage),
-        stage.seconds,
-        os.urandom,
-        recordings,
-        lambda: None,
-        guard=Guard(stage.seconds, time.thread_time, lambda _: None, lambda _: None),
-    )
-    server.linked(_to_node)
+    kept: list[Kept] = []
+
+    def to_node(message: ToNode) -> None:
+        taken = decode_to_node(_through(message))
+        if isinstance(taken, Kept):
+            kept[:] = [taken]
+
+    server = _make_server(stage, recordings, to_node)
     issued = authority.issue("s1")
     keys = authority.token_keys()
     plan = MatchPlan(
@@ -276,8 +274,9 @@ def _play(
     tickets = tuple(
         Ticket("abcdefgh"[seat] * 26, _MATCH, seat, now + 60) for seat in range(_SEATS)
     )
+    bind = Bind("127.0.0.1", 1, "s1", _REALM, issued.certificate, issued.key, keys)
     for message in (
-        Bind("127.0.0.1", 1, "s1", _REALM, issued.certificate, issued.key, keys),
+        bind,
         OpenRoom(plan, tickets),
         Heartbeat(1),
     ):
@@ -301,11 +300,37 @@ def _play(
         for datagram, address in sent:
             players[address].receive(datagram, now)
     figures = server.measure()
-    server.received(_to_server(Stop()))
-    stage.advance(_STEP)
-    # Long enough for everything that it still waits for.
-    stage.pump([1.0] * 5)
+    # Another one goes on with it: see decision 0059.
+    (last,) = kept
+    again = _Stage(stage.seconds())
+    heir = _make_server(again, recordings, lambda _: None)
+    order = OpenRoom(plan, tickets, False, (), last.data, last.number, 2)
+    for message in (bind, order):
+        heir.received(_to_server(message))
+    figures["rooms_gone_on"] = float(len(heir.rooms))
+    for one, its in ((server, stage), (heir, again)):
+        one.received(_to_server(Stop()))
+        its.advance(_STEP)
+        # Long enough for everything that it still waits for.
+        its.pump([1.0] * 5)
     return figures
+
+
+def _make_server(
+    stage: _Stage, recordings: Recordings, send: Callable[[ToNode], None]
+) -> GameServer:
+    server = GameServer(
+        "rehearsal",
+        {_Play.name: _Play()},
+        cast(IGameReactor, stage),
+        stage.seconds,
+        os.urandom,
+        recordings,
+        lambda: None,
+        guard=Guard(stage.seconds, time.thread_time, lambda _: None, lambda _: None),
+    )
+    server.linked(send)
+    return server
 
 
 def _claims(ticket: Ticket) -> Claims:
@@ -322,10 +347,6 @@ def _claims(ticket: Ticket) -> Claims:
 def _to_server(message: ToServer) -> Any:
     """Pass a message through the control link's frames."""
     return decode_to_server(_through(message))
-
-
-def _to_node(message: ToNode) -> None:
-    decode_to_node(_through(message))
 
 
 def _through(message: ToServer | ToNode) -> bytes:

@@ -7,7 +7,9 @@ turn changed: one message for all seats and spectators of a room, with each view
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 from msgspec import MsgspecError, json, msgpack
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,6 +23,7 @@ from vinom.control.messages import (
     RelayRefusal,
     RelaySeat,
     RelayState,
+    RelayTaken,
     RelayWatch,
     ToNode,
     ToRelayed,
@@ -29,12 +32,13 @@ from vinom.errors import Code, Refused
 from vinom.game import Event, Outcome
 from vinom.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.model import MatchEnd
-from vinom.play.choices import json_action_reader
 
 #: Most bytes of views in a message; it has to fit into a frame.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
 #: How soon the link is checked again if the node is behind, seconds.
 _BEHIND_PAUSE = 0.05
+#: Most events of one match that wait for a link.
+_MOST_MISSED = 1000
 _write = json.Encoder().encode
 _unpack = msgpack.Decoder().decode
 
@@ -62,7 +66,8 @@ class Relay:
         self._hosted, self._report, self._dismiss = hosted, report, dismiss
         self._must_wait = must_wait
         self._match_id = hosted.room.plan.match_id
-        self._read = json_action_reader(hosted.room.game)
+        self._read: Callable[[bytes], Any] = hosted.read_json
+        self._is_packed = False
         self._shown = 0
         self._has_failed = self._has_ended = False
         self._phase = ""
@@ -82,6 +87,8 @@ class Relay:
         if isinstance(message, RelayWatch):
             # A new spectator needs everything.
             self._shown = 0
+            if message.packed:
+                self._begin_packed(now)
             return
         if isinstance(message, RelayNewcomer):
             self._add(message, now)
@@ -92,7 +99,7 @@ class Relay:
         if isinstance(message, RelayAction):
             self._act(seat, message, now)
             return
-        if message.how == "join":
+        if message.how in ("join", "again"):
             self._join(seat, message, now)
             return
         if message.epoch and (message.epoch != seat.relay_epoch or not seat.is_relayed):
@@ -106,15 +113,31 @@ class Relay:
             case "bot":
                 hosted.room.seat_bot(seat.number, now)
 
+    def _begin_packed(self, now: float) -> None:
+        """Relay what players over UDP are sent; they need the setup to begin with."""
+        hosted = self._hosted
+        self._is_packed, self._read = True, hosted.read
+        room = hosted.room
+        setup = self._setup()
+        if len(setup) > _MOST_BYTES:
+            self._fail(f"a setup of {len(setup)} bytes, limit {_MOST_BYTES}", now)
+            return
+        # Version 0: a state follows, if there is one.
+        time = room.match_time(now)
+        self._report(RelayState(self._match_id, 0, room.phase, time, {}, setup=setup))
+
     def _join(self, seat: HostedSeat, message: RelaySeat, now: float) -> None:
         hosted = self._hosted
         seat.door.shut()
         older = hosted.replace(seat, None, now)
         if older is not None:
             self._dismiss(older)
+        if message.how == "join" or not seat.relay_epoch:
+            # Over UDP the seat's actions have other numbers. If another process had
+            # the match, its checkpoint says which of them were taken.
+            host, number = hosted.host, message.number
+            host.acted[seat.number] = host.applied[seat.number] = number
         seat.is_relayed, seat.relay_epoch = True, message.epoch
-        # Over UDP the seat's actions have other numbers.
-        hosted.host.acted[seat.number] = message.number
         # This seat needs everything again.
         self._shown = 0
         hosted.sit(seat, now)
@@ -123,20 +146,24 @@ class Relay:
         try:
             self._hosted.add_seat(message.plan, now).is_relayed = True
         except Refused as no:
-            self._refuse(message.seat, 0, no)
+            self.refuse(message.seat, 0, no)
             return
         self._shown = 0
 
     def _act(self, seat: HostedSeat, action: RelayAction, now: float) -> None:
         if seat.is_relayed:
             number, data = action.number, action.data
+            if number <= self._hosted.host.acted[seat.number]:
+                # The process that had the match before has taken it.
+                return
             refused = self._hosted.host.act(seat.number, number, data, self._read, now)
         else:
             refused = Refused(Code.SEAT_TAKEN, "a newer connection has this seat")
         if refused is not None:
-            self._refuse(seat.number, action.number, refused)
+            self.refuse(seat.number, action.number, refused)
 
-    def _refuse(self, seat: int, number: int, no: Refused) -> None:
+    def refuse(self, seat: int, number: int, no: Refused) -> None:
+        """Send the node why an action of a relayed seat was not applied."""
         reason = str(no.details.get("reason") or no.details.get("field") or "")
         text = no.message[:200]
         self._report(RelayRefusal(self._match_id, seat, number, no.code, reason, text))
@@ -228,12 +255,16 @@ class Relay:
 
     def _view(self, audience: Hashable) -> bytes:
         room = self._hosted.room
+        if self._is_packed:
+            return room.view(audience)
         if self._hosted.is_relayed:
             return room.view_json(audience)
         return _as_json(room.view(audience))
 
     def _setup(self) -> bytes:
         room = self._hosted.room
+        if self._is_packed:
+            return room.setup()
         if self._hosted.is_relayed:
             return room.setup_json()
         return _as_json(room.setup())
@@ -249,6 +280,53 @@ class Relay:
     def _seats(self) -> list[int]:
         relayed = [seat.number for seat in self._hosted.seats if seat.is_relayed]
         return [-1, *relayed]
+
+
+class MissedEvents:
+    """
+    An outlet while there is no link: what the node has to show its players later.
+
+    :ivar events: the newest, oldest first.
+    """
+
+    def __init__(self, hosted: HostedRoom) -> None:
+        """
+        Note events from now on.
+
+        :param hosted: the room.
+        """
+        self._host, self._match_id = hosted.host, hosted.room.plan.match_id
+        self.events: deque[RelayEvent] = deque(maxlen=_MOST_MISSED)
+        self._host.outlets = (*self._host.outlets, self)
+
+    def stop(self) -> None:
+        """Note no more."""
+        host = self._host
+        host.outlets = tuple(outlet for outlet in host.outlets if outlet is not self)
+
+    # vinom.hosting.host.Outlet
+
+    def started(self, now: float) -> None:
+        """Do nothing: the next state's phase reports it."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """Note an event of the game."""
+        self.events.append(
+            RelayEvent(self._match_id, version, event.kind, event.data, event.to)
+        )
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """Do nothing: the room itself reports the outcome to the node."""
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """Do nothing: the room itself reports the seat to the node."""
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Do nothing: the room itself reports its end."""
+
+    def show(self, now: float) -> bool:
+        """Do nothing: the node is sent the newest state."""
+        return True
 
 
 def _as_json(packed: bytes) -> bytes:
@@ -303,6 +381,7 @@ class Relays:
         self._rooms, self._clock, self._seconds = rooms, clock, seconds
         self._report, self._dismiss = report, dismiss
         self._relays: dict[HostedRoom, Relay] = {}
+        self._missed: dict[HostedRoom, MissedEvents] = {}
         self._touched: dict[HostedRoom, None] = {}
         self._later: IDelayedCall | None = None
 
@@ -320,6 +399,7 @@ class Relays:
             relay = self._relays[hosted] = Relay(
                 hosted, self._report, self._dismiss, self._must_wait
             )
+            self._send_missed(hosted)
         relay.take(message, now)
         if hosted.room.game.states == "every":
             hosted.end_turn(now)
@@ -328,9 +408,34 @@ class Relays:
         if self._later is None:
             self._later = self._clock.callLater(0, self._end_turn)
 
+    def unlinked(self, now: float) -> None:
+        """Let go of all players of the node: it cannot be sent anything."""
+        for hosted in [one for one in self._relays if not one.is_relayed]:
+            for seat in hosted.seats:
+                if seat.is_relayed:
+                    match_id = hosted.room.plan.match_id
+                    self._report(RelayTaken(match_id, seat.number, seat.relay_epoch))
+            self._missed[hosted] = MissedEvents(hosted)
+            self._let_go(hosted, now)
+
+    def _send_missed(self, hosted: HostedRoom) -> None:
+        """Send the events that the node has missed, before the state after them."""
+        missed = self._missed.pop(hosted, None)
+        if missed is not None:
+            missed.stop()
+            for event in missed.events:
+                self._report(event)
+
+    def refuse(self, hosted: HostedRoom, seat: int, number: int, no: Refused) -> None:
+        """Send the node why an action of a relayed seat was not applied."""
+        relay = self._relays.get(hosted)
+        if relay is not None:
+            relay.refuse(seat, number, no)
+
     def forget(self, hosted: HostedRoom) -> None:
         """Drop the relay of a room that is over."""
         self._relays.pop(hosted, None)
+        self._missed.pop(hosted, None)
 
     def _let_go(self, hosted: HostedRoom, now: float) -> None:
         """Stop relaying a room: no player of the node plays or watches any more."""

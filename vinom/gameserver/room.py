@@ -8,15 +8,16 @@ makes one broadcast. Times are seconds on a monotonic clock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.logger import Logger
 
 from vinom.control.messages import (
     MatchStarted,
+    Playing,
     RelayTaken,
     RoomEnded,
     RoundEnded,
@@ -24,10 +25,10 @@ from vinom.control.messages import (
     ToNode,
 )
 from vinom.dtls.association import Association
-from vinom.dtls.port import DatagramPort
 from vinom.errors import Code, Refused
 from vinom.game import Event as GameEvent
 from vinom.game import Game, Outcome
+from vinom.gameserver.keeping import KeptMatch
 from vinom.gameserver.seats import ConnectionLimits, SeatDoor
 from vinom.hosting.host import Recording, RoomHost
 from vinom.limits.buckets import TokenBucket
@@ -54,10 +55,11 @@ from vinom.packets.seat import (
     SeatEvent,
     SeatLink,
 )
-from vinom.play.choices import action_decoder
+from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
 from vinom.play.guard import Guard
-from vinom.play.room import Room, outcome_facts
+from vinom.play.room import Resumed, Room, outcome_facts
+from vinom.play.seats import SeatState
 from vinom.play.views import EVERYBODY
 from vinom.reactor.alarm import Alarms
 
@@ -68,6 +70,9 @@ _FAREWELL_PAUSE = 0.15
 
 #: How long a closed room waits for its players' acknowledgements, seconds.
 FAREWELL = 2.0
+#: How soon a match looks again whether its checkpoint has left, seconds, if nothing
+#: else wakes it.
+_HELD_PAUSE = 0.05
 #: Games with this many ticks per second acknowledge inputs with their states.
 SOON_HZ = 20
 
@@ -132,7 +137,7 @@ class Connection:
             self.figures[f"errors_{code}"] += 1
         self.link.refuse(code, message, now, retry_after)
 
-    def flush(self, port: DatagramPort) -> bool:
+    def flush(self, port: PlayerPort) -> bool:
         """
         Send the link's packets; close the connection if the link is over.
 
@@ -163,6 +168,7 @@ class HostedSeat:
     :ivar present: whether the room counts it as connected.
     :ivar came: whether it has ever been connected.
     :ivar shown: version of the state last sent.
+    :ivar state: as the node was last sent it; empty before anything was.
     """
 
     number: int
@@ -174,6 +180,51 @@ class HostedSeat:
     present: bool = False
     came: bool = False
     shown: int = 0
+    state: str = ""
+
+
+class PlayerPort(Protocol):
+    """Sends to players: `vinom.dtls.port.DatagramPort`."""
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """Send payloads to one player."""
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """Send one payload to each of some players."""
+
+    def close(self, association: Association) -> None:
+        """End the connection of a player."""
+
+
+class NoPort:
+    """The port of a game server that has none: nobody is connected to it."""
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """Do nothing."""
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """Do nothing."""
+
+    def close(self, association: Association) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen
+class Played:
+    """
+    A room, and how its players' actions are read.
+
+    :ivar host: a `RoomHost`, or what is the same to players for a room that another
+        process plays (`vinom.rooms.relay.RelayedRoom`).
+    :ivar read: reads an action from MessagePack; as in `RoomHost.act`.
+    :ivar read_json: reads an action from JSON.
+    :ivar is_elsewhere: whether another process plays it.
+    """
+
+    host: Any
+    read: Callable[[bytes], Any]
+    read_json: Callable[[bytes], Any]
+    is_elsewhere: bool = False
 
 
 class HostedRoom:
@@ -184,7 +235,10 @@ class HostedRoom:
     :ivar room: the same room, here because every packet needs it.
     :ivar seats: by number; a newcomer's is added.
     :ivar is_relayed: whether it is a room of the node.
-    :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time.
+    :ivar read: reads an action of a player over UDP.
+    :ivar read_json: reads an action of a player of the node.
+    :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time; or
+        whatever arrives is answered by a state of another process.
     :ivar name: for the log.
     """
 
@@ -196,14 +250,18 @@ class HostedRoom:
         game: Game[Any, Any],
         now: float,
         *,
-        port: DatagramPort,
+        port: PlayerPort,
         alarms: Alarms,
         report: Callable[[ToNode], None],
         over: Callable[[HostedRoom], None],
-        recording: Recording,
+        recording: Recording | None = None,
         guard: Guard | None = None,
         is_relayed: bool = False,
         join_timeout: float = JOIN_TIMEOUT,
+        kept: KeptMatch | None = None,
+        resumed: Resumed | None = None,
+        part: int = 1,
+        played: Played | None = None,
     ) -> None:
         """
         Open the room.
@@ -219,27 +277,41 @@ class HostedRoom:
         :param guard: interrupts calls to the game that take too long.
         :param is_relayed: see `vinom.control.messages.OpenRoom`.
         :param join_timeout: how long the room waits for its players.
+        :param kept: the checkpoint that it goes on from; ``None`` for a new match.
+        :param resumed: the same, as the game's own state; ``None`` before play began.
+        :param part: which part of its recording *recording* is.
+        :param played: the room, if another process plays it; then the others from
+            *recording* on are not used.
         :raises Refused: the game does not accept this plan.
         """
-        room = self.room = Room(
-            plan,
-            game,
-            now,
-            join_timeout,
-            record=recording.record,
-            guard=guard,
-            away_timeout=inf if is_relayed else AWAY_TIMEOUT,
-        )
-        self.host = RoomHost(room, recording, counts_refused=True)
+        if played is None:
+            assert recording is not None
+            room = Room(
+                plan,
+                game,
+                now,
+                join_timeout,
+                record=recording.record,
+                guard=guard,
+                away_timeout=inf if is_relayed else AWAY_TIMEOUT,
+                resumed=resumed,
+            )
+            host = RoomHost(room, recording, counts_refused=True, part=part)
+            played = Played(host, action_decoder(game), json_action_reader(game))
+        self.host: RoomHost = played.host
+        self.room: Room = played.host.room
+        room = self.room
+        self.read, self.read_json = played.read, played.read_json
         self.host.outlets = (self,)
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
+        if kept is not None:
+            self._go_on(kept, now)
         self.is_relayed = is_relayed
-        self.ticks_soon = game.tick_hz >= SOON_HZ
+        self.ticks_soon = game.tick_hz >= SOON_HZ or played.is_elsewhere
         self.name = f"match {plan.match_id}"
         self._port, self._alarms = port, alarms
         self._report, self._over = report, over
         self._shown = 0
-        self._decode = action_decoder(game)
         self._has_one_audience = room.has_one_audience
         self._shows_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
@@ -248,7 +320,60 @@ class HostedRoom:
         )
         self._links_at = inf
         self._is_over = False
+        # Since when nothing may happen; what players sent meanwhile.
+        self._is_paused = False
+        self._late: list[tuple[Connection, HostedSeat, list[SeatEvent]]] = []
+        self._is_started = kept is not None and bool(room.version)
+        self._outcome: dict[str, Any] | None = None
         alarms.add(self)
+
+    def _go_on(self, kept: KeptMatch, now: float) -> None:
+        """Take over the seats of a process that is gone; nobody is connected yet."""
+        self.host.acted[:], self.host.applied[:] = kept.acted, kept.applied
+        self.seats = tuple(
+            HostedSeat(
+                number,
+                SeatDoor.of(seat.door),
+                MessageStream.of(seat.first, seat.parts),
+                came=seat.came,
+                relay_epoch=seat.relay_epoch,
+            )
+            for number, seat in enumerate(kept.seats)
+        )
+        if not kept.version:
+            for number, how in enumerate(kept.presence):
+                if how == SeatState.LEFT.value:
+                    self.room.leave(number, now)
+
+    def report_seats(self) -> None:
+        """Report what the node may not know, after the process before this was gone."""
+        if self.room.version:
+            self._report(MatchStarted(self.room.plan.match_id))
+        for seat, how in zip(self.seats, self.room.presence, strict=True):
+            if how is SeatState.LEFT:
+                self.seat_changed(seat, "left")
+            elif seat.came:
+                self.seat_changed(seat, "dropped")
+
+    # For a node that takes over.
+
+    @property
+    def is_open(self) -> bool:
+        """Is the match not over?"""
+        return self.host.ended_at is None
+
+    def playing(self) -> Playing:
+        """Describe the match to a node that did not see it so far."""
+        room = self.room
+        return Playing(
+            room.plan.match_id,
+            room.plan,
+            version=room.play.version,
+            is_started=self._is_started,
+            seats={seat.number: seat.state for seat in self.seats if seat.state},
+            outcome=self._outcome,
+            part=self.host.part,
+        )
 
     # Players who come and go.
 
@@ -315,12 +440,15 @@ class HostedRoom:
     def replace(
         self, seat: HostedSeat, connection: Connection | None, now: float
     ) -> Connection | None:
-        """Give a seat to a newer connection; returns the older, which is refused."""
+        """
+        Give a seat to a newer connection.
+
+        :returns: the older one, which is refused.
+        """
         older, seat.connection = seat.connection, connection
         if older is not None:
             older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
             older.room, older.seat = None, None
-            older.flush(self._port)
         return older
 
     def take(
@@ -331,12 +459,15 @@ class HostedRoom:
         now: float,
     ) -> None:
         """Handle the events of a connection of this room."""
+        if self._is_paused:
+            self._put_off(connection, seat, news)
+            return
         host = self.host
         for item in news:
             if isinstance(item, ActionArrived):
-                refused = host.act(seat.number, item.seq, item.data, self._decode, now)
+                refused = host.act(seat.number, item.seq, item.data, self.read, now)
                 if refused is not None:
-                    self._refuse(seat, item.seq, refused, now)
+                    self.refuse(seat, item.seq, refused, now)
                 elif self._shows_each:
                     host.end_turn(now)
             elif isinstance(item, Confirmed):
@@ -347,8 +478,10 @@ class HostedRoom:
                 self.give_up(connection, seat, now)
                 return
 
-    def _refuse(self, seat: HostedSeat, seq: int, no: Refused, now: float) -> None:
-        if self.room.phase == "closed":
+    def refuse(self, seat: HostedSeat, seq: int, no: Refused, now: float) -> None:
+        """Send a seat why an action of it was not applied."""
+        if not self.is_open:
+            # The end is the last message; no later state acknowledges anything.
             return
         if seat.connection is not None:
             seat.connection.figures[f"errors_{no.code}"] += 1
@@ -366,7 +499,6 @@ class HostedRoom:
             return
         was_present, seat.present = seat.present, True
         seat.shown = 0
-        self.host.applied[seat.number] = self.host.acted[seat.number]
         if not was_present:
             self.seat_changed(seat, "returned" if seat.came else "joined")
         seat.came = True
@@ -430,6 +562,7 @@ class HostedRoom:
 
     def started(self, now: float) -> None:
         """Report that match time has started."""
+        self._is_started = True
         self._report(MatchStarted(self.room.plan.match_id))
 
     def emitted(self, event: GameEvent, version: int, now: float) -> None:
@@ -439,6 +572,7 @@ class HostedRoom:
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Send the outcome of a round to all players and the node."""
         room, facts = self.room, outcome_facts(outcome)
+        self._outcome = facts
         self._report(RoundEnded(room.plan.match_id, facts))
         self._send_all(Round(facts, room.version, room.view_hash()), now)
 
@@ -461,7 +595,7 @@ class HostedRoom:
         :returns: whether no connection has anything else to send.
         """
         room = self.room
-        self._shown = version = room.play.version
+        self._shown = version = room.version
         if not version:
             return False
         if version >= COUNTER_LIMIT - 1:
@@ -487,8 +621,9 @@ class HostedRoom:
                 if tails is None:
                     tails = made[audience] = self._encode(audience, version, now)
                 if not tails:
+                    # The game failed; or nothing has come for this seat yet.
                     is_all = False
-                    break
+                    continue
             seat.shown = version
             answered = applied[seat.number]
             packet = connection.link.make_state(version, tails, answered, now)
@@ -553,7 +688,7 @@ class HostedRoom:
 
     def seat_changed(self, seat: HostedSeat, state: str) -> None:
         """Report a seat's new state to the node."""
-        plan = self.room.plan
+        plan, seat.state = self.room.plan, state
         self._log.debug(
             "match {match_id}: seat {seat} {state}",
             match_id=plan.match_id,
@@ -565,6 +700,9 @@ class HostedRoom:
     def end_turn(self, now: float) -> None:
         """Send what this turn changed to all players, and set the alarm."""
         if not self.host.end_turn(now):
+            if self.host.is_held:
+                self._alarms.arm(self, now + _HELD_PAUSE)
+                return
             self._flush_links(now)
         if now + ACK_DELAY < self._links_at:
             self._links_at = now + ACK_DELAY
@@ -589,7 +727,8 @@ class HostedRoom:
         """
         Is there nothing to do after a packet with these *news* (usually none)?
 
-        If ticks are frequent, the next one's state acknowledges what arrived.
+        If ticks are frequent, the next one's state acknowledges what arrived; and so
+        does the answer of another process that plays the room.
         """
         if self.ticks_soon:
             room = self.room
@@ -599,6 +738,38 @@ class HostedRoom:
                 and connection.link.is_silent()
             )
         return not news and self.host.ended_at is None and connection.link.is_at_rest()
+
+    def _put_off(
+        self, connection: Connection, seat: HostedSeat, news: list[SeatEvent]
+    ) -> None:
+        """Handle what happened to a connection later, when the room goes on."""
+        actions = [item.seq for item in news if isinstance(item, ActionArrived)]
+        if actions:
+            # As if they had not come: nothing may acknowledge them, so they come again,
+            # perhaps over a newer connection, or to another process.
+            connection.link.consumed = min(actions) - 1
+        rest: list[SeatEvent] = [
+            item for item in news if not isinstance(item, ActionArrived)
+        ]
+        if rest:
+            self._late.append((connection, seat, rest))
+
+    def pause(self, now: float) -> None:
+        """Let match time stand still, and inputs wait: nothing could be kept."""
+        self._is_paused = True
+        self.room.freeze(now)
+        self.end_turn(now)
+
+    def go_on(self, now: float) -> None:
+        """Go on where it was paused; no effect if it was not."""
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        self.room.thaw(now)
+        late, self._late = self._late, []
+        for connection, seat, news in late:
+            if seat.connection is connection:
+                self.take(connection, seat, news, now)
 
     # Time.
 
@@ -612,12 +783,18 @@ class HostedRoom:
     def ring(self, now: float) -> None:
         """Do what is due, and find out exactly when a link's alarm is due next."""
         self.host.run_clock(now)
-        if now >= self._links_at:
+        if self.host.is_held:
+            # Links would pile up what they may not send.
+            self._links_at = now
+        elif now >= self._links_at:
             for seat in self.seats:
                 if seat.connection is not None:
                     seat.connection.link.alarm(now)
         # As `end_turn`, but nothing is armed before it is known for when.
         if not self.host.end_turn(now):
+            if self.host.is_held:
+                self._links_at = now + _HELD_PAUSE
+                return
             self._flush_links(now)
         first = inf
         for seat in self.seats:
@@ -637,6 +814,16 @@ class HostedRoom:
             seat.connection is None or seat.connection.link.is_settled
             for seat in self.seats
         )
+
+    def let_go(self) -> None:
+        """Close all connections, without an end: the match goes on elsewhere."""
+        self._is_over = True
+        self._alarms.discard(self)
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None:
+                connection.link.end()
+                connection.flush(self._port)
 
     def part(self) -> None:
         """Close the remaining connections, and call *over*."""

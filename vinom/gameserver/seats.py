@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 import attrs
+from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
 from vinom.errors import Code, Refused
@@ -40,6 +41,24 @@ class ConnectionLimits:
 _MOST_USED = 256
 
 
+class KeptDoor(Struct, frozen=True, array_like=True):
+    """
+    The proofs of one seat, as a checkpoint has them: hashes, and no token.
+
+    :ivar epoch: counts the joins.
+    :ivar resume: hash of the resume token that is valid; empty if there is none.
+    :ivar offered: hash of the one that was offered last.
+    :ivar pending: id of the connect token that the next confirmation uses up.
+    :ivar used: ids of connect tokens that were used, oldest first.
+    """
+
+    epoch: int
+    resume: bytes
+    offered: bytes
+    pending: str
+    used: tuple[str, ...]
+
+
 @attrs.define(eq=False)
 class SeatDoor:
     """
@@ -49,9 +68,11 @@ class SeatDoor:
     nobody out. Resume tokens are stored as hashes.
 
     :ivar epoch: counts the joins.
+    :ivar changes: counts what a checkpoint must have before its player is answered.
     """
 
     epoch: int = 0
+    changes: int = 0
     _used: dict[str, None] = attrs.field(factory=dict, init=False)
     _resume: bytes = attrs.field(default=b"", init=False)
     _offered: bytes = attrs.field(default=b"", init=False)
@@ -88,21 +109,38 @@ class SeatDoor:
     def shut(self) -> None:
         """Invalidate all resume tokens: the node has given the seat to its player."""
         self.epoch += 1
+        self.changes += 1
         self._resume = self._offered = b""
         self._pending = ""
 
     def offer(self, entropy: Callable[[int], bytes]) -> bytes:
         """Raise the epoch; returns the resume token for it."""
         self.epoch += 1
+        self.changes += 1
         resume = entropy(RESUME_BYTES)
         self._offered = sha256(resume).digest()
         return resume
 
     def confirm(self) -> None:
         """Note that the offer arrived: the proof shown for it is used up."""
+        self.changes += 1
         self._resume = self._offered
         if self._pending:
             self._used[self._pending] = None
             if len(self._used) > _MOST_USED:
                 del self._used[next(iter(self._used))]
             self._pending = ""
+
+    def keep(self) -> KeptDoor:
+        """Describe what another process needs to check the same proofs."""
+        return KeptDoor(
+            self.epoch, self._resume, self._offered, self._pending, tuple(self._used)
+        )
+
+    @classmethod
+    def of(cls, kept: KeptDoor) -> SeatDoor:
+        """Go on with the proofs of another process."""
+        door = cls(kept.epoch)
+        door._resume, door._offered = kept.resume, kept.offered
+        door._pending, door._used = kept.pending, dict.fromkeys(kept.used)
+        return door

@@ -11,28 +11,50 @@ monotonic clock; tokens and tickets use seconds since the Unix epoch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from vinom.control import messages
-from vinom.control.messages import AnyToServer, Bind, ToNode
+from vinom.control.messages import (
+    CONTROL_PROTOCOL,
+    AnyToServer,
+    Bind,
+    Playing,
+    Ready,
+    ToNode,
+)
+from vinom.control.unsent import UnsentCheckpoints
 from vinom.dtls.admission import Admission, StrangerPolicy
 from vinom.dtls.port import DatagramPort
 from vinom.dtls.server import DtlsServer
-from vinom.errors import Misconfigured, Refused
+from vinom.errors import Misconfigured, Refused, Unreadable
+from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.game import Game
 from vinom.gameserver.connections import Connections
+from vinom.gameserver.keeping import (
+    LONGEST_CHECKPOINT,
+    Checkpoints,
+    Codecs,
+    MatchKeeper,
+    part_from,
+    read_kept,
+    resumed_from,
+)
+from vinom.gameserver.lease import LEASE_SECONDS, Lease
+from vinom.gameserver.orphan import Orphan
 from vinom.gameserver.reception import Reception, Workload
 from vinom.gameserver.relay import Relays
-from vinom.gameserver.room import HostedRoom
+from vinom.gameserver.room import HostedRoom, NoPort
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
-from vinom.hosting.host import RecordingStore
+from vinom.gameserver.tails import RecordingTails
+from vinom.hosting.host import LONGEST_TEXT, RecordingStore
 from vinom.model import MatchEnd, MatchPlan
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
@@ -95,7 +117,7 @@ def measure_port(dtls: DtlsServer, port: DatagramPort) -> dict[str, float]:
 
 
 #: Longest datagram that is read whole, bytes; longer ones are junk.
-_LONGEST_DATAGRAM = 8192
+LONGEST_DATAGRAM = 8192
 
 
 def server_of(
@@ -128,9 +150,25 @@ def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningP
     :raises CannotListenError: it is in use, or not available here.
     """
     listening: IListeningPort = reactor.listenUDP(
-        bind.port, port, interface=bind.interface, maxPacketSize=_LONGEST_DATAGRAM
+        bind.port, port, interface=bind.interface, maxPacketSize=LONGEST_DATAGRAM
     )
     return listening
+
+
+#: Rooms that a list of processes names.
+_MOST_NAMED = 4
+
+
+def title_of(rooms: Collection[HostedRoom]) -> str:
+    """Say in a few words what a game server with these rooms does."""
+    named = [
+        f"{'room' if one.is_relayed else 'match'} {one.room.plan.match_id} of "
+        f"{one.room.plan.game}"
+        for one in list(rooms)[:_MOST_NAMED]
+    ]
+    if len(rooms) > _MOST_NAMED:
+        named.append(f"{len(rooms) - _MOST_NAMED} more")
+    return ", ".join(named) or "no match"
 
 
 def report_cookies(
@@ -147,8 +185,10 @@ def report_cookies(
     )
 
 
-#: How long a game server runs without its node, seconds.
-ORPHAN_TIMEOUT = 5.0
+#: How long a hand-over may take when the time to drain is over, seconds.
+LAST_HAND_OVER = 2.0
+#: How soon a hand-over is tried again if the node does not read, seconds.
+_HAND_OVER_AGAIN = 0.02
 
 
 class GameServer:
@@ -157,6 +197,7 @@ class GameServer:
 
     :ivar rooms: by match id.
     :ivar figures: counts, such as dropped packets by reason.
+    :ivar lease: how long it may play.
     """
 
     _log = Logger()
@@ -180,6 +221,11 @@ class GameServer:
         receive_buffer: int = 0,
         join_timeout: float = JOIN_TIMEOUT,
         bound: Callable[[], None] = lambda: None,
+        has_checkpoints: bool = True,
+        entitle: Callable[[str], None] = lambda what: None,
+        lease: float = LEASE_SECONDS,
+        outlives: Callable[[int], None] = lambda _: None,
+        claim: Callable[[int], int | None] = lambda _: None,
     ) -> None:
         """
         Start without a link, a port and rooms.
@@ -200,7 +246,17 @@ class GameServer:
         :param receive_buffer: receive buffer to request for the port, bytes.
         :param join_timeout: how long a room waits for its players, seconds.
         :param bound: called once, when it has its port and nobody knows it yet.
+        :param has_checkpoints: whether its matches can go on elsewhere.
+        :param entitle: called with what it does, for lists of processes.
+        :param lease: how long it plays on without a node, seconds.
+        :param outlives: notes whether it may: see `vinom.fleet.local.outliving`.
+        :param claim: gives an open file that came from the node, by its inode number;
+            ``None`` if it did not come.
         """
+        self._claim = claim
+        # Has it matches, and no node that has answered? Then checkpoints go to a file.
+        self._is_away = self._is_speechless = False
+        self._unsent: UnsentCheckpoints | None = None
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
         self._slipped = 0.0
@@ -214,6 +270,7 @@ class GameServer:
         self._strangers, self._bound = strangers, bound
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], None] = _to_nobody
+        self._unanswered: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
             limits or ConnectionLimits(), self.figures, seconds
         )
@@ -227,11 +284,23 @@ class GameServer:
         )
         self._dtls: DtlsServer | None = None
         self._port: DatagramPort | None = None
+        # Bound, or ordered to do without a port.
+        self._is_reachable = False
         self._listening: IListeningPort | None = None
+        self._bound_to: Bind | None = None
         self._realm = ""
-        self._orphaned: IDelayedCall | None = None
-        self._is_stopping = False
-        self._is_over = False
+        self._orphan = Orphan(reactor, seconds, lease, self.stop, self._fall_silent)
+        self._tails = RecordingTails()
+        self._outlives, self._label = outlives, ""
+        self._has_checkpoints, self._codecs = has_checkpoints, Codecs()
+        self._entitle = entitle
+        entitle("warm")
+        self._checkpoints = Checkpoints(reactor, seconds, self)
+        self._send_all: Callable[[Sequence[ToNode]], None] = _all_to_nobody
+        self._is_lossy = self._is_handing_over = False
+        self.lease = Lease(lease)
+        self._is_stopping = self._is_draining = False
+        self._is_over = self._is_adopted = False
         self._waiting: list[Deferred[None]] = []
 
     # From the node.
@@ -240,39 +309,220 @@ class GameServer:
         self,
         send: Callable[[ToNode], None],
         is_behind: Callable[[], bool] = lambda: False,
+        is_lossy: bool = False,
+        send_all: Callable[[Sequence[ToNode]], None] | None = None,
     ) -> None:
         """
         Use a control link that was made.
 
-        :param send: sends to the node.
+        :param send: sends to the node, which was sent `ready` first.
         :param is_behind: whether the node does not read what it was sent.
+        :param is_lossy: whether what was sent can be lost with this process; over a
+            UNIX socket it cannot.
+        :param send_all: sends several messages together; ``None``: one by one.
         """
+
+        def one_by_one(several: Sequence[ToNode]) -> None:
+            for message in several:
+                send(message)
+
+        self._send_all = send_all or one_by_one
         self._send, self._relays.is_behind = send, is_behind
-        if self._orphaned is not None:
-            self._orphaned.cancel()
-            self._orphaned = None
+        self._is_lossy = is_lossy
+        self.lease.linked(self._seconds())
+        # Before the ends of matches, after which nothing of theirs is written.
+        for message in (*self._tails.messages(), *self._orphan.kept()):
+            send(message)
+        if self._orphan.plays_on:
+            # It may be a node that refuses this link: the next one gets it all again.
+            self._unanswered, self._send = send, self._send_unanswered
+        else:
+            self._orphan.forget()
+            self._orphan.stop()
+
+    def _send_unanswered(self, message: ToNode) -> None:
+        """Send a message to a node that may refuse this link."""
+        self._unanswered(message)
+        if self._orphan.plays_on:
+            self._orphan.keep(message)
+
+    @property
+    def plays_on(self) -> bool:
+        """Is it without a node, and may another one still come?"""
+        return self._orphan.plays_on
+
+    def ready(self, pid: int) -> Ready:
+        """
+        Write the first message over a link.
+
+        :param pid: of this process.
+        """
+        return Ready(
+            self._server_id,
+            pid,
+            CONTROL_PROTOCOL,
+            matches=(
+                *self._playing(),
+                *self._orphan.ended,
+            ),
+            label=self._label,
+            port=0 if self._bound_to is None else self._bound_to.port,
+        )
+
+    def _playing(self) -> list[Playing]:
+        """Describe the matches, with their newest checkpoints as far as these fit."""
+        playing, left = [], LONGEST_CHECKPOINT
+        for hosted in self._matches():
+            one, keeper = hosted.playing(), hosted.host.keeper
+            if self._dtls is not None:
+                tickets = self._dtls.admission.tickets_of(one.match_id)
+                one = replace(one, tickets=tickets)
+            if isinstance(keeper, MatchKeeper):
+                one, size = self._with_checkpoint(one, keeper, left)
+                left -= size
+            playing.append(one)
+        return playing
+
+    def _with_checkpoint(
+        self, playing: Playing, keeper: MatchKeeper, most: int
+    ) -> tuple[Playing, int]:
+        """Add the newest checkpoint of a match, and say how long it is."""
+        kept = keeper.whole(self._seconds())
+        if kept is None:
+            return replace(playing, number=keeper.number), 0
+        if self._is_away and self._unsent is not None:
+            # Later ones are changes of it, and this link may be refused.
+            self.keep([kept])
+        if len(kept.data) > most:
+            # It follows when the node has answered.
+            keeper.again()
+            kept = replace(kept, data=b"")
+        playing = replace(
+            playing,
+            number=kept.number,
+            checkpoint=kept.data,
+            recorded=kept.recorded,
+            length=kept.length,
+        )
+        return playing, len(kept.data)
+
+    def _matches(self) -> list[HostedRoom]:
+        """List what is played on without a node: not the node's own rooms."""
+        rooms = self.rooms.values()
+        return [one for one in rooms if not one.is_relayed and one.is_open]
 
     def unlinked(self) -> None:
-        """Note that the control link is lost: play continues for a while."""
-        self._send = _to_nobody
-        if self._orphaned is None and not self._is_over:
-            self._log.warn(
-                "lost the control link to the node; ending in {s} s", s=ORPHAN_TIMEOUT
-            )
-            self._orphaned = self._reactor.callLater(ORPHAN_TIMEOUT, self._end_alone)
+        """Note that the control link is lost: matches are played on for a while."""
+        self._send, self._relays.is_behind = self._orphan.keep, lambda: False
+        self._send_all, self._is_lossy = _all_to_nobody, False
+        if self._is_over:
+            return
+        has_matches = bool(self._matches())
+        self._orphan.begin(has_matches)
+        now = self._seconds()
+        if has_matches:
+            self._keep_alone(now)
+        self._relays.unlinked(now)
+        if has_matches:
+            for hosted in [one for one in self.rooms.values() if one.is_relayed]:
+                hosted.room.close("lost", now)
+                hosted.end_turn(now)
 
-    def _end_alone(self) -> None:
-        self._orphaned = None
-        self.stop()
+    def _keepers(self) -> list[tuple[HostedRoom, MatchKeeper]]:
+        """List the matches that can go on elsewhere."""
+        return [
+            (hosted, hosted.host.keeper)
+            for hosted in self._matches()
+            if isinstance(hosted.host.keeper, MatchKeeper)
+            and not hosted.host.keeper.is_over
+        ]
+
+    def _keep_alone(self, now: float) -> None:
+        """
+        Keep checkpoints without a node: what players see must outlive this process.
+
+        Without a file for them, `ahead` games pause until there is a node again. Others
+        play on, and may be resumed from before the link was lost.
+        """
+        was_away, self._is_away = self._is_away, True
+        if self.keeps():
+            # What was sent last may not have arrived.
+            wholes = [keeper.whole(now) for _, keeper in self._keepers()]
+            self.keep([one for one in wholes if one is not None])
+        elif not was_away:
+            self._pause([one for one in self._keepers() if one[1].is_ahead])
+
+    def _pause(self, paused: Sequence[tuple[HostedRoom, MatchKeeper]]) -> None:
+        now = self._seconds()
+        for hosted, _ in paused:
+            hosted.pause(now)
+        if paused:
+            self._log.warn(
+                "{count} matches wait for a link: what players saw could not be kept",
+                count=len(paused),
+            )
+
+    def _pause_all(self) -> None:
+        """Pause, unless a node has come meanwhile."""
+        if self._is_speechless:
+            self._pause(self._keepers())
+
+    def _use_file(self, inode: int) -> None:
+        """Write there what cannot be sent, from now on."""
+        if self._unsent is not None:
+            self._unsent.close()
+        descriptor = self._claim(inode) if inode else None
+        self._unsent = None if descriptor is None else UnsentCheckpoints(descriptor)
+
+    def _adopted(self, match_ids: Collection[str], again: bool) -> None:
+        """A node has answered: it goes on with these matches."""
+        self._is_away = self._is_speechless = False
+        self._orphan.forget()
+        self._orphan.stop()
+        if not again:
+            # It watches this process; the fork server of the one before need not.
+            self._outlives(IS_ADOPTED)
+            self._is_adopted = True
+        now = self._seconds()
+        self.lease.adopted(now)
+        for hosted in self._matches():
+            if hosted.room.plan.match_id not in match_ids:
+                self._log.error(
+                    "match {match_id} is not known to the node, and ends",
+                    match_id=hosted.room.plan.match_id,
+                )
+                hosted.room.close("lost", now)
+            hosted.go_on(now)
+            hosted.end_turn(now)
+        if self._is_draining and self.rooms:
+            # It was asked to while it had no node, or another one.
+            self._report(messages.Draining())
+        self._stop_if_done()
+
+    def _fall_silent(self) -> None:
+        """End without a word: what is played here may be played elsewhere."""
+        self._is_over = True
+        for hosted in self.rooms.values():
+            self._alarms.discard(hosted)
+        self.rooms.clear()
+        self._close()
 
     def _report(self, message: ToNode) -> None:
+        if isinstance(message, messages.RoomEnded):
+            hosted = self.rooms.get(message.end.match_id)
+            if hosted is not None and not hosted.is_relayed:
+                self._orphan.match_ended(hosted.playing(), message)
         self._send(message)
 
     def received(self, message: AnyToServer) -> None:
         """Carry out an order of the node."""
         match message:
             case messages.Heartbeat():
+                self._orphan.forget_ends()
+                ended = (one.match_id for one in self._orphan.ended)
+                self._tails.keep_only({*self.rooms, *ended})
                 now, dtls = self._reactor.seconds(), self._dtls
+                self.lease.beat(message.number, self._seconds())
                 keys = () if dtls is None else report_cookies(dtls, now)
                 self._report(messages.Alive(message.number, self.measure(), keys))
             case Bind():
@@ -295,6 +545,10 @@ class GameServer:
                     now = self._seconds()
                     hosted.room.close(message.reason, now)
                     hosted.end_turn(now)
+            case messages.KeptTaken():
+                self._kept_taken(message)
+            case messages.HandOver():
+                self._hand_over()
             case messages.TokenKeys():
                 self._take_keys(message)
             case (
@@ -307,6 +561,9 @@ class GameServer:
             case messages.RotateCookies():
                 if self._dtls is not None:
                     self._dtls.admission.rotate_cookies(self._reactor.seconds())
+            case messages.Adopted(matches, file, again):
+                self._use_file(file)
+                self._adopted(matches, again)
             case messages.Stop():
                 self.stop()
 
@@ -322,12 +579,19 @@ class GameServer:
         self._report(messages.TokenKeysTaken(order.number))
 
     def _bind(self, bind: Bind) -> None:
-        if self._listening is not None:
+        if self._is_reachable:
             self._report(
                 messages.BindFailed(
                     bind.port, "this game server has already bound a port"
                 )
             )
+            return
+        if not bind.port:
+            # The node has the players' connections.
+            self._is_reachable = True
+            self._bound_to, self._label = bind, bind.server
+            self._bound()
+            self._report(messages.Bound(0))
             return
         try:
             verifier = TokenVerifier(bind.token_keys, bind.realm)
@@ -341,6 +605,7 @@ class GameServer:
                 turned=self._workload.port_turned,
                 seconds=self._seconds,
                 receive_buffer=self._receive_buffer,
+                may_send=self._may_send,
             )
             listening = listen(self._reactor, bind, port)
         except (CannotListenError, Misconfigured) as error:
@@ -348,6 +613,7 @@ class GameServer:
             self._report(messages.BindFailed(bind.port, str(error)))
             return
         self._dtls, self._port, self._realm = dtls, port, bind.realm
+        self._bound_to, self._label = bind, bind.server
         self._connections.reception = Reception(
             self.rooms,
             verifier,
@@ -358,7 +624,10 @@ class GameServer:
             self.figures,
             self._workload,
         )
-        self._listening = listening
+        self._listening, self._is_reachable = listening, True
+        # Players of a match that goes on here know the port already. What they send
+        # is read once the match is open: before that nobody would answer it.
+        port.pause()
         self._bound()
         self._report(messages.Bound(bind.port))
 
@@ -371,59 +640,192 @@ class GameServer:
         try:
             self._rooms_left -= 1
             hosted = self._host(plan, asked)
-        except (Refused, Misconfigured) as error:
+        except (Refused, Misconfigured, Unreadable) as error:
             self._log.error(
                 "match {match_id} cannot be hosted: {why}",
                 match_id=plan.match_id,
                 why=str(error),
             )
-            self._report(messages.RoomEnded(MatchEnd(plan.match_id, "crashed")))
+            reason = "lost" if asked.checkpoint else "crashed"
+            end = MatchEnd(plan.match_id, reason, why=str(error)[:LONGEST_TEXT])
+            self._report(messages.RoomEnded(end))
             self._stop_if_done()
             return
-        assert self._dtls is not None
-        for ticket in asked.tickets:
-            self._dtls.admission.add_ticket(ticket)
+        finally:
+            if self._port is not None:
+                self._port.resume()
+        if self._dtls is not None:
+            for ticket in asked.tickets:
+                self._dtls.admission.add_ticket(ticket)
         self._report(messages.RoomOpened(plan.match_id))
+        if asked.checkpoint:
+            hosted.report_seats()
         hosted.end_turn(self._seconds())
+        # Now: until the first one is there a match dies with this process.
+        self._checkpoints.may_send()
 
     def _host(self, plan: MatchPlan, asked: messages.OpenRoom) -> HostedRoom:
         game = self._games.get(plan.game)
         if game is None:
             raise Misconfigured(f"game {plan.game!r} is not installed here")
-        if self._port is None or self._rooms_left < 0:
+        if not self._is_reachable or self._rooms_left < 0:
             raise Misconfigured("this game server has no port, or hosts no more rooms")
+        kept, resumed, part = None, None, None
+        if asked.checkpoint:
+            kept = read_kept(asked.checkpoint, plan)
+            codec = self._codecs.of(game)
+            if codec is None:
+                raise Unreadable(f"states of {game.name} cannot be read here")
+            plan, resumed = kept.plan, resumed_from(kept, game, codec)
+            if resumed is not None:
+                part = part_from(kept, resumed, codec, asked.part)
         hosted = HostedRoom(
             plan,
             game,
             self._seconds(),
-            port=self._port,
+            port=self._port or NoPort(),
             alarms=self._alarms,
             report=self._report,
             over=self._forget,
             recording=self._recordings.open(
-                plan, game, self._reactor.seconds(), asked.files
+                plan, game, self._reactor.seconds(), asked.files, part
             ),
             guard=self._guard,
             is_relayed=asked.is_relayed,
             join_timeout=self._join_timeout,
+            kept=kept,
+            resumed=resumed,
+            part=asked.part,
         )
         self.rooms[plan.match_id] = hosted
+        self._entitle(title_of(self.rooms.values()))
+        self._keep(hosted, asked)
+        if not asked.is_relayed and not self._is_adopted:
+            self._outlives(PLAYS_ON)
         self._log.info(
-            "match {match_id} of {game} is open", match_id=plan.match_id, game=plan.game
+            "match {match_id} of {game} {what}",
+            match_id=plan.match_id,
+            game=plan.game,
+            what="is open" if kept is None else f"goes on at version {kept.version}",
         )
         return hosted
+
+    def _keep(self, hosted: HostedRoom, asked: messages.OpenRoom) -> None:
+        """Keep checkpoints of a match, if its game has states that can be kept."""
+        codec = self._codecs.of(hosted.room.game) if self._has_checkpoints else None
+        if codec is not None and not hosted.is_relayed:
+            hosted.host.keeper = MatchKeeper(
+                hosted.host,
+                lambda: hosted.seats,
+                codec,
+                self._checkpoints,
+                asked.number,
+            )
+
+    def _may_send(self) -> bool:
+        """Does the lease last, and has everything left that is to be kept?"""
+        if not self.lease.is_over(self._seconds()):
+            return self._checkpoints.may_send() and (
+                not self._is_handing_over or self._is_over
+            )
+        # The matches here may be played elsewhere.
+        if not self._is_over:
+            self._is_over = True
+            self._log.error(
+                "no node has been there for {s:g} s: this process ends, without a word",
+                s=self.lease.length,
+            )
+            self._checkpoints.stop()
+            self._orphan.stop()
+            self._reactor.callLater(0, self._fall_silent)
+        return False
+
+    # Checkpoints (vinom.gameserver.keeping.NodeLine).
+
+    def keep(self, checkpoints: Sequence[messages.Kept]) -> None:
+        """Send checkpoints to the node at once."""
+        unsent = self._unsent
+        if self._is_away and unsent is not None and not unsent.write(checkpoints):
+            self._log.error("checkpoints cannot be written: the file for them is full")
+            unsent.close()
+            # What was about to be shown stays here.
+            self._unsent, self._is_speechless = None, True
+            self._reactor.callLater(0, self._pause_all)
+        self._send_all(checkpoints)
+
+    def keeps(self) -> bool:
+        """Does anything keep checkpoints: a node, or a file that outlives this?"""
+        return not self._is_away or self._unsent is not None
+
+    def has_left(self) -> bool:
+        """Has everything left that was sent, or is nobody there to take it?"""
+        return not (self._is_speechless or self._relays.is_behind())
+
+    def is_lossy(self) -> bool:
+        """Can what has left be lost with this process?"""
+        return self._is_lossy
+
+    def _kept_taken(self, answer: messages.KeptTaken) -> None:
+        if answer.file:
+            self._use_file(answer.file)
+        hosted = self.rooms.get(answer.match_id)
+        if hosted is None or not isinstance(hosted.host.keeper, MatchKeeper):
+            return
+        hosted.host.keeper.taken = answer.number
+        if hosted.host.is_held:
+            hosted.end_turn(self._seconds())
 
     def _forget(self, hosted: HostedRoom) -> None:
         match_id = hosted.room.plan.match_id
         del self.rooms[match_id]
+        self._entitle(title_of(self.rooms.values()))
         self._slipped += hosted.room.slipped
         self._relays.forget(hosted)
+        if isinstance(hosted.host.keeper, MatchKeeper):
+            self._checkpoints.forget(hosted.host.keeper)
+        if not (self._is_adopted or self._matches() or self._orphan.plays_on):
+            self._outlives(ENDS)
         if self._dtls is not None:
             self._dtls.admission.remove_match(match_id)
         # Later: this may be in the middle of a turn that delivers.
         self._reactor.callLater(0, self._stop_if_done)
 
+    def send_recording(
+        self, match_id: str, part: int, at: int, data: bytes, is_report: bool
+    ) -> None:
+        """Send what is to be written to a recording on the node's machine."""
+        message = messages.RecordingData(match_id, part, at, data, is_report)
+        self._tails.add(message, is_alone=self._orphan.plays_on)
+        self._report(message)
+
     # The end.
+
+    def _hand_over(self) -> None:
+        """Have another process go on with the matches here, and end."""
+        if self._is_over:
+            return
+        now = self._seconds()
+        self._is_handing_over = True
+        if not self._checkpoints.leave(now):
+            # The node does not read; nothing is shown meanwhile.
+            self._reactor.callLater(_HAND_OVER_AGAIN, self._hand_over)
+            return
+        self._log.info(
+            "{count} matches go on at another game server", count=len(self.rooms)
+        )
+        self._is_over = True
+        self._orphan.stop()
+        for hosted in self.rooms.values():
+            hosted.let_go()
+        if self._port is not None:
+            # Players' connections are closed, so that they look where to go on.
+            self._port.flush()
+        self._close_port().addBoth(self._ended)
+
+    def _close_port(self) -> Deferred[Any]:
+        if self._listening is None:
+            return succeed(None)
+        return maybeDeferred(self._listening.stopListening)
 
     def stop(self) -> Deferred[None]:
         """
@@ -436,6 +838,10 @@ class GameServer:
             done.callback(None)
             return done
         self._waiting.append(done)
+        if self._is_away and not self.keeps():
+            # Others go on with what waits here.
+            self._fall_silent()
+            return done
         if not self._is_stopping:
             self._is_stopping = True
             now = self._seconds()
@@ -445,34 +851,64 @@ class GameServer:
             self._stop_if_done()
         return done
 
+    def drain(self) -> Deferred[None]:
+        """
+        Host no more rooms, and stop when the last one is over; fires then.
+
+        The node is asked not to send players here any more.
+        """
+        done: Deferred[None] = Deferred()
+        if self._is_over:
+            done.callback(None)
+            return done
+        self._waiting.append(done)
+        self._rooms_left, self._is_draining = 0, True
+        self._report(messages.Draining())
+        self._stop_if_done()
+        return done
+
+    def hand_over_last(self) -> Deferred[None]:
+        """
+        Have the node take what it can: the time to drain is over; fires when it has.
+
+        Matches that were not handed over are still here then, if it took too long.
+        """
+        done: Deferred[None] = Deferred()
+        if self._is_over or not self._keepers():
+            done.callback(None)
+            return done
+        self._waiting.append(done)
+        done.addTimeout(LAST_HAND_OVER, self._reactor, onTimeoutCancel=lambda *_: None)
+        self._report(messages.Draining(True))
+        return done
+
     def _stop_if_done(self) -> None:
         if self.rooms or self._is_over:
             return
-        if not self._is_stopping and self._rooms_left > 0:
+        if not self._is_stopping and (self._rooms_left > 0 or self._orphan.must_wait):
             return
         self._is_over = True
-        if self._orphaned is not None:
-            self._orphaned.cancel()
-            self._orphaned = None
+        self._orphan.stop()
+        self._close()
+
+    def _close(self) -> None:
+        """Close the port, then call *stopped*."""
         if self._connections.reception is not None:
             self._connections.reception.close()
         if self._port is not None:
             # Send the last goodbyes.
             self._port.flush()
-        closed: Deferred[Any] = (
-            maybeDeferred(self._listening.stopListening)
-            if self._listening is not None
-            else maybeDeferred(lambda: None)
-        )
-        closed.addBoth(self._ended)
+        self._close_port().addBoth(self._ended)
 
     def _ended(self, _: object) -> None:
         # Unasked, because counts since the last heartbeat must not be lost.
         self._report(messages.Alive(0, self.measure()))
+        self._checkpoints.stop()
         self._stopped()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
-            done.callback(None)
+            if not done.called:
+                done.callback(None)
 
     def measure(self) -> dict[str, float]:
         """Return the figures of this game server, for metrics."""
@@ -491,3 +927,7 @@ class GameServer:
 
 def _to_nobody(message: ToNode) -> None:
     """Drop a message, because there is no node; the log has the same facts."""
+
+
+def _all_to_nobody(several: Sequence[ToNode]) -> None:
+    """Drop messages."""

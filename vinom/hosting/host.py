@@ -49,6 +49,13 @@ class Recording(Protocol):
     def length(self) -> int:
         """Count its bytes, held ones too."""
 
+    def news(self, is_all: bool = False) -> bytes:
+        """
+        Take the bytes that were added since the last call; they end at `length`.
+
+        :param is_all: whether to take again what is not in the file yet.
+        """
+
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
 
@@ -166,6 +173,7 @@ class RoomHost:
     :ivar ended_at: when the room closed; ``None`` while it runs.
     :ivar ticks: whether the game has fixed steps.
     :ivar keeper: keeps checkpoints; ``None`` if the room lives in this process only.
+    :ivar is_held: must what happened wait, because it is not kept yet?
     :ivar part: which part of its recording it writes; 1 is the first.
     """
 
@@ -187,6 +195,7 @@ class RoomHost:
         """
         self.room, self.part = room, part
         self.keeper: Keeper | None = None
+        self.is_held = False
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(room.plan.seats)
         self.applied = [0] * len(room.plan.seats)
@@ -259,6 +268,10 @@ class RoomHost:
         """Count the bytes of the recording."""
         return self._recording.length
 
+    def recorded_news(self, is_all: bool = False) -> bytes:
+        """Take what was added to the recording: see `Recording.news`."""
+        return self._recording.news(is_all)
+
     def end_turn(self, now: float) -> bool:
         """
         Settle the effects of this turn, then have the outlets show the results.
@@ -266,8 +279,10 @@ class RoomHost:
         :returns: whether nothing is left to send.
         """
         room, keeper = self.room, self.keeper
-        if keeper is not None and room.phase != "closed" and not keeper.may_show(now):
-            return False
+        if keeper is not None and room.phase != "closed":
+            self.is_held = not keeper.may_show(now)
+            if self.is_held:
+                return False
         if room.effects:
             self._settle(now)
         # Here everything that players will see is settled, and nothing is shown yet.

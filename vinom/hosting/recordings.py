@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ _FLUSH_EVERY = 1.0
 #: each time, so that the disk does not delay play.
 _STEP = 0.05
 _MOST_A_STEP = 64
+#: Most bytes of a recording in one message to the node.
+_MOST_SENT = 256 * 1024
 #: Least time between two sweeps of the directory, seconds.
 _SWEEP_EVERY = 60.0
 
@@ -65,6 +68,8 @@ class MatchRecording:
     :ivar is_open: whether it is still being written.
     :ivar given: descriptors of both files, if the node opened them; closed here.
     :ivar hidden_ids: ids of players to leave out; ``None`` leaves out none.
+    :ivar send: sends bytes of it, or of its crash report, if the files are elsewhere:
+        where they belong, the bytes, and whether they are of the report.
     """
 
     path: Path
@@ -72,6 +77,7 @@ class MatchRecording:
     is_open: bool = True
     given: tuple[int, int] | None = None
     hidden_ids: set[str] | None = None
+    send: Callable[[int, bytes, bool], None] | None = None
     _begun: Callable[[MatchRecording], None] | None = None
     # Encoded: objects of many rooms would have left the processor's caches by the
     # time they are written.
@@ -80,11 +86,26 @@ class MatchRecording:
     _is_made: bool = False
     _since: float = 0.0
     _written: int = 0
+    _taken: int = 0
 
     @property
     def length(self) -> int:
         """Count its bytes, held ones too."""
         return self._written + len(self._held)
+
+    def news(self, is_all: bool = False) -> bytes:
+        """
+        Take the bytes that were added since the last call; they end at `length`.
+
+        Those that were written to the file meanwhile may be missing.
+
+        :param is_all: whether to take again what is not in the file yet.
+        """
+        if is_all:
+            self._taken = self._written
+        held, start = self._held, self._taken - self._written
+        self._taken = self._written + len(held)
+        return bytes(held[max(start, 0) :])
 
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
@@ -152,6 +173,10 @@ class MatchRecording:
 
     def _append(self, data: bytearray) -> None:
         """Append to the file."""
+        if self.send is not None:
+            self.send(self._written, bytes(data), False)
+            self._written += len(data)
+            return
         fd = self._open_own() if self.given is None else self.given[0]
         try:
             while data:
@@ -181,6 +206,9 @@ class MatchRecording:
         if self.most <= 0:
             return ""
         path = _report_of(self.path)
+        if self.send is not None:
+            self.send(0, report.encode(), True)
+            return path.name
         try:
             if self.given is None:
                 fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -214,6 +242,8 @@ class Recordings:
     :ivar most_match_bytes: longest file, bytes.
     :ivar clock: has held bytes written in time even if nothing follows them.
     :ivar ids: whether recordings hold the ids of players.
+    :ivar send: sends bytes to the node that has the files: the match, the part,
+        where in the file they belong, the bytes, and whether they are of the report.
     """
 
     directory: Path | None
@@ -223,6 +253,9 @@ class Recordings:
     clock: IReactorTime | None = None
     ids: bool = True
     _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
+    send: Callable[[str, int, int, bytes, bool], None] | None = None
+    # Those that could not be written, of which more would be useless.
+    _stopped: set[Path] = attrs.field(factory=set)
     _next: IDelayedCall | None = None
     _taken: dict[int, int] = attrs.field(factory=dict)
 
@@ -251,17 +284,75 @@ class Recordings:
                 number=part.number,
             )
             return MatchRecording(Path(os.devnull), 0, is_open=False)
-        given = self._given(plan.match_id, files)
-        if self.directory is None or (files and given is None):
-            return MatchRecording(Path(os.devnull), 0, is_open=False)
+        number = 1 if part is None else part.number
+        given, send = None, None
+        if self.send is not None:
+            if not files:
+                return MatchRecording(Path(os.devnull), 0, is_open=False)
+            path = Path(part_name(plan.match_id, number))
+            send = partial(self._send, plan.match_id, number)
+        else:
+            given = self._given(plan.match_id, files)
+            if self.directory is None or (files and given is None):
+                return MatchRecording(Path(os.devnull), 0, is_open=False)
+            path = self._path_of(plan.match_id, number)
         return MatchRecording(
-            self._path_of(plan.match_id, 1 if part is None else part.number),
+            path,
             self.most_match_bytes,
             given=given,
+            send=send,
             begun=None if self.clock is None else self._note,
             held=bytearray(encode_header(plan, game, opened_at, self.ids, part)),
             hidden_ids=None if self.ids else {seat.player_id for seat in plan.seats},
         )
+
+    def _send(
+        self, match_id: str, part: int, at: int, data: bytes, is_report: bool
+    ) -> None:
+        assert self.send is not None
+        for start, some in pieces(at, data):
+            self.send(match_id, part, start, some, is_report)
+
+    def append(
+        self, match_id: str, part: int, at: int, data: bytes, is_report: bool = False
+    ) -> None:
+        """
+        Write what a game server on another machine has sent.
+
+        Only what follows the end of the file is written, so what is sent again changes
+        nothing. A file that is not here is begun only at its beginning. The first
+        error, or gap, ends the file, with one line in the log.
+        """
+        if self.directory is None:
+            return
+        path = self._path_of(match_id, part)
+        if is_report:
+            path = _hidden_report_of(path)
+        if path in self._stopped:
+            return
+        try:
+            with open(self._open_sent(path, at), "ab") as file:
+                length = file.tell()
+                if at > length:
+                    raise OSError(f"bytes {length} to {at} were lost with a link")
+                if at + len(data) > self.most_match_bytes:
+                    raise OSError(f"longer than {self.most_match_bytes} bytes")
+                file.write(data[length - at :])
+        except OSError as error:
+            self._stopped.add(path)
+            _log.warn("{path} is not recorded: {why}", path=str(path), why=str(error))
+
+    def _open_sent(self, path: Path, at: int) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError as error:
+            if at:
+                why = f"its first {at} bytes are not on this machine"
+                raise OSError(why) from error
+        # The match comes from a node on another machine, and all of it is sent.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
 
     def _path_of(self, match_id: str, part: int = 1) -> Path:
         directory = self.directory
@@ -279,18 +370,20 @@ class Recordings:
 
     # Files that the node opens and a game server writes.
 
-    def lend(self, match_id: str) -> tuple[int, ...]:
+    def lend(self, match_id: str, part: int = 1) -> tuple[int, ...]:
         """
         Make and open the files of a match that another process plays.
 
         Until the match is over the crash report has a hidden name, as most stay empty.
 
+        :param match_id: the match.
+        :param part: which part of its recording is to be written.
         :returns: descriptors of the recording and of the crash report, which the
             caller closes; empty if nothing is recorded, or if the disk refuses.
         """
         if self.directory is None:
             return ()
-        path = self._path_of(match_id)
+        path = self._path_of(match_id, part)
         opened: list[int] = []
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -304,18 +397,30 @@ class Recordings:
             return ()
         return tuple(opened)
 
-    def take_back(self, match_id: str, is_over: bool = True) -> None:
+    def take_back(
+        self,
+        match_id: str,
+        is_over: bool = True,
+        part: int = 1,
+        last: tuple[int, bytes] = (0, b""),
+    ) -> None:
         """
         Keep what was written to files that were lent; remove those that are empty.
 
         :param match_id: the match.
         :param is_over: if not, it begins again elsewhere: what was written goes.
+        :param part: which part of its recording that is.
+        :param last: how long the recording was, bytes, and the last of them: those that
+            the process had no time to write are added.
         """
         if self.directory is None:
             return
-        path = self._path_of(match_id)
+        path = self._path_of(match_id, part)
+        if last[0]:
+            _complete(path, *last)
         hidden = _hidden_report_of(path)
         for one, kept in ((path, path), (hidden, _report_of(path))):
+            self._stopped.discard(one)
             # Swept, or removed by somebody, or never made.
             with suppress(OSError):
                 if not is_over or not one.stat().st_size:
@@ -323,9 +428,41 @@ class Recordings:
                 elif one != kept:
                     one.rename(kept)
 
+    def bring(self, match_id: str, folder: Path) -> None:
+        """
+        Move the files of a match here, which another node on this machine has opened.
+
+        Who writes them goes on doing so.
+
+        :param folder: where that node keeps recordings.
+        """
+        directory = self.directory
+        if directory is None or not folder.is_dir():
+            return
+        name = _file_name(match_id)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.samefile(directory):
+                return
+            parts = (*folder.glob(f"{name}.*"), *folder.glob(f".{name}.*"))
+            for one in parts:
+                one.rename(directory / one.name)
+                self._stopped.discard(directory / one.name)
+        except OSError as error:
+            _log.warn(
+                "the recording of match {match_id} stays in {folder}: {why}",
+                match_id=match_id,
+                folder=str(folder),
+                why=str(error),
+            )
+
     def take(self, descriptor: int) -> None:
         """Receive an open file from the node; the match that it is for comes next."""
         self._taken[os.fstat(descriptor).st_ino] = descriptor
+
+    def claim(self, inode: int) -> int | None:
+        """Give away an open file that came, and is not for a recording."""
+        return self._taken.pop(inode, None)
 
     def _given(self, match_id: str, files: tuple[int, ...]) -> tuple[int, int] | None:
         """Find the files of a match among those that were received."""
@@ -442,9 +579,32 @@ class Recordings:
         return sorted(found)
 
 
+def pieces(at: int, data: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
+    """
+    Cut what is added to a file into messages to the node.
+
+    :param at: where in the file it belongs.
+    :param data: what is added.
+    :returns: where each piece belongs, and its bytes.
+    """
+    for start in range(0, len(data), _MOST_SENT):
+        yield at + start, bytes(data[start : start + _MOST_SENT])
+
+
 def part_name(match_id: str, part: int) -> str:
     """Name the file of one part of a match's recording; 1 is the first."""
     return _file_name(match_id) + (f".{part}" if part > 1 else "") + SUFFIX
+
+
+def _complete(path: Path, length: int, last: bytes) -> None:
+    """Add what a process that was killed had not written to its recording."""
+    try:
+        with open(path, "ab") as file:
+            missing = length - file.tell()
+            if 0 < missing <= len(last):
+                file.write(last[-missing:])
+    except OSError as error:
+        _log.warn("{path} is not completed: {why}", path=str(path), why=str(error))
 
 
 def _report_of(path: Path) -> Path:

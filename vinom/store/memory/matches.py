@@ -57,6 +57,34 @@ class MemoryMatchStore:
             self._match_of[player_id] = plan.match_id
         return succeed(True)
 
+    def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
+        """Record a match that an earlier node has placed; it is not known here."""
+        players = {seat.player_id for seat in plan.seats}.difference(self._match_of)
+        self._running[plan.match_id] = _Running(plan, players, placement)
+        for player_id in players:
+            self._match_of[player_id] = plan.match_id
+        return succeed(True)
+
+    def restore(
+        self,
+        plan: MatchPlan,
+        placement: Placement | None,
+        since: float,
+        player_ids: Sequence[str],
+    ) -> Deferred[bool]:
+        """Record a match anew, for those of its players who are in no other one."""
+        match_id = plan.match_id
+        if match_id in self._running:
+            return succeed(True)
+        self._sweep()
+        ends = (self._ends.get(player_id) for player_id in player_ids)
+        if any(end is not None and end.match_id == match_id for end in ends):
+            return succeed(False)
+        players = set(player_ids).difference(self._match_of)
+        self._running[match_id] = _Running(plan, players, placement)
+        self._match_of.update(dict.fromkeys(players, match_id))
+        return succeed(True)
+
     def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
         """Record where it is played."""
         running = self._running.get(match_id)

@@ -23,6 +23,8 @@ class MemoryNodeStore:
     """
 
     now: Callable[[], float]
+    #: It is lost with this process only.
+    epoch: str = attrs.field(default="memory", init=False)
     # With the ends of the leases.
     _leases: dict[str, tuple[NodeLease, float]] = attrs.field(factory=dict, init=False)
     _number: int = attrs.field(default=0, init=False)

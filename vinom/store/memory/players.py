@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -48,6 +48,8 @@ class MemoryPlayerStore:
     _known: Crowd = attrs.field(factory=Crowd, init=False)
     # By player id, the key of each guest who only said hello.
     _guests: dict[str, str] = attrs.field(factory=dict, init=False)
+    # By player id, the newest key of each player.
+    _keys: dict[str, str] = attrs.field(factory=dict, init=False)
 
     def add_guest(
         self, key_hash: str, player: Player, expires_at: float, host: str
@@ -57,6 +59,7 @@ class MemoryPlayerStore:
         if not self._make_room():
             return succeed(False)
         self._players[key_hash] = player, host
+        self._keys[player.player_id] = key_hash
         self._guests[player.player_id] = key_hash
         self._idle.add(key_hash, host)
         self._expiry.set(key_hash, expires_at)
@@ -71,6 +74,7 @@ class MemoryPlayerStore:
             # Who has proved an account is remembered in any case.
             self._make_room()
         self._players[key_hash] = player, host
+        self._keys[player.player_id] = key_hash
         if self._idle.discard(key_hash):
             del self._guests[player.player_id]
         self._known.add(key_hash, host)
@@ -89,6 +93,31 @@ class MemoryPlayerStore:
         self._sweep()
         found = self._players.get(key_hash)
         return succeed(None if found is None else found[0])
+
+    def keys_of(
+        self, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[tuple[str, Player]]]:
+        """Find the newest keys of these players."""
+        found = (self.known(player_id) for player_id in player_ids)
+        return succeed([(one[0], one[1]) for one in found if one is not None])
+
+    def put_back(
+        self, key_hash: str, player: Player, expires_at: float
+    ) -> Deferred[bool]:
+        """Store a player, unless the key is known."""
+        self._sweep()
+        if key_hash in self._players:
+            return succeed(False)
+        return self.keep(key_hash, player, expires_at).addCallback(lambda _: True)
+
+    def known(self, player_id: str) -> tuple[str, Player, str] | None:
+        """
+        Find a player for the node after this one.
+
+        :returns: hash of the newest key, player, and address; ``None`` without any.
+        """
+        key_hash = self._keys.get(player_id)
+        return None if key_hash is None else (key_hash, *self._players[key_hash])
 
     def _sweep(self) -> None:
         for key_hash in self._expiry.take_expired(self._now()):
@@ -119,6 +148,8 @@ class MemoryPlayerStore:
 
     def _forget(self, key_hash: str) -> None:
         player, _ = self._players.pop(key_hash)
+        if self._keys.get(player.player_id) == key_hash:
+            del self._keys[player.player_id]
         if self._idle.discard(key_hash):
             del self._guests[player.player_id]
         self._known.discard(key_hash)

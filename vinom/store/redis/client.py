@@ -53,10 +53,12 @@ class Owner:
 
     :ivar node_id: of this run of the node.
     :ivar lease: the number of its lease; 0 before it has one.
+    :ivar epoch: names what the store had when it gave that lease.
     """
 
     node_id: str
     lease: int = 0
+    epoch: str = ""
 
 
 @attrs.define(eq=False)

@@ -18,7 +18,7 @@ from vinom.store.redis.scripts import load
 _STEPS = {
     step: load("matches", step)
     for step in (
-        *("open", "place", "end", "release"),
+        *("open", "place", "adopt", "restore", "end", "release"),
         *("of", "owner", "last_end", "running"),
     )
 }
@@ -71,6 +71,26 @@ class RedisMatchStore:
     def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
         """Record where it is played."""
         return self._run("place", match_id, json.encode(placement)).addCallback(bool)
+
+    def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
+        """Record that this node goes on with it."""
+        step = self._run("adopt", plan.match_id, json.encode(placement))
+        return step.addCallback(bool)
+
+    def restore(
+        self,
+        plan: MatchPlan,
+        placement: Placement | None,
+        since: float,
+        player_ids: Sequence[str],
+    ) -> Deferred[bool]:
+        """Record a match of this node anew."""
+        place = b"" if placement is None else json.encode(placement)
+        made = str(round(1e6 * since))
+        step = self._run(
+            "restore", plan.match_id, json.encode(plan), place, made, *player_ids
+        )
+        return step.addCallback(bool)
 
     def end(self, end: MatchEnd, expires_at: float) -> Deferred[bool]:
         """Record that it is over, for the players still in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 from msgspec import json
@@ -30,12 +31,19 @@ class RedisNodeStore:
 
     client: RedisClient
 
+    @property
+    def epoch(self) -> str:
+        """Names what the store had at the last `register`."""
+        return self.client.owner.epoch
+
     def register(self, node: NodeFacts, seconds: float) -> Deferred[int]:
         """Start a lease."""
 
-        def registered(number: int) -> int:
+        def registered(found: list[Any]) -> int:
+            number = int(found[0])
             if node.node_id == self.client.owner.node_id:
                 self.client.owner.lease = number
+                self.client.owner.epoch = found[1].decode()
             return number
 
         return self._write("register", node, seconds, 0).addCallback(registered)
@@ -59,7 +67,7 @@ class RedisNodeStore:
 
     def _write(
         self, step: str, node: NodeFacts, seconds: float, lease: int
-    ) -> Deferred[int]:
+    ) -> Deferred[Any]:
         return self.client.run(
             _STEPS[step],
             node.node_id,

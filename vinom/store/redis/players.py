@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from msgspec import json
@@ -17,7 +17,8 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
 _STEPS = {
-    step: load("players", step) for step in ("add_guest", "keep", "settle", "find")
+    step: load("players", step)
+    for step in ("add_guest", "keep", "put_back", "settle", "find", "keys_of")
 }
 
 
@@ -96,3 +97,24 @@ class RedisPlayerStore:
             return kept.player if self.now() < kept.expires_at else None
 
         return self.client.run(_STEPS["find"], key_hash).addCallback(read)
+
+    def keys_of(
+        self, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[tuple[str, Player]]]:
+        """Find the newest keys of these players."""
+
+        def read(found: list[bytes]) -> list[tuple[str, Player]]:
+            kept = (json.decode(data, type=_Kept) for data in found[1::2])
+            return [
+                (key_hash.decode(), one.player)
+                for key_hash, one in zip(found[::2], kept, strict=True)
+                if self.now() < one.expires_at
+            ]
+
+        return self.client.run(_STEPS["keys_of"], *player_ids).addCallback(read)
+
+    def put_back(
+        self, key_hash: str, player: Player, expires_at: float
+    ) -> Deferred[bool]:
+        """Store a player, unless the key is known."""
+        return self._store("put_back", key_hash, player, expires_at).addCallback(bool)

@@ -32,8 +32,12 @@ end
 local function forget_player()
   for _, hash in ipairs(redis.call('ZRANGE', P .. 'players', 0, 63)) do
     local data = redis.call('GET', P .. 'player:' .. hash)
-    if not data or not is_needed(cjson.decode(data).player.player_id) then
+    local player = data and cjson.decode(data).player.player_id
+    if not player or not is_needed(player) then
       redis.call('DEL', P .. 'player:' .. hash)
+      if player and redis.call('GET', P .. 'key-of:' .. player) == hash then
+        redis.call('DEL', P .. 'key-of:' .. player)
+      end
       redis.call('ZREM', P .. 'players', hash)
       return true
     end

@@ -9,29 +9,53 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    fail,
+    gatherResults,
+    succeed,
+)
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.control.link import Arrived, ControlLink, ControlServer, LinkOwner
+from vinom.control.messages import Ready
 from vinom.errors import NoCapacity
-from vinom.fleet.forklink import (
+from vinom.fleet.local.forklink import (
     Answer,
     ForkLink,
     ILocalReactor,
+    PipedOutput,
     Readable,
     User,
     arguments,
+    log_line,
 )
-from vinom.fleet.forkserver import ORPHAN_SECONDS, Exited, Start, Started
-from vinom.fleet.port_ring import GamePorts
+from vinom.fleet.local.forkserver import (
+    LEASE_SECONDS,
+    ORPHAN_SECONDS,
+    Exited,
+    Start,
+    Started,
+)
+from vinom.fleet.local.mailbox import (
+    clear_mailboxes,
+    has_mailbox,
+    make_mailbox,
+    post,
+    remove_mailbox,
+)
+from vinom.fleet.port_ring import GamePorts, RelayedPorts
 from vinom.model import Addresses, Exit, ServerAddress
 from vinom.ports import IFleet, IGameServer
 from vinom.wall.enclosure import Enclosure
@@ -46,6 +70,9 @@ STOP_SECONDS = 5.0
 
 #: Least and most wait before a fork server is started again, seconds.
 RESTART_SECONDS = (0.1, 5.0)
+
+#: The variable that holds the id of a game server with a command.
+SERVER_ID = "VINOM_SERVER_ID"
 
 # How long a fork server may take to report how a process ended, seconds.
 _STATUS_SECONDS = 1.0
@@ -64,8 +91,13 @@ class GameServerProgram:
     :ivar memory: limit on a process's address space, bytes.
     :ivar descriptors: limit on its open descriptors.
     :ivar orphan_seconds: how long its game servers may outlive a dead node, seconds.
+    :ivar lease_seconds: how much longer those with a match may.
     :ivar wall: what the kernel is to refuse to them; ``None`` for nothing.
     :ivar user: as whom they run; ``None`` for the node's user.
+    :ivar command: a program to run instead of the entry point. It is told in variables
+        of its environment what it needs to dial: see docs/protocol/game-servers.rst.
+    :ivar environment: variables for that program.
+    :ivar folder: where that program starts; empty for the node's.
     """
 
     entry: str
@@ -74,8 +106,12 @@ class GameServerProgram:
     memory: int = 512 * 1024 * 1024
     descriptors: int = 256
     orphan_seconds: float = ORPHAN_SECONDS
+    lease_seconds: float = LEASE_SECONDS
     wall: Enclosure | None = None
     user: User | None = None
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    folder: str = ""
 
 
 @attrs.define(eq=False)
@@ -92,6 +128,10 @@ class _Process:
     :ivar dialed: the process that dialed before this one was known to run; or 0.
     :ivar watch: reports when it ends.
     :ivar signal_due: the signal to send as soon as it runs.
+    :ivar birth: tells it from a later process with the same id: see `birth_of`.
+    :ivar is_adopted: an earlier node started it.
+    :ivar output: what it prints, if this node has called it.
+    :ivar mail: folder of its mailbox, unless it is this node's own.
     """
 
     server: IGameServer
@@ -103,6 +143,10 @@ class _Process:
     dialed: int = 0
     watch: Readable | None = None
     signal_due: signal.Signals | None = None
+    birth: str = ""
+    is_adopted: bool = False
+    output: PipedOutput | None = None
+    mail: Path | None = None
 
     @property
     def server_id(self) -> str:
@@ -135,9 +179,10 @@ class LocalFleet:
         self,
         reactor: ILocalReactor,
         program: GameServerProgram,
-        ports: GamePorts,
+        ports: GamePorts | RelayedPorts,
         environment: Mapping[str, str],
         stop_seconds: float = STOP_SECONDS,
+        mail: Path | None = None,
     ) -> None:
         """
         :param reactor: runs processes and watches descriptors; also the clock.
@@ -146,7 +191,12 @@ class LocalFleet:
         :param environment: ours; only a few variables are passed on.
         :param stop_seconds: when the fleet closes, what does not end by then is
             killed.
+        :param mail: folder of mailboxes; without it no later node reaches a game server
+            of this one.
         """
+        self._mail = None if mail is None else mail.absolute()
+        #: Gets the links of game servers that were called; set before any is.
+        self.arrived: Arrived | None = None
         self._reactor, self._program, self._ports = reactor, program, ports
         self._stop_seconds = stop_seconds
         self._environment = environment
@@ -156,7 +206,8 @@ class LocalFleet:
         self._restart: IDelayedCall | None = None
         self._restart_after = RESTART_SECONDS[0]
         self._closed: Deferred[None] | None = None
-        self._is_closing_links = False
+        self.problem = ""
+        self._is_closing_links = self._has_released = False
         self._insist: IDelayedCall | None = None
 
     @property
@@ -188,7 +239,13 @@ class LocalFleet:
             self._launch()
         program = self._program
         start = Start(
-            server_id, dict(program.settings), program.memory, program.descriptors
+            server_id,
+            dict(program.settings),
+            program.memory,
+            program.descriptors,
+            program.command,
+            {**program.environment, SERVER_ID: server_id} if program.command else {},
+            program.folder,
         )
         if self._link is None or not self._link.start(start):
             return fail(NoCapacity("the fork server does not take requests now"))
@@ -219,7 +276,7 @@ class LocalFleet:
                 "cannot give game server {server} a port", failure, server=server_id
             )
 
-    def admits(self, server_id: str, pid: int) -> bool:
+    def admits(self, server_id: str, pid: int, proof: bytes = b"") -> bool:
         """Is this the process that was forked for it?"""
         process = self._processes.get(server_id)
         if process is not None and process.pid == 0:
@@ -227,6 +284,13 @@ class LocalFleet:
             process.dialed = pid
             return True
         return process is not None and process.pid == pid
+
+    def welcome(self, server_id: str) -> bytes:
+        """The system says which process dialed."""
+        return b""
+
+    def plays(self, server_id: str, match_ids: Sequence[str]) -> None:
+        """Nobody looks at its processes for that."""
 
     def is_child(self, peer: Peer) -> bool:
         """Is this a process of ours: the fork server, a game server, or its child?"""
@@ -238,9 +302,120 @@ class LocalFleet:
         ours |= {link.pid for link in links}
         return not ours.isdisjoint(_ancestors(peer.pid))
 
+    def handle(self, server_id: str) -> str:
+        """Name its process, and when that began; empty without one."""
+        process = self._processes.get(server_id)
+        if self._mail is None or process is None or not process.birth:
+            return ""
+        return f"{process.pid} {process.birth} {process.mail or self._mail}"
+
+    def mailbox(self, server_id: str) -> tuple[int, ...]:
+        """Make its mailbox; nothing if that is not possible."""
+        if self._mail is None:
+            return ()
+        try:
+            return (make_mailbox(self._mail, server_id),)
+        except OSError as error:
+            self._log.error(
+                "game server {server} ends with this node, because it has no mailbox: "
+                "{why}",
+                server=server_id,
+                why=str(error),
+            )
+            return ()
+
+    def adopt(self, server: IGameServer, handle: str, where: ServerAddress) -> bool:
+        """Watch a process that an earlier node started; ``False`` if it is gone."""
+        server_id = server.server_id
+        found = _read_handle(handle)
+        if found is None or server_id in self._processes:
+            return False
+        pid, birth, mail = found
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return False
+        # In this order: what the descriptor stands for is what was born then.
+        if birth_of(pid) != birth or _has_ended(pidfd):
+            os.close(pidfd)
+            return False
+        process = _Process(server, pid=pid, pidfd=pidfd, birth=birth, mail=mail)
+        process.is_adopted = True
+        self._processes[server_id] = process
+        self._ports.withhold(server_id, where.port)
+        process.watch = Readable(pidfd, lambda: self._ended(process))
+        self._reactor.addReader(process.watch)
+        return True
+
+    def reaches(self, server_id: str, handle: str) -> Deferred[bool]:
+        """
+        Can this node go on with a game server that another one has started?
+
+        Its node must have run as the same user, and this one see the same processes
+        and files: in another container it is out of reach. The folder of the mailbox
+        shows that no other user has made this up.
+        """
+        return succeed(self._reaches(server_id, handle))
+
+    def _reaches(self, server_id: str, handle: str) -> bool:
+        found = _read_handle(handle)
+        if found is None or self._mail is None:
+            return False
+        pid, birth, mail = found
+        mail = mail or self._mail
+        return (
+            birth_of(pid) == birth
+            and is_own_folder(mail)
+            and has_mailbox(mail, server_id)
+        )
+
+    def call(self, server_id: str) -> None:
+        """Send it one end of a new link, and a pipe for what it prints."""
+        process, arrived = self._processes.get(server_id), self.arrived
+        if process is None or self._mail is None or arrived is None:
+            return
+        mail = process.mail or self._mail
+        ours, theirs = socket.socketpair()
+        reads, writes = os.pipe()
+        with ours, theirs:
+            is_sent = post(mail, server_id, (theirs.fileno(), writes))
+            os.close(writes)
+            if not is_sent:
+                os.close(reads)
+                return
+
+            def answered(ready: Ready, link: ControlLink) -> LinkOwner | None:
+                # Nobody else can answer here.
+                return arrived(ready, link) if ready.server_id == server_id else None
+
+            ours.setblocking(False)
+            factory = ControlServer(self._reactor, answered, asks_who=False)
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        if process.output is not None:
+            process.output.close()
+        process.output = PipedOutput(self._reactor, reads, log_line)
+
+    def release(self, server_id: str) -> None:
+        """Watch a game server no more, which plays on at its port."""
+        process = self._processes.pop(server_id, None)
+        if process is not None:
+            process.calm()
+            self._let_go(process)
+            self._ports.set_aside(server_id)
+            self._has_released = True
+
+    def clear(self) -> None:
+        """Remove mailboxes of game servers that this fleet does not know."""
+        if self._mail is not None:
+            clear_mailboxes(self._mail, tuple(self._processes))
+
     def addresses(self) -> Addresses:
         """Count the ports."""
         return self._ports.counts()
+
+    def free(self, where: ServerAddress) -> None:
+        """Free a port that was kept for a game server's successor."""
+        self._ports.free(where)
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         """Ask a game server to end, or kill it."""
@@ -276,6 +451,7 @@ class LocalFleet:
                     program.settings,
                     program.orphan_seconds,
                     program.wall,
+                    program.lease_seconds,
                 ),
                 self._environment,
                 self._answered,
@@ -339,6 +515,9 @@ class LocalFleet:
         self._restart_after = RESTART_SECONDS[0]
         process.calm()
         process.pid, process.pidfd = pid, pidfd
+        birth = birth_of(pid)
+        # Unless it has ended, this was its own.
+        process.birth = "" if _has_ended(pidfd) else birth
         if process.dialed not in (0, pid):
             self._log.error(
                 "process {other} dialed as game server {server}, which is {pid}",
@@ -372,7 +551,7 @@ class LocalFleet:
         if process.pidfd is None or not _has_ended(process.pidfd):
             return  # Our own reactor is stopping.
         self._stop_watching(process)
-        if self._link is not None:
+        if self._link is not None and not process.is_adopted:
             process.alarm = self._reactor.callLater(
                 _STATUS_SECONDS, self._unexplained, process
             )
@@ -396,11 +575,10 @@ class LocalFleet:
     def _gone(self, process: _Process, how: Exit) -> None:
         del self._processes[process.server_id]
         process.calm()
-        self._stop_watching(process)
-        if process.pidfd is not None:
-            os.close(process.pidfd)
-            process.pidfd = None
-        self._ports.give_back(process.server_id)
+        self._let_go(process)
+        self._ports.give_back(process.server_id, process.server.keeps_address)
+        if self._mail is not None:
+            remove_mailbox(process.mail or self._mail, process.server_id)
         try:
             process.server.ended(how)
         except Exception:
@@ -409,6 +587,15 @@ class LocalFleet:
             )
         self._stop_reaching(process, "its process ended")
         self._check_closed()
+
+    def _let_go(self, process: _Process) -> None:
+        self._stop_watching(process)
+        if process.pidfd is not None:
+            os.close(process.pidfd)
+            process.pidfd = None
+        if process.output is not None:
+            process.output.close()
+            process.output = None
 
     def _stop_watching(self, process: _Process) -> None:
         if process.watch is not None:
@@ -439,15 +626,65 @@ class LocalFleet:
             self._insist = None
         links = [*self._dead_links, *([self._link] if self._link else [])]
         self._link = None
+        if self._has_released:
+            # What they wait for is their children's end.
+            for link in links:
+                link.leave()
+            links = []
         gatherResults([link.close() for link in links]).addCallback(
             lambda _: self._closed.callback(None) if self._closed else None
         )
+
+
+def machine() -> str:
+    """Name this run of this machine, and which processes this one sees there."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _read_handle(handle: str) -> tuple[int, str, Path | None] | None:
+    """
+    Read the process of a handle, when it began, and the folder of its mailbox.
+
+    Older ones have no folder: then it is the node's own.
+    """
+    pid, _, rest = handle.partition(" ")
+    birth, _, mail = rest.partition(" /")
+    if not (pid.isdecimal() and birth):
+        return None
+    return int(pid), birth, Path(f"/{mail}") if mail else None
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Does this folder belong to the user that runs this node?"""
+    try:
+        return folder.is_dir() and folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _has_ended(pidfd: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def birth_of(pid: int) -> str:
+    """
+    Write when a process began, for this machine's run: so it is one process for ever.
+
+    :returns: empty if there is no such process, or the system does not say.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    # proc(5): the 22nd field; the 2nd may contain blanks and brackets.
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 def _ancestors(pid: int) -> set[int]:

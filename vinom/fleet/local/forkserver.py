@@ -1,10 +1,11 @@
 """
 The fork server: a warm interpreter from which game servers are forked.
 
-Run by `vinom.fleet.local` as ``python -m vinom.fleet.forkserver``, with a
+Run by `vinom.fleet.local.fleet` as ``python -m vinom.fleet.local.forkserver``, with a
 SOCK_SEQPACKET socket to its node as descriptor 3. Neither it nor a
-process that it forks has a reactor or secrets at the time of the fork. It ends when its
-node dies; game servers keep running when it dies.
+process that it forks has a reactor or secrets at the time of the fork. Game servers
+keep running when it dies. When its node dies it stays only for as long as game servers
+may hang that no other node has adopted.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
+from mmap import MADV_DONTFORK, mmap
 from typing import Any, NoReturn
 
 import attrs
 import msgspec
 from msgspec import Struct
+from setproctitle import setproctitle
 
+from vinom.fleet.local.outliving import ENDS, PLAYS_ON, make_page, use_page
 from vinom.wall.enclosure import Enclosure, lower_limit, part
 
 #: Descriptor of the socket to the node.
@@ -38,9 +42,11 @@ NODE_DESCRIPTOR = 3
 #: Longest message either way, bytes.
 MESSAGE_LIMIT = 64 * 1024
 
-#: When the node is dead, game servers end by themselves within 5 s; after this time
-#: those that hang are killed.
+#: When the node is dead, game servers without a match end by themselves within 5 s;
+#: after this time those that hang are killed.
 ORPHAN_SECONDS = 15.0
+#: Those with a match play on for this long, if no other node adopts them.
+LEASE_SECONDS = 45.0
 
 # These must not be loaded before the fork: all children would share a reactor's
 # descriptors.
@@ -52,14 +58,21 @@ class Start(Struct, frozen=True, tag="start"):
     Fork a game server; answered by `Started` or `NotStarted`.
 
     :ivar settings: passed to the entry point, JSON-like.
-    :ivar memory: limit on its address space, bytes.
+    :ivar memory: limit on its address space, bytes; with a command, on its data, for
+        some runtimes reserve address space by the gigabyte.
     :ivar descriptors: limit on its open descriptors.
+    :ivar command: run this program instead; empty for the entry point.
+    :ivar environment: variables for that program.
+    :ivar folder: where that program starts; empty for ours.
     """
 
     server_id: str
     settings: dict[str, Any]
     memory: int
     descriptors: int
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    folder: str = ""
 
 
 class Started(Struct, frozen=True, tag="started"):
@@ -92,6 +105,15 @@ _from_node = msgspec.json.Decoder(Start)
 encode = msgspec.json.Encoder().encode
 
 
+@attrs.frozen(eq=False)
+class _Child:
+    """A game server; *page* has how long it may outlive the node."""
+
+    server_id: str
+    pid: int
+    page: mmap
+
+
 @attrs.define(eq=False)
 class ForkServer:
     """
@@ -101,21 +123,25 @@ class ForkServer:
     :ivar entry: ``"package.module:function"``, called in the child with the
         server's id and its settings.
     :ivar is_walled: whether children are parted from one another too.
+    :ivar lease_seconds: how long game servers with a match play on without a node.
     """
 
     node: socket.socket | None
     entry: str
     orphan_seconds: float = ORPHAN_SECONDS
     is_walled: bool = False
-    _children: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
+    lease_seconds: float = LEASE_SECONDS
+    _children: dict[int, _Child] = attrs.field(factory=dict, init=False)
     _poll: select.poll = attrs.field(factory=select.poll, init=False)
     _kill_at: float = attrs.field(default=inf, init=False)
+    _last_kill_at: float = attrs.field(default=inf, init=False)
+    _is_lease_over: bool = attrs.field(default=False, init=False)
 
     def serve(self) -> None:
-        """Serve until the node and every child are gone."""
+        """Serve until the node, and every child that is ours to watch, are gone."""
         if self.node is not None:
             self._poll.register(self.node, select.POLLIN)
-        while self.node is not None or self._children:
+        while self.node is not None or (self._children and not self._is_lease_over):
             for descriptor, _ in self._poll.poll(self._timeout()):
                 if descriptor in self._children:
                     self._reap(descriptor)
@@ -141,12 +167,14 @@ class ForkServer:
             self._node_gone()
 
     def _start(self, start: Start) -> None:
+        page = make_page()
         try:
             pid = os.fork()
         except OSError as error:
             self._send(encode(NotStarted(start.server_id, str(error))))
             return
         if pid == 0:
+            use_page(page)
             become_game_server(self.entry, start, self.is_walled)
         try:
             pidfd = os.pidfd_open(pid)
@@ -157,16 +185,20 @@ class ForkServer:
             os.waitpid(pid, 0)
             self._send(encode(NotStarted(start.server_id, str(error))))
             return
-        self._children[pidfd] = (start.server_id, pid)
+        # The next ones have no business with this page.
+        page.madvise(MADV_DONTFORK)
+        self._children[pidfd] = _Child(start.server_id, pid, page)
         self._poll.register(pidfd, select.POLLIN)
         self._send(encode(Started(start.server_id, pid)), pidfd)
 
     def _reap(self, pidfd: int) -> None:
-        server_id, pid = self._children.pop(pidfd)
+        child = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
-        _, status = os.waitpid(pid, 0)
+        _, status = os.waitpid(child.pid, 0)
         os.close(pidfd)
-        self._send(encode(Exited(server_id, pid, os.waitstatus_to_exitcode(status))))
+        child.page.close()
+        code = os.waitstatus_to_exitcode(status)
+        self._send(encode(Exited(child.server_id, child.pid, code)))
 
     def _send(self, message: bytes, *descriptors: int) -> None:
         if self.node is None:
@@ -182,13 +214,19 @@ class ForkServer:
             self.node.close()
             self.node = None
             self._kill_at = time.monotonic() + self.orphan_seconds
+            self._last_kill_at = self._kill_at + self.lease_seconds
 
     def _kill_orphans(self) -> None:
-        self._kill_at = inf
-        for pidfd in self._children:
-            # Their exits wake the poll.
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        """Kill those that should have ended: first without a match, then all others."""
+        is_last = self._kill_at == self._last_kill_at
+        for pidfd, child in self._children.items():
+            how = child.page[0]
+            if how == ENDS or (how == PLAYS_ON and is_last):
+                # Their exits wake the poll.
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self._is_lease_over = is_last
+        self._kill_at = inf if is_last else self._last_kill_at
 
 
 def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
@@ -205,13 +243,17 @@ def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
     try:
         # Ctrl-C in a terminal is for the node, which drains.
         os.setsid()
+        setproctitle(f"vinom game server {start.server_id}: starting")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.closerange(NODE_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
-        lower_limit(resource.RLIMIT_AS, start.memory)
+        memory = resource.RLIMIT_DATA if start.command else resource.RLIMIT_AS
+        lower_limit(memory, start.memory)
         lower_limit(resource.RLIMIT_NOFILE, start.descriptors)
         # Its memory holds tokens and a key.
         lower_limit(resource.RLIMIT_CORE, 0)
+        if start.command:
+            _become_program(start)
         if is_walled:
             part()
         module, _, function = entry.partition(":")
@@ -230,6 +272,28 @@ def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _become_program(start: Start) -> NoReturn:
+    """
+    Replace this process by a game server's own program.
+
+    :raises SystemExit: it cannot be run; the message says why.
+    """
+    # Python ignores these; other programs want to be told.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON")
+    }
+    try:
+        if start.folder:
+            os.chdir(start.folder)
+        os.execvpe(start.command[0], start.command, ours | start.environment)
+    except (OSError, ValueError) as error:
+        sys.exit(f"game server {start.server_id}: cannot run {start.command}: {error}")
 
 
 def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
@@ -259,13 +323,16 @@ def preload(what: Sequence[str], settings: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the fork server."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--entry", required=True)
+    parser.add_argument("--entry", default="")
     parser.add_argument("--preload", type=json.loads, default=[])
     parser.add_argument("--settings", type=json.loads, default={})
     parser.add_argument("--orphan-seconds", type=float, default=ORPHAN_SECONDS)
+    parser.add_argument("--lease-seconds", type=float, default=LEASE_SECONDS)
     parser.add_argument("--wall", type=json.loads, default=None)
     options = parser.parse_args(arguments)
     os.setsid()
+    # The first call moves the environment, once for all children.
+    setproctitle("vinom fork server")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preload(options.preload, options.settings)
     if options.wall is not None:
@@ -278,7 +345,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.freeze()
     node = socket.socket(fileno=NODE_DESCRIPTOR)
     is_walled = options.wall is not None
-    ForkServer(node, options.entry, options.orphan_seconds, is_walled).serve()
+    ForkServer(
+        node,
+        options.entry,
+        options.orphan_seconds,
+        is_walled,
+        options.lease_seconds,
+    ).serve()
 
 
 if __name__ == "__main__":

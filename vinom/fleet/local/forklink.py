@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IProcessTransport,
     IReactorFDSet,
     IReactorProcess,
+    IReactorSocket,
     IReactorTime,
     IReadDescriptor,
 )
@@ -27,7 +28,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.fleet.forkserver import (
+from vinom.fleet.local.forkserver import (
+    LEASE_SECONDS,
     MESSAGE_LIMIT,
     NODE_DESCRIPTOR,
     Exited,
@@ -63,6 +65,9 @@ LINE_LIMIT = 16 * 1024
 #: Reports of a fork server.
 Answer = Started | NotStarted | Exited
 
+# The name that lines of game servers have always had in logs.
+_log = Logger("vinom.fleet.local.forklink.ForkLink")
+
 _from_fork_server: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
@@ -75,7 +80,7 @@ class User:
     gid: int
 
 
-class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess):
+class ILocalReactor(IReactorTime, IReactorFDSet, IReactorProcess, IReactorSocket):
     """What local processes use of a reactor."""
 
 
@@ -129,6 +134,51 @@ class _Lines:
         self.print_line(line.decode("utf-8", "replace").rstrip("\r"))
 
 
+#: How much of a pipe is read at once, bytes.
+_PIPE_BYTES = 64 * 1024
+
+
+class PipedOutput:
+    """The output of a game server that an earlier node's fork server started."""
+
+    def __init__(
+        self, reactor: IReactorFDSet, pipe: int, print_line: Callable[[str], None]
+    ) -> None:
+        """
+        Read it to its end.
+
+        :param reactor: watches it.
+        :param pipe: closed here.
+        :param print_line: called with each line.
+        """
+        os.set_blocking(pipe, False)
+        self._reactor, self._pipe = reactor, pipe
+        self._lines = _Lines(print_line)
+        self._reader = Readable(pipe, self._read)
+        self._is_open = True
+        reactor.addReader(self._reader)
+
+    def _read(self) -> None:
+        if not self._is_open:
+            return
+        try:
+            data = os.read(self._pipe, _PIPE_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._lines.receive(data)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._is_open:
+            self._is_open = False
+            self._lines.finish()
+            self._reactor.removeReader(self._reader)
+            os.close(self._pipe)
+
+
 class _Output(ProcessProtocol):
     """The output of the fork server and its children, and the end of all of them."""
 
@@ -152,8 +202,6 @@ class _Output(ProcessProtocol):
 class ForkLink:
     """One run of the fork server."""
 
-    _log = Logger()
-
     def __init__(
         self,
         reactor: ILocalReactor,
@@ -165,7 +213,7 @@ class ForkLink:
     ) -> None:
         """
         :param reactor: runs it, and watches its socket.
-        :param arguments: for `vinom.fleet.forkserver`.
+        :param arguments: for `vinom.fleet.local.forkserver`.
         :param environment: ours; very little of it is passed on.
         :param answered: called with what it reports, and with a pidfd that is then the
             caller's to close, or ``None``.
@@ -182,7 +230,13 @@ class ForkLink:
                 self._process = reactor.spawnProcess(
                     self._output,
                     sys.executable,
-                    [sys.executable, "-P", "-m", "vinom.fleet.forkserver", *arguments],
+                    [
+                        sys.executable,
+                        "-P",
+                        "-m",
+                        "vinom.fleet.local.forkserver",
+                        *arguments,
+                    ],
                     _environment(environment),
                     childFDs={
                         0: nothing.fileno(),
@@ -228,6 +282,15 @@ class ForkLink:
         self._output.ended.addCallback(lambda _: self._calm())
         return self._output.ended
 
+    def leave(self) -> None:
+        """
+        Let go of it and of its children, which play on; it ends by itself.
+
+        Nothing more is read of what they print.
+        """
+        self._stop_reading()
+        self._process.loseConnection()
+
     def kill(self) -> None:
         """Kill a fork server that hangs; its children keep running."""
         with suppress(ProcessExitedAlready):
@@ -269,7 +332,12 @@ class ForkLink:
             self._alarm = None
 
     def _print(self, line: str) -> None:
-        self._log.info("{line}", line=line)
+        log_line(line)
+
+
+def log_line(line: str) -> None:
+    """Log what a game server printed."""
+    _log.info("{line}", line=line)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -286,6 +354,7 @@ def arguments(
     settings: Mapping[str, Any],
     orphan_seconds: float,
     wall: Enclosure | None = None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> list[str]:
     """Write the fork server's command line."""
     walled = [] if wall is None else [f"--wall={json.dumps(attrs.asdict(wall))}"]
@@ -295,4 +364,5 @@ def arguments(
         f"--preload={json.dumps(preload)}",
         f"--settings={json.dumps(dict(settings))}",
         f"--orphan-seconds={orphan_seconds}",
+        f"--lease-seconds={lease_seconds}",
     ]

@@ -1,0 +1,648 @@
+"""
+Pods keep to the contract of every fleet, and to what Kubernetes asks of its clients.
+
+With ``VINOM_CLUSTER=1`` and ``KUBECONFIG`` the contract is tried on a real cluster, in
+the namespace of its context, with the image ``VINOM_CLUSTER_IMAGE``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.fleet.contract import ContractServer, FleetContract
+from tests.support.clusters import OnCluster, until
+from tests.support.kubernetes_api.objects import Failed, merged
+from tests.support.kubernetes_api.server import LEASES, PODS, SERVICES
+from tests.support.test_kubernetes_api import DEAF, SLEEPER
+from vinom.errors import NoCapacity
+from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
+from vinom.fleet.kubernetes.fleet import KubernetesFleet
+from vinom.fleet.kubernetes.objects import MATCH, OWNER
+from vinom.fleet.kubernetes.orphans import Orphans
+from vinom.fleet.kubernetes.pods import Pods
+from vinom.fleet.kubernetes.template import PodTemplate, read_pods
+from vinom.fleet.port_ring import PortRing
+from vinom.keys.authority import Authority
+
+ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
+
+
+class _OnCluster(OnCluster):
+    """Pods of a node."""
+
+    timeout = 120
+    role_file = ROLE_FILE
+    image = "sleeper"
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.pods: dict[str, Any] = {}
+        self.kubelet.images |= {"sleeper": SLEEPER, "deaf": DEAF}
+
+    def make_fleet(
+        self, owner: str = "node-1", lease_seconds: float = 75
+    ) -> KubernetesFleet:
+        table = read_pods({"image": self.image, "grace_seconds": 5, **self.pods})
+        api = self.api()
+        fleet = KubernetesFleet(
+            reactor,
+            api,
+            Pods(reactor, api, PodTemplate(table, owner, self.environment())),
+            PortRing(*self.ports),
+            time.monotonic,
+            os.urandom,
+            lease_seconds=lease_seconds,
+        )
+        self.fleets.append(fleet)
+        return fleet
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+
+class KubernetesContractTests(FleetContract, _OnCluster):
+    """The contract of every fleet, with the real game server in each pod."""
+
+    image = "vinom-gameserver"
+
+    def environment(self) -> dict[str, str]:
+        authority = Authority.open(Path(self.mktemp()), "game.vinom", time.time)
+        return {
+            # Nobody listens there: these pods wait for their node.
+            "VINOM_GAMESERVER_NODE": "127.0.0.1:9",
+            "VINOM_GAMESERVER_AUTHORITY": authority.anchor.decode(),
+        }
+
+
+class RealClusterTests(FleetContract, TestCase):
+    """The same on a cluster that is there, with pods that only sleep."""
+
+    timeout = 300
+    skip = (
+        None
+        if os.environ.get("VINOM_CLUSTER") and os.environ.get("KUBECONFIG")
+        else "needs VINOM_CLUSTER=1, and KUBECONFIG for a cluster to try it on"
+    )
+
+    async def setUp(self) -> None:
+        self.fleets: list[KubernetesFleet] = []
+
+    async def tearDown(self) -> None:
+        for fleet in self.fleets:
+            await fleet.close()
+
+    def cluster(self) -> KubernetesApi:
+        kubeconfig = Path(os.environ["KUBECONFIG"])
+        return KubernetesApi(reactor, find_cluster(kubeconfig, None, ""))
+
+    def make_fleet(self) -> KubernetesFleet:
+        table = read_pods(
+            {
+                "image": os.environ.get("VINOM_CLUSTER_IMAGE", "busybox:stable"),
+                "command": ["sleep", "600"],
+                "grace_seconds": 2,
+                "spec": {"securityContext": {"runAsNonRoot": True, "runAsUser": 10001}},
+            }
+        )
+        template = PodTemplate(table, f"contract-{os.urandom(4).hex()}", {})
+        api = self.cluster()
+        fleet = KubernetesFleet(
+            reactor,
+            api,
+            Pods(reactor, api, template),
+            PortRing(47000, 47002),
+            time.monotonic,
+            os.urandom,
+        )
+        self.fleets.append(fleet)
+        return fleet
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            await deferLater(reactor, 0.2)
+
+    def is_running(self, fleet: KubernetesFleet, server_id: str) -> bool:
+        return fleet.is_running(server_id)
+
+    def kill(self, fleet: KubernetesFleet, server_id: str) -> None:
+        # From outside, by a client of its own.
+        api = self.cluster()
+        deleted = api.delete(fleet.pod_of(server_id), 1)
+        deleted.addBoth(lambda _: api.close())
+
+
+class KubernetesFleetTests(_OnCluster):
+    """What holds for pods in addition."""
+
+    def begin(self, fleet: KubernetesFleet, server_id: str = "s1") -> Any:
+        server = ContractServer(server_id)
+        reached = fleet.start(server)
+        return reached, server
+
+    async def running(self, fleet: KubernetesFleet, server_id: str = "s1") -> Any:
+        reached, server = self.begin(fleet, server_id)
+        await until(lambda: self.is_running(fleet, server_id))
+        return reached, server
+
+    async def test_pods_are_labelled(self) -> None:
+        """
+        An operator sees whose pod it is, and which match is played there.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        await reached
+        fleet.plays("s1", ("m-old", "m-1"))
+        await until(lambda: MATCH in self.stored()[0]["metadata"]["labels"])
+        labels = self.stored()[0]["metadata"]["labels"]
+        self.assertEqual((labels[OWNER], labels[MATCH]), ("node-1", "m-1"))
+        fleet.plays("s1", ())
+        await until(lambda: MATCH not in self.stored()[0]["metadata"]["labels"])
+
+    async def test_nothing_is_left(self) -> None:
+        """
+        When a node has stopped, nothing of it is left in the cluster.
+        """
+        fleet = self.make_fleet()
+        reached, _ = await self.running(fleet)
+        failed = self.assertFailure(reached, NoCapacity)
+        await until(lambda: self.stored(LEASES))
+        await fleet.close()
+        await failed
+        self.assertEqual((self.stored(), self.stored(LEASES)), ([], []))
+
+    async def test_secret_works_once(self) -> None:
+        """
+        Who reads a pod's spec later cannot pass for its game server.
+        """
+        fleet = self.make_fleet()
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        env = self.stored()[0]["spec"]["containers"][0]["env"]
+        secret = next(
+            one["value"] for one in env if one["name"] == "VINOM_GAMESERVER_SECRET"
+        ).encode()
+        self.assertFalse(fleet.admits("s1", 1, b""))
+        self.assertFalse(fleet.admits("s1", 1, secret[:-1] + b"?"))
+        self.assertTrue(fleet.admits("s1", 1, secret))
+        self.assertFalse(fleet.admits("s1", 1, secret))
+        later = fleet.welcome("s1")
+        self.assertTrue(fleet.admits("s1", 1, later))
+        self.assertTrue(fleet.admits("s1", 1, later))
+        self.assertEqual(fleet.welcome("s1"), b"")
+
+    async def test_token(self) -> None:
+        """
+        Without a secret in the spec, a pod is known by the token of its own pod only.
+        """
+        self.pods = {"proof": "token"}
+        fleet = self.make_fleet()
+        for server_id in ("s1", "s2"):
+            reached, _ = await self.running(fleet, server_id)
+            reached.addErrback(lambda f: f.trap(NoCapacity))
+        self.assertNotIn("SECRET", str(self.stored()))
+        tokens = {
+            name: f"token:{token}".encode()
+            for token, (name, _, _) in self.server.pod_tokens.items()
+        }
+        own, other = (tokens[fleet.pod_of(one)] for one in ("s1", "s2"))
+        await until(lambda: all(p["status"].get("podIP") for p in self.stored()))
+        for wrong in (other, b"token:invented", b"", b"token:\xff"):
+            await fleet.prove("s1", wrong)
+            self.assertFalse(fleet.admits("s1", 1, wrong))
+        await fleet.prove("s1", own)
+        self.assertTrue(fleet.admits("s1", 1, own))
+        self.assertFalse(fleet.admits("s1", 1, own))
+
+    async def test_quota(self) -> None:
+        """
+        A quota that is used up is one line in the log, with the quota's name.
+        """
+        self.server.quota.most["pods"] = 0
+        fleet = self.make_fleet()
+        for server_id in ("s1", "s2", "s3"):
+            reached, server = self.begin(fleet, server_id)
+            error = await self.assertFailure(reached, NoCapacity)
+            self.assertIn("exceeded quota: games", str(error))
+            self.assertEqual(server.exits, [])
+        self.assertIn("exceeded quota: games", fleet.problem)
+        self.server.quota.most.clear()
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        # The pod may dial before the API server has answered.
+        await until(lambda: not fleet.problem)
+
+    async def test_image_and_machines(self) -> None:
+        """
+        An image that is not there, and a full cluster, are named as what they are.
+        """
+        self.pods = {"image": "no-such-image"}
+        fleet = self.make_fleet()
+        reached, _ = self.begin(fleet)
+        await until(lambda: "image cannot be pulled" in fleet.problem)
+        fleet.stop("s1", kill=True)
+        error = await self.assertFailure(reached, NoCapacity)
+        self.assertIn("image cannot be pulled", str(error))
+        self.kubelet.is_full = True
+        reached, _ = self.begin(fleet, "s2")
+        await until(lambda: "Insufficient cpu" in fleet.problem)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        self.kubelet.is_full = False
+        self.kubelet.images["no-such-image"] = SLEEPER
+        self.kubelet.retry()
+        await until(lambda: not fleet.problem)
+
+    async def test_api_server_away(self) -> None:
+        """
+        A request that gets no answer is repeated, and never makes a second pod.
+        """
+        fleet = self.make_fleet()
+        self.server.disturb("create", "pods", drops="before")
+        self.server.disturb("create", "pods", drops="after")
+        self.server.disturb(
+            "create", "pods", fails=Failed(500, "InternalError", "etcd is away")
+        )
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await deferLater(reactor, 0.1)
+        self.assertEqual(len(self.stored()), 1)
+
+    async def test_watch_is_lost(self) -> None:
+        """
+        Ends of pods are noticed when the watch was cut, and its history is gone.
+        """
+        fleet = self.make_fleet()
+        servers = {}
+        for server_id in ("s1", "s2"):
+            reached, servers[server_id] = await self.running(fleet, server_id)
+            reached.addErrback(lambda f: f.trap(NoCapacity))
+        await until(lambda: self.server.watches)
+        self.server.disturb(
+            "watch", "pods", times=2, fails=Failed(503, "ServiceUnavailable", "busy")
+        )
+        self.server.cut_watches()
+        self.kill(fleet, "s1")
+        await servers["s1"].gone
+        self.server.cut_watches()
+        self.kill(fleet, "s2")
+        await until(lambda: not self.kubelet.running)
+        for pod in self.stored():
+            self.server.objects.remove(PODS, pod)
+        self.server.objects.forget_history()
+        await servers["s2"].gone
+        await until(lambda: not self.stored())
+
+    def fail_twice(self, verb: str) -> None:
+        """Have the next two requests fail, each in another way that passes."""
+        self.server.disturb(verb, "pods", drops="before")
+        self.server.disturb(
+            verb, "pods", fails=Failed(500, "InternalError", "etcd is away")
+        )
+
+    async def test_lost_and_not_found(self) -> None:
+        """
+        A pod that ended while nobody watched is believed gone, even if the API server
+        does not answer at once when it is asked for that pod.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await until(lambda: self.server.watches)
+        self.fail_twice("get")
+        for pod in self.stored():
+            self.server.objects.remove(PODS, pod)
+        self.server.objects.forget_history()
+        self.server.cut_watches()
+        await server.gone
+
+    async def test_label_is_written_later(self) -> None:
+        """
+        An operator sees which match a pod plays, even if the API server was away when
+        the match came; and it is the newest match.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        await reached
+        self.fail_twice("patch")
+        fleet.plays("s1", ("m-1",))
+        fleet.plays("s1", ("m-1", "m-2"))
+        await until(lambda: MATCH in self.stored()[0]["metadata"]["labels"])
+        self.assertEqual(self.stored()[0]["metadata"]["labels"][MATCH], "m-2")
+
+    async def test_adopted_while_away(self) -> None:
+        """
+        A pod is adopted, and no other node deletes it later, even if the API server was
+        away when this node started.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        where, handle = await reached, fleet.handle("s1")
+        fleet.release("s1")
+        await fleet.close()
+        later, again = self.make_fleet("node-2"), ContractServer("s1")
+        self.fail_twice("patch")
+        self.assertTrue(later.adopt(again, handle, where))
+        await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
+
+    async def test_stray_pod_is_deleted_later(self) -> None:
+        """
+        A pod that nobody wants is deleted even if the API server was away at first.
+        """
+        fleet = self.make_fleet()
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        self.fail_twice("delete")
+        template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
+        self.server.objects.create(PODS, "games", template.pod("lost", "s9", "x"))
+        await until(lambda: len(self.stored()) == 2)
+        await until(lambda: len(self.stored()) == 1)
+
+    async def test_stray_pods(self) -> None:
+        """
+        A pod that was made after its creation was given up is deleted.
+        """
+        fleet = self.make_fleet()
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
+        self.server.objects.create(PODS, "games", template.pod("lost", "s9", "x"))
+        await until(lambda: len(self.stored()) == 2)
+        await until(lambda: len(self.stored()) == 1)
+
+    async def test_machine_is_lost(self) -> None:
+        """
+        A pod that is to be killed on a machine that is lost is over when its lease is.
+        """
+        fleet = self.make_fleet(lease_seconds=0.3)
+        reached, server = await self.running(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        self.kubelet.is_lost = True
+        began = reactor.seconds()
+        fleet.stop("s1", kill=True)
+        await server.gone
+        self.assertGreaterEqual(reactor.seconds() - began, 0.3)
+        await until(lambda: not self.stored())
+
+    async def test_released(self) -> None:
+        """
+        A pod that plays on for a later node is left alone, and adopted by it.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        where = await reached
+        handle = fleet.handle("s1")
+        fleet.release("s1")
+        (pod,) = self.stored()
+        self.server.objects.replace(
+            PODS, merged(pod, {"metadata": {"labels": {"touched": "yes"}}})
+        )
+        await fleet.close()
+        self.assertEqual(len(self.stored()), 1)
+        later = self.make_fleet("node-2")
+        again = ContractServer("s1")
+        self.assertTrue(later.adopt(again, handle, where))
+        self.assertEqual(later.addresses().bound, 1)
+        await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
+        later.stop("s1")
+        await again.gone
+        self.assertEqual(later.addresses().free, 3)
+        # One that is gone is reported as gone.
+        gone = ContractServer("s2")
+        self.assertTrue(later.adopt(gone, "vinom-s2-gone 00 vinom-s2-gone", where))
+        await gone.gone
+        # So is a process of a node whose game servers were no pods.
+        process = ContractServer("s3")
+        self.assertFalse(later.adopt(process, "4711 b0075-1d 12345", where))
+
+    async def test_another_node_takes_it(self) -> None:
+        """
+        Another node writes its name on a pod. Its node neither takes that for the end
+        of the pod nor writes its own name on it, and ends nothing when it closes.
+        """
+        fleet = self.make_fleet()
+        ours = {"s1"}
+        fleet.share(ours.__contains__)
+        reached, server = await self.running(fleet)
+        server.need()
+        where, handle = await reached, fleet.handle("s1")
+        later, again = self.make_fleet("node-2"), ContractServer("s1")
+        later.share(lambda _: True)
+        self.assertTrue(await later.reaches("s1", handle))
+        self.assertFalse(await later.reaches("s2", handle))
+        self.assertFalse(await later.reaches("s1", "vinom-s1-gone 00 vinom-s1-gone"))
+        ours.clear()
+        self.assertTrue(later.adopt(again, handle, where))
+        await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
+        # The old node has asked, because of that, what has become of its pod.
+        await until(
+            lambda: "s1" in fleet._pods and "node-2" in str(fleet._pods["s1"].value)
+        )
+        fleet.release("s1")
+        await fleet.close()
+        await until(lambda: later.is_running("s1"))
+        self.assertEqual((server.gone.called, again.gone.called), (False, False))
+        later.stop("s1")
+        await again.gone
+
+    async def test_gone_while_asked(self) -> None:
+        """
+        A pod goes while its node waits for an answer of before that: the game server is
+        reported as ended all the same.
+        """
+        fleet = self.make_fleet()
+        fleet.share(lambda _: True)
+        reached, server = await self.running(fleet)
+        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        (pod,) = self.stored()
+        late: Deferred[Any] = Deferred()
+        self.patch(fleet._api, "find", lambda name: late)
+        # Its node cannot tell this from another node's name on it.
+        fleet._seen("deleted", pod)
+        self.server.objects.remove(PODS, pod)
+        await until(lambda: fleet._pods["s1"].is_doubted)
+        self.patch(fleet._api, "find", KubernetesApi.find.__get__(fleet._api))
+        self.assertFalse(server.gone.called)
+        late.callback(pod)
+        await server.gone
+        self.assertEqual(fleet._released, set())
+
+    async def test_owner_is_not_certain(self) -> None:
+        """
+        A node that is started again writes its name on a pod only once it is certain
+        that no other node has it.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        where, handle = await reached, fleet.handle("s1")
+        fleet.release("s1")
+        await fleet.close()
+        ours: set[str] = set()
+        later, again = self.make_fleet("node-2"), ContractServer("s1")
+        later.share(ours.__contains__)
+        self.assertTrue(later.adopt(again, handle, where))
+        await until(lambda: later.is_running("s1"))
+        self.assertEqual(self.stored()[0]["metadata"]["labels"][OWNER], "node-1")
+        ours.add("s1")
+        later.call("s1")
+        await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
+
+    async def test_pods_of_the_node_before(self) -> None:
+        """
+        A node finds pods of an earlier one of its name, without its files. Another node
+        may have claimed them: they are deleted when their lease is over, except one
+        that has another name on it by then.
+        """
+        template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
+        for name in ("left", "taken"):
+            self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
+        # Long enough for a slow machine to give the other name before its end.
+        fleet = self.make_fleet(lease_seconds=3.0)
+        fleet.share(lambda _: True)
+        seen = fleet._left
+        reached, _ = self.begin(fleet)
+        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await until(lambda: len(seen) == 2)
+        (pod,) = [one for one in self.stored() if one["metadata"]["name"] == "taken"]
+        self.server.objects.replace(
+            PODS, merged(pod, {"metadata": {"labels": {OWNER: "node-2"}}})
+        )
+        await until(lambda: "'left'" not in str(self.stored()))
+        await until(lambda: not seen)
+        self.assertIn("'taken'", str(self.stored()))
+
+    async def test_orphans(self) -> None:
+        """
+        Pods of a node that is gone are deleted when its lease is over, not before, and
+        not if somebody has adopted them.
+        """
+        for name, owner in (("p1", "gone"), ("p2", "gone"), ("p3", "alive")):
+            template = PodTemplate(read_pods({"image": "sleeper"}), owner, {})
+            self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
+        times = [0.0]
+        api = self.api()
+        sweeper, alive = (
+            Orphans(reactor, api, owner, lambda: times[0], 30)
+            for owner in ("sweeper", "alive")
+        )
+        await until(lambda: len(self.kubelet.running) == 3)
+        for now in (0.0, 20.0, 29.0):
+            times[0] = now
+            await alive.turn()
+            await sweeper.turn()
+        self.assertEqual(len(self.stored()), 3)
+        # Another node adopts a pod between the sweeper's look and its request.
+        pods = await api.find_all("")
+        adopted = next(one for one in pods if one["metadata"]["name"] == "p2")
+        await api.label("p2", {OWNER: "alive"})
+        await sweeper._delete(adopted)
+        times[0] = 31.0
+        await alive.turn()
+        await sweeper.turn()
+        await until(lambda: len(self.stored()) == 2)
+        times[0] = 50.0
+        await alive.turn()
+        await sweeper.turn()
+        self.assertEqual(
+            sorted(one["metadata"]["name"] for one in self.stored()), ["p2", "p3"]
+        )
+        # Owners of which nothing is left are forgotten: names are made for each node.
+        self.assertEqual(set(sweeper._known), {"alive", "sweeper"})
+        await alive.stop()
+        for pod in self.stored():
+            self.server.objects.remove(PODS, pod)
+        for _ in range(2):
+            await sweeper.turn()
+        self.assertEqual(set(sweeper._known), {"sweeper"})
+        await api.close()
+
+    async def test_role_fits_the_schemas(self) -> None:
+        """
+        A cluster takes the role as it is deployed.
+        """
+        for document in yaml.safe_load_all(ROLE_FILE.read_text()):
+            version = kubernetes_validate.latest_version()
+            kubernetes_validate.validate(document, version, strict=True)
+
+    async def test_rights(self) -> None:
+        """
+        The role gives a node what it uses, in one way of running or another, and no
+        more.
+        """
+        for pods, server_id in (
+            ({"proof": "token", "address": "external"}, "s1"),
+            ({"reach": "node_port"}, "s2"),
+        ):
+            self.pods = pods
+            fleet = self.make_fleet(server_id)
+            reached, server = await self.running(fleet, server_id)
+            await fleet.prove(server_id, b"token:x")
+            server.need()
+            await reached
+            fleet.plays(server_id, ("m-1",))
+            await until(lambda: MATCH in str(self.stored()))
+            # After a lost connection it looks for a pod that no list has.
+            for pod in self.stored():
+                self.server.objects.remove(PODS, pod)
+            self.server.objects.forget_history()
+            self.server.cut_watches()
+            await server.gone
+        first, second = self.fleets
+        # A lease that is there already is read, and taken over.
+        await first._orphans.turn()
+        first._orphans._lease = None
+        await first._orphans.turn()
+        await first.close()
+        await second.close()
+        access = self.server.access
+        self.assertEqual(access.used, access.granted())
+
+    async def test_services(self) -> None:
+        """
+        A pod with a Service is reached at the Service's port, and not by its own.
+        """
+        self.pods = {"reach": "node_port"}
+        # The pod runs, and is needed, before the Service is there.
+        self.server.disturb("create", "services", delay=0.3)
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        self.assertEqual(self.stored(SERVICES), [])
+        server.need()
+        where = await reached
+        ip = self.stored()[0]["status"]["podIP"]
+        self.assertNotEqual(ip, "127.0.0.1")
+        self.assertEqual(server.binds, [(ip, 7700)])
+        service = self.stored(SERVICES)[0]
+        self.assertEqual(where.port, service["spec"]["ports"][0]["nodePort"])
+        # It goes with its pod.
+        fleet.stop("s1")
+        await server.gone
+        await until(lambda: not self.stored(SERVICES))
+
+    async def test_host_port(self) -> None:
+        """
+        A pod with a host port has it from the start, and is reached there.
+        """
+        self.pods = {"reach": "host_port", "address": "external"}
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        self.assertEqual(fleet.addresses().free, 3)
+        server.need()
+        where = await reached
+        port = self.stored()[0]["spec"]["containers"][0]["ports"][0]
+        self.assertEqual((port["hostPort"], port["containerPort"]), (where.port, 7700))
+        self.assertEqual(fleet.addresses().free, 2)

@@ -1,0 +1,6 @@
+"""
+Game servers in a Kubernetes cluster: pods of our own, or those of Agones.
+
+Kubernetes' official client is needed for it: ``pip install vinom[kubernetes]``. Only
+`vinom.fleet.kubernetes.api` imports it.
+"""

@@ -1,0 +1,466 @@
+"""Kubernetes' official client, in threads: its calls block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+from kubernetes.client import (
+    ApiClient,
+    AuthenticationV1Api,
+    Configuration,
+    CoordinationV1Api,
+    CoreV1Api,
+    CustomObjectsApi,
+)
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from kubernetes.config.incluster_config import load_incluster_config
+from kubernetes.config.kube_config import list_kube_config_contexts, load_kube_config
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from vinom.errors import Misconfigured, VinomError
+from vinom.fleet.kubernetes.objects import Object
+
+#: How long connecting, and waiting for an answer, may take, seconds.
+TIMEOUTS = (3.0, 10.0)
+#: Requests at once; more wait.
+THREADS = 8
+#: Most objects of one answer to a list.
+_PART = 500
+#: After this a watch begins anew, seconds. Bookmarks come each minute, so a connection
+#: that is silent for longer is dead.
+_WATCH_SECONDS = 290
+_SILENT_SECONDS = 120.0
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class ApiError(VinomError):
+    """
+    The API server refused a request, or could not be asked.
+
+    :ivar status: of HTTP; 0 if there was no answer, and then the request may have been
+        carried out.
+    :ivar reason: the API server's word for it, such as "AlreadyExists".
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason = status, reason
+
+    @property
+    def is_passing(self) -> bool:
+        """May the same request succeed a little later?"""
+        return self.status in (0, 429) or self.status >= 500
+
+
+class _Answer(Protocol):
+    """What is used of urllib3's answers."""
+
+    data: bytes
+    status: int
+
+    def stream(self, amt: int) -> Iterator[bytes]: ...
+
+    def shutdown(self) -> None: ...
+
+    def release_conn(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@attrs.frozen
+class Cluster:
+    """
+    How a cluster is reached.
+
+    :ivar configuration: of the official client.
+    :ivar namespace: where pods are made.
+    """
+
+    configuration: Any
+    namespace: str
+
+
+def find_cluster(
+    kubeconfig: Path | None, context: str | None, namespace: str
+) -> Cluster:
+    """
+    Find the cluster: that of a kubeconfig file, or that of the pod that this node is.
+
+    :param kubeconfig: the file; ``None`` for the pod's own service account.
+    :param context: of the file; its current one unless given.
+    :param namespace: empty for that of the context, or of the pod.
+    :raises Misconfigured: there is none, or the file cannot be used.
+    """
+    configuration = Configuration()
+    if kubeconfig is not None:
+        try:
+            kubeconfig.read_bytes()
+        except OSError as error:
+            raise Misconfigured(
+                f"cannot read kubeconfig {kubeconfig}: {error.strerror}; set it to a "
+                "file that the node's user can read"
+            ) from error
+    try:
+        if kubeconfig is None:
+            load_incluster_config(client_configuration=configuration)
+            namespace = namespace or _NAMESPACE_FILE.read_text().strip()
+        else:
+            load_kube_config(
+                str(kubeconfig), context=context, client_configuration=configuration
+            )
+            contexts, current = list_kube_config_contexts(str(kubeconfig))
+            chosen = next((one for one in contexts if one["name"] == context), current)
+            namespace = namespace or chosen["context"].get("namespace", "")
+    except ConfigException as error:
+        if kubeconfig is None:
+            raise Misconfigured(
+                "fleet kubernetes: this node is no pod with a service account "
+                f"({error}): set kubeconfig to a file"
+            ) from error
+        raise Misconfigured(
+            f"kubeconfig {kubeconfig} cannot be used: {error}; set kubeconfig to "
+            "another file, or kubeconfig_context to one of its contexts"
+        ) from error
+    except OSError as error:
+        raise Misconfigured(f"fleet kubernetes: {error}") from error
+    except Exception as error:
+        # The client reads any YAML as if it were a kubeconfig.
+        raise Misconfigured(
+            f"kubeconfig {kubeconfig} is no kubeconfig file: set kubeconfig to one "
+            "that kubectl can use"
+        ) from error
+    configuration.retries = False
+    configuration.connection_pool_maxsize = THREADS + 2
+    return Cluster(configuration, namespace or "default")
+
+
+@attrs.frozen
+class _Calls:
+    """The client's functions for game servers, with the namespace filled in."""
+
+    read: Callable[..., Any]
+    delete: Callable[..., Any]
+    patch: Callable[..., Any]
+    list: Callable[..., Any]
+
+
+class KubernetesApi:
+    """
+    The requests of the fleet, each in a thread of a small pool.
+
+    What it finds, labels, deletes and watches are pods, or Agones' GameServers.
+
+    :ivar namespace: of all objects.
+    """
+
+    def __init__(
+        self, reactor: Any, cluster: Cluster, *, has_agones: bool = False
+    ) -> None:
+        """
+        :param reactor: gets the results.
+        :param cluster: is asked.
+        :param has_agones: game servers are Agones' GameServers, and not pods.
+        """
+        self._reactor, self.namespace = reactor, cluster.namespace
+        self._client = ApiClient(cluster.configuration)
+        self._core = CoreV1Api(self._client)
+        self._custom = CustomObjectsApi(self._client)
+        if has_agones:
+            of_kind = ("agones.dev", "v1", self.namespace, "gameservers")
+            self._calls = _Calls(
+                partial(self._custom.get_namespaced_custom_object, *of_kind),
+                partial(self._custom.delete_namespaced_custom_object, *of_kind),
+                partial(self._custom.patch_namespaced_custom_object, *of_kind),
+                partial(self._custom.list_namespaced_custom_object, *of_kind),
+            )
+        else:
+            here: dict[str, Any] = {"namespace": self.namespace}
+            self._calls = _Calls(
+                partial(self._core.read_namespaced_pod, **here),
+                partial(self._core.delete_namespaced_pod, **here),
+                partial(self._core.patch_namespaced_pod, **here),
+                partial(self._core.list_namespaced_pod, **here),
+            )
+        self._coordination = CoordinationV1Api(self._client)
+        self._authentication = AuthenticationV1Api(self._client)
+        self._pool = ThreadPool(0, THREADS, "kubernetes")
+        self._pool.start()
+        # Its threads would keep a process alive that stops without closing this.
+        self._trigger = reactor.addSystemEventTrigger(
+            "during", "shutdown", self._pool.stop
+        )
+
+    def close(self) -> Deferred[None]:
+        """End the threads; the result comes when no request runs."""
+        stopped: Deferred[None] = Deferred()
+        self._reactor.removeSystemEventTrigger(self._trigger)
+
+        def stop() -> None:
+            self._pool.stop()
+            with suppress(Exception):
+                self._client.close()
+            self._reactor.callFromThread(stopped.callback, None)
+
+        # `ThreadPool.stop` waits for its threads, so it must not be in one of them.
+        self._reactor.callInThread(stop)
+        return stopped
+
+    def _ask(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+        """Call the client in a thread; the result is JSON, as Python has it."""
+        return deferToThreadPool(
+            self._reactor, self._pool, ask, call, *arguments, **more
+        )
+
+    # Game servers.
+
+    def create_pod(self, pod: Object) -> Deferred[Object]:
+        """Create a pod; fails with `ApiError`, as all of these do."""
+        asked: Deferred[Object] = self._ask(
+            self._core.create_namespaced_pod, self.namespace, pod
+        )
+        return asked
+
+    def allocate(self, allocation: Object) -> Deferred[Object]:
+        """
+        Have Agones allocate a game server.
+
+        Source: https://agones.dev/site/docs/guides/access-api/ ("Allocate a gameserver
+        from a fleet").
+        """
+        asked: Deferred[Object] = self._ask(
+            self._custom.create_namespaced_custom_object,
+            "allocation.agones.dev",
+            "v1",
+            self.namespace,
+            "gameserverallocations",
+            allocation,
+        )
+        return asked
+
+    def find(self, name: str) -> Deferred[Object]:
+        """Read a game server."""
+        asked: Deferred[Object] = self._ask(self._calls.read, name)
+        return asked
+
+    def delete(
+        self, name: str, grace: int, preconditions: Object | None = None
+    ) -> Deferred[Object]:
+        """
+        Have a game server end.
+
+        :param grace: how long it may take, seconds. With 0 it is forgotten at once,
+            while it may run.
+        :param preconditions: its ``uid``, and its ``resourceVersion`` if it must not
+            have changed.
+        """
+        body = _delete_options(grace)
+        if preconditions:
+            body["preconditions"] = preconditions
+        asked: Deferred[Object] = self._ask(self._calls.delete, name, body=body)
+        return asked
+
+    def delete_pod(self, name: str, grace: int) -> Deferred[Object]:
+        """Have the pod of one of Agones' game servers end; it has the same name."""
+        asked: Deferred[Object] = self._ask(
+            self._core.delete_namespaced_pod,
+            name,
+            self.namespace,
+            body=_delete_options(grace),
+        )
+        return asked
+
+    def label(self, name: str, labels: dict[str, str | None]) -> Deferred[Object]:
+        """Set labels of a game server; ``None`` removes one."""
+        asked: Deferred[Object] = self._ask(
+            self._calls.patch,
+            name,
+            body={"metadata": {"labels": labels}},
+            _content_type="application/merge-patch+json",
+        )
+        return asked
+
+    def find_all(self, selector: str) -> Deferred[list[Object]]:
+        """List game servers by their labels."""
+        listed: Deferred[list[Object]] = deferToThreadPool(
+            self._reactor, self._pool, lambda: self.list_now(selector)[0]
+        )
+        return listed
+
+    # Services and machines.
+
+    def create_service(self, service: Object) -> Deferred[Object]:
+        """Create a Service."""
+        asked: Deferred[Object] = self._ask(
+            self._core.create_namespaced_service, self.namespace, service
+        )
+        return asked
+
+    def find_service(self, name: str) -> Deferred[Object]:
+        """Read a Service."""
+        asked: Deferred[Object] = self._ask(
+            self._core.read_namespaced_service, name, self.namespace
+        )
+        return asked
+
+    def find_machine(self, name: str) -> Deferred[Object]:
+        """Read a Node: a machine of the cluster."""
+        asked: Deferred[Object] = self._ask(self._core.read_node, name)
+        return asked
+
+    # Leases.
+
+    def list_leases(self, selector: str) -> Deferred[list[Object]]:
+        """List leases by their labels."""
+        asked: Deferred[Object] = self._ask(
+            self._coordination.list_namespaced_lease,
+            self.namespace,
+            label_selector=selector,
+        )
+        return asked.addCallback(lambda found: found["items"])
+
+    def find_lease(self, name: str) -> Deferred[Object]:
+        """Read a lease."""
+        asked: Deferred[Object] = self._ask(
+            self._coordination.read_namespaced_lease, name, self.namespace
+        )
+        return asked
+
+    def create_lease(self, lease: Object) -> Deferred[Object]:
+        """Create a lease."""
+        asked: Deferred[Object] = self._ask(
+            self._coordination.create_namespaced_lease, self.namespace, lease
+        )
+        return asked
+
+    def replace_lease(self, lease: Object) -> Deferred[Object]:
+        """Replace a lease, unless it was changed since it was read."""
+        asked: Deferred[Object] = self._ask(
+            self._coordination.replace_namespaced_lease,
+            lease["metadata"]["name"],
+            self.namespace,
+            lease,
+        )
+        return asked
+
+    def delete_lease(self, name: str) -> Deferred[Object]:
+        """Remove a lease."""
+        asked: Deferred[Object] = self._ask(
+            self._coordination.delete_namespaced_lease, name, self.namespace
+        )
+        return asked
+
+    # Tokens.
+
+    def review(self, token: str, audience: str) -> Deferred[Object]:
+        """Ask whose token this is; the result is the status of a TokenReview."""
+        asked: Deferred[Object] = self._ask(
+            self._authentication.create_token_review,
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token, "audiences": [audience]},
+            },
+        )
+        return asked.addCallback(lambda found: found.get("status") or {})
+
+    # For the thread of a watch.
+
+    def list_now(self, selector: str) -> tuple[list[Object], str]:
+        """
+        List game servers, in parts; blocks.
+
+        :returns: the game servers, and the resource version to watch from.
+        :raises ApiError: the list is not complete.
+        """
+        found: list[Object] = []
+        more: dict[str, Any] = {}
+        while True:
+            listed = ask(
+                self._calls.list,
+                label_selector=selector,
+                limit=_PART,
+                **more,
+            )
+            found += listed["items"]
+            meta = listed["metadata"]
+            if not meta.get("continue"):
+                return found, str(meta["resourceVersion"])
+            more = {"_continue": meta["continue"]}
+
+    def watch_now(self, selector: str, version: str) -> _Answer:
+        """
+        Begin a watch of game servers; blocks until it is accepted.
+
+        :param version: continue after this resource version.
+        :raises ApiError: it is refused.
+        """
+        return _asked(
+            self._calls.list,
+            label_selector=selector,
+            resource_version=version,
+            allow_watch_bookmarks=True,
+            timeout_seconds=_WATCH_SECONDS,
+            watch=True,
+            _request_timeout=(TIMEOUTS[0], _SILENT_SECONDS),
+        )
+
+
+def ask(call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    """
+    Call the client; blocks.
+
+    :returns: the answer's JSON: its classes would take ten times as long, and refuse
+        what a newer API server adds.
+    :raises ApiError: it is refused, or there is no answer.
+    """
+    answer = _asked(call, *arguments, **{"_request_timeout": TIMEOUTS, **more})
+    try:
+        return json.loads(answer.data)
+    except Exception as error:
+        raise ApiError(0, "NoAnswer", f"the answer is cut off: {error}") from error
+    finally:
+        answer.release_conn()
+
+
+def _asked(call: Callable[..., Any], *arguments: Any, **more: Any) -> _Answer:
+    try:
+        answer: _Answer = call(*arguments, _preload_content=False, **more)
+    except ApiException as error:
+        raise _refusal(error.status, error.reason, error.body) from error
+    except ValueError as error:
+        # The client checks what it sends by classes of its own.
+        raise ApiError(422, "Invalid", str(error)) from error
+    except Exception as error:
+        # urllib3 has many, and lets those of sockets and of TLS through.
+        raise ApiError(
+            0, "NoAnswer", f"the API server cannot be reached: {error}"
+        ) from error
+    if answer.status >= 400:
+        raise _refusal(answer.status, "", answer.data)
+    return answer
+
+
+def _delete_options(grace: int) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": grace,
+    }
+
+
+def _refusal(code: Any, reason: Any, body: Any) -> ApiError:
+    try:
+        status = json.loads(body)
+        reason, message = str(status["reason"]), str(status["message"])
+    except (TypeError, ValueError, KeyError):
+        reason, message = str(reason), f"HTTP {code} {reason}"
+    return ApiError(int(code or 0), reason, message)

@@ -1,0 +1,964 @@
+"""
+Game servers of a cluster: made or allocated, watched, and never lost.
+
+A pod is made for each game server, or Agones allocates one. It dials this node, proves
+who it is, and gets an address only when a match needs it. Whether it runs, and how it
+ended, the API server reports; a pod is over when its processes have ended, not when its
+object is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b32encode, b64encode
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain, repeat
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.errors import NoCapacity
+from vinom.fleet.kubernetes.api import ApiError, KubernetesApi
+from vinom.fleet.kubernetes.kind import ServerKind
+from vinom.fleet.kubernetes.objects import (
+    MATCH,
+    OWNER,
+    SERVER,
+    Object,
+    label_of,
+    name_of,
+    uid_of,
+)
+from vinom.fleet.kubernetes.orphans import LEASE_SECONDS, Orphans
+from vinom.fleet.kubernetes.template import AUDIENCE
+from vinom.fleet.kubernetes.watching import PodWatch
+from vinom.fleet.port_ring import PortRing
+from vinom.model import Addresses, Exit, ServerAddress
+from vinom.ports import IFleet, IGameServer
+
+#: Waits between the attempts at one request, seconds.
+_AGAIN = (0.2, 1.0, 3.0)
+#: And after those, where a request is repeated until it is answered.
+_AGAIN_LATER = 10.0
+#: A pod that is to be killed gets so long, seconds: with 0 nobody would wait for it.
+_KILL_SECONDS = 1
+#: How long pods may take to end when the fleet closes, seconds.
+_CLOSE_SECONDS = 15.0
+#: How long after a match is placed its pod is labelled, seconds: players wait for
+#: placements, and nobody for labels.
+_LABEL_AFTER = 0.5
+#: A token's proof begins with this; anything else is a secret.
+TOKEN = b"token:"
+
+
+@attrs.define(eq=False)
+class _Pod:
+    """
+    One game server.
+
+    :ivar server: whose pod it is.
+    :ivar name: tells it from others, new each time; the pod's name, if it is our pod.
+    :ivar proof: hash of what proves that a process is the pod; empty once it is used.
+    :ivar later: hash of what proves it from then on.
+    :ivar welcome: the text of that, until it is sent.
+    :ivar value: as it was seen last; ``None`` before it is made.
+    :ivar reached: gets the address; ``None`` once it has, or once nobody waits.
+    :ivar runs: fires when it runs.
+    :ivar port: of the ring, if it has one.
+    :ivar ending: how it was asked to end: the grace, seconds; ``None`` if it was not.
+    :ivar giving_up: rings when it cannot send anything any more, seen or not.
+    :ivar is_proven: a token has proven that it is the pod.
+    :ivar is_making: the request that makes it is not answered.
+    :ivar complete: fires when what else it needs is made, too.
+    :ivar labels: that are to be written on it.
+    :ivar is_labelling: they are being written.
+    :ivar is_asked: whether it is there is being found out.
+    :ivar is_doubted: it may be gone since that was asked.
+    """
+
+    server: IGameServer
+    name: str
+    proof: bytes
+    reached: Deferred[ServerAddress] | None = None
+    reaching: Deferred[None] | None = None
+    making: Deferred[None] | None = None
+    later: bytes = b""
+    welcome: bytes = b""
+    value: Object | None = None
+    runs: list[Deferred[Object]] = attrs.field(factory=list)
+    port: int | None = None
+    ending: int | None = None
+    giving_up: IDelayedCall | None = None
+    is_proven: bool = False
+    is_making: bool = True
+    complete: Deferred[None] = attrs.field(factory=Deferred)
+    labels: dict[str, str | None] | None = None
+    is_labelling: bool = False
+    is_asked: bool = False
+    is_doubted: bool = False
+
+    @property
+    def object_name(self) -> str:
+        """The name that the API server has for it."""
+        return self.name if self.value is None else name_of(self.value)
+
+
+@implementer(IFleet)
+class KubernetesFleet:
+    """
+    Make pods, or take those of Agones, watch them, and tell where players reach them.
+
+    :ivar problem: why pods do not start; empty if they do, as far as is known.
+    :ivar arrived: not used: pods dial by themselves.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        api: KubernetesApi,
+        kind: ServerKind,
+        ring: PortRing,
+        now: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        interface: str = "",
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """
+        :param reactor: the clock; gets the results of threads.
+        :param api: the cluster's.
+        :param kind: what game servers are there.
+        :param ring: UDP ports of machines, for pods that use those; else only their
+            number counts.
+        :param now: seconds on a clock that nobody sets.
+        :param entropy: called with a number, returns that many random bytes.
+        :param interface: IP address that game servers bind; the pod's own unless given.
+        :param lease_seconds: after this no game server without a link sends anything.
+        """
+        self._lease_seconds = lease_seconds
+        # Pods that play on for a later node.
+        self._released: set[str] = set()
+        self._reactor, self._api, self._kind = reactor, api, kind
+        self._ring, self._now, self._entropy = ring, now, entropy
+        self._interface = interface
+        self._pods: dict[str, _Pod] = {}
+        self._by_name: dict[str, _Pod] = {}
+        self._closed: Deferred[None] | None = None
+        self._insist: IDelayedCall | None = None
+        self._is_closing_threads = False
+        # Of requests that are repeated.
+        self._pauses: set[Deferred[None]] = set()
+        self.problem = ""
+        # Is that why no pod can be made, and not why one that was made does not run?
+        self._is_refused = False
+        self.arrived: Any = None
+        self._watch = PodWatch(
+            reactor, api, kind.selector, self._listed, self._seen, self._jitter
+        )
+        self._orphans = Orphans(reactor, api, kind.owner, now, int(lease_seconds))
+        self._is_open = False
+        # Is a game server certainly this node's? Others may take it over, if shared.
+        self._is_ours: Callable[[str], bool] = lambda _: True
+        self._is_shared = self._has_listed = False
+        # Pods of an earlier node of this name, which another node may have claimed.
+        self._left: dict[str, IDelayedCall] = {}
+        # Those whose match has changed.
+        self._unlabelled: dict[_Pod, None] = {}
+        self._labelling: IDelayedCall | None = None
+
+    def _open(self) -> None:
+        if not self._is_open:
+            self._is_open = True
+            self._watch.start()
+            if self._kind.has_leases:
+                self._orphans.start()
+
+    def share(self, is_ours: Callable[[str], bool]) -> None:
+        """
+        Let other nodes take pods over; before anything starts.
+
+        :param is_ours: is it certain that no other node has this game server?
+        """
+        self._is_ours, self._is_shared = is_ours, True
+
+    @property
+    def namespace(self) -> str:
+        """Where the pods are."""
+        return self._api.namespace
+
+    def reaches(self, server_id: str, handle: str) -> Deferred[bool]:
+        """
+        Is a pod that another node has made in this cluster, and not about to end?
+
+        Names are used once, so one of another cluster is not found here.
+        """
+        return Deferred.fromCoroutine(self._reaches(server_id, handle))
+
+    async def _reaches(self, server_id: str, handle: str) -> bool:
+        read = _read_handle(handle)
+        if read is None or self._closed is not None:
+            return False
+        try:
+            value = await self._api.find(read[2])
+        except ApiError as error:
+            if error.status != 404:
+                self._log.warn(
+                    "the cluster does not say whether pod {name} is there: {why}",
+                    name=read[2],
+                    why=str(error),
+                )
+            return False
+        return label_of(value, SERVER) == server_id and not self._kind.is_ended(value)
+
+    def pod_of(self, server_id: str) -> str:
+        """The name of a game server's pod, for operators; empty without one."""
+        pod = self._pods.get(server_id)
+        return name_of(pod.value) if pod is not None and pod.value is not None else ""
+
+    def is_running(self, server_id: str) -> bool:
+        """Does a game server's pod run, as far as the API server has reported?"""
+        pod = self._pods.get(server_id)
+        return (
+            pod is not None
+            and pod.value is not None
+            and self._kind.is_running(pod.value)
+        )
+
+    def is_child(self, peer: Any) -> bool:
+        """Is this process of this machine a game server? They are elsewhere."""
+        return False
+
+    def clear(self) -> None:
+        """Nothing of them is on this machine."""
+
+    # Starting.
+
+    def start(self, server: IGameServer) -> Deferred[ServerAddress]:
+        """
+        Make a pod; the result comes when players can reach it.
+
+        Cancelling kills it.
+
+        :raises NoCapacity: the cluster refused, or it ended.
+        """
+        server_id = server.server_id
+        if server_id in self._pods:
+            raise ValueError(f"game server {server_id} was started already")
+        if self._closed is not None:
+            return fail(NoCapacity("the fleet is closed"))
+        self._open()
+        secret = b64encode(self._entropy(24)).decode("ascii")
+        # Another one each time: the pod before, with this id, may be ending still.
+        suffix = b32encode(self._entropy(5)).decode("ascii").lower()
+        pod = _Pod(server, f"vinom-{server_id}-{suffix}", _hash(secret.encode()))
+
+        def give_up(_: Deferred[ServerAddress]) -> None:
+            pod.reached = None
+            self._end(pod, _KILL_SECONDS)
+
+        reached: Deferred[ServerAddress] = Deferred(give_up)
+        pod.reached = reached
+        self._pods[server_id] = self._by_name[pod.name] = pod
+        pod.making = Deferred.fromCoroutine(self._make(pod, secret))
+        pod.making.addErrback(self._not_made, pod)
+        pod.reaching = Deferred.fromCoroutine(self._reach(pod))
+        pod.reaching.addErrback(self._not_reached, pod)
+        return reached
+
+    async def _make(self, pod: _Pod, secret: str) -> None:
+        kind, server_id = self._kind, pod.server.server_id
+        if kind.has_port_first:
+            pod.port = self._ring.take()
+            if pod.port is None:
+                raise ApiError(403, "NoPort", "no host port is free: widen ports")
+        port = pod.port or 0
+        made = await self._insistently(
+            pod, lambda again: kind.make(pod.name, server_id, secret, port, again)
+        )
+        pod.is_making = False
+        if self._is_refused:
+            self._report("")
+        if pod.value is None:
+            self._look(pod, made)
+        await self._insistently(
+            pod, lambda _: kind.complete(made, server_id) or succeed(made)
+        )
+        pod.complete.callback(None)
+        if pod.ending is not None:
+            self._ask_to_end(pod)
+
+    async def _insistently(
+        self, pod: _Pod, create: Callable[[bool], Deferred[Object]]
+    ) -> Object:
+        """
+        Create something, more than once if the API server does not answer.
+
+        A name is never used twice, so what exists already is what was asked for.
+
+        :param create: is told whether the attempt before may have been carried out.
+        :returns: what is there.
+        :raises ApiError: it is refused, there was no answer to any attempt, or nobody
+            wants the pod any more.
+        """
+        is_again = False
+        for wait in (*_AGAIN, None):
+            if pod.ending is not None and pod.value is None and wait != _AGAIN[0]:
+                # Not sure whether it exists: see `_forgotten`.
+                raise ApiError(0, "NotWanted", "it is not needed any more")
+            try:
+                return await create(is_again)
+            except ApiError as error:
+                if error.reason == "AlreadyExists":
+                    # Made by an attempt that got no answer.
+                    return pod.value or await self._kind.find(pod.name)
+                is_again = is_again or error.status == 0 or error.status >= 500
+                if not error.is_passing or wait is None:
+                    raise
+                await self._pause(wait)
+        raise AssertionError("unreachable")
+
+    async def _answered(
+        self, ask: Callable[[], Deferred[Object]], is_wanted: Callable[[], bool]
+    ) -> Object:
+        """
+        Ask the API server, again and again, until it answers.
+
+        :param ask: makes the request.
+        :param is_wanted: does anybody still need the answer?
+        :raises ApiError: the answer is a refusal; or nobody needs it any more.
+        """
+        for wait in chain(_AGAIN, repeat(_AGAIN_LATER)):
+            try:
+                return await ask()
+            except ApiError as error:
+                if not error.is_passing:
+                    raise
+                self._log.debug(
+                    "a request is made again, because it was not answered: {why}",
+                    why=str(error),
+                )
+            await self._pause(wait)
+            if self._is_closing_threads or not is_wanted():
+                break
+        raise ApiError(0, "NotWanted", "it is not needed any more")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for about so long; not past the end of this fleet."""
+        seconds *= 0.5 + self._jitter()
+        pause: Deferred[None] = deferLater(self._reactor, seconds)
+        self._pauses.add(pause)
+        try:
+            await pause
+        except CancelledError:
+            pass
+        finally:
+            self._pauses.discard(pause)
+
+    def _is_known(self, pod: _Pod) -> bool:
+        return self._by_name.get(pod.name) is pod
+
+    def _jitter(self) -> float:
+        """Give a number from 0 to 1."""
+        return self._entropy(1)[0] / 256
+
+    def _not_made(self, failure: Failure, pod: _Pod) -> None:
+        pod.is_making = False
+        error = failure.value
+        if not isinstance(error, ApiError):
+            self._log.failure("cannot make pod {name}", failure, name=pod.name)
+        if pod.value is not None:
+            # The pod is there; what belongs to it is not.
+            self._report(f"what belongs to a pod cannot be made: {error}")
+            self._end(pod, _KILL_SECONDS)
+            return
+        why = f"the cluster makes no pod: {error}"
+        if not isinstance(error, ApiError) or error.reason != "NotWanted":
+            self._report(why)
+            self._is_refused = True
+        if isinstance(error, ApiError) and error.status == 0:
+            # It may have been made all the same.
+            self._forgotten(pod.name)
+        self._forget(pod)
+        self._give_back(pod)
+        self._stop_reaching(pod, NoCapacity(why))
+        self._check_closed()
+
+    def _forgotten(self, name: str) -> None:
+        """Delete a pod that may exist, and that nobody wants."""
+        self._remove(name, _KILL_SECONDS)
+
+    def _remove(self, name: str, grace: int, conditions: Object | None = None) -> None:
+        """Delete what no game server is any more, unless it is gone already."""
+
+        def refused(failure: Failure) -> None:
+            error = failure.value
+            if not isinstance(error, ApiError) or error.status not in (0, 404, 409):
+                self._log.warn(
+                    "{name} cannot be deleted: {why}",
+                    name=name,
+                    why=failure.getErrorMessage(),
+                )
+
+        Deferred.fromCoroutine(
+            self._answered(
+                lambda: self._kind.end(name, grace, conditions), lambda: True
+            )
+        ).addErrback(refused)
+
+    # Reaching.
+
+    async def _reach(self, pod: _Pod) -> None:
+        kind, server, failures = self._kind, pod.server, 0
+        while True:
+            await server.wanted()
+            value = await self._running(pod)
+            # One that has no port of the ring is counted by it all the same.
+            pod.port = pod.port or self._ring.take()
+            if pod.port is None:
+                continue
+            place = kind.inside(value, pod.port, failures)
+            if place is not None:
+                host, port = place
+                if await server.bind(self._interface or host, port):
+                    break
+                failures += 1
+            if pod.port is not None:
+                spoilt, pod.port = pod.port, None
+                self._ring.quarantine(spoilt, self._now())
+            if kind.inside(value, 0, failures) is None:
+                self._end(pod, _KILL_SECONDS)
+                return
+        # It may run before its Service is there.
+        await pod.complete
+        where = await kind.outside(value, pod.port, failures)
+        if pod.reached is not None:
+            reached, pod.reached = pod.reached, None
+            reached.callback(where)
+
+    async def _running(self, pod: _Pod) -> Object:
+        if pod.value is not None and self._kind.is_running(pod.value):
+            return pod.value
+        runs: Deferred[Object] = Deferred()
+        pod.runs.append(runs)
+        return await runs
+
+    def _not_reached(self, failure: Failure, pod: _Pod) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(NoCapacity):
+            self._report(failure.getErrorMessage())
+        self._log.error(
+            "game server {server} has no address: {why}",
+            server=pod.server.server_id,
+            why=failure.getErrorMessage(),
+        )
+        self._end(pod, _KILL_SECONDS)
+
+    # Identity.
+
+    def prove(self, server_id: str, proof: bytes) -> Deferred[None]:
+        """
+        Check a proof that only the API server can: a token of a pod.
+
+        The result comes before `admits` is asked.
+        """
+        pod = self._pods.get(server_id)
+        if pod is None or not proof.startswith(TOKEN):
+            return succeed(None)
+        token = proof.removeprefix(TOKEN).decode("ascii", "replace")
+        return Deferred.fromCoroutine(self._review(pod, token)).addErrback(
+            lambda failure: self._log.warn(
+                "the token of game server {server} cannot be checked: {why}",
+                server=server_id,
+                why=failure.getErrorMessage(),
+            )
+        )
+
+    async def _review(self, pod: _Pod, token: str) -> None:
+        """
+        Ask the API server whose token this is.
+
+        Source: https://kubernetes.io/docs/reference/access-authn-authz/
+        service-accounts-admin/#bound-service-account-tokens
+        """
+        status = await self._api.review(token, AUDIENCE)
+        extra = (status.get("user") or {}).get("extra") or {}
+        names = extra.get("authentication.kubernetes.io/pod-name") or []
+        uids = extra.get("authentication.kubernetes.io/pod-uid") or []
+        pod.is_proven = (
+            status.get("authenticated") is True
+            and AUDIENCE in (status.get("audiences") or ())
+            and names == [pod.name]
+            and pod.value is not None
+            and uids == [uid_of(pod.value)]
+        )
+
+    def admits(self, server_id: str, pid: int, proof: bytes = b"") -> bool:
+        """Did a process prove that it is this game server's pod?"""
+        pod = self._pods.get(server_id)
+        if pod is None or pod.ending is not None:
+            return False
+        if pod.later and hmac.compare_digest(pod.later, _hash(proof)):
+            return True
+        if self._kind.is_by_token:
+            is_pod, pod.is_proven = pod.is_proven, False
+        else:
+            is_pod = bool(pod.proof) and hmac.compare_digest(pod.proof, _hash(proof))
+        if is_pod:
+            # It works once: who reads the pod's spec later has nothing.
+            pod.proof = b""
+            pod.welcome = b64encode(self._entropy(24))
+            pod.later = _hash(pod.welcome)
+        return is_pod
+
+    def welcome(self, server_id: str) -> bytes:
+        """Take what the game server proves itself with when it dials again."""
+        pod = self._pods.get(server_id)
+        if pod is None:
+            return b""
+        welcome, pod.welcome = pod.welcome, b""
+        return welcome
+
+    # What the API server reports.
+
+    def _listed(self, pods: list[Object]) -> None:
+        names = {self._kind.key_of(one) for one in pods}
+        if self._is_shared and not self._has_listed:
+            for name in names - self._by_name.keys():
+                self._left[name] = self._reactor.callLater(
+                    self._lease_seconds, self._left_over, name
+                )
+        self._has_listed = True
+        for one in pods:
+            self._seen("changed", one)
+        for pod in tuple(self._by_name.values()):
+            if pod.name not in names and pod.value is not None:
+                # It may have been made while the list was.
+                self._doubt(pod)
+
+    def _doubt(self, pod: _Pod) -> None:
+        """It may be gone: find out."""
+        if pod.is_asked:
+            # What is answered to that may be older.
+            pod.is_doubted = True
+        else:
+            self._find(pod, partial(self._api.find, pod.object_name))
+
+    def _find(self, pod: _Pod, ask: Callable[[], Deferred[Object]]) -> None:
+        """
+        Find out whether a pod is there.
+
+        :param ask: a request whose answer is the pod.
+        """
+        if pod.is_asked:
+            return
+        pod.is_asked = True
+        Deferred.fromCoroutine(
+            self._answered(ask, lambda: self._is_known(pod))
+        ).addBoth(self._found, pod)
+
+    def _found(self, answer: Object | Failure, pod: _Pod) -> None:
+        is_doubted, pod.is_asked, pod.is_doubted = pod.is_doubted, False, False
+        if not isinstance(answer, Failure):
+            if is_doubted and self._is_known(pod):
+                self._doubt(pod)
+            else:
+                self._look(pod, answer)
+            return
+        error = answer.value
+        if isinstance(error, ApiError) and error.status == 404:
+            self._over(pod, Exit(None))
+        elif self._is_known(pod):
+            self._log.error(
+                "the cluster does not say whether pod {name} is there: {why}",
+                name=pod.object_name,
+                why=answer.getErrorMessage(),
+            )
+
+    def _seen(self, how: str, value: Object) -> None:
+        if how == "deleted":
+            self._released.discard(self._kind.key_of(value))
+        pod = self._by_name.get(self._kind.key_of(value))
+        if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
+            if how == "changed" and not self._orphans.is_strange(value):
+                self._stray(value)
+        elif how != "deleted":
+            self._look(pod, value)
+        elif self._is_shared and not self._kind.is_ended(value):
+            # Gone, or another node has written its name on it: both look the same.
+            self._doubt(pod)
+        else:
+            self._over(pod, self._kind.exit_of(value))
+
+    def _left_over(self, name: str) -> None:
+        """Its game server is silent by now: nobody can go on with it any more."""
+        del self._left[name]
+        if name not in self._by_name and self._closed is None:
+            found = Deferred.fromCoroutine(
+                self._answered(partial(self._api.find, name), lambda: True)
+            )
+            found.addCallback(self._seen_left).addErrback(
+                lambda failure: failure.trap(ApiError)
+            )
+
+    def _seen_left(self, value: Object) -> None:
+        if not self._orphans.is_strange(value):
+            self._seen("changed", value)
+
+    def _stray(self, value: Object) -> None:
+        """A pod of ours that nobody knows: it was given up, or it has ended."""
+        kind = self._kind
+        if kind.key_of(value) in self._released or kind.key_of(value) in self._left:
+            return
+        if kind.is_ended(value) or not value["metadata"].get("deletionTimestamp"):
+            self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
+
+    def _look(self, pod: _Pod, value: Object) -> None:
+        if not self._is_known(pod):
+            return
+        kind = self._kind
+        ran = pod.value is not None and kind.is_running(pod.value)
+        if pod.value is None and pod.ending is not None and not pod.is_making:
+            pod.value = value
+            self._ask_to_end(pod)
+        pod.value = value
+        if kind.is_ended(value):
+            self._over(pod, kind.exit_of(value))
+            return
+        if kind.is_failing(value):
+            self._end(pod, _KILL_SECONDS)
+        if label_of(value, OWNER) != kind.owner and pod.ending is None:
+            # Adopted, and that was not written on it; or another node has it now.
+            self._own_ours(pod)
+        if kind.is_running(value):
+            if not ran:
+                self._report("")
+            runs, pod.runs = pod.runs, []
+            for one in runs:
+                one.callback(value)
+        problem = kind.problem_of(value)
+        if problem and pod.ending is None:
+            self._report(problem)
+
+    def _report(self, problem: str) -> None:
+        """Log what keeps pods from starting once, not for each of them."""
+        self._is_refused = False
+        if problem == self.problem:
+            return
+        before, self.problem = self.problem, problem
+        if problem:
+            self._log.error(
+                "no game servers: {why}; matches wait until that is solved",
+                why=problem,
+            )
+        else:
+            self._log.info("game servers start again, after: {why}", why=before)
+
+    def _over(self, pod: _Pod, how: Exit) -> None:
+        """Its processes have ended."""
+        if not self._is_known(pod):
+            return
+        self._forget(pod)
+        self._give_back(pod)
+        try:
+            pod.server.ended(how)
+        except Exception:
+            self._log.failure("failed to handle the end of pod {name}", name=pod.name)
+        why = (pod.value and self._kind.problem_of(pod.value)) or "its pod ended"
+        self._stop_reaching(pod, NoCapacity(why))
+        if pod.value is not None:
+            # What remains is an entry of the API server.
+            self._remove(pod.object_name, _KILL_SECONDS, _this(pod.value))
+        self._check_closed()
+
+    def _forget(self, pod: _Pod) -> None:
+        if pod.giving_up is not None:
+            pod.giving_up.cancel()
+            pod.giving_up = None
+        del self._by_name[pod.name]
+        if self._pods.get(pod.server.server_id) is pod:
+            del self._pods[pod.server.server_id]
+
+    def _give_back(self, pod: _Pod) -> None:
+        if pod.port is not None:
+            port, pod.port = pod.port, None
+            self._ring.give_back(port)
+
+    def _stop_reaching(self, pod: _Pod, why: Exception) -> None:
+        if pod.reaching is not None:
+            reaching, pod.reaching = pod.reaching, None
+            reaching.cancel()
+        if pod.reached is not None:
+            reached, pod.reached = pod.reached, None
+            reached.errback(why)
+
+    # Ending.
+
+    def stop(self, server_id: str, kill: bool = False) -> None:
+        """Ask a game server to end, or kill it."""
+        pod = self._pods.get(server_id)
+        if pod is not None:
+            self._end(pod, _KILL_SECONDS if kill else self._kind.grace_seconds)
+
+    def _end(self, pod: _Pod, grace: int) -> None:
+        if pod.ending is not None and pod.ending <= grace:
+            return
+        pod.ending = grace
+        if grace == _KILL_SECONDS and pod.giving_up is None:
+            pod.giving_up = self._reactor.callLater(
+                self._lease_seconds, self._given_up, pod
+            )
+        if not pod.is_making:
+            self._ask_to_end(pod)
+
+    def _given_up(self, pod: _Pod) -> None:
+        """Nobody says that it has ended, but its lease is over: its machine is lost."""
+        pod.giving_up = None
+        self._log.error(
+            "pod {name} was to be killed, and nothing was heard of it since: its lease "
+            "is over",
+            name=pod.name,
+        )
+        # The only place with a grace of 0: see design decision 7 (c).
+        self._remove(pod.object_name, 0, _this(pod.value))
+        self._over(pod, Exit(None))
+
+    def _ask_to_end(self, pod: _Pod) -> None:
+        if self._is_known(pod) and pod.ending is not None:
+            Deferred.fromCoroutine(self._delete(pod, pod.ending)).addErrback(
+                lambda failure: self._log.error(
+                    "pod {name} cannot be deleted: {why}",
+                    name=pod.name,
+                    why=failure.getErrorMessage(),
+                )
+            )
+
+    async def _delete(self, pod: _Pod, grace: int) -> None:
+        def is_wanted() -> bool:
+            return self._is_known(pod) and pod.ending == grace
+
+        try:
+            await self._answered(
+                lambda: self._kind.end(pod.object_name, grace, _this(pod.value)),
+                is_wanted,
+            )
+        except ApiError as error:
+            if error.status in (404, 409):
+                # Gone, or another one has its name.
+                self._over(pod, Exit(None))
+            elif is_wanted():
+                raise
+
+    def close(self) -> Deferred[None]:
+        """End all pods; the result comes when they have ended."""
+        if self._closed is None:
+            self._closed = Deferred()
+            if self._labelling is not None:
+                self._labelling.cancel()
+                self._labelling = None
+            while self._left:
+                self._left.popitem()[1].cancel()
+            for pod in tuple(self._pods.values()):
+                self._end(pod, _KILL_SECONDS)
+            self._insist = self._reactor.callLater(_CLOSE_SECONDS, self._give_up)
+            self._check_closed()
+        closed: Deferred[None] = Deferred()
+        self._closed.addCallback(lambda _: closed.callback(None))
+        return closed
+
+    def _give_up(self) -> None:
+        self._insist = None
+        for pod in tuple(self._pods.values()):
+            self._log.error(
+                "pod {name} does not end; it is deleted when the lease of this node "
+                "is over",
+                name=pod.name,
+            )
+            self._over(pod, Exit(None))
+        self._check_closed()
+
+    def _check_closed(self) -> None:
+        if self._closed is None or self._by_name or self._is_closing_threads:
+            return
+        self._is_closing_threads = True
+        if self._insist is not None:
+            self._insist.cancel()
+            self._insist = None
+        Deferred.fromCoroutine(self._close_threads()).addErrback(
+            lambda failure: self._log.failure("cannot close the fleet", failure)
+        ).addBoth(lambda _: self._closed.callback(None) if self._closed else None)
+
+    async def _close_threads(self) -> None:
+        for pause in tuple(self._pauses):
+            pause.cancel()
+        if self._is_open:
+            if self._kind.has_leases:
+                await self._orphans.stop()
+            await self._watch.stop()
+        await self._api.close()
+
+    # For everybody who looks.
+
+    def addresses(self) -> Addresses:
+        """Count the addresses."""
+        counts = self._ring.counts(self._now())
+        if not self._kind.has_port_first:
+            return counts
+        # Those of pods that no match needs are as good as free.
+        idle = sum(
+            pod.port is not None and pod.reached is not None
+            for pod in self._pods.values()
+        )
+        return Addresses(counts.free + idle, counts.bound - idle, counts.quarantined)
+
+    def plays(self, server_id: str, match_ids: Sequence[str]) -> None:
+        """Label a pod with the newest match that it plays."""
+        pod = self._pods.get(server_id)
+        if pod is None:
+            return
+        pod.labels = {MATCH: match_ids[-1] if match_ids else None}
+        self._unlabelled[pod] = None
+        if self._labelling is None and self._closed is None:
+            self._labelling = self._reactor.callLater(_LABEL_AFTER, self._label_all)
+
+    def _label_all(self) -> None:
+        self._labelling, pods, self._unlabelled = None, self._unlabelled, {}
+        for pod in pods:
+            if pod.is_labelling:
+                continue
+            pod.is_labelling = True
+            Deferred.fromCoroutine(self._label(pod)).addErrback(
+                self._not_labelled, pod.name
+            )
+
+    def _not_labelled(self, failure: Failure, name: str) -> None:
+        self._log.warn(
+            "pod {name} is not labelled with its match: {why}",
+            name=name,
+            why=failure.getErrorMessage(),
+        )
+
+    async def _label(self, pod: _Pod) -> None:
+        try:
+            while (labels := pod.labels) is not None and self._is_known(pod):
+                await self._answered(
+                    # The newest, if there were others meanwhile.
+                    lambda: self._api.label(pod.object_name, pod.labels or {}),
+                    lambda: self._is_known(pod),
+                )
+                if pod.labels is labels:
+                    pod.labels = None
+        except ApiError as error:
+            # Nobody needs the label of a pod that is gone.
+            if self._is_known(pod) and error.status != 404:
+                raise
+        finally:
+            pod.is_labelling = False
+
+    # Outliving this node: see `IFleet`.
+
+    def handle(self, server_id: str) -> str:
+        """Write which pod it is, and the hash of what it proves that with."""
+        pod = self._pods.get(server_id)
+        if pod is None or pod.value is None:
+            return ""
+        return f"{pod.name} {pod.later.hex()} {name_of(pod.value)}"
+
+    def mailbox(self, server_id: str) -> tuple[int, ...]:
+        """Pods dial again by themselves."""
+        return ()
+
+    def call(self, server_id: str) -> None:
+        """Write whose pod it is; it dials again by itself."""
+        pod = self._pods.get(server_id)
+        if (
+            pod is not None
+            and pod.value is not None
+            and pod.ending is None
+            and label_of(pod.value, OWNER) != self._kind.owner
+        ):
+            self._own_ours(pod)
+
+    def adopt(self, server: IGameServer, handle: str, where: ServerAddress) -> bool:
+        """
+        Watch a pod that an earlier node made.
+
+        Whether it is there is known when the pods are listed; it is over if it is not.
+        """
+        read = _read_handle(handle)
+        if self._closed is not None or read is None or read[0] in self._by_name:
+            return False
+        name, hash_later, object_name = read
+        if name in self._left:
+            self._left.pop(name).cancel()
+        self._released.discard(name)
+        pod = _Pod(server, name, b"", later=hash_later, is_making=False)
+        # Until it is seen; then it has the rest.
+        pod.value = {"metadata": {"name": object_name, "uid": ""}, "status": {}}
+        if self._kind.has_ring_ports:
+            # One of another range is nobody else's either.
+            pod.port = where.port if self._ring.withhold(where.port) else None
+        else:
+            pod.port = self._ring.take()
+        self._pods[server.server_id] = self._by_name[name] = pod
+        self._open()
+        if self._is_ours(server.server_id):
+            self._own_ours(pod)
+        else:
+            self._find(pod, partial(self._api.find, object_name))
+        return True
+
+    def _own_ours(self, pod: _Pod) -> None:
+        """Write on a pod that it is this node's, unless another one may have it."""
+        if self._is_ours(pod.server.server_id):
+            self._find(pod, lambda: self._own(pod))
+
+    def _own(self, pod: _Pod) -> Deferred[Object]:
+        """Write on a pod that it is this node's: others leave it alone then."""
+        return self._api.label(pod.object_name, {OWNER: self._kind.owner})
+
+    def free(self, where: ServerAddress) -> None:
+        """An address is its pod's: it is gone with it, and nothing is kept."""
+
+    def release(self, server_id: str) -> None:
+        """Let go of a pod that plays on; `close` does not end it."""
+        pod = self._pods.get(server_id)
+        if pod is not None:
+            self._released.add(pod.name)
+            self._forget(pod)
+            self._give_back(pod)
+            self._stop_reaching(pod, NoCapacity("it was let go"))
+
+
+def _read_handle(handle: str) -> tuple[str, bytes, str] | None:
+    """
+    Read the handle of a pod: its name, the hash of its proof, and its object's name.
+
+    :returns: ``None`` for one of a process, from before `fleet` was set otherwise.
+    """
+    name, _, rest = handle.partition(" ")
+    later, _, object_name = rest.partition(" ")
+    if not name or not object_name or " " in object_name:
+        return None
+    try:
+        return name, bytes.fromhex(later), object_name
+    except ValueError:
+        return None
+
+
+def _this(value: Object | None) -> Object | None:
+    """Make the precondition that a pod is the one that was seen."""
+    return {"uid": uid_of(value)} if value is not None and uid_of(value) else None
+
+
+def _hash(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

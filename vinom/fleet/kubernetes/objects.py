@@ -1,0 +1,112 @@
+"""What the fleet reads in pods, as the API server sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vinom.model import Exit
+
+#: Any object of Kubernetes, as its JSON.
+Object = dict[str, Any]
+
+#: Labels and annotations of ours begin with this.
+DOMAIN: Final = "vinom.dev"
+#: The label that every pod of ours has, and its value.
+ROLE: Final = "app.kubernetes.io/component"
+GAME_SERVER: Final = "game-server"
+#: Labels: which node owns a pod, and which game server it is.
+OWNER: Final = f"{DOMAIN}/owner"
+SERVER: Final = f"{DOMAIN}/server"
+#: The label with the match that is played there; the newest, if there are several.
+MATCH: Final = f"{DOMAIN}/match"
+#: The annotation that Agones' game servers read their settings from; JSON.
+SETTINGS: Final = f"{DOMAIN}/settings"
+#: The label that an Agones game server sets: the version of the control protocol that
+#: it speaks. Agones prefixes what game servers set.
+#: Source: https://agones.dev/site/docs/guides/client-sdks/#setlabelkey-value
+CONTROL_LABEL: Final = "vinom-control"
+SDK_PREFIX: Final = "agones.dev/sdk-"
+
+# Reasons for which a container waits, and does not start without somebody's help.
+# Source: https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff and
+# pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime/kuberuntime_container.go.
+_STUCK = {
+    "ErrImagePull": "the image cannot be pulled",
+    "ImagePullBackOff": "the image cannot be pulled",
+    "InvalidImageName": "the image's name is invalid",
+    "ErrImageNeverPull": "the image is not on the machine, and must not be pulled",
+    "RegistryUnavailable": "the image's registry cannot be reached",
+    "CreateContainerConfigError": "the container's settings are wrong",
+    "CreateContainerError": "the container cannot be created",
+    "RunContainerError": "the container cannot be started",
+    "CrashLoopBackOff": "the game server ends again and again",
+}
+
+
+def name_of(pod: Object) -> str:
+    """Return an object's name."""
+    return str(pod["metadata"]["name"])
+
+
+def uid_of(pod: Object) -> str:
+    """Return what tells an object from others that had its name before."""
+    return str(pod["metadata"]["uid"])
+
+
+def label_of(pod: Object, label: str) -> str:
+    """Return one of its labels; empty if it has none."""
+    return str((pod["metadata"].get("labels") or {}).get(label, ""))
+
+
+def is_ended(pod: Object) -> bool:
+    """Have its processes ended, for good?"""
+    return _status(pod).get("phase") in ("Succeeded", "Failed")
+
+
+def is_running(pod: Object) -> bool:
+    """Does it run, and has it an address?"""
+    status = _status(pod)
+    return status.get("phase") == "Running" and bool(status.get("podIP"))
+
+
+def exit_of(pod: Object) -> Exit:
+    """Read how it ended, as far as its status says."""
+    for container in _status(pod).get("containerStatuses") or ():
+        ended = (container.get("state") or {}).get("terminated")
+        if ended is not None:
+            code = int(ended.get("exitCode", 0))
+            # Shells and container runtimes report a signal so.
+            if code > 128:
+                return Exit(None, None, code - 128)
+            return Exit(None, code)
+    return Exit(None)
+
+
+def problem_of(pod: Object) -> str:
+    """
+    Find why a pod does not start; empty if nothing is known to be wrong.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+    """
+    status = _status(pod)
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return f"a pod was ended: {status['reason']}: {status.get('message', '')}"
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        what = _STUCK.get(waiting.get("reason", ""))
+        if what is not None:
+            return f"{what}: {waiting.get('message') or waiting['reason']}"
+    for condition in status.get("conditions") or ():
+        if (
+            condition.get("type") == "PodScheduled"
+            and condition.get("status") == "False"
+            and condition.get("reason") == "Unschedulable"
+        ):
+            return f"no machine takes the pod: {condition.get('message', '')}"
+    return ""
+
+
+def _status(pod: Object) -> Mapping[str, Any]:
+    status: Mapping[str, Any] = pod.get("status") or {}
+    return status

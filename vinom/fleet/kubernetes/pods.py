@@ -1,0 +1,181 @@
+"""Game servers as pods of this node's own: how they are made, reached and ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from vinom.errors import NoCapacity
+from vinom.fleet.kubernetes.api import KubernetesApi
+from vinom.fleet.kubernetes.objects import (
+    GAME_SERVER,
+    OWNER,
+    ROLE,
+    Object,
+    exit_of,
+    is_ended,
+    is_running,
+    name_of,
+    problem_of,
+)
+from vinom.fleet.kubernetes.template import PodTemplate
+from vinom.model import Exit, ServerAddress
+
+#: How long a Service may take to get the address of a load balancer, seconds.
+_BALANCER_SECONDS = 120.0
+
+
+class Pods:
+    """
+    Implements `vinom.fleet.kubernetes.kind.ServerKind` with pods.
+
+    :ivar has_leases: pods of a node that is gone are deleted by other nodes.
+    """
+
+    has_leases = True
+
+    def __init__(
+        self,
+        reactor: Any,
+        api: KubernetesApi,
+        template: PodTemplate,
+        relayed: ServerAddress | None = None,
+    ) -> None:
+        """
+        :param reactor: the clock.
+        :param api: the cluster's.
+        :param template: of pods.
+        :param relayed: where players of all pods connect, if they reach none.
+        """
+        self._relayed = relayed
+        self._reactor, self._api, self._template = reactor, api, template
+        self._machines: dict[str, str] = {}
+        table = template.table
+        self.owner, self.grace_seconds = template.owner, table.grace_seconds
+        self.is_by_token = table.proof == "token"
+        self.has_port_first = template.reach == "host_port"
+        self.has_ring_ports = template.reach in ("host_network", "host_port")
+        self.selector = f"{ROLE}={GAME_SERVER},{OWNER}={template.owner}"
+
+    # What the API server reports.
+
+    def key_of(self, value: Object) -> str:
+        """Its name: that is used once."""
+        return name_of(value)
+
+    def is_running(self, value: Object) -> bool:
+        """Does it run, and has it an address?"""
+        return is_running(value)
+
+    def is_ended(self, value: Object) -> bool:
+        """Have its processes ended, for good?"""
+        return is_ended(value)
+
+    def is_failing(self, value: Object) -> bool:
+        """Must it be killed? A pod that fails has ended."""
+        return False
+
+    def exit_of(self, value: Object) -> Exit:
+        """Read how it ended."""
+        return exit_of(value)
+
+    def problem_of(self, value: Object) -> str:
+        """Find why it does not start."""
+        return problem_of(value)
+
+    # Making.
+
+    def make(
+        self, key: str, server_id: str, secret: str, port: int, is_again: bool
+    ) -> Deferred[Object]:
+        """Create the pod."""
+        return self._api.create_pod(self._template.pod(key, server_id, secret, port))
+
+    def find(self, key: str) -> Deferred[Object]:
+        """Read it."""
+        return self._api.find(key)
+
+    def complete(self, made: Object, server_id: str) -> Deferred[Object] | None:
+        """Create its Service; ``None`` if it needs none."""
+        reach = self._template.reach
+        if reach not in ("node_port", "load_balancer") or is_ended(made):
+            return None
+        return self._api.create_service(
+            self._template.service(name_of(made), server_id, made)
+        )
+
+    def end(
+        self, name: str, grace: int, preconditions: Object | None = None
+    ) -> Deferred[Object]:
+        """Delete it."""
+        return self._api.delete(name, grace, preconditions)
+
+    # Reaching.
+
+    def inside(self, value: Object, port: int, failures: int) -> tuple[str, int] | None:
+        """Choose the address that its process binds."""
+        table = self._template.table
+        if failures and self.has_port_first:
+            # Its port is part of its spec.
+            return None
+        return value["status"]["podIP"], (
+            port if self._template.reach == "host_network" else table.port
+        )
+
+    async def outside(self, value: Object, port: int, failures: int) -> ServerAddress:
+        """Find where players reach it."""
+        if self._relayed is not None:
+            return self._relayed
+        reach = self._template.reach
+        if reach == "load_balancer":
+            return await self._balancer(name_of(value))
+        host = await self._machine(value)
+        if reach == "node_port":
+            service = await self._api.find_service(name_of(value))
+            port = service["spec"]["ports"][0]["nodePort"]
+        return ServerAddress(host, port)
+
+    async def _balancer(self, name: str) -> ServerAddress:
+        until = self._reactor.seconds() + _BALANCER_SECONDS
+        while self._reactor.seconds() < until:
+            service = await self._api.find_service(name)
+            balancer = (service.get("status") or {}).get("loadBalancer") or {}
+            for one in balancer.get("ingress") or ():
+                host = one.get("ip") or one.get("hostname")
+                if host:
+                    return ServerAddress(str(host), service["spec"]["ports"][0]["port"])
+            await deferLater(self._reactor, 0.5)
+        raise NoCapacity("its load balancer got no address")
+
+    async def _machine(self, value: Object) -> str:
+        wanted = self._template.table.address
+        if wanted == "host":
+            return str(value["status"]["hostIP"])
+        if wanted not in ("external", "internal"):
+            return wanted
+        name = str(value["spec"]["nodeName"])
+        if name not in self._machines:
+            machine = await self._api.find_machine(name)
+            found = address_of(machine, wanted)
+            if not found:
+                raise NoCapacity(
+                    f"machine {name} has no {wanted} address: set pods.address to "
+                    "another one"
+                )
+            self._machines[name] = found
+        return self._machines[name]
+
+
+def address_of(machine: Object, wanted: str) -> str:
+    """
+    Find an address in a status; empty if there is none.
+
+    :param wanted: "external" or "internal".
+    """
+    kind = {"external": "ExternalIP", "internal": "InternalIP"}[wanted]
+    for one in (machine.get("status") or {}).get("addresses") or ():
+        if one["type"] == kind:
+            return str(one["address"])
+    return ""

@@ -1,0 +1,320 @@
+"""Pods as the settings describe them: the table ``[pods]``, and what is made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from vinom.fleet.kubernetes.objects import (
+    GAME_SERVER,
+    OWNER,
+    ROLE,
+    SERVER,
+    Object,
+)
+from vinom.tables import explain
+
+#: How players reach a pod.
+Reach = Literal["host_network", "host_port", "node_port", "load_balancer"]
+
+#: Where the secret of a pod's identity comes from.
+Proof = Literal["secret", "token"]
+
+#: Where a projected token is in the pod, and for whom it is.
+TOKEN_FOLDER = "/var/run/secrets/vinom"
+AUDIENCE = "vinom"
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,48}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_Text = Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What the settings say about pods.
+
+    :ivar image: with a game server and the games.
+    :ivar owner: this node, in labels; its host name unless set. No other node that runs
+        may have the same.
+    :ivar namespace: where pods are made; that of the node's own pod, or of the
+        kubeconfig's context, unless set.
+    :ivar command: starts a game server; the image's own entry point unless set.
+    :ivar pull_policy: when the image is pulled; the cluster's default unless set.
+    :ivar pull_secrets: names of secrets for the image's registry.
+    :ivar requests: of ``cpu`` and ``memory``, as Kubernetes writes quantities.
+    :ivar limits: likewise.
+    :ivar node_selector: labels that a machine must have.
+    :ivar labels: more labels for pods.
+    :ivar annotations: for pods.
+    :ivar environment: more variables of the game server.
+    :ivar service_account: of pods; the namespace's default unless set.
+    :ivar reach: how players reach a pod.
+    :ivar port: UDP port in a pod, if it has a network of its own.
+    :ivar address: which address of the machine players connect to, if they connect to
+        one: "host" (as in the pod's status), "external" or "internal" (of the Node
+        object; its first of that type), or any other text: this name or address.
+    :ivar proof: how a pod proves who it is: "secret": by a text in its spec that works
+        once, or "token": by a token of its service account, which the API server
+        checks.
+    :ivar grace_seconds: how long a pod may take to end.
+    :ivar start_seconds: how long a pod may take to link, its image's pull included.
+    :ivar spec: more fields of the pod's spec, as Kubernetes has them.
+    :ivar container: more fields of the container.
+    """
+
+    image: _Text
+    owner: str = ""
+    namespace: str = ""
+    command: tuple[str, ...] = ()
+    pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    pull_secrets: tuple[str, ...] = ()
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    node_selector: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    service_account: str = ""
+    reach: Reach = "host_network"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 7700
+    address: _Text = "host"
+    proof: Proof = "secret"
+    grace_seconds: Annotated[int, Meta(ge=1, le=86400)] = 30
+    start_seconds: Annotated[float, Meta(ge=1, le=3600)] = 120.0
+    spec: dict[str, Any] = {}
+    container: dict[str, Any] = {}
+
+
+#: Fields of a pod's spec, and of its container, that are ours to set.
+_OURS = {
+    "spec": {"containers", "restartPolicy", "hostNetwork"},
+    "container": {"name", "image", "env", "ports"},
+}
+
+
+_Table = TypeVar("_Table", bound=Struct)
+
+
+def read_table(value: Any, kind: type[_Table], what: str) -> _Table:
+    """
+    Read a table of the settings.
+
+    :param what: it must be.
+    :raises ValueError: what is wrong, as the end of a sentence about the setting.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table: {what}")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"is wrong: {explain(error, kind)}") from None
+
+
+def read_pods(value: Any) -> PodTable:
+    """
+    Check the table.
+
+    :raises ValueError: what is wrong, as the end of a sentence about the setting.
+    """
+    table = read_table(value, PodTable, "[pods] with an image")
+    for name, given in (("spec", table.spec), ("container", table.container)):
+        wrong = sorted(_OURS[name] & set(given))
+        if wrong:
+            raise ValueError(
+                f"must not set {name}.{wrong[0]}: the node does that; the other fields "
+                "of the table are for it"
+            )
+    check_names(table.owner, table.namespace)
+    return table
+
+
+def check_names(owner: str, namespace: str) -> None:
+    """
+    Check what a cluster must take as a label's value, and as a name; if they are set.
+
+    :raises ValueError: what is wrong, as the end of a sentence about the setting.
+    """
+    if owner and not _LABEL.fullmatch(owner):
+        raise ValueError(
+            f"has the owner {owner!r}: use 1 to 50 small letters, digits, "
+            "'-', '_' and '.', a letter or digit at both ends"
+        )
+    if namespace and not _NAME.fullmatch(namespace):
+        raise ValueError(f"has the namespace {namespace!r}, which is no name")
+
+
+class PodTemplate:
+    """Makes the manifests of pods and of what belongs to them."""
+
+    def __init__(
+        self,
+        table: PodTable,
+        owner: str,
+        environment: Mapping[str, str],
+        is_relayed: bool = False,
+    ) -> None:
+        """
+        :param table: of the settings.
+        :param owner: the node; a label's value.
+        :param environment: what every game server of this node is told.
+        :param is_relayed: players connect to the node, and pods need no port.
+        """
+        self.table, self.owner = table, owner
+        #: How players reach a pod; ``None`` if they do not.
+        self.reach: Reach | None = None if is_relayed else table.reach
+        self._environment = dict(environment)
+
+    def pod(self, name: str, server_id: str, secret: str, host_port: int = 0) -> Object:
+        """
+        Make a pod.
+
+        :param secret: that it proves its identity with; not used with tokens.
+        :param host_port: UDP port of the machine that leads to it; 0 for none.
+        """
+        table = self.table
+        variables = {
+            **table.environment,
+            **self._environment,
+            "VINOM_GAMESERVER_ID": server_id,
+        }
+        if table.proof == "secret":
+            variables["VINOM_GAMESERVER_SECRET"] = secret
+        else:
+            variables["VINOM_GAMESERVER_TOKEN_FILE"] = f"{TOKEN_FOLDER}/token"
+        container: Object = {
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            **table.container,
+            "name": "game-server",
+            "image": table.image,
+            "env": [{"name": key, "value": value} for key, value in variables.items()],
+        }
+        if table.command:
+            container["command"] = list(table.command)
+        if table.pull_policy:
+            container["imagePullPolicy"] = table.pull_policy
+        if table.requests or table.limits:
+            container["resources"] = {
+                key: value
+                for key, value in (
+                    ("requests", table.requests),
+                    ("limits", table.limits),
+                )
+                if value
+            }
+        if self.reach not in (None, "host_network"):
+            port: Object = {"containerPort": table.port, "protocol": "UDP"}
+            if host_port:
+                port["hostPort"] = host_port
+            container["ports"] = [port]
+        spec: Object = {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True},
+            "terminationGracePeriodSeconds": table.grace_seconds,
+            **table.spec,
+            "restartPolicy": "Never",
+            "containers": [container],
+        }
+        if self.reach == "host_network":
+            spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+        if table.node_selector:
+            spec["nodeSelector"] = table.node_selector
+        if table.service_account:
+            spec["serviceAccountName"] = table.service_account
+        if table.pull_secrets:
+            spec["imagePullSecrets"] = [{"name": one} for one in table.pull_secrets]
+        if table.proof == "token":
+            self._project_token(spec, container)
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "labels": self._labels(server_id),
+                "annotations": dict(table.annotations),
+            },
+            "spec": spec,
+        }
+
+    def service(self, name: str, server_id: str, pod: Object) -> Object:
+        """
+        Make the Service of one pod; it is deleted with the pod, by its owner reference.
+
+        :param pod: as the API server has it.
+        """
+        table = self.table
+        kind = "LoadBalancer" if self.reach == "load_balancer" else "NodePort"
+        meta = pod["metadata"]
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": name,
+                "labels": self._labels(server_id),
+                "ownerReferences": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Pod",
+                        "name": meta["name"],
+                        "uid": meta["uid"],
+                    }
+                ],
+            },
+            "spec": {
+                "type": kind,
+                # Keeps the addresses of players, which limits depend on.
+                "externalTrafficPolicy": "Local",
+                "selector": {SERVER: server_id},
+                "ports": [
+                    {
+                        "name": "game",
+                        "protocol": "UDP",
+                        "port": table.port,
+                        "targetPort": table.port,
+                    }
+                ],
+            },
+        }
+
+    def _labels(self, server_id: str) -> dict[str, str]:
+        return {
+            **self.table.labels,
+            "app.kubernetes.io/name": "vinom",
+            "app.kubernetes.io/managed-by": "vinom",
+            ROLE: GAME_SERVER,
+            OWNER: self.owner,
+            SERVER: server_id,
+        }
+
+    def _project_token(self, spec: Object, container: Object) -> None:
+        """
+        Have the kubelet write a token of the pod's service account.
+
+        Source: https://kubernetes.io/docs/tasks/configure-pod-container/
+        configure-service-account/#serviceaccount-token-volume-projection
+        """
+        volume: Object = {
+            "name": "vinom-token",
+            "projected": {
+                "sources": [
+                    {
+                        "serviceAccountToken": {
+                            "path": "token",
+                            "audience": AUDIENCE,
+                            "expirationSeconds": 600,
+                        }
+                    }
+                ]
+            },
+        }
+        mount = {"name": "vinom-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
+        spec["volumes"] = [*spec.get("volumes", ()), volume]
+        container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]

@@ -1,0 +1,127 @@
+"""
+Mailboxes: how a node that was started again reaches game servers of the one before.
+
+A game server behind its wall can open no socket, so it cannot dial a second time. It
+gets a datagram socket that its node has bound to a name in the state directory; whoever
+owns that directory can pass it open files there: one end of a new control link, and a
+pipe for its log.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+#: What comes with the files: so many come, or the letter is not for us.
+LETTER = b"link"
+#: Files of one letter: the link, and where its log goes.
+FILES = 2
+
+_SUFFIX = ".mail"
+
+
+def make_mailbox(folder: Path, server_id: str) -> int:
+    """
+    Make the mailbox of a game server.
+
+    :param folder: private to the node; made if it is missing.
+    :returns: the descriptor to pass to the game server, which the caller closes.
+    :raises OSError: it cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_mailbox(folder, server_id)
+    box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        with _named(folder, server_id) as name:
+            box.bind(name)
+        # For good: with a socket that can send it could write to others' mailboxes.
+        box.shutdown(socket.SHUT_WR)
+    except OSError:
+        box.close()
+        raise
+    box.setblocking(False)
+    return box.detach()
+
+
+def post(folder: Path, server_id: str, descriptors: Sequence[int]) -> bool:
+    """
+    Pass open files to a game server; ``False`` if nobody has the mailbox any more.
+
+    :param descriptors: as many as `FILES`; they stay open here.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            with _named(folder, server_id) as name:
+                sender.connect(name)
+            socket.send_fds(sender, [LETTER], list(descriptors))
+        except OSError:
+            return False
+    return True
+
+
+def take_letter(box: int) -> tuple[int, int] | None:
+    """
+    Take the oldest letter out of a mailbox.
+
+    :param box: the mailbox's descriptor.
+    :returns: the link and the pipe, which the caller closes; ``None`` if there is no
+        letter, or if it is not one of ours.
+    """
+    taken = socket.socket(fileno=os.dup(box))
+    with taken:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(
+                taken, 64, FILES, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+            )
+        except OSError:
+            return None
+    if data == LETTER and len(descriptors) == FILES:
+        return descriptors[0], descriptors[1]
+    for one in descriptors:
+        os.close(one)
+    return None
+
+
+def remove_mailbox(folder: Path, server_id: str) -> None:
+    """Remove the name of a mailbox; no effect without one."""
+    with suppress(OSError):
+        (folder / f"{server_id}{_SUFFIX}").unlink()
+
+
+def has_mailbox(folder: Path, server_id: str) -> bool:
+    """Does a game server read the mailbox with this name, and may this user write?"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        try:
+            with _named(folder, server_id) as name:
+                sender.connect(name)
+        except OSError:
+            return False
+    return True
+
+
+def clear_mailboxes(folder: Path, kept: Sequence[str]) -> None:
+    """
+    Remove the mailboxes of game servers that are gone.
+
+    Those that play on for another node keep theirs: the node after that needs it.
+
+    :param kept: ids of those that are expected here.
+    """
+    for one in folder.glob(f"*{_SUFFIX}"):
+        server_id = one.name.removesuffix(_SUFFIX)
+        if server_id not in kept and not has_mailbox(folder, server_id):
+            one.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(folder: Path, server_id: str) -> Iterator[str]:
+    """Name a mailbox in few bytes, because a socket's path may have only 107."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{opened}/{server_id}{_SUFFIX}"
+    finally:
+        os.close(opened)

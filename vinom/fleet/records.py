@@ -1,0 +1,200 @@
+"""
+What a node writes down about game servers with matches, for the node after it.
+
+One small file for each, in the state directory, replaced as a whole. It is written
+before the game server hears of a match, and removed when it has none: so what a node
+that was killed leaves behind are the matches that it had.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import msgspec
+from msgspec import Struct
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from vinom.model import MatchPlan, Player, ServerAddress
+
+#: Number of the layout; a reader drops others.
+FORMAT = 1
+
+_SUFFIX = ".json"
+_PARTIAL = ".new"
+
+
+class KnownPlayer(Struct, frozen=True):
+    """
+    A player of a match, if only this node knows the player.
+
+    :ivar key_hash: of the secret by which the player comes back.
+    :ivar host: the address that the player came from.
+    """
+
+    key_hash: str
+    player: Player
+    host: str = ""
+
+
+class MatchRecord(Struct, frozen=True):
+    """
+    One match.
+
+    :ivar since: when it was recorded, seconds since the Unix epoch.
+    :ivar hosts: as of `vinom.fleet.hosted.MatchRequest`.
+    :ivar known: its players, where no store knows them.
+    :ivar rounds: number of the latest round whose result its node has kept.
+    """
+
+    plan: MatchPlan
+    since: float
+    hosts: tuple[str, ...] = ()
+    known: tuple[KnownPlayer, ...] = ()
+    rounds: int = 0
+
+
+class ServerRecord(Struct, frozen=True):
+    """
+    One game server with matches.
+
+    :ivar server_id: its name on its link.
+    :ivar label: inside the realm, for which it has a certificate.
+    :ivar handle: how its fleet finds its process: see `vinom.ports.IFleet.handle`.
+    :ivar where: where players reach it.
+    :ivar anchor: the certificate that players verify it with, PEM.
+    :ivar matches: that it has.
+    :ivar format: number of this layout.
+    :ivar protocol: number of the control protocol that it speaks; 0 if not known.
+    :ivar node_id: of the node that has written this.
+    :ivar folder: where that node has put it, as a file.
+    :ivar recordings: where that node keeps recordings; empty for nowhere.
+    :ivar token_keys: what it verifies players' tokens with, by id, PEM.
+    """
+
+    server_id: str
+    label: str
+    handle: str
+    where: ServerAddress
+    anchor: str
+    matches: tuple[MatchRecord, ...]
+    format: int = FORMAT
+    protocol: int = 0
+    node_id: str = ""
+    folder: str = ""
+    recordings: str = ""
+    token_keys: dict[str, str] = {}
+
+
+class Records(Protocol):
+    """Where game servers are written down: `ServerRecords`."""
+
+    def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
+        """Describe a match that a game server is about to get."""
+
+    def write(self, record: ServerRecord) -> None:
+        """Replace what is known of a game server."""
+
+    def forget(self, server_id: str) -> None:
+        """Forget a game server; no effect if it is not known."""
+
+    def is_ours(self, server_id: str) -> bool:
+        """Is it certain now that no other node has this game server?"""
+
+    def settled(self, server_id: str) -> Deferred[bool]:
+        """Wait until it is certain whether this node has a game server."""
+
+
+@attrs.define
+class ServerRecords:
+    """
+    Records as files, readable by the node's user only. No method fails.
+
+    They are not handed to the disk at once: they outlive the node, and a machine that
+    stops takes the game servers with it.
+
+    :ivar folder: made when first needed.
+    :ivar now: the time, seconds since the Unix epoch.
+    :ivar known: finds the players of a plan that only this node knows.
+    """
+
+    folder: Path
+    now: Callable[[], float]
+    known: Callable[[MatchPlan], Sequence[KnownPlayer]] = lambda _: ()
+    _log = Logger()
+
+    def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
+        """Describe a match that a game server is about to get."""
+        return MatchRecord(plan, self.now(), hosts, tuple(self.known(plan)))
+
+    def write(self, record: ServerRecord) -> None:
+        """Replace the file of a game server."""
+        path = self._path(record.server_id)
+        partial = path.with_suffix(_PARTIAL)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            with open(os.open(partial, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(record))
+            partial.replace(path)
+        except OSError as error:
+            self._log.error(
+                "game server {server} is not written down, so its matches end with "
+                "this node: {why}",
+                server=record.server_id,
+                why=str(error),
+            )
+
+    def forget(self, server_id: str) -> None:
+        """Remove the file of a game server."""
+        with suppress(OSError):
+            self._path(server_id).unlink()
+
+    def is_ours(self, server_id: str) -> bool:
+        """Files are read by the next node on this state directory only."""
+        return True
+
+    def settled(self, server_id: str) -> Deferred[bool]:
+        """The same."""
+        return succeed(True)
+
+    def has(self, server_id: str) -> bool:
+        """Is there a file of this game server?"""
+        return self._path(server_id).exists()
+
+    def read(self) -> list[ServerRecord]:
+        """Read all files; what cannot be read is logged and removed."""
+        found = []
+        for path in self.folder.glob(f"*{_PARTIAL}"):
+            # The node before this one was killed while it wrote.
+            with suppress(OSError):
+                path.unlink()
+        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=ServerRecord)
+                if record.format != FORMAT or path.stem != record.server_id:
+                    raise ValueError(f"format {record.format} of {record.server_id}")
+            except (OSError, ValueError, msgspec.MsgspecError) as error:
+                self._log.error(
+                    "{path} is dropped, and its matches are lost: {why}",
+                    path=str(path),
+                    why=str(error),
+                )
+                with suppress(OSError):
+                    path.unlink()
+            else:
+                found.append(record)
+        return found
+
+    def _path(self, server_id: str) -> Path:
+        return record_path(self.folder, server_id)
+
+
+def record_path(folder: Path, server_id: str) -> Path:
+    """Name the file of a game server."""
+    return folder / f"{server_id}{_SUFFIX}"

@@ -1,0 +1,601 @@
+"""
+Checkpoints of matches on a game server: what another process needs to go on with one.
+
+A checkpoint is sent to the node before players are shown anything that is in it, and
+the node gives it to another game server if this process dies. It holds hashes of the
+secrets by which players come back, and the game's state by its declared types
+(`vinom.play.states`): whoever changes the bytes cannot make the reader run code.
+Source: docs/protocol/control.rst, section "Checkpoints".
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+import msgspec
+from msgspec import Raw, Struct
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.control.changes import change_between
+from vinom.control.messages import FRAME_LIMIT, Kept
+from vinom.errors import Misconfigured, Refused, Unreadable
+from vinom.game import Game, Outcome
+from vinom.gameserver.seats import KeptDoor, SeatDoor
+from vinom.hosting.checkpoints import KeptEvent, KeptPlay, resume_from
+from vinom.hosting.host import RoomHost
+from vinom.hosting.recordings import part_name
+from vinom.model import MatchPlan
+from vinom.packets.reliable import MessageStream
+from vinom.play.choices import action_reader
+from vinom.play.recording import Part
+from vinom.play.room import Emitted, Resumed, RoundOver
+from vinom.play.seats import SeatState
+from vinom.play.states import StateCodec, codec_of, with_head
+
+#: The first bytes of a checkpoint; the last is the number of the layout.
+MAGIC = b"VNM\x01"
+_HEAD = len(MAGIC) + 4
+
+#: Longest checkpoint, bytes: it must fit into one message with its plan.
+LONGEST_CHECKPOINT = FRAME_LIMIT // 2
+#: Checkpoints that are shorter are sent whole: finding the change would cost more.
+WHOLE_BELOW = 4096
+
+#: How soon a checkpoint leaves if no datagram does, seconds.
+_SOON = 0.05
+#: One of so many states is checked for values that are not of their declared types.
+CHECKED_EVERY = 256
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class KeptSeat(Struct, frozen=True, array_like=True):
+    """
+    A seat, with what its player may not have been sent.
+
+    :ivar door: its proofs.
+    :ivar came: has its player ever been connected?
+    :ivar first: number of the oldest part of a message that waits.
+    :ivar parts: those that wait.
+    :ivar relay_epoch: of its latest join through the node; 0 if it is not relayed.
+    """
+
+    door: KeptDoor
+    came: bool
+    first: int
+    parts: tuple[tuple[bool, bytes], ...]
+    relay_epoch: int
+
+
+class KeptMatch(Struct, frozen=True, array_like=True):
+    """
+    A match; what is not described here is as in `vinom.hosting.checkpoints.KeptPlay`.
+
+    :ivar schema: of the game's states.
+    :ivar acted: by seat, the number of the last action that reached the game.
+    :ivar version: 0 before play begins; there is no state then.
+    :ivar waiting: seats and their actions, MessagePack, that wait for the next tick.
+    :ivar state: as `StateCodec` writes it, without its head.
+    """
+
+    plan: MatchPlan
+    schema: int
+    seats: tuple[KeptSeat, ...]
+    presence: tuple[str, ...]
+    acted: tuple[int, ...]
+    applied: tuple[int, ...]
+    part: int
+    recorded: int
+    version: int
+    time: float
+    ticks: int
+    ended: Outcome | None
+    linger: float | None
+    events: tuple[KeptEvent, ...]
+    is_round_news: bool
+    waiting: tuple[tuple[int, bytes], ...]
+    state: bytes
+
+
+_decode = msgspec.msgpack.Decoder(KeptMatch).decode
+
+
+def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
+    """
+    Read a checkpoint.
+
+    :param data: as a game server sent it.
+    :param plan: of the match that is to go on.
+    :raises Unreadable: these bytes are none, are damaged, are of another version of
+        Vinom, or of another match.
+    """
+    if data[:3] != MAGIC[:3] or len(data) < _HEAD:
+        raise Unreadable("this is not a checkpoint of a match")
+    if data[: len(MAGIC)] != MAGIC:
+        raise Unreadable(
+            f"this checkpoint has format {data[3]}; this version of Vinom reads "
+            f"format {MAGIC[3]}",
+            is_readable_elsewhere=data[3] > MAGIC[3],
+        )
+    payload = data[_HEAD:]
+    if zlib.crc32(payload) != int.from_bytes(data[len(MAGIC) : _HEAD], "big"):
+        raise Unreadable("this checkpoint is damaged: its checksum is wrong")
+    try:
+        kept = _decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Unreadable(f"this is not a checkpoint: {error}") from error
+    found = kept.plan
+    if (found.match_id, found.game) != (plan.match_id, plan.game):
+        raise Unreadable(
+            f"this checkpoint is of match {found.match_id} of {found.game}, not of "
+            f"match {plan.match_id} of {plan.game}"
+        )
+    seats = len(found.seats)
+    if not len(kept.seats) == len(kept.presence) == len(kept.acted) == seats:
+        raise Unreadable(f"this checkpoint has {seats} seats, but not their states")
+    return kept
+
+
+def resumed_from(
+    kept: KeptMatch, game: Game[Any, Any], codec: StateCodec
+) -> Resumed | None:
+    """
+    Make what a room goes on from.
+
+    :param kept: the checkpoint.
+    :param game: its rules, perhaps of another version.
+    :param codec: of its states.
+    :returns: ``None`` if play has not begun.
+    :raises Unreadable: the game cannot go on from this state; says why in a sentence.
+    """
+    if not kept.version:
+        return None
+    play = KeptPlay(
+        kept.plan,
+        kept.schema,
+        with_head(kept.state),
+        kept.version,
+        kept.time,
+        kept.ticks,
+        kept.presence,
+        kept.applied,
+        kept.ended,
+        kept.linger,
+        kept.events,
+        kept.is_round_news,
+        kept.part,
+        kept.recorded,
+    )
+    resumed = resume_from(play, game, codec)
+    read = action_reader(game)
+    try:
+        waiting = tuple((seat, read(action)) for seat, action in kept.waiting)
+    except Refused as no:
+        raise Unreadable(f"an action that waits cannot be read: {no}") from no
+    return attrs.evolve(resumed, waiting=waiting)
+
+
+class Reader:
+    """
+    Find out whether a checkpoint can be read here, before its match is moved.
+
+    :ivar games: that are installed here, by name.
+    """
+
+    def __init__(self, games: Mapping[str, Game[Any, Any]]) -> None:
+        """See the attributes."""
+        self.games, self._codecs = games, Codecs()
+
+    def why_not(self, plan: MatchPlan, data: bytes) -> str:
+        """Say in a sentence why nobody can go on from it here; or nothing."""
+        game = self.games.get(plan.game)
+        codec = None if game is None else self._codecs.of(game)
+        if game is None or codec is None:
+            return f"states of {plan.game} cannot be read here"
+        try:
+            resumed_from(read_kept(data, plan), game, codec)
+        except Unreadable as error:
+            return str(error)
+        return ""
+
+
+def part_from(kept: KeptMatch, resumed: Resumed, codec: StateCodec, part: int) -> Part:
+    """
+    Describe what the next part of a recording begins with.
+
+    :param kept: the checkpoint that it goes on from.
+    :param resumed: the same, as the game's own state.
+    :param codec: of the game's states.
+    :param part: number of the next part.
+    :raises Misconfigured: the state cannot be written.
+    """
+    point = resumed.point
+    return Part(
+        part,
+        part_name(kept.plan.match_id, kept.part),
+        kept.recorded,
+        codec.encode(point.state),
+        point.version,
+        point.time,
+        point.ticks,
+    )
+
+
+class Codecs:
+    """The codecs of the games that a process plays."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._made: dict[type, StateCodec | None] = {}
+
+    def of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Make the codec of a game's states; ``None`` if its matches are not kept."""
+        if game.durability == "none":
+            return None
+        if type(game) not in self._made:
+            try:
+                self._made[type(game)] = codec_of(game)
+            except Misconfigured as error:
+                self._made[type(game)] = None
+                self._log.warn(
+                    "matches of {game} do not outlive their process: {why}",
+                    game=game.name,
+                    why=str(error),
+                )
+        return self._made[type(game)]
+
+
+class Watched(Protocol):
+    """A seat: `vinom.gameserver.room.HostedSeat`."""
+
+    door: SeatDoor
+    messages: MessageStream
+    came: bool
+    is_relayed: bool
+    relay_epoch: int
+
+
+class NodeLine(Protocol):
+    """Brings checkpoints to the node."""
+
+    def keep(self, checkpoints: Sequence[Kept]) -> None:
+        """Send checkpoints at once, all of them together."""
+
+    def has_left(self) -> bool:
+        """Has everything left that was sent, or is nobody there to take it?"""
+
+    def is_lossy(self) -> bool:
+        """Can what has left be lost with this process?"""
+
+    def keeps(self) -> bool:
+        """Does anything keep checkpoints: a node, or a file that outlives this?"""
+
+
+class Checkpoints:
+    """
+    Have the checkpoints of all matches leave before anything else does.
+
+    Datagrams leave at the end of a turn of the port, and checkpoints before them: one
+    of each match that has changed, in one message to the node's kernel.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, seconds: Callable[[], float], line: NodeLine
+    ) -> None:
+        """
+        Begin without matches.
+
+        :param clock: for checkpoints that no datagram follows.
+        :param seconds: the clock of the matches.
+        :param line: brings checkpoints to the node.
+        """
+        self.line = line
+        self._clock, self._seconds = clock, seconds
+        self._due: dict[MatchKeeper, None] = {}
+        self._kept: dict[MatchKeeper, None] = {}
+        self._later: IDelayedCall | None = None
+
+    def begin(self, keeper: MatchKeeper) -> None:
+        """Another match is kept."""
+        self._kept[keeper] = None
+
+    def add(self, keeper: MatchKeeper) -> None:
+        """Send a checkpoint of this match before the next datagram, and soon."""
+        self._due[keeper] = None
+        if self._later is None:
+            self._later = self._clock.callLater(_SOON, self._ring)
+
+    def may_send(self) -> bool:
+        """Have all checkpoints that are due left, now? Before that nothing else may."""
+        if self._due:
+            self._send()
+        return self.line.has_left()
+
+    def leave(self, now: float) -> bool:
+        """
+        Freeze all matches, and send the last checkpoint of each.
+
+        :returns: whether all have left; if not, call it again soon.
+        """
+        for keeper in self._kept:
+            keeper.freeze()
+        self._due |= self._kept
+        self._kept.clear()
+        return self.may_send()
+
+    def forget(self, keeper: MatchKeeper) -> None:
+        """A match is over."""
+        self._due.pop(keeper, None)
+        self._kept.pop(keeper, None)
+
+    def discard(self, keeper: MatchKeeper) -> None:
+        """Send none of this match any more."""
+        self._due.pop(keeper, None)
+
+    def stop(self) -> None:
+        """Send no more: the process ends."""
+        self._due.clear()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+    def _ring(self) -> None:
+        self._later = None
+        if self._due:
+            self._send()
+
+    def _send(self) -> None:
+        due, self._due = self._due, {}
+        now = self._seconds()
+        taken = [one for keeper in due if (one := keeper.take(now)) is not None]
+        if taken:
+            self.line.keep(taken)
+
+
+class MatchKeeper:
+    """
+    Keep one match: see `vinom.hosting.host.Keeper`.
+
+    :ivar number: of the latest checkpoint.
+    :ivar taken: of the latest one that the node has answered for.
+    :ivar is_ahead: nothing is shown that could be lost.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        host: RoomHost,
+        seats: Callable[[], Sequence[Watched]],
+        codec: StateCodec,
+        checkpoints: Checkpoints,
+        number: int = 0,
+    ) -> None:
+        """
+        Keep a match from its next turn on.
+
+        :param host: of the match.
+        :param seats: lists its seats; another list if one was added.
+        :param codec: of the game's states.
+        :param checkpoints: has them leave.
+        :param number: of the checkpoint that it goes on from.
+        """
+        self.number = self.taken = number
+        self.is_ahead = host.room.game.durability == "ahead"
+        self._host, self._seats, self._codec = host, seats, codec
+        self._checkpoints, self._line = checkpoints, checkpoints.line
+        self._is_over = self._is_frozen = False
+        checkpoints.begin(self)
+        # What the latest checkpoint has.
+        self._version = self._changes = -1
+        self._acted: list[int] = []
+        self._presence: list[SeatState] = []
+        self._data = b""
+        self._length = self._unchecked = 0
+        # Written, because they hardly ever change.
+        self._plan: MatchPlan | None = None
+        self._written_plan = Raw()
+        self._known_seats: Sequence[Watched] = ()
+        self._written_seats = Raw()
+        self._known_presence: list[SeatState] = []
+        self._written_presence: list[str] = []
+
+    def may_show(self, now: float) -> bool:
+        """Is everything kept that would be shown now, or kept before it leaves?"""
+        if self._is_over:
+            return True
+        line = self._line
+        if self._is_frozen or not line.has_left():
+            return False
+        if self.is_ahead and not line.keeps():
+            return False
+        host = self._host
+        room = host.room
+        if room.play.version == self._version and not self._has_changed():
+            return self._is_safe()
+        effects = room.effects
+        if (
+            line.is_lossy()
+            or len(host.outlets) > 1
+            or (effects and any(type(one) is not Emitted for one in effects))
+        ):
+            # What goes to the node itself must not arrive there before this.
+            self._checkpoints.discard(self)
+            taken = self.take(now)
+            if taken is not None:
+                line.keep((taken,))
+            return line.has_left() and self._is_safe()
+        self._checkpoints.add(self)
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """Can nobody go on with the match any more?"""
+        return self._is_over
+
+    def freeze(self) -> None:
+        """Let nothing be shown any more: another process goes on with the match."""
+        self._is_frozen = True
+
+    def _has_changed(self) -> bool:
+        """Is anything new but the state?"""
+        host = self._host
+        return (
+            self._count_changes() != self._changes
+            or host.acted != self._acted
+            or host.room.presence != self._presence
+        )
+
+    def _count_changes(self) -> int:
+        changes = 0
+        for seat in self._seats():
+            changes += seat.door.changes + seat.messages.next + seat.relay_epoch
+        return changes
+
+    def _is_safe(self) -> bool:
+        """Can the latest checkpoint not be lost any more?"""
+        return (
+            self.taken >= self.number
+            or not self.is_ahead
+            or self._is_over
+            or not self._line.is_lossy()
+        )
+
+    def take(self, now: float, is_first: bool = False) -> Kept | None:
+        """
+        Make the next checkpoint.
+
+        :param is_first: whether the node has none before it.
+        :returns: ``None`` if the match is over, or not kept any more.
+        """
+        host = self._host
+        room = host.room
+        if self._is_over or room.phase == "closed":
+            return None
+        changes = self._count_changes()
+        try:
+            data = self._write(now, changes)
+            if len(data) > LONGEST_CHECKPOINT:
+                raise Misconfigured(
+                    f"a checkpoint has {len(data)} bytes, limit {LONGEST_CHECKPOINT}"
+                )
+        except Misconfigured as error:
+            self._log.error(
+                "match {match_id} does not outlive this process: {why}",
+                match_id=room.plan.match_id,
+                why=str(error),
+            )
+            # What the node has is older than what players will see.
+            self._is_over, data = True, b""
+        self._version, self._changes = room.play.version, changes
+        self._acted, self._presence = host.acted[:], room.presence[:]
+        self.number += 1
+        base, what = 0, data
+        if len(data) >= WHOLE_BELOW and self._data:
+            change = change_between(self._data, data)
+            if len(change) < len(data):
+                base, what = self.number - 1, change
+        self._data = data
+        news = host.recorded_news(is_first)
+        return Kept(
+            room.plan.match_id,
+            self.number,
+            base,
+            what,
+            news,
+            self._length,
+            self._version,
+        )
+
+    def again(self) -> None:
+        """Send a whole checkpoint at the end of the next turn: nobody has the last."""
+        self._version, self._data = -1, b""
+
+    def whole(self, now: float) -> Kept | None:
+        """
+        Make a checkpoint for a node that has none; later ones may be changes of it.
+
+        :returns: ``None`` if there is none.
+        """
+        self._checkpoints.discard(self)
+        self._data = b""
+        taken = self.take(now, is_first=True)
+        self.taken = self.number
+        return taken
+
+    def _write(self, now: float, changes: int) -> bytes:
+        """
+        Make a whole checkpoint.
+
+        :raises Misconfigured: the state cannot be written.
+        """
+        host = self._host
+        room = host.room
+        plan, presence, seats = room.plan, room.presence, self._seats()
+        if plan is not self._plan:
+            self._plan, self._written_plan = plan, Raw(_encode(plan))
+        if presence != self._known_presence:
+            self._known_presence = presence[:]
+            self._written_presence = [how.value for how in presence]
+        if changes != self._changes or seats is not self._known_seats:
+            self._known_seats = seats
+            self._written_seats = Raw(_encode([_seat(seat) for seat in seats]))
+        play, is_round_news = room.play, False
+        events: list[tuple[Any, ...]] = []
+        for effect in room.effects:
+            if isinstance(effect, Emitted):
+                event = effect.event
+                events.append((effect.version, event.kind, event.data, event.to))
+            elif isinstance(effect, RoundOver):
+                is_round_news = True
+        waiting, length = room.waiting, host.recorded
+        self._length = length
+        payload = _encode(
+            (
+                self._written_plan,
+                room.game.schema,
+                self._written_seats,
+                self._written_presence,
+                host.acted,
+                host.applied,
+                host.part,
+                length,
+                play.version,
+                room.match_time(now),
+                play.ticks,
+                room.ended,
+                room.linger_left(now),
+                events,
+                is_round_news,
+                [(seat, _encode(action)) for seat, action in waiting]
+                if waiting
+                else (),
+                self._write_state(play.state) if play.version else b"",
+            )
+        )
+        return MAGIC + zlib.crc32(payload).to_bytes(4, "big") + payload
+
+    def _write_state(self, state: Any) -> bytes:
+        """Write a state; one of some is checked, because that takes longer."""
+        self._unchecked -= 1
+        if self._unchecked < 0:
+            self._unchecked = CHECKED_EVERY - 1
+            self._codec.encode(state)
+        return self._codec.write_unchecked(state)
+
+
+def _seat(seat: Watched) -> KeptSeat:
+    messages = seat.messages
+    return KeptSeat(
+        seat.door.keep(),
+        seat.came,
+        messages.first,
+        messages.waiting(),
+        seat.relay_epoch if seat.is_relayed else 0,
+    )

@@ -1,0 +1,79 @@
+"""Where other nodes are: one name for all of them, of which each is dialed in turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from zope.interface import implementer
+
+
+@implementer(IResolutionReceiver)
+class _Resolution:
+    """All addresses of a name."""
+
+    def __init__(self) -> None:
+        self._hosts: list[str] = []
+        self.done: Deferred[list[str]] = Deferred()
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """Nothing can be cancelled."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Take one of them."""
+        host: Any = address
+        if host.host not in self._hosts:
+            self._hosts.append(host.host)
+
+    def resolutionComplete(self) -> None:
+        """These are all."""
+        self.done.callback(self._hosts)
+
+
+@implementer(IStreamClientEndpoint)
+class EachInTurn:
+    """
+    Connect to the next address of a name, each time; looked up again after the last.
+
+    A plain endpoint stays with the first address that accepts, and that node may be the
+    wrong one.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
+        """
+        :param reactor: connects, and looks names up.
+        :param host: the name, or an address.
+        :param port: of all of them.
+        :param timeout: for one connection, seconds.
+        """
+        self._reactor, self._host, self._port = reactor, host, port
+        self._timeout = timeout
+        self._left: list[str] = []
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to the next one."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        if not self._left:
+            found = _Resolution()
+            self._reactor.nameResolver.resolveHostName(found, self._host, self._port)
+            self._left = await found.done
+        if not self._left:
+            raise DNSLookupError(f"no address of {self._host} was found")
+        host = self._left.pop(0)
+        endpoint = HostnameEndpoint(
+            self._reactor, host, self._port, timeout=self._timeout
+        )
+        connected: IProtocol = await endpoint.connect(factory)
+        return connected

@@ -1,0 +1,63 @@
+"""Game servers with matches in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from vinom.model import ServerClaim
+from vinom.ports import IServerStore
+from vinom.store.redis.client import RedisClient
+from vinom.store.redis.scripts import load
+
+_NAMES = ("put", "claim", "offer", "forget", "left")
+_STEPS = {step: load("servers", step) for step in _NAMES}
+
+
+@implementer(IServerStore)
+@attrs.frozen
+class RedisServerStore:
+    """
+    Records in hashes, which also name the nodes of game servers.
+
+    :ivar client: runs the steps.
+    """
+
+    client: RedisClient
+
+    def _run(self, step: str, *args: str | bytes) -> Deferred[Any]:
+        return self.client.run(_STEPS[step], *args)
+
+    def put(
+        self, server_id: str, fence: int, machine: str, data: bytes
+    ) -> Deferred[bool]:
+        """Keep the record of a game server of this node."""
+        return self._run("put", server_id, str(fence), machine, data).addCallback(bool)
+
+    def claim(self, server_id: str, gone: str = "") -> Deferred[ServerClaim]:
+        """Take over a game server that has no node whose lease lasts."""
+
+        def read(found: list[bytes]) -> ServerClaim:
+            kind, fence, data = found
+            return ServerClaim(kind.decode(), int(fence), data)  # type: ignore[arg-type]  # one of them
+
+        return self._run("claim", server_id, gone).addCallback(read)
+
+    def offer(
+        self, server_id: str, fence: int, machine: str, data: bytes
+    ) -> Deferred[bool]:
+        """Let any node take it over."""
+        found = self._run("offer", server_id, str(fence), machine, data)
+        return found.addCallback(bool)
+
+    def forget(self, server_id: str, fence: int) -> Deferred[bool]:
+        """Forget a game server of this node."""
+        return self._run("forget", server_id, str(fence)).addCallback(bool)
+
+    def left(self, node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
+        """List game servers that may be taken over."""
+        return self._run("left", node_id, machine, str(most))
