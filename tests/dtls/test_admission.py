@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
 from tests.support.hellos import client_hello, cookie_in, extension, in_record
 from vinom.dtls.admission import Address, Admission, Admit, Answer, Drop, Verdict
+from vinom.dtls.records import NOT_ASSOCIATED
 from vinom.limits.pressure import source_of
 
 NAME = f"{LABEL}.{DOMAIN}".encode()
@@ -71,6 +72,20 @@ class AdmissionTests(SynchronousTestCase):
         for datagram in (b"", b"\x17", b"GET / HTTP/1.1\r\n\r\n", b"\x16" * 13):
             self.assertEqual(admission.judge(datagram, ANN, BEGINNING), Drop("junk"))
         self.assertEqual(admission.outcomes["junk"], 4)
+
+    def test_payload_of_nobody(self) -> None:
+        """
+        A payload of an association that does not exist is answered, so that a player
+        of a process that was replaced comes back soon; the answer is shorter.
+        """
+        admission = make()
+        record = b"\x17\xfe\xfd\0\1" + bytes(6) + b"\0\x20" + bytes(32)
+        verdict = admission.judge(record, ANN, BEGINNING)
+        self.assertEqual(verdict, Answer(NOT_ASSOCIATED, "not_associated"))
+        self.assertLess(len(NOT_ASSOCIATED), len(record))
+        for other in (record[:20], b"\x17\xfe\xff" + record[3:], record[:-1]):
+            self.assertEqual(admission.judge(other, ANN, BEGINNING), Drop("junk"))
+        self.assertEqual(admission.outcomes, {"not_associated": 1, "junk": 3})
 
     def test_bad_hello(self) -> None:
         """

@@ -15,6 +15,7 @@ from vinom.dtls.association import Farewells
 from vinom.dtls.channel import LONGEST_DATAGRAM
 from vinom.dtls.client import DtlsClient
 from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.dtls.records import NOT_ASSOCIATED
 
 ANN: Address = ("192.0.2.1", 4000)
 BOB: Address = ("192.0.2.2", 4000)
@@ -195,7 +196,7 @@ class PayloadTests(PlayCase):
         self.net.server.receive(good, BOB, self.net.now)
         self.net.server.receive(good, ("192.0.2.9", 1), self.net.now)
         self.assertEqual(self.payloads(), [])
-        self.assertEqual(self.net.admission.outcomes["junk"], 1)
+        self.assertEqual(self.net.admission.outcomes["not_associated"], 1)
 
     def test_oversized(self) -> None:
         """
@@ -354,14 +355,15 @@ class GoodbyeTests(PlayCase):
         self.assertEqual(
             self.net.client_events[ANN], [Disconnected(self.client, "closed")]
         )
-        # The client's answer ended it: there is nothing more to be had.
+        # The client's answer ended it: it is as unknown as anybody.
         self.net.now += 1
         self.receive(datagram)
-        self.assertEqual(self.net.server.take_datagrams(), [])
+        self.assertEqual(self.net.server.take_datagrams(), [(NOT_ASSOCIATED, ANN)])
 
     def test_goodbyes_are_forgotten(self) -> None:
         """
-        The memory of those who left lasts five seconds.
+        The memory of those who left lasts five seconds; then they are as unknown as
+        anybody.
         """
         self.net.server.close(self.association, self.net.now)
         self.net.server.take_datagrams()
@@ -370,7 +372,7 @@ class GoodbyeTests(PlayCase):
         self.net.server.alarm(self.net.now)
         self.assertIsNone(self.net.server.deadline())
         self.receive(self.sealed(b"are you there?")[0])
-        self.assertEqual(self.net.server.take_datagrams(), [])
+        self.assertEqual(self.net.server.take_datagrams(), [(NOT_ASSOCIATED, ANN)])
 
     def test_fatal_alert(self) -> None:
         """

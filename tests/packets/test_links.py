@@ -9,12 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
 from vinom.dtls.bad_network import Conditions
 from vinom.errors import Code, PeerError
+from vinom.packets.carried import Carried
 from vinom.packets.codec import (
     LONGEST_PACKET,
     MESSAGES,
     STATE,
     WELCOME,
     read_player,
+    read_server,
     state_tails,
     write_input,
     write_join,
@@ -30,7 +32,15 @@ from vinom.packets.player import (
     RoundEnded,
     StateArrived,
 )
-from vinom.packets.reliable import Event, MessageStream, Over, Refusal, Round, Welcome
+from vinom.packets.reliable import (
+    Event,
+    MessageReader,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+)
 from vinom.packets.seat import Confirmed, JoinAsked, Left, SeatLink
 
 #: A fifth is lost, a tenth comes twice, and much is overtaken.
@@ -199,6 +209,24 @@ class GoodNetworkTests(SynchronousTestCase):
         net.run(4.0)
         self.assertEqual("over", net.seat.phase)
         self.assertIsNone(net.seat.deadline())
+
+    def test_refusal_acknowledges_nothing(self) -> None:
+        """
+        A player whose old connection is refused keeps the actions that only this one
+        has carried: what became of them may be lost, and the newer connection says what
+        was taken.
+        """
+        net = PacketNet()
+        net.join()
+        net.run(1.0)
+        now = net.clock.seconds()
+        net.player.act(b"move", now)
+        for packet in net.player.take_packets():
+            net.seat.receive(packet, now)
+        self.assertEqual(net.seat.consumed, 1)
+        net.seat.refuse(Code.SEAT_TAKEN, "a newer one", now)
+        (last,) = net.seat.take_packets()
+        self.assertEqual(read_server(last).input, 0)
 
     def test_nobody_joins(self) -> None:
         """
@@ -407,7 +435,8 @@ class BadNetworkTests(SynchronousTestCase):
         newest = net.player.last_message
         stream.add(encoded(Event("three", "x" * 1800, 1)))
         for said, kinds in ((newest, ["three"]), (0, ["three"])):
-            later = PacketNet(messages=stream, last_message=said)
+            carried = Carried(messages=MessageReader(said))
+            later = PacketNet(messages=stream, carried=carried)
             later.run(1.0)
             told = [e.kind for e in later.player_events if isinstance(e, EventArrived)]
             self.assertEqual(kinds, told)

@@ -16,9 +16,11 @@ import attrs
 
 from vinom.dtls.cookies import CookieKey, CookieKeys
 from vinom.dtls.records import (
+    NOT_ASSOCIATED,
     ClientHello,
     hello_verify_request,
     is_client_hello,
+    is_sealed_payload,
     parse_client_hello,
     shows_cookie,
 )
@@ -63,9 +65,14 @@ class Drop:
 
 @attrs.frozen
 class Answer:
-    """Send *datagram* back, once; it is never longer than the one received."""
+    """
+    Send *datagram* back, once; it is never longer than the one received.
+
+    :ivar reason: the counter's name.
+    """
 
     datagram: bytes
+    reason: str = "cookie_asked"
 
 
 @attrs.frozen
@@ -109,6 +116,11 @@ HANDSHAKES = Rate(10.0, 100.0)
 def handshakes_of(a_second: float) -> Rate:
     """Add the burst to a rate of handshakes."""
     return Rate(a_second, max(4.0, 10 * a_second))
+
+
+#: Answers to payloads of nobody's association, per second and at once, to all
+#: addresses together. A player who gets none finds out a little later.
+NOTICES = (200.0, 200.0)
 
 
 def unfinished_of(handshakes: Rate) -> int:
@@ -230,6 +242,7 @@ class Admission:
         self._hellos = Budgets(policy.calm.hellos, entropy(16))
         self._proven = Budgets(policy.calm.hellos, entropy(16))
         self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
+        self._not_associated = Allowance(NOTICES[1], now)
         self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
         self._sources: dict[str, Allowance] = {}
@@ -248,6 +261,13 @@ class Admission:
         if len(labels) > self.TICKETS:
             oldest = next(iter(labels))
             del labels[oldest], self._shown[oldest]
+
+    def tickets_of(self, match_id: str) -> tuple[Ticket, ...]:
+        """List the tickets of a match."""
+        seats = self._of_match.get(match_id, {}).values()
+        return tuple(
+            self._shown[label].ticket for seat in seats for label in seat.labels
+        )
 
     def remove_match(self, match_id: str) -> None:
         """Forget all tickets of a match that is over."""
@@ -276,11 +296,8 @@ class Admission:
     def judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
         """Decide what to do with a datagram from an unproven address."""
         verdict = self._judge(datagram, address, now)
-        if isinstance(verdict, Drop):
+        if isinstance(verdict, Drop | Answer):
             self.outcomes[verdict.reason] += 1
-            self._count(1, now)
-        elif isinstance(verdict, Answer):
-            self.outcomes["cookie_asked"] += 1
             self._count(1, now)
         else:
             self.outcomes["admitted"] += 1
@@ -330,7 +347,7 @@ class Admission:
 
     def _judge(self, datagram: bytes, address: Address, now: float) -> Verdict:
         if not is_client_hello(datagram):
-            return _JUNK
+            return self._judge_payload(datagram, now)
         network = network_of(address[0])
         # A valid cookie is checked first: it proves the sender's address, so its
         # budget does not depend on datagrams that others forge with that network.
@@ -350,6 +367,20 @@ class Admission:
             return _BAD_HELLO
         cookie = self._cookies.make(_bound(hello, address), now)
         return Answer(hello_verify_request(hello.sequence, cookie))
+
+    def _judge_payload(self, datagram: bytes, now: float) -> Verdict:
+        """
+        Judge what is not a hello: players of a process before this one still play.
+
+        They come back sooner if they learn that they are not known here.
+        """
+        if (
+            is_sealed_payload(datagram)
+            and not self.pressure.is_high
+            and self._not_associated.take(now, *NOTICES)
+        ):
+            return _NOT_ASSOCIATED
+        return _JUNK
 
     def _is_expected(self, datagram: bytes, now: float) -> bool:
         """
@@ -439,6 +470,7 @@ class Admission:
 
 
 _JUNK = Drop("junk")
+_NOT_ASSOCIATED = Answer(NOT_ASSOCIATED, "not_associated")
 _TOO_MANY_HELLOS = Drop("too_many_hellos")
 _BAD_HELLO = Drop("bad_hello")
 _BAD_COOKIE = Drop("bad_cookie")

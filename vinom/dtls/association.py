@@ -272,6 +272,11 @@ class Farewells:
         farewell.again = now + self._gap
         return farewell.datagrams
 
+    def has(self, address: Address, now: float) -> bool:
+        """Is there a goodbye for *address* that may have to be repeated?"""
+        farewell = self._kept.get(address)
+        return farewell is not None and now < farewell.until
+
     def forget(self, address: Address) -> None:
         """Drop what is kept for *address*: the peer has answered, or begins again."""
         self._kept.pop(address, None)

@@ -15,7 +15,7 @@ from attrs.validators import ge, le
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.dtls.admission import Address
-from vinom.dtls.port import Pass
+from vinom.dtls.port import IDatagramFilter, Pass
 
 #: Least time that a datagram is held back to be overtaken, seconds.
 _SHORTEST_HOLD = 0.05
@@ -94,6 +94,37 @@ class Path:
         if draw() < bad.reorder:
             delay += max(delay, _SHORTEST_HOLD)
         return delay
+
+
+class Switched:
+    """
+    Apply a datagram filter only while it is switched on.
+
+    :ivar is_on: is it?
+    """
+
+    def __init__(self, datagram_filter: IDatagramFilter) -> None:
+        """
+        Start switched off.
+
+        :param datagram_filter: what it applies.
+        """
+        self._filter, self.is_on = datagram_filter, False
+        self.longest_hold = datagram_filter.longest_hold
+
+    def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        """Handle a datagram that arrived from *address*."""
+        if self.is_on:
+            self._filter.incoming(datagram, address, pass_on)
+        else:
+            pass_on(datagram, address)
+
+    def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
+        """Handle a datagram that is sent to *address*."""
+        if self.is_on:
+            self._filter.outgoing(datagram, address, pass_on)
+        else:
+            pass_on(datagram, address)
 
 
 class Conditioner:

@@ -13,8 +13,8 @@ from service_identity.pyopenssl import verify_hostname
 
 from vinom.dtls.channel import LONGEST_DATAGRAM, Channel, ChannelBroken, ChannelClosed
 from vinom.dtls.context import client_context
-from vinom.dtls.events import Connected, Disconnected, Ending, Received
-from vinom.dtls.records import APPLICATION_DATA
+from vinom.dtls.events import Connected, Disconnected, Ending, Received, Unknown
+from vinom.dtls.records import APPLICATION_DATA, NOT_ASSOCIATED
 
 _APPLICATION_DATA = bytes((APPLICATION_DATA,))
 
@@ -72,7 +72,10 @@ class DtlsClient:
         """Take a datagram from the server's address."""
         if self._is_over or not 0 < len(datagram) <= LONGEST_DATAGRAM:
             return
-        if self.is_open:
+        if datagram == NOT_ASSOCIATED:
+            if self.is_open:
+                self._events.append(Unknown(self))
+        elif self.is_open:
             self._open_records(datagram, now)
         else:
             self._shake(datagram, now)
@@ -186,4 +189,9 @@ class DtlsClient:
         return datagrams
 
 
-ClientEvent = Connected[DtlsClient] | Received[DtlsClient] | Disconnected[DtlsClient]
+ClientEvent = (
+    Connected[DtlsClient]
+    | Received[DtlsClient]
+    | Unknown[DtlsClient]
+    | Disconnected[DtlsClient]
+)

@@ -31,6 +31,16 @@ class Received(Struct, Generic[End], frozen=True, gc=False):
     payload: bytes
 
 
+class Unknown(Struct, Generic[End], frozen=True):
+    """
+    The server may not know the association, because its process was replaced.
+
+    Anybody may have sent this: ask the server something before you believe it.
+    """
+
+    association: End
+
+
 class Disconnected(Struct, Generic[End], frozen=True):
     """The association is over; no more payloads pass in either direction."""
 

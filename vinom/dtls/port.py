@@ -182,6 +182,9 @@ Pass = Callable[[bytes, Address], None]
 _LONGEST_READ = LONGEST_DATAGRAM + 1
 #: Most datagrams that we read per turn: a usual buffer holds about this many.
 _MOST_READS = 512
+#: Most datagrams that wait until they may be sent, and how soon that is asked again,
+#: seconds.
+_MOST_WAITING, _AGAIN = 4096, 0.02
 
 
 class IDatagramFilter(Protocol):
@@ -256,6 +259,7 @@ class DatagramPort(DatagramProtocol):
         turned: Callable[[float, float], None] | None = None,
         seconds: Callable[[], float] | None = None,
         receive_buffer: int = 0,
+        may_send: Callable[[], bool] | None = None,
     ) -> None:
         """
         Prepare; listening with this protocol serves peers.
@@ -271,8 +275,12 @@ class DatagramPort(DatagramProtocol):
             ended.
         :param seconds: the clock for *turned*; default: *clock*'s.
         :param receive_buffer: receive buffer to request from the kernel, bytes.
+        :param may_send: asked before each turn's datagrams are sent; if not, they wait
+            and it is asked again soon. ``None``: always.
         """
-        self._clock = clock
+        self._clock, self._may_send = clock, may_send
+        self._waiting: list[tuple[bytes, Address]] = []
+        self._again: IDelayedCall | None = None
         self._receive_buffer = receive_buffer
         self._server = server
         self._deliver = deliver
@@ -310,6 +318,16 @@ class DatagramPort(DatagramProtocol):
             port = cast(Looked, self.transport)
             self._reader = PacedReader(self._clock, port, Pacing())
 
+    def pause(self) -> None:
+        """Leave what arrives to the kernel until `resume`: nobody can be served yet."""
+        if self._reader is not None:
+            cast(Looked, self.transport).stopReading()
+
+    def resume(self) -> None:
+        """Read what has arrived."""
+        if self._reader is not None:
+            cast(Looked, self.transport).startReading()
+
     def stopProtocol(self) -> None:
         self._write = self._read = None
         self._alarm.stop()
@@ -318,6 +336,10 @@ class DatagramPort(DatagramProtocol):
             self._reader = None
         self._known.clear()
         self._strangers.clear()
+        self._waiting.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         # The port may be closed during its own turn.
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
@@ -506,6 +528,12 @@ class DatagramPort(DatagramProtocol):
                 break
         # `DtlsServer.take_datagrams` written out: most turns are for one input.
         datagrams, server.datagrams = server.datagrams, []
+        if self._may_send is not None and (datagrams or self._waiting):
+            if not self._may_send():
+                self._wait(datagrams)
+                return
+            if self._waiting:
+                datagrams, self._waiting = self._waiting + datagrams, []
         server.datagrams_out += len(datagrams)
         if self._filter is not None:
             for datagram, address in datagrams:
@@ -521,6 +549,17 @@ class DatagramPort(DatagramProtocol):
                 # A full buffer or an unreachable address: for the peer it is one
                 # more lost datagram, and the next one may arrive.
                 self.unsendable += 1
+
+    def _wait(self, datagrams: list[tuple[bytes, Address]]) -> None:
+        """Keep datagrams that may not be sent yet; the oldest are lost if too many."""
+        self._waiting += datagrams
+        del self._waiting[:-_MOST_WAITING]
+        if self._again is None:
+            self._again = self._clock.callLater(_AGAIN, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        self._wake()
 
     def _put(self, datagram: bytes, address: Address) -> None:
         if self._write is not None:

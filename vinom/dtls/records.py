@@ -40,6 +40,7 @@ _HELLO_VERIFY_REQUEST = 3
 _SERVER_NAME = 0
 _HOST_NAME = 0
 _DTLS_1_0 = b"\xfe\xff"
+_DTLS_1_2 = b"\xfe\xfd"
 _NO_EPOCH = b"\0\0"
 _FIRST_EPOCH = b"\0\1"
 
@@ -122,6 +123,23 @@ def is_client_hello(datagram: bytes) -> bool:
         and datagram[0] == HANDSHAKE
         and datagram[3:5] == _NO_EPOCH
         and datagram[RECORD_HEADER] == _CLIENT_HELLO
+    )
+
+
+#: Answers a sealed payload from an address without an association: a plain alert,
+#: fatal, unexpected_message. Every stack ignores it once its handshake is finished
+#: (RFC 6347, 4.1.2.7: a record of another epoch), and so may ours: it proves nothing.
+NOT_ASSOCIATED = bytes((ALERT, 0xFE, 0xFD, *bytes(8), 0, 2, 2, 10))
+
+
+def is_sealed_payload(datagram: bytes) -> bool:
+    """Does it look like a payload of an association? Always longer than the answer."""
+    return (
+        len(datagram) > RECORD_HEADER + SHORTEST_WITHOUT_NONCE
+        and datagram[0] == APPLICATION_DATA
+        and datagram[1:3] == _DTLS_1_2
+        and datagram[3:5] != _NO_EPOCH
+        and RECORD_HEADER + int.from_bytes(datagram[11:13]) <= len(datagram)
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
+from OpenSSL.SSL import Context
+
 from vinom.dtls.admission import Address, Admission, Admit, Answer
 from vinom.dtls.association import Agenda, Association, Farewells, Handshakes
 from vinom.dtls.channel import (
@@ -101,6 +103,8 @@ class DtlsServer:
         self.datagrams_in = self.datagrams_out = 0
         self.has_moved, self.has_received = True, False
         self._context = server_context(certificate, key)
+        # Of matches whose players were sent the authority of an older certificate.
+        self._contexts: dict[str, Context] = {}
         self._timeout, self._mtu = timeout, mtu
         self._open: dict[Address, Association] = {}
         # Those that are not proved, at the address of an open one that is.
@@ -119,6 +123,27 @@ class DtlsServer:
     def handshakes(self) -> int:
         """How many handshakes are in progress."""
         return len(self._handshaking)
+
+    def use(self, certificate: bytes, key: bytes) -> None:
+        """
+        Use another certificate, except for matches that keep theirs.
+
+        :raises Misconfigured: certificate or key are not usable.
+        """
+        self._context = server_context(certificate, key)
+
+    def keep_certificate(self, match_id: str) -> None:
+        """Use the certificate of now for all handshakes with tickets of a match."""
+        self._contexts[match_id] = self._context
+
+    def forget_certificate(self, match_id: str) -> None:
+        """Let a match's certificate go: it is over."""
+        self._contexts.pop(match_id, None)
+
+    def _context_of(self, admit: Admit) -> Context:
+        if admit.ticket is None:
+            return self._context
+        return self._contexts.get(admit.ticket.match_id, self._context)
 
     def receive_play(self, datagram: bytes, address: Address, now: float) -> bool:
         """
@@ -284,7 +309,10 @@ class DtlsServer:
             # Most likely the close_notify that answers ours.
             self._farewells.forget(address)
         self._give(self._farewells.repeat(address, now), address)
-        self.admission.judge(datagram, address, now)
+        verdict = self.admission.judge(datagram, address, now)
+        # A goodbye, repeated now and then, says more.
+        if isinstance(verdict, Answer) and not self._farewells.has(address, now):
+            self.datagrams.append((verdict.datagram, address))
 
     def _receive_hello(
         self,
@@ -339,7 +367,7 @@ class DtlsServer:
         newcomer = Association(
             address,
             admit.ticket,
-            channel=Channel(self._context, self._mtu),
+            channel=Channel(self._context_of(admit), self._mtu),
             random=admit.hello.random,
             began=now,
         )

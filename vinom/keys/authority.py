@@ -42,6 +42,8 @@ _SKEW = DAY
 BACKDATED = _SKEW.total_seconds()
 #: Subject of the certificates of nodes for their links.
 NODE_PURPOSE = "vinom node"
+#: The same of gateways.
+GATEWAY_PURPOSE = "vinom gateway"
 _AUTHORITY_LIFE = 3650 * DAY
 
 
@@ -565,6 +567,29 @@ class Authority:
         check_usable(self._signing.certificate, moment(self._now()))
         names = [self.node_name(node_id)]
         return self._sign(NODE_PURPOSE, names, _SERVER_LIFE, is_client=True)
+
+    def node_chain(self, node_id: str) -> Issued:
+        """
+        Issue such a certificate with those that lead to every former anchor.
+
+        For programs that were given an anchor once, and are not given the next one.
+
+        :raises Misconfigured: the authority has expired.
+        """
+        issued = self.node(node_id)
+        links = b"".join(map(pem_of, self._links()))
+        return Issued(issued.certificate + links, issued.key)
+
+    def gateway(self, name: str, life: datetime.timedelta) -> Issued:
+        """
+        Issue a certificate for a gateway's links to nodes.
+
+        :param name: of the gateway, a label: for people who read the certificate.
+        :raises Misconfigured: the authority has expired.
+        """
+        check_usable(self._signing.certificate, moment(self._now()))
+        names = [f"{name}.gateways.{self.realm}"]
+        return self._sign(GATEWAY_PURPOSE, names, life, is_client=True)
 
     def lobby(self, names: Sequence[str]) -> Issued:
         """

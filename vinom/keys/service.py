@@ -7,8 +7,8 @@ signatures of an old key stay valid for their full time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
 
 import attrs
 from twisted.application.service import Service
@@ -18,7 +18,6 @@ from twisted.logger import Logger
 
 from vinom.control.messages import CookieKeyReport
 from vinom.errors import Code, Misconfigured, Refused
-from vinom.fleet.fleet import Fleet
 from vinom.keys.authority import ACCEPTED_DAYS, BACKDATED, RENEWAL_SECONDS, Authority
 from vinom.keys.files import KeyReport
 from vinom.keys.tokens import CLOCK_SKEW
@@ -56,6 +55,22 @@ class LobbyCertificate:
         self.tls.use(issued.certificate, issued.key)
 
 
+class KeyedFleet(Protocol):
+    """What has keys besides the node: `vinom.fleet.fleet.Fleet`, or a relay."""
+
+    def share_token_keys(self) -> Deferred[None]:
+        """Give the authority's token keys to all who check tokens."""
+
+    def renew_certificates(self) -> None:
+        """Have the authority that signs now sign for what comes next."""
+
+    def rotate_cookies(self) -> int:
+        """Have cookies made with new keys; returns the number of those asked."""
+
+    def cookie_keys(self) -> Mapping[str, tuple[CookieKeyReport, ...]]:
+        """List the cookie keys, without their secrets."""
+
+
 class Keys(Service):
     """List, rotate, reload and drop the keys of one node."""
 
@@ -65,7 +80,7 @@ class Keys(Service):
     def __init__(
         self,
         authority: Authority,
-        fleet: Fleet,
+        fleet: KeyedFleet,
         lobby: LobbyCertificate,
         clock: IReactorTime,
         token_seconds: float,

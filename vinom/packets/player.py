@@ -7,7 +7,6 @@ out. Times are seconds on the caller's clock. Source: docs/protocol/packets.rst.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 
 from vinom.errors import PeerError
 from vinom.messages.lobby import SeatName
+from vinom.packets.carried import Carried
 from vinom.packets.codec import (
     LONGEST_ACTION,
     LONGEST_PACKET,
@@ -39,13 +39,13 @@ from vinom.packets.reliable import (
     Event,
     Fragments,
     Message,
-    MessageReader,
     Over,
     Refusal,
     Round,
     decode_message,
     decode_welcome,
 )
+from vinom.packets.watch import PATIENCE, Watch
 
 
 class Joined(Struct, frozen=True):
@@ -136,6 +136,14 @@ class Rejected(Struct, frozen=True):
     retry_after: float = 0.0
 
 
+class FellSilent(Struct, frozen=True, gc=False):
+    """The server owes an answer for so long that it may be gone."""
+
+
+class SpokeAgain(Struct, frozen=True, gc=False):
+    """Something arrived after `FellSilent`."""
+
+
 PlayerEvent = (
     Joined
     | StateArrived
@@ -144,6 +152,8 @@ PlayerEvent = (
     | RoundEnded
     | MatchOver
     | Rejected
+    | FellSilent
+    | SpokeAgain
 )
 
 
@@ -186,7 +196,8 @@ class PlayerLink(Measured):
         token: str | None = None,
         resume: bytes | None = None,
         now: float,
-        last_message: int = 0,
+        carried: Carried | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         """
         Begin to join.
@@ -195,8 +206,10 @@ class PlayerLink(Measured):
         :param token: connect token for the seat; ``None`` to use *resume*.
         :param resume: resume token of the seat.
         :param now: the time.
-        :param last_message: that of the seat's older link, so that no message
-            arrives twice.
+        :param carried: from the seat's older links: what they did not deliver is
+            delivered by this one, and nothing twice.
+        :param patience: how long an answer may take before the server is doubted,
+            seconds.
         :raises ValueError: there is no token, or it has an invalid length.
         :raises PeerError: the connection cannot carry a packet.
         """
@@ -215,18 +228,17 @@ class PlayerLink(Measured):
             raise ValueError(
                 f"a resume token must have {RESUME_BYTES} bytes, not {len(self._proof)}"
             )
-        self.quality = Quality()
+        carried = self._carried = carried or Carried()
+        self.quality = Quality(timeout=carried.timeout)
         self.phase: Literal["joining", "joined", "over"] = "joining"
         self._numbered = 0
         self._out: list[bytes] = []
         self._events: list[PlayerEvent] = []
-        self._messages = MessageReader(last_message)
+        self._actions, self._messages = carried.actions, carried.messages
+        self._watch = Watch(patience)
         self._welcomes = Fragments()
         self._states = Fragments()
         self._version = 0
-        # Sent and not acknowledged; the oldest has the number `_first`.
-        self._actions: deque[bytes] = deque()
-        self._first = 1
         self._byes_left = 0
         self._ack_at = self._ping_at = inf
         self._pause = self.quality.timeout
@@ -259,9 +271,9 @@ class PlayerLink(Measured):
         if not actions:
             self._pause = self.quality.timeout
             self._resend_at = now + self._pause
-        actions.append(action)
-        number = self._first + len(actions) - 1
-        if number == self._first:
+        number = actions.add(action)
+        self._watch.asked(self.quality.timeout, now)
+        if number == actions.first:
             self._send_input(number, [action])
         else:
             self._send_latest()
@@ -276,11 +288,11 @@ class PlayerLink(Measured):
                 chosen.pop()
                 break
         chosen.reverse()
-        self._send_input(self._first + len(self._actions) - len(chosen), chosen)
+        self._send_input(self._actions.last - len(chosen) + 1, chosen)
 
     def _send_oldest(self) -> None:
         """Send all waiting actions, oldest first."""
-        first, chosen = self._first, list[bytes]()
+        first, chosen = self._actions.first, list[bytes]()
         for action in self._actions:
             chosen.append(action)
             if len(chosen) > MOST_ACTIONS or input_size(chosen) > LONGEST_PACKET:
@@ -316,7 +328,7 @@ class PlayerLink(Measured):
 
     def _stop(self) -> None:
         self.phase = "over"
-        self._actions.clear()
+        self._watch.stop()
         self._ack_at = self._ping_at = self._resend_at = inf
 
     # From the game server.
@@ -337,6 +349,8 @@ class PlayerLink(Measured):
             elif isinstance(packet, Reject):
                 self._reject(packet)
             return
+        if self._watch.heard():
+            self._events.append(SpokeAgain())
         self._acknowledged(packet.input, now)
         if isinstance(packet, StatePiece):
             self._take_state(packet, now)
@@ -352,14 +366,9 @@ class PlayerLink(Measured):
             self._reject(packet)
 
     def _acknowledged(self, number: int, now: float) -> None:
-        count = number - self._first + 1
-        if not 0 < count <= len(self._actions):
-            return
-        for _ in range(count):
-            self._actions.popleft()
-        self._first = number + 1
-        self._pause = self.quality.timeout
-        self._resend_at = now + self._pause if self._actions else inf
+        if self._actions.acknowledge(number):
+            self._pause = self.quality.timeout
+            self._resend_at = now + self._pause if self._actions else inf
 
     def _take_welcome(self, packet: WelcomePiece, now: float) -> None:
         whole = self._welcomes.receive(
@@ -369,11 +378,16 @@ class PlayerLink(Measured):
             return
         welcome = decode_welcome(whole)
         self.phase = "joined"
-        self._first = welcome.input + 1
+        self._actions.continue_after(welcome.input)
         self._messages.start(welcome.message)
         self._resend_at, self._ping_at = inf, now
         # The server counts us as connected once it receives this.
-        self._send_input(0, [])
+        if self._actions:
+            self._pause = self.quality.timeout
+            self._resend_at = now + self._pause
+            self._send_oldest()
+        else:
+            self._send_input(0, [])
         self._events.append(
             Joined(
                 welcome.seat,
@@ -410,8 +424,18 @@ class PlayerLink(Measured):
         self.quality.reported(packet.highest, packet.received)
         if packet.is_answer:
             self.quality.answered(packet.stamp, now)
+            self._carried.timeout = self.quality.timeout
         else:
             self._send_probe(packet.stamp, True)
+
+    def hinted(self, now: float) -> None:
+        """
+        Take a hint that the server does not know this connection: probe it.
+
+        Hints are not authenticated. A forged one costs a PING.
+        """
+        if self.phase == "joined" and self._watch.hinted(self.quality.timeout, now):
+            self._send_probe(self.quality.stamp(now), False)
 
     def _reject(self, packet: Reject) -> None:
         self._stop()
@@ -447,6 +471,10 @@ class PlayerLink(Measured):
         )
         self._ack_at = inf
 
+    def _ask(self, now: float) -> None:
+        self._watch.asked(self.quality.timeout, now)
+        self._send_probe(self.quality.stamp(now), False)
+
     def _acknowledge_by(self, at: float) -> None:
         if at < self._ack_at:
             self._ack_at = at
@@ -457,7 +485,7 @@ class PlayerLink(Measured):
 
     def deadline(self) -> float | None:
         """When to call `alarm` next."""
-        at = min(self._ack_at, self._resend_at, self._ping_at)
+        at = min(self._ack_at, self._resend_at, self._ping_at, self._watch.deadline())
         return None if at == inf else at
 
     def alarm(self, now: float) -> None:
@@ -470,6 +498,10 @@ class PlayerLink(Measured):
         if now >= self._ping_at:
             self._ping_at = now + PING_EVERY
             self.quality.count()
+            self._ask(now)
+        if self._watch.doubts(now):
+            self._events.append(FellSilent())
+        if self._watch.probes(self.quality.timeout, now):
             self._send_probe(self.quality.stamp(now), False)
         if now >= self._ack_at:
             self._send_input(0, [])

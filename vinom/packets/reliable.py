@@ -10,6 +10,7 @@ in several packets. Source: docs/protocol/packets.rst.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -239,6 +240,24 @@ class MessageStream:
         self._bytes += len(message)
         return True
 
+    def waiting(self) -> tuple[Part, ...]:
+        """List the parts that wait, from number `first` on."""
+        return tuple(self._parts)
+
+    @classmethod
+    def of(cls, first: int, waiting: Iterable[Part]) -> MessageStream:
+        """
+        Go on with the messages of another process.
+
+        :param first: number of the oldest part.
+        :param waiting: the parts from there on.
+        """
+        stream = cls(first)
+        stream._parts += waiting
+        stream.next = first + len(stream._parts)
+        stream._bytes = sum(len(data) for _, data in stream._parts)
+        return stream
+
     def forget(self) -> None:
         """Drop all waiting parts; the numbers jump by one more than their count."""
         self.first = self.next = self.next + 1
@@ -292,10 +311,15 @@ class MessageReader:
     _held: bytearray = attrs.field(factory=bytearray, init=False)
 
     def start(self, first: int) -> None:
-        """Expect the part with number *first* next."""
-        self._held.clear()
-        self._ahead.clear()
-        self.last_message = first - 1
+        """
+        Expect parts from number *first* on: the server has nothing older.
+
+        Of those that arrived already, on an older connection, none is taken again.
+        """
+        if first > self.last_message + 1:
+            self._held.clear()
+            self._ahead.clear()
+            self.last_message = first - 1
 
     def receive(self, first: int, parts: list[Part]) -> list[bytes]:
         """

@@ -341,6 +341,10 @@ class SeatLink(Measured):
         self._ack_at = self._resend_at = self._ping_at = inf
         self._has_messages = False
         self._timeout_at = now + REJECT_LINGER
+        # It leaves whether what happened is kept or not, so it acknowledges nothing.
+        # The same player's newer connection is welcomed with what counts.
+        self._out.clear()
+        self.consumed = 0
         self._send_reject()
 
     def end(self) -> None:

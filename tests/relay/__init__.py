@@ -1,0 +1,1 @@
+"""Players over UDP who are connected to the node."""
