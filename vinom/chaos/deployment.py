@@ -1,0 +1,185 @@
+"""A node of our own, perhaps with a Redis of our own; either may be killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from vinom.chaos.processes import (
+    adopt_orphans,
+    children_of,
+    descendants_of,
+    end_orphans,
+    owner_of_udp,
+    reap,
+)
+from vinom.commands.child_node import ChildNode
+from vinom.commands.redis_child import RedisChild
+from vinom.errors import Misconfigured
+from vinom.keys.authority import Authority
+from vinom.node.asking import AdminLine, NotDone
+
+#: Game servers kept ready: as many as die between two looks, and some.
+_WARM = 4
+#: All players have the address of this machine.
+_ONE_ADDRESS = (
+    "--guest-rate=1000000",
+    "--guest-burst=1000000",
+    "--connections-per-address=10000",
+    "--rooms-per-address=1000000",
+    "--places-per-address=1000000",
+    "--matches-per-address=1000000",
+)
+
+
+class Deployment:
+    """
+    Start it, kill parts of it, and stop it.
+
+    :ivar node: the node; the same object when it was killed and started again.
+    :ivar is_serving: does the node serve players, as far as we know?
+    """
+
+    def __init__(
+        self, reactor: Any, game: str, matches: int, redis: str, more: Sequence[str]
+    ) -> None:
+        """
+        :param reactor: starts the processes.
+        :param game: ``package.module:Class``, or the name of an installed game.
+        :param matches: at the same time.
+        :param redis: path of a redis-server; empty for none.
+        :param more: further arguments of ``twistd vinom``.
+        """
+        self._reactor = reactor
+        self._folder = Path(tempfile.mkdtemp(prefix="vinom-authority-"))
+        self._own = set(children_of(os.getpid()))
+        self._store = RedisChild(reactor, redis) if redis else None
+        arguments = [
+            f"--warm={_WARM}",
+            "--fill-seconds=2",
+            "--log-level=info",
+            *_ONE_ADDRESS,
+        ]
+        if ":" in game:
+            arguments.append(f"--game={game}")
+        if self._store is not None:
+            authority = self._folder / "authority"
+            arguments += [
+                f"--store={self._store.url}",
+                f"--authority-certificate-file={authority / 'ca.pem'}",
+                f"--authority-key-file={authority / 'ca.key'}",
+                "--node-link=0",
+            ]
+        self.node = ChildNode(
+            reactor,
+            [*arguments, *more],
+            # A port that was used rests for a while.
+            game_ports=3 * matches + 2 * _WARM,
+        )
+        self.is_serving = False
+
+    @property
+    def recordings(self) -> Path:
+        """Where the node writes recordings."""
+        return Path(self.node.state_dir) / "recordings"
+
+    async def start(self) -> None:
+        """
+        Start everything.
+
+        :raises NodeFailed: something did not start.
+        """
+        adopt_orphans()
+        if self._store is not None:
+            # Nodes that share a store need one that is given to them.
+            Authority.open(self._folder, "chaos.vinom", self._reactor.seconds)
+            await self._store.start()
+        await self.node.start()
+        self.is_serving = True
+
+    async def stop(self) -> int:
+        """Stop everything; files are removed. Returns how many processes were left."""
+        self.is_serving = False
+        await self.node.stop()
+        if self._store is not None:
+            await self._store.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return end_orphans(self._own)
+
+    def look_after(self) -> None:
+        """Collect what has exited; call it each second."""
+        known = set(self._own)
+        for one in (self.node, self._store):
+            if one is not None and one.transport is not None:
+                known.add(int(one.transport.pid or 0))
+        reap(known)
+
+    async def ask(self, page: str) -> dict[str, Any]:
+        """Ask the node for a page of its admin API; empty if it does not answer."""
+        line = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        try:
+            found: dict[str, Any] = await deferToThread(line.get, page)
+        except (Misconfigured, NotDone):
+            return {}
+        return found
+
+    async def game_server_of(self, match_id: str) -> int | None:
+        """Find the process that plays a match; ``None`` if none does now."""
+        found = (await self.ask("matches")).get("matches", [])
+        port = next((one["port"] for one in found if one["match_id"] == match_id), None)
+        if not port:
+            return None
+        ours = set(descendants_of(os.getpid())) - self._own - {self.node.pid}
+        return owner_of_udp(port, sorted(ours))
+
+    async def move(self, match_id: str) -> bool:
+        """Have another game server go on with a match; is it on its way?"""
+        found = (await self.ask("matches")).get("matches", [])
+        server = next((m["server"] for m in found if m["match_id"] == match_id), None)
+        if not server:
+            return False
+        line = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        try:
+            await deferToThread(line.post, f"servers/{server}/move")
+        except (Misconfigured, NotDone):
+            # It is over, or no other game server is ready.
+            return False
+        return True
+
+    async def kill_node(self) -> None:
+        """
+        Kill the node without a goodbye, and start it again.
+
+        :raises NodeFailed: it does not start again.
+        """
+        self.is_serving = False
+        await self.node.kill()
+        await self.node.start_again()
+        self.is_serving = True
+
+    async def restart_node(self) -> None:
+        """
+        Ask the node to end, as for an upgrade, and start the next one.
+
+        :raises NodeFailed: it does not start again.
+        """
+        self.is_serving = False
+        await self.node.end()
+        await self.node.start_again()
+        self.is_serving = True
+
+    async def kill_store(self) -> None:
+        """
+        Kill Redis, and start it again, empty.
+
+        :raises NodeFailed: it does not start again.
+        """
+        assert self._store is not None
+        await self._store.kill()
+        await self._store.start_again()

@@ -1,0 +1,62 @@
+"""What a run of chaos does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from vinom.chaos.strikes import Kind, Strike
+from vinom.client.load.bot import Habits
+from vinom.dtls.bad_network import Conditions
+from vinom.game import Game
+
+
+@attrs.frozen
+class Plan:
+    """
+    The plan of a run; durations in seconds.
+
+    :ivar spec: of the game, for the node: ``package.module:Class`` or its name.
+    :ivar name: of the game, as players ask for it.
+    :ivar game: the rules.
+    :ivar matches: how many at the same time.
+    :ivar seconds: for how long matches are started and processes killed.
+    :ivar grace: for how long matches may run after that.
+    :ivar conditions: of the network; ``None`` for a good one.
+    :ivar kinds: of processes to kill.
+    :ivar every: mean time between two kills.
+    :ivar habits: how bots play.
+    :ivar seed: of everything that is drawn.
+    :ivar redis: path of a redis-server; empty for none.
+    :ivar keep: where to copy recordings if a promise was broken; ``None`` for nowhere.
+    :ivar arguments: further arguments of ``twistd vinom``.
+    :ivar strikes: what happens when, in order; drawn from *kinds* if there are none.
+    """
+
+    spec: str
+    name: str
+    game: Game[Any, Any]
+    matches: int
+    seconds: float
+    grace: float
+    conditions: Conditions | None
+    kinds: tuple[Kind, ...]
+    every: float
+    habits: Habits
+    seed: str
+    redis: str = ""
+    keep: Path | None = None
+    arguments: tuple[str, ...] = ()
+    strikes: tuple[Strike, ...] = ()
+
+    @property
+    def players(self) -> int:
+        """How many bots there are: enough to fill all matches."""
+        return self.matches * self.game.seats[1]
+
+    @property
+    def leaves(self) -> bool:
+        """Is the node restarted while matches play on?"""
+        return "restart" in (*self.kinds, *(strike.kind for strike in self.strikes))

@@ -1,0 +1,81 @@
+"""Find the processes that a deployment of ours has started, and no others."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+#: Of prctl(2).
+_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """
+    Become the parent of our children's children when their own parent dies.
+
+    So all that a killed node leaves behind can be found, and ended at the end.
+    """
+    with suppress(Exception):
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def children_of(pid: int) -> list[int]:
+    """List the children of a process; none if it has ended."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text("ascii").split())
+    return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """List the children of a process, and theirs."""
+    found = []
+    for child in children_of(pid):
+        found += [child, *descendants_of(child)]
+    return found
+
+
+def reap(known: set[int]) -> None:
+    """Collect orphans that have exited; *known* processes are somebody else's."""
+    for pid in set(children_of(os.getpid())) - known:
+        with suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+            if state.rpartition(")")[2].split()[0] == "Z":
+                os.waitpid(pid, os.WNOHANG)
+
+
+def end_orphans(known: set[int]) -> int:
+    """Kill what is left of a deployment; returns how many processes that were."""
+    left = set(children_of(os.getpid())) - known
+    for pid in left:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return len(left)
+
+
+def owner_of_udp(port: int, pids: list[int]) -> int | None:
+    """Find which of some processes has a UDP port bound; ``None`` if none has."""
+    wanted = _sockets_at(port)
+    for pid in pids:
+        # The process may have ended.
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(descriptor) in wanted:
+                        return pid
+    return None
+
+
+def _sockets_at(port: int) -> set[str]:
+    wanted = set()
+    for line in Path("/proc/net/udp").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port:
+            wanted.add(f"socket:[{fields[9]}]")
+    return wanted

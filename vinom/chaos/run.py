@@ -1,0 +1,366 @@
+"""One run: a deployment, its bots, what is killed, and the check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall, deferLater
+
+from vinom.chaos.deployment import Deployment
+from vinom.chaos.live import LiveMatch, Matches
+from vinom.chaos.plan import Plan
+from vinom.chaos.report import Report
+from vinom.chaos.strikes import OF_A_MATCH, Kind, Strike, plan_strikes
+from vinom.client.load.bot import Bot
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Tally
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.commands.child_node import NodeFailed
+from vinom.dtls.bad_network import Conditioner
+from vinom.game import Chance, Game
+from vinom.hosting.guarding import guard_games
+from vinom.promises.checker import Checker
+
+#: Seconds between two lines of progress, and between two looks at processes.
+_LINE, _LOOK = 5.0, 1.0
+#: A node or a store is killed when nobody is away, or after this time, seconds: the
+#: promises are about one failure at a time. So long may a match to strike be missing.
+_MOST_WAIT = 15.0
+#: Pause after a node or a store is back, seconds.
+_SETTLE = 3.0
+#: How long recordings may take to get their ends, seconds.
+_MOST_CLOSING = 15.0
+#: How long players may take to log in and be matched, seconds; then the run ends.
+_MOST_WAIT_FOR_MATCH = 60.0
+_STEP = 0.05
+
+
+class ChaosRun:
+    """
+    Play, kill, and check.
+
+    :ivar report: what was found.
+    :ivar failure: why nothing could be played; empty otherwise.
+    """
+
+    def __init__(self, reactor: Any, plan: Plan, say: Callable[[str], None]) -> None:
+        """
+        :param reactor: runs it.
+        :param plan: what to do.
+        :param say: is called with each line of progress.
+        """
+        self._reactor, self._plan, self._say = reactor, plan, say
+        self.deployment = Deployment(
+            reactor,
+            plan.spec,
+            plan.matches,
+            plan.redis,
+            (*plan.arguments, *(("--on-stop=leave",) if plan.leaves else ())),
+        )
+        self.report = Report(plan.name, plan.seed)
+        self.failure = ""
+        self.matches = Matches(reactor.seconds, self._paused)
+        self.tally = Tally(
+            type(plan.game).audience is Game.audience,
+            type(plan.game).outcome is not Game.outcome,
+        )
+        self._random = Random(f"{plan.seed} kills")
+        self._networks: list[Conditioner] = []
+        self._began = 0.0
+        self._is_striking = True
+        self._is_stopping = False
+        chance = Chance(int.from_bytes(plan.seed.encode()[-32:], "big"))
+        self._crowd = Crowd(
+            reactor,
+            [
+                self._newcomer(f"bot-{number}", chance.fork(f"bot-{number}"))
+                for number in range(1, plan.players + 1)
+            ],
+            self.tally,
+            grace=plan.grace,
+        )
+        self._time_up: IDelayedCall | None = None
+
+    def run(self) -> Deferred[int]:
+        """Start; fires with the exit code."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """Leave all matches now, and check what was played."""
+        if not self._is_stopping:
+            self._is_stopping, self._is_striking = True, False
+            self.report.is_interrupted = True
+            self._crowd.leave()
+
+    async def _run(self) -> int:
+        plan = self._plan
+        self._say(
+            f"{plan.name}: {plan.matches} matches, {plan.players} bots; seed "
+            f"{plan.seed}; starting a node"
+        )
+        try:
+            await self.deployment.start()
+            if not self._is_stopping:
+                await self._play()
+            await self._check()
+        except NodeFailed as error:
+            self.failure = str(error)
+            return 2
+        finally:
+            left = await self.deployment.stop()
+        if left:
+            self._say(f"{left} processes were left, and are killed")
+        return self.report.exit_code
+
+    # Playing.
+
+    async def _play(self) -> None:
+        self._begin(_MOST_WAIT_FOR_MATCH)
+        looking, lines = LoopingCall(self._look), LoopingCall(self._line)
+        for call, seconds in ((looking, _LOOK), (lines, _LINE)):
+            call.clock = self._reactor
+            call.start(seconds, now=False)
+        striking = Deferred.fromCoroutine(self._strike_all())
+        try:
+            await self._crowd.run()
+        finally:
+            self._is_striking = False
+            if self._time_up is not None and self._time_up.active():
+                self._time_up.cancel()
+            await striking
+            looking.stop()
+            lines.stop()
+        report = self.report
+        report.seconds = self._age
+        report.begun = self.matches.begun
+        report.inputs = self.tally.inputs
+        report.errors = dict(sorted(self.tally.errors.items()))
+        report.lost = sum(network.lost for network in self._networks)
+        if "bot_failed" in self.tally.errors:
+            report.trouble.append(self.tally.reasons["bot_failed"])
+
+    def _begin(self, seconds: float) -> None:
+        """Count time from now, and start no matches after so many seconds."""
+        if self._time_up is not None:
+            self._time_up.cancel()
+        self._began = self._reactor.seconds()
+        self._time_up = self._reactor.callLater(seconds, self._crowd.stop)
+
+    def _found(self, match: Match) -> None:
+        if not self.matches.by_id and self._time_up and self._time_up.active():
+            # A slow machine has used some seconds to come this far.
+            self._begin(self._plan.seconds)
+        self.matches.add(match)
+
+    @property
+    def _age(self) -> float:
+        return float(self._reactor.seconds() - self._began)
+
+    def _newcomer(self, name: str, chance: Chance) -> Callable[[], Deferred[Bot]]:
+        plan, reactor = self._plan, self._reactor
+        network = None
+        if plan.conditions is not None:
+            # Of its own: none may change another's datagrams.
+            network = Conditioner(reactor, plan.conditions, f"{plan.seed} {name}")
+            self._networks.append(network)
+
+        def ready(client: Client) -> Bot:
+            return Bot(
+                reactor,
+                client,
+                plan.name,
+                plan.game,
+                plan.habits,
+                self.tally,
+                chance,
+                self._found,
+            )
+
+        def greet() -> Deferred[Bot]:
+            node = self.deployment.node
+            return connect(
+                reactor,
+                node.host,
+                node.port,
+                name=name,
+                datagram_filter=network,
+                way="udp",
+            ).addCallback(ready)
+
+        return greet
+
+    def _look(self) -> None:
+        self.deployment.look_after()
+        deployment = self.deployment
+        if deployment.is_serving and deployment.node.exited:
+            deployment.is_serving = False
+            self.report.trouble.append(
+                f"the node ended by itself:\n{deployment.node.log_end()}"
+            )
+            self.stop()
+
+    def _line(self) -> None:
+        running, away = len(self.matches.running), self.matches.away
+        over = self.matches.begun - running
+        killed = ", ".join(f"{n} {kind}" for kind, n in self.report.killed.items())
+        self._say(
+            f"{self._age:6.1f} s  {running} matches run, {over} are over, "
+            f"{self.tally.inputs:,} inputs; killed: {killed or 'nothing'}"
+            + (f"; {away} matches wait for players to come back" if away else "")
+        )
+
+    # Killing.
+
+    async def _strike_all(self) -> None:
+        plan = self._plan
+        strikes = plan.strikes or plan_strikes(
+            plan.kinds, plan.seconds, plan.every, self._random
+        )
+        for strike in strikes:
+            while self._is_striking and not self._is_due(strike):
+                await deferLater(self._reactor, _STEP)
+            if strike.kind not in OF_A_MATCH:
+                await self._until(lambda: not self.matches.away, _MOST_WAIT)
+            if not self._is_striking:
+                return
+            try:
+                await self._strike(strike)
+            except NodeFailed as error:
+                self.report.trouble.append(f"{strike.kind}: {error}")
+                self.stop()
+
+    def _is_due(self, strike: Strike) -> bool:
+        return bool(self.matches.running) and self._age >= strike.at
+
+    async def _strike(self, strike: Strike) -> None:
+        if strike.kind in OF_A_MATCH:
+            # After a death of the node no match may be playing for a while.
+            give_up = self._reactor.seconds() + max(self._plan.every, _MOST_WAIT)
+            while not await self._strike_match(strike.kind):
+                if not self._is_striking:
+                    return
+                if self._reactor.seconds() > give_up:
+                    self._say(f"{self._age:6.1f} s  no match to strike: {strike.kind}")
+                    return
+                await deferLater(self._reactor, _STEP)
+            return
+        what = "store" if strike.kind == "store" else "node"
+        if strike.kind == "restart":
+            self._say(f"{self._age:6.1f} s  restart of the node")
+            self.report.restarted += 1
+            await self.deployment.restart_node()
+        else:
+            self._say(f"{self._age:6.1f} s  kill -9 of the {what}")
+            self.report.killed[what] += 1
+            if what == "node":
+                await self.deployment.kill_node()
+            else:
+                await self.deployment.kill_store()
+        self._say(f"{self._age:6.1f} s  the {what} is back")
+        await self._until(lambda: False, _SETTLE)
+
+    async def _strike_match(self, kind: Kind) -> bool:
+        """Kill or stop the process of a running match, or move it; was one struck?"""
+        now = self._reactor.seconds
+        running = [one for one in self.matches.running if one.may_be_struck(now())]
+        self._random.shuffle(running)
+        if kind == "move":
+            # Everything is moved once before anything is moved again.
+            running.sort(key=lambda live: live.moves)
+        for live in running:
+            if await (self._move(live) if kind == "move" else self._kill(live, kind)):
+                return True
+        return False
+
+    async def _kill(self, live: LiveMatch, kind: Kind) -> bool:
+        pid = await self.deployment.game_server_of(live.match_id)
+        now = self._reactor.seconds()
+        if pid is None or not live.may_be_struck(now):
+            return False
+        try:
+            os.kill(pid, signal.SIGSTOP if kind == "hang" else signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        live.struck(now, kind)
+        self.report.killed[kind] += 1
+        what = "STOP" if kind == "hang" else "9"
+        self._say(f"{self._age:6.1f} s  kill -{what} {pid}, match {live.match_id}")
+        return True
+
+    async def _move(self, live: LiveMatch) -> bool:
+        # Before it: players may be back when the answer comes.
+        live.struck(self._reactor.seconds(), "move")
+        if not await self.deployment.move(live.match_id):
+            live.spared()
+            return False
+        self.report.moved += 1
+        live.moves += 1
+        self._say(f"{self._age:6.1f} s  move of match {live.match_id}")
+        return True
+
+    def _paused(self, seconds: float, kind: Kind) -> None:
+        if kind == "gameserver":
+            self.report.pauses.add(seconds)
+        elif kind == "move":
+            self.report.move_pauses.add(seconds)
+
+    async def _until(self, is_done: Callable[[], bool], seconds: float) -> None:
+        give_up = self._reactor.seconds() + seconds
+        while self._is_striking and self._reactor.seconds() < give_up:
+            if is_done():
+                return
+            await deferLater(self._reactor, _STEP)
+
+    # Checking.
+
+    async def _check(self) -> None:
+        checker = Checker(
+            self._plan.game,
+            guard_games(2, logs_slow=False),
+            [self.deployment.recordings],
+        )
+        begun = [
+            live
+            for live in self.matches.by_id.values()
+            if any(witness.seen for witness in live.witnesses)
+        ]
+        give_up = self._reactor.seconds() + _MOST_CLOSING
+        for live in begun:
+            while (
+                not checker.is_recorded(live.match_id)
+                and self._reactor.seconds() < give_up
+            ):
+                await deferLater(self._reactor, 4 * _STEP)
+        self._say(f"checking {len(self.matches.by_id)} matches")
+        for number, live in enumerate(self.matches.by_id.values(), 1):
+            self.report.add(checker.check(live.match_id, live.witnesses))
+            # Ctrl-C is served meanwhile.
+            await deferLater(self._reactor, 0.0)
+            if number % 50 == 0:
+                self._say(f"{number} matches are checked")
+        if self.report.exit_code == 1:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Copy what explains a broken promise."""
+        folder = self._plan.keep
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(
+                self.deployment.recordings, folder / "recordings", dirs_exist_ok=True
+            )
+            (folder / "node.log").write_text(self.deployment.node.log_end(), "utf-8")
+        except OSError as error:
+            self._say(f"--keep {folder}: {error.strerror}")
+        else:
+            self._say(f"recordings and the end of the node's log are in {folder}")

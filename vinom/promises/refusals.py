@@ -1,0 +1,130 @@
+"""Find out by a replay which inputs a game may have refused unseen by their player."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from vinom.errors import Rejected, Unreadable
+from vinom.game import Game
+from vinom.play.guard import Guard
+from vinom.play.play import GAME_ERRORS, Play
+from vinom.play.recording import replay
+from vinom.promises.parts import Parts
+from vinom.promises.witness import Sent, Witness
+
+
+def without_refused(
+    witness: Witness,
+    parts: Parts,
+    game: Game[Any, Any],
+    guard: Guard,
+    read: Callable[[bytes], Any],
+) -> list[Sent]:
+    """
+    List a player's inputs; those that may have been refused count as unanswered.
+
+    States and refusals come on different ways: the one that acknowledges an input may
+    arrive, and the refusal be lost with its game server, or come after the lobby
+    reported the end. That needs a game server whose end did not come, for refusals come
+    in order before it; and rules that refuse the input in a state between the one that
+    its player acted on and the one that acknowledged it.
+
+    :param witness: what the player saw.
+    :param parts: of the recording.
+    :param game: the rules.
+    :param guard: interrupts calls that take too long.
+    :param read: decodes an action; raises anything if it cannot.
+    """
+    if witness.over is not None:
+        return witness.sent
+    last = max((one.number for one in witness.sent if one.fate == "refused"), default=0)
+    doubts: dict[int, _Doubt] = {}
+    for one in witness.sent:
+        if one.fate == "acknowledged" and one.number > last:
+            first = max(one.after, witness.told)
+            doubts[one.number] = _Doubt(witness.seat, one, first, _decoded(one, read))
+    _play_again(parts, game, guard, tuple(doubts.values()))
+    return [
+        attrs.evolve(one, fate="open")
+        if one.number in doubts and doubts[one.number].is_refused
+        else one
+        for one in witness.sent
+    ]
+
+
+class _Unreadable:
+    """An action that nobody can read; it is always refused."""
+
+
+@attrs.define(eq=False)
+class _Doubt:
+    """
+    An acknowledged input of which a refusal may be missing.
+
+    :ivar first: the oldest version in which it may have been refused.
+    :ivar action: decoded.
+    """
+
+    seat: int
+    sent: Sent
+    first: int
+    action: Any
+    is_refused: bool = attrs.field(init=False)
+
+    @is_refused.default
+    def _is_unreadable(self) -> bool:
+        return isinstance(self.action, _Unreadable)
+
+    def look(self, play: Play, state: Any, version: int) -> None:
+        """Ask the game about a state that the match was in."""
+        if self.is_refused or not self.first <= version <= self.sent.before:
+            return
+        game = play.game
+        try:
+            if game.tick_hz:
+                inputs = ((self.seat, self.action),)
+                play.ask("tick", game.tick, state, inputs, play.ticks + 1)
+            else:
+                play.ask("act", game.act, state, self.seat, self.action, play.time)
+        except Rejected:
+            self.is_refused = True
+        except GAME_ERRORS:
+            # It would have crashed: that is no refusal.
+            return
+
+
+def _play_again(
+    parts: Parts, game: Game[Any, Any], guard: Guard, doubts: Sequence[_Doubt]
+) -> None:
+    recordings = parts.recordings
+    for number, recording in enumerate(recordings, 1):
+        before: list[tuple[Any, int]] = []
+
+        def watch(play: Play, before: list[tuple[Any, int]] = before) -> None:
+            now = (play.state, play.version)
+            # What the rules allow may change with time alone.
+            for state, version in (*before, now):
+                for doubt in doubts:
+                    doubt.look(play, state, version)
+            before[:] = [now]
+            if play.outcome is not None and not game.linger:
+                # The room closes before it takes another action.
+                for doubt in doubts:
+                    if doubt.first <= play.version <= doubt.sent.before:
+                        doubt.is_refused = True
+
+        try:
+            replay(recording, game, watch, guard, has_begun=number < len(recordings))
+        except Unreadable:
+            # It is reported as a recording that does not replay.
+            return
+
+
+def _decoded(one: Sent, read: Callable[[bytes], Any]) -> Any:
+    try:
+        return read(one.action)
+    except Exception:
+        return _Unreadable()

@@ -1,0 +1,162 @@
+"""What one player's client saw of one match, as evidence for the check."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Literal
+
+import attrs
+
+from vinom.packets.player import (
+    ActionRefused,
+    EventArrived,
+    Joined,
+    MatchOver,
+    PlayerEvent,
+    RoundEnded,
+    StateArrived,
+)
+from vinom.promises.findings import Broken, Promise
+
+#: Most findings that one witness reports: what breaks once often breaks each time.
+_MOST_FINDINGS = 5
+
+
+@attrs.define
+class Sent:
+    """
+    One action that a client sent.
+
+    :ivar number: by which it is acknowledged.
+    :ivar action: MessagePack, as it was sent.
+    :ivar fate: "open" if the client saw no answer.
+    :ivar after: the version that its player saw when it was sent.
+    :ivar before: the version that acknowledged it; 0 if none did.
+    """
+
+    number: int
+    action: bytes
+    fate: Literal["open", "acknowledged", "refused"] = "open"
+    after: int = 0
+    before: int = 0
+
+
+@attrs.define(eq=False)
+class Witness:
+    """
+    Note what one client saw of one match.
+
+    :ivar match_id: of the match.
+    :ivar player: the player's name.
+    :ivar seat: the player's seat.
+    :ivar sent: actions that the server may have received, by rising number.
+    :ivar seen: version to the hash of the view that this seat was shown.
+    :ivar events: kind and data of each event, in the order in which they came.
+    :ivar over: the end, as the game server sent it; ``None`` if it did not.
+    :ivar reason: how the match ended for this player; empty while it runs.
+    :ivar joins: how often the seat was taken.
+    :ivar version: of the last state.
+    :ivar told: the highest version of a message: refusals that it did not bring are of
+        that version or a later one, because messages come in order.
+    :ivar broken: promises that were broken before this client's eyes.
+    """
+
+    match_id: str
+    player: str
+    seat: int
+    sent: list[Sent] = attrs.field(factory=list, init=False)
+    seen: dict[int, str] = attrs.field(factory=dict, init=False)
+    events: list[tuple[str, Any]] = attrs.field(factory=list, init=False)
+    over: MatchOver | None = attrs.field(default=None, init=False)
+    reason: str = attrs.field(default="", init=False)
+    joins: int = attrs.field(default=0, init=False)
+    version: int = attrs.field(default=0, init=False)
+    told: int = attrs.field(default=0, init=False)
+    broken: list[Broken] = attrs.field(factory=list, init=False)
+    _acked: int = attrs.field(default=0, init=False)
+    # Actions before this index have an answer.
+    _answered: int = attrs.field(default=0, init=False)
+    _setup: bytes | None = attrs.field(default=None, init=False)
+
+    def acted(self, number: int, action: bytes) -> None:
+        """Note an action that was sent; 0 if it was not."""
+        if not number:
+            return
+        sent = self.sent
+        while sent and sent[-1].number >= number:
+            # The server asked for this number again: it never received the older one.
+            older = sent.pop()
+            if older.fate == "acknowledged":
+                self._found(
+                    "inputs",
+                    f"input {older.number} was acknowledged, and then the server "
+                    f"expected its number again",
+                )
+        self._answered = min(self._answered, len(sent))
+        sent.append(Sent(number, action, after=self.version))
+
+    def took(self, event: PlayerEvent) -> None:
+        """Note what the game server sent."""
+        if isinstance(event, StateArrived):
+            self._see(event)
+        elif isinstance(event, EventArrived):
+            self.events.append((event.kind, event.data))
+            self.told = max(self.told, event.version)
+        elif isinstance(event, ActionRefused):
+            self._refused(event.seq)
+        elif isinstance(event, Joined):
+            self._joined(event)
+        elif isinstance(event, RoundEnded):
+            self.told = max(self.told, event.version)
+        elif isinstance(event, MatchOver):
+            self.over = event
+
+    def ended(self, reason: str) -> None:
+        """Note how the match ended for this player."""
+        self.reason = reason
+
+    def _joined(self, event: Joined) -> None:
+        self.joins += 1
+        if event.seat != self.seat:
+            self._found("states", f"seat {self.seat} became seat {event.seat}")
+        if self._setup not in (None, event.setup):
+            self._found("states", "the setup, which never changes, has changed")
+        self._setup = event.setup
+
+    def _see(self, event: StateArrived) -> None:
+        version = event.version
+        if version < self.version:
+            self._found("versions", f"version {version} came after {self.version}")
+        self.version = max(self.version, version)
+        shown = sha256(event.view).hexdigest()[:16]
+        if self.seen.setdefault(version, shown) != shown:
+            self._found("states", f"version {version} came again with another view")
+        if event.acked < self._acked:
+            self._found(
+                "inputs",
+                f"version {version} acknowledges inputs to {event.acked}, an earlier "
+                f"one did to {self._acked}",
+            )
+        self._acked = max(self._acked, event.acked)
+        self._acknowledge(event.acked, version)
+
+    def _acknowledge(self, number: int, version: int) -> None:
+        sent, at = self.sent, self._answered
+        while at < len(sent) and sent[at].number <= number:
+            if sent[at].fate == "open":
+                sent[at].fate, sent[at].before = "acknowledged", version
+            at += 1
+        self._answered = at
+
+    def _refused(self, number: int) -> None:
+        for one in reversed(self.sent):
+            if one.number == number:
+                one.fate = "refused"
+                return
+            if one.number < number:
+                return
+
+    def _found(self, promise: Promise, what: str) -> None:
+        if len(self.broken) < _MOST_FINDINGS:
+            message = f"{self.player} (seat {self.seat}): {what}"
+            self.broken.append(Broken(promise, self.match_id, message))
