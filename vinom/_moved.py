@@ -13,6 +13,7 @@ from types import ModuleType
 #: Old path to new path. Only modules that the manual of the last release imports; the
 #: packages above an old path need no entry.
 MOVED: dict[str, str] = {
+    "vinom.fleet.forkserver": "vinom.fleet.local.forkserver",
     "vinom.net.conditioner": "vinom.dtls.bad_network",
     "vinom.rules.conditions": "vinom.dtls.bad_network",
     "vinom.wire.messages_rooms": "vinom.messages.rooms",

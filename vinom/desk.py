@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -44,6 +44,8 @@ from vinom.rooms.rooms import Rooms
 
 #: Until missed news are looked for again, if the store did not answer, seconds.
 _LOOK_SECONDS = 1.0
+#: Players who are put back into an emptied store at once.
+_PUT_BACK_AT_ONCE = 200
 
 
 class Desk(Service):
@@ -117,13 +119,18 @@ class Desk(Service):
 
         Rooms and matches that live in this node only end by themselves.
         """
-        self._is_moving = True
+        await self.hand_over()
         over = self._matches.drain(is_moving=True)
+        await gatherResults([over, self._rooms.drain()])
+
+    async def hand_over(self) -> None:
+        """Send players to other nodes, with those of their rooms that can go there."""
+        self._is_moving = True
+        self._matches.drain(is_moving=True)
         # Those in rooms follow with them.
         self._send_away(lambda conversation: not conversation.memberships)
         await self._rooms.move()
         self._send_away(lambda conversation: not self._rooms.stays(conversation))
-        await gatherResults([over, self._rooms.drain()])
 
     def _send_away(self, is_meant: Callable[[Conversation], bool]) -> None:
         for conversation in tuple(self._conversations):
@@ -176,6 +183,30 @@ class Desk(Service):
                     await deferLater(self._clock, _LOOK_SECONDS)
         finally:
             self._is_looking = False
+
+    def store_emptied(self) -> None:
+        """Put those who are connected back into a store that has lost everything."""
+        Deferred.fromCoroutine(self._put_back()).addErrback(
+            lambda failure: self._log.failure("players are not put back", failure)
+        )
+
+    async def _put_back(self) -> None:
+        waiting = [
+            (one.key_hash, one.player)
+            for one in self._conversations
+            if one.player is not None and one.key_hash
+        ]
+        while waiting and not self._is_stopping:
+            some = waiting[-_PUT_BACK_AT_ONCE:]
+            try:
+                await gatherResults(
+                    [self._identity.put_back(*one) for one in some], consumeErrors=True
+                )
+            except FirstError as error:
+                error.subFailure.trap(StoreUnavailable)
+                await deferLater(self._clock, _LOOK_SECONDS)
+            else:
+                del waiting[-_PUT_BACK_AT_ONCE:]
 
     def _waiting(self) -> list[Conversation]:
         """List those whose players wait for news of other nodes."""
@@ -239,6 +270,7 @@ class Desk(Service):
                 host=conversation.host,
                 player_id=player.player_id,
             )
+        conversation.key_hash = known.key_hash
         welcome = Welcome(
             player.player_id,
             known.key,

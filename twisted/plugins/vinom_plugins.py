@@ -8,3 +8,15 @@ vinom = ServiceMaker(
     "Game sessions: a lobby, matchmaking, and encrypted UDP matches.",
     "vinom",
 )
+gateway = ServiceMaker(
+    "Vinom gateway",
+    "vinom.gateway.twistd",
+    "One public port in front of nodes and other servers.",
+    "vinom-gateway",
+)
+gameserver = ServiceMaker(
+    "Vinom game server",
+    "vinom.gameserver.twistd",
+    "Hosts matches for a node that started it elsewhere, such as in a pod.",
+    "vinom-gameserver",
+)

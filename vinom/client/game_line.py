@@ -10,11 +10,16 @@ from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
 from vinom.dtls.client import ClientEvent, DtlsClient
 from vinom.dtls.client_port import ClientPort
-from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.dtls.events import Connected, Disconnected, Received, Unknown
 from vinom.dtls.port import IDatagramFilter
 from vinom.errors import PeerError
+from vinom.packets.carried import Carried
 from vinom.packets.player import PlayerEvent, PlayerLink
+from vinom.packets.watch import PATIENCE
 from vinom.reactor.alarm import Alarm
+
+#: Silence after which a line counts as broken, seconds.
+SILENCE = 3.0
 
 
 class IPlayReactor(IReactorTime, IReactorUDP):
@@ -32,18 +37,18 @@ class GameLine:
     :param authority: the certificate authority to verify it with, PEM.
     :param token: proof of the seat for a first join; else *resume*.
     :param resume: proof of the seat from an earlier join.
-    :param heard: `message` of the seat's older line: nothing is delivered twice.
+    :param carried: what the seat's lines hand on to one another.
+    :param patience: how long an answer may take before the server is doubted, seconds.
+    :param first_answer: silence after which a server that has never answered counts as
+        lost, seconds.
     :param opened: called once the handshake is done.
-    :param deliver: called with each event of the link.
-    :param lost: called once if the line breaks, with a short reason.
+    :param deliver: called with this line and each event of the link.
+    :param lost: called with this line once if it breaks, with a short reason.
     :param datagram_filter: between this line and the network.
     :ivar heard: when the server was last heard, on the reactor's clock.
     :ivar is_answered: has the server ever answered?
     :ivar link: exists once the handshake is done.
     """
-
-    #: Silence after which the line counts as broken, seconds.
-    silence = 3.0
 
     def __init__(
         self,
@@ -55,14 +60,17 @@ class GameLine:
         *,
         token: str | None = None,
         resume: bytes | None = None,
-        heard: int = 0,
+        carried: Carried,
+        patience: float = PATIENCE,
+        first_answer: float = SILENCE,
         opened: Callable[[], None],
-        deliver: Callable[[PlayerEvent], None],
-        lost: Callable[[str], None],
+        deliver: Callable[[GameLine, PlayerEvent], None],
+        lost: Callable[[GameLine, str], None],
         datagram_filter: IDatagramFilter | None = None,
     ) -> None:
         self._clock = reactor
-        self._token, self._resume, self._first = token, resume, heard
+        self._token, self._resume, self._carried = token, resume, carried
+        self._patience, self._first_answer = patience, first_answer
         self._opened, self._deliver, self._lost = opened, deliver, lost
         self.heard = reactor.seconds()
         self.is_answered = False
@@ -77,9 +85,9 @@ class GameLine:
         reactor.listenUDP(0, self._port, interface=any_address, maxPacketSize=65535)
 
     @property
-    def message(self) -> int:
-        """Number of the last reliable message part that arrived."""
-        return self._first if self.link is None else self.link.last_message
+    def silence(self) -> float:
+        """Silence after which the line counts as broken, seconds."""
+        return SILENCE if self.is_answered else self._first_answer
 
     @property
     def rtt(self) -> float | None:
@@ -105,6 +113,13 @@ class GameLine:
         self._pump(link)
         self._port.flush()
         return number
+
+    def hinted(self) -> None:
+        """Ask the server whether it is there: somebody says that it may not be."""
+        if self.link is not None and self._phase == "open":
+            self.link.hinted(self._clock.seconds())
+            self._pump(self.link)
+            self._port.flush()
 
     def leave(self) -> None:
         """Give the seat up; close once the server acknowledges, or time is up."""
@@ -139,7 +154,7 @@ class GameLine:
         if self._phase != "over":
             self._end()
         if was_open:
-            self._lost(why)
+            self._lost(self, why)
 
     def _refused(self) -> None:
         self._break("refused")
@@ -149,9 +164,13 @@ class GameLine:
             if any(isinstance(event, Disconnected) for event in events):
                 self._break("left")
             return
-        self.heard = now = self._clock.seconds()
-        self.is_answered = True
+        now = self._clock.seconds()
         for event in events:
+            if isinstance(event, Unknown):
+                # It may be forged, so it does not count as heard.
+                self.hinted()
+                continue
+            self.heard, self.is_answered = now, True
             if isinstance(event, Received):
                 if self.link is not None:
                     try:
@@ -165,7 +184,8 @@ class GameLine:
                     token=self._token,
                     resume=self._resume,
                     now=now,
-                    last_message=self._first,
+                    carried=self._carried,
+                    patience=self._patience,
                 )
                 self._opened()
             elif isinstance(event, Disconnected):
@@ -180,7 +200,7 @@ class GameLine:
             return
         for event in link.take_events():
             if self._phase == "open":
-                self._deliver(event)
+                self._deliver(self, event)
         if self._phase == "open":
             self._pump(link)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 from random import random
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 from msgspec import msgpack
@@ -79,12 +79,22 @@ class Refusal:
     message: str
 
 
+class Observer(Protocol):
+    """Sees all that goes between a client and its match, such as a `Witness`."""
+
+    def acted(self, number: int, action: bytes) -> None:
+        """An action was sent; *number* is 0 if it could not be."""
+
+    def took(self, event: PlayerEvent) -> None:
+        """The game server sent something, which the match has not handled yet."""
+
+
 class Match:
     """
     Play one match. Made by `vinom.client.sdk.Client.queue`.
 
-    A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions
-    without an answer are not sent again then: look at the next view.
+    A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions that
+    the game server has not acknowledged are sent again then; each is applied once.
 
     :param reactor: for time and UDP.
     :param lobby: finds the match again.
@@ -144,6 +154,7 @@ class Match:
         self._result: MatchResult | None = None
         self._joined: list[Deferred[Match]] = []
         self._ended: list[Deferred[MatchResult]] = []
+        self._observers: list[Observer] = []
         self._state_listeners: list[Callable[[Match], None]] = []
         self._event_listeners: list[Callable[[str, Any], None]] = []
         self._refusal_listeners: list[Callable[[Refusal], None]] = []
@@ -164,13 +175,25 @@ class Match:
             waiting for their answer.
         :raises ValueError: it is too long.
         """
-        return self._seat.act(_encode(action))
+        encoded = _encode(action)
+        number = self._seat.act(encoded)
+        for observer in self._observers:
+            observer.acted(number, encoded)
+        return number
 
     def leave(self) -> None:
         """Give the seat up for good."""
         if self._result is None:
             self._seat.leave()
             self._finish("left")
+
+    def moved(self, found: MatchFound) -> None:
+        """
+        Go on where the lobby says that this match is now.
+
+        :param found: as the lobby sends it on an open line.
+        """
+        self._seat.moved(found)
 
     def on_state(self, listener: Callable[[Match], None]) -> None:
         """Call *listener* with the match whenever a newer state arrives."""
@@ -183,6 +206,10 @@ class Match:
     def on_refusal(self, listener: Callable[[Refusal], None]) -> None:
         """Call *listener* when an action is refused."""
         self._refusal_listeners.append(listener)
+
+    def observe(self, observer: Observer) -> None:
+        """Have *observer* see everything, in order, before the listeners do."""
+        self._observers.append(observer)
 
     @property
     def joined(self) -> Deferred[Match]:
@@ -251,6 +278,8 @@ class Match:
     # What the game server sends.
 
     def _take(self, event: PlayerEvent) -> None:
+        for observer in self._observers:
+            observer.took(event)
         if isinstance(event, StateArrived):
             self._see(event)
         elif isinstance(event, EventArrived):

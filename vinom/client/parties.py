@@ -239,6 +239,8 @@ class PlayerParties:
     :param lobby: opens lines.
     :param begin: takes a seat in a match.
     :param chance: gives numbers from 0 to 1, for the pauses.
+    :param moved: called with the match that we are in, when the lobby repeats where it
+        is.
     :ivar party: the one that we are in.
     """
 
@@ -250,9 +252,10 @@ class PlayerParties:
         lobby: LobbyClient,
         begin: Callable[[MatchFound], Deferred[Match]],
         chance: Callable[[], float] = random,
+        moved: Callable[[MatchFound], None] = lambda found: None,
     ) -> None:
         self._clock, self._lobby, self._begin = clock, lobby, begin
-        self._chance = chance
+        self._chance, self._moved = chance, moved
         self.party: LiveParty | None = None
         self._line: LobbyLine | None = None
         self._waiting: list[Deferred[LobbyLine]] = []
@@ -266,6 +269,11 @@ class PlayerParties:
     def player_id(self) -> str:
         """Our id."""
         return self._lobby.identity.player_id
+
+    @property
+    def has_line(self) -> bool:
+        """Is there a line?"""
+        return self._line is not None
 
     def create(
         self,
@@ -474,6 +482,7 @@ class PlayerParties:
 
     def _found(self, found: MatchFound) -> None:
         if found.match_id == self._last_match:
+            self._moved(found)
             return
         self._last_match = found.match_id
         waiting, self._matches = self._matches, []

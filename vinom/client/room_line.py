@@ -53,8 +53,8 @@ class RoomLine:
     :param found: the match.
     :param first: number of the latest action on older lines.
     :param place: our seat; it outlives lines.
-    :param deliver: called with each event.
-    :param lost: called once if the line breaks, with a short reason.
+    :param deliver: called with this line and each event.
+    :param lost: called with this line once if it breaks, with a short reason.
     :ivar number: of the latest action.
     :ivar heard: when the server was last heard, on the reactor's clock.
     :ivar rtt: of the latest ping, seconds; ``None`` before the first answer.
@@ -64,7 +64,6 @@ class RoomLine:
     #: lost, and may take its time.
     silence = 10.0
     is_answered = True
-    message = 0
     loss: float | None = None
 
     def __init__(
@@ -75,11 +74,11 @@ class RoomLine:
         first: int,
         place: LineSeat,
         *,
-        deliver: Callable[[PlayerEvent], None],
-        lost: Callable[[str], None],
+        deliver: Callable[[RoomLine, PlayerEvent], None],
+        lost: Callable[[RoomLine, str], None],
     ) -> None:
         self._clock, self._found, self._place = clock, found, place
-        self._deliver, self._lost = deliver, lost
+        self._deliver_from, self._lost = deliver, lost
         self.heard = clock.seconds()
         self.number = first
         self.rtt: float | None = None
@@ -168,7 +167,7 @@ class RoomLine:
     def _break(self, why: str) -> None:
         if not self._is_over:
             self.close()
-            self._lost(why)
+            self._lost(self, why)
 
     # Is the lobby still there?
 
@@ -224,6 +223,9 @@ class RoomLine:
         if place.see(shown, self._deliver_event) and not self._is_over:
             view = _pack(place.view)
             self._deliver(StateArrived(place.version, place.time, view, place.acked))
+
+    def _deliver(self, event: PlayerEvent) -> None:
+        self._deliver_from(self, event)
 
     def _deliver_event(self, event: EventTold) -> None:
         self._deliver(EventArrived(event.kind, event.data, event.version))

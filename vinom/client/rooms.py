@@ -308,6 +308,11 @@ class PlayerRooms:
         self._number = 0
         self._is_closed = False
 
+    @property
+    def has_line(self) -> bool:
+        """Is there a line?"""
+        return self._line is not None
+
     def join(self, request: JoinRoom, *, patches: bool = False) -> Deferred[LiveRoom]:
         """
         Take a place in a room.

@@ -31,6 +31,7 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient, RoomOffered, raw
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.match_news import MatchNews
 from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
@@ -69,6 +70,7 @@ def connect(
     tls_name: str | None = None,
     datagram_filter: IDatagramFilter | None = None,
     way: Way = "auto",
+    stay: bool = False,
     worn: IDatagramFilter | None = None,
 ) -> Deferred[Client]:
     """
@@ -89,6 +91,8 @@ def connect(
     :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` plays through
         the lobby over TCP, as browsers do; ``"auto"`` switches to that when the game
         server does not answer over UDP for 3 s but the lobby does.
+    :param stay: keep a line to the lobby open during matches. If a game server dies,
+        the lobby says on it where the match goes on; otherwise that is found out.
     :param worn: old name of *datagram_filter*; it works for one more release.
     """
     if worn is not None:
@@ -118,7 +122,7 @@ def connect(
         # It may be unreachable from here; then the first one serves us.
         elsewhere=partial(reach, timeout=5.0),
     )
-    client = Client(reactor, lobby, datagram_filter, way)
+    client = Client(reactor, lobby, datagram_filter, way, stay=stay)
     return client.hello().addCallback(lambda _: client)
 
 
@@ -132,6 +136,7 @@ class Client:
     :param way: how matches are played: see `connect`.
     :param chance: gives numbers from 0 to 1, which lengthen the pauses between attempts
         to connect.
+    :param stay: see `connect`.
     :ivar match: the one being played, or the last.
     :ivar rooms: the rooms that we are in.
     :ivar parties: creates and joins parties, and has the one that we are in.
@@ -144,16 +149,18 @@ class Client:
         datagram_filter: IDatagramFilter | None = None,
         way: Way = "auto",
         chance: Callable[[], float] = random,
+        *,
+        stay: bool = False,
     ) -> None:
         self._reactor, self._lobby, self._datagram_filter = (
             reactor,
             lobby,
             datagram_filter,
         )
-        self._way, self._chance = way, chance
+        self._way, self._chance, self._stay = way, chance, stay
         self.match: Match | None = None
         self.rooms = PlayerRooms(reactor, lobby, chance)
-        self.parties = PlayerParties(reactor, lobby, self._begin, chance)
+        self.parties = PlayerParties(reactor, lobby, self._begin, chance, self._moved)
 
     def join_room(
         self,
@@ -250,7 +257,27 @@ class Client:
         if on_found is not None:
             on_found(match)
         match.start()
+        if self._stay:
+            self._keep_news(match)
         return match.joined
+
+    def _keep_news(self, match: Match) -> None:
+        """Have a line while a match lasts."""
+        news = MatchNews(
+            self._reactor,
+            self._lobby,
+            match.moved,
+            lambda: not (self.rooms.has_line or self.parties.has_line),
+            self._chance,
+        )
+        # Before it, the seat itself may have to ask the lobby.
+        match.joined.addCallbacks(lambda _: news.start(), lambda _: None)
+        match.ended.addCallback(lambda _: news.stop())
+
+    def _moved(self, found: MatchFound) -> None:
+        """Go on with our match where the lobby says that it is."""
+        if self.match is not None:
+            self.match.moved(found)
 
     def close(self) -> None:
         """Leave the match, if there is one, and hang up; our places in rooms remain."""

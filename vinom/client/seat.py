@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.client.game_line import GameLine, IPlayReactor
+from vinom.client.game_line import SILENCE, GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.line_seat import LineSeat
 from vinom.client.lobby import PAUSES, LobbyClient
@@ -22,7 +22,15 @@ from vinom.dtls.port import IDatagramFilter
 from vinom.errors import Code
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.messages.rooms import JoinRoom
-from vinom.packets.player import Joined, PlayerEvent, Rejected
+from vinom.packets.carried import Carried, WaitingActions
+from vinom.packets.player import (
+    FellSilent,
+    Joined,
+    PlayerEvent,
+    Rejected,
+    SpokeAgain,
+)
+from vinom.packets.watch import MOST_PATIENCE, PATIENCE
 from vinom.reactor.alarm import Alarm
 
 #: How a seat is played: over UDP, through the lobby, or over UDP where that works.
@@ -33,17 +41,44 @@ _MOST_REFUSED = 3
 #: A seat that is lost sooner than this after it was taken, seconds, is taken back with
 #: the pauses of one that could not be taken, so that nobody dials in a tight loop.
 SETTLED = 5.0
+#: While a seat is held, one attempt is forgiven each time this has passed, seconds: a
+#: match may be moved twice within seconds, and no player waits longer the second time.
+_FORGIVEN = 0.5
+
+#: A game server that is gone or doubted is tried this often at its address, with the
+#: resume token, before the lobby is asked: another process may have its port already.
+_DIRECT = 2
+#: While nobody listens there, it is tried so long, seconds: the process that goes on
+#: with the match has its port by then, and the lobby knows nothing better before.
+_REFUSED_FOR = 0.5
+#: How long a direct try waits for the first answer, seconds, and round trips.
+_DIRECT_WAIT, _DIRECT_TRIPS = 0.4, 3
+#: Reasons for which a lost server is tried again before the lobby is asked: another
+#: process may have taken over, or be about to.
+_SUDDEN = frozenset({"silence", "refused", "closed"})
+#: Who says goodbye still has its port for so long, seconds: a hello that comes in
+#: between is never read, and not refused either.
+_LEAVING = 0.02
+#: Pauses between attempts to take a seat back, seconds; the last one repeats.
+_PAUSES = (0.05, *PAUSES)
 
 _Outcome = dict[str, Any] | None
+_Line = GameLine | RoomLine
 
 
 class Seat:
     """
     Hold one seat, over as many connections as it takes.
 
-    After 3 s of silence, or when nobody listens at the port, the seat asks the lobby
-    where the match is, and is taken there with a new token. While the lobby cannot be
-    reached, the old address is tried with the resume token.
+    A game server that owes an answer for 0.4 s, or at whose port nobody listens, may be
+    gone: another process may go on with the match. The seat is then taken with the
+    resume token, at the same address first. If that does not work, the lobby is asked
+    where the match is, and the seat is taken there with a new token. Meanwhile the old
+    connection stays: it is used again if the server speaks. After 3 s of silence it
+    is closed.
+
+    Actions that were not acknowledged are sent again on the new connection, with their
+    numbers.
 
     If the lobby can be reached but the game server never answers, UDP is blocked: the
     seat is taken and played through the lobby from then on.
@@ -90,27 +125,34 @@ class Seat:
         self._refused = self._number = 0
         self.farewell: str | None = None
         self.joins = self.handshakes = 0
-        self._line: GameLine | RoomLine | None = None
+        # The line that has the seat, and the one that tries to take it.
+        self._line: _Line | None = None
+        self._next: _Line | None = None
         self._taking: Deferred[bool] | None = None
+        self._is_doubted = self._is_returning = False
+        # Is the line that is tried one to an address that the lobby has not confirmed?
+        self._is_direct = False
+        self._direct_left, self._direct_until = 0, -inf
         self._resume: bytes | None = None
-        self._message, self._line_seat = 0, _line_seat(found)
+        self._carried, self._line_seat = Carried(), _line_seat(found)
+        self._patience = PATIENCE
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
         # How long the server asked us to wait, or slightly longer, seconds.
         self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
-        self._doubted_at: float | None = None
+        self._overdue: dict[_Line, float] = {}
 
     @property
     def is_taken(self) -> bool:
         """Is the seat ours now, as far as we know?"""
-        return self._line is not None and self._taking is None
+        return self._line is not None
 
     @property
     def line(self) -> GameLine | RoomLine | None:
         """The line, if there is one."""
-        return self._line
+        return self._line or self._next
 
     def take(self) -> None:
         """Take the seat; called once."""
@@ -123,11 +165,28 @@ class Seat:
         :returns: its number; 0 if it could not be sent.
         :raises ValueError: it is too long.
         """
-        if self._line is None or self._taking is not None:
+        if self._line is None:
             return 0
         number = self._line.act(action)
         self._number = max(self._number, number)
         return number
+
+    def moved(self, found: MatchFound) -> None:
+        """
+        Go where the lobby says that the match is, if we are not there.
+
+        :param found: the match, with a new ticket and token.
+        """
+        if self._is_over or self.way != "udp" or found.match_id != self._found.match_id:
+            return
+        before, self._found = self._found, found
+        if self._line is None:
+            self._direct_left = max(self._direct_left, 1)
+        elif (before.host, before.port) != (found.host, found.port):
+            self._doubt()
+        elif isinstance(self._line, GameLine):
+            # Perhaps another process is there, perhaps not.
+            self._line.hinted()
 
     def leave(self) -> None:
         """Give the seat up for good; `over` is not called."""
@@ -140,7 +199,7 @@ class Seat:
         self._is_over = True
         self._silence.stop()
         self._drop_line()
-        self._taken(False)
+        self._give_up_next()
 
     def _finish(self, reason: str, outcome: _Outcome = None) -> None:
         if not self._is_over:
@@ -162,7 +221,7 @@ class Seat:
 
     async def _begin(self) -> None:
         if not await self._go():
-            await self._come_back()
+            await self._come_back(0)
 
     async def _go(self) -> bool:
         """Take the seat where the lobby says it is; did it work?"""
@@ -170,6 +229,8 @@ class Seat:
             # A place held through the lobby is gone once the seat is taken over UDP.
             self._line_seat = _line_seat(self._found)
             return await self._dial(self._found, token=self._found.token)
+        # The node counts actions anew.
+        self._carried.actions = WaitingActions()
         line = RoomLine(
             self._reactor,
             self._lobby,
@@ -181,23 +242,55 @@ class Seat:
         )
         return await self._try(line)
 
-    async def _come_back(self) -> None:
-        if self._reactor.seconds() - self._taken_at >= SETTLED:
+    async def _come_back(self, direct: int) -> None:
+        """
+        Take the seat back, unless it has been taken back or given up meanwhile.
+
+        :param direct: how often to try the old address first.
+        """
+        self._direct_left = direct
+        if direct:
+            self._direct_until = self._reactor.seconds() + _REFUSED_FOR
+        if self._is_returning:
+            return
+        self._is_returning = True
+        try:
+            await self._keep_trying()
+        finally:
+            self._is_returning = False
+
+    async def _keep_trying(self) -> None:
+        held = self._reactor.seconds() - self._taken_at
+        if held >= SETTLED:
             self._attempt = 0
-        while not self._is_over:
+        else:
+            self._attempt = max(0, self._attempt - int(held / _FORGIVEN))
+        while not self._is_back():
             pause, self._hold = self._hold, 0.0
             if self._attempt:
-                pause = max(pause, PAUSES[min(self._attempt, len(PAUSES)) - 1])
+                least = _PAUSES[min(self._attempt, len(_PAUSES)) - 1]
+                pause = max(pause, least * (1 + self._chance() / 2))
             if pause:
                 await deferLater(self._reactor, pause)
+            if self._is_back():
+                return
             self._attempt += 1
-            if self._reactor.seconds() - self._heard > self._timeout:
+            if self._reactor.seconds() - self._last_heard() > self._timeout:
                 self._finish(Code.LOST)
-            elif not self._is_over and await self._try_again():
+            elif await self._try_again():
                 return
 
+    def _is_back(self) -> bool:
+        return self._is_over or (self._line is not None and not self._is_doubted)
+
+    def _last_heard(self) -> float:
+        return self._heard if self._line is None else self._line.heard
+
     async def _try_again(self) -> bool:
-        """Ask where the match is, and take the seat there; is there no more to try?"""
+        """Take the seat, once; is there no more to try?"""
+        if self._direct_left > 0 and self._resume is not None and self.way == "udp":
+            self._direct_left -= 1
+            return await self._dial(self._found, resume=self._resume)
         try:
             place = await self._lobby.whereabouts()
         except (LineLost, LobbyRefusal):
@@ -205,6 +298,8 @@ class Seat:
             if self._resume is None:
                 return False
             return await self._dial(self._found, resume=self._resume)
+        if self._is_back():
+            return True
         match_id = self._found.match_id
         if isinstance(place, MatchFound) and place.match_id == match_id:
             self._found = place
@@ -212,6 +307,8 @@ class Seat:
         if isinstance(place, MatchEnded) and place.match_id == match_id:
             self._finish(place.reason, place.outcome)
         elif isinstance(place, QueueStatus) and place.state == "matched":
+            # It has no place yet: perhaps a process that takes over.
+            self._direct_left = 1
             return False
         elif isinstance(place, QueueStatus):
             # Only a void match puts its players back into the queue.
@@ -229,8 +326,12 @@ class Seat:
         except Exception as error:
             self._log.info("cannot resolve {host}: {why}", host=found.host, why=error)
             return False
-        if self._is_over:
+        if self._is_back():
             return True
+        wait = SILENCE
+        if resume is not None:
+            rtt = None if self._line is None else self._line.rtt
+            wait = max(_DIRECT_WAIT, _DIRECT_TRIPS * (rtt or 0.0))
         line = GameLine(
             self._reactor,
             host,
@@ -239,18 +340,26 @@ class Seat:
             found.certificate.encode("ascii"),
             token=token,
             resume=resume,
-            heard=self._message,
+            carried=self._carried,
+            patience=self._next_patience(),
+            first_answer=wait,
             opened=self._opened,
             deliver=self._take,
             lost=self._lose,
             datagram_filter=self._datagram_filter,
         )
-        return await self._try(line)
+        return await self._try(line, is_direct=resume is not None)
 
-    async def _try(self, line: GameLine | RoomLine) -> bool:
+    def _next_patience(self) -> float:
+        """Choose how soon the next line doubts: later if we only just came back."""
+        is_settled = self._reactor.seconds() - self._taken_at >= SETTLED
+        longer = min(2 * self._patience, MOST_PATIENCE)
+        return PATIENCE if is_settled else longer
+
+    async def _try(self, line: _Line, is_direct: bool = False) -> bool:
         """Wait for the outcome: is the seat taken on this line?"""
         taking: Deferred[bool] = Deferred()
-        self._taking, self._line = taking, line
+        self._taking, self._next, self._is_direct = taking, line, is_direct
         self._silence.arm()
         return await taking
 
@@ -264,49 +373,100 @@ class Seat:
         if taking is not None:
             taking.callback(worked)
 
-    def _take(self, event: PlayerEvent) -> None:
-        if isinstance(event, Joined) and self._taking is not None:
-            self.joins += 1
-            self._taken_at = self._reactor.seconds()
-            self._resume = event.resume or None
-            self._refused = 0
-            self._taken(True)
-        elif isinstance(event, Rejected):
-            self._turned_away(event)
+    def _take(self, line: _Line, event: PlayerEvent) -> None:
+        if line is not self._line and line is not self._next:
             return
+        if isinstance(event, Joined) and line is self._next:
+            self._sit(line, event)
+        elif isinstance(event, Rejected):
+            self._turned_away(line, event)
+        elif isinstance(event, FellSilent):
+            self._doubt()
+        elif isinstance(event, SpokeAgain):
+            self._trust()
+        else:
+            self._deliver(event)
+
+    def _sit(self, line: _Line, event: Joined) -> None:
+        self._patience = self._next_patience()
+        self.joins += 1
+        self._taken_at = self._reactor.seconds()
+        self._resume = event.resume or None
+        self._refused = 0
+        # The server gave the seat to the newer one: the older one's goodbye changes
+        # nothing.
+        self._drop_line()
+        self._line, self._next = line, None
+        self._is_doubted = False
+        self._taken(True)
         self._deliver(event)
 
-    def _turned_away(self, event: Rejected) -> None:
+    def _doubt(self) -> None:
+        """The server of our line may be gone: look for the match on a second line."""
+        if self._is_over or self._line is None or self.farewell is not None:
+            return
+        self._is_doubted = True
+        self._run(self._come_back(_DIRECT))
+
+    def _trust(self) -> None:
+        """The server of our line is there after all."""
+        self._is_doubted = False
+        if isinstance(self._next, GameLine) and self._next.link is None:
+            # It has not asked for the seat yet; if it had, the seat might be its own.
+            self._give_up_next()
+
+    def _turned_away(self, line: _Line, event: Rejected) -> None:
         if event.code == Code.KICKED:
             self._finish(Code.KICKED)
         elif event.code == Code.SEAT_TAKEN:
-            # By our own newer connection, or by another program with our player key.
-            self._finish(Code.REPLACED)
+            if line is self._line and self._has_asked():
+                # Our own newer line has the seat; its welcome is on the way.
+                self._drop_line()
+            else:
+                # By another program with our player key.
+                self._finish(Code.REPLACED)
         else:
             # Not all clients that it turned away should return in the same moment.
             self._hold = event.retry_after * (1 + self._chance() / 2)
-            self._lose(event.code)
+            self._lose(line, event.code)
 
-    def _lose(self, why: str) -> None:
-        """The line broke, or counts as broken."""
-        if self._is_over:
+    def _has_asked(self) -> bool:
+        """May the line that is tried have the seat already?"""
+        return isinstance(self._next, GameLine) and self._next.link is not None
+
+    def _lose(self, line: _Line, why: str) -> None:
+        """A line broke, or counts as broken."""
+        if self._is_over or (line is not self._line and line is not self._next):
             return
         self._log.debug(
             "match {match_id}: line lost: {why}",
             match_id=self._found.match_id,
             why=why,
         )
-        if self._taking is not None and self._line is not None:
-            self._note_block(self._line, why)
+        if line is self._next:
+            if not self._is_direct:
+                self._note_block(line, why)
+            elif why == "refused" and self._reactor.seconds() < self._direct_until:
+                # After the same short pause.
+                self._direct_left += 1
+                self._attempt = max(1, self._attempt - 1)
+            elif why not in _SUDDEN:
+                # Only the lobby can say what to do now.
+                self._direct_left = 0
+                if why == Code.BAD_TOKEN:
+                    self._resume = None
+            self._give_up_next()
+            return
         self._drop_line()
         if self.farewell is not None:
             self._finish(self.farewell)
-        elif self._taking is not None:
-            self._taken(False)
-        else:
-            self._run(self._come_back())
+            return
+        if why == "closed":
+            self._hold = max(self._hold, _LEAVING * (1 + self._chance() / 2))
+        if not self._is_returning:
+            self._run(self._come_back(_DIRECT if why in _SUDDEN else 0))
 
-    def _note_block(self, line: GameLine | RoomLine, why: str) -> None:
+    def _note_block(self, line: _Line, why: str) -> None:
         """A line broke before the seat was taken: is UDP blocked?"""
         if self._allowed != "auto" or why == Code.BUSY:
             return
@@ -325,26 +485,40 @@ class Seat:
             self.way = "lobby"
 
     def _drop_line(self) -> None:
+        """Let go of the line that has the seat."""
         line, self._line = self._line, None
         if line is not None:
-            if self._taking is None:
-                # Only a server that gave us the seat counts as heard.
-                self._heard = line.heard
-            self._message = line.message
+            # Only a server that gave us the seat counts as heard.
+            self._heard = line.heard
+            self._overdue.pop(line, None)
             line.close()
 
+    def _give_up_next(self) -> None:
+        """Let go of the line that tries to take the seat."""
+        line, self._next = self._next, None
+        if line is not None:
+            self._overdue.pop(line, None)
+            line.close()
+        self._taken(False)
+
+    def _lines(self) -> list[_Line]:
+        return [line for line in (self._line, self._next) if line is not None]
+
     def _silent_at(self) -> float | None:
-        line = self._line
-        return None if line is None else line.heard + line.silence
+        return min((line.heard + line.silence for line in self._lines()), default=None)
 
     def _silent(self) -> None:
-        due = self._silent_at()
-        if self._doubted_at != due:
-            # If we were held up ourselves, what came meanwhile is read after this
-            # alarm, and before the next one, which follows at once.
-            self._doubted_at = due
-        else:
-            self._lose("silence")
+        now = self._reactor.seconds()
+        for line in self._lines():
+            due = line.heard + line.silence
+            if due > now:
+                continue
+            if self._overdue.get(line) != due:
+                # If we were held up ourselves, what came meanwhile is read after this
+                # alarm, and before the next one, which follows at once.
+                self._overdue[line] = due
+            else:
+                self._lose(line, "silence")
 
 
 def _line_seat(found: MatchFound) -> LineSeat:

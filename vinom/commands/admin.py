@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from vinom.errors import Misconfigured
 from vinom.node.asking import AdminLine, NotDone
 from vinom.node.settings import Settings
-from vinom.node.sources import checked_path
 from vinom.printable import printable, say, say_json
+from vinom.settings.sources import checked_path
 
 Answer = dict[str, Any]
 
@@ -103,7 +104,7 @@ class Verb:
         return 0
 
 
-def in_columns(rows: list[tuple[str, ...]]) -> str:
+def in_columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Write a table, escaped; each column is as wide as its longest cell."""
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -156,6 +157,15 @@ def _results(options: argparse.Namespace) -> Request:
 
 
 def _drain(options: argparse.Namespace) -> Request:
+    if options.server is not None:
+        if not options.move:
+            raise Misconfigured(
+                f"vinom drain {options.server}: add --move, and another game server "
+                "goes on with its matches; without it, it ends after its last match "
+                "anyway"
+            )
+        done = f"moving: another game server goes on with those of {options.server}"
+        return _do(f"servers/{_part(options.server)}/move", done)
     if options.move:
         done = (
             "moving: players and rooms go to other nodes; the node stops when nobody "
@@ -194,6 +204,24 @@ def show_status(answer: Answer) -> str:
         moment = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M} UTC"
         rows.append((f"{name} certificate", f"until {moment}"))
     return in_columns(rows)
+
+
+def show_servers(answer: Answer) -> str:
+    """List game servers, those with matches first."""
+    rows: list[tuple[str, ...]] = [("SERVER", "STAGE", "PROCESS", "PORT", "MATCHES")]
+    found = answer["fleet"]["game_servers"]
+    for name in sorted(found, key=lambda name: (not found[name]["matches"], name)):
+        one = found[name]
+        rows.append(
+            (
+                name,
+                one["stage"],
+                str(one["pid"] or "-"),
+                str(one["port"] or "-"),
+                " ".join(one["matches"]) or "-",
+            )
+        )
+    return in_columns(rows) if len(rows) > 1 else "no game server runs"
 
 
 _PORT_STATES = ("free", "bound", "quarantined")
@@ -360,9 +388,17 @@ VERBS: dict[str, Verb] = {
         ),
         (_MATCH,),
     ),
+    "servers": Verb(lambda options: Request("status", show_servers)),
     "drain": Verb(
         _drain,
         (
+            _argument(
+                "server",
+                "with --move: have another game server go on with the matches of this "
+                "one (vinom servers lists them), and let the node run",
+                nargs="?",
+                metavar="SERVER",
+            ),
             _argument(
                 "--move",
                 "hand players and rooms to other nodes at once (as SIGTERM does where "

@@ -62,14 +62,20 @@ class ChildNode(ProcessProtocol):
     transport: IProcessTransport
 
     def __init__(
-        self, reactor: Any, arguments: Sequence[str] = (), port: int | None = None
+        self,
+        reactor: Any,
+        arguments: Sequence[str] = (),
+        port: int | None = None,
+        game_ports: int = _PORTS,
     ) -> None:
         """
         :param reactor: starts the process.
         :param arguments: more arguments of ``twistd vinom``.
         :param port: of its lobby; a free one unless given.
+        :param game_ports: number of UDP ports for its game servers.
         """
         self._reactor, self._arguments = reactor, tuple(arguments)
+        self._game_ports, self._ports = game_ports, (0, 0)
         self.host, self.port = "127.0.0.1", free_port() if port is None else port
         self._log: deque[bytes] = deque(maxlen=40)
         self.state_dir = ""
@@ -81,9 +87,32 @@ class ChildNode(ProcessProtocol):
         """Start it; fires when its lobby listens, or fails with `NodeFailed`."""
         return Deferred.fromCoroutine(self._start())
 
+    def start_again(self) -> Deferred[None]:
+        """Start it again after it has exited, with the same ports and files."""
+        assert self.exited
+        self.exited = False
+        return Deferred.fromCoroutine(self._run())
+
     def stop(self) -> Deferred[None]:
         """Stop it; fires when it has exited and its files are removed."""
         return Deferred.fromCoroutine(self._stop())
+
+    def kill(self) -> Deferred[None]:
+        """Kill its process, without a goodbye; fires when it has exited."""
+        return self._end_by(signal.SIGKILL)
+
+    def end(self) -> Deferred[None]:
+        """Ask its process to end, and keep its files; fires when it has exited."""
+        return self._end_by(signal.SIGTERM)
+
+    def _end_by(self, number: int) -> Deferred[None]:
+        gone: Deferred[None] = Deferred()
+        if self.exited:
+            gone.callback(None)
+        else:
+            self._gone.append(gone)
+            self._signal(number)
+        return gone
 
     @property
     def pid(self) -> int:
@@ -97,7 +126,13 @@ class ChildNode(ProcessProtocol):
 
     async def _start(self) -> None:
         self.state_dir = tempfile.mkdtemp(prefix="vinom-")
-        first, last = free_port_range(_PORTS)
+        self._ports = free_port_range(self._game_ports)
+        # Stop it however we exit.
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
+        await self._run()
+
+    async def _run(self) -> None:
+        first, last = self._ports
         command = [
             sys.executable,
             "-c",
@@ -111,8 +146,6 @@ class ChildNode(ProcessProtocol):
             *self._arguments,
         ]
         self._is_spawned = True
-        # Stop it however we exit.
-        self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._listens():

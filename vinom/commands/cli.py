@@ -20,24 +20,33 @@ COMMANDS: dict[str, str] = {
     "replay": "play a recording again and compare its end",
     "dev": "play a game while you write it, in a browser",
     "check": "check a game of yours for purity, replay and leaks",
+    "chaos": "kill processes under a game of yours, and check that matches go on",
     "doctor": "check this machine for problems, and say how to fix them",
     "status": "show what a node is doing",
     "matches": "list the matches of a node",
+    "servers": "list the game servers of a node",
     "rooms": "list the rooms that a node hosts itself, or end one, or remove a player",
     "kick": "remove a player from a match",
     "end": "end a match",
-    "drain": "let a node stop when its last match ends, or hand its rooms to others",
+    "drain": "let a node stop when its last match ends, or hand its rooms, or those of "
+    "one game server, to others",
     "keys": "list a node's keys, or let new ones take over",
+    "link-certificate": "make a gateway's certificate for its links to nodes",
     "explain": "explain why a player is not matched",
     "results": "list how rounds ended, and send those again that were not received",
 }
 
 #: Commands that have a package of their own.
-_PACKAGES = {"check": "vinom.check.command", "doctor": "vinom.doctor.command"}
+_PACKAGES = {
+    "check": "vinom.check.command",
+    "chaos": "vinom.chaos.command",
+    "doctor": "vinom.doctor.command",
+    "link-certificate": "vinom.commands.link_certificate",
+}
 #: Commands that are rows of one table.
 _ADMIN = (
-    *("status", "matches", "rooms", "results", "kick", "end", "drain", "keys"),
-    "explain",
+    *("status", "matches", "servers", "rooms", "results", "kick", "end", "drain"),
+    *("keys", "explain"),
 )
 
 

@@ -20,6 +20,7 @@ from vinom.client.load.crowd import Crowd
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
+from vinom.client.terminal.keys import WATCHING
 from vinom.client.terminal.screen import (
     Keyboard,
     Screen,
@@ -33,6 +34,7 @@ from vinom.commands.child_node import ChildNode, NodeFailed, likely_port
 from vinom.commands.demo_nodes import NodesDemo
 from vinom.commands.deployment import NAMES
 from vinom.commands.foreground import run_in_foreground
+from vinom.commands.mischief import Mischief
 from vinom.commands.play import find_game
 from vinom.commands.redis_child import redis_executable
 from vinom.errors import Misconfigured
@@ -160,9 +162,13 @@ class Demo:
         self._stage = Stage(
             reactor, self.tally, self._ours, self._command, page=self._page
         )
+        self._mischief = Mischief(
+            reactor, lambda: self._node.state_dir, lambda: self._stage.shown
+        )
+        self._stage.keys, self._stage.notes = self._mischief.keys, self._mischief.notes
         self._chance = Chance(os.urandom(SEED_BYTES))
         self._over: Deferred[None] = Deferred()
-        self._keyboard = Keyboard(reactor, self._press)
+        self._keyboard = Keyboard(reactor, self._press, WATCHING)
         self._is_stopping = False
 
     def run(self) -> Deferred[int]:
@@ -184,6 +190,8 @@ class Demo:
     def _press(self, key: str) -> None:
         if key == "quit":
             self.stop()
+        else:
+            self._mischief.press(key)
 
     async def _run(self) -> int:
         try:
@@ -263,9 +271,13 @@ class Demo:
             )
 
         node = self._node
-        return connect(self._reactor, node.host, node.port, name=name).addCallback(
-            ready
-        )
+        return connect(
+            self._reactor,
+            node.host,
+            node.port,
+            name=name,
+            datagram_filter=self._mischief.loss,
+        ).addCallback(ready)
 
     def _greet(self) -> None:
         """Let one bot wait for a person; each person gets the next bot."""

@@ -20,6 +20,7 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
+from vinom.client.terminal.keys import WATCHING
 from vinom.client.terminal.nodes_picture import (
     GroupRow,
     NodeRow,
@@ -138,7 +139,7 @@ class NodesDemo:
         self._chance = Chance(os.urandom(SEED_BYTES))
         self._bots: list[Bot] = []
         self._over: Deferred[None] = Deferred()
-        self._keyboard = Keyboard(reactor, self._press)
+        self._keyboard = Keyboard(reactor, self._press, WATCHING)
         self._is_stopping = False
 
     def run(self) -> Deferred[int]:

@@ -29,7 +29,13 @@ NAMES = "ABCDE"
 #: How long a killed node stays away, seconds.
 _AWAY = 5.0
 #: Shorter than the defaults, so that one sees soon what happens.
-_TIMES = ("--heartbeat-seconds=0.5", "--lease-seconds=2", "--fill-seconds=2")
+_TIMES = (
+    "--heartbeat-seconds=0.5",
+    "--lease-seconds=2",
+    "--fill-seconds=2",
+    # A node that starts again here has forgotten everything.
+    "--orphan-seconds=6",
+)
 
 
 class RunningNode:

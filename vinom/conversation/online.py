@@ -17,7 +17,7 @@ from vinom.limits.logged import log_unless_away
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.messages.lobby import QueueStatus
-from vinom.model import LineEnd
+from vinom.model import LineEnd, Player
 from vinom.ports import IOnlineStore, IOnlineWatch
 
 _HELD: LineEnd = "held"
@@ -37,6 +37,12 @@ class IOnline(Interface):
 
     def is_here(player_id: str) -> bool:
         """Is this player connected to this node?"""
+
+    def key_of(player_id: str) -> tuple[str, Player] | None:
+        """
+        Find the hash of the key of a player who is connected to this node, and the
+        player.
+        """
 
     def away(player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
         """
@@ -215,6 +221,14 @@ class Online:
     def is_here(self, player_id: str) -> bool:
         """Is this player connected to this node?"""
         return player_id in self._conversations
+
+    def key_of(self, player_id: str) -> tuple[str, Player] | None:
+        """Find the hash of the key of a player who is connected to this node."""
+        conversation = self._conversations.get(player_id)
+        if conversation is None or conversation.player is None:
+            return None
+        key_hash = conversation.key_hash
+        return (key_hash, conversation.player) if key_hash else None
 
     def away(self, player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
         """List those of these players who are connected to no node."""

@@ -15,9 +15,10 @@ from vinom.doctor.findings import Finding, count_verdicts, summary
 from vinom.doctor.network import answer, probe
 from vinom.errors import Misconfigured
 from vinom.node.settings import TABLE, Settings
-from vinom.node.sources import checked_path, gather
-from vinom.node.values import Switch
+from vinom.node.sources import gather
 from vinom.printable import say, say_json
+from vinom.settings.sources import checked_path
+from vinom.settings.values import Switch
 
 _EPILOG = """\
 It also takes every option of twistd vinom (twistd vinom --help), its file (--config)

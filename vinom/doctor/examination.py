@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from vinom.doctor import trust as doctor_trust
+from vinom.doctor.cluster import examine_cluster
 from vinom.doctor.findings import Finding, failure, ok
 from vinom.doctor.machine import (
     examine_limits,
@@ -24,10 +25,10 @@ from vinom.doctor.store import examine_shared_store
 from vinom.doctor.strangers import examine_strangers
 from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
-from vinom.game_loader import load_games
 from vinom.keys.files import read_file
 from vinom.node.asking import AdminLine, NotDone
-from vinom.node.build import find_checkers
+from vinom.node.build import check_program, find_checkers
+from vinom.node.games import all_games
 from vinom.node.settings import Settings
 from vinom.web.bearer import checked_token
 
@@ -75,6 +76,7 @@ class Examination:
             *_certificates(settings),
             *_identity(settings),
             *examine_provider(settings),
+            *examine_cluster(settings),
             examine_shared_store(settings),
             *examine_receiver(settings),
             *examine_store(settings),
@@ -104,11 +106,17 @@ def _node(settings: Settings, node: int | None) -> Finding:
 def _games(settings: Settings) -> tuple[Finding, int]:
     """Load the games; returns the most seats of one table too."""
     try:
-        games = load_games(settings.game)
+        games = all_games(settings.game, settings.games)
     except Misconfigured as error:
         return failure(
             "games", str(error), "set game to a class that can be imported"
         ), (_USUAL_SEATS)
+    for name, table in (settings.games or {}).items():
+        try:
+            check_program(name, table)
+        except Misconfigured as error:
+            told, _, remedy = str(error).rpartition(": ")
+            return failure("games", told, remedy), _USUAL_SEATS
     most = max((game.seats[1] for game in games.values()), default=_USUAL_SEATS)
     return ok("games", ", ".join(sorted(games))), most
 

@@ -28,8 +28,9 @@ from vinom.wall.enclosure import missing
 
 #: Files that a node has open whoever plays: logs, ports, libraries.
 _BASE_DESCRIPTORS = 64
-#: For one game server: its control link and its pidfd.
-_PER_SERVER = 2
+#: For one game server: its control link and its pidfd; two files for the checkpoints of
+#: a time without a link; and, if an earlier node started it, a pipe for what it prints.
+_PER_SERVER = 5
 #: A smaller step of the wall clock does not matter, seconds.
 _STEP = 0.05
 #: With less free space than this a node cannot run, bytes.

@@ -97,6 +97,7 @@ class OutsideMatches:
             game, canonical_options(plugin, options, "options"), seats
         )
         keys = [(await self._identity.introduce(player)).key for player in known]
+        self._matches.learn_keys(found[0].match_id)
         return StartedMatch(
             found[0].match_id,
             tuple(

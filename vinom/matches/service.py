@@ -21,13 +21,13 @@ from zope.interface import implementer
 from vinom.conversation.online import IOnline
 from vinom.errors import (
     Code,
+    LeaseLost,
     NoCapacity,
     PeerError,
     Refused,
     StoreUnavailable,
     VinomError,
 )
-from vinom.fleet.fleet import Fleet
 from vinom.game import Game
 from vinom.limits.addresses import AddressCounts
 from vinom.limits.buckets import network_of
@@ -37,9 +37,17 @@ from vinom.matches.ways_in import WaysIn, seat_names
 from vinom.messages.catalogue import decode_answer
 from vinom.messages.envelope import Push, Told, encode_push
 from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
-from vinom.model import MatchEnd, MatchPlan, Placement, QueueEntry, SeatPlan, Ticket
+from vinom.model import (
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueEntry,
+    SeatPlan,
+    Ticket,
+)
 from vinom.play.seats import seat_of
-from vinom.ports import IMatchStore, IMatchWatch
+from vinom.ports import IMatchStore, IMatchWatch, IPlayerStore
 
 
 class Follower(Protocol):
@@ -78,6 +86,29 @@ class ResultWatch(Protocol):
         """Note that a match ended before any round of it was over."""
 
 
+class MatchFleet(Protocol):
+    """Where matches are played: `vinom.fleet.fleet.Fleet`, or a relay before it."""
+
+    def place(
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        relay: None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> Deferred[Placement]:
+        """Find a match a game server."""
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """Admit one more handshake."""
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good."""
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match."""
+
+
 class OtherNodes(Protocol):
     """Asks other nodes: `vinom.node.links.NodeLinks`."""
 
@@ -88,6 +119,13 @@ class OtherNodes(Protocol):
         :returns: a ``match_found``, as a client receives it.
         :raises NoCapacity: the match is over, or that node cannot be reached.
         """
+
+
+#: What players of a match are sent for which no game server can be had.
+NO_GAME_SERVER = (
+    "no game server can be started at present; your match keeps its place, and starts "
+    "as soon as one can"
+)
 
 
 @attrs.define(eq=False)
@@ -101,6 +139,10 @@ class _Live:
     :ivar hosts: one address of its players for each network.
     :ivar counted: those of them that it counts for.
     :ivar watches: what else is called when it starts, changes or ends.
+    :ivar is_delayed: no game server could be had for it so far.
+    :ivar is_adopted: another node has made it: its entries are not known here.
+    :ivar is_missing: the store has lost it, and does not have it again yet.
+    :ivar known: its players, each with the hash of the key that proves who it is.
     """
 
     match: Match
@@ -110,6 +152,18 @@ class _Live:
     watches: list[IMatchWatch] = attrs.field(factory=list)
     hosts: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
+    is_delayed: bool = False
+    is_adopted: bool = False
+    is_missing: bool = False
+    known: Sequence[tuple[str, Player]] = ()
+
+    def players(self) -> list[str]:
+        """List the players who have not left it."""
+        return [
+            seat.player_id
+            for number, seat in enumerate(self.match.plan.seats)
+            if seat.player_id and self.match.seat_states.get(number) != "left"
+        ]
 
     def withdraw(self, reason: str) -> bool:
         """Give it up while it is forming; ``False`` if it is too late."""
@@ -134,7 +188,7 @@ class Matches(Service):
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: MatchFleet,
         store: IMatchStore,
         online: IOnline,
         games: Mapping[str, Game[Any, Any]],
@@ -144,6 +198,9 @@ class Matches(Service):
         per_address: int = 32,
         results: ResultWatch | None = None,
         others: OtherNodes | None = None,
+        players: IPlayerStore | None = None,
+        key_seconds: float = 6 * 3600.0,
+        is_complete: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         :param fleet: finds a game server for each match.
@@ -157,7 +214,13 @@ class Matches(Service):
             four times that of one /24 or /48.
         :param results: notes how rounds end.
         :param others: asks other nodes; ``None`` if there is only this one.
+        :param players: gets players of matches back if it has lost them.
+        :param key_seconds: for how long.
+        :param is_complete: has the store all that it should have? One that came back
+            empty gets matches back within seconds.
         """
+        self._players, self._key_seconds = players, key_seconds
+        self._is_complete = is_complete
         self._results, self._others = results, others
         self._fleet, self._store, self._online = fleet, store, online
         self._games, self._ways_in, self._clock = games, ways_in, clock
@@ -167,6 +230,8 @@ class Matches(Service):
         self._counts = AddressCounts(per_address)
         self._live: dict[str, _Live] = {}
         self._followers: list[Follower] = []
+        #: Called with players who have left matches that this node has adopted.
+        self.freed: Callable[[Sequence[str]], None] = lambda _: None
         self._drained: list[Deferred[None]] = []
         self._ended: dict[str, int] = {}
         self.is_draining = self.is_moving = False
@@ -306,14 +371,117 @@ class Matches(Service):
             self._uncount(live)
             return None
         self._live[plan.match_id] = live
+        self.learn_keys(plan.match_id)
         if not entries:
             for follower in self._followers:
                 follower.match_opened(plan)
         return live
 
+    def learn_keys(self, match_id: str) -> None:
+        """
+        Learn how the players of a match prove who they are.
+
+        A store that was lost must get that back, too, or nobody could come back.
+        """
+        live = self._live.get(match_id)
+        if self._players is None or live is None:
+            return
+
+        here = {one: self._online.key_of(one) for one in live.players()}
+        live.known = [known for known in here.values() if known is not None]
+
+        def learned(known: Sequence[tuple[str, Player]]) -> None:
+            live.known = [*live.known, *known]
+
+        others = [one for one, known in here.items() if known is None]
+        if not others:
+            return
+        self._players.keys_of(others).addCallback(learned).addErrback(
+            lambda failure: log_unless_away(
+                self._log, "keys of players are not known", failure
+            )
+        )
+
     def _uncount(self, live: _Live) -> None:
         for host in live.counted:
             self._counts.leave(host)
+
+    def adopt(
+        self,
+        plan: MatchPlan,
+        placement: Placement,
+        since: float,
+        hosts: tuple[str, ...] = (),
+        has_result: bool = False,
+        claimed: Deferred[bool] | None = None,
+    ) -> None:
+        """
+        Go on with a match of an earlier node, which is being played.
+
+        :param placement: where.
+        :param since: when it was made, seconds since the Unix epoch.
+        :param hosts: one address of its players for each network.
+        :param has_result: was a round over?
+        :param claimed: fires when it is known whether this node may: if not, it is
+            disowned. ``None`` if it may.
+        """
+        match = Match(plan, since, state="placed", placement=placement)
+        match.has_result = has_result
+        live = _Live(match, [], hosts=hosts, is_adopted=True)
+        self._live[plan.match_id] = live
+        live.counted = tuple(filter(self._counts.enter, hosts))
+        Deferred.fromCoroutine(self._adopt(live, placement, claimed)).addErrback(
+            lambda failure: self._log.failure(
+                "match {match_id} was not adopted", failure, match_id=plan.match_id
+            )
+        )
+
+    async def _adopt(
+        self, live: _Live, placement: Placement, claimed: Deferred[bool] | None
+    ) -> None:
+        plan = live.match.plan
+        if claimed is not None and not await claimed:
+            return
+        is_running: bool | None = None
+        while is_running is None and self._live.get(plan.match_id) is live:
+            try:
+                is_running = await self.own(plan, placement)
+            except LeaseLost:
+                # Under the next lease it is known whose it is.
+                await deferLater(self._clock, 1.0)
+        if is_running:
+            self.learn_keys(plan.match_id)
+        if is_running is False and self._live.get(plan.match_id) is live:
+            # Others have ended it, because no node had it for too long.
+            live.match.has_result = True
+            self._fleet.close_room(plan.match_id, "lost")
+
+    async def own(self, plan: MatchPlan, placement: Placement) -> bool:
+        """
+        Record that this node goes on with a match of another one.
+
+        :returns: ``False`` if it is over.
+        :raises LeaseLost: another node may have it by now.
+        """
+        while True:
+            try:
+                return bool(await self._store.adopt(plan, placement))
+            except LeaseLost:
+                raise
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+
+    def disown(self, match_id: str) -> None:
+        """Forget a match that another node goes on with; nobody learns an end."""
+        live = self._live.pop(match_id, None)
+        if live is None:
+            return
+        self._uncount(live)
+        if live.match.entries:
+            for follower in self._followers:
+                follower.entries_over(live.match.entries)
+        self._check_drained()
 
     async def _find_place(self, live: _Live) -> list[MatchFound] | None:
         """
@@ -352,6 +520,9 @@ class Matches(Service):
         if left < self._ways_in.ticket_seconds / 2:
             # The first tickets may have expired while the match waited for a place.
             tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
+        live = self._live.get(plan.match_id)
+        if live is not None and live.is_missing and not await self._restore(live):
+            return None
         if not await self._store.place(plan.match_id, placement):
             return None
         match.placement = placement
@@ -399,13 +570,13 @@ class Matches(Service):
         :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
             place or its game server does not answer; ``None`` without a match.
         """
-        running = await self._store.match_of(player_id)
+        running = await self._match_of(player_id)
         if running is None:
             return None
         plan, placement = running
         seat = seat_of(plan.seats, player_id)
         if placement is None or seat is None:
-            return QueueStatus("matched", plan.game)
+            return self._matched(plan)
         try:
             return await self._way_in(plan, placement, seat)
         except StoreUnavailable:
@@ -419,6 +590,30 @@ class Matches(Service):
                 player_id=player_id,
             )
             return QueueStatus("matched", plan.game)
+
+    async def _match_of(
+        self, player_id: str
+    ) -> tuple[MatchPlan, Placement | None] | None:
+        """
+        Find the match of a player, at whatever node it is.
+
+        :raises StoreUnavailable: it does not answer, or was lost and has not got
+            everything back.
+        """
+        running = await self._store.match_of(player_id)
+        if running is not None or self._is_complete():
+            return running
+        end = await self._store.last_end(player_id)
+        for live in self._live.values():
+            match = live.match
+            is_over = match.end is not None or (
+                end is not None and end.match_id == match.plan.match_id
+            )
+            if not is_over and player_id in live.players():
+                return match.plan, match.placement
+        if end is None:
+            raise StoreUnavailable("it may not have everything back yet")
+        return None
 
     async def _way_in(self, plan: MatchPlan, placement: Placement, seat: int) -> Push:
         """
@@ -493,11 +688,11 @@ class Matches(Service):
 
     async def is_in_match(self, player_id: str) -> bool:
         """Is this player in a match, forming or running?"""
-        return await self._store.match_of(player_id) is not None
+        return await self._match_of(player_id) is not None
 
     async def plan_of(self, player_id: str) -> MatchPlan | None:
         """Find the match of a player, at whatever node it is."""
-        running = await self._store.match_of(player_id)
+        running = await self._match_of(player_id)
         return None if running is None else running[0]
 
     # What operators do.
@@ -597,12 +792,72 @@ class Matches(Service):
 
     # What the fleet reports (IMatchWatch).
 
+    def delayed(self, match_id: str) -> None:
+        """No game server can be had at present: its players learn why they wait."""
+        live = self._live.get(match_id)
+        if live is not None and live.match.state == "forming":
+            live.is_delayed = True
+            plan = live.match.plan
+            self._online.send(
+                [seat.player_id for seat in plan.seats], self._matched(plan)
+            )
+
+    def _matched(self, plan: MatchPlan) -> QueueStatus:
+        """Say that a match is being prepared, and what keeps it waiting."""
+        live = self._live.get(plan.match_id)
+        if live is None or not live.is_delayed:
+            return QueueStatus("matched", plan.game)
+        return QueueStatus("matched", plan.game, problem=NO_GAME_SERVER)
+
     def started(self, match_id: str) -> None:
         """Match time has started."""
-        if (live := self._live.get(match_id)) is not None:
+        live = self._live.get(match_id)
+        # A match that goes on elsewhere reports it again.
+        if live is not None and live.match.state != "playing":
             live.match.state = "playing"
             for watch in tuple(live.watches):
                 watch.started(match_id)
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Another game server goes on with the match: send its players there."""
+        live = self._live.get(match_id)
+        if live is None or live.match.end is not None:
+            return
+        before, live.match.placement = live.match.placement, placement
+        Deferred.fromCoroutine(
+            self._send_back(live.match, placement, before != placement)
+        ).addErrback(
+            lambda failure: log_unless_away(
+                self._log,
+                "players not sent to where their match goes on",
+                failure,
+                match_id=match_id,
+            )
+        )
+        for watch in tuple(live.watches):
+            watch.resumed(match_id, placement)
+
+    async def _send_back(
+        self, match: Match, placement: Placement, is_elsewhere: bool
+    ) -> None:
+        """Send each player who has a line a new way in; others find out themselves."""
+        plan, online = match.plan, self._online
+        match_id = plan.match_id
+        if is_elsewhere:
+            await self._until_answered(lambda: self._store.place(match_id, placement))
+        for number, seat in enumerate(plan.seats):
+            player_id = seat.player_id
+            if match.end is not None or not player_id:
+                continue
+            is_reached = online.is_here(player_id) or online.is_shared
+            if is_reached and match.seat_states.get(number) != "left":
+                try:
+                    ticket = await self._new_ticket(match_id, number)
+                except NoCapacity:
+                    # It died, too; the next one is reported again.
+                    return
+                found = self._ways_in.found(plan, placement, ticket)
+                online.send((player_id,), found)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's connection changed; a player who left for good may queue again."""
@@ -646,12 +901,17 @@ class Matches(Service):
             )
         )
 
-    def check_owned(self) -> None:
+    def check_owned(self, has_emptied: bool = False) -> None:
         """
         End the matches of this node that others have ended meanwhile.
 
         For this node was silent for longer than its lease: their players are free.
+
+        :param has_emptied: the store has lost all matches: it gets them back.
         """
+        if has_emptied:
+            for live in self._live.values():
+                live.is_missing = True
         for live in tuple(self._live.values()):
             Deferred.fromCoroutine(self._check_owned(live)).addErrback(
                 lambda failure: log_unless_away(
@@ -661,6 +921,9 @@ class Matches(Service):
 
     async def _check_owned(self, live: _Live) -> None:
         match_id = live.match.plan.match_id
+        if live.is_missing:
+            await self._keep_restoring(live)
+            return
         for seat in live.match.plan.seats:
             if not seat.player_id:
                 continue
@@ -673,6 +936,58 @@ class Matches(Service):
                 if match_id in self._live and not live.withdraw("lost"):
                     self._fleet.close_room(match_id, "lost")
                 return
+
+    async def _keep_restoring(self, live: _Live) -> None:
+        match_id, is_ours = live.match.plan.match_id, True
+        # Its end restores it itself: see `_finish`.
+        while live.is_missing and live.match.end is None:
+            if self._live.get(match_id) is not live:
+                return
+            try:
+                is_ours = await self._restore(live)
+            except LeaseLost:
+                # It is called again when this node has a new lease.
+                return
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+        if is_ours or self._live.get(match_id) is not live:
+            return
+        if await self._store.owner(match_id) is not None:
+            # That node has its game server, too, which this one is about to find out.
+            return
+        if not live.withdraw("lost"):
+            self._fleet.close_room(match_id, "lost")
+
+    async def _restore(self, live: _Live) -> bool:
+        """
+        Record a match anew in a store that has lost it, and its players.
+
+        :returns: ``False`` if others have it, or have ended it.
+        :raises StoreUnavailable: the store does not answer.
+        """
+        match, players = live.match, live.players()
+        plan, placement = match.plan, match.placement
+        if not await self._store.restore(plan, placement, match.since, players):
+            live.is_missing = False
+            return False
+        # What happened meanwhile may have reached the store before.
+        if match.placement is not None and match.placement != placement:
+            await self._store.place(plan.match_id, match.placement)
+        for number, how in match.seat_states.items():
+            if how == "left":
+                await self._store.release(
+                    plan.match_id, match.plan.seats[number].player_id
+                )
+        if match.end is not None:
+            await self._end(match.end)
+        if self._players is not None:
+            expires_at = self._clock.seconds() + self._key_seconds
+            for key_hash, player in live.known:
+                await self._players.put_back(key_hash, player, expires_at)
+        # Not sooner: who fails half-way tries all of it again.
+        live.is_missing = False
+        return True
 
     def lost_elsewhere(self, end: MatchEnd) -> None:
         """Send the end of a match of a dead node to its players who are here now."""
@@ -690,7 +1005,7 @@ class Matches(Service):
         end = match.end = attrs.evolve(end, seats=who)
         if self._results is not None and not match.has_result:
             self._results.match_over(match.plan, end.reason)
-        await self._record_end(end)
+        await self._record_end(end, live)
         del self._live[end.match_id]
         self._uncount(live)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
@@ -705,6 +1020,8 @@ class Matches(Service):
             match.players_to_inform(put_back),
             _ended(end),
         )
+        if live.is_adopted:
+            self.freed([seat.player_id for seat in end.seats if seat.player_id])
         over = [entry for entry in match.entries if entry not in put_back]
         for follower in self._followers:
             if put_back:
@@ -721,13 +1038,23 @@ class Matches(Service):
     # A player must not stay in a match that is over, or that they left: both are
     # recorded with as many tries as the store needs.
 
-    async def _record_end(self, end: MatchEnd) -> None:
-        expires_at = self._clock.seconds() + self._memory_seconds
-        await self._until_answered(lambda: self._store.end(end, expires_at))
+    async def _record_end(self, end: MatchEnd, live: _Live | None = None) -> None:
+        async def record() -> bool:
+            if live is not None and live.is_missing:
+                # Or nobody would learn how it ended. Others may have it by now.
+                return await self._restore(live)
+            return await self._end(end)
+
+        await self._until_answered(lambda: Deferred.fromCoroutine(record()))
+
+    def _end(self, end: MatchEnd) -> Deferred[bool]:
+        return self._store.end(end, self._clock.seconds() + self._memory_seconds)
 
     async def _release(self, match_id: str, player_id: str) -> None:
         await self._until_answered(lambda: self._store.release(match_id, player_id))
         live = self._live.get(match_id)
+        if live is not None and live.is_adopted:
+            self.freed([player_id])
         if live is not None and live.match.entries:
             for follower in self._followers:
                 follower.seat_left(live.match.entries, player_id)
@@ -757,7 +1084,9 @@ class Matches(Service):
 
 def _ended(end: MatchEnd) -> MatchEnded:
     """Write what a player is sent at the end of a match."""
-    return MatchEnded(end.match_id, end.reason, end.outcome, seat_names(end.seats))
+    return MatchEnded(
+        end.match_id, end.reason, end.outcome, seat_names(end.seats), end.why
+    )
 
 
 def seat_plans(

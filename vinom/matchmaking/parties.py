@@ -275,7 +275,11 @@ class Parties(Service):
 
     def match_lost(self, end: MatchEnd) -> None:
         """A match ended with its node: free the parties of its players."""
-        self._run(self._free([seat.player_id for seat in end.seats if seat.player_id]))
+        self.freed([seat.player_id for seat in end.seats if seat.player_id])
+
+    def freed(self, player_ids: Sequence[str]) -> None:
+        """Players are in no match any more: so are their parties."""
+        self._run(self._free(player_ids))
 
     async def counts(self) -> dict[str, int]:
         """Count the parties by state, for metrics."""

@@ -8,7 +8,6 @@ add queues with names.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -25,6 +24,7 @@ from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.matchmaking.rules.rating import ByRating
 from vinom.matchmaking.rules.rule import Rule, Shape
 from vinom.play.choices import canonical_options
+from vinom.settings.named import read_named
 
 #: The entry point group under which packages offer rules.
 GROUP = "vinom.rules"
@@ -34,7 +34,6 @@ MOST_QUEUES = 256
 _OWN: Mapping[str, type[Rule]] = {"buckets": Buckets, "fifo": Fifo, "rating": ByRating}
 
 Games = Mapping[str, Game[Any, Any]]
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class QueueTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,22 +72,7 @@ def read_tables(tables: Any) -> dict[str, QueueTable]:
 
     :raises ValueError: what is wrong, as the end of a sentence about the setting.
     """
-    if not isinstance(tables, dict):
-        raise ValueError("must be tables, such as [queues.ranked]")
-    if len(tables) > MOST_QUEUES:
-        raise ValueError(f"has {len(tables)} queues; at most {MOST_QUEUES} are taken")
-    read = {}
-    for name, table in tables.items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(
-                "must have names of 1 to 64 small letters, digits, - and _, not "
-                f"{name!r}"
-            )
-        try:
-            read[name] = msgspec.convert(table, QueueTable)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"has a wrong queue {name!r}: {error}") from None
-    return read
+    return read_named(tables, QueueTable, "queue", MOST_QUEUES, "[queues.ranked]")
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from vinom.matches.service import seat_plans
 from vinom.matchmaking.queues import Queue
 from vinom.matchmaking.rules.rule import Proposal
 from vinom.matchmaking.skill import rate_round
-from vinom.model import MatchEnd, QueueEntry, SeatPlan
+from vinom.model import MatchEnd, Placement, QueueEntry, SeatPlan
 from vinom.ports import IMatchWatch, IRatingStore
 
 #: Seconds until a step is tried again when storage did not answer.
@@ -167,8 +167,14 @@ class _Rounds:
 
     _rate: Callable[[str, dict[str, Any]], None]
 
+    def delayed(self, match_id: str) -> None:
+        """No game server can be had for it now."""
+
     def started(self, match_id: str) -> None:
         """Match time has started."""
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Another game server goes on with it."""
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's state changed."""

@@ -160,6 +160,7 @@ class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     :ivar position: 1 is the front.
     :ivar waited: seconds since you first queued.
     :ivar queue: the name of the queue, if it has one.
+    :ivar problem: why a match that is "matched" does not start, in a sentence.
     """
 
     state: str
@@ -167,6 +168,7 @@ class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     position: int | None = None
     waited: float = 0.0
     queue: str | UnsetType = UNSET
+    problem: str | UnsetType = UNSET
 
 
 class RoomFound(Push, frozen=True, tag="room_found", tag_field="type"):
@@ -248,9 +250,11 @@ class MatchEnded(Push, frozen=True, tag="match_ended", tag_field="type"):
         or "shutdown".
     :ivar outcome: ``{round, places, scores}``, if a round has ended.
     :ivar players: who had which seat.
+    :ivar why: why it is lost, in a sentence; empty if nobody knows, and otherwise.
     """
 
     match_id: str
     reason: str
     outcome: dict[str, Any] | None = None
     players: tuple[SeatName, ...] = ()
+    why: str = ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
@@ -25,6 +27,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from vinom.control.messages import CONTROL_PROTOCOL
 from vinom.control.nodes import Admit, KeepSeats
 from vinom.conversation.conversation import Bounds
 from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
@@ -34,14 +37,19 @@ from vinom.conversation.visitors import receiving
 from vinom.desk import Desk
 from vinom.errors import Misconfigured
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.forklink import User
 from vinom.fleet.hosted import RoomTimeouts
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.life import ServerTimeouts
+from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, machine
+from vinom.fleet.local.forklink import User
 from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.port_ring import GamePorts, PortRing
+from vinom.fleet.port_ring import GamePorts, PortRing, RelayedPorts
+from vinom.fleet.records import Records, ServerRecords
 from vinom.fleet.server import FleetSettings
+from vinom.fleet.several import AnyFleet, SeveralFleets
 from vinom.game import Game
 from vinom.game_loader import installed_games
+from vinom.gameserver.keeping import Reader
+from vinom.gameserver.main import GameServerSettings
 from vinom.hosting.guarding import guard_games
 from vinom.hosting.keeping import Keeping
 from vinom.hosting.recordings import Recordings
@@ -57,6 +65,7 @@ from vinom.lines.forwarded import Proxies
 from vinom.lines.proxied import ProxiedFactory
 from vinom.lines.reserve import Reserve, ReservingFactory
 from vinom.lines.secure import over_tls
+from vinom.lines.sniff import Spoken
 from vinom.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.lines.websocket import WebSocketBounds, WebSockets
@@ -68,13 +77,19 @@ from vinom.matchmaking.parties import Parties, PartyBounds
 from vinom.matchmaking.queues import Queues
 from vinom.matchmaking.ratings import Lifetimes, Ratings
 from vinom.messages.lobby import QueueOffer, RegionOffer
-from vinom.model import Issued
+from vinom.model import Issued, ServerAddress
+from vinom.node.adoption import Adoption, Shared, known_players
+from vinom.node.claims import Claims
+from vinom.node.games import GameTable
+from vinom.node.gateways import GatewayLinks
 from vinom.node.links import NodeLinks, NodeTls, answering
+from vinom.node.pods import cluster_fleet
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
+from vinom.relay.service import RelayedKeys, RelaySettings, UdpRelay
 from vinom.results.journal import Journal
 from vinom.results.ledger import Ledger
 from vinom.results.sending import Receiver, Sending, place_of
@@ -87,6 +102,7 @@ from vinom.rooms.rooms import Rooms
 from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import Visits
 from vinom.wall.enclosure import Enclosure
+from vinom.wall.kernel import Peer
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
@@ -94,26 +110,25 @@ from vinom.web.health import health_pages
 from vinom.web.invitations import InvitationCode
 from vinom.web.named_hosts import NamedHosts
 from vinom.web.static_pages import StaticPages
-from vinom.web.websocket import WebSocketPage
+from vinom.web.websocket import WebSocketPage, WithSocket
+
+if TYPE_CHECKING:
+    from vinom.fleet.kubernetes.fleet import KubernetesFleet
 
 _log = Logger()
 
 
-def public_site(
+def public_pages(
     settings: Settings,
     games: Mapping[str, Game[Any, Any]],
-    websockets: WebSockets,
-    tls: ReloadableTls,
     obstacle: Callable[[], str | None],
     reactor: Any,
-) -> IProtocolFactory:
+) -> Resource:
     """
-    Make the site of the ``http`` endpoint: the page, health, and WebSockets.
+    Make the pages of players: the page, health, and what it loads.
 
     :param settings: the node's.
     :param games: by name.
-    :param websockets: makes the lines of players.
-    :param tls: used if the settings enable it.
     :param obstacle: gives the reason to send no players here, or ``None``.
     :param reactor: runs it.
     """
@@ -130,37 +145,74 @@ def public_site(
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"invite.svg", InvitationCode(reactor))
     pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
-    origins = Origins(
-        settings.origin,
-        not settings.browsers_only,
-        settings.any_origin,
-        has_tls(settings),
-    )
+    return pages
+
+
+def front_door(
+    settings: Settings,
+    pages: Resource,
+    websockets: WebSockets,
+    reactor: Any,
+    proxies: Proxies,
+    is_tls: bool,
+) -> FrontDoor:
+    """
+    Make what serves HTTP: pages, and WebSockets.
+
+    :param settings: the node's.
+    :param pages: of `public_pages`; several doors may lead to them.
+    :param websockets: makes the lines of players.
+    :param reactor: runs it.
+    :param proxies: those that may name whom they speak for.
+    :param is_tls: does everybody come over TLS?
+    """
     logged = log_bounds(settings)
     page = WebSocketPage(
         websockets,
-        origins,
+        Origins(
+            settings.origin, not settings.browsers_only, settings.any_origin, is_tls
+        ),
         settings.deflate,
         hosts=own_hosts(settings),
-        proxies=Proxies(settings.proxy),
+        proxies=proxies,
         log_bounds=logged,
     )
-    pages.putChild(b"ws", page)
     named = NamedHosts(
-        pages,
+        WithSocket(pages, page),
         own_hosts(settings),
         reactor,
         logged,
         (b"health", b"ready", b"echo"),
         websockets.errors,
     )
-    http = make_site(named, reactor, request_deadlines(settings))
-    site: IProtocolFactory = FrontDoor(
-        http,
+    return FrontDoor(
+        make_site(named, reactor, request_deadlines(settings)),
         page,
         reactor,
         log_bounds=logged,
         handshake_seconds=settings.request_head_seconds,
+    )
+
+
+def public_site(
+    settings: Settings,
+    pages: Resource,
+    websockets: WebSockets,
+    tls: ReloadableTls,
+    reactor: Any,
+) -> IProtocolFactory:
+    """
+    Make the site of the ``http`` endpoint.
+
+    :param settings: the node's.
+    :param pages: of `public_pages`.
+    :param websockets: makes the lines of players.
+    :param tls: used if the settings enable it.
+    :param reactor: runs it.
+    """
+    logged = log_bounds(settings)
+    site: IProtocolFactory = front_door(
+        settings, pages, websockets, reactor, Proxies(settings.proxy), has_tls(settings)
     )
     if settings.http_tls:
         site = TlsHelloFactory(
@@ -233,6 +285,33 @@ def link_site(
         ),
         NetworkCounts(64, 128, 512),
         bounded,
+    )
+
+
+def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayLinks:
+    """
+    Make what serves the sessions of gateways as connections of players.
+
+    :param settings: the node's.
+    :param parts: of the node.
+    :param pages: of `public_pages`.
+    """
+    serve: dict[tuple[Spoken, bool], IProtocolFactory] = {}
+    for is_private in (False, True):
+        lines = LineFactory(parts.lines, is_private)
+        serve[Spoken.LINES, is_private] = serve[Spoken.TLS, is_private] = lines
+        # A gateway finds out whom it serves; nobody behind it speaks for others.
+        serve[Spoken.HTTP, is_private] = front_door(
+            settings, pages, parts.websockets, parts.reactor, Proxies(), is_private
+        )
+    return GatewayLinks(
+        parts.stores.node_id,
+        serve,
+        parts.reactor,
+        parts.turns,
+        parts.websockets.direct,
+        most_sessions=settings.max_connections,
+        log_bounds=log_bounds(settings),
     )
 
 
@@ -321,6 +400,14 @@ _PASSED_ON = (
     "attack_rate",
     "join_seconds",
 )
+#: A game server whose lease is over has this long to end by itself, seconds.
+AWAY_MARGIN = 5.0
+#: How long a pod may take to notice that its link is dead, and some more, seconds.
+_POD_LEASE_MARGIN = 30.0
+#: What the API server may add to a step of a pod's life, seconds.
+_POD_SECONDS = 15.0
+#: How much earlier than its pod is killed a game server ends its matches, seconds.
+_GRACE_MARGIN = 5
 #: Most rooms of one game server that it gets descriptors for.
 _MOST_ROOMS = 4096
 
@@ -334,37 +421,51 @@ class Parts:
 
     :ivar stores: where players, queues and matches are.
     :ivar outside: starts the matches of outside matchmakers.
-    :ivar lines: makes the protocol of each lobby connection.
+    :ivar lines: what lobby lines over TCP share.
     :ivar websockets: what conversations over WebSocket share.
     :ivar tls: how lobby connections speak TLS.
     :ivar turns: calls registered functions when a turn of the reactor ends.
     :ivar processes: the game servers' processes.
+    :ivar own_processes: those of games with a command of their own.
+    :ivar relay: has the connections of all players over UDP; ``None`` if game servers
+        have them.
     :ivar sweeping: removes old recordings.
+    :ivar adoption: goes on with the matches of the node before this one.
     :ivar results: notes how rounds end; ``None`` if none are kept.
-    :ivar node_tls: how nodes speak TLS with each other; ``None`` for a single node.
+    :ivar node_tls: how nodes speak TLS with each other, and with gateways.
     :ivar links: asks other nodes; ``None`` for a single node.
+    :ivar reactor: runs them.
     """
 
     authority: Authority
     stores: Stores
-    fleet: Fleet
+    fleet: AnyFleet
     online: Online
     matches: Matches
     matchmaker: Matchmaker
     parties: Parties
     desk: Desk
     outside: OutsideMatches
-    lines: ReservingFactory
+    lines: Lines
     websockets: WebSockets
     tls: ReloadableTls
     keys: Keys
     rooms: Rooms
     turns: TurnEnd
-    processes: LocalFleet
+    processes: LocalFleet | KubernetesFleet
+    own_processes: tuple[LocalFleet, ...]
+    relay: UdpRelay | None
     sweeping: Service
+    adoption: Adoption
     results: Results | None
-    node_tls: NodeTls | None
+    node_tls: NodeTls
     links: NodeLinks | None
+    reactor: Any
+
+    def is_child(self, peer: Peer) -> bool:
+        """Is this a game server, or another process of a fleet?"""
+        every = (self.processes, *self.own_processes)
+        return any(one.is_child(peer) for one in every)
 
 
 def build_parts(
@@ -375,6 +476,8 @@ def build_parts(
     entropy: Callable[[int], bytes],
     control_socket: Path | None = None,
     is_current: Callable[[], bool] = lambda: True,
+    lease: Callable[[], int] = lambda: 0,
+    is_complete: Callable[[], bool] = lambda: True,
 ) -> Parts:
     """
     Build everything between the listening ports and the game processes.
@@ -385,6 +488,8 @@ def build_parts(
     :param entropy: gives random bytes.
     :param control_socket: where game servers connect, unless in the state directory.
     :param is_current: does the lease of this node last?
+    :param lease: gives the number of that lease.
+    :param is_complete: has the store all that it should have?
     :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
     now = reactor.seconds
@@ -398,43 +503,95 @@ def build_parts(
     issued = lobby_certificate(settings, authority)
     tls = ReloadableTls(issued.certificate, issued.key)
     recordings = recordings_of(settings, reactor)
-    processes = LocalFleet(
-        reactor,
-        game_server_program(settings, control_socket),
-        game_ports(settings),
-        os.environ,
-    )
-    fleet = Fleet(
-        processes,
-        authority,
-        reactor,
-        entropy,
-        fleet_settings(settings),
-        RoomTimeouts(
-            {
-                name: longest_life(game, settings.join_seconds)
-                for name, game in games.items()
-            },
-            join=settings.join_seconds,
-        ),
-        # A monotonic clock: a step of the other one must not end a match.
-        time.monotonic,
-        recordings,
-    )
-    ways_in = WaysIn(
-        settings.realm, authority.tokens, entropy, now, settings.token_seconds
-    )
-    results = results_of(settings, games, recordings, reactor, entropy)
+    ports = game_ports(settings)
+    processes = supply_of(settings, ports, authority, reactor, entropy, control_socket)
 
     def is_here(player_id: str) -> bool:
         return online.is_here(player_id) or rooms.has(player_id)
 
     turns, direct = TurnEnd(reactor), DirectReads()
     stores = open_stores(settings, reactor, entropy, is_here, turns, direct)
+    files = ServerRecords(settings.servers_dir, now, known_players(stores.players))
+    claims: Claims | None = None
+    # Pods dial other nodes only if they know where these are.
+    can_move = settings.fleet == "local" or settings.game_server_any_node is not None
+    if stores.servers is not None and can_move and settings.udp == "direct":
+        folder = recordings.directory
+        claims = Claims(
+            files,
+            stores.servers,
+            stores.node_id,
+            machine()
+            if isinstance(processes, LocalFleet)
+            else f"pods:{processes.namespace}",
+            "" if folder is None else str(folder.absolute()),
+            reactor,
+            lease,
+            is_current,
+            # Pods of a node are taken from other machines, where its files are not.
+            isinstance(processes, LocalFleet),
+        )
+        if not isinstance(processes, LocalFleet):
+            processes.share(claims.is_ours)
+    records: Records = files if claims is None else claims
+    timeouts = RoomTimeouts(
+        {
+            name: longest_life(game, settings.join_seconds)
+            for name, game in games.items()
+        },
+        join=settings.join_seconds,
+    )
+    common = Fleet(
+        processes,
+        authority,
+        reactor,
+        entropy,
+        fleet_settings(settings),
+        timeouts,
+        # A monotonic clock: a step of the other one must not end a match.
+        time.monotonic,
+        recordings,
+        records,
+        Reader(games).why_not,
+    )
+    fleet: AnyFleet = common
+    own_processes: dict[str, LocalFleet] = {}
+    if settings.games:
+        control = control_socket or settings.control_socket
+        program = game_server_program(settings, control_socket)
+        own_processes = {
+            name: LocalFleet(
+                reactor,
+                own_program(program, name, table, control),
+                ports,
+                os.environ,
+            )
+            for name, table in settings.games.items()
+        }
+        own = {
+            # Such a game server opens its own files, and does not outlive us.
+            name: Fleet(
+                supply,
+                authority,
+                reactor,
+                entropy,
+                fleet_settings(settings, settings.games[name].warm),
+                timeouts,
+                time.monotonic,
+            )
+            for name, supply in own_processes.items()
+        }
+        fleet = SeveralFleets(common, own)
+    processes.arrived = fleet.arrived
+    ways_in = WaysIn(
+        settings.realm, authority.tokens, entropy, now, settings.token_seconds
+    )
+    results = results_of(settings, games, recordings, reactor, entropy)
+    relay = udp_relay(settings, fleet, authority, games, reactor, entropy, turns)
+    before = fleet if relay is None else relay
     online = Online(stores.online)
-    node_tls = links = None
+    node_tls, links = NodeTls(authority, stores.node_id), None
     if settings.store != "memory":
-        node_tls = NodeTls(authority, stores.node_id)
         links = NodeLinks(stores.nodes, node_tls, stores.node_id, reactor)
     identity = Identity(
         stores.players,
@@ -446,9 +603,10 @@ def build_parts(
         new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
         claims=settings.identity_claim,
         name_claim=settings.identity_name_claim,
+        is_complete=is_complete,
     )
     matches = Matches(
-        fleet,
+        before,
         stores.matches,
         online,
         games,
@@ -457,6 +615,9 @@ def build_parts(
         per_address=settings.matches_per_address,
         results=results,
         others=links,
+        players=None if stores.client is None else stores.players,
+        key_seconds=settings.player_key_seconds,
+        is_complete=is_complete,
     )
     queues = Queues(
         games, settings.queues, settings.fill_seconds, settings.accept_seconds
@@ -497,6 +658,7 @@ def build_parts(
         ),
         address=settings.public_host or "",
     )
+    matches.freed = parties.freed
     rooms = Rooms(
         games,
         turns,
@@ -506,7 +668,7 @@ def build_parts(
         recordings,
         guard=guard_games(),
         fleet=fleet,
-        matches=MatchRooms(matches, fleet, games, settings.watch_matches),
+        matches=MatchRooms(matches, before, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
             per_client=settings.rooms_per_client,
@@ -568,7 +730,7 @@ def build_parts(
         parties=parties,
         desk=desk,
         outside=OutsideMatches(matches, identity, games, entropy),
-        lines=ReservingFactory(LineFactory(lines), reserve),
+        lines=lines,
         websockets=WebSockets(
             desk.open,
             reactor,
@@ -581,7 +743,7 @@ def build_parts(
         tls=tls,
         keys=Keys(
             authority,
-            fleet,
+            fleet if relay is None else RelayedKeys(fleet, relay),
             LobbyCertificate(
                 tls,
                 lambda: lobby_certificate(settings, authority),
@@ -593,10 +755,33 @@ def build_parts(
         rooms=rooms,
         turns=turns,
         processes=processes,
+        own_processes=tuple(own_processes.values()),
+        relay=relay,
         sweeping=_Sweeping(recordings, reactor),
+        adoption=Adoption(
+            files,
+            common,
+            processes,
+            matches,
+            stores.players,
+            now,
+            settings.player_key_seconds,
+            relay is not None,
+            None
+            if claims is None
+            else Shared(
+                claims,
+                games,
+                processes.reaches,
+                recordings.bring,
+                desk.look_again,
+                rooms.vanish,
+            ),
+        ),
         results=results,
         node_tls=node_tls,
         links=links,
+        reactor=reactor,
     )
 
 
@@ -731,6 +916,62 @@ def wall_of(settings: Settings) -> Enclosure | None:
     )
 
 
+def supply_of(
+    settings: Settings,
+    ports: GamePorts | RelayedPorts,
+    authority: Authority,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    control_socket: Path | None,
+) -> LocalFleet | KubernetesFleet:
+    """
+    Make what starts game servers.
+
+    :param ports: where players reach local ones.
+    :param control_socket: where local ones connect, unless in the state directory.
+    :raises Misconfigured: that is not possible.
+    """
+    program = game_server_program(settings, control_socket)
+    if settings.fleet == "local":
+        return LocalFleet(
+            reactor,
+            program,
+            ports,
+            os.environ,
+            mail=settings.servers_dir,
+        )
+    table = settings.away
+    assert table is not None
+    # What is searched for and recorded on this machine is not there.
+    limits = {**program.settings, "control": "", "recordings": None, "installed": None}
+    limits["lease_seconds"] = settings.orphan_seconds
+    grace = table.grace_seconds
+    any_node = settings.game_server_any_node
+    # With udp = relay players are connected to the node: nobody else can go on.
+    others = {}
+    if any_node is not None and settings.udp != "relay":
+        others = {"VINOM_GAMESERVER_ANY_NODE": any_node}
+    return cluster_fleet(
+        table,
+        settings.kubeconfig,
+        settings.kubeconfig_context,
+        {
+            **others,
+            "VINOM_GAMESERVER_NODE": settings.pod_link,
+            "VINOM_GAMESERVER_AUTHORITY": authority.anchor.decode("ascii"),
+            "VINOM_GAMESERVER_LIMITS": json.dumps(limits),
+            "VINOM_GAMESERVER_DRAIN_SECONDS": str(max(grace - _GRACE_MARGIN, 0)),
+            "VINOM_GAMESERVER_LOG_FORMAT": settings.log_format,
+            "VINOM_GAMESERVER_LOG_LEVEL": settings.log_level,
+        },
+        settings.ports,
+        reactor,
+        entropy,
+        settings.orphan_seconds + _POD_LEASE_MARGIN,
+        ServerAddress(*settings.udp_place) if settings.udp == "relay" else None,
+    )
+
+
 def game_server_program(
     settings: Settings, control_socket: Path | None = None
 ) -> GameServerProgram:
@@ -761,37 +1002,155 @@ def game_server_program(
             "log_format": settings.log_format,
             "log_level": settings.log_level,
             "is_walled": settings.wall == "yes",
+            "checkpoints": settings.checkpoints == "yes",
+            "lease_seconds": settings.orphan_seconds,
             **{name: getattr(settings, name) for name in _PASSED_ON},
         },
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
         # Each room keeps its recording and its crash report open.
         settings.server_files + 2 * min(settings.rooms_per_process, _MOST_ROOMS),
+        lease_seconds=settings.orphan_seconds,
         wall=wall_of(settings),
         user=game_user(settings),
     )
 
 
-def fleet_settings(settings: Settings) -> FleetSettings:
-    """Read how many game servers there are, and their names, from the settings."""
+def check_program(name: str, table: GameTable) -> None:
+    """
+    Check that a game's own program is there.
+
+    :raises Misconfigured: it is not.
+    """
+    program = table.command[0]
+    place = Path(table.folder, program) if "/" in program else program
+    if shutil.which(place) is None:
+        raise Misconfigured(
+            f"games.{name}.command: there is no program {program}: install it, or "
+            "write its path"
+        )
+
+
+def own_program(
+    usual: GameServerProgram, name: str, table: GameTable, control: Path
+) -> GameServerProgram:
+    """
+    Describe a game server that is a program of its own.
+
+    :param usual: the program of games in Python.
+    :param name: of its game.
+    :param table: describes the game.
+    :param control: where it connects: a UNIX socket.
+    :raises Misconfigured: there is no such program.
+    """
+    check_program(name, table)
+    memory = table.memory_mb
+    return attrs.evolve(
+        usual,
+        preload=(),
+        command=table.command,
+        folder=table.folder,
+        memory=usual.memory if memory is None else memory << 20,
+        # It forbids to run programs.
+        wall=None,
+        environment={
+            "VINOM_CONTROL": str(control.absolute()),
+            "VINOM_CONTROL_PROTOCOL": str(CONTROL_PROTOCOL),
+            "VINOM_GAME": name,
+            "VINOM_ROOMS": str(usual.settings["rooms_per_process"]),
+            "VINOM_SETTINGS": json.dumps({**usual.settings, "is_walled": False}),
+        },
+    )
+
+
+def fleet_settings(settings: Settings, warm: int | None = None) -> FleetSettings:
+    """
+    Read how many game servers there are, and their names, from the settings.
+
+    :param warm: how many to keep ready; as the settings say unless given.
+    """
     first, last = settings.ports
     most = settings.max_servers
+    pods = settings.away
+    if warm is None:
+        # What Agones keeps ready needs no place here.
+        warm = 0 if settings.fleet == "agones" else settings.warm
+    away = settings.orphan_seconds + AWAY_MARGIN
     return FleetSettings(
         realm=settings.realm,
+        has_udp=settings.udp == "direct",
         policy=PoolPolicy(
-            warm=settings.warm,
+            warm=warm,
             # Warm ones have no port yet: they come in addition to those that play.
-            most=last - first + 1 + settings.warm if most is None else most,
+            most=last - first + 1 + warm if most is None else most,
             rooms_per_process=settings.rooms_per_process,
+        ),
+        # They end by themselves; one that hangs is killed a little later.
+        timeouts=ServerTimeouts(away=away)
+        if pods is None
+        else ServerTimeouts(
+            start=pods.start_seconds,
+            bind=_POD_SECONDS,
+            leave=pods.grace_seconds + _POD_SECONDS,
+            away=away,
         ),
     )
 
 
-def game_ports(settings: Settings) -> GamePorts:
+def game_ports(settings: Settings) -> GamePorts | RelayedPorts:
     """Say where players reach game servers."""
+    if settings.udp == "relay":
+        first, last = settings.ports
+        return RelayedPorts(*settings.udp_place, last - first + 1)
     ring = PortRing(*settings.ports)
     # Nobody sets this clock: a quarantine must not end early, or never.
     return GamePorts(ring, settings.interface, settings.public_host, time.monotonic)
+
+
+def udp_relay(
+    settings: Settings,
+    fleet: AnyFleet,
+    authority: Authority,
+    games: Games,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    turns: TurnEnd,
+) -> UdpRelay | None:
+    """
+    Make what has the connections of players over UDP; ``None`` if game servers do.
+
+    :param fleet: passes on what players do.
+    :param authority: signs its certificate.
+    :param games: by name.
+    :param reactor: runs it.
+    :param entropy: gives random bytes.
+    :param turns: calls it back when a turn of the reactor ends.
+    :raises Misconfigured: the authority cannot sign.
+    """
+    if settings.udp == "direct":
+        return None
+    limits = GameServerSettings(
+        "", **{name: getattr(settings, name) for name in _PASSED_ON}
+    )
+    return UdpRelay(
+        fleet,
+        authority,
+        games,
+        reactor,
+        time.monotonic,
+        entropy,
+        turns,
+        RelaySettings(
+            settings.realm,
+            settings.interface,
+            settings.ports[0],
+            ServerAddress(*settings.udp_place),
+            limits.limits(),
+            limits.strangers(),
+            limits.idle_seconds,
+            settings.receive_buffer_kb << 10,
+        ),
+    )
 
 
 def lobby_certificate(settings: Settings, authority: Authority) -> Issued:

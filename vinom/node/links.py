@@ -11,13 +11,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
+    IListeningPort,
     IProtocolFactory,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import (
     Certificate,
-    CertificateOptions,
     PrivateCertificate,
     TLSVersion,
     optionsForClientTLS,
@@ -33,8 +33,12 @@ from vinom.control.nodes import (
     NodeQuestions,
     Receive,
 )
-from vinom.errors import NoCapacity, PeerError
+from vinom.errors import NoCapacity
 from vinom.keys.authority import NODE_PURPOSE, Authority
+from vinom.keys.peers import check_peer, link_context, serving_context
+from vinom.limits.buckets import NetworkCounts
+from vinom.limits.logged import BoundedLog
+from vinom.lines.counted import CountedFactory
 from vinom.lines.secure import over_tls
 from vinom.lines.tls import OfContexts
 from vinom.messages.lobby import Reach
@@ -67,6 +71,7 @@ class NodeTls:
         """
         self._authority, self._node_id = authority, node_id
         self._accepting: tuple[float, bytes, Any] = (0.0, b"", None)
+        self._serving: tuple[float, bytes, Any] = (0.0, b"", None)
 
     def _own(self) -> Any:
         issued = self._authority.node(self._node_id)
@@ -82,18 +87,21 @@ class NodeTls:
         )
 
     def context(self) -> Any:
-        """Make the context of a link that a node dials."""
+        """Make the context of a link that a node, or a gateway, dials."""
         anchor, now = self._authority.anchor, time.monotonic()
         made, of, context = self._accepting
         if context is None or of != anchor or now > made + _RENEWAL:
-            own = self._own()
-            context = CertificateOptions(
-                privateKey=own.privateKey.original,
-                certificate=own.original,
-                trustRoot=Certificate.loadPEM(anchor),
-                raiseMinimumTo=TLSVersion.TLSv1_3,
-            ).getContext()
+            context = link_context(self._authority.node(self._node_id), anchor)
             self._accepting = now, anchor, context
+        return context
+
+    def pod_context(self) -> Any:
+        """Make the context of a link that a game server in a pod dials."""
+        anchor, now = self._authority.anchor, time.monotonic()
+        made, of, context = self._serving
+        if context is None or of != anchor or now > made + _RENEWAL:
+            context = serving_context(self._authority.node_chain(self._node_id))
+            self._serving = now, anchor, context
         return context
 
 
@@ -101,18 +109,9 @@ def is_node(transport: ITCPTransport) -> None:
     """
     Check that the peer of a link is a node.
 
-    Its chain was verified in the handshake; among the certificates of the authority,
-    only those of nodes are for clients.
-
     :raises PeerError: it is none.
     """
-    try:
-        peer = Certificate.peerFromTransport(transport)
-    except Exception as error:
-        raise PeerError(f"the peer has no certificate: {error}") from None
-    name = peer.getSubject().get("commonName", b"")
-    if name != NODE_PURPOSE.encode():
-        raise PeerError(f"the peer's certificate is that of a {name!r}")
+    check_peer(transport, NODE_PURPOSE)
 
 
 class NodeLinks(Service):
@@ -283,3 +282,39 @@ def answering(
     factory = NodeAnswersFactory(clock, is_node, admit, receive, reserve)
     over: IProtocolFactory = over_tls(OfContexts(tls.context), factory, clock)
     return over
+
+
+#: Links of pods, most of them from one address if the cluster hides theirs.
+_MOST_PODS = (4096, 8192, 16384)
+
+
+def listen_for_pods(
+    reactor: Any,
+    where: str,
+    interface: str,
+    tls: NodeTls,
+    factory: IProtocolFactory,
+    log: BoundedLog,
+) -> IListeningPort:
+    """
+    Listen at the setting ``game_server_link``.
+
+    Whoever connects has 5 s to prove that it is a game server.
+
+    :param where: as `vinom.settings.values.LinkEndpoint` reads it.
+    :param interface: where, if the setting names none.
+    :param tls: of this node.
+    :param factory: of control links.
+    :param log: of refusals.
+    :raises CannotListenError: another program has the port.
+    """
+    host, _, port = where.removeprefix("tls:").rpartition(":")
+    counted = CountedFactory(
+        over_tls(OfContexts(tls.pod_context), factory, reactor),
+        NetworkCounts(*_MOST_PODS),
+        log,
+    )
+    opened: IListeningPort = reactor.listenTCP(
+        int(port), counted, backlog=128, interface=host.strip("[]") or interface
+    )
+    return opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -147,5 +148,5 @@ def bound_at(port: IListeningPort) -> str:
     address: Any = port.getHost()
     host = getattr(address, "host", None)
     if host is None:
-        return str(getattr(address, "name", address))
+        return os.fsdecode(getattr(address, "name", str(address)))
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"

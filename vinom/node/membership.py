@@ -13,12 +13,17 @@ from vinom.errors import StoreUnavailable
 from vinom.model import NodeFacts
 from vinom.ports import INodeStore
 
+#: How long other nodes may take to put back what an emptied store has lost, seconds, at
+#: least: they try to connect once per second.
+_RESTORING = 5.0
+
 
 class Membership(Service):
     """
     Keep a lease for this node.
 
     :ivar lease: its number; 0 without one.
+    :ivar has_emptied: had the store lost everything when this node lost its last lease?
     """
 
     name = "membership"
@@ -34,6 +39,7 @@ class Membership(Service):
         seconds: float = 10.0,
         regained: Callable[[], None] = lambda: None,
         over: Callable[[], None] = lambda: None,
+        granted: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
@@ -44,15 +50,36 @@ class Membership(Service):
         :param seconds: how long a lease lasts.
         :param regained: called when this node has a new lease after it lost one.
         :param over: called when the lease has ended for this node.
+        :param granted: called when this node has a new lease, the first or a later one.
         """
         self._nodes, self._facts, self._clock = nodes, facts, clock
         self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
-        self._regained, self._over = regained, over
+        self._regained, self._granted, self._over = regained, granted, over
         self._ends = 0.0
         self._next: IDelayedCall | None = None
         self._end: IDelayedCall | None = None
         self._is_asking = self._is_due = self._has_lost = False
         self.lease = 0
+        self.has_emptied = False
+        self._epoch = ""
+        self._is_doubted = False
+        # When all nodes have put back what an emptied store has lost.
+        self._restored_at = 0.0
+
+    @property
+    def is_store_complete(self) -> bool:
+        """
+        May this node believe the store that something does not exist?
+
+        Not before a store that was away has shown that it still has this node's lease;
+        nor while the nodes put back what an emptied one has lost.
+        """
+        return not self._is_doubted and self._monotonic() >= self._restored_at
+
+    def doubt(self) -> None:
+        """The store does not answer: it may come back empty."""
+        if self.lease:
+            self._is_doubted = True
 
     @property
     def is_current(self) -> bool:
@@ -123,18 +150,35 @@ class Membership(Service):
             )
             self.lease, self._has_lost = 0, True
             sent = self._monotonic()
-        if not self.lease:
+        is_new = not self.lease
+        if is_new:
             self.lease = await self._nodes.register(facts, self._seconds)
             self._log.info(
                 "node {node_id} has lease {number}",
                 node_id=facts.node_id,
                 number=self.lease,
             )
+            self.has_emptied = self._has_lost and self._nodes.epoch != self._epoch
+            self._epoch = self._nodes.epoch
+        self._believe(is_new and self.has_emptied)
         self._ends = sent + self._seconds
         self._await_end()
+        if is_new:
+            self._granted()
         if self._has_lost:
             self._has_lost = False
             self._regained()
+
+    def _believe(self, is_emptied: bool) -> None:
+        """Note that the store answers, and until when it lacks something."""
+        self._is_doubted = False
+        if is_emptied:
+            self._log.warn(
+                "the store has lost everything: this node puts its matches back"
+            )
+            # A node that kept its connection finds out with its next heartbeat.
+            pause = max(_RESTORING, self._heartbeat + _RESTORING / 2)
+            self._restored_at = self._monotonic() + pause
 
     def _await_end(self) -> None:
         if not self.running:

@@ -26,24 +26,35 @@ from twisted.python.failure import Failure
 from vinom import __version__
 from vinom.control.link import ControlServer
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
-from vinom.fleet.forklink import User
-from vinom.game_loader import load_games
+from vinom.fleet.local.fleet import LocalFleet
+from vinom.fleet.local.forklink import User
+from vinom.gameserver.keeping import Reader
 from vinom.keys.authority import private_folder
 from vinom.keys.files import read_file, write_secret
+from vinom.limits.logged import BoundedLog
+from vinom.lines.proxied import ProxiedFactory
+from vinom.lines.reserve import ReservingFactory
+from vinom.lines.tcp import LineFactory
 from vinom.model import MatchEnd, NodeFacts
 from vinom.node.build import (
+    AWAY_MARGIN,
     Parts,
     admin_site,
     build_parts,
     find_checkers,
     find_provider,
     game_user,
+    gateway_links,
     has_tls,
     is_plaintext,
     link_site,
+    log_bounds,
+    public_pages,
     public_site,
 )
-from vinom.node.links import DIRECT, SERVES
+from vinom.node.games import all_games
+from vinom.node.gateways import GatewayLinks, listen_for_gateways
+from vinom.node.links import DIRECT, SERVES, listen_for_pods
 from vinom.node.listening import (
     NoChildren,
     bound_at,
@@ -53,8 +64,8 @@ from vinom.node.listening import (
 from vinom.node.membership import Membership
 from vinom.node.reporting import Reporting
 from vinom.node.settings import Settings
-from vinom.node.signals import catch_hangups, catch_interrupts
 from vinom.node.takeover import Takeover
+from vinom.reactor.signals import catch_hangups, catch_interrupts
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import missing
 from vinom.wall.kernel import hide_memory
@@ -72,6 +83,8 @@ _REMEDIES = {
 #: How long a node that is stopped waits for others that are stopped in the same moment
 #: to report that, seconds.
 _SETTLE_SECONDS = 0.5
+#: How often a node that drains looks whether others have taken its matches, seconds.
+_OFFER_SECONDS = 0.25
 #: In `NodeFacts.addresses`: where players come.
 _LOBBY = "lobby"
 # With a fixed name: twistd runs a subclass, whose name would be logged.
@@ -104,7 +117,7 @@ class Node(MultiService):
         """
         MultiService.__init__(self)
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
-        self._games = load_games(settings.game)
+        self._games = all_games(settings.game, settings.games)
         self._provider = find_provider(settings, reactor)
         self._checkers = find_checkers(settings, reactor.seconds, self._provider)
         self._token = None
@@ -121,6 +134,7 @@ class Node(MultiService):
         # What starts before everything else, and stops after it.
         self._first: list[Service] = []
         self._turns = TurnWatch(time.monotonic)
+        self._gateways: GatewayLinks | None = None
         self._was_store_away = False
         self.state = "starting"
 
@@ -143,6 +157,8 @@ class Node(MultiService):
                 self._entropy,
                 self._control_socket,
                 lambda: self._membership.is_current,
+                lambda: self._membership.lease,
+                lambda: self._membership.is_store_complete,
             )
             self._parts = parts
             self._membership = Membership(
@@ -154,6 +170,7 @@ class Node(MultiService):
                 self._settings.lease_seconds,
                 self._lease_regained,
                 parts.rooms.lease_over,
+                parts.adoption.check_owned,
             )
             self._reporting = Reporting(parts.online, self._reactor)
             parts.online.missed = parts.desk.look_again
@@ -171,6 +188,9 @@ class Node(MultiService):
                     dissolved=parts.matchmaker.prematches.abandoned,
                     lost=parts.desk.player_lost,
                     end_rooms=parts.rooms.end_orphans,
+                    match_seconds=self._settings.orphan_seconds + AWAY_MARGIN,
+                    adopt=self._adopt_left,
+                    settled=parts.desk.look_again,
                 )
                 parts.stores.client.watch(self._store_changed)
                 if parts.stores.replicated is not None:
@@ -182,6 +202,9 @@ class Node(MultiService):
             if parts.results is not None:
                 # First, and so stopped last: others report results to their end.
                 MultiService.addService(self, parts.results)
+            if parts.relay is not None:
+                # Before the fleet, and so stopped after it: players get their last.
+                MultiService.addService(self, parts.relay)
             for service in (
                 parts.fleet,
                 parts.matches,
@@ -196,7 +219,10 @@ class Node(MultiService):
                 MultiService.addService(self, service)
             if self._provider is not None:
                 MultiService.addService(self, self._provider)
+            self._open_pods(parts)
             self._open_web(parts)
+            if parts.relay is not None:
+                parts.relay.listen()
             # Last: when the lobby is open, everything else is open too.
             self._open_lobby(parts)
         except (Misconfigured, CannotListenError) as error:
@@ -210,6 +236,7 @@ class Node(MultiService):
         for service in self._first:
             service.startService()
         MultiService.startService(self)
+        parts.adoption.begin()
         self.state, self._since = "serving", self._reactor.seconds()
         self._reactor.callWhenRunning(
             catch_interrupts, self._reactor, self._interrupted
@@ -261,6 +288,12 @@ class Node(MultiService):
             return
         for what in missing():
             _wall_log.warn("the wall around game servers has a gap: {what}", what=what)
+        if self._settings.games and user is None:
+            _wall_log.warn(
+                "the game servers of {games} are programs of their own, which the wall "
+                "does not hold: set game_user to a user that has nothing",
+                games=", ".join(sorted(self._settings.games)),
+            )
         if os.geteuid() == 0 and user is None:
             _wall_log.info(
                 "game servers run as root, behind the wall: set game_user to a user "
@@ -269,17 +302,42 @@ class Node(MultiService):
 
     def _open_lobby(self, parts: Parts) -> None:
         settings = self._settings
+        lines: IProtocolFactory = LineFactory(parts.lines)
+        if settings.proxy:
+            # A header precedes everything that the player sends, TLS as well.
+            lines = ProxiedFactory(lines, settings.proxy)
+        lines = ReservingFactory(lines, parts.lines.reserve)
         port = self._reactor.listenTCP(
-            settings.port, parts.lines, backlog=512, interface=settings.interface
+            settings.port, lines, backlog=512, interface=settings.interface
         )
         self._lobby_at = bound_at(port)
         self._listening.append(port)
         self._doors.append(port)
 
+    def _open_pods(self, parts: Parts) -> None:
+        """Listen where game servers in pods connect."""
+        settings, supply = self._settings, parts.processes
+        self._web_at: dict[str, str] = {}
+        if settings.game_server_link is None or isinstance(supply, LocalFleet):
+            return
+        factory = ControlServer(
+            self._reactor,
+            parts.fleet.arrived,
+            lambda ready: supply.prove(ready.server_id, ready.secret),
+        )
+        port = listen_for_pods(
+            self._reactor,
+            settings.game_server_link,
+            settings.interface,
+            parts.node_tls,
+            factory,
+            BoundedLog(_log, self._reactor, log_bounds(settings)),
+        )
+        self._listens("game_server_link", port)
+
     def _open_web(self, parts: Parts) -> None:
         """Open the admin socket, and HTTP as configured."""
         settings, reactor = self._settings, self._reactor
-        self._web_at: dict[str, str] = {}
         api = Folder(
             v1=admin_pages(
                 self,
@@ -294,26 +352,33 @@ class Node(MultiService):
         )
         token = self._entropy(32).hex().encode()
         write_secret(settings.admin_socket_token, token + b"\n")
-        private = NoChildren(
-            make_site(Guarded(api, token), reactor), parts.processes.is_child
-        )
+        private = NoChildren(make_site(Guarded(api, token), reactor), parts.is_child)
         self._listening.append(
             listen_privately(reactor, settings.admin_socket, private)
         )
+        if settings.http is not None or settings.gateway_link is not None:
+            pages = public_pages(settings, self._games, self.obstacle, reactor)
         if settings.http is not None:
-            public = public_site(
-                settings,
-                self._games,
-                parts.websockets,
-                parts.tls,
-                self.obstacle,
-                reactor,
-            )
+            public = public_site(settings, pages, parts.websockets, parts.tls, reactor)
             self._listen("http", settings.http, public)
+        if settings.gateway_link is not None:
+            self._gateways = gateways = gateway_links(settings, parts, pages)
+            # Before the others, and so stopped after them: players get their last.
+            MultiService.addService(self, gateways)
+            self.services.insert(0, self.services.pop())
+            port = listen_for_gateways(
+                reactor,
+                gateways,
+                settings.gateway_link,
+                settings.interface,
+                parts.node_tls,
+                parts.is_child,
+            )
+            self._listens("gateway_link", port)
         if settings.admin is not None and self._token is not None:
             site = admin_site(Guarded(api, self._token), settings, reactor)
             self._listen("admin", settings.admin, site)
-        if settings.node_link is not None and parts.node_tls is not None:
+        if settings.node_link is not None and parts.links is not None:
             site = link_site(
                 parts.node_tls,
                 parts.matches.admit,
@@ -360,7 +425,7 @@ class Node(MultiService):
 
     def _listens(self, name: str, port: IListeningPort) -> None:
         self._listening.append(port)
-        if name == "http":
+        if name in ("http", "gateway_link"):
             self._doors.append(port)
         self._web_at[name] = bound_at(port)
         if name == "http" and is_plaintext(self._settings, port):
@@ -400,6 +465,7 @@ class Node(MultiService):
     def _store_changed(self, is_available: bool) -> None:
         if not is_available:
             self._was_store_away = True
+            self._membership.doubt()
             self._parts.rooms.store_away()
             self._parts.matchmaker.prematches.disturbed()
             return
@@ -417,12 +483,19 @@ class Node(MultiService):
         elif self._parts.stores.is_available:
             self._parts.rooms.store_again()
 
+    async def _adopt_left(self, node_id: str) -> None:
+        """Go on with matches that another node has left; not if this one stops."""
+        if self.state == "serving":
+            await self._parts.adoption.adopt_left(node_id)
+
     def _match_lost(self, end: MatchEnd) -> None:
         self._parts.matches.lost_elsewhere(end)
         self._parts.parties.match_lost(end)
 
     def _lease_regained(self) -> None:
-        self._parts.matches.check_owned()
+        self._parts.matches.check_owned(self._membership.has_emptied)
+        if self._membership.has_emptied:
+            self._parts.desk.store_emptied()
         self._reporting.report()
         self._parts.rooms.store_again()
         self._parts.desk.look_again()
@@ -485,6 +558,7 @@ class Node(MultiService):
             "rooms": parts.rooms.status(),
             "certificates": parts.keys.expiries(),
             "forwarding": dict(parts.websockets.forwarding),
+            "gateways": {} if self._gateways is None else self._gateways.status(),
             "descriptors": {
                 "closed_for_newcomers": parts.websockets.reserve.closed,
                 "newcomers_refused": parts.websockets.reserve.refused,
@@ -519,8 +593,11 @@ class Node(MultiService):
                 "quarantined": fleet.ports_quarantined,
             },
             "matches_waiting_for_server": fleet.waiting,
+            "matches_went_on": fleet.went_on,
             "waits": queue["waits"],
-            "played": parts.fleet.totals(),
+            "played": parts.fleet.totals(
+                *([] if parts.relay is None else [parts.relay.measure()])
+            ),
             "turns": self._turns.figures(),
             "errors": dict(parts.desk.errors),
             "rooms": parts.rooms.figures(),
@@ -533,7 +610,9 @@ class Node(MultiService):
 
     def _interrupted(self) -> None:
         """SIGTERM or Ctrl-C: move or drain at the first, stop at the second."""
-        if self.state == "serving":
+        if self.state == "serving" and self._settings.on_stop == "leave":
+            self._leave()
+        elif self.state == "serving":
             self._begin_to_end()
             ending = Deferred.fromCoroutine(self._move_or_drain())
             ending.addErrback(self._log_failure)
@@ -541,7 +620,31 @@ class Node(MultiService):
             _log.warn("stopping at once")
             self._stop()
 
+    def _leave(self) -> None:
+        """Stop at once; game servers with matches play on for the next node."""
+        _log.info(
+            "stopping; matches of game servers go on, and have {seconds} s until a "
+            "node is started here, or another one on this machine goes on with them",
+            seconds=self._settings.orphan_seconds,
+        )
+        self._parts.fleet.leaves_matches = True
+        self._begin_to_end()
+        Deferred.fromCoroutine(self._leave_rooms()).addErrback(self._log_failure)
+
+    async def _leave_rooms(self) -> None:
+        """Leave what a Redis keeps to whichever node players come to, and stop."""
+        if self._parts.stores.client is not None:
+            await self._parts.desk.hand_over()
+        self._stop()
+
+    def _offer(self) -> None:
+        """Let other nodes on this machine go on with matches, until this one ends."""
+        self._parts.adoption.offer()
+        if self.state == "draining":
+            self._reactor.callLater(_OFFER_SECONDS, self._offer)
+
     async def _move_or_drain(self) -> None:
+        self._offer()
         why = await self._why_not_moved()
         if not why:
             # Both would hand over their rooms, and nobody would take them.
@@ -572,6 +675,14 @@ class Node(MultiService):
         self._begin_to_end()
         Deferred.fromCoroutine(self._move_or_drain()).addErrback(self._log_failure)
 
+    def move_server(self, server: str) -> None:
+        """
+        Have another game server go on with the matches of this one.
+
+        :raises Refused: there is none, or its matches cannot go on elsewhere.
+        """
+        self._parts.fleet.move(server, Reader(self._games).why_not)
+
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends or the time is over."""
         if self.state == "serving":
@@ -583,8 +694,10 @@ class Node(MultiService):
         self._parts.rooms.takes_others = False
         seconds = self._settings.drain_seconds
         self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
-        # The others learn it.
+        # The others learn it, and so do gateways.
         self._membership.beat()
+        if self._gateways is not None:
+            self._gateways.drain()
 
     def _log_failure(self, failure: Failure) -> None:
         _log.failure("cannot drain", failure)

@@ -11,31 +11,37 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
 from vinom.conversation.identity import GuestPolicy
 from vinom.errors import Misconfigured
+from vinom.fleet.kubernetes.allocation import AgonesTable, read_agones
+from vinom.fleet.kubernetes.template import PodTable, read_pods
+from vinom.gameserver.lease import SHORTEST_LEASE
 from vinom.limits.origins import OriginRule
-from vinom.matchmaking.queues import QueueTable
+from vinom.matchmaking.queues import QueueTable, read_tables
 from vinom.messages.lobby import MOST_REGIONS
-from vinom.node.values import (
+from vinom.node.games import GameTable, read_games
+from vinom.settings.named import JsonTable
+from vinom.settings.table import Row, option, row_of
+from vinom.settings.values import (
     Address,
     Bounded,
     Choice,
     ClaimName,
     Endpoint,
     HttpsUrl,
-    Kind,
     Label,
+    LinkEndpoint,
     LobbyAddress,
     Network,
     OriginHost,
     PathName,
     PortRange,
-    Queues,
     Realm,
     RegionName,
     RegionUrl,
@@ -48,67 +54,6 @@ from vinom.store.redis.address import StoreAddress
 
 #: Most claims that a node passes to games.
 MOST_CLAIMS = 16
-
-
-def option(
-    section: str, kind: Kind, help: str, default: Any = None, *, many: bool = False
-) -> Any:
-    """
-    Declare one row of the table.
-
-    :param section: of the reference page.
-    :param kind: reads and checks the value.
-    :param help: one line of ``--help``; Twisted appends the default.
-    :param default: the value, or a function that makes it.
-    :param many: may be given more than once; a list in TOML.
-    """
-    row = {"section": section, "kind": kind, "help": help, "many": many}
-    if callable(default):
-        return attrs.field(factory=default, metadata=row)
-    return attrs.field(default=() if many else default, metadata=row)
-
-
-@attrs.frozen
-class Row:
-    """
-    One setting, as the sources and the reference page see it.
-
-    :ivar name: key of the TOML file.
-    :ivar default: as a reader sees it; ``None`` if there is none.
-    :ivar many: may be given more than once; a list in TOML.
-    """
-
-    name: str
-    section: str
-    kind: Kind
-    help: str
-    default: str | None
-    many: bool
-
-    @property
-    def flag(self) -> str:
-        """Name on the command line, without its hyphens in front."""
-        return self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        """Name among the environment's variables."""
-        return f"VINOM_{self.name.upper()}"
-
-
-def row_of(field: attrs.Attribute[Any]) -> Row:
-    """Read the row that `option` attached to a field."""
-    row = field.metadata
-    default: str | None
-    if field.name == "state_dir":
-        default = "~/.local/state/vinom"
-    elif field.default in (None, ()):
-        default = None
-    else:
-        default = row["kind"].show(field.default)
-    return Row(
-        field.name, row["section"], row["kind"], row["help"], default, row["many"]
-    )
 
 
 def _state_dir() -> Path:
@@ -148,6 +93,20 @@ class Settings:
         "UDP ports of game servers, first-last",
         (46000, 46063),
     )
+    udp: Literal["direct", "relay"] = option(
+        "network",
+        Choice(("direct", "relay")),
+        "how players over UDP reach game servers: direct, or relay: at the first of "
+        "the ports, where the node has the connections of all players and passes on "
+        "what they do",
+        "direct",
+    )
+    udp_address: str | None = option(
+        "network",
+        LobbyAddress(),
+        "with udp relay: host:port at which players reach the first of the ports, if "
+        "that is not at advertise: a load balancer, for example, that passes UDP on",
+    )
     receive_buffer_kb: int = option(
         "network",
         Bounded(int, 0, 1 << 20),
@@ -160,6 +119,12 @@ class Settings:
         Endpoint(),
         "where to serve /ws, /health and /ready: a port on the interface, or an "
         "endpoint such as tcp:8080:interface=10.0.0.1; off unless set",
+    )
+    gateway_link: str | None = option(
+        "network",
+        LinkEndpoint(),
+        "accept links of gateways here: unix:/path, or a port or tls:HOST:PORT, over "
+        "TLS with certificates of the authority; off unless set",
     )
     realm: str = option(
         "network",
@@ -462,7 +427,7 @@ class Settings:
     )
     queues: Mapping[str, QueueTable] | None = option(
         "matchmaking",
-        Queues(),
+        JsonTable(read_tables),
         "queues with names, [queues.NAME] in the file: their game, options and rule",
     )
     rating_days: float = option(
@@ -538,9 +503,9 @@ class Settings:
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "websocket",
         Network(),
-        "address, or network such as 10.0.0.0/8, of proxies in front of http: the "
-        "PROXY protocol, Forwarded and X-Forwarded-For are believed from these; may be "
-        "repeated",
+        "address, or network such as 10.0.0.0/8, of proxies: the PROXY protocol, at "
+        "the lobby's port and at http, Forwarded and X-Forwarded-For are believed from "
+        "these; may be repeated",
         many=True,
     )
     ping_seconds: float = option(
@@ -617,6 +582,12 @@ class Settings:
         "match's id) or listed (anyone: list_rooms shows them)",
         "listed",
     )
+    checkpoints: Literal["yes", "no"] = option(
+        "games",
+        Choice(("yes", "no")),
+        "whether matches over UDP outlive their game process: yes or no",
+        "yes",
+    )
     join_seconds: float = option(
         "games",
         Bounded(float, 1, 600),
@@ -636,6 +607,12 @@ class Settings:
         "a game in addition to the installed ones, package.module:Class; may be "
         "repeated",
         many=True,
+    )
+    games: Mapping[str, GameTable] | None = option(
+        "games",
+        JsonTable(read_games),
+        "games whose game servers are programs of their own, in any language, "
+        "[games.NAME] in the file: their command, seats and more",
     )
     warm: int = option(
         "games", Bounded(int, 0, 1000), "game servers to keep ready for a match", 2
@@ -698,6 +675,52 @@ class Settings:
         "in rooms of the node",
         100.0,
     )
+    fleet: Literal["local", "kubernetes", "agones"] = option(
+        "pods",
+        Choice(("local", "kubernetes", "agones")),
+        "where game servers run: local (processes of this machine), kubernetes (pods "
+        "of a cluster) or agones (allocated from a Fleet of Agones); both need "
+        "pip install vinom[kubernetes]",
+        "local",
+    )
+    pods: PodTable | None = option(
+        "pods",
+        JsonTable(read_pods, attrgetter("image")),
+        "the pods, [pods] in the file: their image, resources, machines and addresses",
+    )
+    agones: AgonesTable | None = option(
+        "pods",
+        JsonTable(read_agones, attrgetter("fleet")),
+        "for fleet agones, [agones] in the file: the Fleet, scheduling and addresses; "
+        "warm is not used then, for Agones keeps game servers ready",
+    )
+    game_server_link: str | None = option(
+        "pods",
+        LinkEndpoint(),
+        "accept links of pods here: a port or tls:HOST:PORT, over TLS with a "
+        "certificate of the authority; required by fleets kubernetes and agones",
+    )
+    game_server_address: str | None = option(
+        "pods",
+        LobbyAddress(),
+        "host:port at which pods reach game_server_link; required if that has no host, "
+        "otherwise the same",
+    )
+    game_server_any_node: str | None = option(
+        "pods",
+        LobbyAddress(),
+        "host:port of the game_server_link of all nodes of this store, where host has "
+        "the addresses of all, such as a headless Service: a pod whose node is gone "
+        "dials them in turn, and one goes on with its matches; for fleet kubernetes",
+    )
+    kubeconfig: Path | None = option(
+        "pods",
+        PathName(),
+        "kubeconfig file of the cluster; that of the pod which this node is unless set",
+    )
+    kubeconfig_context: str | None = option(
+        "pods", Text(), "context of that file; its current one unless set"
+    )
     hello_rate: float = option(
         "strangers",
         _RATE,
@@ -747,6 +770,22 @@ class Settings:
         "how long running matches, and rooms that cannot go to other nodes, may "
         "continue after SIGTERM or Ctrl-C",
         60.0,
+    )
+    on_stop: Literal["drain", "leave"] = option(
+        "operation",
+        Choice(("drain", "leave")),
+        "what SIGTERM and Ctrl-C do with running matches: drain lets other nodes on "
+        "this machine go on with them, if there is a Redis, and waits for the end of "
+        "those that nobody takes; leave stops at once, and such a node, or the one "
+        "that is started next, goes on with them",
+        "drain",
+    )
+    orphan_seconds: float = option(
+        "operation",
+        Bounded(float, SHORTEST_LEASE, 600),
+        "how long a game server with a match plays on without a node; then its matches "
+        "are lost",
+        45.0,
     )
     admin: str | None = option(
         "operation",
@@ -811,6 +850,12 @@ class Settings:
         self._check_regions()
         self._check_store()
         self._check_results()
+        self._check_pods()
+        if self.udp_address is not None and self.udp == "direct":
+            raise Misconfigured(
+                "udp_address is where players reach the relay, and udp is direct: set "
+                "udp to relay, or remove udp_address"
+            )
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
                 "admin over TCP needs a bearer token: set admin_token_file"
@@ -846,6 +891,80 @@ class Settings:
                 "its own: set authority_certificate_file and authority_key_file to the "
                 "same on all of them"
             )
+
+    def _check_pods(self) -> None:
+        """Check what pods need, and that nothing is set in vain."""
+        if self.fleet == "local":
+            for name in (
+                "pods",
+                "agones",
+                "game_server_link",
+                "game_server_address",
+                "game_server_any_node",
+                "kubeconfig",
+                "kubeconfig_context",
+            ):
+                if getattr(self, name) is not None:
+                    raise Misconfigured(
+                        f"{name} is for game servers in pods: set fleet to kubernetes "
+                        f"or agones, or remove {name}"
+                    )
+            return
+        table, what = {
+            "kubernetes": ("pods", "an image"),
+            "agones": ("agones", "a fleet"),
+        }[self.fleet]
+        if getattr(self, table) is None or self.game_server_link is None:
+            raise Misconfigured(
+                f"fleet {self.fleet} needs the table [{table}] with {what}, and "
+                "game_server_link, where pods connect"
+            )
+        other = "agones" if table == "pods" else "pods"
+        if getattr(self, other) is not None:
+            raise Misconfigured(
+                f"the table [{other}] is not for fleet {self.fleet}: remove it"
+            )
+        if self.game_server_any_node is not None:
+            self._check_any_node()
+        if self.game_server_link.startswith("unix:"):
+            raise Misconfigured(
+                f"game_server_link {self.game_server_link} cannot be reached by pods: "
+                "set it to a port or tls:HOST:PORT"
+            )
+        if not self.pod_link:
+            raise Misconfigured(
+                "game_server_link names no host that pods can dial: set "
+                "game_server_address to host:port"
+            )
+
+    def _check_any_node(self) -> None:
+        """Check that another node can go on with matches in pods."""
+        why = ""
+        if self.fleet == "agones":
+            why = "is for pods of fleet kubernetes, not for those of Agones"
+        elif self.store == "memory":
+            why = "needs a Redis that the nodes share: set store"
+        if why:
+            raise Misconfigured(
+                f"game_server_any_node {self.game_server_any_node} {why}; or remove it"
+            )
+
+    @property
+    def away(self) -> PodTable | AgonesTable | None:
+        """What describes game servers elsewhere; ``None`` if they run here."""
+        return {"kubernetes": self.pods, "agones": self.agones}.get(self.fleet)
+
+    @property
+    def pod_link(self) -> str:
+        """The host and port that pods dial; empty if they are not known."""
+        if self.game_server_address is not None:
+            return self.game_server_address
+        where = (self.game_server_link or "").removeprefix("tls:")
+        host, _, port = where.rpartition(":")
+        host = host or self.interface
+        if ip_address(host.strip("[]").partition("%")[0]).is_unspecified:
+            return ""
+        return f"[{host}]:{port}" if ":" in host.strip("[]") else f"{host}:{port}"
 
     def _check_results(self) -> None:
         """Check that results can be sent, or are not to be."""
@@ -920,6 +1039,14 @@ class Settings:
         return self.advertise or self.interface
 
     @property
+    def udp_place(self) -> tuple[str, int]:
+        """The host and port that players connect to if the node relays."""
+        if self.udp_address is None:
+            return self.public_host, self.ports[0]
+        host, _, port = self.udp_address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
     def admin_socket(self) -> Path:
         """Where the admin API listens for this machine's operator."""
         return self.state_dir / "admin.sock"
@@ -946,6 +1073,11 @@ class Settings:
             *(Path(one[5:]) for one in self.auth if one.startswith("file:")),
         )
         return (self.state_dir, *(one for one in files if one is not None))
+
+    @property
+    def servers_dir(self) -> Path:
+        """What the next node has to know about game servers with matches."""
+        return self.state_dir / "servers"
 
     @property
     def recordings_dir(self) -> Path:

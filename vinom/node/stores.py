@@ -27,6 +27,7 @@ from vinom.ports import (
     IPlayerStore,
     IPrematchStore,
     IRatingStore,
+    IServerStore,
 )
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
@@ -52,6 +53,7 @@ from vinom.store.redis.prematches import RedisPrematchStore
 from vinom.store.redis.ratings import RedisRatingStore
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.store.redis.servers import RedisServerStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
@@ -67,6 +69,7 @@ class Stores:
     :ivar estates: what other nodes left that are gone; ``None`` with memory.
     :ivar online: which node has a player's line; ``None`` with memory.
     :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
+    :ivar servers: game servers that outlive their nodes; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar subscriber: the one on which messages of other nodes come.
     :ivar replicated: the one for what a replica must have.
@@ -84,6 +87,7 @@ class Stores:
     estates: IEstateStore | None = None
     online: IOnlineStore | None = None
     checkpoints: ICheckpointStore | None = None
+    servers: IServerStore | None = None
     client: RedisClient | None = None
     subscriber: RedisSubscriber | None = None
     replicated: ReplicatedSteps | None = None
@@ -197,6 +201,7 @@ def open_stores(
         RedisEstateStore(client),
         online,
         RedisCheckpointStore(client, replicated),
+        RedisServerStore(client),
         client,
         subscriber,
         replicated,

@@ -28,8 +28,9 @@ class Takeover(Service):
     """
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
 
-    Their matches ran in their game processes: they end as lost. Their queue entries are
-    this node's from now on, and stay for as long as those of a player who is
+    Their matches are played on by their game processes, which a node on the same
+    machine adopts at once; those that nobody adopts end as lost. Their queue entries
+    are this node's from now on, and stay for as long as those of a player who is
     disconnected; members of parties keep their places for as long, too. Their
     prematches end, and nobody is to blame. Their rooms wait for their players' grace;
     then they end.
@@ -53,6 +54,9 @@ class Takeover(Service):
         end_rooms: Callable[[str], Awaitable[int]] | None = None,
         away_seconds: float = 10.0,
         memory_seconds: float = 600.0,
+        match_seconds: float = 0.0,
+        adopt: Callable[[str], Awaitable[None]] | None = None,
+        settled: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
@@ -68,7 +72,14 @@ class Takeover(Service):
         :param end_rooms: ends rooms of a node whose players did not come back.
         :param away_seconds: how long the entry of a disconnected player stays.
         :param memory_seconds: how long the end of a match is remembered.
+        :param match_seconds: how long matches may be played on without a node.
+        :param adopt: goes on with those matches of a node that this one can reach; of
+            nodes that are about to stop if its id is empty.
+        :param settled: called when nothing is left of a node that was gone.
         """
+        self._match_seconds, self._adopt, self._settled = match_seconds, adopt, settled
+        # By node and number of its lease: when its matches are lost.
+        self._lost_at: dict[tuple[str, int], float] = {}
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
         self._ended, self._lost, self._dissolved = ended, lost, dissolved
@@ -110,7 +121,13 @@ class Takeover(Service):
         if self._clock.seconds() < self._not_before:
             return
         try:
-            for lease in await self._nodes.expired():
+            expired = await self._nodes.expired()
+            dead = {(lease.node.node_id, lease.number) for lease in expired}
+            if not self._lost_at.keys() <= dead:
+                self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
+                self._settled()
+            await self._adopt_left("")
+            for lease in expired:
                 try:
                     await self._bury(lease)
                 except StoreUnavailable:
@@ -130,6 +147,19 @@ class Takeover(Service):
         except StoreUnavailable:
             # The next look goes on: each step may be done twice.
             return
+
+    async def _adopt_left(self, node_id: str) -> None:
+        if self._adopt is None:
+            return
+        try:
+            await self._adopt(node_id)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._log.failure(
+                "cannot go on with matches of {node_id}",
+                node_id=node_id or "nodes that stop",
+            )
 
     async def _report_dissolved(
         self, called: Callable[[Prematch], Awaitable[None]], prematch: Prematch
@@ -151,7 +181,14 @@ class Takeover(Service):
 
     async def _bury(self, lease: NodeLease) -> None:
         node_id, lost = lease.node.node_id, 0
+        now = self._clock.seconds()
+        first = self._lost_at.setdefault(
+            (node_id, lease.number), now + self._match_seconds
+        )
+        await self._adopt_left(node_id)
         while plans := await self._estates.matches_of(node_id, _AT_ONCE):
+            if now < first:
+                break
             for plan in plans:
                 who = tuple(
                     attrs.evolve(seat, loadout=b"{}", claims=b"{}")
@@ -179,6 +216,9 @@ class Takeover(Service):
                 count=count,
                 node_id=node_id,
             )
+        if plans:
+            # Until then the node stays listed as one whose lease is over.
+            return
         if await self._nodes.leave(node_id, lease.number):
             self._log.warn(
                 "node {node_id} is gone: {lost} of its matches are lost",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService
@@ -14,6 +12,7 @@ from twisted.python.components import Componentized
 from vinom.errors import Misconfigured
 from vinom.node.node import Node
 from vinom.node.options import NodeOptions
+from vinom.settings.options import check_pidfile
 
 __all__ = ["Options", "makeService"]
 
@@ -54,29 +53,9 @@ def makeService(options: NodeOptions) -> IService:
     """Build the node; it opens nothing before it starts."""
     from twisted.internet import reactor
 
-    _check_pidfile(options.parent or {})
+    check_pidfile("twistd vinom", options.parent or {})
     try:
         program: IService = _Program(options, reactor)
     except Misconfigured as error:
         raise SystemExit(f"twistd vinom: {error}") from error
     return program
-
-
-def _check_pidfile(twistd: Mapping[str, Any]) -> None:
-    """
-    Report in one line what twistd would report in a traceback, later.
-
-    twistd has made the path absolute when it read its options, so a relative one
-    starts at its working directory, not at ``--rundir``.
-
-    :param twistd: its options.
-    """
-    pidfile, chroot = twistd.get("pidfile"), twistd.get("chroot")
-    if not pidfile or chroot:
-        return
-    folder = os.path.dirname(pidfile)
-    if not os.access(pidfile if os.path.exists(pidfile) else folder, os.W_OK):
-        raise SystemExit(
-            f"twistd vinom: twistd cannot write {pidfile}: start it in a folder that "
-            "you may write, or without a pidfile: twistd --pidfile= vinom"
-        )

@@ -117,6 +117,7 @@ class RoomTime:
     slipped: float = 0.0
     is_running: bool = False
     _paused_at: float | None = None
+    _frozen_at: float | None = None
     away_left: float = AWAY_TIMEOUT
 
     def start(self, now: float) -> None:
@@ -135,6 +136,8 @@ class RoomTime:
         """
         if self._paused_at is not None:
             now = self._paused_at
+        elif self._frozen_at is not None:
+            now = self._frozen_at
         elif self.alarm_for is Due.DEADLINE and self.alarm_at < now:
             now = self.alarm_at
         return now - self.zero if self.zero != inf else 0.0
@@ -142,15 +145,41 @@ class RoomTime:
     def pause(self, now: float) -> None:
         """Stop match time, because no player is connected."""
         if self._paused_at is None:
-            self._paused_at, self.is_running = now, False
+            self._paused_at, self.is_running = self._standing(now), False
 
     def resume(self, now: float) -> None:
         """Continue match time, because a player is connected again."""
         if self._paused_at is not None:
-            away = now - self._paused_at
+            away = self._standing(now) - self._paused_at
             self.away_left -= away
             self.zero += away
-            self._paused_at, self.is_running = None, self.zero != inf
+            self._paused_at = None
+            self.is_running = self.zero != inf and self._frozen_at is None
+
+    def freeze(self, now: float) -> None:
+        """Stop everything, because nothing that happens could be kept."""
+        if self._frozen_at is None:
+            self._frozen_at, self.is_running = now, False
+
+    def thaw(self, now: float) -> float | None:
+        """
+        Go on as if no time had passed since `freeze`.
+
+        :returns: how long it was frozen, seconds; ``None`` if it was not.
+        """
+        if self._frozen_at is None:
+            return None
+        frozen, self._frozen_at = now - self._frozen_at, None
+        self.zero += frozen
+        self.linger_ends += frozen
+        if self._paused_at is not None:
+            self._paused_at += frozen
+        else:
+            self.is_running = self.zero != inf
+        return frozen
+
+    def _standing(self, now: float) -> float:
+        return now if self._frozen_at is None else self._frozen_at
 
     def slip(self, now: float, tick_at: float, period: float) -> None:
         """Stop catching up: the tick due at *tick_at* comes a *period* from now."""
@@ -173,6 +202,9 @@ class RoomTime:
         :param bot_at: the next bot's turn, in match time.
         :param forfeit_at: when a dropped seat is given up, on the caller's clock.
         """
+        if self._frozen_at is not None:
+            self.stop()
+            return
         if self._paused_at is not None:
             at, what = self._paused_at + self.away_left, Due.AWAY
         else:

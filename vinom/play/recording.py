@@ -307,6 +307,7 @@ def replay(
     game: Game[Any, Any],
     watch: Callable[[Play], None] | None = None,
     guard: Guard | None = None,
+    has_begun: bool = False,
 ) -> ReplayResult:
     """
     Play a recording again and compare its end.
@@ -316,6 +317,8 @@ def replay(
     :param watch: called with the play at its start and after each call.
     :param guard: interrupts calls that take too long; without it a call may take
         forever.
+    :param has_begun: whether play is known to have begun, though nothing happened in
+        this part of it.
     :raises Unreadable: the recording is of another version of the game.
     """
     header = recording.header
@@ -333,7 +336,8 @@ def replay(
             _lay(play, header)
         else:
             play.resume(_point_of(header.part, game), len(header.plan.seats))
-        if header.part is not None or recording.inputs or _was_played(recording):
+        has_begun = has_begun or bool(recording.inputs) or _was_played(recording)
+        if header.part is not None or has_begun:
             if header.part is None:
                 play.begin()
             if watch is not None:

@@ -8,7 +8,7 @@ as exceptions: they end the room, with a report.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -129,6 +129,7 @@ class Resumed:
     :ivar linger: seconds until the room closes after a round; ``None`` while one is
         played.
     :ivar effects: what had happened and was not shown.
+    :ivar waiting: seats and their actions that wait for the next tick.
     """
 
     point: Point
@@ -136,6 +137,7 @@ class Resumed:
     ended: Outcome | None = None
     linger: float | None = None
     effects: tuple[Emitted | RoundOver, ...] = ()
+    waiting: tuple[tuple[int, Any], ...] = ()
 
 
 _T = TypeVar("_T")
@@ -249,6 +251,7 @@ class Room:
             elif how is SeatState.DROPPED:
                 self._absences.begin(seat, now, point.time)
         self.effects += resumed.effects
+        self._waiting.waiting += resumed.waiting
         self._arm()
         for seat in self.present():
             self.drop(seat, now)
@@ -256,25 +259,46 @@ class Room:
 
     def resumed_from(self, now: float) -> Resumed:
         """Describe what another process needs to go on from here."""
-        play, closes = self.play, self._time.linger_ends
+        play = self.play
         return Resumed(
             Point(play.state, play.version, self.match_time(now), play.ticks),
             tuple(how.value for how in self._seats.presence),
             self._ended,
-            None if closes == inf else max(0.0, closes - now),
+            self.linger_left(now),
             tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
+            tuple(self._waiting.waiting),
         )
 
+    def linger_left(self, now: float) -> float | None:
+        """Count the seconds until the room closes after a round; ``None`` in one."""
+        closes = self._time.linger_ends
+        return None if closes == inf else max(0.0, closes - now)
+
+    @property
+    def ended(self) -> Outcome | None:
+        """Return the outcome of the last round that was over."""
+        return self._ended
+
+    @property
+    def waiting(self) -> Sequence[tuple[int, Any]]:
+        """List the seats and actions that wait for the next tick."""
+        return self._waiting.waiting
+
     def freeze(self, now: float) -> None:
-        """Stop match time for a while, because nothing that happens can be kept."""
+        """
+        Stop match time for a while, because nothing that happens can be kept.
+
+        Before play begins there is nothing to stop.
+        """
         if self.phase in ("playing", "over"):
-            self._time.pause(now)
+            self._time.freeze(now)
             self._arm()
 
     def thaw(self, now: float) -> None:
-        """Let match time go on, unless no player is connected."""
-        if self.phase in ("playing", "over") and not self._seats.is_empty():
-            self._time.resume(now)
+        """Let match time go on, as if none had passed; unless nobody is connected."""
+        frozen = self._time.thaw(now)
+        if frozen is not None and self.phase != "closed":
+            self._absences.put_off(frozen)
             self._arm()
 
     # What can happen to a room.
@@ -488,6 +512,11 @@ class Room:
     def deadline(self) -> float | None:
         """When to call `alarm` next."""
         return None if self.phase == "closed" else self._time.alarm_at
+
+    @property
+    def presence(self) -> list[SeatState]:
+        """The state of each seat; it changes with the room."""
+        return self._seats.presence
 
     def present(self) -> tuple[int, ...]:
         """List the seats that are connected now."""

@@ -89,6 +89,11 @@ class Absences:
         self.end(seat)
         return seat, at
 
+    def put_off(self, seconds: float) -> None:
+        """Let every seat that is dropped have so much longer."""
+        for seat in self.forfeits:
+            self.forfeits[seat] += seconds
+
     def slipped(self, time: float) -> None:
         """Let no bot wait longer because match time went back to *time*."""
         for seat, at in self.bots.items():

@@ -25,7 +25,7 @@ from vinom.messages.rooms import (
     RoomFacts,
     RoomList,
 )
-from vinom.model import MatchEnd, MatchPlan, Player
+from vinom.model import MatchEnd, MatchPlan, Placement, Player
 from vinom.play.seats import seat_of
 from vinom.ports import IMatchWatch
 from vinom.rooms.member import DialedSeat, Member
@@ -216,8 +216,14 @@ class MatchPolicy:
 
     # What the match reports (IMatchWatch).
 
+    def delayed(self, match_id: str) -> None:
+        """Do nothing: the match has a game server already."""
+
     def started(self, match_id: str) -> None:
         """Do nothing: the first state says that match time runs."""
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Do nothing: what is relayed goes on."""
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's player came or went, over whichever transport."""

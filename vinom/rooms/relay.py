@@ -23,6 +23,7 @@ from zope.interface import implementer
 from vinom.control.messages import (
     FromRelayed,
     RelayAction,
+    RelayAgain,
     RelayEvent,
     RelayNewcomer,
     RelayRefusal,
@@ -35,6 +36,8 @@ from vinom.game import Event, Game, Outcome
 from vinom.hosting.host import UNSENDABLE, Outlet, RoomHost
 from vinom.limits.load import busy
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
+from vinom.play.choices import UNREADABLE, unreadable
+from vinom.play.frozen import fingerprint
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
 from vinom.ports import IMatchWatch
 
@@ -80,6 +83,7 @@ class RelayedRoom:
     :ivar acted: by seat, the id of the last action that was sent and not refused.
     :ivar applied: by seat, the id of the last action that a state answers.
     :ivar ticks: always false: states answer actions, however the game takes them.
+    :ivar is_held: always false: checkpoints are kept where it is played.
     :ivar ended_at: when the outlets got the end; ``None`` before.
     """
 
@@ -95,6 +99,7 @@ class RelayedRoom:
         end: Callable[[str], None],
         changed: Callable[[], None],
         refused: Callable[[int, Any, Refused], None],
+        is_packed: bool = False,
     ) -> None:
         """
         Relay a room; until it is placed, what is to be sent waits.
@@ -107,6 +112,8 @@ class RelayedRoom:
         :param changed: is called when something came for which `end_turn` is needed.
         :param refused: gets the seat of an action that was not applied, its id, and
             why; the id may be used again.
+        :param is_packed: whether it is relayed to players over UDP: actions and views
+            are MessagePack, and what is refused uses up its id.
         """
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
@@ -114,10 +121,11 @@ class RelayedRoom:
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(plan.seats)
         self.applied = [0] * len(plan.seats)
-        self.ticks = False
+        self.ticks = self.is_held = False
         self.ended_at: float | None = None
         self._fleet, self._end = fleet, end
         self._changed, self._refused = changed, refused
+        self._is_packed = is_packed
         self._time = 0.0
         self._views: tuple[bytes, ...] = ()
         self._shown: dict[int, int] = {}
@@ -127,8 +135,12 @@ class RelayedRoom:
         self._early: deque[tuple[int, Effect]] = deque()
         self._unsent: list[ToRelayed] | None = None if is_placed else []
         self._numbers: dict[int, int] = {}
-        # By seat: numbers of actions on their way, and what their players call them.
-        self._pending: dict[int, deque[tuple[int, Any]]] = {}
+        # By seat: numbers of actions on their way, what their players call them, and
+        # the actions.
+        self._pending: dict[int, deque[tuple[int, Any, bytes]]] = {}
+        # Seats whose players are here.
+        self._here: set[int] = set()
+        self._is_resumed = False
         self._mine: set[int] = set()
         # By seat: how often it was joined; each message about a seat has the newest.
         self._epochs: dict[int, int] = {}
@@ -151,18 +163,29 @@ class RelayedRoom:
     # What members do.
 
     def join(self, seat: int, now: float) -> None:
-        """A seat's player is here."""
+        """
+        A seat's player is here.
+
+        :raises Refused: it is relayed to players over UDP, and was given up or is over.
+        """
+        if self._is_packed and self.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        if self._is_packed and seat in self._mine:
+            raise Refused(Code.WRONG_SEAT, "this seat was given up")
         self._epochs[seat] = self._epochs.get(seat, 0) + 1
+        self._here.add(seat)
         self._send_seat(seat, "join")
 
     def drop(self, seat: int, now: float) -> None:
         """A seat's connection was lost."""
+        self._here.discard(seat)
         self._send_seat(seat, "drop")
 
     def leave(self, seat: int, now: float) -> None:
         """A seat is given up."""
         self.forget(seat)
         self._mine.add(seat)
+        self._here.discard(seat)
         self._send_seat(seat, "leave")
 
     def forget(self, seat: int) -> None:
@@ -170,8 +193,15 @@ class RelayedRoom:
         self._pending.pop(seat, None)
         self.acted[seat] = self.applied[seat] = 0
 
+    def disown(self, seat: int) -> None:
+        """What a seat's actions on their way bring is not for who has it now."""
+        pending = self._pending.get(seat)
+        if pending:
+            self._pending[seat] = deque((sent, None, data) for sent, _, data in pending)
+
     def seat_bot(self, seat: int, now: float) -> None:
         """The game's bot has a seat."""
+        self._here.discard(seat)
         self._send_seat(seat, "bot")
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
@@ -212,17 +242,27 @@ class RelayedRoom:
         Send an action to where it is played; the answer comes later.
 
         :param number: what the seat calls this action; ``None`` if it does not number.
-        :param data: the action, JSON.
-        :param read: not used: it is read where it is played.
-        :returns: why it was not sent: too much of this seat is on its way.
+        :param data: the action.
+        :param read: writes it as MessagePack, if this is to be sent; otherwise it is
+            not used. The action itself is read where it is played.
+        :returns: why it was not sent: too much of this seat is on its way, or it can be
+            no action.
         """
+        if self._is_packed:
+            try:
+                data = read(data)
+            except UNREADABLE as error:
+                return unreadable(error)
+            except Refused as no:
+                return no
         pending = self._pending.setdefault(seat, deque())
         if len(pending) >= _MOST_PENDING:
             text = "your actions pile up; wait for a state"
             return Refused(Code.RATE_LIMITED, text)
         sent = self._numbers[seat] = self._numbers.get(seat, 0) + 1
-        pending.append((sent, number))
-        self._send(RelayAction(self.plan.match_id, seat, sent, bytes(data)))
+        action = bytes(data)
+        pending.append((sent, number, action))
+        self._send(RelayAction(self.plan.match_id, seat, sent, action))
         if number is not None:
             self.acted[seat] = number
         return None
@@ -250,12 +290,37 @@ class RelayedRoom:
     # What it shows.
 
     @property
+    def slipped(self) -> float:
+        """Return 0: match time is lost where it is played, and counted there."""
+        return 0.0
+
+    def has_news(self, shown: int) -> bool:
+        """Is there an effect, or another version than *shown*?"""
+        return self.version != shown or bool(self.effects)
+
+    def view(self, audience: Hashable) -> bytes:
+        """Show the newest state that has arrived, MessagePack; empty if none has."""
+        return self.view_json(audience)
+
+    def view_hash(self) -> str:
+        """Return the fingerprint of what spectators see."""
+        shown = self.view(self.audience_of(None))
+        return fingerprint(shown) if shown else ""
+
+    def setup(self) -> bytes:
+        """Show what never changes, MessagePack."""
+        return self._setup
+
+    @property
     def has_one_audience(self) -> bool:
         """Does everybody see the same?"""
         return type(self.game).audience is Game.audience
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Find the view that a seat sees: the first of those that do."""
+        if self._is_packed:
+            # A seat whose view has not come yet gets it in a moment.
+            return self._shown.get(-1 if seat is None else seat)
         # The game server does not know this newcomer yet: show it what anybody may see.
         return self._shown.get(-1 if seat is None else seat, self._shown.get(-1))
 
@@ -263,7 +328,7 @@ class RelayedRoom:
         """Show the newest state that has arrived; empty if none has."""
         if audience == "all":
             return self._views[0] if self._views else b""
-        if not isinstance(audience, int) or audience >= len(self._views):
+        if not isinstance(audience, int) or not 0 <= audience < len(self._views):
             return b""
         return self._views[audience]
 
@@ -317,14 +382,40 @@ class RelayedRoom:
         if self.phase == "closed":
             return
         if isinstance(message, RelayState):
+            self._is_resumed = self._is_resumed and not message.version
             self._see(message)
         elif isinstance(message, RelayEvent):
+            if self._is_resumed and message.version <= self.version:
+                # It came from the process before this one.
+                return
             event = Event(message.kind, message.data, message.to)
             self._early.append((message.version, Emitted(event, message.version)))
             self._release(self.version)
         elif isinstance(message, RelayRefusal):
             self._refuse(message)
+        elif isinstance(message, RelayAgain):
+            self._join_again()
         self._changed()
+
+    def _join_again(self) -> None:
+        """Another game process goes on: say who is here, and what they did."""
+        match_id = self.plan.match_id
+        # These are sent again, with the state that they belong to.
+        for entry in [one for one in self._early if isinstance(one[1], Emitted)]:
+            self._early.remove(entry)
+        self._is_resumed = True
+        if self._is_packed:
+            # The game process may not have read that they were given up. No epoch: to
+            # this one nobody has them.
+            for seat in sorted(self._mine):
+                self._send(RelaySeat(match_id, seat, "leave"))
+        for seat in sorted(self._here):
+            pending = self._pending.get(seat, ())
+            taken = pending[0][0] - 1 if pending else self._numbers.get(seat, 0)
+            self._send(RelaySeat(match_id, seat, "again", self.epoch_of(seat), taken))
+            for number, _, action in pending:
+                if action:
+                    self._send(RelayAction(match_id, seat, number, action))
 
     def _release(self, version: float) -> None:
         """Let out, in order, what led to no later state than this."""
@@ -333,7 +424,10 @@ class RelayedRoom:
             self.effects.append(early.popleft()[1])
 
     def _see(self, state: RelayState) -> None:
-        self.version, self._time = state.version, state.time
+        self._time = state.time
+        if state.version:
+            # The setup alone comes as version 0.
+            self.version = state.version
         self._release(state.version)
         if state.phase in ("playing", "over"):
             self.phase = state.phase  # type: ignore[assignment]  # one of these two
@@ -344,7 +438,8 @@ class RelayedRoom:
             pending = self._pending.get(seat, deque())
             while pending and pending[0][0] <= number:
                 id = pending.popleft()[1]
-                if id is not None:
+                # A player who is back over UDP counts on from what it sent before.
+                if id is not None and not (self._is_packed and id < self.applied[seat]):
                     self.applied[seat] = id
 
     def _refuse(self, no: RelayRefusal) -> None:
@@ -353,9 +448,13 @@ class RelayedRoom:
             self.effects.append(Forfeited(no.seat))
         pending = self._pending.get(no.seat)
         for entry in tuple(pending or ()):
-            if entry[0] == no.number and pending is not None:
+            if entry[0] == no.number and pending is not None and self._is_packed:
+                # It is over, even if the game goes on elsewhere.
+                pending[pending.index(entry)] = (*entry[:2], b"")
+                self._refused(no.seat, entry[1], self._refusal(no))
+            elif entry[0] == no.number and pending is not None:
                 pending.remove(entry)
-                latest = max((id for _, id in pending if id is not None), default=0)
+                latest = max((id for _, id, _ in pending if id is not None), default=0)
                 self.acted[no.seat] = max(self.applied[no.seat], latest)
                 self._refused(no.seat, entry[1], self._refusal(no))
 
@@ -375,8 +474,14 @@ class RelayedRoom:
             details = {"code": no.code, "reason": no.reason}
             return Refused(Code.INTERNAL, no.message, details)
 
+    def delayed(self, match_id: str) -> None:
+        """Do nothing: its members see that the room does not begin."""
+
     def started(self, match_id: str) -> None:
         """Do nothing: the first state says that match time runs."""
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Do nothing: `RelayAgain` has come."""
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat was given up: by the node, or else by the game."""

@@ -224,6 +224,11 @@ class Rooms(Service):
         if moved is not None:
             moved.callback(None)
 
+    def vanish(self, room_id: str) -> None:
+        """A room goes on at another node: its players here are sent there."""
+        if (room := self._rooms.get(room_id)) is not None:
+            room.vanish()
+
     def stays(self, conversation: Conversation) -> bool:
         """Is this player in a room that lives in this node only?"""
         return any(

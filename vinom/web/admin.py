@@ -41,6 +41,9 @@ class Operations(Protocol):
     async def move(self) -> None:
         """Hand rooms and players to other nodes, and stop; fails with `Refused`."""
 
+    def move_server(self, server: str) -> None:
+        """Have another game server go on with its matches; fails with `Refused`."""
+
 
 class KeyCare(Protocol):
     """Calls of the API to `vinom.keys.service.Keys`."""
@@ -153,6 +156,11 @@ def admin_pages(
         operations.drain()
         return {"status": "draining"}
 
+    def move_server(body: bytes, server: str) -> Any:
+        operations.move_server(server)
+        _log.info("an operator moves the matches of game server {one}", one=server)
+        return {"server": server, "status": "moving"}
+
     async def rotate(body: bytes) -> Any:
         return await keys.rotate(decode_json(_rotations, body).kind)
 
@@ -176,6 +184,7 @@ def admin_pages(
         {
             ("GET", "status"): lambda body: operations.status(),
             ("POST", "drain"): drain,
+            ("POST", "servers/*/move"): move_server,
             ("GET", "keys"): lambda body: {"keys": keys.known()},
             ("POST", "keys/rotate"): rotate,
             ("GET", "explain/*"): lambda body, player_id: matchmaker.explain(player_id),

@@ -36,8 +36,8 @@ Figures = Mapping[str, float]
 Samples = Iterable[tuple[tuple[str, ...], Any]]
 
 _HANDSHAKES = ("finished", "failed", "timeout", "evicted", "replaced", "closed")
-#: Answers of admission; it drops everything else.
-_ANSWERED = ("admitted", "cookie_asked")
+#: Answers of admission to strangers; it drops everything else.
+_ANSWERED = ("admitted", "cookie_asked", "not_associated")
 #: Errors that alerts watch, exported before they happen: Prometheus sees no increase
 #: in a counter that begins at 1.
 _ALARMING = dict.fromkeys(
@@ -245,6 +245,9 @@ TABLE: tuple[Row, ...] = (
         lambda facts: _sorted(_ENDED | facts["ended"]), ("reason",)),
     Row(_gauge, "vinom_matches_waiting_for_server",
         "Matches that wait for a game server.", _fact("matches_waiting_for_server")),
+    Row(_count, "vinom_matches_went_on",
+        "Matches that went on at another game server, by what became of the first.",
+        _each("matches_went_on"), ("why",)),
     Row(_gauge, "vinom_game_servers", "Game servers.",
         _each("game_servers"), ("state",)),
     Row(_gauge, "vinom_ports", "UDP ports of game servers.",
@@ -287,6 +290,12 @@ TABLE: tuple[Row, ...] = (
     Row(_gauge, "vinom_game_players", "Players with a seat and a connection.",
         _played("players")),
     Row(_gauge, "vinom_game_rooms", "Rooms of game servers.", _played("rooms")),
+    Row(_gauge, "vinom_relayed_matches",
+        "Matches whose players over UDP are connected to the node.",
+        _played("relayed_matches")),
+    Row(_count, "vinom_relayed_messages",
+        "Messages of game servers for players who are connected to the node.",
+        _played("relayed_in")),
     Row(_gauge, "vinom_game_connections", "Finished DTLS handshakes.",
         _played("associations")),
     Row(_gauge, "vinom_game_servers_pressed", "Game servers that see a flood.",

@@ -100,7 +100,7 @@ class _Visitor(Protocol):
         transport = self.transport
         # Bytes of a handshake, however slowly they come, give no more time.
         (self._door.handshakes if self._is_tls else self._door.rounds).join(self)
-        self._door.page.reserve.join(self)
+        self._door.page.reserve.join(self, transport)
         when_peer_known(transport, self._count)
         is_served = self._is_known and not self._is_refused
         if is_served and isinstance(transport, Connection):

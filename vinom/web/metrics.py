@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,12 +22,17 @@ class Metrics(Page):
 
     _log = Logger()
 
-    def __init__(self, facts: Callable[[], Awaitable[Facts]]) -> None:
+    def __init__(
+        self,
+        facts: Callable[[], Awaitable[Facts]],
+        collector: Callable[[Facts], Collector] = NodeCollector,
+    ) -> None:
         """
         :param facts: collects what the services count; called once per request.
+        :param collector: makes metrics of it.
         """
         super().__init__()
-        self._facts = facts
+        self._facts, self._collector = facts, collector
         self._process = ProcessCollector(registry=None)
 
     def render_GET(self, request: Request) -> int:
@@ -55,6 +61,6 @@ class Metrics(Page):
 
     async def _page(self) -> bytes:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(NodeCollector(await self._facts()))
+        registry.register(self._collector(await self._facts()))
         registry.register(self._process)
         return generate_latest(registry)

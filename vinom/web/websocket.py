@@ -12,6 +12,7 @@ from vinom.errors import Code, Refused
 from vinom.limits.logged import BoundedLog, LogBounds
 from vinom.limits.origins import Hosts, Origins, setting_for
 from vinom.lines.forwarded import SIGNS, Forwarding, Proxies
+from vinom.lines.sniffed import put_protocol
 from vinom.lines.websocket import WebSocketLine, WebSockets
 from vinom.lines.ws.handshake import (
     Accepted,
@@ -219,6 +220,23 @@ class WebSocketPage(Resource):
         return True
 
 
+class WithSocket(Resource):
+    """Pages, with a WebSocket at ``/ws``."""
+
+    def __init__(self, pages: Resource, page: WebSocketPage) -> None:
+        """
+        :param pages: everything else.
+        :param page: the WebSocket.
+        """
+        super().__init__()
+        self._pages = pages
+        self.putChild(b"ws", page)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        found: Resource = self._pages.getChildWithDefault(path, request)
+        return found
+
+
 def _refused_origin(origin: str | None) -> Refused:
     """Say which setting would let pages of this origin connect."""
     if origin is None:
@@ -242,15 +260,3 @@ def _forwarding(request: Request) -> Forwarding:
     )
     has_signs = any(map(headers.hasHeader, SIGNS))
     return Forwarding(forwarded, x_forwarded_for, has_signs)
-
-
-def put_protocol(transport: Any, protocol: Any) -> Any:
-    """
-    Let a transport, or its wrapper, pass what it receives to another protocol.
-
-    :returns: the one before it.
-    """
-    name = "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol"
-    former = getattr(transport, name, None)
-    setattr(transport, name, protocol)
-    return former

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
+_QUIT = {b"\x03": "quit", b"\x04": "quit", b"q": "quit", b"Q": "quit"}
 _ARROWS = {b"A": "up", b"B": "down", b"C": "right", b"D": "left"}
-_PLAIN = {
-    b"\x03": "quit",
-    b"\x04": "quit",
-    b"q": "quit",
-    b"Q": "quit",
+#: Keys of somebody who plays.
+PLAYING = _QUIT | {
     b" ": "dance",
     b"\r": "again",
     b"\n": "again",
@@ -21,18 +21,23 @@ _PLAIN = {
     b"j": "down",
     b"h": "left",
     b"l": "right",
-    b"n": "next",
 }
+#: Keys of somebody who watches a demonstration.
+WATCHING = _QUIT | {b"n": "next", b"l": "loss", b"k": "kill"}
 _LONGEST = 16
 
 
 @attrs.define
 class KeyReader:
     """
-    Recognize the keys that a terminal sends: arrows, wasd, hjkl, n, space, enter and q.
+    Recognize the keys that a terminal sends.
 
     Source: ECMA-48 control sequences, as xterm sends them for arrow keys.
+
+    :ivar plain: names of the keys that send one byte.
     """
+
+    plain: Mapping[bytes, str] = attrs.field(factory=lambda: PLAYING)
 
     _held: bytes = attrs.field(default=b"", init=False)
 
@@ -40,13 +45,12 @@ class KeyReader:
         """
         Receive bytes; a key may be split over several calls.
 
-        :returns: names of keys, in order: up, down, left, right, dance, again, next,
-            quit.
+        :returns: names of keys, in order: up, down, left, right, and those of `plain`.
         """
         held, keys = self._held + data, []
         while held:
             if held[:1] != b"\x1b":
-                if (key := _PLAIN.get(held[:1])) is not None:
+                if (key := self.plain.get(held[:1])) is not None:
                     keys.append(key)
                 held = held[1:]
                 continue

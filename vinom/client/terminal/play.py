@@ -196,7 +196,9 @@ class MazeGame:
                 self.last_words.append(f"{line} [{self._result.reason}]")
 
     def _queued(self, status: QueueStatus) -> None:
-        if status.state == "matched":
+        if status.state == "matched" and status.problem:
+            self._status = status.problem
+        elif status.state == "matched":
             self._status = "match found; the server is preparing it"
         elif status.position is not None:
             self._status = f"waiting for other players, position {status.position}"

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.client.terminal.keys import KeyReader
+from vinom.client.terminal.keys import PLAYING, KeyReader
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -98,11 +98,17 @@ class Keyboard:
 
     :param reactor: watches standard input.
     :param press: called with the name of each key, see `KeyReader`.
+    :param plain: names of the keys that send one byte.
     """
 
-    def __init__(self, reactor: IReactorFDSet, press: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        press: Callable[[str], None],
+        plain: Mapping[bytes, str] = PLAYING,
+    ) -> None:
         self._reactor, self._press = reactor, press
-        self._reader = KeyReader()
+        self._reader = KeyReader(plain)
         self._fd = sys.stdin.fileno()
         self._found: list[int | list[bytes | int]] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,6 +23,8 @@ class Stage:
     :param ours: player ids of the bots; any other player is a guest.
     :param command: with which a guest joins.
     :param page: URL of the page with games for a browser.
+    :ivar keys: describes more keys, for the last line.
+    :ivar notes: says more about what happens.
     """
 
     def __init__(
@@ -39,6 +41,13 @@ class Stage:
         self._shown: Match | None = None
         self._frame = 0
         self._began = clock.seconds()
+        self.keys: Callable[[], str] = str
+        self.notes: Callable[[], list[str]] = list
+
+    @property
+    def shown(self) -> Match | None:
+        """The match that is shown."""
+        return self._shown
 
     def add(self, match: Match) -> None:
         """Add a match in which a bot has a seat; the view of one seat is enough."""
@@ -61,7 +70,9 @@ class Stage:
             self._frame,
             you=None,
             title=f"vinom demo · {self._page or match.match_id[:8]}",
-            keys=f"join: {self._command} · Ctrl-C ends",
+            keys=" · ".join(
+                filter(None, (f"join: {self._command}", self.keys(), "Ctrl-C ends"))
+            ),
             notes=self._notes(),
         )
         canvas.show(compose(scene, width, height, colour=colour, ascii_only=ascii_only))
@@ -86,7 +97,7 @@ class Stage:
         delay = tally.input_to_state.recent_ms()
         if delay is not None:
             notes.append(f"input→state {delay:.1f} ms")
-        return notes
+        return notes + self.notes()
 
     def _choose(self) -> Match | None:
         for match_id in [m.match_id for m in self._matches.values() if m.is_over]:

@@ -82,9 +82,11 @@ export function showHappening({ client }) {
     const title = queued ? titleOf(queued.game) : "";
     const words = !queued
       ? "Looking for players…"
-      : queued.state === "matched"
-        ? `Preparing a match of ${title}…`
-        : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in line.`;
+      : queued.problem
+        ? `A match of ${title} waits: ${queued.problem}.`
+        : queued.state === "matched"
+          ? `Preparing a match of ${title}…`
+          : `Waiting for others to play ${title}. You are number ${queued.position ?? 1} in line.`;
     say(words);
     swap(
       waiting,

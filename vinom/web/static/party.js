@@ -47,7 +47,7 @@ export function joinByLink(client) {
  * @param {{client: Client, catalogue: any, queue: (game: string) => void}} shown
  */
 export function showParty({ client, catalogue, queue }) {
-  const element = h("div");
+  const element = h("div.party");
 
   const invite = async () => {
     if (!client.party) await client.createParty();

@@ -79,6 +79,7 @@ const MOST_WAITING = 256;
  * @property {string} game
  * @property {"waiting" | "matched"} state "matched": a game server is being prepared
  * @property {number | null} position 1 is the front
+ * @property {string} [problem] why a match that is "matched" does not start, in a sentence
  *
  * @typedef {object} FoundMatch A match in which the client has a seat.
  * @property {string} match_id

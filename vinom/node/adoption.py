@@ -1,0 +1,246 @@
+"""Matches of other nodes, and of the one before, whose game servers have played on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vinom.errors import LeaseLost
+from vinom.fleet.fleet import Fleet
+from vinom.fleet.local.fleet import is_own_folder
+from vinom.fleet.records import (
+    KnownPlayer,
+    ServerRecord,
+    ServerRecords,
+    record_path,
+)
+from vinom.matches.service import Matches
+from vinom.model import MatchEnd, MatchPlan, Placement
+from vinom.node.claims import Claims
+from vinom.ports import IPlayerStore
+from vinom.store.memory.players import MemoryPlayerStore
+
+if TYPE_CHECKING:
+    from vinom.fleet.kubernetes.fleet import KubernetesFleet
+    from vinom.fleet.local.fleet import LocalFleet
+
+_log = Logger()
+
+
+def known_players(
+    players: IPlayerStore,
+) -> Callable[[MatchPlan], Sequence[KnownPlayer]]:
+    """
+    Make what finds the players of a match that are known to this node only.
+
+    :param players: a store that outlives the node has them itself.
+    """
+
+    def find(plan: MatchPlan) -> Sequence[KnownPlayer]:
+        if not isinstance(players, MemoryPlayerStore):
+            return ()
+        found = (players.known(seat.player_id) for seat in plan.seats)
+        return [KnownPlayer(*one) for one in found if one is not None]
+
+    return find
+
+
+@attrs.frozen
+class Shared:
+    """
+    What a node needs to go on with matches of other nodes.
+
+    :ivar claims: which game servers are this node's.
+    :ivar games: that this node has.
+    :ivar reaches: can this node link to a game server, by its id and its handle?
+    :ivar bring: moves the recording of a match here, from the folder of its node.
+    :ivar adopted: called when players may have been waiting for a match.
+    :ivar moved: called with each match that another node has taken.
+    """
+
+    claims: Claims
+    games: Container[str]
+    reaches: Callable[[str, str], Deferred[bool]]
+    bring: Callable[[str, Path], None]
+    adopted: Callable[[], None]
+    moved: Callable[[str], None]
+
+
+@attrs.frozen
+class Adoption:
+    """
+    Go on with what an earlier node on this state directory has left, or another node.
+
+    :ivar records: what the earlier one has written down.
+    :ivar now: the time, seconds since the Unix epoch.
+    :ivar key_seconds: how long players are known.
+    :ivar is_relayed: were players' connections at the earlier node? Then they are gone,
+        and nobody can play on.
+    :ivar shared: ``None`` if no other node can go on with a match of this one.
+    """
+
+    records: ServerRecords
+    fleet: Fleet
+    processes: LocalFleet | KubernetesFleet
+    matches: Matches
+    players: IPlayerStore
+    now: Callable[[], float]
+    key_seconds: float
+    is_relayed: bool = False
+    shared: Shared | None = None
+
+    def begin(self) -> None:
+        """Adopt all game servers that are still there; before players come."""
+        shared = self.shared
+        if shared is not None:
+            shared.claims.taken = self._taken
+        for record in self.records.read():
+            if shared is None:
+                self._adopt(record)
+                continue
+            # Another node may have it by now. Until that is known it is not called.
+            shared.claims.found(record)
+            settled = shared.claims.settled(record.server_id)
+            self._adopt(record, shared.claims.settled)
+            settled.addCallback(self._settled, record.server_id)
+        self.processes.clear()
+
+    def _settled(self, is_ours: bool, server_id: str) -> None:
+        if is_ours:
+            self.processes.call(server_id)
+
+    async def adopt_left(self, node_id: str) -> None:
+        """
+        Go on with game servers that another node has left.
+
+        :param node_id: of that node; empty for those of nodes that stop.
+        :raises StoreUnavailable: some are left; call this again.
+        """
+        shared = self.shared
+        if shared is None:
+            return
+        for record in await shared.claims.left(node_id, self._can_adopt):
+            try:
+                await self._take_over(shared, record)
+            except LeaseLost:
+                # Another node may take it before this one has a new lease.
+                shared.claims.again(record)
+            except Exception:
+                # They are this node's now: nobody else goes on with the others.
+                _log.failure(
+                    "cannot go on with game server {server}", server=record.server_id
+                )
+
+    async def _can_adopt(self, record: ServerRecord) -> bool:
+        return (
+            self.shared is not None
+            and all(one.plan.game in self.shared.games for one in record.matches)
+            and await self.shared.reaches(record.server_id, record.handle)
+        )
+
+    async def _take_over(self, shared: Shared, record: ServerRecord) -> None:
+        # First of all: the node that had it may be starting again.
+        folder = Path(record.folder)
+        is_other = folder.resolve() != self.records.folder.resolve()
+        if is_other and is_own_folder(folder):
+            with suppress(OSError):
+                record_path(folder, record.server_id).unlink()
+        placement = _placement(record)
+        running = [
+            one for one in record.matches if await self.matches.own(one.plan, placement)
+        ]
+        if not running:
+            shared.claims.forget(record.server_id)
+            return
+        if is_own_folder(Path(record.recordings)):
+            for one in running:
+                shared.bring(one.plan.match_id, Path(record.recordings))
+        record = replace(record, matches=tuple(running))
+        shared.claims.write(record)
+        self._adopt(record)
+        shared.adopted()
+
+    def offer(self) -> None:
+        """Let other nodes go on with all matches, from now on: this node drains."""
+        if self.shared is not None:
+            self.shared.claims.offer(self.fleet.has_link)
+
+    def check_owned(self) -> None:
+        """Find out which game servers are still this node's: it has a new lease."""
+        if self.shared is not None:
+            self.shared.claims.check_owned()
+
+    def _taken(self, server_id: str) -> None:
+        """Another node goes on with a game server."""
+        match_ids = self.fleet.give_up(server_id)
+        _log.info(
+            "another node goes on with game server {server} and its {count} matches",
+            server=server_id,
+            count=len(match_ids),
+        )
+        for match_id in match_ids:
+            self.matches.disown(match_id)
+            if self.shared is not None:
+                self.shared.moved(match_id)
+
+    def _adopt(
+        self,
+        record: ServerRecord,
+        claimed: Callable[[str], Deferred[bool]] | None = None,
+    ) -> None:
+        where, placement = record.where, _placement(record)
+        settled = None if claimed is None else claimed(record.server_id)
+        for one in record.matches:
+            for known in one.known:
+                expires_at = self.now() + self.key_seconds
+                self.players.keep(known.key_hash, known.player, expires_at, known.host)
+            self.matches.adopt(
+                one.plan,
+                placement,
+                one.since,
+                one.hosts,
+                has_result=one.rounds > 0,
+                claimed=None if claimed is None else claimed(record.server_id),
+            )
+        if self.fleet.adopt(record, self.matches):
+            _log.info(
+                "game server {server} plays on since an earlier node: {count} matches "
+                "at port {port}",
+                server=record.server_id,
+                count=len(record.matches),
+                port=where.port,
+            )
+            if self.is_relayed:
+                for one in record.matches:
+                    _log.warn(
+                        "match {match_id} is lost: its players were connected to the "
+                        "node that ended (udp = relay)",
+                        match_id=one.plan.match_id,
+                    )
+                    self.fleet.close_room(one.plan.match_id, "lost")
+            return
+        if settled is None:
+            self._lose(True, record)
+        else:
+            settled.addCallback(self._lose, record)
+
+    def _lose(self, is_ours: bool, record: ServerRecord) -> None:
+        """End the matches of a game server that is gone; not those of other nodes."""
+        for one in record.matches if is_ours else ():
+            _log.warn(
+                "match {match_id} is lost: its game server ended while no node ran",
+                match_id=one.plan.match_id,
+            )
+            self.matches.ended(MatchEnd(one.plan.match_id, "lost"))
+
+
+def _placement(record: ServerRecord) -> Placement:
+    where = record.where
+    return Placement(record.label, where.address, where.port, record.anchor)

@@ -1,0 +1,336 @@
+"""
+Which game servers are this node's: as files, and in a store that other nodes share.
+
+The file is written first, and for the next node on the same state directory. What is in
+the store is for all others. It is written behind: the order to open a match does not
+wait for it. But it is sent to the store before the placement of the match is, over the
+same connection, so it is there when players learn of the match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+import msgspec
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from vinom.control.messages import CONTROL_PROTOCOL
+from vinom.errors import LeaseLost, StoreUnavailable
+from vinom.fleet.records import MatchRecord, ServerRecord, ServerRecords
+from vinom.model import MatchPlan
+from vinom.ports import IServerStore
+
+#: How long to wait for a store that does not answer, before the next try, seconds.
+_AGAIN_SECONDS = 1.0
+#: After this time without an answer of the store the file decides: the node that could
+#: have taken a game server would have removed its file, seconds.
+_FILE_DECIDES = 5.0
+#: Most game servers that are looked for at once.
+_MOST = 100
+
+
+@attrs.define(eq=False)
+class _Claim:
+    """
+    One game server of this node.
+
+    :ivar fence: of its ownership; 0 until it is claimed.
+    :ivar since: when it came, seconds on the clock.
+    :ivar record: the newest; ``None`` if it has no match any more.
+    :ivar lease: number of the lease under which the store has confirmed it; or 0.
+    :ivar gone: id of the node that had it, and has ended.
+    :ivar is_due: must the store be asked?
+    :ivar is_asking: is it being asked?
+    :ivar is_offered: may other nodes take it?
+    :ivar settled: fire when it is known whose it is.
+    """
+
+    fence: int
+    since: float
+    record: ServerRecord | None = None
+    lease: int = 0
+    gone: str = ""
+    is_due: bool = False
+    is_asking: bool = False
+    is_offered: bool = False
+    settled: list[Deferred[bool]] = attrs.field(factory=list)
+
+
+class Claims:
+    """
+    Write down game servers with matches, and find those that other nodes have left.
+
+    It is what a fleet knows as `vinom.fleet.records.Records`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        files: ServerRecords,
+        store: IServerStore,
+        node_id: str,
+        machine: str,
+        recordings: str,
+        clock: IReactorTime,
+        lease: Callable[[], int],
+        is_current: Callable[[], bool],
+        file_decides: bool = True,
+    ) -> None:
+        """
+        :param files: written first.
+        :param store: shared by all nodes.
+        :param node_id: of this node.
+        :param machine: where its processes run.
+        :param recordings: where it keeps recordings; empty for nowhere.
+        :param clock: for tries.
+        :param lease: gives the number of this node's lease.
+        :param is_current: does that lease last?
+        :param file_decides: is a file enough if the store does not answer? Only where
+            a node that takes a game server removes the files of others.
+        """
+        self._file_decides = file_decides
+        self._files, self._store, self._node_id = files, store, node_id
+        self._machine, self._recordings, self._clock = machine, recordings, clock
+        self._lease, self._is_current = lease, is_current
+        self._claims: dict[str, _Claim] = {}
+        # Of other nodes: asked for without an answer; and taken over, but not returned.
+        self._asked: dict[str, ServerRecord] = {}
+        self._found: list[ServerRecord] = []
+        #: Called with the id of each game server that another node has taken.
+        self.taken: Callable[[str], None] = lambda _: None
+
+    # What the fleet writes (`Records`).
+
+    def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
+        """Describe a match that a game server is about to get."""
+        return self._files.record(plan, hosts)
+
+    def write(self, record: ServerRecord) -> None:
+        """Replace what is known of a game server."""
+        claim = self._claims.get(record.server_id)
+        if claim is None:
+            claim = self._claims[record.server_id] = _Claim(1, self._clock.seconds())
+        claim.record = replace(
+            record,
+            protocol=CONTROL_PROTOCOL,
+            node_id=self._node_id,
+            folder=str(self._files.folder.absolute()),
+            recordings=self._recordings,
+        )
+        self._files.write(claim.record)
+        self._ask(record.server_id, claim)
+
+    def forget(self, server_id: str) -> None:
+        """Forget a game server; no effect if it is not known."""
+        self._files.forget(server_id)
+        claim = self._claims.get(server_id)
+        if claim is not None:
+            claim.record = None
+            self._ask(server_id, claim)
+
+    # Whose a game server is.
+
+    def is_ours(self, server_id: str) -> bool:
+        """
+        Is it certain now that no other node has this game server?
+
+        Not before the store has confirmed that, under this node's present lease.
+        """
+        claim = self._claims.get(server_id)
+        if claim is None or claim.is_offered:
+            return False
+        if claim.lease and claim.lease == self._lease() and self._is_current():
+            return True
+        return self._is_late(claim) and self._files.has(server_id)
+
+    def _is_late(self, claim: _Claim) -> bool:
+        """Does the store not answer whose a game server is that was found here?"""
+        late_at = claim.since + _FILE_DECIDES
+        is_late = not claim.fence and self._clock.seconds() >= late_at
+        return self._file_decides and is_late
+
+    def _is_elsewhere(self, server_id: str, claim: _Claim) -> bool:
+        return self._is_late(claim) and not self._files.has(server_id)
+
+    def found(self, record: ServerRecord) -> None:
+        """Claim a game server of which an earlier node here has left the file."""
+        claim = _Claim(0, self._clock.seconds(), record, gone=record.node_id)
+        self._claims[record.server_id] = claim
+        self._ask(record.server_id, claim)
+
+    def settled(self, server_id: str) -> Deferred[bool]:
+        """Wait until it is known whether this node has a game server."""
+        settled: Deferred[bool] = Deferred()
+        claim = self._claims.get(server_id)
+        if claim is None:
+            settled.callback(False)
+        elif self.is_ours(server_id):
+            settled.callback(True)
+        else:
+            claim.settled.append(settled)
+        return settled
+
+    def check_owned(self) -> None:
+        """Ask again for all of them: this node has a new lease."""
+        for server_id, claim in tuple(self._claims.items()):
+            self._ask(server_id, claim)
+
+    def _ask(self, server_id: str, claim: _Claim) -> None:
+        claim.is_due = True
+        # Without a lease it is asked when there is one: see `check_owned`.
+        if self._lease() and not claim.is_asking:
+            claim.is_asking = True
+            Deferred.fromCoroutine(self._keep_asking(server_id, claim)).addErrback(
+                lambda failure: self._log.failure(
+                    "game server {server} is not in the store",
+                    failure,
+                    server=server_id,
+                )
+            )
+
+    async def _keep_asking(self, server_id: str, claim: _Claim) -> None:
+        try:
+            while claim.is_due and self._claims.get(server_id) is claim:
+                claim.is_due = False
+                try:
+                    await self._ask_once(server_id, claim)
+                except LeaseLost:
+                    # `check_owned` asks again under the next lease.
+                    return
+                except StoreUnavailable:
+                    if self._is_elsewhere(server_id, claim):
+                        self._lost(server_id, claim)
+                        return
+                    claim.is_due = True
+                    await deferLater(self._clock, _AGAIN_SECONDS)
+        finally:
+            claim.is_asking = False
+
+    async def _ask_once(self, server_id: str, claim: _Claim) -> None:
+        lease = self._lease()
+        if not claim.fence:
+            found = await self._store.claim(server_id, claim.gone)
+            if found.kind in ("owned", "over"):
+                self._lost(server_id, claim)
+                return
+            # The store may have been lost since it was written: then it is as new.
+            claim.fence = found.fence or 1
+        if claim.record is None:
+            if not await self._store.forget(server_id, claim.fence):
+                self._lost(server_id, claim)
+            elif claim.record is None and self._claims.get(server_id) is claim:
+                del self._claims[server_id]
+                self._settle(claim, True)
+            return
+        data = msgspec.json.encode(claim.record)
+        write = self._store.offer if claim.is_offered else self._store.put
+        is_ours = await write(server_id, claim.fence, self._machine, data)
+        if is_ours:
+            claim.lease = lease
+            self._settle(claim, True)
+        elif claim.record is not None:
+            self._lost(server_id, claim)
+
+    def _settle(self, claim: _Claim, is_ours: bool) -> None:
+        settled, claim.settled = claim.settled, []
+        for one in settled:
+            one.callback(is_ours)
+
+    def _lost(self, server_id: str, claim: _Claim) -> None:
+        """Another node has it: it is none of ours any more."""
+        if self._claims.get(server_id) is not claim:
+            return
+        del self._claims[server_id]
+        self._files.forget(server_id)
+        self._settle(claim, False)
+        self.taken(server_id)
+
+    # What other nodes have left.
+
+    async def left(
+        self,
+        node_id: str,
+        can_adopt: Callable[
+            [ServerRecord], Coroutine[Deferred[Any], Any, bool] | Deferred[bool]
+        ],
+    ) -> list[ServerRecord]:
+        """
+        Take over game servers that another node has left.
+
+        :param node_id: of that node; empty for those that are offered by nodes that
+            stop.
+        :param can_adopt: can this node go on with it?
+        :returns: those that are this node's from now on.
+        :raises StoreUnavailable: some may be, which the next call returns.
+        """
+        left = map(self._read, await self._store.left(node_id, self._machine, _MOST))
+        records = [
+            record
+            for record in left
+            if record is not None
+            and record.server_id not in self._claims
+            and record.protocol == CONTROL_PROTOCOL
+        ]
+        # All at once: a cluster may take its time for each.
+        answers = [ensureDeferred(can_adopt(record)) for record in records]
+        for record, answer in zip(records, answers, strict=True):
+            if await answer:
+                self._asked[record.server_id] = record
+        # With those of earlier calls: they may be this node's, and nobody else finds
+        # them then.
+        for server_id in tuple(self._asked):
+            await self._take(server_id)
+        found = [one for one in self._found if one.server_id in self._claims]
+        ours = [one for one in found if self.is_ours(one.server_id)]
+        # The others may be, once the store has answered under a new lease.
+        self._found = [one for one in found if one not in ours]
+        return ours
+
+    def again(self, record: ServerRecord) -> None:
+        """Return it again from `left`, unless another node takes it: it must wait."""
+        self._found.append(record)
+
+    async def _take(self, server_id: str) -> None:
+        lease = self._lease()
+        claim = await self._store.claim(server_id)
+        del self._asked[server_id]
+        newest = self._read(claim.data) if claim.kind == "claimed" else None
+        if newest is None or newest.server_id != server_id:
+            return
+        if server_id not in self._claims:
+            since = self._clock.seconds()
+            self._claims[server_id] = _Claim(claim.fence, since, newest, lease)
+            self._found.append(newest)
+
+    def _read(self, data: bytes) -> ServerRecord | None:
+        try:
+            record = msgspec.json.decode(data, type=ServerRecord)
+        except msgspec.MsgspecError as error:
+            self._log.error("a record of a game server is unreadable: {e}", e=error)
+            return None
+        # It is part of names of files.
+        return record if record.server_id.isalnum() else None
+
+    # Handing over.
+
+    def offer(self, has_link: Callable[[str], bool] = lambda _: True) -> None:
+        """
+        Let other nodes take them over, from now on: this node drains.
+
+        :param has_link: has a game server a link to this node? One that it offers it
+            does not call any more, so those without a link must get one first.
+        """
+        for server_id, claim in tuple(self._claims.items()):
+            if not claim.fence or claim.record is None:
+                continue
+            if claim.is_offered or has_link(server_id):
+                claim.is_offered = True
+                # Repeated, it finds out whether another node has it.
+                self._ask(server_id, claim)

@@ -1,0 +1,102 @@
+"""Pods and Agones in the settings, and the fleets of a cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vinom.errors import Misconfigured
+from vinom.fleet.kubernetes.allocation import AgonesTable, AllocationTemplate
+from vinom.fleet.kubernetes.template import PodTable, PodTemplate
+from vinom.fleet.port_ring import PortRing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vinom.fleet.kubernetes.api import Cluster
+    from vinom.fleet.kubernetes.fleet import KubernetesFleet
+    from vinom.model import ServerAddress
+
+
+def cluster_fleet(
+    table: PodTable | AgonesTable,
+    kubeconfig: Path | None,
+    context: str | None,
+    environment: Mapping[str, str],
+    ports: tuple[int, int],
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    lease_seconds: float,
+    relayed: ServerAddress | None,
+) -> KubernetesFleet:
+    """
+    Make the fleet of a cluster.
+
+    :param table: of the settings.
+    :param kubeconfig: the file; ``None`` for the pod that this node is.
+    :param context: of the file.
+    :param environment: what every game server is told.
+    :param ports: first and last UDP port of machines.
+    :param reactor: the clock; gets the results of threads.
+    :param entropy: gives random bytes.
+    :param lease_seconds: after this no game server without a link sends anything.
+    :param relayed: where players of all matches connect, if this node relays.
+    :raises Misconfigured: the client is not installed, or there is no cluster.
+    """
+    cluster = cluster_of(table, kubeconfig, context)
+    # Only here: it takes half a second and 60 MB.
+    from vinom.fleet.kubernetes.agones import AgonesServers
+    from vinom.fleet.kubernetes.api import KubernetesApi
+    from vinom.fleet.kubernetes.fleet import KubernetesFleet
+    from vinom.fleet.kubernetes.pods import Pods
+
+    owner = table.owner or _own_name()
+    kind: AgonesServers | Pods
+    if isinstance(table, AgonesTable):
+        api = KubernetesApi(reactor, cluster, has_agones=True)
+        kind = AgonesServers(
+            api, AllocationTemplate(table, owner, environment), relayed
+        )
+    else:
+        api = KubernetesApi(reactor, cluster)
+        template = PodTemplate(table, owner, environment, relayed is not None)
+        kind = Pods(reactor, api, template, relayed)
+    return KubernetesFleet(
+        reactor,
+        api,
+        kind,
+        PortRing(*ports),
+        time.monotonic,
+        entropy,
+        lease_seconds=lease_seconds,
+    )
+
+
+def cluster_of(
+    table: PodTable | AgonesTable, kubeconfig: Path | None, context: str | None
+) -> Cluster:
+    """
+    Find the cluster, as `cluster_fleet` does.
+
+    :raises Misconfigured: the client is not installed, or there is no cluster.
+    """
+    try:
+        from vinom.fleet.kubernetes.api import find_cluster
+    except ImportError as error:
+        raise Misconfigured(
+            f"fleets kubernetes and agones need Kubernetes' Python client ({error}): "
+            "pip install vinom[kubernetes]"
+        ) from error
+    return find_cluster(
+        None if kubeconfig is None else kubeconfig.absolute(), context, table.namespace
+    )
+
+
+def _own_name() -> str:
+    """Name this node by its pod, or its machine, as a label's value can be."""
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:50].strip("-") or "node"
