@@ -1,0 +1,226 @@
+"""Units of systemd: that systemd understands them, and that they keep matches alive."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+import tomllib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.child_gateways import TWISTD
+from tests.support.needs import needs
+from vinom.commands.child_node import free_port
+from vinom.gateway.settings import SOURCES as GATEWAY
+from vinom.gateway.settings import Settings as GatewaySettings
+from vinom.keys.authority import Authority
+from vinom.node.sources import gather
+from vinom.routing.rules import check_rules
+from vinom.settings.sources import Sources
+
+UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
+#: Largest exposure that ``systemd-analyze security`` may find, tenths of its points.
+MOST_EXPOSED = 20
+
+
+def lines(unit: str, key: str) -> list[str]:
+    """Read all values of a key of a unit."""
+    text = (UNITS / unit).read_text(encoding="utf-8")
+    return re.findall(rf"(?m)^{key}=(.*)$", text)
+
+
+def one(unit: str, key: str) -> str:
+    """Read the only value of a key of a unit."""
+    (found,) = lines(unit, key)
+    return found
+
+
+class UnitTests(SynchronousTestCase):
+    """The files as they stand."""
+
+    def folder(self) -> Path:
+        """Copy the units to where their programs are: to a folder of ours."""
+        folder = Path(self.mktemp()).resolve()
+        shutil.copytree(UNITS, folder)
+        program = folder / "twistd"
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.chmod(0o755)
+        for unit in (*folder.glob("*.service"), *folder.glob("*.socket")):
+            text = unit.read_text(encoding="utf-8")
+            text = text.replace("/opt/vinom/bin/twistd", str(program))
+            unit.write_text(text, encoding="utf-8")
+        return folder
+
+    def verify(self, unit: Path) -> str:
+        """What systemd says of a unit."""
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", f"./{unit.name}"],
+            cwd=unit.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    def test_systemd_understands(self) -> None:
+        """
+        systemd loads each unit without a word: it only warns of a misspelt key, and
+        would then run a node without that protection.
+        """
+        needs("systemd-analyze")
+        folder = self.folder()
+        names = []
+        for unit in (*folder.glob("*.service"), *folder.glob("*.socket")):
+            self.assertEqual(self.verify(unit), "", unit.name)
+            names.append(unit.name)
+        self.assertEqual(len(names), 3)
+        # A misspelt one would be found.
+        broken = folder / "vinom.service"
+        text = broken.read_text(encoding="utf-8")
+        broken.write_text(text.replace("KillMode=", "KilMode="), encoding="utf-8")
+        self.assertIn("KilMode", self.verify(broken))
+
+    def test_hardened(self) -> None:
+        """
+        What a taken over node or gateway could reach is little, as systemd counts it.
+        """
+        needs("systemd-analyze")
+        for unit in ("vinom.service", "vinom-gateway.service"):
+            done = subprocess.run(
+                [
+                    *("systemd-analyze", "security", "--offline=true", "--no-pager"),
+                    *(f"--threshold={MOST_EXPOSED}", unit),
+                ],
+                cwd=UNITS,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("Overall exposure level", done.stdout)
+
+    def test_game_servers_outlive_the_node(self) -> None:
+        """
+        Stopping or killing the node kills no match: only the node gets signals, and
+        the kernel's end of one game server is not the end of all.
+        """
+        self.assertEqual(one("vinom.service", "KillMode"), "process")
+        self.assertEqual(one("vinom.service", "OOMPolicy"), "continue")
+        self.assertEqual(gather({}, {}, UNITS / "node.toml").on_stop, "leave")
+
+    def test_files_are_accepted(self) -> None:
+        """
+        The example files are ones that node and gateway take, and the directories in
+        them are those that the units make.
+        """
+        node = gather({}, {}, UNITS / "node.toml")
+        self.assertIn(
+            "--config /etc/vinom/node.toml", one("vinom.service", "ExecStart")
+        )
+        state = Path("/var/lib", one("vinom.service", "StateDirectory"))
+        self.assertEqual(node.state_dir, state)
+        assert node.gateway_link is not None
+        runtime = Path("/run", one("vinom.service", "RuntimeDirectory"))
+        self.assertEqual(Path(node.gateway_link.removeprefix("unix:")).parent, runtime)
+        gateway = self.settings(GATEWAY, UNITS / "gateway.toml")
+        assert gateway.access_log is not None
+        logs = Path("/var/log", one("vinom-gateway.service", "LogsDirectory"))
+        self.assertEqual(gateway.access_log.parent, logs)
+        assert gateway.routes is not None
+        rules = (UNITS / gateway.routes.name).read_text(encoding="utf-8")
+        check_rules(tomllib.loads(rules)["services"])
+        self.assertEqual(rules.count(node.gateway_link), 2)
+
+    def settings(self, sources: Sources, path: Path) -> GatewaySettings:
+        """Read a gateway's file."""
+        return GatewaySettings(**sources.gather({}, {}, path))
+
+    def test_sockets(self) -> None:
+        """
+        The gateway listens at every socket that systemd holds for it, in that order.
+        """
+        held = lines("vinom-gateway.socket", "ListenStream")
+        kinds = ["INET6" if one.startswith("[") else "INET" for one in held]
+        gateway = self.settings(GATEWAY, UNITS / "gateway.toml")
+        wanted = [f"systemd:domain={kind}:index={n}" for n, kind in enumerate(kinds)]
+        self.assertEqual(list(gateway.listen), wanted)
+
+    def test_socket_activation(self) -> None:
+        """
+        The gateway serves at the sockets that systemd holds, of both kinds, with the
+        example file; it ends at SIGTERM without an error.
+        """
+        needs("systemd-socket-activate", "openssl")
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        text = (UNITS / "gateway.toml").read_text(encoding="utf-8")
+        self.assertIn('"tcp:9600:', text)
+        for old, new in (
+            ("/etc/vinom/routes.toml", str(UNITS / "routes.toml")),
+            ("/etc/vinom/tls", str(folder)),
+            ("/var/log/vinom-gateway", str(folder)),
+            ("tcp:9600:", "tcp:0:"),
+        ):
+            text = text.replace(old, new)
+        (folder / "gateway.toml").write_text(text, encoding="utf-8")
+        public = Authority.open(folder, "test.vinom", time.time).lobby(["localhost"])
+        (folder / "chain.pem").write_bytes(public.certificate)
+        (folder / "site.key").write_bytes(public.key)
+        addresses = [("127.0.0.1", free_port()), ("::1", free_port())]
+        listening = [
+            f"--listen={f'[{host}]' if ':' in host else host}:{port}"
+            for host, port in addresses
+        ]
+        with (folder / "output").open("wb") as output:
+            gateway = subprocess.Popen(
+                [
+                    *("systemd-socket-activate", *listening),
+                    # As systemd names them: after the unit.
+                    "--fdname=vinom-gateway.socket:vinom-gateway.socket",
+                    *("-E", f"PYTHONPATH={UNITS.parents[1]}"),
+                    *(*TWISTD, "vinom-gateway"),
+                    *("--config", str(folder / "gateway.toml")),
+                ],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.addCleanup(gateway.wait)
+        self.addCleanup(gateway.kill)
+        for address in addresses:
+            answer = self.ask(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # There is no node behind it.
+            said = (folder / "output").read_text(encoding="utf-8")
+            self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), said)
+        gateway.terminate()
+        self.assertEqual(gateway.wait(20), 0)
+
+    def ask(self, address: tuple[str, int], request: bytes) -> bytes:
+        """Send a request as soon as somebody listens, and read what comes."""
+        for _ in range(100):
+            try:
+                connection = socket.create_connection(address, 30)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        else:
+            self.fail(f"nobody listens at {address}")
+        with connection:
+            connection.sendall(request)
+            return connection.recv(1000)
+
+    def test_stopped_in_time(self) -> None:
+        """
+        systemd waits until node and gateway have drained.
+        """
+        node = gather({}, {}, UNITS / "node.toml")
+        seconds = float(one("vinom.service", "TimeoutStopSec"))
+        self.assertGreater(seconds, node.drain_seconds + 5)
+        gateway = self.settings(GATEWAY, UNITS / "gateway.toml")
+        seconds = float(one("vinom-gateway.service", "TimeoutStopSec"))
+        self.assertGreater(seconds, gateway.drain_lag + gateway.drain_seconds + 5)
