@@ -9,8 +9,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.node.settings import TABLE, Row
-from vinom.node.values import Switch
+from vinom.gameserver.settings import TABLE as GAME_SERVER
+from vinom.gateway.settings import TABLE as GATEWAY
+from vinom.node.settings import TABLE
+from vinom.settings.table import Row
+from vinom.settings.values import Switch
 
 TITLES = {
     "network": "Where it listens",
@@ -22,11 +25,20 @@ TITLES = {
     "matchmaking": "Matchmaking",
     "websocket": "WebSocket",
     "games": "Games and game servers",
+    "pods": "Game servers in a cluster",
     "rooms": "Rooms of the node",
     "strangers": "Strangers",
     "operation": "Operation",
     "trust": "Certificates",
+    "tls": "TLS",
+    "routing": "Rules and back ends",
+    "http": "HTTP and WebSocket",
+    "node": "Its node",
 }
+
+
+#: By argument: whose settings, and how their headings are underlined.
+_OF = {"gateway": (GATEWAY, "~"), "gameserver": (GAME_SERVER, "~")}
 
 
 def rendered(row: Row) -> list[str]:
@@ -46,13 +58,16 @@ def rendered(row: Row) -> list[str]:
 
 
 class SettingsTable(SphinxDirective):
-    """``.. vinom-settings::``"""
+    """``.. vinom-settings::``, with ``gateway`` or ``gameserver`` for others."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         lines: list[str] = []
-        for section, rows in groupby(TABLE, lambda row: row.section):
+        table, mark = _OF.get("".join(self.arguments), (TABLE, "-"))
+        for section, rows in groupby(table, lambda row: row.section):
             title = TITLES[section]
-            lines += [title, "-" * len(title), ""]
+            lines += [title, mark * len(title), ""]
             for row in rows:
                 lines += rendered(row)
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
