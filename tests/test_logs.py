@@ -77,7 +77,7 @@ class LogTests(SynchronousTestCase):
             for said, is_whole in ((line, True), ("Oops", False)):
                 file = StringIO()
                 log = Logger(
-                    "vinom.fleet.forklink.ForkLink",
+                    "vinom.fleet.local.forklink.ForkLink",
                     observer=observer(file, log_format, "info"),
                 )
                 log.info("{line}", line=said)

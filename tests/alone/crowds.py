@@ -162,6 +162,7 @@ class CrowdTests(TestCase):
                 f"--http={http}",
                 f"--heartbeat-seconds={HEARTBEAT}",
                 f"--lease-seconds={LEASE}",
+                "--orphan-seconds=6",
                 "--proxy=127.0.0.1",
                 "--guests=yes",
                 "--node-link=0",
@@ -290,6 +291,8 @@ class CrowdTests(TestCase):
         began, self.is_troubled = reactor.seconds(), True
         await until(store.fail_over, 60)
         await until(lambda: is_master(new.port), 60)
+        # From the end of its connection it learns that it has no replica any more.
+        await until(lambda: not is_master(old.port, has_replica=True), 60)
         refused = 0
         while not is_master(new.port, has_replica=True):
             try:

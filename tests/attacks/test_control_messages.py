@@ -21,6 +21,7 @@ from tests.support.malformed import is_at, nonsense, spoilt
 from tests.support.supply import FleetWorld, MemoryTransport
 from vinom.control.link import ControlClient, ControlServer
 from vinom.control.messages import (
+    Adopted,
     Alive,
     AnyToNode,
     AnyToServer,
@@ -34,6 +35,7 @@ from vinom.control.messages import (
     RelayNewcomer,
     RelaySeat,
     RelayWatch,
+    RoomEnded,
     Stop,
     decode_to_node,
     decode_to_server,
@@ -95,7 +97,7 @@ class NamingTests(SynchronousTestCase):
         """
         ticket = data_of(TO_SERVER[3])["ticket"]
         plan = data_of(TO_SERVER[1])["plan"]
-        end = data_of(TO_NODE[9])["end"]
+        end = data_of(next(m for m in TO_NODE if isinstance(m, RoomEnded)))["end"]
         for decode, data, name in (
             (decode_to_server, {"ticket": ticket | {"label": "a" * 25}}, "label"),
             (decode_to_server, {"ticket": ticket | {"label": "a" * 27}}, "label"),
@@ -247,7 +249,7 @@ class NonsenseTests(SynchronousTestCase):
     def makes_sense(self, told: Any) -> bool:
         """Would a game server do it, and be right?"""
         match told:
-            case Bind() | Stop() | RelayNewcomer():
+            case Adopted() | Bind() | Stop() | RelayNewcomer():
                 return True
             case Kick("m1", 0 | 1) | CloseRoom("m1"):
                 return True

@@ -74,9 +74,7 @@ class ProofTests(SynchronousTestCase):
         self.net.run(0.5)
         self.assertEqual([len(one.of(Joined)) for one in (ann, bob)], [1, 1])
         self.net.run(25.0)
-        dtls = self.net.server._dtls
-        assert dtls is not None
-        self.assertEqual(len(dtls.associations), 2)
+        self.assertEqual(self.net.associations, 2)
 
     def test_forged_tokens(self) -> None:
         """
@@ -340,8 +338,7 @@ class ReplayTests(SynchronousTestCase):
         version, changes = bob.seen.version, list(net.seat_changes)
         ledger = Ledger(self)
         chance = random.Random(3)
-        port = net.server._port
-        assert port is not None
+        port = net.port
         for round_ in range(4):
             chance.shuffle(seen)
             for sender, datagram in seen:

@@ -11,7 +11,7 @@ from tests.support.dtls import BEGINNING, DOMAIN, LABEL, Net, make_ticket
 from tests.support.hellos import client_hello, cookie_in, in_record, openssl_hello
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.dtls.admission import Address
-from vinom.dtls.records import HANDSHAKE_HEADER, RECORD_HEADER
+from vinom.dtls.records import HANDSHAKE_HEADER, NOT_ASSOCIATED, RECORD_HEADER
 
 ANN: Address = ("192.0.2.1", 4000)
 NAME = f"{LABEL}.{DOMAIN}".encode()
@@ -74,7 +74,8 @@ class JunkTests(StrangerCase):
 
     def test_random_records(self) -> None:
         """
-        Records of every type and epoch, out of nothing, are answered with nothing.
+        Records of every type and epoch, out of nothing, are answered with nothing; but
+        for what looks like a payload: a shorter alert says that nobody is known here.
         """
         for kind in range(256):
             for epoch in (0, 1, 65535):
@@ -87,8 +88,27 @@ class JunkTests(StrangerCase):
                     + len(body).to_bytes(2)
                     + body
                 )
-                self.assertEqual(self.send(record), [])
+                is_payload = kind == 23 and epoch != 0
+                self.assertEqual(self.send(record), [NOT_ASSOCIATED] * is_payload)
+                self.assertLess(len(NOT_ASSOCIATED), len(record))
         self.assert_nothing_made()
+
+    def test_payloads(self) -> None:
+        """
+        Payloads of nobody's connection, in the names of all the world: only few are
+        answered, each with less than was sent, and nothing is kept.
+        """
+        record = b"\x17\xfe\xfd\0\1" + bytes(6) + b"\0\x28" + bytes(40)
+        answers = []
+        for _ in range(5000):
+            answers += self.send(record, some_address(self.chance))
+        self.assertLessEqual(len(answers), 200)
+        self.assertTrue(self.net.admission.pressure.is_high)
+        self.net.now += 0.5
+        self.assertEqual(self.send(record), [])
+        self.assert_nothing_made()
+        self.net.advance(10.0)
+        self.net.connect(address=ANN)
 
     def test_truncated_hellos(self) -> None:
         """

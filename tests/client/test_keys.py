@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.terminal.keys import KeyReader
+from vinom.client.terminal.keys import WATCHING, KeyReader
 
 
 class KeyReaderTests(SynchronousTestCase):
@@ -26,6 +26,16 @@ class KeyReaderTests(SynchronousTestCase):
         Keys that mean nothing do nothing, and do not swallow the next one.
         """
         self.assertEqual(KeyReader().receive(b"x\x1b[5~\x1bx\x1b\x1b[A"), ["up"])
+
+    def test_watching(self) -> None:
+        """
+        Somebody who watches a demonstration has other keys.
+        """
+        wire = b"lkn\x1b[Aq"
+        self.assertEqual(
+            KeyReader(WATCHING).receive(wire), ["loss", "kill", "next", "up", "quit"]
+        )
+        self.assertEqual(KeyReader().receive(wire), ["right", "up", "up", "quit"])
 
     @given(st.lists(st.binary(max_size=12), max_size=8))
     def test_noise(self, pieces: list[bytes]) -> None:

@@ -84,7 +84,8 @@ class ManualTests(SynchronousTestCase):
         """
         for path in pages(self.docs):
             text = path.read_text(encoding="utf-8")
-            for name in re.findall(r"(?m)(?:^ +\$ .*\bvinom|``vinom) ([a-z]+)", text):
+            command = r"(?m)(?:^ +\$ .*\bvinom|``vinom) ([a-z][a-z-]*)"
+            for name in re.findall(command, text):
                 if name not in COMMANDS:
                     self.fail(f"{path.relative_to(self.docs)}: vinom {name}")
 
@@ -151,7 +152,10 @@ class ProjectTests(SynchronousTestCase):
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
         promised = {
             re.sub(r"\[.*?\]", "", bound).replace(">=", "==")
-            for bound in project["project"]["dependencies"]
+            for bound in (
+                *project["project"]["dependencies"],
+                *project["project"]["optional-dependencies"]["kubernetes"],
+            )
         }
         text = (ROOT / ".ci" / "minimum.txt").read_text(encoding="utf-8")
         tested = {line for line in text.splitlines() if not line.startswith("#")}

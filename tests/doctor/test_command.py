@@ -24,7 +24,7 @@ from vinom.doctor.machine import examine_wall, offset_from, wall
 from vinom.doctor.ports import listener_of, open_files_limit, owners, sockets_at
 from vinom.doctor.trust import examine_tls
 from vinom.node.settings import TABLE, Settings
-from vinom.node.values import Switch
+from vinom.settings.values import Switch
 
 #: As Linux writes it: a listener, a connection, and two ports.
 TCP = """\
@@ -147,6 +147,16 @@ class CommandTests(SynchronousTestCase):
         self.assertGreaterEqual(told["counts"]["failure"], 1)
         self.assertEqual(sum(told["counts"].values()), len(told["findings"]))
         self.assertFalse(state_dir.exists(), "the doctor changes nothing")
+
+    def test_missing_program(self) -> None:
+        """
+        A game's own program that is missing is found before the node refuses to start.
+        """
+        games = '{"pong": {"command": ["/nonexistent/pong"]}}'
+        _, out, _ = vinom("--json", f"--state-dir={self.mktemp()}", f"--games={games}")
+        found = {one["name"]: one for one in json.loads(out)["findings"]}
+        self.assertEqual(found["games"]["verdict"], "failure")
+        self.assertIn("there is no program /nonexistent/pong", found["games"]["told"])
 
     def test_files(self) -> None:
         """

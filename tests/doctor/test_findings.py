@@ -240,6 +240,8 @@ class MachineTests(DoctorCase):
         hard = descriptors(needed - 1, needed - 1, "it", 66, 256)
         self.assert_found(hard, "warning", "as root")
         self.assert_found(descriptors(20, 9999, "it", 66, 256), "failure")
+        # A link, a pidfd, two files for checkpoints, a pipe.
+        self.assertEqual(descriptors_needed(67, 256) - needed, 5)
 
     def test_handshakes(self) -> None:
         """

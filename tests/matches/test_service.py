@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import json
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.fleets import MemoryFleet
+from tests.support.fleets import Hosted, MemoryFleet
 from tests.support.lobbies import (
     REALM,
     Duel,
@@ -17,11 +17,13 @@ from tests.support.lobbies import (
     Party,
     everybody,
 )
-from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
+from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
+from vinom.matches.service import NO_GAME_SERVER
 from vinom.messages.outside import OutsidePlayer, decode_start
-from vinom.model import MatchEnd
+from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.play.play import table_of
 from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:
@@ -52,6 +54,157 @@ class SessionCase(SynchronousTestCase):
 
     def refusal(self, work: Any) -> Refused:
         return self.failureResultOf(Deferred.fromCoroutine(work), Refused).value
+
+
+class DelayedTests(SessionCase):
+    """A match for which no game server can be had."""
+
+    def test_delayed(self) -> None:
+        """
+        Its players learn why they wait, also one who comes back meanwhile; then they
+        are sent to it.
+        """
+        world = LobbyWorld()
+        world.fleet.capacity = 0
+        (ann, bob), (welcome, _) = self.duel(world)
+        for line in (ann, bob):
+            line.heard()
+        (hosted,) = world.fleet.hosted
+        hosted.watch.delayed(hosted.plan.match_id)
+        for line in (ann, bob):
+            (said,) = line.heard()
+            self.assertEqual(said["data"]["state"], "matched")
+            self.assertEqual(said["data"]["problem"], NO_GAME_SERVER)
+        again, said = world.back(welcome["player_key"])
+        self.assertEqual(said[-1]["data"]["problem"], NO_GAME_SERVER)
+        world.fleet.answer(0)
+        self.assertEqual(kinds(again.heard()), ["match_found"])
+        self.assertEqual(kinds(bob.heard()), ["match_found"])
+        hosted.watch.delayed("unknown")
+        hosted.watch.delayed(hosted.plan.match_id)
+        self.assertEqual(bob.heard(), [])
+
+
+class AdoptedTests(SessionCase):
+    """A match of the node before this one."""
+
+    def adopt(self, world: LobbyWorld) -> dict[str, Any]:
+        """Ann says hello; she has been in a match since before. Returns who she is."""
+        _, welcome = world.hello("ann")
+        seats = (SeatPlan(welcome["player_id"], "ann"), SeatPlan("p2", "bob"))
+        self.plan = MatchPlan("m1", "duel", seats, 1)
+        self.place = Placement("s0", "127.0.0.1", 46000, "CERTIFICATE")
+        world.fleet.hosted.append(Hosted(self.plan, [], world.matches, Deferred()))
+        world.matches.adopt(self.plan, self.place, 5.0, ("192.0.2.1",))
+        return welcome
+
+    def test_goes_on(self) -> None:
+        """
+        Its players are brought back to it and play nothing else; operators see it, and
+        its end is recorded and sent.
+        """
+        world = LobbyWorld()
+        freed: list[str] = []
+        world.matches.freed = freed.extend
+        welcome = self.adopt(world)
+        (facts,) = world.matches.describe()
+        self.assertEqual((facts["match_id"], facts["state"]), ("m1", "placed"))
+        self.assertTrue(self.result(world.matches.is_in_match("p2")))
+        _, said = world.back(welcome["player_key"])
+        self.assertEqual(said[-1]["data"]["match_id"], "m1")
+        world.matches.started("m1")
+        self.assertEqual(world.matches.status()["playing"], 1)
+        world.fleet.end(0)
+        self.assertEqual(world.matches.describe(), [])
+        end = self.result(world.matches.last_end("p2"))
+        self.assertEqual((end.match_id, end.reason), ("m1", "finished"))
+        self.assertFalse(self.result(world.matches.is_in_match("p2")))
+        # Their parties must learn it: nobody here knows how they came to be there.
+        self.assertEqual(freed, [welcome["player_id"], "p2"])
+
+    def test_claimed_later(self) -> None:
+        """
+        While it is not known whether another node has it, it is not this node's in the
+        store; if it is another's, it is forgotten, and nobody is sent an end.
+        """
+        world = LobbyWorld()
+        claims: list[Deferred[bool]] = [Deferred(), Deferred()]
+        place = Placement("s0", "127.0.0.1", 46000, "CERTIFICATE")
+        for number, claimed in enumerate(claims):
+            seats = (SeatPlan(f"p{number}", "ann"), SeatPlan(f"q{number}", "bob"))
+            plan = MatchPlan(f"m{number}", "duel", seats, 1)
+            world.matches.adopt(plan, place, 5.0, ("192.0.2.1",), claimed=claimed)
+        drained = world.matches.drain()
+        self.assertFalse(self.result(world.matches.is_in_match("p0")))
+        claims[0].callback(True)
+        claims[1].callback(False)
+        world.matches.disown("m1")
+        world.matches.disown("m1")
+        self.assertTrue(self.result(world.matches.is_in_match("p0")))
+        self.assertFalse(self.result(world.matches.is_in_match("p1")))
+        self.assertEqual([one["match_id"] for one in world.matches.describe()], ["m0"])
+        self.assertNoResult(drained)
+        world.matches.disown("m0")
+        self.successResultOf(drained)
+        self.assertEqual(world.matches.status()["ended"], {})
+        self.assertIsNone(self.result(world.matches.last_end("p0")))
+
+    def test_lease_ends_first(self) -> None:
+        """
+        If this node's lease ends before the match is its own in the store, another node
+        may have it under the next lease, and it is not taken from that one.
+        """
+        world = LobbyWorld()
+        asked: list[str] = []
+
+        def adopt(_: object, plan: MatchPlan, __: Placement) -> Deferred[bool]:
+            asked.append(plan.match_id)
+            return fail(LeaseLost("over"))
+
+        self.patch(MemoryMatchStore, "adopt", adopt)
+        self.adopt(world)
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(asked, ["m1"] * 3)
+        world.matches.disown("m1")
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(asked, ["m1"] * 3)
+
+    def test_who_left_is_free(self) -> None:
+        """
+        A player who left it while no node was there may queue again.
+        """
+        world = LobbyWorld()
+        freed: list[str] = []
+        world.matches.freed = freed.extend
+        self.adopt(world)
+        world.matches.seat_changed("m1", 1, "left")
+        self.assertFalse(self.result(world.matches.is_in_match("p2")))
+        self.assertEqual(freed, ["p2"])
+
+    def test_two_matches(self) -> None:
+        """
+        A player of two such matches is in the first one; the other one goes on.
+        """
+        world = LobbyWorld()
+        self.adopt(world)
+        seats = (SeatPlan("p2", "bob"), SeatPlan("p3", "cid"))
+        world.matches.adopt(MatchPlan("m2", "duel", seats, 1), self.place, 6.0)
+        for player_id, match_id in (("p2", "m1"), ("p3", "m2")):
+            plan = self.result(world.matches.plan_of(player_id))
+            self.assertEqual(plan.match_id, match_id)
+
+    def test_over_elsewhere(self) -> None:
+        """
+        A match that others have ended meanwhile is closed.
+        """
+
+        class Over(MemoryMatchStore):
+            def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
+                return succeed(False)
+
+        world = LobbyWorld(matches=Over(lambda: 0.0))
+        self.adopt(world)
+        self.assertEqual(world.fleet.hosted[0].closed, ["lost"])
 
 
 class MatchFoundTests(SessionCase):
@@ -736,3 +889,273 @@ class StoreTests(SessionCase):
         world.clock.pump([1.0] * 3)
         self.assertEqual(world.matches.describe(), [])
         self.assertFalse(self.result(world.matches.is_in_match("ann")))
+
+
+class LosingMatches(MemoryMatchStore):
+    """A store that loses everything, and that others write to."""
+
+    failures = 0
+
+    def lose(self) -> None:
+        """Come back empty."""
+        for kept in (self._running, self._match_of, self._ends):
+            kept.clear()
+
+    def restore(self, *match: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().restore(*match)
+
+
+class LosingPlayers(MemoryPlayerStore):
+    """Players of such a store."""
+
+    failures = 0
+
+    def put_back(self, *player: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().put_back(*player)
+
+    def lose(self) -> None:
+        """Come back empty."""
+        for key_hash in tuple(self._players):
+            self._expiry.drop(key_hash)
+            self._forget(key_hash)
+
+
+class EmptiedStoreTests(SessionCase):
+    """Storage that comes back empty while matches are played."""
+
+    def setUp(self) -> None:
+        self.clock = LobbyWorld().clock
+        now = self.clock.seconds
+        self.store, self.players = LosingMatches(now), LosingPlayers(now)
+        self.world = LobbyWorld(
+            clock=self.clock, matches=self.store, players=self.players
+        )
+
+    def lose(self) -> None:
+        """The store loses everything, and the node does not know that yet."""
+        self.store.lose()
+        self.players.lose()
+        self.world.is_store_complete = False
+
+    def found(self) -> None:
+        """The node finds out that the store has lost everything."""
+        self.world.matches.check_owned(True)
+
+    def news(self, welcome: dict[str, Any]) -> list[str]:
+        """Come back; returns what the player is sent."""
+        line = self.world.line()
+        said = line.ask("hello", protocol=1, player_key=welcome["player_key"])
+        if not line.is_closed:
+            line.hang_up()
+        return [one.get("error", {}).get("code", one["type"]) for one in said]
+
+    def match_of(self, welcome: dict[str, Any]) -> str:
+        """Which match the store finds for a player; empty without one."""
+        found = self.successResultOf(self.store.match_of(welcome["player_id"]))
+        return "" if found is None else str(found[0].match_id)
+
+    def test_running(self) -> None:
+        """
+        Who comes back to a match is sent there, and not that there is none; until the
+        node has put everything back, that the store is not available.
+        """
+        _, welcomes = self.duel(self.world)
+        self.lose()
+        self.assertEqual(self.news(welcomes[0]), ["store_unavailable"])
+        self.found()
+        for is_complete in (False, True):
+            self.world.is_store_complete = is_complete
+            for welcome in welcomes:
+                self.assertEqual(self.news(welcome), ["welcome", "match_found"])
+
+    def test_known_to_the_node(self) -> None:
+        """
+        A node knows its own matches, whatever the store has; of the others it says
+        nothing while other nodes may have to put theirs back.
+        """
+        _, welcomes = self.duel(self.world)
+        _, other = self.world.hello("cat")
+        self.store.lose()
+        self.world.is_store_complete = False
+        self.assertEqual(self.news(welcomes[0]), ["welcome", "match_found"])
+        self.assertEqual(self.news(other), ["store_unavailable"])
+        self.world.is_store_complete = True
+        self.assertEqual(self.news(other), ["welcome"])
+
+    def test_ends_meanwhile(self) -> None:
+        """
+        A match that ends before it is put back is over: its players learn how it ended.
+        """
+        _, welcomes = self.duel(self.world)
+        self.lose()
+        self.store.failures = 2
+        self.found()
+        self.world.fleet.end(0)
+        self.assertEqual(self.news(welcomes[0]), ["store_unavailable"])
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.world.matches.describe(), [])
+        for welcome in welcomes:
+            self.assertEqual(self.news(welcome), ["welcome", "match_ended"])
+            self.assertEqual(self.match_of(welcome), "")
+
+    def test_away_half_way(self) -> None:
+        """
+        The store goes away once more while a match is put back: its players' keys come
+        back all the same.
+        """
+        _, welcomes = self.duel(self.world)
+        self.lose()
+        self.players.failures = 1
+        self.found()
+        self.clock.pump([1.0] * 2)
+        self.world.is_store_complete = True
+        for welcome in welcomes:
+            self.assertEqual(self.news(welcome), ["welcome", "match_found"])
+
+    def test_who_left(self) -> None:
+        """
+        A player who left the match for good is not brought back to it.
+        """
+        _, (ann, bob) = self.duel(self.world)
+        (hosted,) = self.world.fleet.hosted
+        seat = [one.player_id for one in hosted.plan.seats].index(ann["player_id"])
+        hosted.watch.seat_changed(hosted.plan.match_id, seat, "left")
+        self.lose()
+        self.found()
+        self.assertEqual(self.match_of(ann), "")
+        self.assertEqual(self.match_of(bob), hosted.plan.match_id)
+
+    def test_left_meanwhile(self) -> None:
+        """
+        Nor is one who leaves while it is being put back.
+        """
+        _, (ann, bob) = self.duel(self.world)
+        (hosted,) = self.world.fleet.hosted
+        seat = [one.player_id for one in hosted.plan.seats].index(ann["player_id"])
+        answer: Deferred[None] = Deferred()
+        put_back = self.store.restore
+
+        def restore(*match: Any) -> Deferred[bool]:
+            return answer.addCallback(lambda _: put_back(*match))
+
+        self.patch(self.store, "restore", restore)
+        self.lose()
+        self.found()
+        hosted.watch.seat_changed(hosted.plan.match_id, seat, "left")
+        answer.callback(None)
+        self.assertEqual(self.match_of(ann), "")
+        self.assertEqual(self.match_of(bob), hosted.plan.match_id)
+
+    def test_ends_while_it_is_put_back(self) -> None:
+        """
+        A match that ends while it is being put back does not stay in the store.
+        """
+        _, welcomes = self.duel(self.world)
+        answers: list[Deferred[None]] = []
+        put_back = self.store.restore
+
+        def restore(*match: Any) -> Deferred[bool]:
+            answers.append(Deferred())
+            return answers[-1].addCallback(lambda _: put_back(*match))
+
+        self.patch(self.store, "restore", restore)
+        self.lose()
+        self.found()
+        self.world.fleet.end(0)
+        # In an order that the store does not promise.
+        for answer in reversed(answers):
+            answer.callback(None)
+        self.world.is_store_complete = True
+        self.assertEqual(self.successResultOf(self.store.running()), ())
+        for welcome in welcomes:
+            self.assertEqual(self.news(welcome), ["welcome", "match_ended"])
+
+    def test_another_match(self) -> None:
+        """
+        A player who has got another match since then stays in that one.
+        """
+        _, (ann, bob) = self.duel(self.world)
+        (hosted,) = self.world.fleet.hosted
+        self.lose()
+        newer = MatchPlan("m2", "duel", (SeatPlan(bob["player_id"], "bob"),), 1)
+        self.assertTrue(self.successResultOf(self.store.open(newer)))
+        self.found()
+        self.assertEqual(self.match_of(bob), "m2")
+        self.assertEqual(self.match_of(ann), hosted.plan.match_id)
+        self.world.fleet.end(0)
+        self.assertEqual(self.match_of(bob), "m2")
+
+    def test_ended_by_others(self) -> None:
+        """
+        A match that another node has ended is not brought back: it ends here, too.
+        """
+        _, welcomes = self.duel(self.world)
+        (hosted,) = self.world.fleet.hosted
+        self.lose()
+        ids = [one.player_id for one in hosted.plan.seats]
+        self.store.restore(hosted.plan, None, 0.0, ids)
+        self.store.end(MatchEnd(hosted.plan.match_id, "lost"), self.clock.seconds() + 9)
+        self.found()
+        self.assertEqual(hosted.closed, ["lost"])
+        self.assertEqual([self.match_of(one) for one in welcomes], ["", ""])
+
+    def test_another_node_has_it(self) -> None:
+        """
+        A match that another node goes on with is left alone.
+        """
+        self.duel(self.world)
+        (hosted,) = self.world.fleet.hosted
+        self.patch(self.store, "restore", lambda *_: succeed(False))
+        self.patch(self.store, "owner", lambda _: succeed("n2"))
+        self.lose()
+        self.found()
+        self.assertEqual(hosted.closed, [])
+
+    def test_forming(self) -> None:
+        """
+        A match for which a game server is still being sought begins all the same.
+        """
+        self.world.fleet.capacity = 0
+        lines, welcomes = self.duel(self.world)
+        for line in lines:
+            line.heard()
+        self.lose()
+        self.found()
+        self.world.fleet.answer(0)
+        for line, welcome in zip(lines, welcomes, strict=True):
+            self.assertEqual(kinds(line.heard()), ["match_found"])
+            self.assertEqual(self.news(welcome), ["welcome", "match_found"])
+
+    def test_connected(self) -> None:
+        """
+        Who is connected, without a match, can come back, too: as who they were.
+        """
+        pairs = [self.world.hello(name) for name in ("cat", "dan")]
+        self.lose()
+        self.players.failures = 1
+        self.world.desk.store_emptied()
+        self.clock.pump([1.0] * 2)
+        self.world.is_store_complete = True
+        for line, welcome in pairs:
+            line.hang_up()
+            again = self.world.line()
+            said = again.ask("hello", protocol=1, player_key=welcome["player_key"])
+            self.assertEqual(said[0]["data"]["player_id"], welcome["player_id"])
+
+    def test_made_outside(self) -> None:
+        """
+        Players of an outside matchmaker, who have said no hello, come back, too.
+        """
+        seats = (OutsidePlayer("Ann", "ann"), OutsidePlayer("Bob"))
+        started = self.result(self.world.outside.start("duel", seats))
+        self.lose()
+        self.found()
+        for seat in started.seats:
+            said = self.news({"player_key": seat.player_key})
+            self.assertEqual(said, ["welcome", "match_found"])

@@ -22,6 +22,10 @@ class Moody(MemoryNodeStore):
             return fail(StoreUnavailable("silent"))
         return MemoryNodeStore.renew(self, node, lease, seconds)
 
+    def lose(self) -> None:
+        self._leases.clear()
+        self.epoch += "-next"
+
 
 class MembershipTests(SynchronousTestCase):
     """What other nodes see of this one."""
@@ -151,3 +155,45 @@ class MembershipTests(SynchronousTestCase):
         self.assertFalse(self.member.is_current)
         self.assertEqual(self.successResultOf(self.store.expired()), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_emptied(self) -> None:
+        """
+        A store that comes back empty is not believed when it does not know something,
+        until all nodes had time to put back what it has lost.
+        """
+        self.clock.advance(1.0)
+        self.assertTrue(self.member.is_store_complete)
+        self.member.doubt()
+        self.store.lose()
+        self.clock.advance(0.5)
+        self.assertFalse(self.member.is_store_complete)
+        self.member.beat()
+        self.assertEqual(self.regained, [self.member.lease])
+        self.assertTrue(self.member.has_emptied)
+        self.assertFalse(self.member.is_store_complete)
+        # The connection is lost once more while others put back what they have.
+        self.clock.advance(1.0)
+        self.member.doubt()
+        self.member.beat()
+        self.assertFalse(self.member.is_store_complete)
+        self.clock.pump([0.5] * 9)
+        self.assertTrue(self.member.is_store_complete)
+
+    def test_as_it_was(self) -> None:
+        """
+        One that still has everything is believed at once; also if the lease ended
+        meanwhile.
+        """
+        self.member.doubt()
+        self.assertFalse(self.member.is_store_complete)
+        self.member.beat()
+        self.assertTrue(self.member.is_store_complete)
+        self.member.doubt()
+        self.store.silent = True
+        self.clock.pump([1.0] * 11)
+        self.assertFalse(self.member.is_store_complete)
+        self.store.silent = False
+        self.member.beat()
+        self.assertEqual(self.regained, [self.member.lease])
+        self.assertFalse(self.member.has_emptied)
+        self.assertTrue(self.member.is_store_complete)

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
 
 from tests.support.certificates import leaf
 from tests.support.ears import Ear
@@ -94,10 +95,9 @@ class EndpointTests(SynchronousTestCase):
         )
         site = public_site(
             Settings(http="ssl:8443:privateKey=x", **settings),
-            {},
+            Resource(),
             websockets,
             tls,
-            lambda: None,
             self.clock,
         )
         self.factory = TLSMemoryBIOFactory(tls, False, site, self.clock)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
+from vinom.node.build import fleet_settings
 from vinom.node.options import NodeOptions
 from vinom.node.settings import TABLE, Settings
 from vinom.node.sources import gather
-from vinom.node.values import Switch
+from vinom.settings.values import Switch
 
 
 class SettingsTests(SynchronousTestCase):
@@ -92,14 +93,24 @@ class SettingsTests(SynchronousTestCase):
             "deflate": "true",
             "watch_matches": "none",
             "wall": "no",
+            "on_stop": "leave",
             "recordings_ids": "no",
+            "checkpoints": "no",
             "store": "redis://redis.internal/1",
             "store_prefix": "eu-1",
             "heartbeat_seconds": "0.5",
             "queues": '{"ranked": {"game": "maze"}}',
+            "games": '{"pong": {"command": ["pong"]}}',
+            "udp": "relay",
             "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
             "node_link": "4700",
+            "fleet": "kubernetes",
+            "pods": '{"image":"registry.example.org/game:1"}',
+            "agones": '{"fleet":"green"}',
+            "udp_address": "n1.example.org:46000",
+            "game_server_address": "n1.example.org:4700",
+            "game_server_any_node": "nodes.example.org:4700",
             "direct_lobby": "[2001:db8::1]:4600",
             "direct_websocket": "wss://n1.example.org/ws",
         }
@@ -108,12 +119,14 @@ class SettingsTests(SynchronousTestCase):
             if text is None:
                 text = str(key) if row.kind.metavar == "PATH" else "300"
             environment = {row.variable: text}
+            if row.name == "udp_address":
+                environment["VINOM_UDP"] = "relay"
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
             is_direct = row.name.startswith("direct_")
             if is_direct:
                 environment["VINOM_NODE_LINK"] = "4700"
-            if row.name == "node_link" or is_direct:
+            if row.name in ("node_link", "game_server_any_node") or is_direct:
                 environment["VINOM_STORE"] = "redis://redis.internal"
             if "VINOM_STORE" in environment or row.name == "store_ca":
                 environment["VINOM_AUTHORITY_CERTIFICATE_FILE"] = str(key)
@@ -137,6 +150,12 @@ class SettingsTests(SynchronousTestCase):
                             environment.setdefault("VINOM_IDENTITY_KEYS_URL", url)
                         elif name != "admin" or row.name == "admin":
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
+            if row.section == "pods":
+                away = {"fleet": "kubernetes", "pods": '{"image":"a"}'}
+                if row.name == "agones":
+                    away = {"fleet": "agones"}
+                for name, value in {**away, "game_server_link": "300"}.items():
+                    environment.setdefault(f"VINOM_{name.upper()}", value)
             if row.name in ("results_secret_file", "results_authority_file"):
                 environment["VINOM_RESULTS_URL"] = url
             if row.name in ("results_url", "results_authority_file"):
@@ -163,6 +182,121 @@ class SettingsTests(SynchronousTestCase):
             self.assertNotEqual(
                 getattr(from_variable, row.name), getattr(Settings(), row.name)
             )
+
+    def test_pods(self) -> None:
+        """
+        A node whose game servers are pods needs all that pods need, and one without
+        pods has none of it.
+        """
+        pods = '{"image": "a"}'
+        whole = {"fleet": "kubernetes", "pods": pods, "game_server_link": "4700"}
+        for wrong, words in (
+            ({"pods": pods}, "pods is for game servers in pods"),
+            ({"game_server_link": "4700"}, "set fleet to kubernetes"),
+            ({"fleet": "kubernetes"}, "needs the table [pods]"),
+            ({**whole, "game_server_link": "unix:/s"}, "cannot be reached by pods"),
+            (
+                {**whole, "interface": "0.0.0.0", "advertise": "x.example"},
+                "set game_server_address",
+            ),
+            (
+                {"game_server_any_node": "nodes:4700"},
+                "game_server_any_node is for game servers in pods",
+            ),
+            (
+                {**whole, "game_server_any_node": "nodes:4700"},
+                "game_server_any_node nodes:4700 needs a Redis that the nodes share",
+            ),
+            (
+                {
+                    "fleet": "agones",
+                    "agones": '{"fleet": "green"}',
+                    "game_server_link": "4700",
+                    "game_server_any_node": "nodes:4700",
+                },
+                "is for pods of fleet kubernetes, not for those of Agones",
+            ),
+            ({**whole, "pods": "[]"}, "must be a table"),
+            ({**whole, "pods": "{}"}, "pods is wrong: set image"),
+            (
+                {**whole, "pods": '{"image": ""}'},
+                "image must be a text of length >= 1",
+            ),
+            (
+                {**whole, "pods": '{"image": "a", "immage": 1}'},
+                "there is no 'immage' in it; did you mean 'image'?",
+            ),
+            ({**whole, "pods": '{"image": 5}'}, "image must be a text, not a whole"),
+            (
+                {**whole, "pods": '{"image": "a", "reach": "port"}'},
+                "reach must be one of host_network, host_port, node_port, "
+                "load_balancer, not 'port'",
+            ),
+            (
+                {**whole, "pods": '{"image": "a", "port": 70000}'},
+                "port must be a whole number <= 65535",
+            ),
+            (
+                {**whole, "pods": '{"image": "a", "requests": {"cpu": 1}}'},
+                "requests must be a text, not a whole number",
+            ),
+            ({**whole, "pods": '{"image":"a","owner":"A b"}'}, "has the owner 'A b'"),
+            (
+                {**whole, "pods": '{"image":"a","spec":{"containers":[]}}'},
+                "must not set spec.containers",
+            ),
+        ):
+            with self.subTest(wrong):
+                error = self.assertRaises(Misconfigured, gather, wrong, {})
+                self.assertIn(words, str(error))
+        self.assertEqual(gather(whole, {}).pod_link, "127.0.0.1:4700")
+        named = gather({**whole, "game_server_address": "n1.games.svc:4700"}, {})
+        self.assertEqual(named.pod_link, "n1.games.svc:4700")
+        v6 = gather({**whole, "interface": "::1"}, {})
+        self.assertEqual(v6.pod_link, "[::1]:4700")
+
+    def test_where_the_relay_is(self) -> None:
+        """
+        Players over UDP are sent to the node's first port, or to what is before it.
+        """
+        relay = {"udp": "relay", "ports": "46000-46009"}
+        self.assertEqual(gather(relay, {}).udp_place, ("127.0.0.1", 46000))
+        for text, place in (
+            ("n1.example.org:7", ("n1.example.org", 7)),
+            ("[2001:db8::1]:8", ("2001:db8::1", 8)),
+        ):
+            settings = gather({**relay, "udp_address": text}, {})
+            self.assertEqual(settings.udp_place, place)
+        self.assert_misconfigured("set udp to relay", {"udp_address": "n1:7"}, {})
+        self.assert_misconfigured("must look like", {**relay, "udp_address": "n1"}, {})
+
+    def test_agones(self) -> None:
+        """
+        A node whose game servers are Agones' needs their table, and no other.
+        """
+        table = '{"fleet": "green"}'
+        whole = {"fleet": "agones", "agones": table, "game_server_link": "4700"}
+        for wrong, words in (
+            ({"agones": table}, "agones is for game servers in pods"),
+            ({"fleet": "agones"}, "needs the table [agones]"),
+            ({**whole, "pods": '{"image": "a"}'}, "[pods] is not for fleet agones"),
+            ({**whole, "agones": "[]"}, "must be a table"),
+            ({**whole, "agones": "{}"}, "must have a fleet"),
+            ({**whole, "agones": '{"fleet":"a","flete":1}'}, "flete"),
+            ({**whole, "agones": '{"fleet":"a","scheduling":"x"}'}, "Packed, Distr"),
+            ({**whole, "agones": '{"fleet":"a","namespace":"A"}'}, "which is no name"),
+            (
+                {**whole, "agones": '{"fleet":"a","selectors":[{}]}'},
+                "or selectors; not both",
+            ),
+        ):
+            with self.subTest(wrong):
+                error = self.assertRaises(Misconfigured, gather, wrong, {})
+                self.assertIn(words, str(error))
+        read = gather(whole, {})
+        self.assertIs(read.away, read.agones)
+        # What Agones keeps ready is its own matter.
+        self.assertEqual(fleet_settings(read).policy.warm, 0)
 
     def test_direct_addresses(self) -> None:
         """
@@ -196,8 +330,28 @@ class SettingsTests(SynchronousTestCase):
             ("port = 70000", "port must be from 0 to 65535"),
             ("port = true", "port must be a number"),
             ("port = ", "is not TOML"),
+            ('gateway_link = "tcp:4650"', "plain TCP would let anybody speak for any"),
+            ('gateway_link = "unix:link"', "or unix:/path"),
+            ("gateway_link = 70000", "must be a port or tls:HOST:PORT"),
+            ('gateway_link = "tls:1.2.3:4650"', "does not appear to be an IPv4"),
         ):
             self.assert_misconfigured(words, {}, {}, self.write(text))
+
+    def test_gateway_link(self) -> None:
+        """
+        A port alone means TLS; an address of either family, or a socket, may be named.
+        """
+        for text, expected in (
+            ("4650", "tls:4650"),
+            ("tls:4650", "tls:4650"),
+            ("tls:10.0.0.1:4650", "tls:10.0.0.1:4650"),
+            ("[::1]:4650", "tls:[::1]:4650"),
+            ("unix:/run/g.sock", "unix:/run/g.sock"),
+        ):
+            settings = gather({"gateway_link": text}, {})
+            self.assertEqual(settings.gateway_link, expected)
+        port = gather({}, {}, self.write("gateway_link = 4650")).gateway_link
+        self.assertEqual(port, "tls:4650")
 
     def test_contradictions(self) -> None:
         """

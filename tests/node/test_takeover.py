@@ -128,6 +128,60 @@ class TakeoverTests(SynchronousTestCase):
         end = self.successResultOf(self.matches.last_end("ann"))
         self.assertEqual(end and end.reason, "lost")
 
+    def test_matches_that_are_played_on(self) -> None:
+        """
+        Matches have as long as their game servers may play without a node; all else is
+        taken over at once. One that was adopted meanwhile is not lost.
+        """
+        self.takeover._match_seconds = 10.0
+        self.die()
+        self.clock.pump([0.5] * 20)
+        self.assertEqual((self.running(), self.estates.entries["dead"]), (2, 0))
+        self.assertEqual(len(self.successResultOf(self.nodes.expired())), 1)
+        # Its node has it now.
+        del self.estates.plans["dead"][1]
+        self.clock.pump([0.5] * 12)
+        self.assertEqual([end.match_id for end in self.ends], ["m1"])
+        self.assertEqual(self.running(), 1)
+        self.assertEqual(self.successResultOf(self.nodes.expired()), [])
+
+    def test_adopts(self) -> None:
+        """
+        At each look a node goes on with matches that others offer, and with those of
+        dead nodes as soon as their leases are over; players who wait for a match look
+        again when nothing is left of such a node. A mistake stops nothing else.
+        """
+        asked: list[str] = []
+        looked: list[float] = []
+
+        async def adopt(node_id: str) -> None:
+            asked.append(node_id)
+            if node_id:
+                self.estates.plans[node_id].clear()
+                raise RuntimeError("a mistake of ours")
+
+        takeover = Takeover(
+            self.nodes,
+            self.matches,
+            self.estates,
+            self.clock,
+            1.0,
+            5.0,
+            match_seconds=50.0,
+            adopt=adopt,
+            settled=lambda: looked.append(self.clock.seconds()),
+        )
+        self.takeover.stopService()
+        takeover.startService()
+        self.addCleanup(takeover.stopService)
+        self.clock.pump([0.5] * 12)
+        self.assertEqual((set(asked), looked), ({""}, []))
+        self.die()
+        self.clock.pump([0.5] * 16)
+        self.assertEqual(asked.count("dead"), 1)
+        self.assertEqual((self.ends, len(looked)), ([], 1))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_released_rooms(self) -> None:
         """
         Rooms that nodes released before they stopped are looked after at each look,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -57,6 +58,21 @@ class RoomAlarmsTests(SynchronousTestCase):
         self.clock.pump([1.0001, 0.0001])
         self.assertEqual([room for _, room in self.rung], [one, other])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_never(self) -> None:
+        """
+        Rooms in which nothing will ever be due are left alone, however many there
+        are, also after one of them was rung.
+        """
+        rooms = self.open(1.0, *(inf for _ in range(2 * FEW)))
+        for room in rooms:
+            self.alarms.arm(room, inf)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        rooms[0].rung = lambda room: setattr(room, "at", inf)
+        self.clock.advance(1.0 + GRAIN)
+        self.assertEqual(rooms[0].at, inf)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_many(self) -> None:
         """

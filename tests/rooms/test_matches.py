@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.cross_world import CrossWorld
 from tests.support.live_rooms import kinds
 from vinom.control.messages import (
+    Kept,
     RelayAction,
     RelaySeat,
     RelayState,
@@ -133,6 +134,23 @@ class PlayTests(CrossTests):
         self.world.run(0.5)
         acks = [state["ack"] for state in of(self.ann.heard(), "game_state")]
         self.assertEqual({"0": 1}, acks[-1])
+
+    def test_goes_on_at_another_node(self) -> None:
+        """
+        When another node goes on with the match, a player on a line is sent there, and
+        is shown no end; who plays over UDP notices nothing.
+        """
+        udp = self.begin()
+        self.world.matches.disown(self.match_id)
+        self.world.rooms.vanish(self.match_id)
+        self.world.rooms.vanish("no room")
+        self.world.run()
+        said = self.ann.heard()
+        self.assertEqual(["unavailable"], [one["code"] for one in of(said, "error")])
+        self.assertEqual([], of(said, "room_closed") + of(said, "match_ended"))
+        self.assertEqual([], udp.over)
+        self.assertEqual([], self.world.matches.describe())
+        self.assertEqual(0, self.world.rooms.status()["rooms"])
 
     def test_process_dies(self) -> None:
         """
@@ -434,7 +452,7 @@ class WatchTests(CrossTests):
     def test_only_watched(self) -> None:
         """
         A match of players over UDP can be watched, and is none the slower for it when
-        nobody watches any more: then nothing of it crosses the control link.
+        nobody watches any more: then only checkpoints cross the control link.
         """
         players = [self.world.dial(self.match_id, seat) for seat in (0, 1)]
         eve = self.eve()
@@ -447,7 +465,8 @@ class WatchTests(CrossTests):
         told = len(self.world.fleet.told)
         players[0].say("hello")
         self.world.run()
-        self.assertEqual([], self.world.fleet.told[told:])
+        crossed = self.world.fleet.told[told:]
+        self.assertEqual([], [one for one in crossed if not isinstance(one, Kept)])
         self.assertNotIn(self.match_id, self.world.rooms._rooms)
 
     def test_no_json(self) -> None:
@@ -564,7 +583,8 @@ class CostTests(CrossTests):
     def test_node_is_behind(self) -> None:
         """
         While a node does not read, its game processes keep no states for it: it gets
-        every event, and the newest state when it has caught up; UDP is played on.
+        every event, and the newest state when it has caught up. What players over UDP
+        would see waits too, because the node could not go on with it.
         """
         udp = self.begin()
         fleet = self.world.fleet
@@ -573,11 +593,12 @@ class CostTests(CrossTests):
         for _ in range(10):
             udp.say("tell")
             self.world.run(0.05)
-        self.assertEqual(10, len(udp.lines))
+        self.assertEqual(0, len(udp.lines))
         states = [m for m in fleet.told[told:] if isinstance(m, RelayState)]
         self.assertEqual([], states)
         fleet.is_behind = False
         self.world.run()
+        self.assertEqual(10, len(udp.lines))
         shown = of(self.ann.heard(), "game_state")
         self.assertEqual(udp.lines, shown[-1]["view"]["lines"])
         self.assertEqual(10, sum(len(state["events"]) for state in shown))

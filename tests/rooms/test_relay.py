@@ -11,7 +11,14 @@ from tests.rooms import test_resume as test_rooms_sessions
 from tests.rooms import test_rooms
 from tests.support.apart_rooms import ApartWorld
 from tests.support.live_rooms import Pair
-from vinom.control.messages import RelayEvent, RelayRefusal, RelayState
+from vinom.control.messages import (
+    RelayAction,
+    RelayAgain,
+    RelayEvent,
+    RelayRefusal,
+    RelaySeat,
+    RelayState,
+)
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.room import Closed, Emitted, RoundOver
 from vinom.rooms.relay import RelayedRoom
@@ -211,6 +218,100 @@ class EarlyTests(SynchronousTestCase):
         self.room.ended(MatchEnd("m1", "lost"))
         kinds = [type(effect) for effect in self.room.take_effects()]
         self.assertEqual(kinds, [Emitted, Closed])
+
+
+class Fleet:
+    """Remembers what was passed on."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def pass_on(self, message: Any) -> None:
+        self.sent.append(message)
+
+
+class ResumedTests(SynchronousTestCase):
+    """A match whose game server was replaced, as its members here see it."""
+
+    is_packed = False
+
+    def setUp(self) -> None:
+        plan = MatchPlan("m1", "pair", (SeatPlan("a", "ann"), SeatPlan("b", "bob")), 1)
+        self.fleet = Fleet()
+        self.room = RelayedRoom(
+            plan,
+            Pair(),
+            self.fleet,  # type: ignore[arg-type]  # it does what is asked here
+            is_placed=True,
+            end=lambda reason: None,
+            changed=lambda: None,
+            refused=lambda seat, id, refusal: None,
+            is_packed=self.is_packed,
+        )
+        for seat in (0, 1):
+            self.room.join(seat, 0.0)
+        for id in (11, 12, 13):
+            self.room.act(0, id, b"%d" % id, lambda data: data, 0.0)
+        self.room.relayed(RelayState("m1", 1, "playing", 0.0, {0: 1}))
+        self.room.take_effects()
+        self.fleet.sent.clear()
+
+    def resume(self) -> list[Any]:
+        self.room.relayed(RelayAgain("m1"))
+        sent, self.fleet.sent = self.fleet.sent, []
+        return sent
+
+    def test_who_is_here(self) -> None:
+        """
+        The new game server learns who is here, and gets all actions without an answer
+        again, in order.
+        """
+        self.assertEqual(
+            self.resume(),
+            [
+                RelaySeat("m1", 0, "again", 1, 1),
+                RelayAction("m1", 0, 2, b"12"),
+                RelayAction("m1", 0, 3, b"13"),
+                RelaySeat("m1", 1, "again", 1, 0),
+            ],
+        )
+        self.room.relayed(RelayState("m1", 2, "playing", 0.0, {0: 3}))
+        self.assertEqual(self.room.applied, [13, 0])
+
+    def test_who_is_not(self) -> None:
+        """
+        Who is away is not named.
+        """
+        self.room.drop(1, 0.0)
+        self.fleet.sent.clear()
+        self.assertEqual({message.seat for message in self.resume()}, {0})
+
+    def test_events_once(self) -> None:
+        """
+        Events that both game servers sent are shown once.
+        """
+        self.room.relayed(RelayEvent("m1", 2, "said", None, None))
+        self.resume()
+        self.room.relayed(RelayEvent("m1", 1, "said before", None, None))
+        self.room.relayed(RelayEvent("m1", 2, "said", None, None))
+        self.room.relayed(RelayState("m1", 2, "playing", 0.0, {}))
+        told = [e.event.kind for e in self.room.take_effects()]  # type: ignore[union-attr]
+        self.assertEqual(told, ["said"])
+
+
+class ResumedOverUdpTests(ResumedTests):
+    """The same for players over UDP, who are connected to the node."""
+
+    is_packed = True
+
+    def test_who_left(self) -> None:
+        """
+        Who left, or was removed by an operator, is named again: the game server that
+        died may not have read it.
+        """
+        self.room.leave(1, 0.0)
+        self.fleet.sent.clear()
+        self.assertIn(RelaySeat("m1", 1, "leave"), self.resume())
 
 
 class ApartLossTests(SynchronousTestCase):

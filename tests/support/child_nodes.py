@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from vinom.commands.child_node import ChildNode, free_port
+from vinom.keys.authority import Authority
 
 
 async def start_node(test: TestCase, *arguments: str) -> ChildNode:
@@ -20,3 +23,20 @@ async def start_http_node(test: TestCase, *arguments: str) -> tuple[ChildNode, i
     """Start a node that serves HTTP as well; returns it and that port."""
     http = free_port()
     return await start_node(test, f"--http={http}", *arguments), http
+
+
+def shared_by_nodes(test: TestCase, store: str) -> tuple[str, ...]:
+    """
+    Make what nodes need to go on with each other's matches: arguments for each.
+
+    :param store: the setting of this name.
+    """
+    folder = Path(test.mktemp()).absolute()
+    folder.mkdir()
+    Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
+    authority = folder / "authority"
+    return (
+        f"--store={store}",
+        f"--authority-certificate-file={authority / 'ca.pem'}",
+        f"--authority-key-file={authority / 'ca.key'}",
+    )

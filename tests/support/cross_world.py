@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from msgspec import msgpack
@@ -25,6 +25,7 @@ from vinom.control.messages import (
     ToRelayed,
     ToServer,
 )
+from vinom.game import Game
 from vinom.model import MatchPlan, Placement, Ticket
 from vinom.rooms.matches import Watching
 
@@ -122,15 +123,20 @@ class CrossWorld(LobbyWorld):
 
     def __init__(self, watching: Watching = "listed") -> None:
         games = {"teller": Teller(), "ticking": Ticking(), "packed": Packed()}
-        self.net = GameNet(games=games, rooms_limit=1000)
+        self.net, fleet = self.make_net(games)
         self.net.bind()
         super().__init__(
             clock=self.net.reactor,
-            fleet=CrossFleet(self.net),
+            fleet=fleet,
             games=games,
             watching=watching,
         )
         self.keys: dict[str, str] = {}
+
+    def make_net(self, games: Mapping[str, Game[Any, Any]]) -> tuple[GameNet, Any]:
+        """Make the game server, and the fleet that it is of."""
+        net = GameNet(games=games, rooms_limit=1000)
+        return net, CrossFleet(net)
 
     def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:
         return PlayerLine(host, ends_at_match)

@@ -51,6 +51,7 @@ FACTS: dict[str, Any] = {
     "game_servers": {"warm": 2},
     "ports": {"free": 59, "bound": 5, "quarantined": 0},
     "matches_waiting_for_server": 0,
+    "matches_went_on": {"died": 0, "moved": 0},
     "certificates": {"authority": 2e9, "lobby": 1.9e9},
     "played": PLAYED,
     "turns": {"turn_seconds:0.0005": 9, "turn_seconds:sum": 0.004},

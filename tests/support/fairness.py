@@ -287,6 +287,8 @@ class _Place:
     :ivar lines: since when members have no line.
     :ivar known: what each member knows.
     :ivar missed: when a loss was found without a reason.
+    :ivar is_unsure: did the storage not answer the latest request for a place? Then
+        there is none, and one that was made all the same is taken back.
     """
 
     story: Story
@@ -295,6 +297,7 @@ class _Place:
     lines: dict[str, float] = attrs.field(factory=dict)
     known: dict[str, _Known] = attrs.field(factory=dict)
     missed: float = -inf
+    is_unsure: bool = False
 
     @classmethod
     def of(
@@ -316,8 +319,11 @@ class _Place:
         elif event.way == "sent":
             if kind in _REASONS:
                 self.reasons.append(event.at)
+            elif kind == "queue":
+                self.is_unsure = False
         elif event.is_error:
-            return ""
+            if kind == "queue" and data["code"] == "store_unavailable":
+                self.is_unsure = True
         elif kind == "welcome":
             gone = self.lines.pop(event.player, inf)
             if event.at - gone >= self.story.away_seconds:
@@ -360,7 +366,7 @@ class _Place:
     def left(self, player: str, at: float) -> str:
         """A player does not wait any more: was there a reason?"""
         was, self.known[player].since = self.known[player].since, None
-        if was is None or self.excuse(player, at):
+        if was is None or self.is_unsure or self.excuse(player, at):
             return ""
         last, self.missed = self.missed, at
         if at - last <= self.story.margin:

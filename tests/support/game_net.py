@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,15 +15,26 @@ from twisted.internet.task import Clock
 from tests.support.certificates import authority, leaf, signing_key
 from tests.support.dtls import BEGINNING
 from tests.support.games import Teller, Ticking
-from vinom.control.messages import Bind, OpenRoom, RoomEnded, SeatChanged, ToNode
+from vinom.control.changes import apply_change
+from vinom.control.messages import (
+    Bind,
+    Kept,
+    Kick,
+    OpenRoom,
+    RoomEnded,
+    SeatChanged,
+    ToNode,
+)
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.dtls.client import ClientEvent, DtlsClient
 from vinom.dtls.client_port import ClientPort
 from vinom.dtls.events import Connected, Disconnected, Received
 from vinom.game import Game
+from vinom.gameserver.lease import LEASE_SECONDS
 from vinom.gameserver.seats import ConnectionLimits
 from vinom.gameserver.server import GameServer
 from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.packets.carried import Carried
 from vinom.packets.player import (
     EventArrived,
     Joined,
@@ -121,6 +133,9 @@ class MemoryRecording:
     def length(self) -> int:
         return len(self.recorded)
 
+    def news(self, is_all: bool = False) -> bytes:
+        return b"all" if is_all else b""
+
     def record(self, recorded: Recorded) -> None:
         self.recorded.append(recorded)
 
@@ -163,7 +178,10 @@ class GamePlayer:
         label: str,
         token: str | None = None,
         resume: bytes | None = None,
+        carried: Carried | None = None,
     ) -> None:
+        # What the seat's links share, as those of a real client do.
+        self.carried = carried or Carried()
         self.events: list[PlayerEvent] = []
         self.lost: list[str] = []
         self.link: PlayerLink | None = None
@@ -171,7 +189,7 @@ class GamePlayer:
         self._clock = net.reactor
         self._proof = {"token": token, "resume": resume}
         client = DtlsClient(
-            f"{label}.s1.{REALM}", authority().anchor, net.reactor.seconds()
+            f"{label}.{net.name}.{REALM}", authority().anchor, net.reactor.seconds()
         )
         self._port = ClientPort(
             net.reactor,
@@ -195,6 +213,7 @@ class GamePlayer:
                 self.link = PlayerLink(
                     event.association.max_payload,
                     now=now,
+                    carried=self.carried,
                     **self._proof,  # type: ignore[arg-type]  # one of them
                 )
             elif isinstance(event, Received) and self.link is not None:
@@ -293,8 +312,23 @@ class GamePlayer:
         return [event.code for event in self.of(Rejected)]
 
 
+def _claim(file: int) -> int | None:
+    """Find a file for checkpoints: here its number is that of its descriptor."""
+    try:
+        name = os.readlink(f"/proc/self/fd/{file}")
+    except OSError:
+        return None
+    return os.dup(file) if "vinom-unsent" in name else None
+
+
 class GameNet:
-    """A game server whose node is the test."""
+    """
+    A game server whose node is the test.
+
+    :ivar name: of its certificate, inside the realm.
+    """
+
+    name = "s1"
 
     def __init__(
         self,
@@ -303,6 +337,8 @@ class GameNet:
         rooms_limit: int = 1,
         limits: ConnectionLimits | None = None,
         join_timeout: float = 10.0,
+        lease: float = LEASE_SECONDS,
+        outlives: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.reactor = BadReactor(seed)
         self.told: list[ToNode] = []
@@ -319,6 +355,9 @@ class GameNet:
             rooms_limit=rooms_limit,
             limits=limits,
             join_timeout=join_timeout,
+            lease=lease,
+            outlives=outlives,
+            claim=_claim,
         )
         self.server.linked(self.told.append)
         self.signer = TokenSigner("k1", signing_key()[0])
@@ -342,19 +381,64 @@ class GameNet:
             )
         )
 
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a player."""
+        self.server.received(Kick(match_id, seat))
+
+    @property
+    def associations(self) -> int:
+        """How many connections there are."""
+        assert self.server._dtls is not None
+        return len(self.server._dtls.associations)
+
+    @property
+    def port(self) -> Any:
+        """The port that players connect to."""
+        return self.server._port
+
+    @property
+    def is_left(self) -> bool:
+        """Is anything left of the players, or of the port?"""
+        return (HOST, PORT) in self.reactor.sockets
+
+    @property
+    def unseated(self) -> int:
+        """How many connections have no seat."""
+        return len(self.server._connections.reception or ())
+
     def open(
+        self,
+        match_id: str = "m1",
+        seats: int = 2,
+        game: str = "teller",
+        checkpoint: bytes = b"",
+        number: int = 0,
+    ) -> MatchPlan:
+        """Open a room, with a ticket for each seat, or go on with a match."""
+        plan = self.plan(match_id, seats, game)
+        tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
+        if checkpoint:
+            self.server.received(
+                OpenRoom(plan, tickets, checkpoint=checkpoint, number=number, part=2)
+            )
+        else:
+            self.place(plan, tickets)
+        return plan
+
+    def plan(
         self, match_id: str = "m1", seats: int = 2, game: str = "teller"
     ) -> MatchPlan:
-        """Open a room, with a ticket for each seat."""
-        plan = MatchPlan(
+        """Describe a match."""
+        return MatchPlan(
             match_id,
             game,
             tuple(SeatPlan(f"p{seat}", f"name {seat}") for seat in range(seats)),
             seed=7,
         )
-        tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
-        self.server.received(OpenRoom(plan, tickets))
-        return plan
+
+    def place(self, plan: MatchPlan, tickets: Sequence[Ticket]) -> None:
+        """Have the match played."""
+        self.server.received(OpenRoom(plan, tuple(tickets)))
 
     def label(self, match_id: str, seat: int) -> str:
         """The label of a seat's first ticket."""
@@ -408,6 +492,15 @@ class GameNet:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.reactor.run(seconds)
+
+    @property
+    def checkpoint(self) -> tuple[bytes, int]:
+        """The newest checkpoint that the node has, and its number."""
+        data, number = b"", 0
+        for message in self.of(Kept):
+            data = apply_change(data, message.data) if message.base else message.data
+            number = message.number
+        return data, number
 
     def of(self, kind: type) -> list[Any]:
         """What the node was sent of one kind."""

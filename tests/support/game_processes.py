@@ -30,6 +30,7 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
+from vinom.fleet.local.outliving import outlives
 from vinom.model import MatchEnd
 
 WARMED_UP = []
@@ -98,6 +99,12 @@ def stubborn(server_id: str, settings: dict[str, Any]) -> None:
     """Do not end when asked to."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stay(server_id, settings)
+
+
+def plays_on(server_id: str, settings: dict[str, Any]) -> None:
+    """Hang with a match, or after another node has come; *settings* says which."""
+    outlives(settings["how"])
+    stubborn(server_id, settings)
 
 
 def sign(settings: dict[str, Any]) -> None:

@@ -131,9 +131,11 @@ class LobbyWorld:
     Everything between a line and the fleet.
 
     :cvar results: notes how rounds end, unless one is given.
+    :ivar is_store_complete: has the store all that it should have?
     """
 
     results: Any = None
+    is_store_complete = True
 
     def __init__(self, seed: int = 1, **parts: Any) -> None:
         self.clock: Clock = parts.get("clock") or Clock()
@@ -162,6 +164,7 @@ class LobbyWorld:
             new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
             claims=parts.get("claims", ()),
             name_claim=parts.get("name_claim"),
+            is_complete=lambda: self.is_store_complete,
         )
         self.matches = Matches(
             self.fleet,
@@ -173,6 +176,8 @@ class LobbyWorld:
             per_address=parts.get("matches_per_address", 10**6),
             results=parts.get("results", self.results),
             others=parts.get("others"),
+            players=self.players,
+            is_complete=lambda: self.is_store_complete,
         )
         self.queues = Queues(
             self.games,

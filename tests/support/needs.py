@@ -9,18 +9,24 @@ from unittest import SkipTest
 
 #: Program to its Debian package; ``.ci/run`` installs what is missing.
 PACKAGES = {
+    "buildah": "buildah",
     "caddy": "caddy",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "curl": "curl",
+    "debootstrap": "debootstrap",
     "gnutls-cli": "gnutls-bin",
     "godot3-server": "godot3-server",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     "nc": "netcat-openbsd",
     "nginx": "nginx",
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "runc": "runc",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
 }
 
 

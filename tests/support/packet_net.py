@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from vinom.dtls.admission import Address
 from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.messages.lobby import SeatName
+from vinom.packets.carried import Carried
 from vinom.packets.codec import state_tails
 from vinom.packets.player import PlayerEvent, PlayerLink
 from vinom.packets.reliable import MessageStream, Welcome, encode
@@ -40,7 +41,7 @@ class PacketNet:
         conditions: Conditions = NEAR,
         setup: bytes = b"\x80",
         messages: MessageStream | None = None,
-        last_message: int = 0,
+        carried: Carried | None = None,
     ) -> None:
         self.clock = Clock()
         self.worn = Conditioner(self.clock, conditions, seed)
@@ -48,9 +49,7 @@ class PacketNet:
         self.setup = setup
         self.messages = MessageStream() if messages is None else messages
         self.seat = SeatLink(PAYLOAD, 0.0)
-        self.player = PlayerLink(
-            PAYLOAD, token="a.b.c", now=0.0, last_message=last_message
-        )
+        self.player = PlayerLink(PAYLOAD, token="a.b.c", now=0.0, carried=carried)
         self.seat_events: list[SeatEvent] = []
         self.player_events: list[PlayerEvent] = []
         self.sent: list[tuple[str, bytes]] = []

@@ -70,6 +70,7 @@ class MemoryReactor:
     :ivar delay: time on the way, seconds.
     :ivar dead: ports whose datagrams vanish.
     :ivar deaf: ports to which datagrams vanish.
+    :ivar eaten: datagrams that vanish.
     """
 
     def __init__(self, clock: Any) -> None:
@@ -78,6 +79,7 @@ class MemoryReactor:
         self.delay = 0.0
         self.dead: set[int] = set()
         self.deaf: set[int] = set()
+        self.eaten: set[bytes] = set()
         self._next = 50000
 
     def seconds(self) -> float:
@@ -95,7 +97,7 @@ class MemoryReactor:
 
     def carry(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
         lost = {address[1], sender.address[1]} & self.dead
-        if not lost and address[1] not in self.deaf:
+        if not (lost or datagram in self.eaten) and address[1] not in self.deaf:
             self.callLater(self.delay, self._arrive, sender, datagram, address)
 
     def _arrive(self, sender: MemoryUdp, datagram: bytes, address: Any) -> None:
@@ -116,7 +118,7 @@ class ScriptedServer:
     """
 
     def __init__(self, reactor: MemoryReactor, label: str, port: int) -> None:
-        self.reactor, self.port = reactor, port
+        self.reactor, self.label, self.port = reactor, label, port
         domain = f"{label}.game.vinom"
         certificate = leaf(domain)
         entropy = random.Random(port).randbytes
@@ -146,6 +148,21 @@ class ScriptedServer:
         self.reactor.sockets.pop(self._socket.address)
         self._port.stopProtocol()
         self.link = None
+
+    def hang_up(self) -> None:
+        """Close the player's connection, without a word."""
+        assert self._association is not None
+        self._port.close(self._association)
+        self._port.flush()
+
+    def succeed(self, port: int | None = None) -> ScriptedServer:
+        """Make the process that goes on with the match when this one has died."""
+        heir = ScriptedServer(self.reactor, self.label, port or self.port)
+        for name in ("actions", "joins", "_messages", "_epoch", "_game", "setup"):
+            setattr(heir, name, getattr(self, name))
+        for shown in self.admission._shown.values():
+            heir.admission.add_ticket(shown.ticket)
+        return heir
 
     # Calls of the test.
 

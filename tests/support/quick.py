@@ -68,6 +68,15 @@ class Second(Game[Taps, Tap]):
         return {"points": s.points, "is_over": s.is_over}
 
 
+class Longer(Second):
+    """The same, for a minute."""
+
+    name = "longer"
+
+    def deadline(self, s: Taps) -> float | None:
+        return None if s.is_over else 60.0
+
+
 class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
     """A maze of six cells by default."""
 

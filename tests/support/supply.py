@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -25,6 +26,7 @@ from vinom.control.messages import (
     FrameReader,
     Heartbeat,
     OpenRoom,
+    Playing,
     Ready,
     RoomEnded,
     RoomOpened,
@@ -40,8 +42,9 @@ from vinom.control.messages import (
 from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
-from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.pool import PoolPolicy, RefillPacing
 from vinom.fleet.port_ring import GamePorts, PortRing
+from vinom.fleet.records import MatchRecord, ServerRecord
 from vinom.fleet.server import FleetSettings
 from vinom.model import (
     Addresses,
@@ -100,13 +103,23 @@ class FakeGameServer:
     hosted: int = 0
     frames: FrameReader = attrs.field(factory=FrameReader)
 
-    def dial(self, protocol: int = CONTROL_PROTOCOL, pid: int | None = None) -> None:
+    def dial(
+        self,
+        protocol: int = CONTROL_PROTOCOL,
+        pid: int | None = None,
+        matches: tuple[Playing, ...] = (),
+    ) -> None:
         """Open the link."""
         self.transport = MemoryTransport(self.supply.clock)
         link = self.supply.factory.buildProtocol(None)
         self.transport.protocol = link
         link.makeConnection(self.transport)
-        self.say(Ready(self.server_id, pid or self.pid, protocol))
+        self.say(Ready(self.server_id, pid or self.pid, protocol, matches=matches))
+
+    def dial_again(self) -> None:
+        """Open another link, and report what is played."""
+        playing = tuple(Playing(one, match_plan(one)) for one in self.rooms)
+        self.dial(matches=playing)
 
     def say(self, message: ToNode) -> None:
         """Send the node a message."""
@@ -134,7 +147,8 @@ class FakeGameServer:
                 if message.port in self.supply.taken_ports:
                     self.say(BindFailed(message.port, "address in use"))
                 else:
-                    self.supply.taken_ports.add(message.port)
+                    if message.port:
+                        self.supply.taken_ports.add(message.port)
                     self.port = message.port
                     self.say(Bound(message.port))
             case OpenRoom():
@@ -171,7 +185,7 @@ class FakeGameServer:
         self.supply.taken_ports.discard(self.port)
         if self.transport is not None:
             self.transport.lose()
-        self.supply.ports.give_back(self.server.server_id)
+        self.supply.ports.give_back(self.server.server_id, self.server.keeps_address)
         self.server.ended(Exit(self.pid, status, signal))
         if self.reached is not None:
             reached, self.reached = self.reached, None
@@ -200,10 +214,13 @@ class MemorySupply:
     asked: list[str] = attrs.field(factory=list)
     taken_ports: set[int] = attrs.field(factory=set)
     refuses: bool = False
+    problem: str = ""
     refused: int = 0
     is_slow: bool = False
     is_stubborn: bool = False
     is_closed: bool = False
+    called: list[str] = attrs.field(factory=list)
+    played: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     ignores: set[type] = attrs.field(factory=set)
 
     def start(self, server: IGameServer) -> Deferred[ServerAddress]:
@@ -230,7 +247,7 @@ class MemorySupply:
                 reached.callback(where)
 
         def not_reached(failure: Failure) -> None:
-            # As `vinom.fleet.local` does, and now: not when the failure is collected.
+            # As `vinom.fleet.local.fleet` does, now: not when the failure is collected.
             if failure.check(CancelledError) is None:
                 err(failure)
 
@@ -239,11 +256,41 @@ class MemorySupply:
         reaching.addErrback(not_reached)
         return reached
 
-    def admits(self, server_id: str, pid: int) -> bool:
+    def admits(self, server_id: str, pid: int, proof: bytes = b"") -> bool:
         return any(s.server_id == server_id and s.pid == pid for s in self.alive)
+
+    def welcome(self, server_id: str) -> bytes:
+        return b""
+
+    def plays(self, server_id: str, match_ids: tuple[str, ...]) -> None:
+        self.played[server_id] = tuple(match_ids)
+
+    def handle(self, server_id: str) -> str:
+        found = [str(s.pid) for s in self.alive if s.server_id == server_id]
+        return found[0] if found else ""
+
+    def mailbox(self, server_id: str) -> tuple[int, ...]:
+        return ()
+
+    def adopt(self, server: IGameServer, handle: str, where: ServerAddress) -> bool:
+        for fake in self.alive:
+            if str(fake.pid) == handle and fake.server_id == server.server_id:
+                fake.supply, fake.server = self, server
+                self.ports.withhold(server.server_id, where.port)
+                return True
+        return False
+
+    def call(self, server_id: str) -> None:
+        self.called.append(server_id)
+
+    def release(self, server_id: str) -> None:
+        self.started = [s for s in self.started if s.server_id != server_id]
 
     def addresses(self) -> Addresses:
         return self.ports.counts()
+
+    def free(self, where: ServerAddress) -> None:
+        self.ports.free(where)
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         (self.killed if kill else self.asked).append(server_id)
@@ -292,12 +339,19 @@ class RecordingWatch:
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
         self.ends: list[MatchEnd] = []
+        self.resumptions: list[Placement] = []
+
+    def delayed(self, match_id: str) -> None:
+        self.told.append(("delayed", match_id))
 
     def started(self, match_id: str) -> None:
         self.told.append(("started", match_id))
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         self.told.append(("seat", match_id, seat, state))
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        self.resumptions.append(placement)
 
     def round_ended(self, match_id: str, outcome: dict[str, object]) -> None:
         self.told.append(("round", match_id, outcome))
@@ -312,6 +366,67 @@ def game_ports(clock: Clock, ports: int) -> GamePorts:
     return GamePorts(ring, "127.0.0.1", "play.example", clock.seconds)
 
 
+class MemoryRecords:
+    """
+    What a node has written down.
+
+    :ivar written: by game server.
+    :ivar is_in_doubt: another node may have them.
+    :ivar asked: who waits to know it.
+    """
+
+    def __init__(self) -> None:
+        self.written: dict[str, ServerRecord] = {}
+        self.is_in_doubt = False
+        self.asked: dict[str, list[Deferred[bool]]] = {}
+
+    def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
+        return MatchRecord(plan, 1.0, hosts)
+
+    def write(self, record: ServerRecord) -> None:
+        self.written[record.server_id] = record
+
+    def forget(self, server_id: str) -> None:
+        self.written.pop(server_id, None)
+
+    def is_ours(self, server_id: str) -> bool:
+        return not self.is_in_doubt
+
+    def settled(self, server_id: str) -> Deferred[bool]:
+        settled: Deferred[bool] = Deferred()
+        self.asked.setdefault(server_id, []).append(settled)
+        return settled
+
+
+class MemoryFiles:
+    """
+    Files of matches that are none.
+
+    :ivar taken: called with what of a recording its process may not have written.
+    """
+
+    def __init__(self) -> None:
+        self.taken: Callable[[tuple[int, bytes]], None] = lambda _: None
+        self.appended: list[tuple[str, int, int, bytes, bool]] = []
+
+    def lend(self, match_id: str, part: int = 1) -> tuple[int, ...]:
+        return ()
+
+    def append(
+        self, match_id: str, part: int, at: int, data: bytes, is_report: bool = False
+    ) -> None:
+        self.appended.append((match_id, part, at, data, is_report))
+
+    def take_back(
+        self,
+        match_id: str,
+        is_over: bool = True,
+        part: int = 1,
+        last: tuple[int, bytes] = (0, b""),
+    ) -> None:
+        self.taken(last)
+
+
 class FleetWorld:
     """A `Fleet`, its game servers, and the time."""
 
@@ -322,8 +437,10 @@ class FleetWorld:
         most: int = 50,
         rooms_per_process: int = 1,
         longest: float = 100.0,
+        seed: int = 7,
     ) -> None:
-        self.clock = Clock()
+        self.clock, self.records = Clock(), MemoryRecords()
+        self.files = MemoryFiles()
         self.supply = MemorySupply(
             self.clock,
             game_ports(self.clock, ports),
@@ -334,17 +451,37 @@ class FleetWorld:
             self.supply,
             self.issuer,
             self.clock,
-            Random(7).randbytes,
+            Random(seed).randbytes,
             FleetSettings(
                 realm="game.vinom",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
             RoomTimeouts({"maze": longest}),
+            files=self.files,
+            records=self.records,
+            readable=lambda plan, data: "",
         )
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()
         self.fleet.startService()
         self.settle()
+
+    def after(self, dead: FleetWorld) -> list[bool]:
+        """
+        Be the node after one that was killed.
+
+        :returns: for each game server that it has written down, whether it is there.
+        """
+        self.supply.started += dead.supply.started
+        for fake in self.supply.started:
+            if fake.transport is not None:
+                # Nobody is there to see the end of the link.
+                fake.transport.is_lost = True
+        self.records.written = dict(dead.records.written)
+        return [
+            self.fleet.adopt(record, self.watch)
+            for record in tuple(self.records.written.values())
+        ]
 
     def settle(self) -> None:
         """Let everything happen that takes no time."""
@@ -362,6 +499,11 @@ class FleetWorld:
         for _ in range(seconds):
             self.clock.advance(1)
             self.settle()
+
+    def refill(self) -> None:
+        """Let the fleet start others in place of those that were just taken."""
+        self.clock.advance(RefillPacing().after)
+        self.settle()
 
     def place(self, match_id: str) -> Deferred[Placement]:
         """Ask for a game server."""

@@ -315,6 +315,23 @@ class JudgeTests(SynchronousTestCase):
             told.received("cat", "queue_status", state="idle")
             self.assertEqual(told.finish(), [], reason)
 
+    def test_unanswered_by_the_store(self) -> None:
+        """
+        A request that was refused because the storage did not answer has given no
+        place: one that shows afterwards may go; one that was asked for again may not.
+        """
+        told = self.told
+        told.sent("ann", "queue")
+        told.refused("ann", "queue", "store_unavailable")
+        told.at(1)
+        told.received("ann", "queue_status", state="waiting")
+        told.received("ann", "queue_status", state="idle")
+        told.sent("bob", "queue")
+        told.refused("bob", "queue", "store_unavailable")
+        told.queue("bob")
+        told.received("bob", "queue_status", state="idle")
+        self.assertFault(told.finish(), "bob: lost its place")
+
     def test_older_reasons(self) -> None:
         """
         A reason from before it queued is none.

@@ -48,7 +48,7 @@ class WebSocketClient:
         """What was negotiated."""
         return self._connection.protocol
 
-    def send(self, message: str) -> None:
+    def send(self, message: str | bytes) -> None:
         """Send one message."""
         _run(self._connection.send(message))
 

@@ -71,6 +71,34 @@ class DemoTests(TestCase):
         self.assertIn("\x1b[?1049l", demo.text)
         self.assertNotIn("Traceback", demo.text)
 
+    async def test_keys(self) -> None:
+        """
+        On a terminal, ``l`` loses packets and ``k`` kills the process of the match,
+        which goes on; the picture says both, and `ps` what the processes are.
+        """
+        demo = start(self, *VINOM, "demo", usePTY=True)
+        ended = demo.ended
+
+        async def shows(words: str) -> None:
+            while words not in demo.text:
+                self.assertFalse(ended.called, demo.text)
+                await deferLater(reactor, 0.1)
+
+        await shows("input")
+        await shows("k kills the game process")
+        assert demo.transport is not None
+        found = [each for each in commands().split("\n") if ": match " in each]
+        self.assertTrue(any("of maze" in each for each in found), found)
+        self.assertIn("vinom fork server", commands())
+        demo.transport.write(b"k")
+        await shows("play resumed")
+        demo.transport.write(b"l")
+        await shows("20% loss is on")
+        demo.transport.write(b"l")
+        demo.transport.write(b"q")
+        self.assertEqual(await ended, 0, demo.text)
+        self.assertNotIn("Traceback", demo.text)
+
 
 class NodesDemoTests(TestCase):
     """``vinom demo --nodes 3``."""

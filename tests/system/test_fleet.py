@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from random import Random
@@ -25,14 +26,15 @@ from vinom.commands.child_node import free_port_range
 from vinom.control.link import ControlServer
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.forklink import ForkLink, arguments
-from vinom.fleet.forkserver import Start, Started
 from vinom.fleet.hosted import RoomTimeouts
-from vinom.fleet.local import GameServerProgram, LocalFleet
+from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
+from vinom.fleet.local.forklink import ForkLink, arguments
+from vinom.fleet.local.forkserver import Start, Started
+from vinom.fleet.local.outliving import IS_ADOPTED, PLAYS_ON
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings
-from vinom.model import Exit
+from vinom.model import Exit, ServerAddress
 
 PROGRAMS = "tests.support.game_processes"
 
@@ -78,7 +80,7 @@ class LocalFleetTests(TestCase):
             await fleet.close()
         self.assertEqual(open_descriptors(), self.before)
 
-    def make(self, program: str, settings=None, **options) -> LocalFleet:
+    def make(self, program: str, settings=None, mail=None, **options) -> LocalFleet:
         fleet = LocalFleet(
             reactor,
             GameServerProgram(
@@ -89,6 +91,7 @@ class LocalFleetTests(TestCase):
             GamePorts(PortRing(*self.ports), "127.0.0.1", "127.0.0.1", reactor.seconds),
             {**os.environ, "VINOM_ADMIN_TOKEN_FILE": "/secret", "SECRET": "x"},
             stop_seconds=0.3,
+            mail=mail,
         )
         self.fleets.append(fleet)
         return fleet
@@ -143,6 +146,71 @@ class LocalFleetTests(TestCase):
         self.assertFalse(facts["reactor"])
         self.assertNotIn("SECRET", facts["environment"])
         self.assertFalse([n for n in facts["environment"] if n.startswith("VINOM")])
+
+    async def test_what_a_command_has(self):
+        """
+        A program of its own is told what it needs, starts in its folder, and has the
+        limits, session and quiet of other game servers; Python's variables are not its.
+        """
+        path = Path(self.mktemp()).absolute()
+        told = "import json, os, resource, signal; get = resource.getrlimit; print(" + (
+            "json.dumps({'environment': dict(os.environ), 'session': os.getsid(0), "
+            "'pid': os.getpid(), 'folder': os.getcwd(), "
+            "'data': get(resource.RLIMIT_DATA), 'files': get(resource.RLIMIT_NOFILE), "
+            "'core': get(resource.RLIMIT_CORE), 'space': get(resource.RLIMIT_AS), "
+            "'open': sorted(map(int, os.listdir('/proc/self/fd'))), "
+            "'quiet': signal.getsignal(signal.SIGINT) is signal.SIG_IGN}), "
+            f"file=open({str(path) + '-'!r}, 'w')); "
+            f"os.rename({str(path) + '-'!r}, {str(path)!r})"
+        )
+        fleet = self.make(
+            "never",
+            memory=300 * 1024 * 1024,
+            descriptors=99,
+            command=(sys.executable, "-c", told),
+            environment={"VINOM_CONTROL": "/run/control.sock"},
+            folder="/",
+        )
+        await self.start(fleet)
+        await until(path.exists)
+        facts = json.loads(path.read_text())
+        environment = facts["environment"]
+        self.assertEqual("s1", environment["VINOM_SERVER_ID"])
+        self.assertEqual("/run/control.sock", environment["VINOM_CONTROL"])
+        self.assertNotIn("SECRET", environment)
+        self.assertNotIn("VINOM_ADMIN_TOKEN_FILE", environment)
+        self.assertEqual(
+            [], [name for name in environment if name.startswith("PYTHON")]
+        )
+        self.assertEqual("/", facts["folder"])
+        self.assertEqual(facts["pid"], facts["session"])
+        self.assertEqual([300 * 1024 * 1024] * 2, facts["data"])
+        self.assertEqual([-1, -1], facts["space"])
+        self.assertEqual([99, 99], facts["files"])
+        self.assertEqual([0, 0], facts["core"])
+        # The fourth is that of the listing itself.
+        self.assertEqual([0, 1, 2, 3], facts["open"])
+        self.assertTrue(facts["quiet"])
+        how = await self.exit_of()
+        self.assertEqual(Exit(facts["pid"], 0, None), how)
+
+    async def test_no_such_command(self):
+        """
+        A program that is not there ends like a game server that fails, and the log says
+        what could not be run.
+        """
+        lines = []
+
+        def observe(event):
+            lines.append(event.get("line") or "")
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        fleet = self.make("never", command=("/no/such/program", "x"))
+        failed = self.begin(fleet)
+        await self.assertFailure(failed, NoCapacity)
+        self.assertEqual(1, (await self.exit_of()).status)
+        await until(lambda: any("/no/such/program" in line for line in lines))
 
     async def test_exits(self):
         """
@@ -316,16 +384,84 @@ class LocalFleetTests(TestCase):
         self.assertFalse(is_running(pid))
         self.assertFalse(is_running(link.pid))
 
+    async def test_adopted(self):
+        """
+        Another fleet goes on with a process that this one has let go of: its exit is
+        seen once, and its port is free only then. A later process with its id, or
+        nonsense, is not adopted.
+        """
+        mail = Path(self.mktemp())
+        first, second = self.make("stay", mail=mail), self.make("stay", mail=mail)
+        pid = await self.start(first)
+        handle, where = first.handle("s1"), ServerAddress("127.0.0.1", self.ports[0])
+        (box,) = first.mailbox("s1")
+        os.close(box)
+        first.release("s1")
+        self.assertIsNone(first.pid_of("s1"))
+        server = self.servers["s1"] = ContractServer("s1")
+        number, boot, began, box_at = handle.split(" ", 3)
+        of_another = f"{number} {boot} {began}0 {box_at}"
+        for wrong in ("", "1", f"{os.getpid()} {handle.partition(' ')[2]}", of_another):
+            self.assertFalse(second.adopt(server, wrong, where))
+        self.assertTrue(second.adopt(server, handle, where))
+        self.assertTrue(second.admits("s1", pid))
+        self.assertEqual(second.addresses().bound, 1)
+        # Nobody reads its mailbox any more.
+        second.arrived = lambda ready, link: None
+        second.call("s1")
+        second.stop("s1", kill=True)
+        await self.exit_of()
+        self.assertEqual((second.addresses().bound, list(mail.iterdir())), (0, []))
+        self.assertFalse(second.adopt(server, handle, where))
+        # It did not wait for a fork server whose children live on.
+        await first.close()
+        await until(lambda: open_descriptors() == self.before)
+
+    async def test_node_dies_in_a_match(self):
+        """
+        One that hangs with a match has its lease first; one that another node has
+        adopted is that node's to kill. Then the fork server ends.
+        """
+        started = Deferred()
+
+        def told(message, pidfd):
+            if isinstance(message, Started):
+                os.close(pidfd)
+                pids.append(message.pid)
+                if len(pids) == 2:
+                    started.callback(None)
+
+        pids = []
+        link = ForkLink(
+            reactor,
+            arguments(f"{PROGRAMS}:plays_on", (), {}, 1.0, lease_seconds=1.0),
+            os.environ,
+            told,
+            lambda: None,
+        )
+        for how in (PLAYS_ON, IS_ADOPTED):
+            link.start(Start(f"s{how}", {"how": how}, 1 << 30, 64))
+        await started
+        playing, adopted = pids
+        link.leave()
+        await deferLater(reactor, 1.5)
+        self.assertTrue(is_running(playing))
+        await until(lambda: not is_running(playing))
+        await until(lambda: not is_running(link.pid))
+        self.assertTrue(is_running(adopted))
+        os.kill(adopted, signal.SIGKILL)
+
 
 class LocalContractTests(FleetContract, TestCase):
     """Processes keep to the contract of every fleet."""
 
     timeout = 30
+    program = GameServerProgram(f"{PROGRAMS}:stay")
 
     def make_fleet(self) -> LocalFleet:
         fleet = LocalFleet(
             reactor,
-            GameServerProgram(f"{PROGRAMS}:stay"),
+            self.program,
             GamePorts(
                 PortRing(*free_port_range(3)), "127.0.0.1", "127.0.0.1", reactor.seconds
             ),
@@ -344,6 +480,12 @@ class LocalContractTests(FleetContract, TestCase):
 
     async def until(self, is_so) -> None:
         await until(is_so)
+
+
+class CommandContractTests(LocalContractTests):
+    """So do programs of their own."""
+
+    program = GameServerProgram("", command=("sleep", "1000"))
 
 
 class FleetTests(TestCase):

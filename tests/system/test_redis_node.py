@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -229,11 +230,17 @@ class RedisNodeTests(TestCase):
 
     async def test_a_killed_node(self) -> None:
         """
-        When a node is killed in play, its players learn at another one that the match
-        is lost, with the keys that they hold, and can play again.
+        When a node is killed in play, and no other one can go on with its match, its
+        players learn there that it is lost, with the keys that they hold, and can play
+        again.
         """
-        short = ("--heartbeat-seconds=0.2", "--lease-seconds=1")
-        node, other = await self.start(*short), await self.start(*short)
+        short = (
+            "--heartbeat-seconds=0.2",
+            "--lease-seconds=1",
+            "--orphan-seconds=6",
+        )
+        # One that cannot go on with game servers of others.
+        node, other = await self.start(*short), await self.start(*short, "--udp=relay")
         matches: list[Match] = []
         clients = []
         for name in ("ann", "bob"):
@@ -260,6 +267,8 @@ class RedisNodeTests(TestCase):
         await until(lambda: len(again) == 2)
         for client in clients:
             client.close()
+        # Those that were about to try again give up: the longest pause, and a half.
+        await deferLater(reactor, 3.2)
 
     async def test_a_party(self) -> None:
         """

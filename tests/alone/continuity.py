@@ -1,0 +1,243 @@
+"""
+Matches outlive their processes: real nodes, bots behind bad networks, and SIGKILL.
+
+``VINOM_CONTINUITY=full`` in the environment: 40 matches, and a minute of kills; without
+it a few matches, and some seconds. `vinom.promises` says what must hold.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import attrs
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.cut_links import cut_links, no_links
+from tests.support.planted import Adding, Guessing, Hiding, Losing
+from tests.support.quick import QuickMaze
+from tests.support.redis_servers import redis_executable
+from vinom.chaos.plan import Plan
+from vinom.chaos.report import Report
+from vinom.chaos.run import ChaosRun
+from vinom.chaos.strikes import Strike
+from vinom.client.load.bot import Habits
+from vinom.dtls.bad_network import Conditions
+from vinom.game import Game
+from vinom.gameserver.lease import LEASE_SECONDS
+
+IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
+
+#: Four bots walk through a small maze of their own, again and again.
+MAZES = Plan(
+    spec="tests.support.quick:QuickMaze",
+    name=QuickMaze.name,
+    game=QuickMaze(),
+    matches=40 if IS_FULL else 4,
+    seconds=60.0 if IS_FULL else 6.0,
+    grace=60.0,
+    conditions=Conditions(loss=0.1),
+    kinds=(),
+    every=1.0,
+    habits=Habits({"rows": 5, "cols": 6}, pace=3.0),
+    seed="continuity",
+)
+
+
+class ChaosCase(TestCase):
+    """Many matches at once, and processes that are killed."""
+
+    timeout = 600
+
+    async def run_chaos(self, plan: Plan) -> Report:
+        """Run it, and return what was found."""
+        lines: list[str] = []
+        run = ChaosRun(reactor, plan, lines.append)
+        code = await run.run()
+        self.told = "\n".join([*lines, run.failure, run.report.as_text()])
+        self.assertNotEqual(code, 2, self.told)
+        return run.report
+
+    def verify_kept(self, report: Report) -> None:
+        """Check that every promise was kept, and that matches were really played."""
+        told = self.told
+        if IS_FULL:
+            # What a run at full size found belongs into its log.
+            print(f"\n{report.as_text()}", flush=True)
+        self.assertEqual((report.broken, report.trouble), ([], []), told)
+        self.assertEqual(report.finished, report.begun, told)
+        self.assertGreaterEqual(report.begun, MAZES.matches, told)
+        self.assertGreater(report.acknowledged, 100, told)
+
+
+class ContinuityTests(ChaosCase):
+    """Four players in each maze, and a tenth of all datagrams lost."""
+
+    async def test_everything_in_turn(self) -> None:
+        """
+        ``kill -9`` of a random game process every second, then of the node itself three
+        times; then every match is moved, and the node is restarted without waiting for
+        matches, as for an upgrade: every match finishes, and all promises are kept.
+        """
+        kills, deaths = (60, 3) if IS_FULL else (3, 1)
+        strikes = [Strike(float(at), "gameserver") for at in range(kills)]
+        at = kills + 1.0
+        strikes += [Strike(at + 10.0 * one, "node") for one in range(deaths)]
+        at += 10.0 * (deaths - 1) + 5.0
+        strikes += [Strike(at + 0.7 * one, "move") for one in range(MAZES.matches)]
+        at += 0.7 * MAZES.matches + 0.5
+        strikes.append(Strike(at, "restart"))
+        plan = attrs.evolve(MAZES, strikes=tuple(strikes), seconds=at + 3.0)
+        report = await self.run_chaos(plan)
+        self.verify_kept(report)
+        self.assertGreaterEqual(report.killed["gameserver"], kills * 0.8, self.told)
+        self.assertEqual(report.killed["node"], deaths, self.told)
+        self.assertGreaterEqual(report.moved, MAZES.matches, self.told)
+        self.assertEqual(report.restarted, 1, self.told)
+        self.assertGreater(report.resumed, 0, self.told)
+
+    async def test_hung_processes(self) -> None:
+        """
+        A game process is stopped, not dead: its node kills it, and another goes on.
+        """
+        plan = attrs.evolve(MAZES, kinds=("hang",), every=3.0)
+        report = await self.run_chaos(plan)
+        self.verify_kept(report)
+        self.assertGreater(report.killed["hang"], 0, self.told)
+        self.assertGreater(report.resumed, 0, self.told)
+
+    async def cut_for(self, seconds: float) -> Report:
+        """
+        Play, and cut all links between the node and its game servers meanwhile.
+
+        :param seconds: for how long there is no link.
+        """
+        # No match begins meanwhile, so those that run must be long.
+        plan = attrs.evolve(
+            MAZES,
+            seconds=seconds + 4.0,
+            grace=15.0,
+            habits=Habits({"rows": 20, "cols": 30}, pace=2.0),
+            seed="cut",
+        )
+        lines: list[str] = []
+        run = ChaosRun(reactor, plan, lines.append)
+        done = run.run()
+        while not (len(run.matches.running) >= plan.matches or done.called):
+            await deferLater(reactor, 0.1)
+        node = run.deployment.node
+        playing = len(run.matches.running)
+        with no_links(Path(node.state_dir)):
+            cut = cut_links(node.pid)
+            before = versions(run)
+            await deferLater(reactor, seconds)
+            after = versions(run)
+            self.stood = [one for one in before if after[one] == before[one]]
+            found = (await run.deployment.ask("status"))["fleet"]["servers"]
+            self.away = found.get("away", 0)
+        code = await done
+        report = run.report
+        self.told = "\n".join([*lines, run.failure, report.as_text()])
+        self.assertNotEqual(code, 2, self.told)
+        self.assertGreaterEqual(cut, playing, self.told)
+        self.assertGreaterEqual(playing, plan.matches, self.told)
+        return report
+
+    async def test_link_cut(self) -> None:
+        """
+        The links between node and game servers are cut for half a minute, which is
+        within the lease: play goes on where it was, and nothing doubles.
+        """
+        report = await self.cut_for(30.0 if IS_FULL else 3.0)
+        self.verify_kept(report)
+        self.assertEqual(self.stood, [], "matches that stood still meanwhile")
+        self.assertGreaterEqual(self.away, MAZES.matches, "links were there again")
+        self.assertEqual(report.resumed, 0, self.told)
+
+    async def test_link_cut_for_long(self) -> None:
+        """
+        The links are cut for longer than the lease: the game servers fall silent, and
+        their matches go on elsewhere, once.
+        """
+        if not IS_FULL:
+            raise SkipTest("it takes longer than a lease; set VINOM_CONTINUITY=full")
+        report = await self.cut_for(LEASE_SECONDS + 15.0)
+        self.verify_kept(report)
+        self.assertGreaterEqual(report.resumed, MAZES.matches, self.told)
+        self.assertEqual(report.most_parts, 2, "a match was resumed twice")
+
+    async def test_store(self) -> None:
+        """
+        ``kill -9`` of Redis, which comes back empty: matches are not disturbed.
+        """
+        plan = attrs.evolve(
+            MAZES,
+            kinds=("store",),
+            every=MAZES.seconds,
+            redis=redis_executable(),
+        )
+        report = await self.run_chaos(plan)
+        self.verify_kept(report)
+        self.assertEqual(report.killed["store"], 1, self.told)
+
+
+def versions(run: ChaosRun) -> dict[str, int]:
+    """Find the newest version that anybody has seen of each match."""
+    return {
+        live.match_id: max(witness.version for witness in live.witnesses)
+        for live in run.matches.by_id.values()
+    }
+
+
+def planted(game: Game[Any, Any], **changes: Any) -> Plan:
+    """Plan a run with a game that has a fault, or none."""
+    plan = attrs.evolve(
+        MAZES,
+        spec=f"tests.support.planted:{type(game).__name__}",
+        name=game.name,
+        game=game,
+        matches=2,
+        seconds=4.0,
+        conditions=None,
+        habits=Habits(None, pace=8.0),
+    )
+    return attrs.evolve(plan, **changes)
+
+
+class PlantedFaultTests(ChaosCase):
+    """A small game, and the same game with one fault each."""
+
+    async def test_right(self) -> None:
+        """
+        The game without a fault passes, with processes killed.
+        """
+        report = await self.run_chaos(planted(Adding(), kinds=("gameserver",)))
+        self.assertEqual(report.exit_code, 0, self.told)
+
+    async def test_hidden_state(self) -> None:
+        """
+        A game that keeps something outside its state is found.
+        """
+        report = await self.run_chaos(planted(Hiding(), kinds=("gameserver",)))
+        self.assertEqual(report.exit_code, 1, self.told)
+        self.assertIn("recording", {one.promise for one in report.broken}, self.told)
+
+    async def test_lost_inputs(self) -> None:
+        """
+        So is one that holds inputs back outside its state, and loses them.
+        """
+        report = await self.run_chaos(planted(Losing(), kinds=("gameserver",)))
+        self.assertEqual(report.exit_code, 1, self.told)
+
+    async def test_other_chance(self) -> None:
+        """
+        So is one that draws from the system, although nothing is killed.
+        """
+        report = await self.run_chaos(planted(Guessing()))
+        self.assertEqual(report.exit_code, 1, self.told)
+        promises = {one.promise for one in report.broken}
+        self.assertEqual(promises, {"recording", "states"}, self.told)

@@ -1,0 +1,422 @@
+"""A node whose game servers are pods, when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SkipTest
+
+from tests.support.child_nodes import shared_by_nodes
+from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.cut import CuttableWay
+from tests.support.pod_nodes import PodNodeCase
+from tests.support.redis_servers import RedisServer
+from tests.support.roll_call import RollCall
+from tests.system.test_node import Place, Twistd
+from vinom.client.match import Match, MatchResult
+from vinom.client.sdk import Client, connect
+from vinom.commands.child_node import ChildNode, free_port
+from vinom.fleet.kubernetes.objects import MATCH, OWNER
+from vinom.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
+from vinom.matches.service import NO_GAME_SERVER
+from vinom.node.asking import AdminLine
+
+IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
+
+
+class PodTroubleTests(PodNodeCase):
+    """Pods are evicted, refused, and outlive their node."""
+
+    timeout = 120
+
+    async def test_pod_is_evicted(self) -> None:
+        """
+        A match whose pod is asked to end is played to its end, and its node starts
+        another pod.
+        """
+        node = await self.start("--warm=1")
+        await self.warm(node, 1)
+
+        def evict(match: Match) -> None:
+            for one in self.kubelet.running.values():
+                if one.name == playing[0]:
+                    one.process.signalProcess("TERM")
+
+        playing = [one["metadata"]["name"] for one in self.pods()]
+        results = await self.play(node, evict)
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
+        await self.until(lambda: playing[0] not in str(self.pods()))
+        await self.warm(node, 1)
+
+    async def test_quota(self) -> None:
+        """
+        A match that gets no pod waits, and is played when the quota is raised; the log
+        says once what is wrong, and each player is sent once why it waits.
+        """
+        self.server.quota.most["pods"] = 0
+        node = await self.start("--warm=0")
+        playing = Deferred.fromCoroutine(self.play(node))
+        await self.until(lambda: "exceeded quota" in node.log_end())
+        await self.until(
+            lambda: all(NO_GAME_SERVER in str(self.queued.get(one)) for one in range(4))
+        )
+        self.server.quota.most.clear()
+        results = await playing
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
+        self.assertEqual(node.log_end().count("no game servers:"), 1)
+        for statuses in self.queued.values():
+            self.assertEqual([one.problem for one in statuses].count(NO_GAME_SERVER), 1)
+
+    async def test_match_outlives_its_node(self) -> None:
+        """
+        A node is killed in the middle of a match. The pod plays on, dials the next
+        node, which adopts it, and the match is played to its end.
+        """
+        place = Place(Path(tempfile.mkdtemp(prefix="vinom-")))
+        self.addCleanup(shutil.rmtree, place.state_dir, True)
+        config = self.configure()
+
+        async def start() -> Twistd:
+            node = Twistd(*place.arguments(), "--drain-seconds=0", f"--config={config}")
+            self.addCleanup(node.kill)
+            await node.says(" serves ")
+            return node
+
+        def fleet() -> dict[str, Any]:
+            found: dict[str, Any] = AdminLine(place.state_dir / "admin.sock").get(
+                "status"
+            )["fleet"]
+            return found
+
+        begun: Deferred[Match] = Deferred()
+        node = await start()
+        playing = Deferred.fromCoroutine(self.play(place, begun.callback, pace=1.5))
+        match = await begun
+        await self.until(lambda: match.view is not None)
+        before = {one["metadata"]["uid"] for one in self.pods()}
+        node.process.signalProcess("KILL")
+        await node.end()
+        again = await start()
+        await again.says("has a link again")
+        self.assertEqual(fleet()["rooms"], 1)
+        results = await playing
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
+        await self.until(lambda: not fleet()["rooms"])
+        await self.until(
+            lambda: before.isdisjoint(one["metadata"]["uid"] for one in self.pods())
+        )
+        again.process.signalProcess("TERM")
+        await again.end()
+        self.assertEqual(self.pods(), [])
+
+    async def test_pod_is_killed(self) -> None:
+        """
+        A pod is killed in the middle of a match. Another one of the warm pool goes on
+        with it from its checkpoint, at its own address: all play on to the end, and
+        nobody is shown an older state.
+        """
+        node = await self.start("--warm=2")
+        await self.warm(node, 2)
+        begun: Deferred[Match] = Deferred()
+        playing = Deferred.fromCoroutine(self.play(node, begun.callback, pace=2.0))
+        match = await begun
+        versions: list[int] = []
+        match.on_state(lambda one: versions.append(one.version))
+        await self.until(lambda: len(versions) > 2)
+        killed = await self.pod_of(match.match_id)
+        at = versions[-1]
+        self.kubelet.kill(killed)
+        results = await playing
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
+        self.assertEqual(len({one.view_hash for one in results}), 1)
+        self.assertEqual(versions, sorted(versions))
+        self.assertGreater(versions[-1], at + 2)
+        self.assertGreater(match.joins, 1)
+        await self.until(lambda: killed not in str(self.pods()))
+        # The dead pod had written what it had shown.
+        self.check_recording(node, results[0], 2)
+
+    async def test_node_is_killed(self) -> None:
+        """
+        A pod whose node was killed ends by itself if it has no match.
+        """
+        node = await self.start("--warm=1")
+        await self.warm(node, 1)
+        os.kill(node.pid, signal.SIGKILL)
+        await self.until(lambda: not self.kubelet.running)
+
+
+class CutLinkTests(PodNodeCase):
+    """A network between the node and its pods that is cut, while players reach both."""
+
+    timeout = 240
+
+    async def begin(self, *arguments: str) -> tuple[ChildNode, list[Counter]]:
+        """Let four players count in a pod."""
+        link = free_port()
+        self.way = CuttableWay(link)
+        self.addCleanup(self.way.close)
+        node = await self.start(
+            "--warm=2",
+            "--game=tests.support.roll_call:RollCall",
+            f"--game-server-link=tls:127.0.0.1:{link}",
+            f"--game-server-address=127.0.0.1:{self.way.port}",
+            *arguments,
+        )
+        await self.warm(node, 2)
+        clients: list[Client] = []
+        for number in range(4):
+            client = await connect(
+                reactor,  # type: ignore[arg-type]
+                node.host,
+                node.port,
+                name=f"p{number}",
+                way="udp",
+            )
+            self.addCleanup(client.close)
+            clients.append(client)
+        return node, await begin_counting(clients)
+
+    def playing(self, node: ChildNode, match_id: str) -> dict[str, str]:
+        """The game servers that have a match, and in which stage they are."""
+        return {
+            name: one["stage"]
+            for name, one in self.status(node)["fleet"]["game_servers"].items()
+            if match_id in one["matches"]
+        }
+
+    async def count_on(self, players: list[Counter]) -> None:
+        """Wait until the game has what the players say from now on, and check it."""
+        said = [player.said for player in players]
+        await self.until(
+            lambda: all(
+                player.heard > before
+                for player, before in zip(players, said, strict=True)
+            )
+        )
+        await stop_counting(self, players)
+
+    async def end(self, node: ChildNode, players: list[Counter], parts: int) -> None:
+        """End the match: its recording replays, and holds all that was said."""
+        match = players[0].match
+        admin = AdminLine(Path(node.state_dir) / "admin.sock")
+        admin.post(f"matches/{match.match_id}/end")
+        result = await match.ended
+        await self.until(lambda: not self.playing(node, match.match_id))
+        self.check_recording(node, result, parts, RollCall())
+
+    async def test_within_the_lease(self) -> None:
+        """
+        The link is cut for a while, half a minute at full size: when it is there again
+        the same pod goes on, and nothing is missing or doubled.
+        """
+        node, players = await self.begin()
+        match_id = players[0].match.match_id
+        before = self.playing(node, match_id)
+        self.assertEqual(list(before.values()), ["listening"])
+        self.way.cut()
+        await deferLater(reactor, 30.0 if IS_FULL else 3.0)  # type: ignore[arg-type]
+        self.assertEqual(list(self.playing(node, match_id).values()), ["away"])
+        self.way.mend()
+        await self.until(lambda: self.playing(node, match_id) == before)
+        await self.count_on(players)
+        self.assertEqual(self.playing(node, match_id), before)
+        await self.end(node, players, 1)
+
+    async def test_longer_than_the_lease(self) -> None:
+        """
+        The link is cut for longer than the lease: the pod falls silent, and the match
+        goes on in another one, once. Nothing that a player saw is taken back.
+        """
+        seconds = LEASE_SECONDS if IS_FULL else SHORTEST_LEASE
+        node, players = await self.begin(f"--orphan-seconds={seconds}")
+        match_id = players[0].match.match_id
+        (before,) = self.playing(node, match_id)
+        pod = self.kubelet.named(await self.pod_of(match_id))
+        self.way.cut()
+        await self.until(lambda: pod.has_ended)
+        self.way.mend()
+        await self.until(lambda: "listening" in self.playing(node, match_id).values())
+        await self.count_on(players)
+        (after,) = self.playing(node, match_id)
+        self.assertNotEqual(after, before)
+        went_on = self.status(node)["fleet"]["went_on"]
+        self.assertEqual(sum(went_on.values()), 1, went_on)
+        await self.end(node, players, 2)
+
+
+class AnotherNodeTests(PodNodeCase):
+    """Two nodes with one Redis and one cluster, of which one has a match in a pod."""
+
+    timeout = 150
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.redis = RedisServer()
+        self.addCleanup(self.redis.kill)
+        self.shared = (
+            *shared_by_nodes(self, self.redis.url),
+            "--heartbeat-seconds=0.2",
+            "--lease-seconds=1",
+            "--warm=1",
+        )
+        # By player: the versions that it saw.
+        self.versions: list[int] = []
+
+    async def start_both(self, *arguments: str, **pods: Any) -> list[ChildNode]:
+        """Start two nodes; pods of each are sent the address of the other one."""
+        links = [free_port(), free_port()]
+        starts = [
+            self.start(
+                *self.shared,
+                f"--game-server-any-node=127.0.0.1:{links[1 - number]}",
+                *arguments,
+                owner=f"node-{number + 1}",
+                link=links[number],
+                **pods,
+            )
+            for number in range(2)
+        ]
+        nodes = await gatherResults([Deferred.fromCoroutine(one) for one in starts])
+        for node in nodes:
+            await self.until(lambda node=node: self.status(node)["store"]["lease"])
+            await self.warm(node, 1)
+        return list(nodes)
+
+    async def begin(self, node: ChildNode) -> tuple[Match, Deferred[list[MatchResult]]]:
+        """Let four players begin a match at a node."""
+        begun: Deferred[Match] = Deferred()
+        playing = Deferred.fromCoroutine(self.play(node, begun.callback, pace=1.5))
+        match = await begun
+        match.on_state(lambda one: self.versions.append(one.version))
+        await self.until(lambda: len(self.versions) > 2)
+        return match, playing
+
+    def with_match(self, node: ChildNode) -> dict[str, Any]:
+        """The only game server of a node that has a match; empty without one."""
+        servers = self.status(node)["fleet"]["game_servers"].values()
+        return next((dict(one) for one in servers if one["matches"]), {})
+
+    def pod_with(self, match_id: str) -> dict[str, Any]:
+        return next(
+            one
+            for one in self.pods()
+            if one["metadata"]["labels"].get(MATCH) == match_id
+        )
+
+    def results(self, node: ChildNode) -> list[Any]:
+        admin = AdminLine(Path(node.state_dir) / "admin.sock")
+        return list(admin.get("results")["results"])
+
+    async def finish(
+        self, node: ChildNode, pod: str, playing: Deferred[list[MatchResult]]
+    ) -> None:
+        """Wait for the end of the match; check what is kept of it, and where."""
+        results = await playing
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
+        self.assertEqual(len({one.view_hash for one in results}), 1)
+        self.assertEqual(self.versions, sorted(self.versions))
+        await self.until(lambda: not self.with_match(node))
+        (kept,) = self.results(node)
+        self.assertEqual(kept["result"]["match_id"], results[0].match_id)
+        await self.until(lambda: pod not in str(self.pods()))
+        # It was moved from the node that had the match, and nothing of it is missing.
+        self.check_recording(node, results[0], 1)
+
+    async def test_node_is_killed(self) -> None:
+        """
+        A node is killed in mid-match and stays away. The pod goes on at the other node:
+        the same process to the end, one result, and no version goes back.
+        """
+        node, other = await self.start_both()
+        match, playing = await self.begin(node)
+        pod = await self.pod_of(match.match_id)
+        process = self.kubelet.named(pod)
+        pid = self.with_match(node)["pid"]
+        await node.kill()
+        await self.until(lambda: self.with_match(other).get("stage") == "listening")
+        self.assertEqual(self.with_match(other)["pid"], pid)
+        self.assertFalse(process.has_ended)
+        await self.until(
+            lambda: (
+                self.pod_with(match.match_id)["metadata"]["labels"][OWNER] == "node-2"
+            )
+        )
+        seen = len(self.versions)
+        await self.until(lambda: len(self.versions) > seen)
+        await self.finish(other, pod, playing)
+
+    async def test_node_that_slept(self) -> None:
+        """
+        A node hangs for longer than its lease, and wakes when another one has its pod.
+        It leaves the pod alone, and reports no end of the match.
+        """
+        if not IS_FULL:
+            raise SkipTest("set VINOM_CONTINUITY=full")
+        node, other = await self.start_both()
+        match, playing = await self.begin(node)
+        pod = await self.pod_of(match.match_id)
+        pid = self.with_match(node)["pid"]
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            await self.until(lambda: self.with_match(other).get("stage") == "listening")
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        await self.until(lambda: self.with_match(node) == {})
+        # It has seen by then that the pod is none of its own.
+        await self.until(lambda: self.status(node)["store"]["lease"])
+        self.assertEqual(self.with_match(other)["pid"], pid)
+        await self.finish(other, pod, playing)
+        self.assertEqual(self.with_match(node), {})
+        for one in (node, other):
+            self.assertNotIn("lost", self.status(one)["matches"]["ended"])
+
+    async def test_node_is_stopped(self) -> None:
+        """
+        A node is asked to end in mid-match: the other one takes its pod over at once,
+        the node exits without waiting for the end, and the match is played on there.
+        """
+        if not IS_FULL:
+            raise SkipTest("set VINOM_CONTINUITY=full")
+        node, other = await self.start_both("--drain-seconds=60")
+        match, playing = await self.begin(node)
+        pod = await self.pod_of(match.match_id)
+        pid = self.with_match(node)["pid"]
+        os.kill(node.pid, signal.SIGTERM)
+        await self.until(lambda: node.exited)
+        self.assertIsNone(match.outcome)
+        await self.until(lambda: self.with_match(other).get("stage") == "listening")
+        self.assertEqual(self.with_match(other)["pid"], pid)
+        await self.finish(other, pod, playing)
+
+    async def test_node_is_started_again(self) -> None:
+        """
+        A node is killed and started again at once: one of the two goes on with the pod,
+        and the other one leaves it alone.
+        """
+        if not IS_FULL:
+            raise SkipTest("set VINOM_CONTINUITY=full")
+        nodes = await self.start_both()
+        match, playing = await self.begin(nodes[0])
+        pod = await self.pod_of(match.match_id)
+        pid = self.with_match(nodes[0])["pid"]
+        await nodes[0].kill()
+        await nodes[0].start_again()
+        await self.until(
+            lambda: any(
+                self.with_match(one).get("stage") == "listening" for one in nodes
+            )
+        )
+        (owner,) = [
+            one for one in nodes if self.with_match(one).get("stage") == "listening"
+        ]
+        self.assertEqual(self.with_match(owner)["pid"], pid)
+        await self.finish(owner, pod, playing)

@@ -1,0 +1,333 @@
+"""Matches outlive their node: a real node, real game servers, SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.cut_links import cut_links
+from tests.support.hanging_up import hang_up
+from tests.support.redis_servers import RedisServer, until
+from tests.system.test_node import Place, Twistd
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.commands.child_node import ChildNode
+from vinom.fleet.local.fleet import birth_of
+from vinom.fleet.records import ServerRecord
+from vinom.games.tictactoe import TicTacToe
+from vinom.keys.authority import Authority
+from vinom.node.asking import AdminLine
+from vinom.play.recording import read_recording, replay
+
+#: The cells of a game that whoever begins wins: its own, and the other's.
+CELLS = ((0, 1, 2), (3, 4, 5))
+
+
+def is_running(pid: int) -> bool:
+    """Is there a process that is more than a memory?"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+class AdoptionTests(TestCase):
+    """A node is killed, or stopped, in the middle of a match."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        # Not below the test's own directory: a socket's path has to be short.
+        state_dir = Path(tempfile.mkdtemp(prefix="vinom-"))
+        self.addCleanup(shutil.rmtree, state_dir, True)
+        self.place = Place(state_dir)
+        self.clients: list[Client] = []
+        self.strays: set[int] = set()
+        self.addCleanup(self.end_strays)
+
+    def end_strays(self) -> None:
+        """End game servers whose node a test has killed for good."""
+        for pid in self.strays:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    async def start(self, *arguments: str) -> Twistd:
+        node = Twistd(
+            *self.place.arguments(),
+            "--game=vinom.games.tictactoe:TicTacToe",
+            "--drain-seconds=0",
+            *arguments,
+        )
+        self.addCleanup(node.kill)
+        self.addCleanup(hang_up, self.clients)
+        await node.says(" serves ")
+        return node
+
+    async def kill(self, node: Twistd) -> None:
+        """End a node without a goodbye."""
+        node.process.signalProcess("KILL")
+        await node.end()
+
+    def ask(self, path: str) -> Any:
+        return AdminLine(self.place.state_dir / "admin.sock").get(path)
+
+    def servers(self) -> dict[str, Any]:
+        """The game servers, as an operator sees them."""
+        found: dict[str, Any] = self.ask("status")["fleet"]["game_servers"]
+        self.strays.update(one["pid"] for one in found.values() if one["pid"])
+        return found
+
+    def playing(self) -> dict[str, Any]:
+        """The only game server that has a match."""
+        (found,) = [one for one in self.servers().values() if one["matches"]]
+        return dict(found)
+
+    async def begin(self) -> list[Match]:
+        """Let two players be matched, and place two marks."""
+        for name in ("ann", "bob"):
+            self.clients.append(
+                await connect(reactor, "127.0.0.1", self.place.port, name=name)  # type: ignore[arg-type]
+            )
+        matches = await gatherResults(
+            [client.queue("tictactoe") for client in self.clients]
+        )
+        await until(lambda: all(match.view is not None for match in matches))
+        matches.sort(key=lambda match: match.seat)
+        self.first = matches[0].view["turn"]
+        await self.mark(matches, 2)
+        return list(matches)
+
+    async def mark(self, matches: list[Match], count: int) -> None:
+        """Let those whose turn it is place marks."""
+        for _ in range(count):
+            turn = matches[0].view["turn"]
+            cells = _cells(matches[0])
+            mine = CELLS[0 if turn == self.first else 1]
+            cell = next(one for one in mine if cells[one] is None)
+            matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
+            await until(partial(self.is_marked, matches, cell))
+
+    def is_marked(self, matches: list[Match], cell: int) -> bool:
+        """Do all see a mark there?"""
+        return all(_cells(match)[cell] is not None for match in matches)
+
+    async def leave(self, matches: list[Match]) -> None:
+        """Have all leave after the end of the round, which is the end of the match."""
+        await until(lambda: all(match.outcome is not None for match in matches))
+        for match in matches:
+            match.leave()
+        await until(lambda: not self.ask("status")["fleet"]["rooms"])
+
+    async def test_killed_in_the_middle(self) -> None:
+        """
+        A match goes on while its node is dead, and to its end at the next node: in the
+        same process, at the same port, which nobody else gets. Its result is kept, and
+        its recording replays.
+        """
+        node = await self.start()
+        matches = await self.begin()
+        before = self.playing()
+        await self.kill(node)
+        await self.mark(matches, 1)
+        await self.start()
+        await until(lambda: self.playing()["stage"] == "listening")
+        after = self.playing()
+        for name in ("pid", "port", "matches"):
+            self.assertEqual(after[name], before[name])
+        counts = self.ask("status")["fleet"]
+        self.assertEqual((counts["ports_free"], counts["ports_bound"]), (7, 1))
+        await self.mark(matches, 2)
+        (match_id,) = before["matches"]
+        await until(lambda: self.ask("results")["results"])
+        (kept,) = self.ask("results")["results"]
+        result = kept["result"]
+        self.assertEqual((result["match_id"], result["round"]), (match_id, 1))
+        await self.leave(matches)
+        await until(lambda: not is_running(before["pid"]))
+        await until(lambda: self.ask("status")["fleet"]["ports_bound"] == 0)
+        self.assertEqual(list((self.place.state_dir / "servers").iterdir()), [])
+        path = self.place.state_dir / "recordings" / f"{match_id}.vinomrec"
+        found = replay(read_recording(path.read_bytes()), TicTacToe())
+        self.assertIsNone(found.differing)
+
+    async def test_players_come_back(self) -> None:
+        """
+        A player who comes back to the lobby of the next node gets its seat again, by
+        the key that the node before gave it; an operator ends the match.
+        """
+        node = await self.start()
+        matches = await self.begin()
+        key = self.clients[0].identity.key
+        number = self.clients[0].match.seat  # type: ignore[union-attr]
+        await self.kill(node)
+        await self.start()
+        again = await connect(
+            reactor,  # type: ignore[arg-type]
+            "127.0.0.1",
+            self.place.port,
+            player_key=key,
+        )
+        self.clients.append(again)
+        match = await again.queue("tictactoe")
+        self.assertEqual((match.match_id, match.seat), (matches[0].match_id, number))
+        await until(lambda: match.view is not None)
+        self.assertEqual(_cells(match), _cells(matches[1 - number]))
+        line = AdminLine(self.place.state_dir / "admin.sock")
+        line.post(f"matches/{match.match_id}/end")
+        ends = await gatherResults([match.ended, matches[1 - number].ended])
+        self.assertEqual({end.reason for end in ends}, {"ended"})
+
+    async def test_left_on_purpose(self) -> None:
+        """
+        With on_stop = leave SIGTERM ends the node at once; the match goes on, also
+        through a second restart.
+        """
+        node = await self.start("--on-stop=leave")
+        matches = await self.begin()
+        before = self.playing()
+        for _ in range(2):
+            node.process.signalProcess("TERM")
+            self.assertEqual(await node.end(), 0)
+            node = await self.start("--on-stop=leave")
+            await until(lambda: self.playing()["stage"] == "listening")
+            self.assertEqual(self.playing()["pid"], before["pid"])
+        await self.mark(matches, 3)
+        await self.leave(matches)
+
+    async def test_no_node_comes(self) -> None:
+        """
+        When no node comes, a game server without a match is gone after 5 s, and one
+        with a match when its lease is over; both have a session of their own.
+        """
+        node = await self.start("--orphan-seconds=9")
+        await self.begin()
+        playing = self.playing()["pid"]
+        # The next one, which waits for a match.
+        await until(lambda: len([s for s in self.servers().values() if s["pid"]]) == 2)
+        (idle,) = {one["pid"] for one in self.servers().values()} - {playing}
+        self.assertEqual({os.getsid(idle), os.getsid(playing)}, {idle, playing})
+        await self.kill(node)
+        self.assertTrue(is_running(idle))
+        await until(lambda: not is_running(idle), 8)
+        self.assertTrue(is_running(playing))
+        await until(lambda: not is_running(playing), 8)
+
+    async def test_with_redis(self) -> None:
+        """
+        With Redis, the match goes on at the node that is started again, though its
+        lease was over; the other node, which cannot go on with it, has not ended it. So
+        it does after a node that left it on purpose.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        Authority.open(self.place.state_dir, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
+        authority = self.place.state_dir / "authority"
+        shared = (
+            f"--store={server.url}",
+            f"--authority-certificate-file={authority / 'ca.pem'}",
+            f"--authority-key-file={authority / 'ca.key'}",
+            "--heartbeat-seconds=0.2",
+            "--lease-seconds=1",
+        )
+        node = await self.start(*shared)
+        other = ChildNode(reactor, [*shared, "--warm=0", "--udp=relay"])
+        self.addCleanup(other.stop)
+        await other.start()
+        matches = await self.begin()
+        await self.kill(node)
+        await self.mark(matches, 1)
+        await deferLater(reactor, 2.5)  # type: ignore[arg-type]
+        for count in (1, 1):
+            node = await self.start(*shared, "--on-stop=leave")
+            await until(lambda: self.playing()["stage"] == "listening")
+            await self.mark(matches, count)
+            if not matches[0].outcome:
+                node.process.signalProcess("TERM")
+                self.assertEqual(await node.end(), 0)
+        await self.leave(matches)
+        ended = self.ask("status")["matches"]["ended"]
+        self.assertNotIn("lost", ended)
+        self.assertEqual(sum(ended.values()), 1)
+
+    async def test_killed_without_a_link(self) -> None:
+        """
+        A game server whose link was cut plays on, and is then killed. Another one goes
+        on from the last mark that players saw, and not from the last that its node was
+        sent.
+        """
+        node = await self.start()
+        matches = await self.begin()
+        before = self.playing()
+        versions: list[int] = []
+        matches[0].on_state(lambda match: versions.append(match.version))
+        os.kill(node.process.pid, signal.SIGSTOP)
+        try:
+            self.assertEqual(cut_links(node.process.pid), len(self.strays))
+            # The node sees neither the cut nor these, before all is over.
+            await deferLater(reactor, 0.2)  # type: ignore[arg-type]
+            await self.mark(matches, 2)
+            seen = [_cells(match) for match in matches]
+            os.kill(before["pid"], signal.SIGKILL)
+        finally:
+            os.kill(node.process.pid, signal.SIGCONT)
+        await until(
+            lambda: any(
+                one["matches"] and one["pid"] not in (None, before["pid"])
+                for one in self.servers().values()
+            )
+        )
+        await until(lambda: all(match.is_connected for match in matches))
+        self.assertEqual([_cells(match) for match in matches], seen)
+        await self.mark(matches, 1)
+        self.assertEqual(versions, sorted(versions))
+        await self.leave(matches)
+        ended = self.ask("status")["matches"]["ended"]
+        self.assertNotIn("lost", ended)
+
+    async def test_reused_process_id(self) -> None:
+        """
+        A process that has the id of a game server by chance is left alone, and its
+        match is lost.
+        """
+        node = await self.start()
+        await self.begin()
+        pid = self.playing()["pid"]
+        await self.kill(node)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not is_running(pid))
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as other:
+            (path,) = (self.place.state_dir / "servers").glob("*.json")
+            record = msgspec.json.decode(path.read_bytes(), type=ServerRecord)
+            birth = record.handle.partition(" ")[2]
+            self.assertNotEqual(birth, birth_of(other.pid))
+            handle = f"{other.pid} {birth}"
+            path.write_bytes(
+                msgspec.json.encode(msgspec.structs.replace(record, handle=handle))
+            )
+            node = await self.start()
+            await node.says("is lost: its game server ended")
+            self.assertEqual(self.ask("status")["matches"]["ended"], {"lost": 1})
+            await hang_up(self.clients)
+            node.process.signalProcess("TERM")
+            await node.end()
+            self.assertIsNone(other.poll())
+            other.communicate(b"\n")
+
+
+def _cells(match: Match) -> list[int | None]:
+    """List the seats that have the nine cells."""
+    return [cell for row in match.view["board"] for cell in row]

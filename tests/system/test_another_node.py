@@ -1,0 +1,250 @@
+"""Matches go on at another node: real nodes on one Redis, real game servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.support.child_nodes import shared_by_nodes
+from tests.support.hanging_up import hang_up
+from tests.support.redis_servers import RedisServer, until
+from tests.system.test_adoption import is_running
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.commands.child_node import ChildNode
+from vinom.games.tictactoe import TicTacToe
+from vinom.node.asking import AdminLine
+from vinom.play.recording import read_recording, replay
+
+#: At full size?
+IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
+#: The cells of a game that whoever begins wins: its own, and the other's.
+CELLS = ((0, 1, 2), (3, 4, 5))
+
+
+class AnotherNodeTests(TestCase):
+    """A node is killed or stopped in mid-match, and others run beside it."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        self.server = RedisServer()
+        self.addCleanup(self.server.kill)
+        self.shared = (
+            *shared_by_nodes(self, self.server.url),
+            "--game=vinom.games.tictactoe:TicTacToe",
+            "--heartbeat-seconds=0.2",
+            "--lease-seconds=1",
+            "--fill-seconds=0",
+            "--join-seconds=600",
+            "--drain-seconds=30",
+            "--warm=1",
+        )
+        self.clients: list[Client] = []
+        self.strays: set[int] = set()
+        self.seen: dict[int, list[int]] = {}
+        self.addCleanup(self.end_strays)
+
+    def end_strays(self) -> None:
+        """End game servers that a failed test has left."""
+        for pid in self.strays:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    async def start(self, *arguments: str) -> ChildNode:
+        node = ChildNode(reactor, [*self.shared, *arguments], game_ports=8)
+        self.addCleanup(node.stop)
+        self.addCleanup(hang_up, self.clients)
+        await node.start()
+        await until(lambda: self.ask(node, "status")["store"]["lease"])
+        return node
+
+    async def start_both(self, *arguments: str) -> list[ChildNode]:
+        """Start two nodes; only the first has these arguments."""
+        starts = (self.start(*arguments), self.start())
+        return list(await gatherResults([Deferred.fromCoroutine(s) for s in starts]))
+
+    def ask(self, node: ChildNode, path: str) -> Any:
+        return AdminLine(Path(node.state_dir) / "admin.sock").get(path)
+
+    def playing(self, node: ChildNode) -> dict[str, Any]:
+        """The only game server of a node that has a match; empty without one."""
+        servers = self.ask(node, "status")["fleet"]["game_servers"].values()
+        self.strays.update(one["pid"] for one in servers if one["pid"])
+        return next((dict(one) for one in servers if one["matches"]), {})
+
+    async def begin(self, node: ChildNode) -> list[Match]:
+        """Let two players be matched, and place two marks."""
+        for name in ("ann", "bob"):
+            self.clients.append(
+                await connect(reactor, node.host, node.port, name=name)  # type: ignore[arg-type]
+            )
+        matches = await gatherResults(
+            [client.queue("tictactoe") for client in self.clients]
+        )
+        for match in matches:
+            seen = self.seen[match.seat] = []
+            match.on_state(lambda match, seen=seen: seen.append(match.version))
+        await until(lambda: all(match.view is not None for match in matches))
+        matches.sort(key=lambda match: match.seat)
+        self.first = matches[0].view["turn"]
+        await self.mark(matches, 2)
+        return list(matches)
+
+    async def mark(self, matches: list[Match], count: int) -> None:
+        """Let those whose turn it is place marks."""
+        for _ in range(count):
+            turn = matches[0].view["turn"]
+            cells = _cells(matches[0])
+            mine = CELLS[0 if turn == self.first else 1]
+            cell = next(one for one in mine if cells[one] is None)
+            matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
+            await until(partial(self.is_marked, matches, cell))
+
+    def is_marked(self, matches: list[Match], cell: int) -> bool:
+        """Do all see a mark there?"""
+        return all(_cells(match)[cell] is not None for match in matches)
+
+    async def finish(
+        self, node: ChildNode, matches: list[Match], others: Any, marks: int = 3
+    ) -> None:
+        """Play to the end at a node; check what is kept of it there, and only there."""
+        (match_id,) = {match.match_id for match in matches}
+        before = self.playing(node)
+        await self.mark(matches, marks)
+        await until(lambda: all(match.outcome is not None for match in matches))
+        for match in matches:
+            match.leave()
+        await until(lambda: not self.ask(node, "status")["fleet"]["rooms"])
+        for seen in self.seen.values():
+            self.assertEqual(seen, sorted(seen), "no version goes back")
+        (kept,) = self.ask(node, "results")["results"]
+        self.assertEqual(kept["result"]["match_id"], match_id)
+        for other in others:
+            self.assertEqual(self.ask(other, "results")["results"], [])
+        await until(lambda: not is_running(before["pid"]))
+        servers = Path(node.state_dir) / "servers"
+        await until(lambda: list(servers.iterdir()) == [])
+        path = Path(node.state_dir) / "recordings" / f"{match_id}.vinomrec"
+        found = replay(read_recording(path.read_bytes()), TicTacToe())
+        self.assertIsNone(found.differing)
+        keys = self.server.command("KEYS", "*:server:*")
+        await until(lambda: not self.server.command("KEYS", "*:servers-of:*"), 5)
+        for key in keys:
+            # Only that it is over is remembered.
+            self.assertEqual(self.server.command("HGET", key, "data"), None)
+
+    async def test_killed(self) -> None:
+        """
+        A node is killed in mid-match. Another one, with a state directory and ports of
+        its own, goes on with the same process at the same port: a player who comes to
+        its lobby gets the old seat, the match is played to its end, its result is kept
+        once, and its recording replays.
+        """
+        node, other = await self.start_both()
+        matches = await self.begin(node)
+        before = self.playing(node)
+        key = self.clients[0].identity.key
+        seat = self.clients[0].match.seat  # type: ignore[union-attr]
+        await node.kill()
+        await self.mark(matches, 1)
+        await until(lambda: self.playing(other).get("stage") == "listening")
+        after = self.playing(other)
+        for name in ("pid", "port", "matches"):
+            self.assertEqual(after[name], before[name])
+        again = await connect(reactor, other.host, other.port, player_key=key)  # type: ignore[arg-type]
+        self.clients.append(again)
+        match = await again.queue("tictactoe")
+        self.assertEqual((match.match_id, match.seat), (matches[0].match_id, seat))
+        await until(lambda: match.view is not None)
+        self.assertEqual(_cells(match), _cells(matches[1 - seat]))
+        matches[seat] = match
+        await self.mark(matches, 1)
+        # The node comes back to its state directory: the match is not its own any more.
+        await node.start_again()
+        await until(lambda: self.ask(node, "status")["store"]["lease"])
+        self.assertEqual(self.playing(node), {})
+        self.assertEqual(self.playing(other)["pid"], before["pid"])
+        self.seen.clear()
+        await self.finish(other, matches, [node], 1)
+
+    async def test_all_at_once(self) -> None:
+        """
+        A node that is started again just as its lease ends, and two others: one of
+        the three has the match, and the others leave it alone.
+        """
+        if not IS_FULL:
+            raise SkipTest("set VINOM_CONTINUITY=full")
+        nodes = [*await self.start_both(), await self.start()]
+        matches = await self.begin(nodes[0])
+        before = self.playing(nodes[0])
+        await nodes[0].kill()
+        await nodes[0].start_again()
+        await until(lambda: any(self.listens(one) for one in nodes), 10)
+        # Longer than all leases and heartbeats: whoever would take it has done so.
+        await deferLater(reactor, 2.5)  # type: ignore[arg-type]
+        (owner,) = [one for one in nodes if self.playing(one)]
+        self.assertEqual(self.playing(owner)["pid"], before["pid"])
+        await self.finish(owner, matches, [one for one in nodes if one is not owner])
+
+    async def test_node_that_slept(self) -> None:
+        """
+        A node hangs for longer than its lease, and wakes when another one has its
+        match. It leaves the match alone, and reports no end of it.
+        """
+        node, other = await self.start_both()
+        matches = await self.begin(node)
+        before = self.playing(node)
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            await until(partial(self.listens, other), 10)
+            await self.mark(matches, 1)
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        await until(lambda: self.playing(node) == {})
+        await self.mark(matches, 1)
+        await deferLater(reactor, 1.5)  # type: ignore[arg-type]
+        self.assertEqual(self.playing(other)["pid"], before["pid"])
+        self.assertEqual(self.playing(node), {})
+        await self.finish(other, matches, [node], 1)
+        for one in (node, other):
+            self.assertNotIn("lost", self.ask(one, "status")["matches"]["ended"])
+
+    async def test_stopped(self) -> None:
+        """
+        Nodes are replaced one after the other, by SIGTERM: each hands its match to one
+        that lives, at once, and exits, and so does the first, with on_stop = leave;
+        nobody notices.
+        """
+        nodes = await self.start_both("--on-stop=leave")
+        matches = await self.begin(nodes[0])
+        before = self.playing(nodes[0])
+        for number in range(3 if IS_FULL else 2):
+            last, heir = nodes[-2:]
+            os.kill(last.pid, signal.SIGTERM)
+            await until(partial(self.has_exited, last), 10)
+            await until(partial(self.listens, heir), 10)
+            self.assertEqual(self.playing(heir)["pid"], before["pid"])
+            await self.mark(matches, int(number < 2))
+            nodes.append(await self.start())
+        await self.finish(nodes[-2], matches, [nodes[-1]], 1)  # The fifth mark wins.
+
+    def has_exited(self, node: ChildNode) -> bool:
+        return node.exited
+
+    def listens(self, node: ChildNode) -> bool:
+        """Has it a link to the game server with the match?"""
+        return bool(self.playing(node).get("stage") == "listening")
+
+
+def _cells(match: Match) -> list[int | None]:
+    """List the seats that have the nine cells."""
+    return [cell for row in match.view["board"] for cell in row]

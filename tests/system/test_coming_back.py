@@ -1,0 +1,211 @@
+"""Players whose game process is killed: a real node, real sockets, SIGKILL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.browsers import Browser, needs_browser
+from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.javascript import FOLDER, needs_javascript
+from tests.support.needs import path_of
+from tests.support.programs import start_program, until_warm
+from tests.support.redis_servers import until
+from vinom.client.sdk import connect
+from vinom.commands.child_node import ChildNode, free_port
+from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.node.asking import AdminLine
+
+
+def game_process(node: ChildNode, match_id: str) -> int:
+    """Find the process that plays a match."""
+    status = AdminLine(Path(node.state_dir) / "admin.sock").get("status")
+    (pid,) = [
+        server["pid"]
+        for server in status["fleet"]["game_servers"].values()
+        if match_id in server["matches"]
+    ]
+    assert isinstance(pid, int)
+    return pid
+
+
+class ComingBackTests(TestCase):
+    """A match of four outlives its game processes."""
+
+    timeout = 120
+
+    async def begin(self, loss: float = 0.0, **how: Any) -> list[Counter]:
+        """Start a node, and a match of four."""
+        self.node = ChildNode(
+            reactor, ["--game=tests.support.roll_call:RollCall", "--warm=2"]
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        await until_warm(Path(self.node.state_dir))
+        clients = []
+        # Their goodbyes may get lost, and are then repeated.
+        self.addCleanup(lambda: deferLater(reactor, 1.0 if loss else 0.0))
+        for number in range(4):
+            filtered = None
+            if loss:
+                filtered = Conditioner(reactor, Conditions(loss=loss), number)  # type: ignore[arg-type]
+            client = await connect(
+                reactor,  # type: ignore[arg-type]
+                self.node.host,
+                self.node.port,
+                name=f"p{number}",
+                datagram_filter=filtered,
+                **how,
+            )
+            self.addCleanup(client.close)
+            clients.append(client)
+        self.players = await begin_counting(clients)
+        return self.players
+
+    async def kill_and_wait(self) -> None:
+        """Kill the game process, and wait until all players play again."""
+        before = [player.said for player in self.players]
+        os.kill(game_process(self.node, self.players[0].match.match_id), signal.SIGKILL)
+        await until(
+            lambda: all(
+                player.heard > said
+                for player, said in zip(self.players, before, strict=True)
+            )
+        )
+
+    async def check(self) -> None:
+        """Stop counting: nothing is missing, and nothing was seen to go back."""
+        await stop_counting(self, self.players)
+
+    async def test_killed(self) -> None:
+        """
+        A game process that is killed three times costs a moment each time; no number
+        that a player said is missing or doubled, and no version goes back.
+        """
+        players = await self.begin()
+        for _ in range(3):
+            await self.kill_and_wait()
+        await self.check()
+        self.assertTrue(all(player.match.joins == 4 for player in players))
+
+    async def test_killed_with_a_line(self) -> None:
+        """
+        The same with players who keep a line to the lobby.
+        """
+        await self.begin(stay=True)
+        for _ in range(2):
+            await self.kill_and_wait()
+        await self.check()
+
+    async def test_killed_for_those_on_lines(self) -> None:
+        """
+        The same for players who play by way of the node: their lines stay, and play
+        pauses for a moment.
+        """
+        players = await self.begin(way="lobby")
+        for _ in range(2):
+            await self.kill_and_wait()
+        await self.check()
+        self.assertEqual({player.match.joins for player in players}, {1})
+
+    async def test_killed_with_loss(self) -> None:
+        """
+        The same while a tenth of all datagrams is lost.
+        """
+        await self.begin(loss=0.1)
+        for _ in range(2):
+            await self.kill_and_wait()
+        await self.check()
+
+
+class JavaScriptTests(TestCase):
+    """Four players with vinom.js, whose WebSockets end at the node."""
+
+    timeout = 120
+
+    async def setUp(self) -> None:
+        needs_javascript()
+        http = free_port()
+        self.node = ChildNode(
+            reactor,
+            [
+                "--game=tests.support.roll_call:RollCall",
+                "--warm=2",
+                f"--http={http}",
+            ],
+        )
+        self.addCleanup(self.node.stop)
+        await self.node.start()
+        await until_warm(Path(self.node.state_dir))
+        self.url = f"http://127.0.0.1:{http}/"
+        self.http = http
+
+    def check(self, seen: list[dict[str, Any]]) -> None:
+        """Nothing is missing, doubled or refused, and no version went back."""
+        self.assertEqual(len(seen), 4)
+        for player in seen:
+            self.assertEqual(player["wrong"], [])
+            self.assertEqual(player["last"], player["said"])
+            self.assertEqual(player["outOfTurn"], 0)
+            # The connection to the node was there all the time.
+            self.assertEqual(player["returns"], 0)
+
+    async def test_in_node(self) -> None:
+        """
+        A game process that is killed three times costs programs a moment each time.
+        """
+        counting = start_program(
+            self,
+            path_of("node"),
+            str(FOLDER / "count.mjs"),
+            str(self.http),
+            environ=dict(os.environ),
+        )
+        await counting.printed(b'"match"')
+        match_id = json.loads(counting.text.splitlines()[0])["match"]
+        for number in range(1, 4):
+            pid = game_process(self.node, match_id)
+            os.kill(pid, signal.SIGKILL)
+            counting.transport.write(b"killed\n")
+            await until(lambda n=number: counting.text.count('"ms"') == n)
+            self.assertNotEqual(game_process(self.node, match_id), pid)
+        counting.transport.closeStdin()
+        self.assertEqual(await counting.ended, 0, counting.errors)
+        self.check(json.loads(counting.text.splitlines()[-1])["seen"])
+
+    async def test_in_a_browser(self) -> None:
+        """
+        The same for players in Chromium, on the node's page.
+        """
+        needs_browser()
+        browser = await deferToThread(Browser)
+        self.addCleanup(deferToThread, browser.quit)
+        await deferToThread(browser.open, self.url)
+        script = (FOLDER / "counting.mjs").read_text("utf-8").replace("export ", "")
+
+        def run(what: str) -> Deferred[Any]:
+            return deferToThread(
+                browser.run_later,
+                f"({what}).then((found) => done({{found}}),"
+                "(error) => done({error: String(error)}))",
+            )
+
+        begun = await run(
+            f"(async () => {{ {script} window.counting = await startCounting("
+            "(await import('/vinom.js')).connect); return counting.matchId })()"
+        )
+        for _ in range(3):
+            pid = game_process(self.node, begun["found"])
+            os.kill(pid, signal.SIGKILL)
+            self.assertIn("found", await run("counting.again()"))
+            self.assertNotEqual(game_process(self.node, begun["found"]), pid)
+        self.check((await run("counting.stop()"))["found"])

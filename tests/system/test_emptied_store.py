@@ -1,0 +1,176 @@
+"""A Redis that comes back empty in mid-match: real nodes, a real Redis, SIGKILL."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.support.child_nodes import shared_by_nodes
+from tests.support.hanging_up import hang_up
+from tests.support.redis_servers import RedisServer, until
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.lobby import LobbyClient
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.commands.child_node import ChildNode
+from vinom.errors import Code
+from vinom.games.tictactoe import TicTacToe
+from vinom.messages.lobby import Hello, MatchEnded, MatchFound
+from vinom.node.asking import AdminLine
+
+#: The cells of a game that whoever begins wins: its own, and the other's.
+CELLS = ((0, 1, 2), (3, 4, 5))
+
+
+class EmptiedStoreTests(TestCase):
+    """Two nodes, one match, and a Redis that loses everything."""
+
+    timeout = 120
+
+    async def setUp(self) -> None:
+        self.server = RedisServer()
+        self.addCleanup(lambda: self.server.kill())
+        self.shared = (
+            *shared_by_nodes(self, self.server.url),
+            "--node-link=0",
+            "--fill-seconds=0",
+            "--join-seconds=600",
+            "--warm=1",
+        )
+        self.clients: list[Client] = []
+        starts = (self.start(), self.start())
+        self.nodes = list(
+            await gatherResults([Deferred.fromCoroutine(one) for one in starts])
+        )
+
+    async def start(self) -> ChildNode:
+        node = ChildNode(reactor, self.shared, game_ports=4)
+        self.addCleanup(node.stop)
+        self.addCleanup(hang_up, self.clients)
+        await node.start()
+        await until(lambda: self.status(node)["store"]["lease"])
+        return node
+
+    def status(self, node: ChildNode) -> dict[str, Any]:
+        line = AdminLine(Path(node.state_dir) / "admin.sock")
+        found: dict[str, Any] = line.get("status")
+        return found
+
+    async def begin(self) -> None:
+        """Let two players be matched, each from a node of its own; place two marks."""
+        for node, name in zip(self.nodes, ("ann", "bob"), strict=True):
+            self.clients.append(
+                await connect(reactor, node.host, node.port, name=name)  # type: ignore[arg-type]
+            )
+        self.keys = [client.identity.key for client in self.clients]
+        self.matches = sorted(
+            await gatherResults(
+                [client.queue(TicTacToe.name) for client in self.clients]
+            ),
+            key=lambda match: match.seat,
+        )
+        await until(lambda: all(match.view is not None for match in self.matches))
+        self.first = self.matches[0].view["turn"]
+        await self.mark(2)
+
+    async def mark(self, count: int) -> None:
+        """Let those whose turn it is place marks."""
+        for _ in range(count):
+            turn = self.matches[0].view["turn"]
+            cells = _cells(self.matches[0])
+            mine = CELLS[0 if turn == self.first else 1]
+            cell = next(one for one in mine if cells[one] is None)
+            self.matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
+            await until(partial(self.is_marked, cell))
+
+    def is_marked(self, cell: int) -> bool:
+        """Do both see a mark there?"""
+        return all(_cells(match)[cell] is not None for match in self.matches)
+
+    def come_back(self) -> None:
+        """Start the Redis again, at the same port; it is empty."""
+        self.server = RedisServer(port=self.server.port)
+
+    async def ask(self, node: ChildNode, key: str) -> Any:
+        """Ask a node where a player is, until it knows."""
+        endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
+        while True:
+            # A new client each time: who is forgotten once would be somebody else.
+            lobby = LobbyClient(
+                reactor,  # type: ignore[arg-type]
+                endpoint,
+                Hello(protocol=1, player_key=key),
+            )
+            try:
+                return await lobby.whereabouts()
+            except LineLost:
+                pass
+            except LobbyRefusal as refusal:
+                self.assertEqual(refusal.code, Code.STORE_UNAVAILABLE)
+            await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+
+    async def ask_everywhere(self) -> list[Any]:
+        """Ask both nodes where both players are, at the same time for both nodes."""
+
+        async def ask_one(node: ChildNode) -> list[Any]:
+            return [await self.ask(node, key) for key in self.keys]
+
+        asked = [Deferred.fromCoroutine(ask_one(node)) for node in self.nodes]
+        return [one for found in await gatherResults(asked) for one in found]
+
+    async def test_running(self) -> None:
+        """
+        Both players find their match from either node as soon as the lobby answers at
+        all, are never sent that there is none, and play it to its end.
+        """
+        await self.begin()
+        match_id = self.matches[0].match_id
+        self.server.kill()
+        await until(lambda: not any(self.is_ready(node) for node in self.nodes))
+        self.come_back()
+        for _ in range(3):
+            for found in await self.ask_everywhere():
+                self.assertIsInstance(found, MatchFound)
+                self.assertEqual(found.match_id, match_id)
+        await self.mark(3)
+        await until(lambda: all(match.outcome is not None for match in self.matches))
+        for match in self.matches:
+            match.leave()
+        await until(lambda: not self.server.command("KEYS", "*:match:*"))
+        self.assertEqual(self.server.command("KEYS", "*:match-of:*"), [])
+        await until(lambda: not self.server.command("KEYS", "*:server:*"))
+
+    async def test_ends_while_it_is_away(self) -> None:
+        """
+        A match that ends while Redis is away is over when it is back: both players find
+        out how it ended, from either node.
+        """
+        await self.begin()
+        match_id = self.matches[0].match_id
+        self.server.kill()
+        await until(lambda: not any(self.is_ready(node) for node in self.nodes))
+        for node in self.nodes:
+            if self.status(node)["fleet"]["rooms"]:
+                line = AdminLine(Path(node.state_dir) / "admin.sock")
+                line.post(f"matches/{match_id}/end")
+        await until(lambda: all(match.is_over for match in self.matches))
+        self.come_back()
+        for found in await self.ask_everywhere():
+            self.assertIsInstance(found, MatchEnded)
+            self.assertEqual((found.match_id, found.reason), (match_id, "ended"))
+
+    def is_ready(self, node: ChildNode) -> bool:
+        """Does this node have its store?"""
+        return bool(self.status(node)["store"]["available"])
+
+
+def _cells(match: Match) -> list[int | None]:
+    """List the seats that have the nine cells."""
+    return [cell for row in match.view["board"] for cell in row]

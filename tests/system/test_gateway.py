@@ -1,0 +1,474 @@
+"""A gateway as twistd runs it, with real sockets in front of and behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.certificates import authority
+from vinom.commands.child_node import free_port
+from vinom.streams.packets import Kind, Packet, PacketReader, encode
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 20.0
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+
+
+class EchoServer:
+    """
+    A plain TCP server that sends back what it gets.
+
+    :ivar first: the first bytes of each connection.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        """:param port: on the loopback; 0 for any."""
+        self.first: list[bytes] = []
+        self._open: set[socket.socket] = set()
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def kill(self) -> None:
+        """Reset every connection, and take no more."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for one in tuple(self._open):
+            with contextlib.suppress(OSError):
+                linger = struct.pack("ii", 1, 0)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                one, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(one,), daemon=True).start()
+
+    def _serve(self, one: socket.socket) -> None:
+        self._open.add(one)
+        number = len(self.first)
+        self.first.append(b"")
+        with contextlib.suppress(OSError), one:
+            while data := one.recv(65536):
+                self.first[number] = self.first[number] or data
+                one.sendall(data)
+        self._open.discard(one)
+
+
+class LinkServer:
+    """
+    A back end that speaks packets, and sends back what it gets.
+
+    :ivar opened: the bodies of *open*, in order.
+    """
+
+    def __init__(self, path: str) -> None:
+        """:param path: of its UNIX socket."""
+        self.opened: list[dict[str, Any]] = []
+        self.links = 0
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(path)
+        listening.listen()
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            link, _ = listening.accept()
+            self.links += 1
+            threading.Thread(target=self._serve, args=(link,), daemon=True).start()
+
+    def _serve(self, link: socket.socket) -> None:
+        reader = PacketReader()
+        with contextlib.suppress(OSError):
+            while data := link.recv(1 << 18):
+                for one in reader.read(data):
+                    for answer in self._answers(one):
+                        link.sendall(encode(answer))
+
+    def _answers(self, one: Packet) -> list[Packet]:
+        if one.kind is Kind.OPEN:
+            self.opened.append(json.loads(one.body))
+            return [] if one.session_id else [Packet(Kind.OPEN, b'{"node_id": "n"}')]
+        if one.kind is Kind.PING:
+            return [Packet(Kind.PONG, one.body)]
+        if one.kind is not Kind.DATA:
+            return []
+        if not one.body:
+            return [Packet(Kind.CLOSE, b"done", session_id=one.session_id)]
+        credit = len(one.body).to_bytes(4)
+        return [
+            Packet(Kind.DATA, one.body, session_id=one.session_id),
+            Packet(Kind.WINDOW, credit, session_id=one.session_id),
+        ]
+
+
+class PacketClient:
+    """A client of packets, on a connection of its own."""
+
+    def __init__(self, line: socket.socket) -> None:
+        """:param line: to the gateway."""
+        self._line, self._reader = line, PacketReader()
+        self._got: list[Packet] = []
+
+    def send(self, *given: Packet) -> None:
+        """Send packets."""
+        self._line.sendall(b"".join(map(encode, given)))
+
+    def next(self) -> Packet:
+        """Wait for a packet."""
+        while not self._got:
+            data = self._line.recv(1 << 16)
+            assert data, "closed"
+            self._got = self._reader.read(data)
+        return self._got.pop(0)
+
+    def open(self, code: int, **given: Any) -> int:
+        """Open a session, and return its id."""
+        self.send(Packet(Kind.OPEN, service_type=code, **given))
+        return self.next().session_id
+
+    def echo(self, session_id: int, body: bytes) -> bytes:
+        """Send bytes, and wait for them."""
+        self.send(Packet(Kind.DATA, body, session_id=session_id))
+        got = b""
+        while len(got) < len(body):
+            one = self.next()
+            if one.kind is Kind.DATA:
+                got += one.body
+            else:
+                assert one.kind is Kind.WINDOW, one
+        return got
+
+
+class GatewayCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.port, self.admin = free_port(), free_port()
+        self.echo = EchoServer()
+        self.addCleanup(self.echo.kill)
+
+    def write_routes(self, **services: dict[str, Any]) -> None:
+        """Write rules, whole."""
+        lines = []
+        for name, rule in services.items():
+            lines.append(f"[services.{name.removeprefix('_')}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in rule.items()]
+        new = self.folder / "routes.new"
+        new.write_text("\n".join(lines) + "\n")
+        new.replace(self.folder / "routes.toml")
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start the gateway, and wait until it is ready."""
+        token = self.folder / "token"
+        token.write_text("0123456789abcdef\n")
+        self.log = self.folder / "log"
+        with self.log.open("wb") as log:
+            gateway = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", _TWISTD, "-n"),
+                    *("--pidfile=", "vinom-gateway"),
+                    f"--listen=tcp:{self.port}:interface=127.0.0.1",
+                    f"--admin=tcp:{self.admin}:interface=127.0.0.1",
+                    f"--admin-token-file={token}",
+                    f"--routes={self.folder / 'routes.toml'}",
+                    f"--access-log={self.folder / 'access.log'}",
+                    "--gateway-id=g1",
+                    *("--drain-lag=0", "--drain-seconds=1"),
+                    *arguments,
+                ],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        self.addCleanup(self.stop, gateway)
+        self.until(lambda: self.get("ready") is not None)
+        return gateway
+
+    def stop(self, gateway: subprocess.Popen[bytes]) -> None:
+        """End the gateway."""
+        gateway.send_signal(signal.SIGTERM)
+        try:
+            gateway.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            gateway.kill()
+            gateway.wait()
+            raise
+
+    def until(self, condition: Any) -> None:
+        """Wait until *condition* returns something true."""
+        give_up = time.monotonic() + SECONDS
+        while not condition():
+            if time.monotonic() > give_up:
+                raise AssertionError(self.log.read_text())
+            time.sleep(0.05)
+
+    def get(self, page: str) -> str | None:
+        """Fetch a page of the admin port; ``None`` without an answer of 200."""
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.admin}/{page}",
+            headers={"authorization": "Bearer 0123456789abcdef"},
+        )
+        try:
+            with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
+                found: str = answer.read().decode()
+                return found
+        except OSError:
+            return None
+
+    def connect(self) -> socket.socket:
+        """Connect to the public port."""
+        line = socket.create_connection(("127.0.0.1", self.port), SECONDS)
+        self.addCleanup(line.close)
+        return line
+
+    def rule(self, *servers: EchoServer, **more: Any) -> dict[str, Any]:
+        """Write a rule for some servers."""
+        endpoints = [f"127.0.0.1:{one.port}" for one in servers]
+        return {"strategy": "round_robin", "endpoints": endpoints, **more}
+
+    def accesses(self) -> list[dict[str, Any]]:
+        """Read the access log."""
+        text = (self.folder / "access.log").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def all_of(line: socket.socket, size: int) -> bytes:
+    """Read so many bytes, or as many as there are."""
+    got = b""
+    while len(got) < size and (data := line.recv(65536)):
+        got += data
+    return got
+
+
+class GatewayTests(GatewayCase):
+    def test_one_port(self) -> None:
+        """
+        Lobby lines, unknown bytes and packets come to one port, over TLS and plain, and
+        reach their back ends; one line of the access log is written for each session.
+        """
+        socket_path = f"{self.folder}/link.sock"
+        if len(socket_path) > 100:
+            socket_path = f"/tmp/vinom-gateway-{self.port}.sock"
+            self.addCleanup(Path(socket_path).unlink)
+        link = LinkServer(socket_path)
+        self.write_routes(
+            lobby=self.rule(self.echo),
+            raw=self.rule(self.echo, transport="tcp+proxy"),
+            _7=self.rule(self.echo),
+            _8={
+                "strategy": "consistent_hash",
+                "endpoints": [f"unix:{socket_path}"],
+                "transport": "packets",
+            },
+        )
+        leaf = authority().issue("play.example")
+        for name, data in (("c.pem", leaf.certificate), ("c.key", leaf.key)):
+            (self.folder / name).write_bytes(data)
+        self.start(
+            f"--tls-certificate-file={self.folder / 'c.pem'}",
+            f"--tls-key-file={self.folder / 'c.key'}",
+            "--other-service=raw",
+            "--proxy=127.0.0.1",
+        )
+        context = ssl.create_default_context(cadata=authority().anchor.decode())
+
+        def over_tls(line: socket.socket) -> socket.socket:
+            made = context.wrap_socket(line, server_hostname="play.example")
+            self.addCleanup(made.close)
+            return made
+
+        def plain(line: socket.socket) -> socket.socket:
+            return line
+
+        message = b'{"type": "hello"}\n'
+        for wrap in (plain, over_tls):
+            line = wrap(self.connect())
+            line.sendall(message)
+            self.assertEqual(all_of(line, len(message)), message)
+            line.close()
+            client = PacketClient(wrap(self.connect()))
+            for code in (7, 8):
+                session_id = client.open(code, user_id=42)
+                body = bytes(range(256)) * 100
+                self.assertEqual(client.echo(session_id, body), body)
+                self.assertEqual(client.echo(session_id, b"x"), b"x")
+        # A client behind a proxy that this gateway believes, of no known protocol.
+        line = self.connect()
+        line.sendall(b"PROXY TCP4 192.0.2.9 10.0.0.1 77 80\r\n\x00\x01binary")
+        self.assertEqual(all_of(line, 28 + 8)[28:], b"\x00\x01binary")
+        line.close()
+        self.assertIn(bytes((192, 0, 2, 9, 127, 0, 0, 1, 0, 77)), self.echo.first[-1])
+        self.assertEqual(link.links, 1)
+        self.assertEqual(link.opened[0], {"gateway_id": "g1"})
+        self.assertEqual([one["tls"] for one in link.opened[1:]], [False, True])
+        self.doCleanups()
+        found = self.accesses()
+        self.assertEqual(
+            sorted((one["kind"], one["tls"], one["service"]) for one in found),
+            sorted(
+                [
+                    ("lines", False, "lobby"),
+                    ("lines", True, "lobby"),
+                    *(("packets", tls, code) for tls in (0, 1) for code in "78"),
+                    ("tcp", False, "raw"),
+                ]
+            ),
+        )
+        self.assertEqual({one["received"] for one in found}, {18, 25601, 8})
+        self.assertEqual(len({one["session"] for one in found}), len(found))
+        self.assertEqual(found[-1]["session"].partition(":")[0], "g1")
+
+    def test_stop(self) -> None:
+        """
+        When the gateway stops, every client reads why, and the access log has its line.
+        """
+        self.write_routes(lobby=self.rule(self.echo), _7=self.rule(self.echo))
+        gateway = self.start()
+        line = self.connect()
+        line.sendall(b"{}\n")
+        self.assertEqual(all_of(line, 3), b"{}\n")
+        other = self.connect()
+        client = PacketClient(other)
+        client.echo(client.open(7), b"x")
+        gateway.send_signal(signal.SIGTERM)
+        answer = json.loads(all_of(line, 1 << 16))
+        self.assertEqual(answer["error"]["code"], "draining")
+        self.assertTrue(client.next().body.startswith(b"draining"))
+        self.assertEqual(gateway.wait(SECONDS), 0)
+        self.assertEqual([one["outcome"] for one in self.accesses()], ["draining"] * 2)
+
+    def test_access_log_is_moved(self) -> None:
+        """
+        After SIGHUP lines go to a new file, and none is lost.
+        """
+        self.write_routes(lobby=self.rule(self.echo))
+        gateway = self.start()
+        log, moved = self.folder / "access.log", self.folder / "access.log.1"
+
+        def talk() -> None:
+            line = self.connect()
+            line.sendall(b"{}\n")
+            self.assertEqual(all_of(line, 3), b"{}\n")
+            line.close()
+
+        talk()
+        self.until(lambda: len(log.read_bytes()))
+        log.rename(moved)
+        talk()
+        self.until(lambda: moved.read_bytes().count(b"\n") == 2)
+        gateway.send_signal(signal.SIGHUP)
+        self.until(log.exists)
+        talk()
+        self.until(lambda: log.read_bytes().count(b"\n") == 1)
+        self.assertEqual(moved.read_bytes().count(b"\n"), 2)
+
+    def test_bad_endpoints(self) -> None:
+        """
+        An endpoint that cannot be used ends the program with one clear sentence.
+        """
+        self.write_routes(lobby=self.rule(self.echo))
+        taken = f"tcp:{self.echo.port}:interface=127.0.0.1"
+        for where, why in (
+            ("tcp:x", "listen 'tcp:x' isn't an endpoint"),
+            ("tpc:4600", "listen 'tpc:4600' isn't an endpoint"),
+            ("tcp:99999", "listen 'tcp:99999'"),
+            (taken, f"listen '{taken}' cannot be used: "),
+        ):
+            done = subprocess.run(
+                [
+                    *(sys.executable, "-c", _TWISTD, "-n", "--pidfile="),
+                    *("vinom-gateway", f"--listen={where}"),
+                    f"--routes={self.folder / 'routes.toml'}",
+                ],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            said = done.stdout + done.stderr
+            self.assertEqual(done.returncode, 1, said)
+            self.assertEqual(said.count(why), 1, said)
+            self.assertNotIn("Traceback", said)
+
+    def test_bulk(self) -> None:
+        """
+        Ten megabytes each way arrive whole, also if the client is slow to read them.
+        """
+        self.write_routes(lobby=self.rule(self.echo))
+        self.start()
+        line = self.connect()
+        sent = b"{" + bytes(range(251)) * 40_000
+
+        def send() -> None:
+            line.sendall(sent)
+            line.shutdown(socket.SHUT_WR)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        time.sleep(0.5)
+        got = bytearray()
+        while data := line.recv(1 << 20):
+            got += data
+        sending.join()
+        self.assertTrue(bytes(got) == sent, len(got))
+
+    def test_rules_and_back_ends_change(self) -> None:
+        """
+        While rules change, with mistakes between, and back ends die and come back, a
+        client that connects anew always finds one.
+        """
+        other = EchoServer()
+        self.write_routes(lobby=self.rule(self.echo, other))
+        self.start()
+
+        def say() -> bytes:
+            line = self.connect()
+            line.sendall(b"{}\n")
+            got = all_of(line, 3)
+            line.close()
+            return got
+
+        kept = self.connect()
+        kept.sendall(b"{1}\n")
+        self.assertEqual(all_of(kept, 4), b"{1}\n")
+        other.kill()
+        self.assertEqual({say() for _ in range(20)}, {b"{}\n"})
+        third = EchoServer()
+        self.addCleanup(third.kill)
+        (self.folder / "routes.toml").write_text("[services.lobby]\nx = 1\n")
+        self.until(lambda: "Object missing" in (self.get("ready") or ""))
+        self.assertEqual({say() for _ in range(5)}, {b"{}\n"})
+        self.write_routes(lobby=self.rule(third))
+        self.until(lambda: str(third.port) in (self.get("v1/routes") or ""))
+        self.assertEqual({say() for _ in range(5)}, {b"{}\n"})
+        self.assertGreaterEqual(len(third.first), 5)
+        # A session keeps its back end.
+        kept.sendall(b"{2}\n")
+        self.assertEqual(all_of(kept, 4), b"{2}\n")
+        third.kill()
+        line = self.connect()
+        line.sendall(b"{}\n")
+        answer = json.loads(all_of(line, 1 << 16))
+        self.assertEqual(answer["error"]["code"], "unavailable")
+        metrics = self.get("metrics") or ""
+        self.assertIn('vinom_gateway_sessions{service="lobby"} 1.0', metrics)
+        self.assertIn('sessions_ended_total{outcome="no_backend"} 1.0', metrics)

@@ -1,0 +1,432 @@
+"""Real nodes behind real gateways, by native links: TLS and UNIX sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from tests.support.child_gateways import ChildGateway, start_gateway
+from tests.support.child_nodes import start_node
+from tests.system.test_gateway import PacketClient
+from vinom.client.lobby import LobbyClient
+from vinom.client.match import Match
+from vinom.client.rooms import LiveRoom
+from vinom.client.sdk import Client
+from vinom.commands.child_node import ChildNode, free_port
+from vinom.commands.cli import main
+from vinom.keys.authority import Authority
+from vinom.messages.catalogue import PROTOCOL
+from vinom.messages.lobby import Hello
+from vinom.messages.rooms import ListRooms, RoomList
+from vinom.node.asking import AdminLine
+from vinom.streams.packets import Kind, Packet
+
+#: Nobody behind a gateway has the privileges of loopback.
+OPEN = (
+    *("--guests=yes", "--allow-plaintext"),
+    "--game=tests.support.quick:Second",
+    "--game=tests.support.quick:Longer",
+)
+PATIENCE = 30.0
+
+
+def hello(name: str = "ann") -> bytes:
+    """Write a hello, as a line."""
+    data = {"protocol": PROTOCOL, "name": name}
+    return json.dumps({"type": "hello", "id": 1, "data": data}).encode() + b"\n"
+
+
+def talk(port: int, said: bytes, source: str = "127.0.0.1") -> bytes:
+    """Send bytes, and read the first line that comes, or all until the end."""
+    with socket.create_connection(
+        ("127.0.0.1", port), PATIENCE, source_address=(source, 0)
+    ) as peer:
+        peer.sendall(said)
+        return peer.makefile("rb").readline()
+
+
+def stay(port: int) -> socket.socket:
+    """Say hello, and stay."""
+    peer = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    peer.sendall(hello("stays"))
+    said = b""
+    while not said.endswith(b"\n"):
+        said += peer.recv(65536)
+    assert json.loads(said)["type"] == "welcome"
+    return peer
+
+
+@implementer(IStreamClientEndpoint)
+class Movable:
+    """
+    Where a player connects.
+
+    :ivar port: may change before the next connection.
+    :ivar dialed: how many connections it was asked for.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port, self.dialed = port, 0
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect (`IStreamClientEndpoint`)."""
+        self.dialed += 1
+        found: Deferred[Any] = HostnameEndpoint(
+            reactor, "127.0.0.1", self.port
+        ).connect(factory)
+        return found
+
+
+class GatewayLinksTests(TestCase):
+    """Players come by way of a gateway, and notice nothing of it."""
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        self.folder = Path(mkdtemp(prefix="vinom-"))
+        self.addCleanup(rmtree, self.folder, ignore_errors=True)
+
+    def authority(self, name: str = "authority") -> tuple[str, ...]:
+        """Make the authority of a deployment; gives a node's settings."""
+        folder = self.folder / name
+        Authority.open(folder, "game.vinom", time.time)
+        return (
+            f"--authority-certificate-file={folder / 'authority' / 'ca.pem'}",
+            f"--authority-key-file={folder / 'authority' / 'ca.key'}",
+        )
+
+    def certificate(self, *authority: str) -> tuple[str, ...]:
+        """Make a gateway's certificate; gives its settings."""
+        folder = Path(mkdtemp(dir=self.folder))
+        made = main(
+            [
+                *("link-certificate", str(folder), "--name=g1"),
+                *(f"--state-dir={self.folder / 'unused'}", *authority),
+            ]
+        )
+        self.assertEqual(made, 0)
+        return (
+            f"--link-certificate-file={folder / 'link.pem'}",
+            f"--link-key-file={folder / 'link.key'}",
+            f"--link-authority-file={folder / 'authority.pem'}",
+        )
+
+    async def node(self, where: str, *arguments: str) -> ChildNode:
+        """Start a node that gateways may link to."""
+        return await start_node(self, f"--gateway-link={where}", *OPEN, *arguments)
+
+    async def behind_tls(self, *arguments: str) -> ChildGateway:
+        """Start two nodes, and a gateway that links to them over TLS."""
+        authority = self.authority()
+        self.links = [free_port(), free_port()]
+        self.nodes = [
+            await self.node(f"tls:127.0.0.1:{port}", *authority, *arguments)
+            for port in self.links
+        ]
+        return await start_gateway(
+            self, self.rules("packets+tls"), *self.certificate(*authority)
+        )
+
+    def rules(self, transport: str, *endpoints: str) -> dict[str, Any]:
+        """Write the rule of the lobby."""
+        found = endpoints or tuple(f"127.0.0.1:{port}" for port in self.links)
+        return {
+            "lobby": {
+                "strategy": "round_robin",
+                "endpoints": list(found),
+                "transport": transport,
+            }
+        }
+
+    def status(self, node: ChildNode) -> dict[str, Any]:
+        """Ask a node what it is doing."""
+        found: dict[str, Any] = AdminLine(Path(node.state_dir) / "admin.sock").get(
+            "status"
+        )
+        return found
+
+    async def test_two_nodes_over_tls(self) -> None:
+        """
+        Sessions go to both nodes, over one or two links each.
+        """
+        gateway = await self.behind_tls()
+        answers = await gatherResults(
+            [deferToThread(talk, gateway.port, hello(f"p{n}")) for n in range(8)]
+        )
+        self.assertEqual(
+            [json.loads(answer)["type"] for answer in answers], ["welcome"] * 8
+        )
+        for node in self.nodes:
+            found = await deferToThread(self.status, node)
+            self.assertEqual(found["gateways"]["served"], 4)
+            self.assertLessEqual(sum(found["gateways"]["links"].values()), 2)
+
+    async def test_drain(self) -> None:
+        """
+        A node that drains keeps its players, who notice nothing; new ones go to the
+        other node. A node that stops sends its players why.
+        """
+        gateway = await self.behind_tls("--drain-seconds=60")
+        kept = [await deferToThread(stay, gateway.port) for _ in range(2)]
+        first = self.nodes[0]
+        seated, _ = self.movable(first.port, "eve")
+        await seated.join_room("longer")
+        await deferToThread(
+            AdminLine(Path(first.state_dir) / "admin.sock").post, "drain", {}
+        )
+        # The node's answer may be here before what it sent to the gateway is there.
+        await gateway.program.printed(b"takes no more sessions")
+        for _ in range(4):
+            answer = await deferToThread(talk, gateway.port, hello("new"))
+            self.assertEqual(json.loads(answer)["type"], "welcome")
+        found = await deferToThread(self.status, self.nodes[1])
+        self.assertEqual(found["gateways"]["served"], 5)
+        for peer in kept:
+            peer.sendall(b'{"type":"ping"}\n')
+            answer = await deferToThread(peer.makefile("rb").readline)
+            self.assertEqual(json.loads(answer)["type"], "pong")
+        seated.close()
+        for node in self.nodes:
+            # The first one has begun to drain; the other has nothing to wait for.
+            os.kill(node.pid, signal.SIGTERM)
+        for peer in kept:
+            rest = await deferToThread(peer.makefile("rb").read)
+            (said,) = rest.splitlines()
+            self.assertEqual(json.loads(said)["error"]["code"], "shutdown")
+            peer.close()
+
+    async def test_match(self) -> None:
+        """
+        Two players find each other through the gateway, and their match is played.
+        """
+        socket_path = self.folder / "link.sock"
+        await self.node(f"unix:{socket_path}", "--warm=1")
+        gateway = await start_gateway(
+            self, self.rules("packets", f"unix:{socket_path}")
+        )
+        where = HostnameEndpoint(reactor, "127.0.0.1", gateway.port)
+        lobbies = [
+            LobbyClient(reactor, where, Hello(PROTOCOL, name))
+            for name in ("ann", "bob")
+        ]
+        found = await gatherResults([lobby.find_match("second") for lobby in lobbies])
+        matches = [
+            Match(reactor, lobby, one)
+            for lobby, one in zip(lobbies, found, strict=True)
+        ]
+        for match in matches:
+            match.start()
+        await gatherResults([match.joined for match in matches])
+        matches[1].act({})
+        results = await gatherResults([match.ended for match in matches])
+        self.assertEqual([result.reason for result in results], ["finished"] * 2)
+        for lobby in lobbies:
+            lobby.close()
+
+    async def test_room(self) -> None:
+        """
+        A room is made, listed and joined through the gateway; a player whose connection
+        breaks has its place again, through another gateway.
+        """
+        where = f"unix:{self.folder / 'link.sock'}"
+        await self.node(where)
+        rules = self.rules("packets", where)
+        gateway = await start_gateway(self, rules)
+        other = await start_gateway(self, rules)
+        ann, where_ann = self.movable(gateway.port, "ann")
+        bob, _ = self.movable(other.port, "bob")
+        room: LiveRoom = await ann.join_room("longer")
+        room_id = room.place.room_id
+        listed = await bob.rooms.ask(ListRooms("longer"))
+        assert isinstance(listed, RoomList)
+        self.assertEqual([one.room_id for one in listed.rooms], [room_id])
+        joined: LiveRoom = await bob.join_room("longer", room_id)
+        self.assertEqual(joined.place.room_id, room_id)
+        await self.until(lambda: room.state == "playing" and room.view is not None)
+        seat = room.seat
+        # Its gateway is gone: the client finds its place by way of the other one.
+        where_ann.port = other.port
+        before = where_ann.dialed
+        os.kill(gateway.pid, signal.SIGKILL)
+        await self.until(lambda: where_ann.dialed > before and room.is_connected)
+        self.assertEqual(room.seat, seat)
+        room.act({})
+        await self.until(lambda: joined.view is not None and any(joined.view["points"]))
+
+    def movable(self, port: int, name: str) -> tuple[Client, Movable]:
+        """Make a player whose next connection may go elsewhere."""
+        where = Movable(port)
+        found = Client(reactor, LobbyClient(reactor, where, Hello(PROTOCOL, name)))
+        self.addCleanup(found.close)
+        return found, where
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so."""
+        give_up = reactor.seconds() + PATIENCE
+        while not is_so():
+            self.assertLess(reactor.seconds(), give_up)
+            await deferLater(reactor, 0.02)
+
+    async def test_stranger(self) -> None:
+        """
+        A gateway with a certificate of another authority serves nobody here; nor does a
+        program without one.
+        """
+        authority = self.authority()
+        self.links = [free_port()]
+        node = await self.node(f"tls:127.0.0.1:{self.links[0]}", *authority)
+        stranger = await start_gateway(
+            self, self.rules("packets+tls"), *self.certificate(*self.authority("other"))
+        )
+        refused = json.loads(await deferToThread(talk, stranger.port, hello()))
+        self.assertEqual(refused["error"]["code"], "unavailable")
+
+        def knock() -> bytes:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with socket.create_connection(("127.0.0.1", self.links[0]), 10) as raw:
+                try:
+                    peer = context.wrap_socket(raw)
+                    peer.sendall(b"\xf5VG")
+                    return peer.recv(100)
+                except (ssl.SSLError, ConnectionError):
+                    return b""
+
+        self.assertEqual(await deferToThread(knock), b"")
+        found = await deferToThread(self.status, node)
+        self.assertEqual(found["gateways"]["links"], {})
+
+    async def test_never_loopback(self) -> None:
+        """
+        A player of the gateway's own machine is neither a guest of loopback, nor
+        allowed to speak in the clear.
+        """
+        where = f"unix:{self.folder / 'link.sock'}"
+        await start_node(self, f"--gateway-link={where}")
+        gateway = await start_gateway(self, self.rules("packets", where))
+        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
+        self.assertEqual(refused["error"]["code"], "plaintext_refused")
+        await start_node(self, f"--gateway-link={where}2", "--allow-plaintext")
+        gateway = await start_gateway(self, self.rules("packets", f"{where}2"))
+        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
+        self.assertEqual(refused["error"]["code"], "unauthorized")
+
+    async def test_limits_of_addresses(self) -> None:
+        """
+        The limit of connections counts the players' own addresses, by all gateways.
+        """
+        where = f"unix:{self.folder / 'link.sock'}"
+        await self.node(where, "--connections-per-address=2")
+        gateways = [
+            await start_gateway(self, self.rules("packets", where)) for _ in range(2)
+        ]
+        kept = []
+
+        def come(port: int, source: str) -> str:
+            peer = socket.create_connection(
+                ("127.0.0.1", port), PATIENCE, source_address=(source, 0)
+            )
+            kept.append(peer)
+            peer.sendall(hello())
+            said = json.loads(peer.makefile("rb").readline())
+            return str(said.get("error", said).get("code", said["type"]))
+
+        came = [
+            await deferToThread(come, gateways[n % 2].port, "127.0.0.2")
+            for n in range(3)
+        ]
+        self.assertEqual(came, ["welcome", "welcome", "too_many_connections"])
+        other = await deferToThread(come, gateways[0].port, "127.0.0.3")
+        self.assertEqual(other, "welcome")
+        for peer in kept:
+            peer.close()
+
+    async def test_equal_session_ids(self) -> None:
+        """
+        Two gateways whose sessions have equal ids mix nothing up on the node that both
+        lead to: everybody is answered by name, and keeps their session when the other
+        one of that id ends.
+        """
+        where = f"unix:{self.folder / 'link.sock'}"
+        node = await self.node(where)
+        rules = self.rules("packets", where)
+        rules["lobby"]["code"] = 5
+        gateways = [
+            await start_gateway(self, rules, f"--gateway-id=g{number}", "--drain-lag=0")
+            for number in (1, 2)
+        ]
+        await deferToThread(self.equal_ids, gateways)
+        found = await deferToThread(self.status, node)
+        self.assertEqual(found["gateways"]["served"], 10)
+        for gateway in gateways:
+            gateway.program.transport.signalProcess("TERM")  # type: ignore[union-attr]
+            await gateway.program.ended
+            sessions = sorted(one["session"] for one in gateway.sessions())
+            own = {one.partition(":")[0] for one in sessions}
+            self.assertEqual((len(sessions), len(own)), (5, 1))
+
+    def equal_ids(self, gateways: list[ChildGateway]) -> None:
+        lines = [
+            socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
+            for gateway in gateways
+        ]
+        for line in lines:
+            self.addCleanup(line.close)
+        clients = [PacketClient(line) for line in lines]
+        ids = range(1, 6)
+        for session_id in ids:
+            for client in clients:
+                self.assertEqual(client.open(5, session_id=session_id), session_id)
+        for session_id in ids:
+            for number, client in enumerate(clients):
+                said = hello(f"p{number}-{session_id}")
+                client.send(Packet(Kind.DATA, said, session_id=session_id))
+        for number, client in enumerate(clients):
+            answers = self.lines_of(client, ids)
+            for session_id in ids:
+                found = answers[session_id]
+                self.assertEqual(found["type"], "welcome")
+                self.assertIn(f"p{number}-{session_id}", json.dumps(found))
+        first, second = clients
+        for session_id in ids:
+            first.send(Packet(Kind.CLOSE, b"done", session_id=session_id))
+        for session_id in ids:
+            asked = json.dumps(
+                {"type": "list_rooms", "id": 100 + session_id, "data": {}}
+            )
+            second.send(
+                Packet(Kind.DATA, asked.encode() + b"\n", session_id=session_id)
+            )
+        answers = self.lines_of(second, ids)
+        for session_id in ids:
+            self.assertEqual(answers[session_id]["id"], 100 + session_id)
+        for line in lines:
+            line.close()
+
+    def lines_of(self, client: PacketClient, ids: range) -> dict[int, dict[str, Any]]:
+        """Read one line of each session."""
+        got: dict[int, bytes] = dict.fromkeys(ids, b"")
+        while not all(one.endswith(b"\n") for one in got.values()):
+            packet = client.next()
+            self.assertIn(packet.kind, (Kind.DATA, Kind.WINDOW), packet)
+            if packet.kind is Kind.DATA:
+                got[packet.session_id] += packet.body
+        return {id_: json.loads(one.splitlines()[-1]) for id_, one in got.items()}
