@@ -15,16 +15,21 @@ from typing import Any
 
 from benchmarks import (
     attacks,
+    checkpoints,
+    continuity,
     dense,
     draws,
+    gateway,
     lobby,
     matching,
     memory,
     nodes,
     play,
+    pods,
     population,
     queue_cost,
     queue_pass,
+    relay,
     rooms,
     several,
     strangers,
@@ -41,7 +46,9 @@ PARTS: dict[str, Any] = {
     "single": play.single,
     "saturation": play.saturation,
     "handshake": play.handshake,
+    "checkpoints": checkpoints.checkpoints,
     "dense": dense.dense,
+    "relay": relay.relay,
     "strangers": strangers.strangers,
     "attacks": attacks.attacks,
     "processes": memory.processes,
@@ -52,6 +59,9 @@ PARTS: dict[str, Any] = {
     "nodes": nodes.nodes,
     "matching": matching.matching,
     "several": several.several,
+    "gateway": gateway.gateway,
+    "pods": pods.pods,
+    "continuity": continuity.continuity,
     "draws": draws.draws,
     "lines": memory.lines,
     "rooms": rooms.rooms,
@@ -80,7 +90,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tenth",
         action="store_true",
-        help="measure a tenth of the size, once: tests that it works, not how fast",
+        help="measure a tenth of the size, once: tests that it works, not how fast; "
+        "a generator that is late is reported, and no failure",
     )
     parser.add_argument(
         "--jobs",

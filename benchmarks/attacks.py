@@ -32,6 +32,8 @@ BAR = 2.0
 _SETTLE = 0.5
 #: Least number of lobby lines that a running attack on the lobby has open.
 _FEWEST_LINES = 10
+#: How long it may take until these are open, or all attacks are counted, seconds.
+_PATIENCE = 30.0
 
 Say = Callable[[str], None]
 
@@ -235,8 +237,11 @@ def running(
                 select.select([process.stdout], [], [], 30)
             time.sleep(_SETTLE)
             yield
-            if attack.by == "lines" and node.descriptors < before + _FEWEST_LINES:
-                raise Failed(f"{attack.name}: the lobby has too few of its lines")
+            give_up = time.monotonic() + _PATIENCE
+            while attack.by == "lines" and node.descriptors < before + _FEWEST_LINES:
+                if time.monotonic() > give_up:
+                    raise Failed(f"{attack.name}: the lobby has too few of its lines")
+                time.sleep(0.05)
             if process.poll() is not None:
                 log.seek(0)
                 raise Failed(f"{attack.name} ended early: {log.read().strip()[-300:]}")
@@ -272,15 +277,19 @@ def _ensure_heard(node: Node, match: Match) -> None:
 
     :raises Failed: it did not count one of them.
     """
-    # Figures arrive once per second.
-    time.sleep(2.5)
-    for server in node.status()["fleet"]["game_servers"].values():
-        if match.match_id in server["matches"]:
-            missed = [name for name in _COUNTED if not server["figures"].get(name)]
-            if missed:
-                raise Failed(f"nothing was counted as {', '.join(missed)}")
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        # Figures arrive once per second, on a busy machine later.
+        time.sleep(1.0)
+        servers = node.status()["fleet"]["game_servers"].values()
+        ours = [one for one in servers if match.match_id in one["matches"]]
+        if not ours:
+            raise Failed("the game server is gone")
+        missed = [name for name in _COUNTED if not ours[0]["figures"].get(name)]
+        if not missed:
             return
-    raise Failed("the game server is gone")
+        if time.monotonic() > give_up:
+            raise Failed(f"nothing was counted as {', '.join(missed)}")
 
 
 def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:

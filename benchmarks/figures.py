@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import attrs
+
+from benchmarks.machine import Failed
+
+#: Share of the due inputs that must have been sent, or latencies are the generator's.
+_IN_TIME = 0.99
 
 _WORDS = {True: "met", False: "no", None: ""}
 
@@ -22,6 +28,7 @@ class Figure:
         was set, by a peer in the same minutes; ``None`` if that is not known, or
         does not matter.
     :ivar detail: what else the generators reported of the median run.
+    :ivar note: why the runs are no figure; empty if they are.
     """
 
     name: str
@@ -31,6 +38,7 @@ class Figure:
     at_least: bool = False
     detail: dict[str, Any] = attrs.field(factory=dict)
     slower: float | None = None
+    note: str = ""
 
     @property
     def value(self) -> float:
@@ -40,12 +48,14 @@ class Figure:
     @property
     def is_met(self) -> bool | None:
         """Does the median reach the bar?"""
-        return None if self.bar is None else self._reaches(self.bar)
+        if self.bar is None or self.note:
+            return None
+        return self._reaches(self.bar)
 
     @property
     def bar_here(self) -> float | None:
         """The bar at the speed of this machine."""
-        if self.bar is None or self.slower is None:
+        if self.bar is None or self.slower is None or self.note:
             return None
         return self.bar / self.slower if self.at_least else self.bar * self.slower
 
@@ -70,10 +80,13 @@ class Figure:
             "met_here": self.is_met_here,
             "runs": [round(run, 3) for run in self.runs],
             "detail": self.detail,
+            "note": self.note,
         }
 
     def as_line(self) -> str:
         """Return it for people, in one line."""
+        if self.note:
+            return f"{self.name}: no figure: {self.note}"
         line = f"{self.name}: {self.value:.4g} {self.unit}"
         if len(self.runs) > 1:
             line += f" ({min(self.runs):.4g} to {max(self.runs):.4g})"
@@ -100,7 +113,30 @@ def of_runs(
     """Make a figure of a generator's reports, one per run."""
     middle = sorted(runs, key=lambda run: float(run[key]))[len(runs) // 2]
     values = tuple(float(run[key]) for run in runs)
-    return Figure(name, unit, values, bar, at_least, middle)
+    return Figure(name, unit, values, bar, at_least, middle, note=_note(runs))
+
+
+def ratio(
+    name: str,
+    ours: list[dict[str, Any]],
+    theirs: list[dict[str, Any]],
+    key: str,
+    bar: float | None = None,
+    *,
+    at_least: bool = False,
+) -> Figure:
+    """Compare two generators' reports, run by run."""
+    pairs = zip(ours, theirs, strict=True)
+    values = tuple(our[key] / (their[key] or 1.0) for our, their in pairs)
+    note = _note([*ours, *theirs])
+    if not note and not all(their[key] for their in theirs):
+        note = "nothing was answered in one of the runs"
+    return Figure(name, "times", values, bar, at_least, note=note)
+
+
+def _note(runs: list[dict[str, Any]]) -> str:
+    """Find why reports are no figure; empty if they are."""
+    return next((run["note"] for run in runs if "note" in run), "")
 
 
 @attrs.frozen
@@ -115,10 +151,41 @@ class Size:
     runs: int
     share: float = 1.0
 
-    def seconds(self, full: float) -> float:
+    @property
+    def is_full(self) -> bool:
+        """Is speed measured, and not only that measuring works?"""
+        return self.share == 1.0
+
+    def seconds(self, full: float, least: float = 0.3) -> float:
         """Scale the seconds of a load."""
-        return max(0.3, full * self.share)
+        return max(least, full * self.share)
 
     def count(self, full: int, step: int = 4) -> int:
         """Scale a number, to a multiple of *step*."""
         return max(step, int(full * self.share) // step * step)
+
+
+def in_time(
+    size: Size, rate: float, measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """
+    Load a server at a rate; once more if the generator was late with its inputs.
+
+    A smaller size is to show that measuring works, on a busy machine too: there the
+    report of a late generator has a note.
+
+    :param rate: inputs per second that were due.
+    :param measure: loads the server; returns the generator's report.
+    :raises Failed: it was late twice.
+    """
+    for _ in range(2 if size.is_full else 1):
+        told = measure()
+        if told["inputs_s"] >= _IN_TIME * rate:
+            return told
+    late = (
+        f"the generator was late: it sent {told['inputs_s']:g} of {rate:g} inputs per "
+        f"second"
+    )
+    if size.is_full:
+        raise Failed(f"{late}, twice: the machine is busy, or its core too slow")
+    return told | {"note": late}

@@ -94,10 +94,13 @@ def load(program: Path, *arguments: object, timeout: float = 180.0) -> dict[str,
     """
     Run a generator; return what it measured.
 
-    :raises Failed: it reports an error.
+    :raises Failed: it reports an error, or does not end.
     """
     command = pinned(LOAD_CORE, [str(program), *map(str, arguments)])
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{program.name} did not end in {timeout:g} s") from None
     if ran.returncode:
         said = (ran.stderr or ran.stdout).strip()[-400:]
         raise Failed(f"{program.name} ended with {ran.returncode}: {said}")

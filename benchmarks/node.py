@@ -182,8 +182,8 @@ class Node:
         return Match(told["match_id"], seats)
 
     def server_of(self, match: Match) -> int:
-        """Find the process of its game server."""
-        return owner_of_udp(match.port, descendants(self.pid))
+        """Find the process that its players are connected to."""
+        return owner_of_udp(match.port, [self.pid, *descendants(self.pid)])
 
     def write_seats(self, matches: Sequence[Match]) -> Path:
         """Write what ``udpload`` reads: one seat per line."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.figures import Figure, Size, of_runs
+from benchmarks.figures import Figure, Size, of_runs, ratio
 from benchmarks.machine import build, load
 from benchmarks.node import Node
 from benchmarks.peers import Colyseus, Websockets, running
@@ -133,7 +133,7 @@ def rooms(
         peer = "websockets"
     else:
         peer = "Colyseus"
-        half = median(run["inputs_s"] for run in found[peer]) / 2
+        half = max(1, median(run["inputs_s"] for run in found[peer]) / 2)
         figures += _paced(to, int(half), "half of Colyseus's saturation")
     here = [run["inputs_s"] for run in found[peer]]
     figures += [*_idle(to), *_ten_thousand(to), *_crowd(to)]
@@ -167,8 +167,7 @@ def _turns(
 def _ratio(
     name: str, ours: list[Told], theirs: list[Told], key: str, bar: float | None
 ) -> Figure:
-    runs = tuple(our[key] / their[key] for our, their in zip(ours, theirs, strict=True))
-    return Figure(name, "times", runs, bar, at_least=True)
+    return ratio(name, ours, theirs, key, bar, at_least=True)
 
 
 def _saturate(to: Load) -> dict[str, list[Told]]:

@@ -132,6 +132,7 @@ def _arguments(folder: Path, store: str) -> tuple[str, ...]:
         *shared(folder, store),
         "--heartbeat-seconds=0.5",
         f"--lease-seconds={_LEASE_SECONDS}",
+        "--orphan-seconds=6",
     )
 
 

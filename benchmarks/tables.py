@@ -65,7 +65,9 @@ def _table(figures: list[Figure], machine: dict[str, Any]) -> str:
 
 def _row(figure: Figure) -> str:
     measured = f"{figure.value:,.4g} {figure.unit}"
-    if len(figure.runs) > 1:
+    if figure.note:
+        measured = f"no figure: {figure.note}"
+    elif len(figure.runs) > 1:
         measured += f" ({min(figure.runs):,.4g} to {max(figure.runs):,.4g})"
     cells = (figure.name, measured, _bar(figure, figure.bar), _reached(figure))
     return "\n".join(
@@ -82,7 +84,7 @@ def _bar(figure: Figure, bar: float | None) -> str:
 
 
 def _reached(figure: Figure) -> str:
-    if figure.bar is None:
+    if figure.is_met is None:
         return ""
     said = "yes" if figure.is_met else "**no**"
     if figure.is_met or figure.bar_here is None:
