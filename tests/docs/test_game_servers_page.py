@@ -24,6 +24,7 @@ _HEX = re.compile(r"^   ((?:[0-9a-f]{2} ?)+)$")
 
 def sections(page: str) -> dict[str, str]:
     """Cut a page at the titles of its messages."""
+    page = page.partition("\nValues in messages\n")[0]
     found = re.split(r"^``(\w+)``\n~+\n", page, flags=re.MULTILINE)
     return dict(zip(found[1::2], found[2::2], strict=True))
 

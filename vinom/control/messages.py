@@ -44,7 +44,7 @@ class Bind(ToServer, frozen=True, tag="bind"):
     Bind this port and get ready; answered by `Bound` or `BindFailed`.
 
     :ivar interface: IP address to bind.
-    :ivar port: UDP; 0 for none: then all players come by way of the node, and the other
+    :ivar port: UDP; 0 for none: all players are relayed by the node, and the other
         fields are empty.
     :ivar server: label inside the realm; the certificate is for ``*.<server>.<realm>``.
     :ivar realm: domain of all game servers' names.
@@ -72,11 +72,11 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
         and only the node decides how long it may stay empty.
     :ivar files: inode numbers of the descriptors that came with this message: for the
         recording, and for a crash report. Empty: the game server opens its own files.
-        Over TLS none come: what would be written is sent (`RecordingData`).
-    :ivar checkpoint: to go on from, as `Kept` brought it; empty for a new match. A game
-        server that cannot read it answers `RoomEnded`, "lost".
-    :ivar number: of that checkpoint; the next one is one more.
-    :ivar part: which part of its recording is to be written; 1 is the first.
+        Over TLS there are none: what would be written is sent (`RecordingData`).
+    :ivar checkpoint: the checkpoint to go on from, as sent in `Kept`; empty for a new
+        match. A game server that cannot read it answers `RoomEnded`, "lost".
+    :ivar number: the checkpoint's number; the next checkpoint has the following one.
+    :ivar part: which part of the recording to write; the first is 1.
     """
 
     plan: MatchPlan
@@ -118,12 +118,12 @@ class KeptTaken(ToServer, frozen=True, tag="kept_taken"):
     """
     The node has the checkpoint with this number, and all before it.
 
-    Sent only over links on which a message can be lost with its sender: not over a
-    UNIX socket, which the node reads to its end. There it is sent once, after the first
-    checkpoint, to bring a file.
+    Sent over links that can lose a message together with its sender. Over a UNIX
+    socket, which the node reads to the end, it is sent only once, after the first
+    checkpoint, to pass a file.
 
-    :ivar file: inode number of the open file that came with it: while there is no link,
-        checkpoints are written there. 0 for none.
+    :ivar file: inode number of the open file that came with it, to which checkpoints
+        are written while there is no link. 0 for none.
     """
 
     match_id: str
@@ -162,9 +162,10 @@ class Adopted(ToServer, frozen=True, tag="adopted"):
     """
     The answer to a `Ready` with matches: go on with these, and end the others.
 
-    :ivar matches: ids.
-    :ivar file: as in `KeptTaken`; it replaces an earlier one.
-    :ivar again: this node had it before: who watches its process has not changed.
+    :ivar matches: ids of the matches to go on with.
+    :ivar file: as in `KeptTaken`; it replaces an earlier file.
+    :ivar again: whether this node had the game server before, so that the same process
+        still watches it.
     """
 
     matches: tuple[str, ...]
@@ -174,9 +175,11 @@ class Adopted(ToServer, frozen=True, tag="adopted"):
 
 class Known(ToServer, frozen=True, tag="known"):
     """
-    Prove who you are with this when you dial again; what was used before is used up.
+    A secret for the game server, which proves who it is when it dials again.
 
-    :ivar secret: for `Ready`.
+    The previous secret is no longer valid.
+
+    :ivar secret: to send in `Ready`.
     """
 
     secret: bytes
@@ -186,17 +189,18 @@ class Playing(Struct, frozen=True):
     """
     A match that a game server has when it links again.
 
-    :ivar plan: of the match, with those who have its seats now.
-    :ivar number: of the checkpoint; 0 without one.
-    :ivar version: of the state.
-    :ivar checkpoint: the newest one, whole; empty if there is none.
-    :ivar part: of the recording, which is being written.
+    :ivar plan: the match's plan, with the players who have its seats now.
+    :ivar number: the checkpoint's number; 0 if there is none.
+    :ivar version: the version of the state.
+    :ivar checkpoint: the newest checkpoint, not as a change; empty if there is none.
+    :ivar part: the part of the recording that is being written.
     :ivar is_started: whether match time has started.
-    :ivar seats: the last state of each seat, as of `SeatChanged`.
-    :ivar outcome: of the last round that was over.
-    :ivar recorded: what of the recording is not in its file yet, as of `Kept`.
-    :ivar length: as of `Kept`.
-    :ivar tickets: that its players may show; another game server needs them.
+    :ivar seats: the last state of each seat, as in `SeatChanged`.
+    :ivar outcome: the outcome of the last finished round.
+    :ivar recorded: bytes of the recording that are not in its file yet, as in `Kept`.
+    :ivar length: as in `Kept`.
+    :ivar tickets: tickets with which its players may connect; another game server needs
+        them to go on with the match.
     """
 
     match_id: str
@@ -215,12 +219,12 @@ class Playing(Struct, frozen=True):
 
 class Ready(ToNode, frozen=True, tag="ready"):
     """
-    The first message: which process this is. With matches it is answered by `Adopted`.
+    The first message: identifies the process. With matches it is answered by `Adopted`.
 
-    :ivar secret: what proves who it is, where the link does not.
-    :ivar matches: what it plays, if it had a link before.
-    :ivar label: inside the realm, if it has a certificate; and so the next one.
-    :ivar port: UDP, that it has bound.
+    :ivar secret: proves its identity, if the link does not.
+    :ivar matches: the matches that it has, if it had a link before.
+    :ivar label: its label inside the realm, if it has a certificate.
+    :ivar port: the UDP port that it has bound; 0 for none.
     """
 
     server_id: str
@@ -234,9 +238,10 @@ class Ready(ToNode, frozen=True, tag="ready"):
 
 class Draining(ToNode, frozen=True, tag="draining"):
     """
-    It was asked to end: it hosts no more rooms, and ends when it has none.
+    The process was asked to end: it accepts no more matches, and exits without any.
 
-    :ivar is_last: its time is over: what cannot be handed over now ends with it.
+    :ivar is_last: whether its time is over: matches that cannot be handed over now end
+        with it.
     """
 
     is_last: bool = False
@@ -244,16 +249,16 @@ class Draining(ToNode, frozen=True, tag="draining"):
 
 class RecordingData(ToNode, frozen=True, tag="recording_data"):
     """
-    Bytes of a recording, where files cannot be passed over the link.
+    Bytes of a recording, for links over which files cannot be passed.
 
-    They are sent before a `Kept` that counts on them, and before `RoomEnded`. Over a
-    new link the last ones are sent again: those of before may not have arrived.
+    They are sent before a `Kept` that relies on them, and before `RoomEnded`. Over a
+    new link the last bytes are sent again, because they may not have arrived.
 
-    :ivar match_id: the match, for which a node sent `files`.
-    :ivar part: which part of its recording.
-    :ivar at: where in the file the first of them belongs; 0 is its beginning.
+    :ivar match_id: the match that is recorded.
+    :ivar part: the part of its recording.
+    :ivar at: the offset of the first byte in the file.
     :ivar data: the bytes.
-    :ivar is_report: they are of the crash report.
+    :ivar is_report: whether they belong to the crash report instead.
     """
 
     match_id: str
@@ -296,17 +301,17 @@ class TicketAdded(ToNode, frozen=True, tag="ticket_added"):
 
 class Kept(ToNode, frozen=True, tag="kept"):
     """
-    A checkpoint of a match, sent before players are shown what is in it.
+    A checkpoint of a match, sent before players are shown the state in it.
 
-    :ivar number: rises by one with each of a match.
-    :ivar base: 0 if `data` is the whole checkpoint; else the number of the one that it
-        is a change of: the one before. See `vinom.control.changes`.
-    :ivar data: opaque to the node, which gives it back in `OpenRoom`. Empty: the match
-        does not outlive this process.
-    :ivar recorded: what was added to the match's recording since the last one; this
-        process may not live to write it.
-    :ivar length: of the recording's part with that, bytes.
-    :ivar version: of the state.
+    :ivar number: rises by one with each checkpoint of a match.
+    :ivar base: 0 if `data` is a whole checkpoint; otherwise `data` is a change, and
+        this is the number of the previous checkpoint. See `vinom.control.changes`.
+    :ivar data: opaque to the node, which sends it back in `OpenRoom`. If empty, the
+        match does not outlive this process.
+    :ivar recorded: bytes added to the match's recording since the last checkpoint,
+        because this process may die before it writes them.
+    :ivar length: length of the recording's part including these bytes.
+    :ivar version: the version of the state.
     """
 
     match_id: str
@@ -401,8 +406,9 @@ class RelaySeat(ToServer, frozen=True, tag="relay_seat"):
     A seat's player joined or left through the node; there is no answer.
 
     :ivar how: "join" (for the first time or again), "drop", "leave", or "bot": the
-        game's bot has the seat from now on; "again" after `RelayAgain`: the player is
-        still there, and actions after *number* follow once more.
+        game's bot has the seat from now on; "again" if the match goes on in another
+        game server: the player is still there, and actions after *number* are sent
+        again.
     :ivar epoch: counts the seat's joins through the node; a message about an older
         join is ignored.
     :ivar number: of the last action that the node passed on for this seat.
@@ -529,7 +535,7 @@ class RelayAgain(Struct, frozen=True):
     """
     The match goes on at another game server, which knows no relayed seat yet.
 
-    Never sent: a fleet says this to those whom it relays for.
+    Never sent: the fleet passes it to the services for which it relays.
     """
 
     match_id: str
@@ -641,7 +647,7 @@ class FrameReader:
 
     limit: int = FRAME_LIMIT
     _held: bytearray = attrs.field(factory=bytearray, init=False)
-    # Where the oldest frame in it begins: what is before that was taken.
+    # Offset of the oldest frame: the bytes before it have been read.
     _at: int = attrs.field(default=0, init=False)
 
     def receive(self, data: bytes) -> None:
@@ -663,7 +669,7 @@ class FrameReader:
             if len(held) >= end:
                 self._at = end
                 return bytes(held[start:end])
-        # Once per read, not per frame: this moves what follows.
+        # Once per read, not per frame: this moves the remaining bytes.
         del held[: self._at]
         self._at = 0
         return None
