@@ -74,12 +74,12 @@ class OptionsTests(SynchronousTestCase):
             (["--matches", "0"], "--matches 0 must be 1 to 200"),
             (["--matches", "201"], "for a game of 4 players"),
             (["--loss", "100"], "--loss 100 must be a percentage"),
-            (["--minutes", "0"], "--minutes 0.0 must be a number above 0"),
+            (["--minutes", "0"], "--minutes 0.0 must be greater than 0"),
             (["--every", "nan"], "--every nan must be"),
             (["--game", "nosuch"], "no installed game is called 'nosuch'"),
             (["--game", "tests.support.games:Teller"], "it has no bot method"),
             (["--options", '{"pile": 1}'], "--options: Object contains unknown field"),
-            (["--keep", __file__], "is a file: choose a folder"),
+            (["--keep", __file__], "is a file: name a folder"),
         ):
             error = self.assertRaises(Misconfigured, self.plan, *typed)
             self.assertIn(words, str(error))

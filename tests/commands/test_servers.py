@@ -50,4 +50,4 @@ class ServersTests(SynchronousTestCase):
             ],
         )
         none = show_servers({"fleet": {"game_servers": {}}})
-        self.assertEqual(none, "no game server runs")
+        self.assertEqual(none, "no game servers")

@@ -49,7 +49,7 @@ class RoutesTests(SynchronousTestCase):
         for _ in range(2):
             self.routes.offer_text(OTHER, {b"x": b"g:2"})
         self.assertEqual(list(self.router.rules.by_name), ["a"])
-        self.assertIn("'x' is no realm_id", str(self.routes.mistake))
+        self.assertIn("'x' is not a realm_id", str(self.routes.mistake))
         self.assertEqual((self.routes.taken, self.routes.refused), (1, 1))
         self.routes.offer_text(b"{", {b"3": b"g:2"})
         self.assertEqual(self.router.realms, {})
@@ -70,10 +70,10 @@ class RoutesTests(SynchronousTestCase):
         Realms with a mistake are refused, each with the realm at fault.
         """
         for realms, words in (
-            ({b"-1": b"g:2"}, "'-1' is no realm_id"),
-            ({b"4294967296": b"g:2"}, "'4294967296' is no realm_id"),
+            ({b"-1": b"g:2"}, "'-1' is not a realm_id"),
+            ({b"4294967296": b"g:2"}, "'4294967296' is not a realm_id"),
             ({b"1": b"g"}, "realms: 1: 'g' must look like"),
-            ({b"\xff": b"g:2"}, "is no realm_id"),
+            ({b"\xff": b"g:2"}, "is not a realm_id"),
         ):
             self.routes.offer_text(b"{}", realms)
             self.assertIn(words, str(self.routes.mistake))
@@ -141,7 +141,7 @@ class FileTests(SynchronousTestCase):
             ("[", "is not TOML"),
             ("[rules]\n", "unknown table 'rules'"),
             ("realms = 1\n", "realms must be a table"),
-            ("services = 1\n", "object of services"),
+            ("services = 1\n", "must be an object with a rule for each service"),
         ):
             self.path.write_text(text)
             self.clock.advance(1.0)

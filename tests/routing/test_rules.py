@@ -123,24 +123,24 @@ class RulesTests(SynchronousTestCase):
         and the member.
         """
         for text, words in (
-            ("[", "not JSON"),
-            ("[]", "object of services"),
-            ('{"a": {}, "a": {}}', "'a' is there twice"),
-            (rules(**{"a b": rule()}), "'a b' is no name"),
+            ("[", "not valid JSON"),
+            ("[]", "must be an object with a rule for each service"),
+            ('{"a": {}, "a": {}}', "'a' appears twice"),
+            (rules(**{"a b": rule()}), "'a b' is not a valid service name"),
             (rules(a=rule(strategy="random")), "a: Invalid enum value 'random'"),
             (rules(a={"strategy": "round_robin"}), "a: endpoints must name"),
-            ("[" * 100_000, "not JSON"),
-            (rules(a=rule("unix:/s", check="/health")), "a: check asks by HTTP"),
+            ("[" * 100_000, "not valid JSON"),
+            (rules(a=rule("unix:/s", check="/health")), "a: check works only over TCP"),
             (rules(a=rule("b")), "a: endpoints: 'b' must look like host:8080"),
             (rules(a=rule("b:0")), "'b:0' must look like"),
             (rules(a=rule("b:70000")), "'b:70000' must look like"),
-            (rules(a=rule("b:1", "b:1")), "one back end twice"),
+            (rules(a=rule("b:1", "b:1")), "endpoints name a back end twice"),
             (rules(a=rule(strategy="realm")), "leave out endpoints"),
             (rules(a=rule(code=1), b=rule(code=1)), "same code 1"),
             (rules(a=rule(code=70000)), "a: Expected `int` <= 65535"),
             (rules(a=rule(match={"path": "x"})), "must begin with a slash"),
             *(
-                (rules(a=rule(match=match)), "{realm} may stand once")
+                (rules(a=rule(match=match)), "{realm} can appear once")
                 for match in (
                     {"path": "/{realm}x"},
                     {"path": "/{realm}/{realm}"},

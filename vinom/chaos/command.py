@@ -1,4 +1,4 @@
-"""``vinom chaos``: kill processes under a game while bots play it, and check."""
+"""``vinom chaos``: kill processes while bots play a game, and check the promises."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from vinom.printable import say, say_json
 
 DESCRIPTION = """
 Start a node with its game servers on this machine, in a temporary directory and on free
-ports; let bots play over UDP while datagrams are lost and processes are killed; and
-check what every player saw against every other player and against the recordings: no
-version goes back, every state that was seen is the one that is recorded, every
-acknowledged input was played exactly once, every event arrived once, every recording
-replays to its final state, and every match ended. Exit with 0 if all of this holds, 1
-if it does not, 2 if nothing could be played. Ctrl-C ends the run, and what was played
-until then is checked.
+ports. Let bots play over UDP while datagrams are lost and processes are killed. Compare
+what every player saw with every other player and with the recordings: no version goes
+back, every state that a player saw is the recorded one, every acknowledged input was
+played exactly once, every event arrived once, every recording replays to its final
+state, and every match ended. The exit status is 0 if all of this holds, 1 if it does
+not, and 2 if nothing could be played. Ctrl-C ends the run, and the matches played until
+then are checked.
 """
-#: Most bots: they share one process.
+#: Largest number of bots: they share one process.
 _MOST_BOTS = 800
 
 
@@ -56,28 +56,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=2.0,
         help="start matches and kill processes for this long after the first match "
-        "was found (2)",
+        "has been found (2)",
     )
     parser.add_argument(
         "--grace",
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="leave matches that run this much longer (60)",
+        help="leave matches that still run this long after that (60)",
     )
     parser.add_argument(
         "--loss",
         type=float,
         default=0.0,
         metavar="PERCENT",
-        help="lose this share of datagrams, in each direction (0)",
+        help="lose this percentage of datagrams in each direction (0)",
     )
     parser.add_argument(
         "--kill",
         default="",
         metavar="KIND[,KIND]",
-        help=f"kill processes of these kinds: {', '.join(KILLS)}; store starts a Redis "
-        f"(none)",
+        help=f"kill processes of these kinds: {', '.join(KILLS)}; store also starts a "
+        f"Redis (none)",
     )
     parser.add_argument(
         "--move",
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--restart",
         action="store_true",
-        help="also restart the node while matches play on, as for an upgrade with "
+        help="also restart the node while matches go on, as for an upgrade with "
         "on_stop = leave",
     )
     parser.add_argument(
@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         type=int,
-        help="draw the same kills, losses and choices of bots in each run",
+        help="repeat the kills, losses and choices of bots of the run with this seed",
     )
     parser.add_argument(
         "--keep",
@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
     runs: list[ChaosRun] = []
 
     def build(reactor: Any) -> ChaosRun:
-        # The lines go where the report does not.
+        # Progress must not mix with the JSON report.
         out = sys.stderr if options.json else sys.stdout
         runs.append(ChaosRun(reactor, plan, lambda text: say(text, out, flush=True)))
         return runs[0]
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def next_steps(plan: Plan, report: Report) -> str:
-    """Write which commands lead an author to the fault; empty if nothing is broken."""
+    """List commands that help to find the fault; empty if nothing is broken."""
     if not report.broken:
         return ""
     lines = [f"next: vinom check {plan.spec}"]
@@ -162,7 +162,9 @@ def next_steps(plan: Plan, report: Report) -> str:
         recording = plan.keep / "recordings" / f"{differing[0]}.vinomrec"
         lines.append(f"next: vinom replay {recording} --game {plan.spec} --watch")
     elif plan.keep is None:
-        lines.append("next: the same with --keep FOLDER, which copies the recordings")
+        lines.append(
+            "next: run the same with --keep FOLDER, which keeps the recordings"
+        )
     return "\n".join(lines)
 
 
@@ -175,8 +177,8 @@ def read_plan(options: argparse.Namespace) -> Plan:
     name, game = find_game(options.game)
     if type(game).bot is Game.bot:
         raise Misconfigured(
-            f"--game {options.game}: it has no bot method, and bots play here: write "
-            f"{type(game).__name__}.bot"
+            f"--game {options.game}: it has no bot method, which this command needs: "
+            f"write {type(game).__name__}.bot"
         )
     bots = options.matches * game.seats[1]
     if not (options.matches >= 1 and bots <= _MOST_BOTS):
@@ -193,14 +195,14 @@ def read_plan(options: argparse.Namespace) -> Plan:
         ("--grace", options.grace),
     ):
         if not 0 < number < math.inf:
-            raise Misconfigured(f"{flag} {number} must be a number above 0")
+            raise Misconfigured(f"{flag} {number} must be greater than 0")
     wanted = parse_json("--options", options.options)
     try:
         read_options(game, msgspec.json.encode(wanted or {}))
     except Refused as error:
         raise Misconfigured(f"--options: {error}") from None
     if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
-        raise Misconfigured(f"--keep {options.keep} is a file: choose a folder")
+        raise Misconfigured(f"--keep {options.keep} is a file: name a folder")
     kinds = _kinds(options.kill)
     if options.move:
         kinds += ("move",)
@@ -228,7 +230,7 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     unknown = [word for word in asked if word not in KILLS]
     if unknown:
         raise Misconfigured(
-            f"--kill {unknown[0]}: must be one or more of {', '.join(KILLS)}, with "
-            f"commas between them"
+            f"--kill {unknown[0]}: must be one or more of {', '.join(KILLS)}, "
+            f"separated by commas"
         )
     return tuple(kind for kind in KILLS if kind in asked)

@@ -1,4 +1,4 @@
-"""What a run of chaos does."""
+"""The plan of a chaos run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Plan:
     """
     The plan of a run; durations in seconds.
 
-    :ivar spec: of the game, for the node: ``package.module:Class`` or its name.
-    :ivar name: of the game, as players ask for it.
+    :ivar spec: the game, for the node: ``package.module:Class`` or its name.
+    :ivar name: the game's name, as players request it.
     :ivar game: the rules.
-    :ivar matches: how many at the same time.
+    :ivar matches: how many matches are played at the same time.
     :ivar seconds: for how long matches are started and processes killed.
     :ivar grace: for how long matches may run after that.
-    :ivar conditions: of the network; ``None`` for a good one.
-    :ivar kinds: of processes to kill.
+    :ivar conditions: losses of the network; ``None`` for none.
+    :ivar kinds: kinds of processes to kill.
     :ivar every: mean time between two kills.
     :ivar habits: how bots play.
-    :ivar seed: of everything that is drawn.
+    :ivar seed: seed of everything random.
     :ivar redis: path of a redis-server; empty for none.
     :ivar keep: where to copy recordings if a promise was broken; ``None`` for nowhere.
     :ivar arguments: further arguments of ``twistd vinom``.
-    :ivar strikes: what happens when, in order; drawn from *kinds* if there are none.
+    :ivar strikes: the strikes, in order of time; if empty, drawn from *kinds*.
     """
 
     spec: str

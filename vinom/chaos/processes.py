@@ -1,4 +1,4 @@
-"""Find the processes that a deployment of ours has started, and no others."""
+"""Find the processes that our own deployment has started, and no others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-#: Of prctl(2).
+#: PR_SET_CHILD_SUBREAPER of prctl(2).
 _SET_CHILD_SUBREAPER = 36
 
 
@@ -16,7 +16,7 @@ def adopt_orphans() -> None:
     """
     Become the parent of our children's children when their own parent dies.
 
-    So all that a killed node leaves behind can be found, and ended at the end.
+    All processes that a killed node leaves behind can then be found and ended.
     """
     with suppress(Exception):
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
@@ -41,7 +41,7 @@ def descendants_of(pid: int) -> list[int]:
 
 
 def reap(known: set[int]) -> None:
-    """Collect orphans that have exited; *known* processes are somebody else's."""
+    """Collect orphans that have exited, except the *known* processes."""
     for pid in set(children_of(os.getpid())) - known:
         with suppress(OSError):
             state = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
@@ -50,7 +50,7 @@ def reap(known: set[int]) -> None:
 
 
 def end_orphans(known: set[int]) -> int:
-    """Kill what is left of a deployment; returns how many processes that were."""
+    """Kill the remaining processes of a deployment; returns how many there were."""
     left = set(children_of(os.getpid())) - known
     for pid in left:
         with suppress(OSError):
@@ -60,7 +60,7 @@ def end_orphans(known: set[int]) -> int:
 
 
 def owner_of_udp(port: int, pids: list[int]) -> int | None:
-    """Find which of some processes has a UDP port bound; ``None`` if none has."""
+    """Find which of *pids* has bound a UDP port; ``None`` if none has."""
     wanted = _sockets_at(port)
     for pid in pids:
         # The process may have ended.

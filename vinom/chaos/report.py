@@ -1,4 +1,4 @@
-"""What a run of chaos found, for people and for programs."""
+"""The result of a chaos run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from vinom.promises.findings import PROMISES, Broken
 
 #: Most findings of each promise that are printed.
 _MOST_PRINTED = 5
-#: In this order: how a recording differs names the cause, the others what it led to.
+#: In this order: differences in a recording show the cause, the others its effects.
 _PRINTED = ("recording", "inputs", "ends", "versions", "events", "states")
 
 
 @attrs.define
 class Report:
     """
-    Count a run.
+    The counts and findings of a run.
 
-    :ivar game: its name.
-    :ivar seed: repeats what was killed, lost and played.
+    :ivar game: the game's name.
+    :ivar seed: repeats the same kills, losses and choices of bots.
     :ivar seconds: how long it ran.
     :ivar killed: how often each kind of process was killed.
     :ivar checked: matches that were checked.
     :ivar begun: matches in which a bot saw a state.
-    :ivar finished: matches that ended well.
+    :ivar finished: matches that were played to the end.
     :ivar resumed: matches that were played by more than one process.
-    :ivar most_parts: by how many processes a match was played, at most.
+    :ivar most_parts: largest number of processes that played one match.
     :ivar acknowledged: inputs that were compared.
     :ivar states: states that were compared.
-    :ivar broken: what was broken.
-    :ivar trouble: what else went wrong, in sentences; the run fails, too.
+    :ivar broken: the broken promises.
+    :ivar trouble: other failures, in sentences; they fail the run, too.
     :ivar is_interrupted: did the user end it?
-    :ivar pauses: from a kill until all players of the match play again.
+    :ivar pauses: times from a kill until all players of the match play again.
     :ivar moved: matches that were moved on purpose.
-    :ivar move_pauses: for how long a player of such a match saw no state.
-    :ivar restarted: how often the node was restarted while matches played on.
-    :ivar inputs: how many bots sent.
+    :ivar move_pauses: times for which a player of such a match saw no state.
+    :ivar restarted: how often the node was restarted while matches went on.
+    :ivar inputs: inputs that bots sent.
     :ivar lost: datagrams that were lost on purpose.
-    :ivar errors: what bots were refused, by its code.
+    :ivar errors: how often bots were refused, by error code.
     """
 
     game: str
@@ -85,7 +85,7 @@ class Report:
         return 0 if self.begun else 2
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for programs."""
+        """Return the report as a JSON object."""
         counts = Counter(one.promise for one in self.broken)
         return {
             "passed": self.exit_code == 0,
@@ -113,7 +113,7 @@ class Report:
         }
 
     def as_text(self) -> str:
-        """Write it for people."""
+        """Return the report as text."""
         killed = ", ".join(f"{n} {kind}" for kind, n in sorted(self.killed.items()))
         lines = [
             f"matches   {self.begun} begun, {self.finished} finished, {self.resumed} "

@@ -1,4 +1,4 @@
-"""What is killed, and when."""
+"""The strikes of a chaos run: which kind of process is killed, and when."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Final, Literal, get_args
 
 import attrs
 
-#: "hang" stops a game server, which its node has to notice; "move" kills nothing: it is
-#: an operator's order to hand a match over. "restart" is SIGTERM for a node that leaves
-#: its matches to the next one (``on_stop = leave``), and that next one.
+#: "hang" stops a game server, which its node must notice; "move" kills nothing: it is
+#: an operator's order to hand a match over. "restart" sends SIGTERM to a node that
+#: leaves its matches to the next one (``on_stop = leave``), and starts the next one.
 Kind = Literal["gameserver", "hang", "node", "store", "move", "restart"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-#: What can be killed.
+#: The kinds that ``--kill`` accepts.
 KILLS: Final = KINDS[:4]
-#: What strikes one match; the others are noticed by all players.
+#: The kinds that affect one match; the others affect all players.
 OF_A_MATCH: Final = ("gameserver", "hang", "move")
 
-#: Of this many strikes, one is for each kind that all players notice.
+#: One of this many strikes is given to each kind that affects all players.
 _SHARE = 6
 
 
 @attrs.frozen
 class Strike:
     """
-    One kill.
+    One strike.
 
     :ivar at: when, seconds after the bots begin.
-    :ivar kind: of process.
+    :ivar kind: what it does.
     """
 
     at: float
@@ -38,12 +38,12 @@ def plan_strikes(
     kinds: tuple[Kind, ...], seconds: float, every: float, chance: Random
 ) -> list[Strike]:
     """
-    Draw what is killed when: each kind at least once, game servers most often.
+    Draw strikes: each kind at least once, game servers most often.
 
-    :param kinds: what may be killed; none twice.
+    :param kinds: the kinds to draw from, without duplicates.
     :param seconds: how long the run is.
-    :param every: mean time between two kills, seconds.
-    :param chance: draws.
+    :param every: mean time between two strikes, seconds.
+    :param chance: the source of randomness.
     """
     if not kinds:
         return []
@@ -58,7 +58,7 @@ def plan_strikes(
     else:
         drawn += [rare[number % len(rare)] for number in range(count)]
     chance.shuffle(drawn)
-    # Not in step, and not all at once.
+    # One in each interval, at a random time within it.
     width = seconds / len(drawn)
     return [
         Strike((number + chance.random()) * width, kind)

@@ -160,11 +160,11 @@ def _drain(options: argparse.Namespace) -> Request:
     if options.server is not None:
         if not options.move:
             raise Misconfigured(
-                f"vinom drain {options.server}: add --move, and another game server "
-                "goes on with its matches; without it, it ends after its last match "
-                "anyway"
+                f"vinom drain {options.server}: add --move to have another game server "
+                "go on with its matches; without --move there is nothing to do: it "
+                "exits after its last match"
             )
-        done = f"moving: another game server goes on with those of {options.server}"
+        done = f"moving the matches of {options.server} to another game server"
         return _do(f"servers/{_part(options.server)}/move", done)
     if options.move:
         done = (
@@ -221,7 +221,7 @@ def show_servers(answer: Answer) -> str:
                 " ".join(one["matches"]) or "-",
             )
         )
-    return in_columns(rows) if len(rows) > 1 else "no game server runs"
+    return in_columns(rows) if len(rows) > 1 else "no game servers"
 
 
 _PORT_STATES = ("free", "bound", "quarantined")
@@ -394,8 +394,8 @@ VERBS: dict[str, Verb] = {
         (
             _argument(
                 "server",
-                "with --move: have another game server go on with the matches of this "
-                "one (vinom servers lists them), and let the node run",
+                "move the matches of this game server (vinom servers lists them) to "
+                "another one, and keep the node running; needs --move",
                 nargs="?",
                 metavar="SERVER",
             ),

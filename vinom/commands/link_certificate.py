@@ -1,4 +1,4 @@
-"""``vinom link-certificate``: make what a gateway proves itself to nodes with."""
+"""``vinom link-certificate``: make the certificate of a gateway for links to nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vinom.node.settings import Settings
 from vinom.printable import say
 from vinom.settings.sources import checked_path
 
-#: How long a certificate is good unless told otherwise, days.
+#: How long a certificate is valid by default, days.
 DAYS = 365
 _MOST_DAYS = 3650
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         default="gateway",
         metavar="NAME",
-        help="of the gateway, in the certificate (default: gateway)",
+        help="name of the gateway in the certificate (default: gateway)",
     )
     parser.add_argument(
         "--days",
         type=int,
         default=DAYS,
         metavar="N",
-        help=f"how long it is good (default: {DAYS})",
+        help=f"days for which the certificate is valid (default: {DAYS})",
     )
     for name, text in (
         ("state-dir", "state directory of a node that has a private authority"),
@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     """
     if _NAME.fullmatch(options.name) is None:
         raise Misconfigured(
-            f"--name {options.name!r} must be 1 to 63 letters in lower case, digits "
-            "and hyphens"
+            f"--name {options.name!r} must be 1 to 63 lower-case letters, digits and "
+            "hyphens, with no hyphen at either end"
         )
     if not 1 <= options.days <= _MOST_DAYS:
         raise Misconfigured(f"--days {options.days} must be from 1 to {_MOST_DAYS}")
@@ -88,8 +88,8 @@ def run(options: argparse.Namespace) -> int:
     write_secret(folder / "link.pem", made.certificate)
     write_secret(folder / "authority.pem", authority.anchor)
     say(
-        f"{folder}: link.pem, link.key and authority.pem, good for {options.days} "
-        "days. The gateway's settings:\n"
+        f"Wrote link.pem, link.key and authority.pem to {folder}, valid for "
+        f"{options.days} days. The gateway's settings:\n"
         f"link_certificate_file = {str(folder.absolute() / 'link.pem')!r}\n"
         f"link_key_file = {str(folder.absolute() / 'link.key')!r}\n"
         f"link_authority_file = {str(folder.absolute() / 'authority.pem')!r}"

@@ -1,4 +1,4 @@
-"""What the keys of ``vinom demo`` do: lose packets, and kill a game process."""
+"""The keys of ``vinom demo``: lose packets, and kill a game process."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ class _Killed:
     """
     A game process that was killed.
 
-    :ivar match: that it played.
-    :ivar version: of the state that was shown then.
+    :ivar match: the match that it played.
+    :ivar version: version of the state that was shown at that time.
     :ivar at: when it was killed, on the reactor's clock.
-    :ivar after: how long until a newer state came, seconds; ``None`` so far.
+    :ivar after: how long it took until a newer state came, seconds; ``None`` before
+        that.
     """
 
     match: Match
@@ -43,9 +44,9 @@ class _Killed:
 
 class Mischief:
     """
-    Disturb a demonstration when a key is pressed, and say what came of it.
+    Disturb a demonstration when a key is pressed, and show the effect.
 
-    :ivar loss: stands between the bots and the network.
+    :ivar loss: drops packets between the bots and the network.
     """
 
     def __init__(
@@ -56,8 +57,8 @@ class Mischief:
     ) -> None:
         """
         :param reactor: measures time.
-        :param state_dir: the directory of the node, whose processes these are.
-        :param shown: the match that is shown.
+        :param state_dir: returns the state directory of the node.
+        :param shown: returns the match that is shown.
         """
         self._reactor, self._state_dir, self._shown = reactor, state_dir, shown
         bad = Conditioner(reactor, Conditions(loss=_LOSS), "demo")
@@ -67,7 +68,7 @@ class Mischief:
         self._is_killing = False
 
     def press(self, key: str) -> None:
-        """Do what a key is for."""
+        """Carry out the action of a key."""
         if key == "loss":
             self.loss.is_on = not self.loss.is_on
         elif key == "kill" and not self._is_killing:
@@ -107,12 +108,12 @@ class Mischief:
         match.on_state(saw)
 
     def keys(self) -> str:
-        """Describe the keys, for the picture's last line."""
+        """Describe the keys, for the last line of the picture."""
         loss = "stops the loss" if self.loss.is_on else f"loses {_LOSS:.0%} of packets"
         return f"l {loss} · k kills the game process"
 
     def notes(self) -> list[str]:
-        """Say what was done, and what came of it."""
+        """List what was done, and its effect."""
         notes = [f"{_LOSS:.0%} loss is on"] if self.loss.is_on else []
         killed = self._killed
         if self._problem:

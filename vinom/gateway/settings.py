@@ -1,7 +1,7 @@
 """
 Every setting of a gateway, in one table, as `vinom.node.settings` has those of a node.
 
-Variables begin with ``VINOM_GATEWAY_``; one more, ``POD_NAME``, is Kubernetes'.
+Variables begin with ``VINOM_GATEWAY_``; ``POD_NAME``, set by Kubernetes, is read too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @attrs.frozen
 class _Codes:
-    """Codes of services: a table of the file, or ``NAME=CODE,NAME=CODE``."""
+    """Codes of services: a table in the file, or ``NAME=CODE,NAME=CODE``."""
 
     metavar: str = "NAME=CODE,..."
 
@@ -51,7 +51,9 @@ class _Codes:
 
     def accept(self, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise ValueError("must be a table of names and codes")
+            raise ValueError(
+                "must be a table of service names and codes, such as account = 7"
+            )
         for name, code in value.items():
             is_number = isinstance(code, int) and not isinstance(code, bool)
             if not is_number or not 0 <= code < 1 << 16:
@@ -81,13 +83,13 @@ class Settings:
     """
     The settings of a gateway, checked. Durations: seconds.
 
-    Field names are the keys of the TOML file; ``--help`` has them with hyphens.
+    Field names are the keys of the TOML file; on the command line they have hyphens.
     """
 
     listen: tuple[str, ...] = option(
         "network",
         Endpoint(),
-        "listen here, a Twisted endpoint such as tcp:4600; may be repeated",
+        "listen at this Twisted endpoint, such as tcp:4600; may be repeated",
         many=True,
     )
     admin: str | None = option(
@@ -98,7 +100,7 @@ class Settings:
     admin_token_file: Path | None = option(
         "network",
         PathName(),
-        "file with the token of the admin API; without it there is none",
+        "file with the token of the admin API; without it the API is off",
     )
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "network",
@@ -109,8 +111,8 @@ class Settings:
     tls_certificate_file: tuple[Path, ...] = option(
         "tls",
         PathName(),
-        "certificates in PEM, leaf first; a client that names a host of another one "
-        "than the first gets that; may be repeated",
+        "certificate chain, PEM, leaf first; may be repeated: each client gets the one "
+        "for the host that it names, or else the first",
         many=True,
     )
     tls_key_file: tuple[Path, ...] = option(
@@ -122,8 +124,8 @@ class Settings:
     link_certificate_file: Path | None = option(
         "tls",
         PathName(),
-        "certificate of this gateway for links to nodes (packets+tls), PEM, of vinom "
-        "link-certificate; it and the next two are read again for each link",
+        "certificate of this gateway for links to nodes (packets+tls), PEM, made by "
+        "vinom link-certificate; it and the next two are read again for each link",
     )
     link_key_file: Path | None = option(
         "tls", PathName(), "the key of that certificate, PEM"
@@ -131,15 +133,15 @@ class Settings:
     link_authority_file: Path | None = option(
         "tls",
         PathName(),
-        "authority that signed it and the certificates of nodes, PEM",
+        "authority that signed this certificate and those of nodes, PEM",
     )
     gateway_id: str | None = option(
         "routing",
         _Id(),
-        "id of this gateway; without it POD_NAME, or else the host and a random part",
+        "id of this gateway; default: POD_NAME, or the host's name and a random suffix",
     )
     routes: Path | None = option(
-        "routing", PathName(), "read rules from this TOML file, and watch it"
+        "routing", PathName(), "read rules from this TOML file, again when it changes"
     )
     store: StoreAddress | Literal["memory"] | None = option(
         "routing", StoreUrl(), "read rules from this Redis, redis://host:port/db"
@@ -148,51 +150,55 @@ class Settings:
         "routing", PathName(), "authority that signed the certificate of Redis, PEM"
     )
     store_password_file: Path | None = option(
-        "routing", PathName(), "file with the password of Redis"
+        "routing", PathName(), "file with the password for Redis"
     )
     store_prefix: str = option(
-        "routing", Text(), "prefix of the keys of Redis", "game-gateway:"
+        "routing", Text(), "prefix of the keys in Redis", "game-gateway:"
     )
     refresh_seconds: float = option(
-        "routing", _SECONDS, "read the rules of Redis again after so many seconds", 10.0
+        "routing", _SECONDS, "seconds between two reads of the rules in Redis", 10.0
     )
     services: Mapping[str, int] = option(
         "routing",
         _Codes(),
-        "service_type of services whose rules have no code",
+        "service_type codes of services whose rules have none",
         dict,
     )
-    lobby_service: str = option(
-        "routing", Text(), "service that lobby lines go to", "lobby"
-    )
+    lobby_service: str = option("routing", Text(), "service for lobby lines", "lobby")
     other_service: str | None = option(
-        "routing", Text(), "service that bytes of unknown protocols go to"
+        "routing", Text(), "service for connections of unknown protocols"
     )
     check_seconds: float = option(
-        "routing", _SECONDS, "check each back end every so many seconds", 5.0
+        "routing", _SECONDS, "seconds between two checks of a back end", 5.0
     )
     max_connections: int = option(
-        "strangers", _COUNT, "most connections of clients", 20_000
+        "strangers", _COUNT, "most client connections", 20_000
     )
     max_connections_per_address: int = option(
-        "strangers", _COUNT, "most connections of one address, or one IPv6 /64", 256
+        "strangers", _COUNT, "most connections from one address, or one IPv6 /64", 256
     )
     new_connections: float = option(
         "strangers",
         Bounded(float, 0.01, 10**6),
-        "new connections per second of one address",
+        "most new connections per second from one address",
         50.0,
     )
     sniff_seconds: float = option(
-        "strangers", _SECONDS, "close a connection that shows no protocol by then", 5.0
+        "strangers",
+        _SECONDS,
+        "seconds within which a client must show its protocol",
+        5.0,
     )
     stuck_seconds: float = option(
-        "strangers", _SECONDS, "close a connection that does not read for so long", 30.0
+        "strangers",
+        _SECONDS,
+        "close a connection that reads nothing for this long",
+        30.0,
     )
     bytes_per_second: float = option(
         "strangers",
         Bounded(float, 0, 10**12),
-        "most bytes per second that one connection may send; 0 is no limit",
+        "most bytes per second that one connection may send; 0: no limit",
         0.0,
     )
     most_body: int = option(
@@ -202,7 +208,7 @@ class Settings:
         1 << 20,
     )
     most_sessions: int = option(
-        "strangers", _COUNT, "most sessions of one connection of packets", 256
+        "strangers", _COUNT, "most sessions on one connection of packets", 256
     )
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "http",
@@ -211,16 +217,22 @@ class Settings:
         many=True,
     )
     http_head_bytes: int = option(
-        "http", Bounded(int, 1024, 256 * 1024), "longest head of a request", 16 * 1024
+        "http",
+        Bounded(int, 1024, 256 * 1024),
+        "longest head of a request, bytes",
+        16 * 1024,
     )
     http_body_bytes: int = option(
-        "http", Bounded(int, 0, 1 << 40), "longest body of a request", 16 * 1024 * 1024
+        "http",
+        Bounded(int, 0, 1 << 40),
+        "longest body of a request, bytes",
+        16 * 1024 * 1024,
     )
     http_head_seconds: float = option(
-        "http", _SECONDS, "time for the head of a request", 10.0
+        "http", _SECONDS, "how long the head of a request may take", 10.0
     )
     http_body_seconds: float = option(
-        "http", _SECONDS, "how long the body of a request may stand still", 30.0
+        "http", _SECONDS, "how long the body of a request may pause", 30.0
     )
     http_answer_seconds: float = option(
         "http", _SECONDS, "how long a back end may take to begin its answer", 60.0
@@ -231,8 +243,8 @@ class Settings:
     identity_keys_file: Path | None = option(
         "http",
         PathName(),
-        "public keys of a provider of JWTs, PEM or JSON Web Key Set: by a claim of a "
-        "request's bearer token rules know its user",
+        "public keys of a JWT provider, PEM or JSON Web Key Set: rules take a "
+        "request's user from a claim of its bearer token",
     )
     identity_issuer: str | None = option(
         "http", Text(), "the iss claim of the provider's JWTs"
@@ -246,8 +258,8 @@ class Settings:
     drain_lag: float = option(
         "operation",
         Bounded(float, 0, 3600),
-        "how long after SIGTERM new connections are still taken: until those who "
-        "choose gateways by /ready have noticed",
+        "how long after SIGTERM new connections are still accepted, until load "
+        "balancers have read /ready",
         5.0,
     )
     drain_seconds: float = option(
@@ -259,12 +271,12 @@ class Settings:
     handover: Path | None = option(
         "operation",
         PathName(),
-        "UNIX socket by which the next gateway on this machine takes the ports over",
+        "UNIX socket over which the next gateway on this machine takes over the ports",
     )
     access_log: Path | None = option(
         "operation",
         PathName(),
-        "write one line of JSON for each session to this file; - is standard output",
+        "write one line of JSON per session to this file; - is standard output",
     )
     log_format: Literal["text", "json"] = option(
         "operation", Choice(("text", "json")), "write the log as text or json", "text"
@@ -293,12 +305,14 @@ class Settings:
         )
         if any(identity) and not all(identity):
             raise Misconfigured(
-                "to know users by a provider's JWTs set identity_keys_file, "
+                "to identify users by a provider's JWTs set all of identity_keys_file, "
                 "identity_issuer and identity_audience"
             )
         if len(self.tls_certificate_file) != len(self.tls_key_file):
             raise Misconfigured(
-                "tls_certificate_file and tls_key_file must be given equally often"
+                f"tls_key_file is given {len(self.tls_key_file)} times and "
+                f"tls_certificate_file {len(self.tls_certificate_file)} times: name "
+                "the key of each certificate, in the same order"
             )
         if len({getattr(self, name) is None for name in _LINK_FILES}) > 1:
             raise Misconfigured(f"set all of {', '.join(_LINK_FILES)}, or none")

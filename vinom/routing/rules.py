@@ -20,8 +20,8 @@ from vinom.errors import Misconfigured
 #: How one of several back ends is chosen.
 Strategy = Literal["round_robin", "least_sessions", "consistent_hash", "realm"]
 #: How a back end is reached: by a TCP connection for each session, by one that begins
-#: with a PROXY header, or by packets, over which many sessions share a link: in the
-#: clear, or over TLS with certificates of the deployment's authority.
+#: with a PROXY header, or by packets on a link that many sessions share: without TLS,
+#: or over TLS with certificates of the deployment's authority.
 Transport = Literal["tcp", "tcp+proxy", "packets", "packets+tls"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -32,21 +32,21 @@ _MOST_REALM = (1 << 32) - 1
 #: In a host or path of a rule: the number of a realm.
 _ANY_REALM = "{realm}"
 _FIRST_NUMBER = re.compile(r"(?<=/)(?:0|[1-9][0-9]{0,9})(?=/|\Z)")
-#: How much longer a number may be than what stands for it.
+#: How much longer a number can be than its placeholder.
 _LONGEST_NUMBER = 10
 _MOST_CODE = (1 << 16) - 1
 _Code = Annotated[int, Meta(ge=0, le=_MOST_CODE)]
 
 
 class _Match(Struct, frozen=True):
-    """Requests of HTTP and WebSocket that a rule takes."""
+    """The HTTP and WebSocket requests that a rule applies to."""
 
     host: str = ""
     path: str = ""
 
 
 class _Rule(Struct, frozen=True):
-    """The members of a rule that are known."""
+    """The known members of a rule."""
 
     strategy: Strategy
     endpoints: list[str] = []
@@ -61,12 +61,12 @@ class _Rule(Struct, frozen=True):
 _KNOWN = frozenset(_Rule.__struct_fields__)
 
 
-# No attrs class: its hash is asked for several times with each session.
+# Not an attrs class: its hash is needed several times per session.
 class Endpoint(Struct, frozen=True):
     """
     Where a back end listens.
 
-    :ivar host: a name or an address; of a UNIX socket its path.
+    :ivar host: a name or an address; for a UNIX socket its path.
     :ivar port: from 1 to 65535; 0 for a UNIX socket.
     """
 
@@ -93,15 +93,16 @@ class Rule:
     :ivar service: its name.
     :ivar strategy: how a back end is chosen.
     :ivar endpoints: the back ends; empty for "realm".
-    :ivar codes: the ``service_type`` of its packets; empty if it takes none.
-    :ivar host: of requests by HTTP and WebSocket; empty for any. ``{realm}`` stands for
-        a number in its first label, or in one part of *path*.
-    :ivar path: what their paths begin with; empty if none is for this service.
+    :ivar codes: the ``service_type`` of its packets; empty if it accepts none.
+    :ivar host: the host of HTTP and WebSocket requests; empty for any. ``{realm}``
+        stands for a number in its first label, or in one segment of *path*.
+    :ivar path: prefix of their paths; empty if the service gets no such requests.
     :ivar transport: how a back end is reached.
     :ivar sticky: how long a user's next session goes to the back end of the last one,
-        seconds; 0 for not at all.
-    :ivar check: path that an active check asks for by HTTP; without one it connects.
-    :ivar most_sessions: of this service at once; 0 for no limit.
+        seconds; 0 switches this off.
+    :ivar check: path that an active check requests over HTTP; if empty it only
+        connects.
+    :ivar most_sessions: most sessions of this service at once; 0 for no limit.
     :ivar others: members that this version does not know.
     """
 
@@ -121,7 +122,7 @@ class Rule:
         """
         Find the realm that a request for this rule names.
 
-        :returns: 0 if this rule takes none from requests.
+        :returns: 0 if this rule does not take the realm from requests.
         """
         named = 0
         if self.host.startswith(_ANY_REALM):
@@ -134,7 +135,7 @@ class Rule:
 @attrs.frozen
 class Rules:
     """
-    All rules that hold at one time.
+    A set of rules that is in force together.
 
     :ivar by_name: by the service's name.
     :ivar by_code: by ``service_type``.
@@ -157,9 +158,9 @@ class Rules:
 
     def of_request(self, host: str, path: str) -> Rule | None:
         """
-        Find the rule of a request by HTTP or WebSocket: that with the longest path.
+        Find the rule with the longest path that matches an HTTP or WebSocket request.
 
-        :param host: as the request names it, without a port.
+        :param host: the request's host, without a port.
         :param path: begins with a slash.
         """
         if not self.by_path:
@@ -175,7 +176,7 @@ class Rules:
 
     def _find(self, host: str, path: str) -> Rule | None:
         by_path = self.by_path
-        # No rule is longer, however many slashes a stranger sends.
+        # No rule is longer, so the many slashes of a hostile request cost nothing.
         path = path[: self._longest + 1].rstrip("/")
         while True:
             found = by_path.get((host, path)) or by_path.get(("", path))
@@ -185,14 +186,14 @@ class Rules:
 
 
 def _closeness(rule: Rule | None) -> tuple[int, bool]:
-    """Measure how closely a rule fits: the longest path, and a host before none."""
+    """Rank a match: by the length of the path, then a host over none."""
     if rule is None:
         return -1, False
     return rule.path.rstrip("/").count("/"), bool(rule.host)
 
 
 def _masked_host(host: str) -> tuple[str, int]:
-    """Have ``{realm}`` stand for a number that a host begins with, and return both."""
+    """Replace a number that a host begins with by ``{realm}``; return it, too."""
     label, dot, rest = host.partition(".")
     if _REALM.fullmatch(label) is None or int(label) > _MOST_REALM:
         return host, 0
@@ -200,7 +201,7 @@ def _masked_host(host: str) -> tuple[str, int]:
 
 
 def _masked_path(path: str) -> tuple[str, int]:
-    """Have ``{realm}`` stand for the first number of a path, and return both."""
+    """Replace the first number in a path by ``{realm}``; return it, too."""
     found = _FIRST_NUMBER.search(path)
     if found is None or int(found[0]) > _MOST_REALM:
         return path, 0
@@ -211,8 +212,8 @@ def read_endpoint(text: str, where: str = "endpoint") -> Endpoint:
     """
     Read ``HOST:PORT``, or ``unix:`` with the path of a socket.
 
-    :param where: what it is, for the error.
-    :raises Misconfigured: it is something else.
+    :param where: what the text is, for the error.
+    :raises Misconfigured: it is neither.
     """
     socket = _SOCKET.fullmatch(text)
     if socket is not None:
@@ -227,9 +228,9 @@ def read_endpoint(text: str, where: str = "endpoint") -> Endpoint:
 
 def read_rules(text: bytes | str, services: Mapping[str, int] | None = None) -> Rules:
     """
-    Read rules: JSON, an object with a rule for each service.
+    Read rules from JSON: an object with a rule for each service.
 
-    A set with one mistake is refused whole.
+    If one rule has a mistake the whole set is refused.
 
     :param services: codes of services whose rules name none.
     :raises Misconfigured: names the service and the member at fault.
@@ -239,26 +240,26 @@ def read_rules(text: bytes | str, services: Mapping[str, int] | None = None) -> 
         keys = [key for key, _ in pairs]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
-            raise Misconfigured(f"rules: {min(twice)!r} is there twice")
+            raise Misconfigured(f"rules: {min(twice)!r} appears twice")
         return dict(pairs)
 
     try:
-        # msgspec takes the last of two members with one name, without a word.
+        # msgspec silently uses the last of two members with the same name.
         found = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise Misconfigured(f"rules: this is not JSON: {error}") from None
+        raise Misconfigured(f"rules: not valid JSON: {error}") from None
     return check_rules(found, services)
 
 
 def check_rules(found: Any, services: Mapping[str, int] | None = None) -> Rules:
     """
-    Check rules that were read already, such as those of a TOML file.
+    Check rules that are already parsed, such as those of a TOML file.
 
     :param services: codes of services whose rules name none.
     :raises Misconfigured: names the service and the member at fault.
     """
     if not isinstance(found, dict):
-        raise Misconfigured("rules: this must be an object of services")
+        raise Misconfigured("rules: must be an object with a rule for each service")
     by_name: dict[str, Rule] = {}
     by_code: dict[int, Rule] = {}
     by_path: dict[tuple[str, str], Rule] = {}
@@ -285,17 +286,19 @@ def read_realms(found: Mapping[Any, Any]) -> dict[int, Endpoint]:
     """
     Read the mapping of realms to back ends.
 
-    :param found: ``realm_id`` and ``HOST:PORT``, as text.
+    :param found: ``HOST:PORT`` by ``realm_id``, as text.
     :raises Misconfigured: names the realm at fault.
     """
     realms: dict[int, Endpoint] = {}
     for realm, where in found.items():
         if _REALM.fullmatch(str(realm)) is None or int(realm) > _MOST_REALM:
             raise Misconfigured(
-                f"realms: {realm!r} is no realm_id: use a number up to {_MOST_REALM}"
+                f"realms: {realm!r} is not a realm_id: use 0 to {_MOST_REALM}"
             )
         if not isinstance(where, str):
-            raise Misconfigured(f"realms: {realm}: {where!r} must be text")
+            raise Misconfigured(
+                f"realms: {realm}: {where!r} must be text, such as 'host:8080'"
+            )
         realms[int(realm)] = read_endpoint(where, f"realms: {realm}")
     return realms
 
@@ -303,8 +306,8 @@ def read_realms(found: Mapping[Any, Any]) -> dict[int, Endpoint]:
 def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
     if _NAME.fullmatch(name) is None:
         raise Misconfigured(
-            f"rules: {name!r} is no name of a service: use letters, digits, '.', '_' "
-            "and '-', 64 at most"
+            f"rules: {name!r} is not a valid service name: use 1 to 64 letters, "
+            "digits, '.', '_' and '-', beginning with a letter or digit"
         )
     try:
         rule = msgspec.convert(given, _Rule)
@@ -312,19 +315,19 @@ def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
         raise Misconfigured(f"rules: {name}: {error}") from None
     if rule.strategy == "realm" and rule.endpoints:
         raise Misconfigured(
-            f"rules: {name}: with strategy 'realm' the mapping names the back ends: "
-            "leave out endpoints"
+            f"rules: {name}: leave out endpoints: with strategy 'realm' the back ends "
+            "come from the mapping of realms"
         )
     if rule.strategy != "realm" and not rule.endpoints:
-        raise Misconfigured(f"rules: {name}: endpoints must name one back end at least")
+        raise Misconfigured(f"rules: {name}: endpoints must name at least one back end")
     endpoints = tuple(
         read_endpoint(one, f"rules: {name}: endpoints") for one in rule.endpoints
     )
     if len(set(endpoints)) < len(endpoints):
-        raise Misconfigured(f"rules: {name}: endpoints name one back end twice")
+        raise Misconfigured(f"rules: {name}: endpoints name a back end twice")
     if rule.check and any(one.is_socket for one in endpoints):
         raise Misconfigured(
-            f"rules: {name}: check asks by HTTP over TCP: leave it out for unix: "
+            f"rules: {name}: check works only over TCP: leave it out for unix: "
             "endpoints"
         )
     match = rule.match or _Match()
@@ -350,7 +353,7 @@ def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
 
 
 def _check_realm(name: str, host: str, path: str) -> None:
-    """Check that ``{realm}`` is where a request's realm is looked for."""
+    """Check that ``{realm}`` is at a place from which a request's realm is read."""
     if "{" not in host + path:
         return
     whole = [part for part in path.split("/") if _ANY_REALM in part]
@@ -359,13 +362,13 @@ def _check_realm(name: str, host: str, path: str) -> None:
     rest = (host + path).replace(_ANY_REALM, "", 1)
     if "{" in rest or not (is_of_path or is_of_host):
         raise Misconfigured(
-            f"rules: {name}: match: {_ANY_REALM} may stand once: for the first label "
-            "of the host, or for one whole part of the path that no number comes before"
+            f"rules: {name}: match: {_ANY_REALM} can appear once: as the first label "
+            "of the host, or as a whole segment of the path with no number before it"
         )
 
 
 def _codes(name: str, rule: _Rule, services: Mapping[str, int]) -> tuple[int, ...]:
-    """List the codes of a rule: its own, or its decimal name and the settings' one."""
+    """List the codes of a rule: its own, or its decimal name and the settings' code."""
     if rule.code is not None:
         return (rule.code,)
     is_code = name.isascii() and name.isdecimal() and int(name) <= _MOST_CODE
