@@ -48,9 +48,12 @@ class PodSettingsTests(SynchronousTestCase):
             ({"AUTHORITY": None}, "set authority or authority_file"),
             ({"AUTHORITY": "garbage"}, "must be certificates in PEM"),
             ({"AUTHORITY_FILE": "/ca.pem"}, "set authority or authority_file"),
-            ({"SECRET": None}, "set one of secret, secret_file and token_file"),
-            ({"TOKEN_FILE": "/token"}, "set one of secret, secret_file and token_file"),
-            ({"LIMITS": "{}"}, "must be what a node passes on"),
+            ({"SECRET": None}, "set exactly one of secret, secret_file and token_file"),
+            (
+                {"TOKEN_FILE": "/token"},
+                "set exactly one of secret, secret_file and token_file",
+            ),
+            ({"LIMITS": "{}"}, "must be the JSON that a node passes on"),
             ({"NODDE": "x"}, "did you mean 'VINOM_GAMESERVER_NODE'"),
         ):
             with self.subTest(changes):

@@ -194,7 +194,10 @@ class SettingsTests(SynchronousTestCase):
             ({"pods": pods}, "pods is for game servers in pods"),
             ({"game_server_link": "4700"}, "set fleet to kubernetes"),
             ({"fleet": "kubernetes"}, "needs the table [pods]"),
-            ({**whole, "game_server_link": "unix:/s"}, "cannot be reached by pods"),
+            (
+                {**whole, "game_server_link": "unix:/s"},
+                "pods cannot reach game_server_link unix:/s",
+            ),
             (
                 {**whole, "interface": "0.0.0.0", "advertise": "x.example"},
                 "set game_server_address",
@@ -214,7 +217,7 @@ class SettingsTests(SynchronousTestCase):
                     "game_server_link": "4700",
                     "game_server_any_node": "nodes:4700",
                 },
-                "is for pods of fleet kubernetes, not for those of Agones",
+                "works only with fleet kubernetes, not with agones",
             ),
             ({**whole, "pods": "[]"}, "must be a table"),
             ({**whole, "pods": "{}"}, "pods is wrong: set image"),
@@ -279,15 +282,18 @@ class SettingsTests(SynchronousTestCase):
         for wrong, words in (
             ({"agones": table}, "agones is for game servers in pods"),
             ({"fleet": "agones"}, "needs the table [agones]"),
-            ({**whole, "pods": '{"image": "a"}'}, "[pods] is not for fleet agones"),
+            ({**whole, "pods": '{"image": "a"}'}, "[pods] is not used with fleet agones"),
             ({**whole, "agones": "[]"}, "must be a table"),
-            ({**whole, "agones": "{}"}, "must have a fleet"),
+            ({**whole, "agones": "{}"}, "must have either fleet"),
             ({**whole, "agones": '{"fleet":"a","flete":1}'}, "flete"),
             ({**whole, "agones": '{"fleet":"a","scheduling":"x"}'}, "Packed, Distr"),
-            ({**whole, "agones": '{"fleet":"a","namespace":"A"}'}, "which is no name"),
+            (
+                {**whole, "agones": '{"fleet":"a","namespace":"A"}'},
+                "has the namespace 'A': use 1 to 63 lower-case letters",
+            ),
             (
                 {**whole, "agones": '{"fleet":"a","selectors":[{}]}'},
-                "or selectors; not both",
+                "must have either fleet, the name of a Fleet of Agones, or selectors",
             ),
         ):
             with self.subTest(wrong):

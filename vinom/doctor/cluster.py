@@ -1,4 +1,4 @@
-"""What ``vinom doctor`` checks of the cluster in which game servers run."""
+"""Checks of ``vinom doctor`` for the cluster in which game servers run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DEADLINE = 5.0
 
 
 def examine_cluster(settings: Settings) -> list[Finding]:
-    """Find the cluster as the node would, and connect; nothing without one."""
+    """Find the cluster as the node does, and connect; no findings without one."""
     table = settings.away
     if table is None:
         return []
     try:
         cluster = cluster_of(table, settings.kubeconfig, settings.kubeconfig_context)
     except Misconfigured as error:
-        # What to do is at the end.
+        # The remedy is the last part of the message.
         told, remedy = re.split(r"[:;] (?!.*[:;] )", str(error), maxsplit=1)
         return [failure(_NAME, told, remedy)]
     url = str(cluster.configuration.host)
@@ -37,8 +37,8 @@ def examine_cluster(settings: Settings) -> list[Finding]:
             failure(
                 _NAME,
                 f"the API server at {url} cannot be reached: {error}",
-                "start it, or set kubeconfig to that of another cluster; until then no "
-                "match begins",
+                "start it, or set kubeconfig to the file of another cluster; until "
+                "then no match can begin",
             )
         ]
     return [ok(_NAME, f"the API server at {url}, namespace {cluster.namespace}")]

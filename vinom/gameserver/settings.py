@@ -1,7 +1,7 @@
 """
 Every setting of ``twistd vinom-gameserver``, in one table.
 
-A node that makes a pod sets them as variables, which begin with ``VINOM_GAMESERVER_``.
+A node that makes a pod sets them as variables that begin with ``VINOM_GAMESERVER_``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Certificates(Text):
 
 @attrs.frozen
 class _Limits(Text):
-    """What a node passes to each of its game servers."""
+    """The settings that a node passes to each of its game servers."""
 
     metavar: str = "JSON"
 
@@ -46,7 +46,9 @@ class _Limits(Text):
         try:
             return msgspec.json.decode(text, type=GameServerSettings)
         except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
-            raise ValueError(f"must be what a node passes on: {error}") from None
+            raise ValueError(
+                f"must be the JSON that a node passes on: {error}"
+            ) from None
 
     def show(self, value: Any) -> str:
         return msgspec.json.encode(value).decode()
@@ -62,54 +64,55 @@ class Settings:
     any_node: str | None = option(
         "node",
         LobbyAddress(),
-        "HOST:PORT of all nodes' links, where HOST has the addresses of all: these are "
-        "dialed in turn when the node does not answer, for another one may go on with "
-        "the matches here",
+        "HOST:PORT of the links of all nodes, where HOST resolves to all their "
+        "addresses: they are dialed in turn when the node does not answer, because "
+        "another node may take over the matches",
     )
     authority: bytes | None = option(
         "node",
         _Certificates(),
-        "certificates of the deployment's authority, which the node's is verified with",
+        "certificates of the deployment's authority, to verify the node's certificate",
     )
     authority_file: Path | None = option(
-        "node", PathName(), "file with these certificates, instead"
+        "node", PathName(), "file with these certificates, instead of authority"
     )
     dial_seconds: float = option(
-        "node", _SECONDS, "how long to dial the node for the first link", 60.0
+        "node", _SECONDS, "how long to try to reach the node at the start", 60.0
     )
     agones_port: int | None = option(
         "node",
         Bounded(int, 1, 65535),
         "port of the REST gateway of Agones' SDK: wait, Ready, for an allocation, and "
-        "take the other settings from it; AGONES_SDK_HTTP_PORT unless set, or node",
+        "take the other settings from it; default: AGONES_SDK_HTTP_PORT, unless node "
+        "is set",
     )
     id: str | None = option(
-        "identity", Label(), "which game server of the node this is; required"
+        "identity", Label(), "id of this game server at the node; required"
     )
     secret: str | None = option(
         "identity",
         Text(),
-        "proves that to the node; works once. Prefer secret_file, or the variable: "
-        "every user of a machine sees the arguments of a program",
+        "proves the id to the node; works once. Prefer secret_file or the variable: "
+        "all users of a machine can see the arguments of its programs",
     )
     secret_file: Path | None = option(
-        "identity", PathName(), "file with this secret, instead"
+        "identity", PathName(), "file with this secret, instead of secret"
     )
     token_file: Path | None = option(
         "identity",
         PathName(),
         "file with a token of the pod's service account, for the audience vinom, "
-        "instead of a secret; read each time",
+        "instead of a secret; read for each link",
     )
     game: tuple[str, ...] = option(
         "games",
         Text(),
-        "a game in addition to the installed ones, package.module:Class; may be "
-        "repeated",
+        "load this game in addition to the installed ones, package.module:Class; may "
+        "be repeated",
         many=True,
     )
     limits: GameServerSettings | None = option(
-        "games", _Limits(), "what the node passes on: rooms, rates and times"
+        "games", _Limits(), "the node's settings for game servers, JSON"
     )
     drain_seconds: float = option(
         "operation",
@@ -140,14 +143,14 @@ class Settings:
                 )
         if (self.authority is None) == (self.authority_file is None):
             raise Misconfigured(
-                "set authority or authority_file: with nothing the node cannot be "
-                "verified, with both it is not clear by which"
+                "set authority or authority_file, and not both: the node's certificate "
+                "is verified with it"
             )
         given = (self.secret, self.secret_file, self.token_file)
         if sum(one is not None for one in given) != 1:
             raise Misconfigured(
-                "set one of secret, secret_file and token_file: the node asks for a "
-                "proof of what this is"
+                "set exactly one of secret, secret_file and token_file: it proves to "
+                "the node which game server this is"
             )
 
 

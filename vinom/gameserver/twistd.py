@@ -1,4 +1,4 @@
-"""What twistd calls for a game server in a pod: the options, and the service."""
+"""The twistd plugin of a game server in a pod: its options and its service."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ __all__ = ["Options", "makeService"]
 
 #: How long connecting to the node may take, seconds.
 _CONNECT_SECONDS = 5.0
-#: Connecting to one of the other nodes, which may be gone, seconds.
+#: How long connecting to one of the other nodes may take, seconds.
 _OTHER_SECONDS = 2.0
-#: A link over which the node sends nothing for so long is dead, seconds.
+#: A link over which the node sends nothing for this long is dead, seconds.
 _SILENCE_SECONDS = 10.0
-#: What a proof by token begins with; see docs/protocol/control.rst.
+#: Prefix of a proof by token; see docs/protocol/control.rst.
 _TOKEN = b"token:"
 
 
@@ -61,7 +61,7 @@ class Options(TableOptions):
     optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
 
     def postOptions(self) -> None:
-        """Take the port of Agones' SDK, as Agones gives it."""
+        """Use the port of Agones' SDK from the variable that Agones sets."""
         port = os.environ.get("AGONES_SDK_HTTP_PORT")
         has_node = self.get("node") or os.environ.get("VINOM_GAMESERVER_NODE")
         if port and not has_node and not self.get("agones-port"):
@@ -80,9 +80,9 @@ def _is_node(transport: ITCPTransport) -> None:
 @attrs.define
 class _Proof:
     """
-    What the node is shown at first.
+    The proof that is sent to the node.
 
-    :ivar read: gives it.
+    :ivar read: returns the proof.
     """
 
     read: Callable[[], bytes]
@@ -93,12 +93,12 @@ class _Proof:
 
 def _proof_of(settings: Settings) -> _Proof:
     """
-    Find what proves to the node who this is.
+    Find the proof of this game server's identity.
 
     :raises Misconfigured: a file cannot be read.
     """
     if settings.token_file is not None:
-        # twistd changes its folder; the kubelet replaces the file now and then.
+        # twistd changes its working directory; the kubelet replaces the file over time.
         token: Path = settings.token_file.absolute()
         return _Proof(lambda: _TOKEN + read_file(token, "token_file").strip())
     if settings.secret_file is not None:
@@ -129,7 +129,7 @@ class GameServerService(Service):
         """
         self._settings, self._reactor, self._ended = settings, reactor, ended
         read = settings.limits or GameServerSettings(control="")
-        # Paths of the node's machine, and its wall, are not for here.
+        # Paths on the node's machine, and its wall, do not apply in a pod.
         read = replace(read, recordings=None, is_walled=False)
         games = load_games((*read.games, *settings.game), read.installed)
         anchors = settings.authority
@@ -139,7 +139,7 @@ class GameServerService(Service):
         try:
             context = dialing_context(anchors)
         except Exception as error:
-            # OpenSSL has an error of its own for each of them.
+            # OpenSSL raises many types of errors.
             raise Misconfigured(f"authority cannot be used: {error}") from error
         host, _, port = (settings.node or "").rpartition(":")
         self._recordings = read.make_recordings(reactor)
@@ -198,7 +198,7 @@ class GameServerService(Service):
         seconds = self._settings.drain_seconds
         if self._program.rooms and seconds:
             self._log.info(
-                "asked to end: {count} matches may continue for {s:g} s",
+                "asked to stop: {count} matches may continue for {s:g} s",
                 count=len(self._program.rooms),
                 s=seconds,
             )
@@ -210,7 +210,7 @@ class GameServerService(Service):
         self._recordings.flush()
 
     def _over(self) -> None:
-        """It has nothing left to do."""
+        """The program has nothing left to do."""
         self._is_over = True
         self._line.close()
         self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
@@ -237,7 +237,7 @@ class _Program(MultiService):
         adopt(self)
 
     def setServiceParent(self, parent: Any) -> None:
-        # This is where twistd looks, right after it made the application.
+        # twistd looks for the observer here, right after it has made the application.
         if isinstance(parent, Componentized):
             observer = self._options.log_observer()
             if observer is not None:
@@ -248,13 +248,13 @@ class _Program(MultiService):
 
 def make_program(settings: Settings, reactor: Any) -> Service:
     """
-    Make what waits for Agones, or dials a node at once.
+    Make the service, which waits for Agones or dials a node at once.
 
     :raises Misconfigured: a file or a name in the settings is wrong.
     """
     if settings.agones_port is None:
         return GameServerService(settings, reactor)
-    # Only here: pods of a node need no client of HTTP.
+    # Imported only here: pods that a node makes need no HTTP client.
     from vinom.gameserver.agones import AgonesService
 
     def begin(given: Settings, ended: Callable[[], None]) -> Service:
@@ -264,7 +264,7 @@ def make_program(settings: Settings, reactor: Any) -> Service:
 
 
 def makeService(options: Options) -> IService:
-    """Build the game server; it opens nothing before it starts."""
+    """Build the game server; nothing is opened before the service starts."""
     from twisted.internet import reactor
 
     check_pidfile(SOURCES.program, options.parent or {})

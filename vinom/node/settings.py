@@ -96,16 +96,16 @@ class Settings:
     udp: Literal["direct", "relay"] = option(
         "network",
         Choice(("direct", "relay")),
-        "how players over UDP reach game servers: direct, or relay: at the first of "
-        "the ports, where the node has the connections of all players and passes on "
-        "what they do",
+        "how players over UDP reach game servers: direct, or relay, in which all "
+        "players connect to the node, at the first of the ports, and the node relays "
+        "their actions",
         "direct",
     )
     udp_address: str | None = option(
         "network",
         LobbyAddress(),
         "with udp relay: host:port at which players reach the first of the ports, if "
-        "that is not at advertise: a load balancer, for example, that passes UDP on",
+        "not at advertise: for example a load balancer that passes UDP on",
     )
     receive_buffer_kb: int = option(
         "network",
@@ -123,7 +123,7 @@ class Settings:
     gateway_link: str | None = option(
         "network",
         LinkEndpoint(),
-        "accept links of gateways here: unix:/path, or a port or tls:HOST:PORT, over "
+        "accept links of gateways here: unix:/path, or a port or tls:HOST:PORT for "
         "TLS with certificates of the authority; off unless set",
     )
     realm: str = option(
@@ -503,9 +503,9 @@ class Settings:
     proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "websocket",
         Network(),
-        "address, or network such as 10.0.0.0/8, of proxies: the PROXY protocol, at "
-        "the lobby's port and at http, Forwarded and X-Forwarded-For are believed from "
-        "these; may be repeated",
+        "trust this address, or network such as 10.0.0.0/8, of proxies: accept the "
+        "PROXY protocol from it at the lobby's port and at http, and Forwarded and "
+        "X-Forwarded-For at http; may be repeated",
         many=True,
     )
     ping_seconds: float = option(
@@ -611,8 +611,8 @@ class Settings:
     games: Mapping[str, GameTable] | None = option(
         "games",
         JsonTable(read_games),
-        "games whose game servers are programs of their own, in any language, "
-        "[games.NAME] in the file: their command, seats and more",
+        "games whose game servers are separate programs, in any language: "
+        "[games.NAME] in the file, with their command, seats and more",
     )
     warm: int = option(
         "games", Bounded(int, 0, 1000), "game servers to keep ready for a match", 2
@@ -678,27 +678,28 @@ class Settings:
     fleet: Literal["local", "kubernetes", "agones"] = option(
         "pods",
         Choice(("local", "kubernetes", "agones")),
-        "where game servers run: local (processes of this machine), kubernetes (pods "
-        "of a cluster) or agones (allocated from a Fleet of Agones); both need "
+        "where game servers run: local (processes on this machine), kubernetes (pods "
+        "in a cluster) or agones (allocated from a Fleet of Agones); the last two need "
         "pip install vinom[kubernetes]",
         "local",
     )
     pods: PodTable | None = option(
         "pods",
         JsonTable(read_pods, attrgetter("image")),
-        "the pods, [pods] in the file: their image, resources, machines and addresses",
+        "for fleet kubernetes, [pods] in the file: their image, resources, machines "
+        "and addresses",
     )
     agones: AgonesTable | None = option(
         "pods",
         JsonTable(read_agones, attrgetter("fleet")),
         "for fleet agones, [agones] in the file: the Fleet, scheduling and addresses; "
-        "warm is not used then, for Agones keeps game servers ready",
+        "warm is not used then, because Agones keeps game servers ready",
     )
     game_server_link: str | None = option(
         "pods",
         LinkEndpoint(),
-        "accept links of pods here: a port or tls:HOST:PORT, over TLS with a "
-        "certificate of the authority; required by fleets kubernetes and agones",
+        "accept links of pods here: a port or tls:HOST:PORT, for TLS with a "
+        "certificate of the authority; required with fleet kubernetes or agones",
     )
     game_server_address: str | None = option(
         "pods",
@@ -709,17 +710,18 @@ class Settings:
     game_server_any_node: str | None = option(
         "pods",
         LobbyAddress(),
-        "host:port of the game_server_link of all nodes of this store, where host has "
-        "the addresses of all, such as a headless Service: a pod whose node is gone "
-        "dials them in turn, and one goes on with its matches; for fleet kubernetes",
+        "host:port of the game_server_link of all nodes of this store, where host "
+        "resolves to all their addresses, such as a headless Service: a pod whose "
+        "node is gone dials them in turn, and one of them takes over its matches; for "
+        "fleet kubernetes",
     )
     kubeconfig: Path | None = option(
         "pods",
         PathName(),
-        "kubeconfig file of the cluster; that of the pod which this node is unless set",
+        "kubeconfig file of the cluster; default: the service account of the pod",
     )
     kubeconfig_context: str | None = option(
-        "pods", Text(), "context of that file; its current one unless set"
+        "pods", Text(), "context in that file; default: its current context"
     )
     hello_rate: float = option(
         "strangers",
@@ -774,16 +776,16 @@ class Settings:
     on_stop: Literal["drain", "leave"] = option(
         "operation",
         Choice(("drain", "leave")),
-        "what SIGTERM and Ctrl-C do with running matches: drain lets other nodes on "
-        "this machine go on with them, if there is a Redis, and waits for the end of "
-        "those that nobody takes; leave stops at once, and such a node, or the one "
-        "that is started next, goes on with them",
+        "what SIGTERM and Ctrl-C do with running matches: drain hands them over to "
+        "other nodes on this machine, if there is a Redis, and waits for the rest to "
+        "end; leave stops at once, and such a node, or the one that is started next, "
+        "takes them over",
         "drain",
     )
     orphan_seconds: float = option(
         "operation",
         Bounded(float, SHORTEST_LEASE, 600),
-        "how long a game server with a match plays on without a node; then its matches "
+        "how long a game server with a match goes on without a node before its matches "
         "are lost",
         45.0,
     )
@@ -853,8 +855,8 @@ class Settings:
         self._check_pods()
         if self.udp_address is not None and self.udp == "direct":
             raise Misconfigured(
-                "udp_address is where players reach the relay, and udp is direct: set "
-                "udp to relay, or remove udp_address"
+                f"udp_address {self.udp_address} is used only with udp relay, but udp "
+                "is direct: set udp to relay, or remove udp_address"
             )
         if self.admin is not None and self.admin_token_file is None:
             raise Misconfigured(
@@ -893,7 +895,7 @@ class Settings:
             )
 
     def _check_pods(self) -> None:
-        """Check what pods need, and that nothing is set in vain."""
+        """Check that settings for pods are complete, and that all have an effect."""
         if self.fleet == "local":
             for name in (
                 "pods",
@@ -917,31 +919,31 @@ class Settings:
         if getattr(self, table) is None or self.game_server_link is None:
             raise Misconfigured(
                 f"fleet {self.fleet} needs the table [{table}] with {what}, and "
-                "game_server_link, where pods connect"
+                "game_server_link, to which pods connect"
             )
         other = "agones" if table == "pods" else "pods"
         if getattr(self, other) is not None:
             raise Misconfigured(
-                f"the table [{other}] is not for fleet {self.fleet}: remove it"
+                f"the table [{other}] is not used with fleet {self.fleet}: remove it"
             )
         if self.game_server_any_node is not None:
             self._check_any_node()
         if self.game_server_link.startswith("unix:"):
             raise Misconfigured(
-                f"game_server_link {self.game_server_link} cannot be reached by pods: "
+                f"pods cannot reach game_server_link {self.game_server_link}: "
                 "set it to a port or tls:HOST:PORT"
             )
         if not self.pod_link:
             raise Misconfigured(
-                "game_server_link names no host that pods can dial: set "
-                "game_server_address to host:port"
+                f"game_server_link {self.game_server_link} names no host that pods can "
+                "dial: set game_server_address to host:port"
             )
 
     def _check_any_node(self) -> None:
         """Check that another node can go on with matches in pods."""
         why = ""
         if self.fleet == "agones":
-            why = "is for pods of fleet kubernetes, not for those of Agones"
+            why = "works only with fleet kubernetes, not with agones"
         elif self.store == "memory":
             why = "needs a Redis that the nodes share: set store"
         if why:
@@ -951,7 +953,7 @@ class Settings:
 
     @property
     def away(self) -> PodTable | AgonesTable | None:
-        """What describes game servers elsewhere; ``None`` if they run here."""
+        """The table of game servers in a cluster; ``None`` if they run here."""
         return {"kubernetes": self.pods, "agones": self.agones}.get(self.fleet)
 
     @property
@@ -1076,7 +1078,7 @@ class Settings:
 
     @property
     def servers_dir(self) -> Path:
-        """What the next node has to know about game servers with matches."""
+        """Folder of the records from which the next node takes over game servers."""
         return self.state_dir / "servers"
 
     @property

@@ -1,8 +1,8 @@
 """
-Game servers of Agones: allocated, not made; who keeps them ready is Agones.
+Game servers of Agones, which are allocated and not made: Agones keeps them ready.
 
 Agones runs the pods. An allocation takes one that is Ready, and writes on it which node
-has it; the game server reads that from its SDK, and dials the node.
+has it; the game server reads this from its SDK, and dials the node.
 
 Sources: https://agones.dev/site/docs/reference/gameserverallocation/ and
 https://agones.dev/site/docs/reference/gameserver/.
@@ -26,7 +26,7 @@ from vinom.fleet.kubernetes.objects import (
 from vinom.fleet.kubernetes.pods import address_of
 from vinom.model import Exit, ServerAddress
 
-# States in which Agones ends a game server, though its process may run.
+# States in which Agones ends a game server, even if its process still runs.
 _FAILING = ("Error", "Unhealthy")
 
 
@@ -34,8 +34,8 @@ class AgonesServers:
     """
     Implements `vinom.fleet.kubernetes.kind.ServerKind` with Agones' GameServers.
 
-    :ivar has_leases: Agones itself ends a game server that says nothing, and one that
-        has lost its node ends by itself.
+    :ivar has_leases: false, because Agones ends a game server that is silent, and one
+        that has lost its node exits by itself.
     """
 
     has_leases = False
@@ -49,8 +49,9 @@ class AgonesServers:
     ) -> None:
         """
         :param api: the cluster's.
-        :param template: of allocations.
-        :param relayed: where players of all game servers connect, if they reach none.
+        :param template: makes allocations.
+        :param relayed: where the players of all game servers connect, if the node
+            relays them.
         """
         self._api, self._template, self._relayed = api, template, relayed
         self.owner = template.owner
@@ -60,7 +61,7 @@ class AgonesServers:
     # What the API server reports.
 
     def key_of(self, value: Object) -> str:
-        """What the allocation has written on it: its name is Agones' choice."""
+        """The text that the allocation has written on it: Agones chooses its name."""
         return label_of(value, ALLOCATION)
 
     def is_running(self, value: Object) -> bool:
@@ -69,23 +70,23 @@ class AgonesServers:
         return status.get("state") == "Allocated" and bool(status.get("address"))
 
     def is_ended(self, value: Object) -> bool:
-        """Agones removes it when its pod is gone, and not before."""
+        """Never: Agones removes it only when its pod is gone."""
         return False
 
     def is_failing(self, value: Object) -> bool:
         """
-        Must it be killed? Its process has ended, or says nothing.
+        Must it be killed, because its process has ended or is silent?
 
         Source: https://agones.dev/site/docs/guides/health-checking/.
         """
         return (value.get("status") or {}).get("state") in _FAILING
 
     def exit_of(self, value: Object) -> Exit:
-        """How its process ended is not in it."""
+        """Unknown: its status does not have it."""
         return Exit(None)
 
     def problem_of(self, value: Object) -> str:
-        """One that was Ready has started."""
+        """None: one that was Ready has started."""
         return ""
 
     # Allocating.
@@ -96,7 +97,7 @@ class AgonesServers:
         """
         Allocate one.
 
-        :param is_again: the request before may have been carried out.
+        :param is_again: whether an earlier request may have been carried out.
         """
         allocation = self._template.allocation(key, server_id, secret)
         return Deferred.fromCoroutine(self._make(key, allocation, is_again))
@@ -114,12 +115,12 @@ class AgonesServers:
         raise ApiError(
             429,
             "UnAllocated",
-            "no game server of Agones is Ready that the allocation selects: raise the "
+            "no game server of Agones that the allocation selects is Ready: raise the "
             "replicas of its Fleet, or the buffer of its FleetAutoscaler",
         )
 
     def find(self, key: str) -> Deferred[Object]:
-        """Find one by what was written on it."""
+        """Find one by the text that was written on it."""
         return self._api.find_all(f"{ALLOCATION}={key}").addCallback(_only)
 
     def complete(self, made: Object, server_id: str) -> None:
@@ -131,8 +132,8 @@ class AgonesServers:
         """
         Delete it; Agones ends its pod, and then removes it.
 
-        How long its pod may take is in the pod's template. One that is to be killed
-        does not get that time: its pod has its name.
+        The pod's template has the time that the pod gets for this. To kill it sooner,
+        the pod, which has the same name, is deleted too.
         """
         deleted = self._api.delete(name, grace, preconditions)
         if grace < self.grace_seconds:
@@ -147,7 +148,7 @@ class AgonesServers:
     # Reaching.
 
     def inside(self, value: Object, port: int, failures: int) -> tuple[str, int] | None:
-        """Choose the address that its process binds: of its ports, in their order."""
+        """Choose the address that its process binds: its ports, in their order."""
         if self._relayed is not None:
             return "0.0.0.0", 0
         ports = _udp(value)
@@ -177,8 +178,8 @@ class AgonesServers:
             host = address_of(value, wanted)
         if not host or not found:
             raise NoCapacity(
-                f"game server {name_of(value)} of Agones has no {wanted} address and "
-                f"port {name!r}: set agones.address to another one"
+                f"game server {name_of(value)} of Agones has no {wanted} address with "
+                f"port {name!r}: set agones.address to another kind of address"
             )
         return succeed(ServerAddress(host, found[0]))
 

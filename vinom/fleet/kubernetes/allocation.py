@@ -1,4 +1,4 @@
-"""Allocations of Agones as the settings have them: ``[agones]``, and the request."""
+"""The table ``[agones]`` of the settings, and the allocations made from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vinom.fleet.kubernetes.objects import (
 )
 from vinom.fleet.kubernetes.template import check_names, read_table
 
-#: The label that an allocation writes on what it takes: another text each time.
+#: The label that an allocation writes on its game server: a different text each time.
 ALLOCATION = f"{DOMAIN}/allocation"
 
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -28,26 +28,26 @@ _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 class AgonesTable(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What the settings say about game servers of Agones.
+    The settings of game servers of Agones.
 
-    :ivar fleet: name of the Fleet that they are taken from.
-    :ivar owner: this node, in labels; its host name unless set. No other node that runs
-        may have the same.
-    :ivar namespace: of the Fleet; that of the node's own pod, or of the kubeconfig's
-        context, unless set.
-    :ivar selectors: instead of the fleet: selectors of an allocation, in order.
+    :ivar fleet: name of the Fleet to allocate them from.
+    :ivar owner: name of this node in labels; default: its host name. No other running
+        node may have the same.
+    :ivar namespace: namespace of the Fleet; default: that of the node's own pod, or of
+        the kubeconfig's context.
+    :ivar selectors: selectors of an allocation, in order, instead of the fleet.
     :ivar scheduling: "Packed" fills machines one after the other, "Distributed" does
         not.
     :ivar counters: what an allocation does to counters, by name.
-    :ivar priorities: which of them are preferred, by counters and lists.
-    :ivar labels: more labels for what was allocated.
-    :ivar annotations: likewise.
-    :ivar address: where players connect: "status" (as Agones says), "external" or
-        "internal" (the first such address of the machine), or any other text: this
-        name or address.
+    :ivar priorities: which game servers are preferred, by counters and lists.
+    :ivar labels: more labels for allocated game servers.
+    :ivar annotations: more annotations for them.
+    :ivar address: where players connect: "status" (from Agones' status), "external" or
+        "internal" (the first such address of the machine), or any other text as a name
+        or address.
     :ivar grace_seconds: how long a game server may take to end; no more than
         terminationGracePeriodSeconds of the Fleet's pods.
-    :ivar start_seconds: how long one that was allocated may take to link.
+    :ivar start_seconds: how long an allocated game server may take to link.
     """
 
     fleet: str = ""
@@ -73,7 +73,7 @@ def read_agones(value: Any) -> AgonesTable:
     table = read_table(value, AgonesTable, "[agones] with a fleet")
     if bool(table.fleet) == bool(table.selectors):
         raise ValueError(
-            "must have a fleet, the name of a Fleet of Agones, or selectors; not both"
+            "must have either fleet, the name of a Fleet of Agones, or selectors"
         )
     check_names(table.owner, table.namespace)
     return table
@@ -88,8 +88,8 @@ class AllocationTemplate:
         """
         :param table: of the settings.
         :param owner: the node; a label's value.
-        :param environment: settings of every game server of this node, by the names
-            that they have as variables.
+        :param environment: settings of every game server of this node, by the names of
+            their variables.
         """
         self.table, self.owner = table, owner
         self._environment = dict(environment)
@@ -98,8 +98,8 @@ class AllocationTemplate:
         """
         Make an allocation.
 
-        :param key: another text for each game server.
-        :param secret: that it proves its identity with, once.
+        :param key: a different text for each game server.
+        :param secret: proves the game server's identity, once.
         """
         table = self.table
         settings = {
@@ -111,7 +111,7 @@ class AllocationTemplate:
             {
                 "matchLabels": {
                     "agones.dev/fleet": table.fleet,
-                    # One of another version would be sent away.
+                    # A game server with another version would be refused.
                     SDK_PREFIX + CONTROL_LABEL: str(CONTROL_PROTOCOL),
                 }
             }

@@ -1,4 +1,4 @@
-"""Kubernetes' official client, in threads: its calls block."""
+"""Kubernetes' official client, used in threads because its calls block."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ TIMEOUTS = (3.0, 10.0)
 THREADS = 8
 #: Most objects of one answer to a list.
 _PART = 500
-#: After this a watch begins anew, seconds. Bookmarks come each minute, so a connection
-#: that is silent for longer is dead.
+#: After this a watch is started again, seconds. Bookmarks come each minute, so a
+#: connection that is silent for longer is dead.
 _WATCH_SECONDS = 290
 _SILENT_SECONDS = 120.0
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -44,11 +44,11 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 class ApiError(VinomError):
     """
-    The API server refused a request, or could not be asked.
+    The API server refused a request, or did not answer.
 
-    :ivar status: of HTTP; 0 if there was no answer, and then the request may have been
-        carried out.
-    :ivar reason: the API server's word for it, such as "AlreadyExists".
+    :ivar status: HTTP status; 0 if there was no answer, so that the request may have
+        been carried out.
+    :ivar reason: the API server's code for it, such as "AlreadyExists".
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -62,7 +62,7 @@ class ApiError(VinomError):
 
 
 class _Answer(Protocol):
-    """What is used of urllib3's answers."""
+    """The parts of urllib3's responses that we use."""
 
     data: bytes
     status: int
@@ -81,7 +81,7 @@ class Cluster:
     """
     How a cluster is reached.
 
-    :ivar configuration: of the official client.
+    :ivar configuration: configuration of the official client.
     :ivar namespace: where pods are made.
     """
 
@@ -93,12 +93,12 @@ def find_cluster(
     kubeconfig: Path | None, context: str | None, namespace: str
 ) -> Cluster:
     """
-    Find the cluster: that of a kubeconfig file, or that of the pod that this node is.
+    Find the cluster from a kubeconfig file, or from the pod in which this node runs.
 
     :param kubeconfig: the file; ``None`` for the pod's own service account.
-    :param context: of the file; its current one unless given.
-    :param namespace: empty for that of the context, or of the pod.
-    :raises Misconfigured: there is none, or the file cannot be used.
+    :param context: context in the file; its current one unless given.
+    :param namespace: empty for the namespace of the context, or of the pod.
+    :raises Misconfigured: there is no cluster, or the file cannot be used.
     """
     configuration = Configuration()
     if kubeconfig is not None:
@@ -123,8 +123,8 @@ def find_cluster(
     except ConfigException as error:
         if kubeconfig is None:
             raise Misconfigured(
-                "fleet kubernetes: this node is no pod with a service account "
-                f"({error}): set kubeconfig to a file"
+                "fleet kubernetes: this node does not run in a pod with a service "
+                f"account ({error}): set kubeconfig to a file"
             ) from error
         raise Misconfigured(
             f"kubeconfig {kubeconfig} cannot be used: {error}; set kubeconfig to "
@@ -135,8 +135,8 @@ def find_cluster(
     except Exception as error:
         # The client reads any YAML as if it were a kubeconfig.
         raise Misconfigured(
-            f"kubeconfig {kubeconfig} is no kubeconfig file: set kubeconfig to one "
-            "that kubectl can use"
+            f"kubeconfig {kubeconfig} is not a kubeconfig file: set kubeconfig to a "
+            "file that kubectl can use"
         ) from error
     configuration.retries = False
     configuration.connection_pool_maxsize = THREADS + 2
@@ -157,18 +157,18 @@ class KubernetesApi:
     """
     The requests of the fleet, each in a thread of a small pool.
 
-    What it finds, labels, deletes and watches are pods, or Agones' GameServers.
+    It finds, labels, deletes and watches pods, or Agones' GameServers.
 
-    :ivar namespace: of all objects.
+    :ivar namespace: namespace of all objects.
     """
 
     def __init__(
         self, reactor: Any, cluster: Cluster, *, has_agones: bool = False
     ) -> None:
         """
-        :param reactor: gets the results.
-        :param cluster: is asked.
-        :param has_agones: game servers are Agones' GameServers, and not pods.
+        :param reactor: its thread gets the results.
+        :param cluster: the cluster to send requests to.
+        :param has_agones: are game servers Agones' GameServers, and not pods?
         """
         self._reactor, self.namespace = reactor, cluster.namespace
         self._client = ApiClient(cluster.configuration)
@@ -194,7 +194,7 @@ class KubernetesApi:
         self._authentication = AuthenticationV1Api(self._client)
         self._pool = ThreadPool(0, THREADS, "kubernetes")
         self._pool.start()
-        # Its threads would keep a process alive that stops without closing this.
+        # Otherwise the threads keep a process alive that stops without closing this.
         self._trigger = reactor.addSystemEventTrigger(
             "during", "shutdown", self._pool.stop
         )
@@ -255,10 +255,10 @@ class KubernetesApi:
         self, name: str, grace: int, preconditions: Object | None = None
     ) -> Deferred[Object]:
         """
-        Have a game server end.
+        End a game server.
 
-        :param grace: how long it may take, seconds. With 0 it is forgotten at once,
-            while it may run.
+        :param grace: how long it may take, seconds. With 0 its object is removed at
+            once, even if it still runs.
         :param preconditions: its ``uid``, and its ``resourceVersion`` if it must not
             have changed.
         """
@@ -269,7 +269,7 @@ class KubernetesApi:
         return asked
 
     def delete_pod(self, name: str, grace: int) -> Deferred[Object]:
-        """Have the pod of one of Agones' game servers end; it has the same name."""
+        """End the pod of one of Agones' game servers; it has the same name."""
         asked: Deferred[Object] = self._ask(
             self._core.delete_namespaced_pod,
             name,
@@ -361,7 +361,7 @@ class KubernetesApi:
     # Tokens.
 
     def review(self, token: str, audience: str) -> Deferred[Object]:
-        """Ask whose token this is; the result is the status of a TokenReview."""
+        """Check whose token this is; the result is the status of a TokenReview."""
         asked: Deferred[Object] = self._ask(
             self._authentication.create_token_review,
             {
@@ -418,9 +418,9 @@ def ask(call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
     """
     Call the client; blocks.
 
-    :returns: the answer's JSON: its classes would take ten times as long, and refuse
-        what a newer API server adds.
-    :raises ApiError: it is refused, or there is no answer.
+    :returns: the answer's JSON; the client's classes take ten times as long, and refuse
+        fields that a newer API server adds.
+    :raises ApiError: the request is refused, or there is no answer.
     """
     answer = _asked(call, *arguments, **{"_request_timeout": TIMEOUTS, **more})
     try:
@@ -437,10 +437,10 @@ def _asked(call: Callable[..., Any], *arguments: Any, **more: Any) -> _Answer:
     except ApiException as error:
         raise _refusal(error.status, error.reason, error.body) from error
     except ValueError as error:
-        # The client checks what it sends by classes of its own.
+        # The client validates requests with its own classes.
         raise ApiError(422, "Invalid", str(error)) from error
     except Exception as error:
-        # urllib3 has many, and lets those of sockets and of TLS through.
+        # urllib3 raises many types, and lets errors of sockets and TLS through.
         raise ApiError(
             0, "NoAnswer", f"the API server cannot be reached: {error}"
         ) from error

@@ -1,10 +1,10 @@
 """
-Game servers of a cluster: made or allocated, watched, and never lost.
+Game servers of a cluster: made or allocated, watched, and never forgotten.
 
 A pod is made for each game server, or Agones allocates one. It dials this node, proves
-who it is, and gets an address only when a match needs it. Whether it runs, and how it
-ended, the API server reports; a pod is over when its processes have ended, not when its
-object is gone.
+who it is, and gets an address only when a match needs it. The API server reports
+whether it runs, and how it ended; a pod is over when its processes have ended, not when
+its object is gone.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ from vinom.ports import IFleet, IGameServer
 
 #: Waits between the attempts at one request, seconds.
 _AGAIN = (0.2, 1.0, 3.0)
-#: And after those, where a request is repeated until it is answered.
+#: Later waits, for requests that are repeated until they are answered, seconds.
 _AGAIN_LATER = 10.0
-#: A pod that is to be killed gets so long, seconds: with 0 nobody would wait for it.
+#: The grace of a pod that is to be killed, seconds: with 0 its object would be removed
+#: while it may still run.
 _KILL_SECONDS = 1
 #: How long pods may take to end when the fleet closes, seconds.
 _CLOSE_SECONDS = 15.0
 #: How long after a match is placed its pod is labelled, seconds: players wait for
-#: placements, and nobody for labels.
+#: placements, but nothing waits for labels.
 _LABEL_AFTER = 0.5
-#: A token's proof begins with this; anything else is a secret.
+#: Prefix of a proof by token; any other proof is a secret.
 TOKEN = b"token:"
 
 
@@ -64,24 +65,26 @@ class _Pod:
     """
     One game server.
 
-    :ivar server: whose pod it is.
-    :ivar name: tells it from others, new each time; the pod's name, if it is our pod.
-    :ivar proof: hash of what proves that a process is the pod; empty once it is used.
-    :ivar later: hash of what proves it from then on.
-    :ivar welcome: the text of that, until it is sent.
-    :ivar value: as it was seen last; ``None`` before it is made.
-    :ivar reached: gets the address; ``None`` once it has, or once nobody waits.
-    :ivar runs: fires when it runs.
-    :ivar port: of the ring, if it has one.
-    :ivar ending: how it was asked to end: the grace, seconds; ``None`` if it was not.
-    :ivar giving_up: rings when it cannot send anything any more, seen or not.
-    :ivar is_proven: a token has proven that it is the pod.
-    :ivar is_making: the request that makes it is not answered.
-    :ivar complete: fires when what else it needs is made, too.
-    :ivar labels: that are to be written on it.
-    :ivar is_labelling: they are being written.
-    :ivar is_asked: whether it is there is being found out.
-    :ivar is_doubted: it may be gone since that was asked.
+    :ivar server: the game server in the pod.
+    :ivar name: a unique name, new each time; the pod's name, if the node makes pods.
+    :ivar proof: hash of the secret that proves that a process is the pod; empty once
+        it is used.
+    :ivar later: hash of the secret that proves it from then on.
+    :ivar welcome: that secret, until it is sent.
+    :ivar value: its object, as last seen; ``None`` before it is made.
+    :ivar reached: gets the address; ``None`` once it has, or if nothing waits for it.
+    :ivar runs: fire when it runs.
+    :ivar port: its port of the ring, if it has one.
+    :ivar ending: the grace with which it was asked to end, seconds; ``None`` if it was
+        not asked.
+    :ivar giving_up: rings when its lease is over, so that it cannot send any more.
+    :ivar is_proven: has a token proven that it is the pod?
+    :ivar is_making: is the request that makes it still without an answer?
+    :ivar complete: fires when the other objects that it needs are made.
+    :ivar labels: labels still to be written on it.
+    :ivar is_labelling: are they being written?
+    :ivar is_asked: is a request under way that finds out whether it exists?
+    :ivar is_doubted: may it be gone since that request was sent?
     """
 
     server: IGameServer
@@ -107,17 +110,17 @@ class _Pod:
 
     @property
     def object_name(self) -> str:
-        """The name that the API server has for it."""
+        """Its name at the API server."""
         return self.name if self.value is None else name_of(self.value)
 
 
 @implementer(IFleet)
 class KubernetesFleet:
     """
-    Make pods, or take those of Agones, watch them, and tell where players reach them.
+    Make pods, or allocate those of Agones, watch them, and find their addresses.
 
-    :ivar problem: why pods do not start; empty if they do, as far as is known.
-    :ivar arrived: not used: pods dial by themselves.
+    :ivar problem: why pods do not start; empty if no reason is known.
+    :ivar arrived: not used, because pods dial by themselves.
     """
 
     _log = Logger()
@@ -134,18 +137,18 @@ class KubernetesFleet:
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         """
-        :param reactor: the clock; gets the results of threads.
+        :param reactor: the clock; its thread gets the results of other threads.
         :param api: the cluster's.
-        :param kind: what game servers are there.
-        :param ring: UDP ports of machines, for pods that use those; else only their
-            number counts.
-        :param now: seconds on a clock that nobody sets.
+        :param kind: the kind of game servers.
+        :param ring: UDP ports of machines, for pods that use them; otherwise only the
+            number of ports counts.
+        :param now: seconds on a monotonic clock.
         :param entropy: called with a number, returns that many random bytes.
         :param interface: IP address that game servers bind; the pod's own unless given.
-        :param lease_seconds: after this no game server without a link sends anything.
+        :param lease_seconds: how long a game server without a link goes on sending.
         """
         self._lease_seconds = lease_seconds
-        # Pods that play on for a later node.
+        # Pods that this node has left to a later node.
         self._released: set[str] = set()
         self._reactor, self._api, self._kind = reactor, api, kind
         self._ring, self._now, self._entropy = ring, now, entropy
@@ -155,10 +158,10 @@ class KubernetesFleet:
         self._closed: Deferred[None] | None = None
         self._insist: IDelayedCall | None = None
         self._is_closing_threads = False
-        # Of requests that are repeated.
+        # Waits of requests that are repeated.
         self._pauses: set[Deferred[None]] = set()
         self.problem = ""
-        # Is that why no pod can be made, and not why one that was made does not run?
+        # Does the problem keep pods from being made, and not those made from running?
         self._is_refused = False
         self.arrived: Any = None
         self._watch = PodWatch(
@@ -166,12 +169,12 @@ class KubernetesFleet:
         )
         self._orphans = Orphans(reactor, api, kind.owner, now, int(lease_seconds))
         self._is_open = False
-        # Is a game server certainly this node's? Others may take it over, if shared.
+        # Is a game server certainly this node's? If shared, others may take it over.
         self._is_ours: Callable[[str], bool] = lambda _: True
         self._is_shared = self._has_listed = False
         # Pods of an earlier node of this name, which another node may have claimed.
         self._left: dict[str, IDelayedCall] = {}
-        # Those whose match has changed.
+        # Pods whose match has changed.
         self._unlabelled: dict[_Pod, None] = {}
         self._labelling: IDelayedCall | None = None
 
@@ -184,9 +187,9 @@ class KubernetesFleet:
 
     def share(self, is_ours: Callable[[str], bool]) -> None:
         """
-        Let other nodes take pods over; before anything starts.
+        Let other nodes take pods over. Call this before anything starts.
 
-        :param is_ours: is it certain that no other node has this game server?
+        :param is_ours: is it certain that no other node has a game server?
         """
         self._is_ours, self._is_shared = is_ours, True
 
@@ -197,9 +200,9 @@ class KubernetesFleet:
 
     def reaches(self, server_id: str, handle: str) -> Deferred[bool]:
         """
-        Is a pod that another node has made in this cluster, and not about to end?
+        Is a pod that another node has made in this cluster, and has it not ended?
 
-        Names are used once, so one of another cluster is not found here.
+        Names are used once, so a pod of another cluster is not found here.
         """
         return Deferred.fromCoroutine(self._reaches(server_id, handle))
 
@@ -234,11 +237,11 @@ class KubernetesFleet:
         )
 
     def is_child(self, peer: Any) -> bool:
-        """Is this process of this machine a game server? They are elsewhere."""
+        """Never: no process on this machine is one of these game servers."""
         return False
 
     def clear(self) -> None:
-        """Nothing of them is on this machine."""
+        """Do nothing: they have no files on this machine."""
 
     # Starting.
 
@@ -246,9 +249,9 @@ class KubernetesFleet:
         """
         Make a pod; the result comes when players can reach it.
 
-        Cancelling kills it.
+        Cancelling kills the pod.
 
-        :raises NoCapacity: the cluster refused, or it ended.
+        :raises NoCapacity: the cluster refused, or the pod ended.
         """
         server_id = server.server_id
         if server_id in self._pods:
@@ -257,7 +260,7 @@ class KubernetesFleet:
             return fail(NoCapacity("the fleet is closed"))
         self._open()
         secret = b64encode(self._entropy(24)).decode("ascii")
-        # Another one each time: the pod before, with this id, may be ending still.
+        # Different each time, because an earlier pod with this id may still be ending.
         suffix = b32encode(self._entropy(5)).decode("ascii").lower()
         pod = _Pod(server, f"vinom-{server_id}-{suffix}", _hash(secret.encode()))
 
@@ -300,19 +303,20 @@ class KubernetesFleet:
         self, pod: _Pod, create: Callable[[bool], Deferred[Object]]
     ) -> Object:
         """
-        Create something, more than once if the API server does not answer.
+        Create an object, with more attempts if the API server does not answer.
 
-        A name is never used twice, so what exists already is what was asked for.
+        A name is never used twice, so an object that exists is the requested one.
 
-        :param create: is told whether the attempt before may have been carried out.
-        :returns: what is there.
-        :raises ApiError: it is refused, there was no answer to any attempt, or nobody
-            wants the pod any more.
+        :param create: its argument says whether an earlier attempt may have been
+            carried out.
+        :returns: the object.
+        :raises ApiError: it is refused, no attempt was answered, or the pod is not
+            needed any more.
         """
         is_again = False
         for wait in (*_AGAIN, None):
             if pod.ending is not None and pod.value is None and wait != _AGAIN[0]:
-                # Not sure whether it exists: see `_forgotten`.
+                # It may exist all the same: see `_forgotten`.
                 raise ApiError(0, "NotWanted", "it is not needed any more")
             try:
                 return await create(is_again)
@@ -330,11 +334,11 @@ class KubernetesFleet:
         self, ask: Callable[[], Deferred[Object]], is_wanted: Callable[[], bool]
     ) -> Object:
         """
-        Ask the API server, again and again, until it answers.
+        Repeat a request until the API server answers.
 
         :param ask: makes the request.
-        :param is_wanted: does anybody still need the answer?
-        :raises ApiError: the answer is a refusal; or nobody needs it any more.
+        :param is_wanted: is the answer still needed?
+        :raises ApiError: the answer is a refusal, or is not needed any more.
         """
         for wait in chain(_AGAIN, repeat(_AGAIN_LATER)):
             try:
@@ -343,7 +347,7 @@ class KubernetesFleet:
                 if not error.is_passing:
                     raise
                 self._log.debug(
-                    "a request is made again, because it was not answered: {why}",
+                    "a request is repeated, because it was not answered: {why}",
                     why=str(error),
                 )
             await self._pause(wait)
@@ -352,7 +356,7 @@ class KubernetesFleet:
         raise ApiError(0, "NotWanted", "it is not needed any more")
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for about so long; not past the end of this fleet."""
+        """Wait for about this long, but not longer than this fleet exists."""
         seconds *= 0.5 + self._jitter()
         pause: Deferred[None] = deferLater(self._reactor, seconds)
         self._pauses.add(pause)
@@ -367,7 +371,7 @@ class KubernetesFleet:
         return self._by_name.get(pod.name) is pod
 
     def _jitter(self) -> float:
-        """Give a number from 0 to 1."""
+        """Return a random number from 0 to 1."""
         return self._entropy(1)[0] / 256
 
     def _not_made(self, failure: Failure, pod: _Pod) -> None:
@@ -376,8 +380,8 @@ class KubernetesFleet:
         if not isinstance(error, ApiError):
             self._log.failure("cannot make pod {name}", failure, name=pod.name)
         if pod.value is not None:
-            # The pod is there; what belongs to it is not.
-            self._report(f"what belongs to a pod cannot be made: {error}")
+            # The pod exists, but not the other objects that it needs.
+            self._report(f"the Service of a pod cannot be made: {error}")
             self._end(pod, _KILL_SECONDS)
             return
         why = f"the cluster makes no pod: {error}"
@@ -385,7 +389,7 @@ class KubernetesFleet:
             self._report(why)
             self._is_refused = True
         if isinstance(error, ApiError) and error.status == 0:
-            # It may have been made all the same.
+            # It may have been made even so.
             self._forgotten(pod.name)
         self._forget(pod)
         self._give_back(pod)
@@ -393,11 +397,11 @@ class KubernetesFleet:
         self._check_closed()
 
     def _forgotten(self, name: str) -> None:
-        """Delete a pod that may exist, and that nobody wants."""
+        """Delete a pod that may exist and is not needed."""
         self._remove(name, _KILL_SECONDS)
 
     def _remove(self, name: str, grace: int, conditions: Object | None = None) -> None:
-        """Delete what no game server is any more, unless it is gone already."""
+        """Delete the object of a pod that is over, unless it is gone already."""
 
         def refused(failure: Failure) -> None:
             error = failure.value
@@ -421,7 +425,7 @@ class KubernetesFleet:
         while True:
             await server.wanted()
             value = await self._running(pod)
-            # One that has no port of the ring is counted by it all the same.
+            # Each pod takes a port of the ring, even if it is only counted.
             pod.port = pod.port or self._ring.take()
             if pod.port is None:
                 continue
@@ -437,7 +441,7 @@ class KubernetesFleet:
             if kind.inside(value, 0, failures) is None:
                 self._end(pod, _KILL_SECONDS)
                 return
-        # It may run before its Service is there.
+        # It may run before its Service exists.
         await pod.complete
         where = await kind.outside(value, pod.port, failures)
         if pod.reached is not None:
@@ -467,9 +471,9 @@ class KubernetesFleet:
 
     def prove(self, server_id: str, proof: bytes) -> Deferred[None]:
         """
-        Check a proof that only the API server can: a token of a pod.
+        Check a proof for which the API server is needed: a token of a pod.
 
-        The result comes before `admits` is asked.
+        `admits` is called after the result has come.
         """
         pod = self._pods.get(server_id)
         if pod is None or not proof.startswith(TOKEN):
@@ -485,7 +489,7 @@ class KubernetesFleet:
 
     async def _review(self, pod: _Pod, token: str) -> None:
         """
-        Ask the API server whose token this is.
+        Check at the API server whose token this is.
 
         Source: https://kubernetes.io/docs/reference/access-authn-authz/
         service-accounts-admin/#bound-service-account-tokens
@@ -514,14 +518,14 @@ class KubernetesFleet:
         else:
             is_pod = bool(pod.proof) and hmac.compare_digest(pod.proof, _hash(proof))
         if is_pod:
-            # It works once: who reads the pod's spec later has nothing.
+            # It works once, so it is useless to anyone who reads the pod's spec later.
             pod.proof = b""
             pod.welcome = b64encode(self._entropy(24))
             pod.later = _hash(pod.welcome)
         return is_pod
 
     def welcome(self, server_id: str) -> bytes:
-        """Take what the game server proves itself with when it dials again."""
+        """Take the secret with which the game server proves who it is next time."""
         pod = self._pods.get(server_id)
         if pod is None:
             return b""
@@ -542,22 +546,22 @@ class KubernetesFleet:
             self._seen("changed", one)
         for pod in tuple(self._by_name.values()):
             if pod.name not in names and pod.value is not None:
-                # It may have been made while the list was.
+                # It may have been made at the same time as the list.
                 self._doubt(pod)
 
     def _doubt(self, pod: _Pod) -> None:
-        """It may be gone: find out."""
+        """Find out whether a pod is gone."""
         if pod.is_asked:
-            # What is answered to that may be older.
+            # The answer to that request may be out of date.
             pod.is_doubted = True
         else:
             self._find(pod, partial(self._api.find, pod.object_name))
 
     def _find(self, pod: _Pod, ask: Callable[[], Deferred[Object]]) -> None:
         """
-        Find out whether a pod is there.
+        Find out whether a pod exists.
 
-        :param ask: a request whose answer is the pod.
+        :param ask: makes a request whose answer is the pod.
         """
         if pod.is_asked:
             return
@@ -594,13 +598,13 @@ class KubernetesFleet:
         elif how != "deleted":
             self._look(pod, value)
         elif self._is_shared and not self._kind.is_ended(value):
-            # Gone, or another node has written its name on it: both look the same.
+            # It is gone, or labelled by another node: both look the same.
             self._doubt(pod)
         else:
             self._over(pod, self._kind.exit_of(value))
 
     def _left_over(self, name: str) -> None:
-        """Its game server is silent by now: nobody can go on with it any more."""
+        """Handle a pod whose game server's lease is over, so no node can adopt it."""
         del self._left[name]
         if name not in self._by_name and self._closed is None:
             found = Deferred.fromCoroutine(
@@ -615,7 +619,7 @@ class KubernetesFleet:
             self._seen("changed", value)
 
     def _stray(self, value: Object) -> None:
-        """A pod of ours that nobody knows: it was given up, or it has ended."""
+        """Delete an unknown pod of this node: it was given up, or has ended."""
         kind = self._kind
         if kind.key_of(value) in self._released or kind.key_of(value) in self._left:
             return
@@ -637,7 +641,7 @@ class KubernetesFleet:
         if kind.is_failing(value):
             self._end(pod, _KILL_SECONDS)
         if label_of(value, OWNER) != kind.owner and pod.ending is None:
-            # Adopted, and that was not written on it; or another node has it now.
+            # It was adopted but not yet labelled, or another node has it now.
             self._own_ours(pod)
         if kind.is_running(value):
             if not ran:
@@ -650,21 +654,23 @@ class KubernetesFleet:
             self._report(problem)
 
     def _report(self, problem: str) -> None:
-        """Log what keeps pods from starting once, not for each of them."""
+        """Log once, not for each pod, what keeps pods from starting."""
         self._is_refused = False
         if problem == self.problem:
             return
         before, self.problem = self.problem, problem
         if problem:
             self._log.error(
-                "no game servers: {why}; matches wait until that is solved",
+                "no game servers: {why}; matches wait until this is solved",
                 why=problem,
             )
         else:
-            self._log.info("game servers start again, after: {why}", why=before)
+            self._log.info(
+                "game servers start again; the problem was: {why}", why=before
+            )
 
     def _over(self, pod: _Pod, how: Exit) -> None:
-        """Its processes have ended."""
+        """Forget a pod whose processes have ended."""
         if not self._is_known(pod):
             return
         self._forget(pod)
@@ -676,7 +682,7 @@ class KubernetesFleet:
         why = (pod.value and self._kind.problem_of(pod.value)) or "its pod ended"
         self._stop_reaching(pod, NoCapacity(why))
         if pod.value is not None:
-            # What remains is an entry of the API server.
+            # Only its object at the API server remains.
             self._remove(pod.object_name, _KILL_SECONDS, _this(pod.value))
         self._check_closed()
 
@@ -721,14 +727,14 @@ class KubernetesFleet:
             self._ask_to_end(pod)
 
     def _given_up(self, pod: _Pod) -> None:
-        """Nobody says that it has ended, but its lease is over: its machine is lost."""
+        """Give up a pod that was not seen to end, because its lease is over."""
         pod.giving_up = None
         self._log.error(
-            "pod {name} was to be killed, and nothing was heard of it since: its lease "
-            "is over",
+            "pod {name} was to be killed and was not seen to end; it is removed, "
+            "because its lease is over",
             name=pod.name,
         )
-        # The only place with a grace of 0: see design decision 7 (c).
+        # The only use of a grace of 0.
         self._remove(pod.object_name, 0, _this(pod.value))
         self._over(pod, Exit(None))
 
@@ -753,7 +759,7 @@ class KubernetesFleet:
             )
         except ApiError as error:
             if error.status in (404, 409):
-                # Gone, or another one has its name.
+                # It is gone, or another object has its name.
                 self._over(pod, Exit(None))
             elif is_wanted():
                 raise
@@ -779,8 +785,8 @@ class KubernetesFleet:
         self._insist = None
         for pod in tuple(self._pods.values()):
             self._log.error(
-                "pod {name} does not end; it is deleted when the lease of this node "
-                "is over",
+                "pod {name} does not end; another node deletes it when the lease of "
+                "this node is over",
                 name=pod.name,
             )
             self._over(pod, Exit(None))
@@ -813,7 +819,7 @@ class KubernetesFleet:
         counts = self._ring.counts(self._now())
         if not self._kind.has_port_first:
             return counts
-        # Those of pods that no match needs are as good as free.
+        # The ports of pods without a match count as free.
         idle = sum(
             pod.port is not None and pod.reached is not None
             for pod in self._pods.values()
@@ -851,14 +857,14 @@ class KubernetesFleet:
         try:
             while (labels := pod.labels) is not None and self._is_known(pod):
                 await self._answered(
-                    # The newest, if there were others meanwhile.
+                    # The newest labels, if they have changed meanwhile.
                     lambda: self._api.label(pod.object_name, pod.labels or {}),
                     lambda: self._is_known(pod),
                 )
                 if pod.labels is labels:
                     pod.labels = None
         except ApiError as error:
-            # Nobody needs the label of a pod that is gone.
+            # A pod that is gone needs no label.
             if self._is_known(pod) and error.status != 404:
                 raise
         finally:
@@ -867,18 +873,18 @@ class KubernetesFleet:
     # Outliving this node: see `IFleet`.
 
     def handle(self, server_id: str) -> str:
-        """Write which pod it is, and the hash of what it proves that with."""
+        """Return the pod's name and the hash of the secret that proves it."""
         pod = self._pods.get(server_id)
         if pod is None or pod.value is None:
             return ""
         return f"{pod.name} {pod.later.hex()} {name_of(pod.value)}"
 
     def mailbox(self, server_id: str) -> tuple[int, ...]:
-        """Pods dial again by themselves."""
+        """Return nothing: pods dial again by themselves."""
         return ()
 
     def call(self, server_id: str) -> None:
-        """Write whose pod it is; it dials again by itself."""
+        """Label the pod with this node's name; it dials again by itself."""
         pod = self._pods.get(server_id)
         if (
             pod is not None
@@ -892,7 +898,7 @@ class KubernetesFleet:
         """
         Watch a pod that an earlier node made.
 
-        Whether it is there is known when the pods are listed; it is over if it is not.
+        It counts as over if it is missing when the pods are listed.
         """
         read = _read_handle(handle)
         if self._closed is not None or read is None or read[0] in self._by_name:
@@ -902,10 +908,10 @@ class KubernetesFleet:
             self._left.pop(name).cancel()
         self._released.discard(name)
         pod = _Pod(server, name, b"", later=hash_later, is_making=False)
-        # Until it is seen; then it has the rest.
+        # A placeholder until it is seen.
         pod.value = {"metadata": {"name": object_name, "uid": ""}, "status": {}}
         if self._kind.has_ring_ports:
-            # One of another range is nobody else's either.
+            # A port outside the ring cannot be given to another pod.
             pod.port = where.port if self._ring.withhold(where.port) else None
         else:
             pod.port = self._ring.take()
@@ -918,19 +924,19 @@ class KubernetesFleet:
         return True
 
     def _own_ours(self, pod: _Pod) -> None:
-        """Write on a pod that it is this node's, unless another one may have it."""
+        """Label a pod with this node's name, unless another node may have it."""
         if self._is_ours(pod.server.server_id):
             self._find(pod, lambda: self._own(pod))
 
     def _own(self, pod: _Pod) -> Deferred[Object]:
-        """Write on a pod that it is this node's: others leave it alone then."""
+        """Label a pod with this node's name, so that others leave it alone."""
         return self._api.label(pod.object_name, {OWNER: self._kind.owner})
 
     def free(self, where: ServerAddress) -> None:
-        """An address is its pod's: it is gone with it, and nothing is kept."""
+        """Do nothing: an address belongs to its pod, and is gone with it."""
 
     def release(self, server_id: str) -> None:
-        """Let go of a pod that plays on; `close` does not end it."""
+        """Stop watching a pod whose matches go on; `close` does not end it."""
         pod = self._pods.get(server_id)
         if pod is not None:
             self._released.add(pod.name)
@@ -943,7 +949,7 @@ def _read_handle(handle: str) -> tuple[str, bytes, str] | None:
     """
     Read the handle of a pod: its name, the hash of its proof, and its object's name.
 
-    :returns: ``None`` for one of a process, from before `fleet` was set otherwise.
+    :returns: ``None`` for the handle of a process, from before `fleet` was changed.
     """
     name, _, rest = handle.partition(" ")
     later, _, object_name = rest.partition(" ")
@@ -956,7 +962,7 @@ def _read_handle(handle: str) -> tuple[str, bytes, str] | None:
 
 
 def _this(value: Object | None) -> Object | None:
-    """Make the precondition that a pod is the one that was seen."""
+    """Return the precondition that a pod is the one that was seen."""
     return {"uid": uid_of(value)} if value is not None and uid_of(value) else None
 
 

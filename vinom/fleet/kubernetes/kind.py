@@ -1,4 +1,4 @@
-"""What game servers are in a cluster, as their fleet sees it: pods, or Agones'."""
+"""The kind of game servers in a cluster, for their fleet: pods, or Agones'."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from vinom.model import Exit, ServerAddress
 
 class ServerKind(Protocol):
     """
-    What game servers are in a cluster: pods, or what Agones makes of them.
+    A kind of game servers in a cluster: pods, or Agones' GameServers.
 
-    :ivar owner: this node, as a label's value.
+    :ivar owner: name of this node, as a label's value.
     :ivar grace_seconds: how long one may take to end.
-    :ivar selector: of the labels of all that this node has.
-    :ivar is_by_token: they prove who they are by tokens, and not by secrets.
-    :ivar has_port_first: each has a port of the ring from its start.
-    :ivar has_ring_ports: players reach it at that port; else only their number counts.
-    :ivar has_leases: what a node that is gone has left must be deleted by others.
+    :ivar selector: label selector of all game servers of this node.
+    :ivar is_by_token: do they prove who they are by tokens, and not by secrets?
+    :ivar has_port_first: does each have a port of the ring from its start?
+    :ivar has_ring_ports: do players reach it at that port? Otherwise only the number
+        of ports counts, as a limit.
+    :ivar has_leases: must other nodes delete those of a node that is gone?
     """
 
     owner: str
@@ -41,13 +42,13 @@ class ServerKind(Protocol):
     def has_leases(self) -> bool: ...
 
     def key_of(self, value: Object) -> str:
-        """Read what tells it from all that were there before."""
+        """Read the key that distinguishes it from all earlier ones."""
 
     def is_running(self, value: Object) -> bool:
         """Does it run, and has it an address?"""
 
     def is_ended(self, value: Object) -> bool:
-        """Have its processes ended, for good?"""
+        """Have its processes ended permanently?"""
 
     def is_failing(self, value: Object) -> bool:
         """Must it be killed?"""
@@ -62,31 +63,31 @@ class ServerKind(Protocol):
         self, key: str, server_id: str, secret: str, port: int, is_again: bool
     ) -> Deferred[Object]:
         """
-        Make one, or take one.
+        Make or allocate one.
 
-        :param key: as of `key_of`; not used before.
+        :param key: as from `key_of`; not used before.
         :param secret: proves who it is, once.
-        :param port: of the ring, if it has one from its start.
-        :param is_again: the attempt before may have been carried out.
+        :param port: the port of the ring, if it has one from its start.
+        :param is_again: whether an earlier attempt may have been carried out.
         """
 
     def find(self, key: str) -> Deferred[Object]:
         """Read one."""
 
     def complete(self, made: Object, server_id: str) -> Deferred[Object] | None:
-        """Make what else it needs; ``None`` for nothing."""
+        """Make the other objects that it needs; ``None`` if there are none."""
 
     def end(
         self, name: str, grace: int, preconditions: Object | None = None
     ) -> Deferred[Object]:
-        """Have one end: as of `KubernetesApi.delete`."""
+        """End one, as `KubernetesApi.delete` does."""
 
     def inside(self, value: Object, port: int, failures: int) -> tuple[str, int] | None:
         """
         Choose the address and port that its process binds.
 
-        :param port: of the ring.
-        :param failures: how many it could not bind.
+        :param port: port of the ring.
+        :param failures: how many ports it could not bind.
         :returns: ``None`` if there is no other.
         """
 

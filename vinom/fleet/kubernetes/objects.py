@@ -1,4 +1,4 @@
-"""What the fleet reads in pods, as the API server sends them."""
+"""Read the objects of pods, as the API server sends them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vinom.model import Exit
 #: Any object of Kubernetes, as its JSON.
 Object = dict[str, Any]
 
-#: Labels and annotations of ours begin with this.
+#: Our labels and annotations begin with this.
 DOMAIN: Final = "vinom.dev"
-#: The label that every pod of ours has, and its value.
+#: The label that all our pods have, and its value.
 ROLE: Final = "app.kubernetes.io/component"
 GAME_SERVER: Final = "game-server"
-#: Labels: which node owns a pod, and which game server it is.
+#: Labels with the node that owns a pod, and with the game server's id.
 OWNER: Final = f"{DOMAIN}/owner"
 SERVER: Final = f"{DOMAIN}/server"
 #: The label with the match that is played there; the newest, if there are several.
@@ -28,19 +28,19 @@ SETTINGS: Final = f"{DOMAIN}/settings"
 CONTROL_LABEL: Final = "vinom-control"
 SDK_PREFIX: Final = "agones.dev/sdk-"
 
-# Reasons for which a container waits, and does not start without somebody's help.
+# Reasons for which a container waits and cannot start by itself.
 # Source: https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff and
 # pkg/kubelet/images/types.go, pkg/kubelet/kuberuntime/kuberuntime_container.go.
 _STUCK = {
     "ErrImagePull": "the image cannot be pulled",
     "ImagePullBackOff": "the image cannot be pulled",
     "InvalidImageName": "the image's name is invalid",
-    "ErrImageNeverPull": "the image is not on the machine, and must not be pulled",
+    "ErrImageNeverPull": "the image is not on the machine, and may not be pulled",
     "RegistryUnavailable": "the image's registry cannot be reached",
     "CreateContainerConfigError": "the container's settings are wrong",
     "CreateContainerError": "the container cannot be created",
     "RunContainerError": "the container cannot be started",
-    "CrashLoopBackOff": "the game server ends again and again",
+    "CrashLoopBackOff": "the game server exits again and again",
 }
 
 
@@ -50,7 +50,7 @@ def name_of(pod: Object) -> str:
 
 
 def uid_of(pod: Object) -> str:
-    """Return what tells an object from others that had its name before."""
+    """Return the uid, which distinguishes an object from earlier ones of its name."""
     return str(pod["metadata"]["uid"])
 
 
@@ -60,7 +60,7 @@ def label_of(pod: Object, label: str) -> str:
 
 
 def is_ended(pod: Object) -> bool:
-    """Have its processes ended, for good?"""
+    """Have its processes ended permanently?"""
     return _status(pod).get("phase") in ("Succeeded", "Failed")
 
 
@@ -76,7 +76,7 @@ def exit_of(pod: Object) -> Exit:
         ended = (container.get("state") or {}).get("terminated")
         if ended is not None:
             code = int(ended.get("exitCode", 0))
-            # Shells and container runtimes report a signal so.
+            # This is how shells and container runtimes report a signal.
             if code > 128:
                 return Exit(None, None, code - 128)
             return Exit(None, code)
@@ -103,7 +103,7 @@ def problem_of(pod: Object) -> str:
             and condition.get("status") == "False"
             and condition.get("reason") == "Unschedulable"
         ):
-            return f"no machine takes the pod: {condition.get('message', '')}"
+            return f"no machine can run the pod: {condition.get('message', '')}"
     return ""
 
 

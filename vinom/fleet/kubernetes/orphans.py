@@ -1,8 +1,8 @@
 """
-Pods that outlive their node: each node has a lease, and others delete what is left.
+Pods that outlive their node: each node has a lease, and others delete its pods later.
 
-A lease is over when it was not renewed for its time, as measured here: clocks of nodes
-need not agree. That is how client-go's leader election measures it, too.
+A lease is over when this node has not seen it renewed for its duration, so the clocks
+of nodes need not agree. client-go's leader election does the same.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vinom.fleet.kubernetes.objects import (
     uid_of,
 )
 
-#: How long a lease lasts, seconds: longer than a game server plays on without a node
-#: (45 s), so that no match is deleted that another node may adopt.
+#: How long a lease lasts, seconds: longer than a game server goes on without a node
+#: (45 s), so that no match is deleted that another node may still adopt.
 LEASE_SECONDS = 75
-#: How often it is renewed, and others are looked at, seconds.
+#: How often it is renewed, and the others are checked, seconds.
 RENEW_SECONDS = 10.0
 #: How long a pod may take to end when its owner is gone, seconds.
 _GRACE = 5
@@ -53,7 +53,7 @@ class Orphans:
         :param reactor: the clock.
         :param api: the cluster's.
         :param owner: this node.
-        :param now: seconds on a clock that nobody sets.
+        :param now: seconds on a monotonic clock.
         :param lease_seconds: how long a lease lasts.
         :param renew_seconds: how often it is renewed.
         """
@@ -61,18 +61,18 @@ class Orphans:
         self._lease_seconds, self._renew_seconds = lease_seconds, renew_seconds
         self._name = f"vinom-{owner}"
         self._lease: Object | None = None
-        # By owner: its last renewal, and when that was first seen.
+        # By owner: its last renewal, and when this was first seen.
         self._known: dict[str, tuple[str, float]] = {}
         self._loop = LoopingCall(self.turn)
         self._loop.clock = reactor
         self._running: Deferred[Any] | None = None
 
     def start(self) -> None:
-        """Take a lease."""
+        """Take the lease, and renew it from now on."""
         self._loop.start(self._renew_seconds)
 
     async def stop(self) -> None:
-        """Give the lease back: nothing of this node is left."""
+        """Give the lease back, when this node has no pods left."""
         if self._loop.running:
             self._loop.stop()
         if self._running is not None:
@@ -81,18 +81,19 @@ class Orphans:
             try:
                 await self._api.delete_lease(self._name)
             except ApiError as error:
-                self._log.debug("the lease stays: {why}", why=str(error))
+                self._log.debug("the lease cannot be given back: {why}", why=str(error))
 
     def is_strange(self, pod: Object) -> bool:
         """Is this a pod of another owner?"""
         return label_of(pod, OWNER) != self._owner
 
     def turn(self) -> Deferred[None]:
-        """Renew, look, and delete."""
+        """Renew the lease, check the others, and delete pods."""
         self._running = turning = Deferred.fromCoroutine(self._turn())
         turning.addErrback(
             lambda failure: self._log.warn(
-                "leases of nodes in the cluster: {why}", why=failure.getErrorMessage()
+                "cannot renew or check the leases of nodes in the cluster: {why}",
+                why=failure.getErrorMessage(),
             )
         )
         return turning
@@ -103,11 +104,11 @@ class Orphans:
         pods = await self._api.find_all(f"{ROLE}={GAME_SERVER},{OWNER}!={self._owner}")
         owners = {label_of(pod, OWNER) for pod in pods}
         for owner in owners - set(self._known):
-            # It has no lease; it may be about to take one.
+            # It has no lease, but may be about to take one.
             self._known[owner] = ("", self._now())
         for owner, (renewed, _) in tuple(self._known.items()):
             if not renewed and owner not in owners:
-                # It gave its lease back, and nothing of it is left.
+                # It gave its lease back, and has no pods left.
                 del self._known[owner]
         for pod in pods:
             if label_of(pod, OWNER) in over:
@@ -162,7 +163,7 @@ class Orphans:
         for owner, (renewed, since) in tuple(self._known.items()):
             found = seen.get(owner)
             if found is None and renewed:
-                # It was given back: its pods have as long as if it had not been.
+                # The lease was given back; the pods still get its full duration.
                 self._known[owner] = ("", now)
                 continue
             lasts = self._lease_seconds
@@ -174,9 +175,9 @@ class Orphans:
 
     async def _delete(self, pod: Object) -> None:
         """
-        Delete a pod of an owner that is gone, unless somebody has changed it meanwhile.
+        Delete a pod of an owner that is gone, unless it has changed since it was read.
 
-        Who adopts a pod writes its name on it, so then the version is another one.
+        A node that adopts a pod writes its name on it, which changes the version.
         """
         conditions = {
             "uid": uid_of(pod),

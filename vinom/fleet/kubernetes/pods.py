@@ -1,4 +1,4 @@
-"""Game servers as pods of this node's own: how they are made, reached and ended."""
+"""Game servers as pods of this node: how they are made, reached and ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pods:
     """
     Implements `vinom.fleet.kubernetes.kind.ServerKind` with pods.
 
-    :ivar has_leases: pods of a node that is gone are deleted by other nodes.
+    :ivar has_leases: true, because other nodes delete the pods of a node that is gone.
     """
 
     has_leases = True
@@ -46,8 +46,8 @@ class Pods:
         """
         :param reactor: the clock.
         :param api: the cluster's.
-        :param template: of pods.
-        :param relayed: where players of all pods connect, if they reach none.
+        :param template: makes pods.
+        :param relayed: where the players of all pods connect, if the node relays them.
         """
         self._relayed = relayed
         self._reactor, self._api, self._template = reactor, api, template
@@ -62,7 +62,7 @@ class Pods:
     # What the API server reports.
 
     def key_of(self, value: Object) -> str:
-        """Its name: that is used once."""
+        """Its name, which is used only once."""
         return name_of(value)
 
     def is_running(self, value: Object) -> bool:
@@ -70,11 +70,11 @@ class Pods:
         return is_running(value)
 
     def is_ended(self, value: Object) -> bool:
-        """Have its processes ended, for good?"""
+        """Have its processes ended permanently?"""
         return is_ended(value)
 
     def is_failing(self, value: Object) -> bool:
-        """Must it be killed? A pod that fails has ended."""
+        """Never: a pod that fails has ended."""
         return False
 
     def exit_of(self, value: Object) -> Exit:
@@ -147,7 +147,10 @@ class Pods:
                 if host:
                     return ServerAddress(str(host), service["spec"]["ports"][0]["port"])
             await deferLater(self._reactor, 0.5)
-        raise NoCapacity("its load balancer got no address")
+        raise NoCapacity(
+            f"the load balancer of pod {name} got no address within "
+            f"{_BALANCER_SECONDS:g} s"
+        )
 
     async def _machine(self, value: Object) -> str:
         wanted = self._template.table.address
@@ -162,7 +165,7 @@ class Pods:
             if not found:
                 raise NoCapacity(
                     f"machine {name} has no {wanted} address: set pods.address to "
-                    "another one"
+                    "another kind of address"
                 )
             self._machines[name] = found
         return self._machines[name]

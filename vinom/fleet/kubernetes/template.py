@@ -1,4 +1,4 @@
-"""Pods as the settings describe them: the table ``[pods]``, and what is made of it."""
+"""The table ``[pods]`` of the settings, and the manifests made from it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Reach = Literal["host_network", "host_port", "node_port", "load_balancer"]
 #: Where the secret of a pod's identity comes from.
 Proof = Literal["secret", "token"]
 
-#: Where a projected token is in the pod, and for whom it is.
+#: Where a projected token is in the pod, and its audience.
 TOKEN_FOLDER = "/var/run/secrets/vinom"
 AUDIENCE = "vinom"
 
@@ -35,34 +35,34 @@ _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    What the settings say about pods.
+    The settings of pods.
 
-    :ivar image: with a game server and the games.
-    :ivar owner: this node, in labels; its host name unless set. No other node that runs
-        may have the same.
-    :ivar namespace: where pods are made; that of the node's own pod, or of the
-        kubeconfig's context, unless set.
-    :ivar command: starts a game server; the image's own entry point unless set.
+    :ivar image: image with a game server and the games.
+    :ivar owner: name of this node in labels; default: its host name. No other running
+        node may have the same.
+    :ivar namespace: where pods are made; default: the namespace of the node's own pod,
+        or of the kubeconfig's context.
+    :ivar command: starts a game server; the image's entry point unless set.
     :ivar pull_policy: when the image is pulled; the cluster's default unless set.
     :ivar pull_secrets: names of secrets for the image's registry.
-    :ivar requests: of ``cpu`` and ``memory``, as Kubernetes writes quantities.
-    :ivar limits: likewise.
+    :ivar requests: requests of ``cpu`` and ``memory``, as quantities of Kubernetes.
+    :ivar limits: limits of the same.
     :ivar node_selector: labels that a machine must have.
     :ivar labels: more labels for pods.
-    :ivar annotations: for pods.
+    :ivar annotations: annotations for pods.
     :ivar environment: more variables of the game server.
-    :ivar service_account: of pods; the namespace's default unless set.
+    :ivar service_account: service account of pods; the namespace's default unless set.
     :ivar reach: how players reach a pod.
     :ivar port: UDP port in a pod, if it has a network of its own.
     :ivar address: which address of the machine players connect to, if they connect to
-        one: "host" (as in the pod's status), "external" or "internal" (of the Node
-        object; its first of that type), or any other text: this name or address.
-    :ivar proof: how a pod proves who it is: "secret": by a text in its spec that works
-        once, or "token": by a token of its service account, which the API server
+        one: "host" (from the pod's status), "external" or "internal" (the first of
+        that type in the Node object), or any other text as a name or address.
+    :ivar proof: how a pod proves who it is: "secret": by a secret in its spec that
+        works once; "token": by a token of its service account, which the API server
         checks.
     :ivar grace_seconds: how long a pod may take to end.
-    :ivar start_seconds: how long a pod may take to link, its image's pull included.
-    :ivar spec: more fields of the pod's spec, as Kubernetes has them.
+    :ivar start_seconds: how long a pod may take to link, including the image's pull.
+    :ivar spec: more fields of the pod's spec, as in Kubernetes.
     :ivar container: more fields of the container.
     """
 
@@ -89,7 +89,7 @@ class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
     container: dict[str, Any] = {}
 
 
-#: Fields of a pod's spec, and of its container, that are ours to set.
+#: Fields of a pod's spec, and of its container, that the node sets.
 _OURS = {
     "spec": {"containers", "restartPolicy", "hostNetwork"},
     "container": {"name", "image", "env", "ports"},
@@ -103,7 +103,7 @@ def read_table(value: Any, kind: type[_Table], what: str) -> _Table:
     """
     Read a table of the settings.
 
-    :param what: it must be.
+    :param what: what the table must contain, for the error.
     :raises ValueError: what is wrong, as the end of a sentence about the setting.
     """
     if not isinstance(value, dict):
@@ -125,8 +125,8 @@ def read_pods(value: Any) -> PodTable:
         wrong = sorted(_OURS[name] & set(given))
         if wrong:
             raise ValueError(
-                f"must not set {name}.{wrong[0]}: the node does that; the other fields "
-                "of the table are for it"
+                f"must not set {name}.{wrong[0]}, which the node sets: use the other "
+                "fields of the table"
             )
     check_names(table.owner, table.namespace)
     return table
@@ -134,21 +134,24 @@ def read_pods(value: Any) -> PodTable:
 
 def check_names(owner: str, namespace: str) -> None:
     """
-    Check what a cluster must take as a label's value, and as a name; if they are set.
+    Check that a cluster accepts these, if set, as a label's value and as a name.
 
     :raises ValueError: what is wrong, as the end of a sentence about the setting.
     """
     if owner and not _LABEL.fullmatch(owner):
         raise ValueError(
-            f"has the owner {owner!r}: use 1 to 50 small letters, digits, "
-            "'-', '_' and '.', a letter or digit at both ends"
+            f"has the owner {owner!r}: use 1 to 50 lower-case letters, digits, "
+            "'-', '_' and '.', with a letter or digit at both ends"
         )
     if namespace and not _NAME.fullmatch(namespace):
-        raise ValueError(f"has the namespace {namespace!r}, which is no name")
+        raise ValueError(
+            f"has the namespace {namespace!r}: use 1 to 63 lower-case letters, digits "
+            "and '-', with a letter or digit at both ends"
+        )
 
 
 class PodTemplate:
-    """Makes the manifests of pods and of what belongs to them."""
+    """Makes the manifests of pods and of their Services."""
 
     def __init__(
         self,
@@ -160,8 +163,9 @@ class PodTemplate:
         """
         :param table: of the settings.
         :param owner: the node; a label's value.
-        :param environment: what every game server of this node is told.
-        :param is_relayed: players connect to the node, and pods need no port.
+        :param environment: variables of every game server of this node.
+        :param is_relayed: whether players connect to the node, so that pods need no
+            port.
         """
         self.table, self.owner = table, owner
         #: How players reach a pod; ``None`` if they do not.
@@ -172,8 +176,9 @@ class PodTemplate:
         """
         Make a pod.
 
-        :param secret: that it proves its identity with; not used with tokens.
-        :param host_port: UDP port of the machine that leads to it; 0 for none.
+        :param secret: proves the pod's identity; not used with tokens.
+        :param host_port: UDP port of the machine that is forwarded to the pod; 0 for
+            none.
         """
         table = self.table
         variables = {
@@ -248,7 +253,7 @@ class PodTemplate:
         """
         Make the Service of one pod; it is deleted with the pod, by its owner reference.
 
-        :param pod: as the API server has it.
+        :param pod: the pod, as read from the API server.
         """
         table = self.table
         kind = "LoadBalancer" if self.reach == "load_balancer" else "NodePort"

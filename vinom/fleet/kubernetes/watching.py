@@ -1,4 +1,4 @@
-"""Watch the pods of this node, from a thread, for as long as it runs."""
+"""Watch the pods of this node, in a thread, as long as the node runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from twisted.logger import Logger
 from vinom.fleet.kubernetes.api import ApiError, KubernetesApi
 from vinom.fleet.kubernetes.objects import Object
 
-#: Least and most wait after a failure, seconds; each time between half of it and all.
+#: Shortest and longest wait after a failure, seconds; half or more of it at random.
 RETRY_SECONDS = (0.25, 30.0)
 
-#: What is seen: a change of one pod, or ("listed", all pods).
+#: Gets a change of one pod.
 Seen = Callable[[Literal["changed", "deleted"], Object], None]
 
 
 class PodWatch:
     """
-    List the pods, then watch them from there; list again if the history is gone.
+    List the pods, then watch their changes; list again if the history is gone.
 
     Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
     #efficient-detection-of-changes
@@ -41,12 +41,12 @@ class PodWatch:
         chance: Callable[[], float],
     ) -> None:
         """
-        :param reactor: gets what is seen.
-        :param api: is asked.
-        :param selector: of the pods' labels.
+        :param reactor: its thread gets the changes.
+        :param api: the cluster's.
+        :param selector: selects the pods by their labels.
         :param listed: gets all pods, at first and whenever changes may be missing.
         :param seen: gets each change.
-        :param chance: gives numbers from 0 to 1.
+        :param chance: returns random numbers from 0 to 1.
         """
         self._reactor, self._api, self._selector = reactor, api, selector
         self._listed, self._seen, self._chance = listed, seen, chance
@@ -68,7 +68,7 @@ class PodWatch:
             self._ended.callback(None)
         answer = self._answer
         if answer is not None:
-            # It may be in the middle of a read, which ends then.
+            # This ends a read that is under way.
             with suppress(Exception):
                 answer.shutdown()
         return self._ended
@@ -86,8 +86,10 @@ class PodWatch:
             except ApiError as error:
                 if error.status == 410:
                     version = None
-                    self._log.debug("the watch of pods lists anew: {why}", why=error)
-                    # At once the first time; the API server may be compacting.
+                    self._log.debug(
+                        "the watch of pods lists them again: {why}", why=error
+                    )
+                    # At once the first time, because the API server may be compacting.
                     if self._failures == 0:
                         self._failures = 1
                         continue
@@ -100,12 +102,12 @@ class PodWatch:
         """
         Watch until the watch ends.
 
-        :returns: where to go on.
-        :raises ApiError: it was refused; 410 if what comes next is forgotten.
+        :returns: the version to go on from.
+        :raises ApiError: it was refused; 410 if the next changes are no longer stored.
         """
         answer = self._answer = self._api.watch_now(self._selector, version)
         try:
-            # Whoever stopped us before the answer was there could not end it.
+            # `stop` could not end an answer that was not there yet.
             for event in () if self._is_over.is_set() else _events(answer):
                 if self._is_over.is_set():
                     break
@@ -125,7 +127,7 @@ class PodWatch:
         except ApiError:
             raise
         except Exception as error:
-            # The connection was lost: what came last is where to go on.
+            # The connection was lost: go on from the last version.
             if not self._is_over.is_set():
                 self._wait(error)
         finally:
@@ -143,7 +145,7 @@ class PodWatch:
         seconds *= (1 + self._chance()) / 2
         log = self._log.warn if self._failures == 3 else self._log.debug
         log(
-            "the watch of pods failed, and goes on in {s:.1f} s: {why}",
+            "the watch of pods failed, and is tried again in {s:.1f} s: {why}",
             s=seconds,
             why=str(error),
         )
@@ -164,7 +166,7 @@ class PodWatch:
 
 
 def _events(answer: Any) -> Iterator[Object]:
-    """Cut an answer into events, one per line."""
+    """Split an answer into events, one per line."""
     held = b""
     for part in answer.stream(64 * 1024):
         *lines, held = (held + part).split(b"\n")
