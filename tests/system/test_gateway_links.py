@@ -193,7 +193,7 @@ class GatewayLinksTests(TestCase):
             AdminLine(Path(first.state_dir) / "admin.sock").post, "drain", {}
         )
         # The node's answer may be here before what it sent to the gateway is there.
-        await gateway.program.printed(b"takes no more sessions")
+        await gateway.program.printed(b"accepts no more sessions")
         for _ in range(4):
             answer = await deferToThread(talk, gateway.port, hello("new"))
             self.assertEqual(json.loads(answer)["type"], "welcome")

@@ -1,6 +1,6 @@
 """
 The gateway: one public port in front of nodes and other servers.
 
-A connection comes in by the door of what it speaks (`listener`), and becomes a session
-with a back end (`sessions`, `backends`).
+Each connection is given to the door for its protocol (`listener`), and becomes a
+session with a back end (`sessions`, `backends`).
 """

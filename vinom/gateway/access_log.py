@@ -22,9 +22,9 @@ _encode = msgspec.json.Encoder().encode
 
 def access_line(session: Session, gateway_id: str, now: float) -> bytes:
     """
-    Write what is known of a session that is over.
+    Build the line for a session that is over.
 
-    :param gateway_id: of this gateway.
+    :param gateway_id: id of this gateway.
     :param now: seconds since the Unix epoch.
     """
     request, outcome = session.request, session.outcome
@@ -53,14 +53,14 @@ def access_line(session: Session, gateway_id: str, now: float) -> bytes:
 
 
 class AccessFile:
-    """The file of the lines, which may be moved away at any time."""
+    """The log's file, which can be moved away at any time."""
 
     def __init__(self, path: Path | None) -> None:
         """
-        :param path: of the file; ``-`` is standard output, ``None`` is nowhere.
+        :param path: the file; ``-`` is standard output, ``None`` writes nothing.
         :raises Misconfigured: it cannot be opened.
         """
-        # Opened again later, after twistd has changed its folder.
+        # It is opened again later, after twistd has changed its working directory.
         is_file = path is not None and str(path) != "-"
         self._path = path.absolute() if path is not None and is_file else None
         self._file: BinaryIO | None = None
@@ -78,19 +78,18 @@ class AccessFile:
         """Write a whole line."""
         if self._file is not None:
             self._file.write(line)
-            # Standard output has a buffer.
+            # Standard output is buffered.
             self._file.flush()
 
     def reopen(self) -> None:
-        """Open the path again; if that fails, the file of before stays."""
+        """Open the path again; if that fails, keep the file that is open."""
         if self._path is None:
             return
         try:
             opened = _opened(self._path)
         except OSError as error:
             _log.error(
-                "the access log stays in the file of before; cannot write {path}: "
-                "{why}",
+                "the access log keeps its previous file; cannot write {path}: {why}",
                 path=str(self._path),
                 why=error.strerror,
             )
@@ -102,7 +101,7 @@ class AccessFile:
 
 
 def _opened(path: Path) -> BinaryIO:
-    # Unbuffered: each line is one write, whole.
+    # Unbuffered, so that each line is one write.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
     return cast(BinaryIO, os.fdopen(descriptor, "ab", 0))
 
@@ -117,7 +116,7 @@ class AccessLog:
         now: Callable[[], float],
     ) -> None:
         """
-        :param gateway_id: of this gateway.
+        :param gateway_id: id of this gateway.
         :param write: gets whole lines; ``None`` for no log.
         :param now: seconds since the Unix epoch.
         """
@@ -125,7 +124,7 @@ class AccessLog:
         self._is_failing = False
 
     def ended(self, session: Session) -> None:
-        """Write the line of a session that is over; that never fails its end."""
+        """Write the line of a session that is over; never raises."""
         if self._write is None:
             return
         try:

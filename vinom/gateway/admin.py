@@ -17,7 +17,7 @@ from vinom.web.metrics import Metrics
 
 
 class Operations(Protocol):
-    """What the pages ask of the gateway."""
+    """The gateway's operations that the pages use."""
 
     async def facts(self) -> Mapping[str, Any]:
         """Count everything, for metrics."""
@@ -26,20 +26,20 @@ class Operations(Protocol):
         """Why clients should not be sent here; ``None`` if they can."""
 
     def details(self) -> Mapping[str, Any]:
-        """What an operator should know about rules: JSON-like."""
+        """The state of the rules, as a JSON-like dict."""
 
     def drain(self) -> None:
-        """Take no new clients, and exit when the last one is gone."""
+        """Accept no new clients, and exit when the last one is gone."""
 
     def status(self) -> Mapping[str, Any]:
-        """What the gateway does: JSON-like."""
+        """The gateway's status, as a JSON-like dict."""
 
     def listed_routes(self) -> Mapping[str, Any]:
-        """The rules that are in use, and the state of their back ends: JSON-like."""
+        """The rules in use and the state of their back ends, as a JSON-like dict."""
 
 
 class Ready(Page):
-    """Answer 200 if clients can be sent here, or 503; with what is wrong with rules."""
+    """Answer 200 if clients can be sent here, or else 503; report mistakes in rules."""
 
     def __init__(self, operations: Operations) -> None:
         """:param operations: the gateway."""
@@ -63,7 +63,7 @@ def admin_site(
     Make the site of the admin port.
 
     :param operations: the gateway.
-    :param token: of the API; ``None`` for no API.
+    :param token: the token of the API; ``None`` for no API.
     :param reactor: runs it.
     """
     pages: dict[str, Resource] = {
@@ -84,12 +84,12 @@ def admin_site(
 
 
 class _Root(Folder):
-    """All pages; ``/drain`` is guarded like the API."""
+    """All pages; ``/drain`` needs the token, like the API."""
 
     def __init__(self, guarded: Guarded, **pages: Resource) -> None:
         """
-        :param guarded: has the page ``drain``.
-        :param pages: the others.
+        :param guarded: the pages that need the token, with ``drain``.
+        :param pages: the other pages.
         """
         super().__init__(**pages)
         self._guarded = guarded

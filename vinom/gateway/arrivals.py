@@ -1,4 +1,4 @@
-"""Connections that clients made, and the limits that they count against."""
+"""Clients' connections, and the limits that they count towards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vinom.lines.forwarded import Proxies
 @attrs.define(eq=False)
 class Limits:
     """
-    What strangers may use.
+    The limits of clients' connections.
 
-    :ivar connections: open ones, of each network and of all.
-    :ivar rate: new ones per second.
-    :ivar proxies: whose connections count for those that their requests name.
-    :ivar refused: how many were refused, by reason.
+    :ivar connections: counts open connections, per network and in total.
+    :ivar rate: limits new connections per second.
+    :ivar proxies: addresses whose connections count for the clients that they name.
+    :ivar refused: how many connections were refused, by reason.
     """
 
     connections: NetworkCounts
@@ -28,7 +28,7 @@ class Limits:
     refused: Counter[str] = attrs.field(factory=Counter)
 
     def admit(self, host: str, now: float) -> bool:
-        """Count a new connection of this address; ``False`` if it is too many."""
+        """Count a new connection from this address; ``False`` if there are too many."""
         if self.proxies.trusts(host):
             is_admitted = self.connections.enter_unnamed()
             self.refused["too_many"] += not is_admitted
@@ -42,14 +42,14 @@ class Limits:
         return self.connections.enter(host)
 
     def enter_again(self, host: str) -> None:
-        """Count a connection that left and stays after all."""
+        """Count a connection again that was no longer counted but stays."""
         if self.proxies.trusts(host):
             self.connections.enter_unnamed()
         else:
             self.connections.enter(host)
 
     def leave(self, host: str) -> None:
-        """A connection of this address is over."""
+        """No longer count a connection from this address."""
         if self.proxies.trusts(host):
             self.connections.leave_unnamed()
         else:
@@ -59,7 +59,7 @@ class Limits:
 @attrs.define(eq=False)
 class Arrival:
     """
-    One connection of a client. Whoever serves it calls `end` when it is lost.
+    One connection of a client. The protocol that serves it calls `end` when it is lost.
 
     :ivar host: the client's address, which a proxy may have named.
     :ivar port: its port.
@@ -71,7 +71,7 @@ class Arrival:
     _limits: Limits
     is_tls: bool = False
     _is_counted: bool = True
-    #: Whom it counts for.
+    #: The address that the connection counts for.
     _owner: str = attrs.field(init=False)
 
     @_owner.default
@@ -80,7 +80,7 @@ class Arrival:
 
     def is_of(self, host: str, now: float) -> bool:
         """
-        Count a proxy's connection for the client of a request that comes over it.
+        Count a proxy's connection for the client of a request on it.
 
         :param host: the client's address, as the proxy names it.
         :param now: seconds.
@@ -89,9 +89,9 @@ class Arrival:
         limits, owner = self._limits, self._owner
         if host == owner or limits.proxies.trusts(host) or not self._is_counted:
             return True
-        # First, or one above the limit of all would be in its own way.
+        # First, so that at the limit the connection does not block itself.
         limits.leave(owner)
-        # A proxy that goes from client to client makes no new connections.
+        # A proxy that serves another client on a connection makes no new connection.
         is_new = owner == self.host
         if limits.admit(host, now) if is_new else limits.connections.enter(host):
             self._owner = host
@@ -100,7 +100,7 @@ class Arrival:
         return False
 
     def end(self) -> None:
-        """The connection is over; may be called more than once."""
+        """No longer count the connection; may be called more than once."""
         if self._is_counted:
             self._is_counted = False
             self._limits.leave(self._owner)

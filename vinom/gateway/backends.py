@@ -26,18 +26,18 @@ _log = Logger()
 
 #: Back ends that are tried for a session.
 MOST_TRIES = 3
-#: Kinds of sessions whose answers are counted, by `Backends.answered`.
+#: Kinds of sessions whose answers are counted by `Backends.answered`.
 _ANSWERED = frozenset(("http", "websocket"))
 
 
 class Opens(Shape):
-    """One way of reaching back ends, by a rule's ``transport``."""
+    """A way of reaching back ends: one ``transport`` of rules."""
 
     async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
         """
-        Reach a back end for a session, whose ``backend`` leg gets what it sends.
+        Connect to a back end for a session, whose ``backend`` leg gets what it sends.
 
-        Nothing of the session is sent before this returns, so that another back end
+        No bytes of the session are sent before this returns, so that another back end
         can still serve it.
 
         :raises Exception: it cannot be reached.
@@ -46,10 +46,10 @@ class Opens(Shape):
 
 class Backends:
     """
-    Begins sessions: `begin` is what every kind of client calls.
+    Begins sessions: the doors of all kinds of clients call `begin`.
 
-    :ivar counts: for metrics.
-    :ivar open: sessions that last, by id.
+    :ivar counts: counts for metrics.
+    :ivar open: open sessions, by id.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Backends:
     ) -> None:
         """
         :param router: chooses back ends.
-        :param health: gets to know which of them can be reached.
+        :param health: is informed which of them can be reached.
         :param transports: the ways of reaching them, by name.
-        :param ids: of sessions.
-        :param clock: for times.
+        :param ids: assigns ids of sessions.
+        :param clock: the clock.
         :param ended: called at the end of each session that began.
         """
         self._router, self._health, self._transports = router, health, transports
@@ -79,12 +79,12 @@ class Backends:
         """
         Begin a session.
 
-        What the client sends goes to the session's ``client`` leg at once; it is held
-        until a back end is there.
+        The client's bytes go to the session's ``client`` leg at once, which holds them
+        until a back end is connected.
 
         :param client: the client's end. If the session ends, or there is no back end,
-            its ``close`` is called with the reason: never before this returns.
-        :returns: ``None`` if the id that the client brings is in use.
+            its ``close`` is called with the reason, but never before this returns.
+        :returns: ``None`` if the id that the client has chosen is in use.
         """
         now = self._clock.seconds()
         try:
@@ -101,9 +101,9 @@ class Backends:
 
     def answered(self, session: Session, is_good: bool) -> None:
         """
-        A back end answered a request by HTTP: of these each one counts, not sessions.
+        Count a back end's answer to an HTTP request; for HTTP, sessions do not count.
 
-        :param is_good: ``False`` for 5xx, and for what is no answer.
+        :param is_good: ``False`` for 5xx, and for invalid answers.
         """
         if session.endpoint is not None:
             self._health.answered(session.endpoint, is_good)
@@ -112,8 +112,8 @@ class Backends:
         """
         Would this request get the back end that a session has?
 
-        Not if it is another client's, as a proxy may send it: back ends were told whose
-        the session is.
+        Not if it is from another client, as on a proxy's connection: the back end was
+        sent the address of the session's client.
         """
         rule, endpoint = self._router.rule_of(request), session.endpoint
         if (
@@ -181,12 +181,12 @@ class Backends:
         self._refuse(session, Reason.NO_BACKEND, why)
 
     def _refuse(self, session: Session, reason: Reason, words: str) -> None:
-        # Later, so that whoever began it knows it first.
+        # Later, so that `begin` has returned the session first.
         self._clock.callLater(0, session.end, reason, words)
 
     def _failed(self, session: Session, failure: object) -> None:
         _log.failure("a session could not begin", failure)  # type: ignore[arg-type]
-        session.end(Reason.INTERNAL, "the gateway failed; its log has it")
+        session.end(Reason.INTERNAL, "the gateway failed; see its log")
 
     def _ended(self, session: Session) -> None:
         if self.open.pop(session.session_id, None) is None:
@@ -200,7 +200,7 @@ class Backends:
             self._router.ended(session.endpoint)
             is_bad = session.outcome is Reason.BACKEND_LOST
             kind = session.request.kind
-            # By HTTP answers count, also those to the handshakes of WebSockets.
+            # For HTTP answers count, including those to WebSocket handshakes.
             if kind not in _ANSWERED or (is_bad and kind == "websocket"):
                 self._health.answered(session.endpoint, not is_bad)
             self._router.stick(

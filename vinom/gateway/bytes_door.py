@@ -1,4 +1,4 @@
-"""Clients whose bytes are a session's: lobby lines, and unknown protocols."""
+"""Clients with one session per connection: lobby lines, and unknown protocols."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vinom.streams.byte_stream import STUCK_SECONDS, ByteStream
 from vinom.streams.ends import Reason
 from vinom.streams.pace import Pace, pace_of
 
-#: What a client of lobby lines is sent: after these it connects again.
+#: Reasons after which a client of lobby lines connects again.
 _CODES = {
     Reason.BACKEND_LOST: Code.UNAVAILABLE,
     Reason.ABORTED: Code.UNAVAILABLE,
@@ -46,9 +46,9 @@ class BytesClient(ByteStream):
         :param kind: "lines" or "tcp".
         :param arrival: of the connection.
         :param backends: begins the session.
-        :param clock: for clients that do not read.
-        :param stuck_seconds: how long it may not read.
-        :param pace: how fast it may send; ``None`` for no limit.
+        :param clock: for the deadline of clients that do not read.
+        :param stuck_seconds: how long the client may read nothing.
+        :param pace: limits how fast it may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
         """
         super().__init__(
@@ -69,7 +69,7 @@ class BytesClient(ByteStream):
         self._arrival.end()
 
     def close(self, reason: Reason, words: str = "") -> None:
-        """The session is over; a client of lobby lines can read why."""
+        """End the connection; a client of lobby lines is sent the reason."""
         code = _CODES.get(reason)
         if code is not None and self._kind == "lines":
             self.send(encode_failure(code, words or reason.value) + b"\n")
@@ -86,7 +86,7 @@ def bytes_door(
     direct: DirectReads | None = None,
 ) -> Door:
     """
-    Make the door of such clients; parameters as of `BytesClient`.
+    Make the door for such clients; the other parameters are those of `BytesClient`.
 
     :param bytes_per_second: how fast each may send; 0 for no limit.
     """

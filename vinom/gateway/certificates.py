@@ -15,26 +15,26 @@ from vinom.lines.tls import NamedTls, ReloadableTls
 
 _log = Logger()
 
-#: How often the files are looked at, seconds.
+#: How often the files are checked, seconds.
 LOOK_SECONDS = 60.0
 
 
 class Certificates(Service):
     """
-    Read certificates, and again whenever one of their files changes.
+    Read certificates, again whenever one of their files changes.
 
-    :ivar tls: speaks TLS with them.
+    :ivar tls: uses them for TLS.
     """
 
     name = "certificates"
 
     def __init__(self, files: Sequence[tuple[Path, Path]], clock: IReactorTime) -> None:
         """
-        :param files: of each certificate and its key; one pair at least.
-        :param clock: says when to look again.
-        :raises Misconfigured: a file cannot be read, or used.
+        :param files: the files of each certificate and its key; at least one pair.
+        :param clock: times the checks.
+        :raises Misconfigured: a file cannot be read or used.
         """
-        # Read again later, after twistd has changed its folder.
+        # They are read again later, after twistd has changed its working directory.
         self._files = [(one.absolute(), key.absolute()) for one, key in files]
         self._clock = clock
         self._read = [_contents(*pair) for pair in self._files]
@@ -61,12 +61,12 @@ class Certificates(Service):
                     continue
                 self._certificates[number].use(*found)
             except Misconfigured as error:
-                # Perhaps only one of the two files is new yet.
-                _log.error("the certificate of before stays: {why}", why=error)
+                # Perhaps only one of the two files has been replaced so far.
+                _log.error("the previous certificate stays in use: {why}", why=error)
                 continue
             self._read[number] = found
             _log.info(
-                "new certificate {fingerprint} of {path}",
+                "new certificate {fingerprint} from {path}",
                 fingerprint=self._certificates[number].fingerprint,
                 path=str(pair[0]),
             )

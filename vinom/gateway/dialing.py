@@ -44,8 +44,8 @@ class Dialer:
     ) -> None:
         """
         :param reactor: connects.
-        :param tls: how links to nodes speak TLS; ``None`` for not at all.
-        :param seconds: how long it may take.
+        :param tls: TLS of links to nodes; ``None`` if it is not configured.
+        :param seconds: how long connecting may take.
         """
         self._reactor, self._tls, self._seconds = reactor, tls, seconds
 
@@ -55,8 +55,8 @@ class Dialer:
         """
         Connect *protocol*.
 
-        :param over_tls: with the certificates of the deployment's authority.
-        :returns: fires when the connection is made; fails if it cannot be.
+        :param over_tls: use TLS with the certificates of the deployment's authority?
+        :returns: fires when the connection is made; fails if it cannot be made.
         """
         where = self._where(endpoint)
         if over_tls:
@@ -73,7 +73,7 @@ class Dialer:
         """
         Check that the peer of a link over TLS is a node.
 
-        :raises PeerError: it is none.
+        :raises PeerError: it is not a node.
         """
         if self._tls is not None:
             self._tls.check(transport)

@@ -1,4 +1,4 @@
-"""The end of a gateway: nobody new, time for those who are there, and then nobody."""
+"""Draining a gateway: no new clients, time for those connected, then the exit."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _log = Logger()
 
 #: How often it is checked whether all clients are gone, seconds.
 _LOOK_SECONDS = 0.1
-#: How long clients that were cut off may take to read why, seconds.
+#: How long clients whose sessions were ended may take to read the reason, seconds.
 CUT_SECONDS = 3.0
 
 
 class Ending(Shape):
-    """What a drain asks of the gateway."""
+    """The gateway's operations that a drain uses."""
 
     def close_ports(self) -> None:
-        """Take no new connections."""
+        """Accept no new connections."""
 
     def tell(self, seconds: float) -> None:
-        """Send every client that can read it: connect again. Spread it over so long."""
+        """Ask clients to connect again elsewhere, one by one over *seconds*."""
 
     def cut(self) -> int:
-        """End all sessions that are left; returns how many these were."""
+        """End all remaining sessions; returns how many there were."""
 
     def is_empty(self) -> bool:
         """Are all clients gone?"""
@@ -47,9 +47,9 @@ class Draining:
     ) -> None:
         """
         :param ending: the gateway.
-        :param clock: for times.
-        :param lag: how long new connections are still taken: as long as those who
-            choose gateways may take to notice, seconds.
+        :param clock: the clock.
+        :param lag: how long new connections are still accepted, so that load balancers
+            can notice, seconds.
         :param seconds: how long clients may stay after that.
         """
         self._ending, self._clock = ending, clock
@@ -63,26 +63,27 @@ class Draining:
         """
         Drain.
 
-        :param is_handed_over: another process has the ports: no lag.
+        :param is_handed_over: whether another process has the ports; then there is no
+            lag.
         """
         if self.is_begun:
             if is_handed_over and not self.is_handed_over:
                 self.is_handed_over = True
-                # Also those that stay open for operators: they are the other's now.
+                # Also the admin port: the other process has it now.
                 self._ending.close_ports()
             return
         self.is_begun, self.is_handed_over = True, is_handed_over
         lag = 0.0 if is_handed_over else self._lag
         _log.info(
-            "draining: new connections are taken for {lag} s more; clients may stay "
-            "{seconds} s after that",
+            "draining: new connections are accepted for {lag} s more; clients may "
+            "stay {seconds} s after that",
             lag=lag,
             seconds=self._seconds,
         )
         self._call = self._clock.callLater(lag, self._close)
 
     def stop(self) -> None:
-        """The process exits: do nothing more."""
+        """Do nothing more, because the process exits."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -90,7 +91,7 @@ class Draining:
     def _close(self) -> None:
         self._deadline = self._clock.seconds() + self._seconds
         self._ending.close_ports()
-        # In half of the time, so that all have some left to come to an end.
+        # Within half of the time, so that all clients have time left to finish.
         self._ending.tell(self._seconds / 2)
         self._look()
 
@@ -108,7 +109,7 @@ class Draining:
             self._is_cut = True
             self._deadline = now + CUT_SECONDS
             _log.info(
-                "the time to drain is over: {count} sessions are cut off",
+                "drain_seconds are over: ending {count} sessions",
                 count=self._ending.cut(),
             )
         wait = min(_LOOK_SECONDS, self._deadline - now)

@@ -1,10 +1,10 @@
 """
 Hand the ports of one gateway to the next one on the same machine, without a gap.
 
-Over a UNIX socket: the next process connects, and is sent the descriptors and their
-names. When it serves it sends a line; then this one leaves the socket to it, and
-drains. Both have the same queue of the kernel: no connection in it is lost. Whoever may
-open the socket may take the ports: its mode is 600.
+The next process connects to a UNIX socket, and gets the descriptors and their names.
+When it serves it sends a line; then this process leaves the socket to it, and drains.
+Both use the same queue of the kernel, so no connection in it is lost. A process that
+can open the socket can take the ports, so its mode is 600.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_NAMES = 64 * 1024
 
 
 class NotHandedOver(VinomError):
-    """The process before did not hand its ports over."""
+    """The previous process did not hand over its ports."""
 
 
 @implementer(IFileDescriptorReceiver)
@@ -70,20 +70,20 @@ class _Taking(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for waiting in (self.named, self.left):
             if not waiting.called:
-                waiting.errback(NotHandedOver("the process before closed the socket"))
+                waiting.errback(NotHandedOver("the previous process closed the socket"))
 
 
 class Handover:
-    """Both sides: first the next process, then the one before."""
+    """Both roles of a process: at first the next one, later the previous one."""
 
     def __init__(
         self, path: Path, reactor: Any, ports: Ports, draining: Draining
     ) -> None:
         """
-        :param path: of the socket.
+        :param path: the socket.
         :param reactor: connects and listens.
-        :param ports: to hand over.
-        :param draining: of this process.
+        :param ports: the ports to hand over.
+        :param draining: drains this process.
         """
         self._path, self._reactor = path.absolute(), reactor
         self._ports, self._draining = ports, draining
@@ -92,12 +92,12 @@ class Handover:
 
     async def take(self) -> dict[str, int]:
         """
-        Ask the process before for its ports.
+        Get the ports of the previous process.
 
-        :returns: descriptors by name; none if there is no such process.
+        :returns: descriptors by name; empty if there is no such process.
         """
         taking = _Taking()
-        # Nobody may wait for it.
+        # Nothing may be waiting for it.
         taking.left.addErrback(lambda _: None)
         endpoint = UNIXClientEndpoint(self._reactor, str(self._path), _SECONDS)
         try:
@@ -108,14 +108,14 @@ class Handover:
             found = await taking.named.addTimeout(_SECONDS, self._reactor)
         except Exception as error:
             raise NotHandedOver(
-                f"the process at {self._path} does not hand its ports over ({error}): "
+                f"the process at {self._path} does not hand over its ports ({error}): "
                 "stop it"
             ) from error
         self._taking = taking
         return found
 
     async def serve(self) -> None:
-        """This process serves: have the one before go, and wait for the next one."""
+        """Make the previous process leave, and wait for the next one."""
         taking = self._taking
         if taking is not None:
             self._taking = None
@@ -123,7 +123,7 @@ class Handover:
             await taking.left.addTimeout(_SECONDS, self._reactor).addErrback(_late)
             taking.transport.loseConnection()
         with suppress(OSError):
-            # What a process that was killed left behind.
+            # Left behind by a process that was killed.
             if S_ISSOCK(self._path.stat().st_mode):
                 self._path.unlink()
         mask = os.umask(0o177)
@@ -135,7 +135,7 @@ class Handover:
             os.umask(mask)
 
     def close(self) -> Deferred[Any]:
-        """Leave the socket."""
+        """Close the socket."""
         port, self._port = self._port, None
         return maybeDeferred(lambda: None if port is None else port.stopListening())
 
@@ -147,14 +147,14 @@ class Handover:
         transport.write(json.dumps(list(descriptors)).encode() + b"\n")
 
     def taken(self, transport: Any) -> None:
-        """The next process serves."""
-        _log.info("another process has the ports: this one takes no more connections")
+        """The next process serves now."""
+        _log.info("another process has the ports: this one accepts no more connections")
         self.close().addCallback(lambda _: transport.write(_YOURS))
         self._draining.begin(is_handed_over=True)
 
 
 class _Giving(Protocol):
-    """The end of the process before."""
+    """The end of the previous process."""
 
     transport: Any
 
@@ -189,4 +189,7 @@ def _only(protocol: Protocol) -> Any:
 
 
 def _late(failure: Failure) -> None:
-    _log.warn("the process before does not go: {why}", why=failure.getErrorMessage())
+    _log.warn(
+        "the previous process does not leave the ports: {why}",
+        why=failure.getErrorMessage(),
+    )

@@ -1,4 +1,4 @@
-"""Make the door of HTTP by the settings."""
+"""Make the HTTP door from the settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def http_door(
     direct: DirectReads | None = None,
 ) -> HttpDoor:
     """
-    Make it.
+    Make the HTTP door.
 
     :param backends: begins sessions.
     :param clock: for deadlines.

@@ -1,8 +1,8 @@
 """
 Clients of HTTP and WebSocket: one connection, its requests, and their sessions.
 
-A session lasts as long as a client's requests go to one service: its back end's
-connection is kept, and no other client's request ever comes over it.
+A session lasts while a client's requests go to one service: the connection to the back
+end is kept, and never carries another client's requests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _log = Logger()
 #: Bytes behind a request that wait until it is answered; then no more are read.
 _MOST_HELD = 64 * 1024
 #: How long a connection may wait for its next request while the gateway drains,
-#: seconds: those who send one at once have it answered, and then connect elsewhere.
+#: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
 #: How long a connection that we closed waits for the peer to take some of the rest, and
 #: when it has everything to close too, seconds.
@@ -56,16 +56,16 @@ _CLOSE_SECONDS = 5.0
 @attrs.frozen
 class HttpBounds:
     """
-    What one connection may cost. Times: seconds.
+    The limits of one connection. Times: seconds.
 
     :ivar head: longest head of a request, bytes.
     :ivar body: longest body of a request, bytes.
     :ivar head_seconds: from a request's first byte to the end of its head.
-    :ivar body_seconds: how long a body that has begun may stand still.
+    :ivar body_seconds: how long a body that has begun may pause.
     :ivar answer_seconds: how long a back end may take to begin its answer.
     :ivar idle_seconds: how long a connection may wait for its next request.
-    :ivar stuck_seconds: how long a client may not read.
-    :ivar bytes_per_second: that a client may send; 0 is no limit.
+    :ivar stuck_seconds: how long a client may read nothing.
+    :ivar bytes_per_second: how fast a client may send; 0 is no limit.
     """
 
     head: int = HEAD_LIMIT
@@ -86,10 +86,10 @@ class HttpDoor:
     """
     Serves connections that speak HTTP (`vinom.gateway.listener.Door`).
 
-    :ivar answers: how many answers of each status clients were sent.
-    :ivar refused: how many of them were our own.
-    :ivar clients: connections that last.
-    :ivar is_draining: each connection is closed with its next answer.
+    :ivar answers: answers sent to clients, by status.
+    :ivar refused: those made by the gateway itself, by status.
+    :ivar clients: open connections.
+    :ivar is_draining: is each connection closed with its next answer?
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class HttpDoor:
         """
         :param backends: begins sessions.
         :param clock: for deadlines.
-        :param bounds: of each connection.
-        :param proxies: those whose word counts on whom a request is from.
+        :param bounds: the limits of each connection.
+        :param proxies: addresses that are trusted to name the client of a request.
         :param user_of: finds a user by the values of ``Authorization``.
         :param direct: reads connections without the reactor.
         """
@@ -123,10 +123,10 @@ class HttpDoor:
 
     def drain(self, seconds: float) -> None:
         """
-        Close each connection when it has been answered, and each WebSocket.
+        Close each connection with its next answer, and each WebSocket.
 
-        :param seconds: WebSockets are closed one by one over so long: all of them come
-            back to others, which should not be at once.
+        :param seconds: WebSockets are closed one by one over this time, because all of
+            them connect again to other gateways.
         """
         self.is_draining = True
         sockets = [client for client in tuple(self.clients) if client.drain()]
@@ -134,12 +134,12 @@ class HttpDoor:
             self.clock.callLater(seconds * number / len(sockets), client.tell)
 
     def close(self) -> None:
-        """Close all connections; their sessions are over."""
+        """Close all connections, whose sessions are over."""
         for client in tuple(self.clients):
             client.give_up()
 
     def __call__(self, arrival: Arrival) -> HttpClient:
-        """Make what serves a connection."""
+        """Make the protocol that serves a connection."""
         return HttpClient(self, arrival)
 
 
@@ -157,18 +157,18 @@ class _BackendEnd:
         self._client.answered(self, data)
 
     def finish(self) -> None:
-        """The back end sends no more: `close` follows."""
+        """The back end will send no more; `close` follows."""
 
     def close(self, reason: Reason, words: str = "") -> None:
         """The session is over."""
         self._client.session_ended(self, reason, words)
 
     def pause(self) -> None:
-        """The back end does not take what the client sends."""
+        """The back end does not read what the client sends."""
         self._client.hold("back end")
 
     def resume(self) -> None:
-        """It takes it again."""
+        """The back end reads again."""
         self._client.let_go("back end")
 
 
@@ -180,14 +180,14 @@ class HttpClient(Protocol):
 
     def __init__(self, door: HttpDoor, arrival: Arrival) -> None:
         """
-        :param door: what all connections share.
-        :param arrival: of this one.
+        :param door: shared by all connections.
+        :param arrival: this connection's arrival.
         """
         self._door, self._arrival = door, arrival
         self._reader = HeadReader(door.bounds.head)
         self._exchange: Exchange | None = None
         self._end: _BackendEnd | None = None
-        #: The request's head, as long as it may be sent again.
+        #: The request's head, while it may still be sent again.
         self._again: tuple[SessionRequest, bytes] | None = None
         #: Frames of a WebSocket to the client; ``None`` before it is one.
         self._frames: FrameEnds | None = None
@@ -230,7 +230,7 @@ class HttpClient(Protocol):
                 self._slowed = self._door.clock.callLater(wait, self._go_on)
 
     def readConnectionLost(self) -> None:
-        """The client sends no more; it may wait for its answer."""
+        """The client sends no more, but may still wait for its answer."""
         self._is_half = True
         exchange = self._exchange
         if self._frames is not None and self._end is not None:
@@ -276,7 +276,7 @@ class HttpClient(Protocol):
             self._end.session.client.drained()
 
     def overdue(self) -> None:
-        """The deadline of what this connection waits for has come."""
+        """Handle the end of the time that this connection may wait."""
         door, wait, self._wait = self._door, self._wait, None
         if wait is door.idle:
             self._close()
@@ -291,16 +291,16 @@ class HttpClient(Protocol):
     # What a session's end calls.
 
     def hold(self, why: str) -> None:
-        """Read no more of the client, until `let_go` with the same word."""
+        """Stop reading from the client until `let_go` gets the same reason."""
         if not self._holds and not self._is_over:
             self.transport.pauseProducing()
             if self._wait is self._door.bodies:
-                # It is not the client that stands still.
+                # The client is not to blame for this pause.
                 self._rest()
         self._holds.add(why)
 
     def let_go(self, why: str) -> None:
-        """Read on, unless there is another reason not to."""
+        """Read again, unless there is another reason not to."""
         if why not in self._holds:
             return
         self._holds.discard(why)
@@ -318,11 +318,11 @@ class HttpClient(Protocol):
             self._pass_on(self._frames, data)
             return
         if exchange is None:
-            # Nobody asked: whatever it is, it must not become an answer.
+            # There is no request: these bytes must not become an answer.
             self._drop_session(Reason.BACKEND_LOST)
             return
         before = exchange.status
-        # From the first byte on nobody else may answer: two would be read as one.
+        # After the first byte no other answer may be sent: two would be read as one.
         self._again = None
         try:
             out = exchange.take_answer(data, self._door.is_draining)
@@ -339,7 +339,7 @@ class HttpClient(Protocol):
             self._answer_is_whole(exchange)
 
     def session_ended(self, end: _BackendEnd, reason: Reason, words: str) -> None:
-        """A session is over, and not by us."""
+        """The session was ended from elsewhere."""
         if end is not self._end:
             return
         self._end = None
@@ -348,13 +348,13 @@ class HttpClient(Protocol):
         if self._frames is not None:
             self._close_websocket(reason, words)
         elif exchange is None:
-            # Between two requests: the next one gets another session.
+            # Between two requests: the next one gets a new session.
             pass
         elif exchange.status:
             self._end_of_answer(exchange, reason)
         elif self._again is not None and end.is_used and reason in _BROKEN:
-            # It was kept from the request before, and closed since: nothing came back,
-            # and to ask again does no harm.
+            # The connection was kept from the last request and has closed: nothing came
+            # back, and sending the request again is safe.
             request, head = self._again
             self._again = None
             self._begin(request).session.client.received(head)
@@ -367,16 +367,16 @@ class HttpClient(Protocol):
     # What the door calls.
 
     def drain(self) -> bool:
-        """Close the connection soon, if nothing is asked; is it a WebSocket?"""
+        """Close the connection soon if it has no request; is it a WebSocket?"""
         if self._frames is None and self._wait is self._door.idle:
             self._wait_for_request()
         return self._frames is not None
 
     def tell(self) -> None:
         """
-        Have a WebSocket's client connect again, elsewhere.
+        Ask a WebSocket's client to connect again, elsewhere.
 
-        What it sent before it closes still arrives at the back end.
+        What it sends before it closes still reaches the back end.
         """
         if self._is_over or self._frames is None:
             return
@@ -384,13 +384,13 @@ class HttpClient(Protocol):
         self._pass_on(self._frames, b"")
 
     def give_up(self) -> None:
-        """Close the connection, which has no session any more."""
+        """Close the connection, which no longer has a session."""
         self._close()
 
     # Requests.
 
     def _read(self, data: bytes) -> None:
-        """Take bytes of requests, as far as one is answered at once."""
+        """Read requests, one at a time."""
         try:
             if self._exchange is None:
                 found = self._reader.receive(data)
@@ -430,7 +430,7 @@ class HttpClient(Protocol):
 
     def _open(self, exchange: Exchange, body: bytes) -> None:
         """
-        Send a request to a back end: that of the last one, if it fits.
+        Send a request to a back end, the last request's if possible.
 
         :raises BadHead: a proxy sends it for a client that has too many connections.
         """
@@ -479,7 +479,7 @@ class HttpClient(Protocol):
         return end
 
     def _user_of(self, authorizations: list[bytes]) -> int | str | None:
-        """Find the user; a connection's requests nearly always have the same."""
+        """Find the user; nearly always the same for all requests of a connection."""
         if not authorizations:
             return None
         if authorizations != self._user[0]:
@@ -505,7 +505,7 @@ class HttpClient(Protocol):
         self._next()
 
     def _next(self) -> None:
-        """Serve the next request; it may have come already."""
+        """Serve the next request, which may already be here."""
         held, self._held = self._held, b""
         self.let_go("answer")
         if held:
@@ -516,7 +516,7 @@ class HttpClient(Protocol):
             self._wait_for_request()
 
     def _end_of_answer(self, exchange: Exchange, reason: Reason) -> None:
-        """The back end closed within an answer: that may be how it ends."""
+        """The back end closed within an answer, which may be how the answer ends."""
         if reason is Reason.DONE:
             try:
                 out = exchange.take_answer(b"", self._door.is_draining)
@@ -526,7 +526,7 @@ class HttpClient(Protocol):
                 self._outlet.write(out)
                 self._answer_is_whole(exchange)
                 return
-        # Only a broken connection shows that the rest is missing.
+        # Only a broken connection can show the client that the rest is missing.
         self._abort()
 
     def _bad_answer(self, end: _BackendEnd, why: str) -> None:
@@ -545,7 +545,7 @@ class HttpClient(Protocol):
             self._refuse(502, "the back end's answer cannot be read")
 
     def _refuse_rest(self, status: int, words: str) -> None:
-        """What the client sends cannot be read on."""
+        """Refuse a request after which no other can be read."""
         exchange, self._exchange = self._exchange, None
         self._drop_session(Reason.DONE if exchange is None else Reason.CLIENT_LOST)
         if exchange is not None and exchange.status:
@@ -554,7 +554,7 @@ class HttpClient(Protocol):
             self._refuse(status, words)
 
     def _refuse(self, status: int, words: str) -> None:
-        """Answer ourselves what has no answer yet."""
+        """Answer the current request ourselves, if it has no answer yet."""
         exchange, self._exchange, self._again = self._exchange, None, None
         self._rest()
         keeps = exchange is not None and exchange.keeps and exchange.is_whole
@@ -572,7 +572,7 @@ class HttpClient(Protocol):
 
     def _become_websocket(self, exchange: Exchange, out: bytes) -> None:
         self._frames = FrameEnds()
-        # What came behind the head of the answer.
+        # The bytes behind the head of the answer.
         self._frames.pass_on(out[out.index(b"\r\n\r\n") + 4 :])
         self._rest()
         held, self._held = self._held, b""
@@ -581,7 +581,7 @@ class HttpClient(Protocol):
             self._end.session.client.received(held)
 
     def _pass_on(self, frames: FrameEnds, data: bytes) -> None:
-        """Send frames; or the last one, as soon as the one before it has ended."""
+        """Send frames, or a close frame as soon as the current message has ended."""
         if not self._is_due:
             frames.pass_on(data)
             self._outlet.write(data)
@@ -597,7 +597,7 @@ class HttpClient(Protocol):
         frames = self._frames
         assert frames is not None
         if reason is Reason.DONE:
-            # Whoever is done sends a close frame first: this back end was killed.
+            # A back end that is done sends a close frame first: this one was killed.
             reason, words = Reason.BACKEND_LOST, "the back end closed the connection"
         code = close_code_of(reason)
         is_told = self._is_told or frames.is_closing
@@ -617,7 +617,7 @@ class HttpClient(Protocol):
         self._wait_in(self._door.idle, seconds)
 
     def _wait_for_head(self) -> None:
-        # From its first byte on: more bytes give no more time.
+        # Counted from its first byte, so that sending slowly gains no time.
         if self._reader and self._wait is not self._door.heads:
             self._wait_in(self._door.heads, self._door.bounds.head_seconds)
 
@@ -649,7 +649,7 @@ class HttpClient(Protocol):
         self.transport.abortConnection()
 
     def _close(self) -> None:
-        """Send what is held, then close."""
+        """Send the bytes that are held, then close."""
         if self._is_over:
             return
         self._is_over = True
@@ -658,12 +658,12 @@ class HttpClient(Protocol):
         transport = self.transport
         self._outlet.release()
         transport.resumeProducing()
-        # First: in closing, the connection may be lost.
+        # First, because closing may lose the connection at once.
         self._arm(_CLOSE_SECONDS, self._stop_waiting)
         close_gently(transport, self._arrival.is_tls)
 
     def _stop_waiting(self) -> None:
-        """The peer did not close in time; as long as it reads it has more."""
+        """Abort if the peer did not close in time, unless it is still reading."""
         if self._outlet.is_taken():
             self._arm(_CLOSE_SECONDS, self._stop_waiting)
         else:
@@ -690,5 +690,5 @@ class HttpClient(Protocol):
             self._alarm = None
 
 
-#: How a session ends whose back end is gone.
+#: Outcomes of sessions whose back end is gone.
 _BROKEN = (Reason.DONE, Reason.BACKEND_LOST, Reason.ABORTED)

@@ -37,10 +37,10 @@ class LinkBackend:
     """
     Opens sessions on links (`vinom.gateway.backends.Opens`), which it dials if needed.
 
-    It is their `vinom.streams.multiplex.Taker`.
+    It is the `vinom.streams.multiplex.Taker` of these links.
 
     :ivar dialed: how many links were made.
-    :ivar lost_links: how many were lost, by why.
+    :ivar lost_links: how many were lost, by reason.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class LinkBackend:
         :param dialer: connects.
         :param clock: for deadlines.
         :param gateway_id: is sent first on each link.
-        :param most_links: to one back end.
-        :param sessions_per_link: above which another link is dialed.
+        :param most_links: most links to one back end.
+        :param sessions_per_link: number of sessions above which another link is dialed.
         :param idle_seconds: how long a link without sessions stays.
-        :param direct: as `PacketLine` takes it.
-        :param turns: likewise.
+        :param direct: as for `PacketLine`.
+        :param turns: as for `PacketLine`.
         """
         self._direct, self._turns = direct, turns
         self._dialer, self._clock, self._gateway_id = dialer, clock, gateway_id
@@ -75,7 +75,7 @@ class LinkBackend:
         self._idle: dict[PacketLine, IDelayedCall] = {}
         self._where: dict[PacketLine, _Where] = {}
         self._greeting: dict[PacketLine, Deferred[None]] = {}
-        # Those whose back ends take no more sessions on them.
+        # Links on which back ends accept no more sessions.
         self._closing: set[PacketLine] = set()
         self.dialed = self.lost_links = 0
 
@@ -129,7 +129,7 @@ class LinkBackend:
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
-        Have a link (`vinom.routing.checks.Checks`): it finds silence itself.
+        Have a link (`vinom.routing.checks.Checks`), which detects silence by itself.
 
         :raises Exception: the back end cannot be reached.
         """
@@ -146,10 +146,12 @@ class LinkBackend:
     # What links report.
 
     def opened(self, line: PacketLine, packet: Packet) -> None:
-        """A back end greets; it can open nothing."""
+        """A back end greets; it may not open sessions."""
         greeting = self._greeting.get(line)
         if packet.session_id:
-            line.refuse(packet.session_id, Reason.BAD_PACKET, "only a gateway opens")
+            line.refuse(
+                packet.session_id, Reason.BAD_PACKET, "only a gateway may open sessions"
+            )
         elif greeting is not None and not greeting.called:
             greeting.callback(None)
 
@@ -163,11 +165,11 @@ class LinkBackend:
             )
 
     def closing(self, line: PacketLine, why: str) -> None:
-        """A back end takes no more sessions on this link, as a node that drains."""
+        """A back end, such as a draining node, accepts no more sessions on a link."""
         where = self._where.get(line)
         if where is not None and line not in self._closing:
             _log.info(
-                "{where} takes no more sessions: {why}", where=str(where[0]), why=why
+                "{where} accepts no more sessions: {why}", where=str(where[0]), why=why
             )
             self._closing.add(line)
             if not line.channels:
@@ -182,7 +184,7 @@ class LinkBackend:
             greeting = self._greeting.get(line)
             if greeting is not None and not greeting.called:
                 greeting.errback(
-                    NoCapacity(f"the link closed before a greeting: {why}")
+                    NoCapacity(f"the link was closed before a greeting: {why}")
                 )
             return
         links = self._links[where]
@@ -242,9 +244,9 @@ class LinkBackend:
         )
         await self._dialer.dial(endpoint, link, is_tls)
         watch_for_death(link.transport)
-        # Before anything else: back ends map sessions to gateways by it.
+        # Before anything else, because back ends map sessions to gateways by it.
         link.open(Packet(Kind.OPEN, _encode({"gateway_id": self._gateway_id})))
-        # A program that hangs is connected by its kernel, and never answers; a node
+        # The kernel connects us even to a program that hangs and never answers; a node
         # that does not trust us ends the link.
         self._greeting[link] = greeting = Deferred[None]()
         try:

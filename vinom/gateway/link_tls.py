@@ -25,12 +25,12 @@ class LinkTls:
     A gateway's end of such links.
 
     The files are read for each link, so that a certificate can be renewed while the
-    gateway runs; files that cannot be used leave the last good ones.
+    gateway runs; if they cannot be used, the last valid ones stay in use.
 
     :ivar certificate_file: the gateway's certificate, PEM.
     :ivar key_file: its key, PEM.
     :ivar authority_file: certificates of the authority, PEM.
-    :raises Misconfigured: they cannot be used, at the start.
+    :raises Misconfigured: the files cannot be used at the start.
     """
 
     certificate_file: Path
@@ -40,7 +40,7 @@ class LinkTls:
     _context: Any = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Read again later, after twistd has changed its folder.
+        # They are read again later, after twistd has changed its working directory.
         self.certificate_file = self.certificate_file.absolute()
         self.key_file = self.key_file.absolute()
         self.authority_file = self.authority_file.absolute()
@@ -54,14 +54,16 @@ class LinkTls:
             if texts != self._texts:
                 self._context, self._texts = _made(texts), texts
         except Misconfigured as error:
-            _log.error("links use the certificate from before: {why}", why=str(error))
+            _log.error(
+                "links still use the previous certificate: {why}", why=str(error)
+            )
         return OfContexts(lambda: self._context)
 
     def check(self, transport: ITCPTransport) -> None:
         """
         Check that the peer of a link is a node.
 
-        :raises PeerError: it is none.
+        :raises PeerError: it is not a node.
         """
         check_peer(transport, NODE_PURPOSE)
 
@@ -78,7 +80,7 @@ def _made(texts: tuple[bytes, bytes, bytes]) -> Any:
     try:
         return link_context(Issued(certificate, key), anchors)
     except Exception as error:
-        # OpenSSL has an error of its own for each of them.
+        # OpenSSL raises many types of errors.
         raise Misconfigured(
             f"link_certificate_file, link_key_file and link_authority_file cannot be "
             f"used together ({error}): make them with vinom link-certificate"

@@ -1,4 +1,4 @@
-"""The public port: admit a connection, find out what it speaks, hand it to its door."""
+"""The public port: admit connections, recognize their protocol, choose the door."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from vinom.reactor.waits import Waits
 
 _log = Logger()
 
-#: Makes the protocol that serves a connection, which gets all bytes, from the first.
+#: Makes the protocol that serves a connection and gets all its bytes, from the first.
 #: It must call the arrival's ``end`` when the connection is lost.
 Door = Callable[[Arrival], IProtocol]
 
 
 class Doors(Factory):
     """
-    Lead each connection to the door of what it speaks.
+    Give each connection to the door for its protocol.
 
-    :ivar arrived: connections by what they speak; "silent" for those that sent nothing
-        in time, "lost" for those that ended before.
+    :ivar arrived: connections by protocol; "silent" for those that sent nothing in
+        time, "lost" for those that ended before.
     """
 
     noisy = False
@@ -54,12 +54,12 @@ class Doors(Factory):
         sniff_seconds: float = SNIFF_SECONDS,
     ) -> None:
         """
-        :param doors: by what is spoken; what has none is closed.
-        :param limits: of connections.
+        :param doors: the door for each protocol; other connections are closed.
+        :param limits: limits of connections.
         :param clock: for deadlines.
-        :param tls: how to speak TLS; ``None`` to close what does.
-        :param sniff_seconds: how long a connection may take to show what it speaks,
-            and TLS again for its handshake.
+        :param tls: handles TLS; ``None`` closes connections that speak it.
+        :param sniff_seconds: how long a connection may take to show its protocol, and
+            again for the handshake of TLS.
         """
         self._doors, self._limits, self._clock = doors, limits, clock
         self._tls, self._seconds = tls, sniff_seconds
@@ -80,7 +80,7 @@ class Doors(Factory):
         return Arrival(host, getattr(peer, "port", 0), self._limits)
 
     def sniffing(self, arrival: Arrival) -> Sniffing:
-        """Make what waits for the first bytes of a connection."""
+        """Make the protocol that waits for the first bytes of a connection."""
         return Sniffing(
             partial(self._choose, arrival),
             partial(self._lost, arrival),
@@ -89,7 +89,7 @@ class Doors(Factory):
         )
 
     def deadline(self) -> float:
-        """When a connection that is new now must have shown what it speaks."""
+        """The deadline by which a new connection must have shown its protocol."""
         return self._clock.seconds() + self._seconds
 
     def _choose(self, arrival: Arrival, spoken: Spoken) -> IProtocol | None:
@@ -104,7 +104,7 @@ class Doors(Factory):
         door = self._doors.get(spoken)
         if door is None:
             self._bounded_log.info(
-                "closed a connection of {host}: nothing here speaks {spoken}",
+                "closed a connection from {host}: no service for {spoken}",
                 host=arrival.host,
                 spoken=spoken.value,
             )
@@ -122,7 +122,7 @@ class Doors(Factory):
 
 
 class _Newcomer(Protocol):
-    """A connection until it is known whose it is; then it is sniffed at."""
+    """A connection until its client's address is known; then it is sniffed."""
 
     transport: Any
 
@@ -137,7 +137,7 @@ class _Newcomer(Protocol):
         self._doors.waits.remove(self)
 
     def overdue(self) -> None:
-        """A proxy sent no header in time."""
+        """Close a connection whose proxy sent no header in time."""
         self.transport.abortConnection()
 
     def _begin(self) -> None:
@@ -157,8 +157,8 @@ def public_factory(
     doors: Doors, proxies: Sequence[IPv4Network | IPv6Network]
 ) -> IProtocolFactory:
     """
-    Make what listens.
+    Make the factory of the public port.
 
-    :param proxies: addresses that may begin with a PROXY header.
+    :param proxies: addresses whose connections begin with a PROXY header.
     """
     return ProxiedFactory(doors, proxies) if proxies else doors

@@ -1,4 +1,4 @@
-"""What a gateway exports for Prometheus; docs/reference/gateway.rst lists it."""
+"""A gateway's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,47 +12,56 @@ from vinom import __version__
 from vinom.lines.sniff import Spoken
 from vinom.streams.ends import Reason
 
-#: Exported before they happen: Prometheus sees no increase in what begins at 1.
+#: Exported as 0 at first, because Prometheus sees no increase in a series that begins
+#: at 1.
 _OUTCOMES = dict.fromkeys((reason.value for reason in Reason), 0)
 _ARRIVED = dict.fromkeys((*(one.value for one in Spoken), "silent", "lost"), 0)
 _REFUSED = dict.fromkeys(("too_many", "too_fast"), 0)
 
-#: Name, help, label. Counters first, then gauges; all are facts of their own names.
+#: Name, help, label. Counters first, then gauges; each is the fact of the same name.
 _COUNTERS = (
-    ("sessions_begun", "Sessions, by what the client speaks.", "kind"),
-    ("sessions_ended", "Sessions that are over, by outcome.", "outcome"),
+    ("sessions_begun", "Sessions, by the client's protocol.", "kind"),
+    ("sessions_ended", "Sessions that have ended, by outcome.", "outcome"),
     ("received_bytes", "Bytes that clients sent in sessions.", ""),
     ("sent_bytes", "Bytes that clients were sent in sessions.", ""),
-    ("connections", "Connections of clients, by what they speak.", "protocol"),
+    ("connections", "Clients' connections, by protocol.", "protocol"),
     ("connections_refused", "Connections that were refused, by reason.", "reason"),
     ("links_dialed", "Links to back ends that were made.", ""),
-    ("links_lost", "Links to back ends that are over.", ""),
+    ("links_lost", "Links to back ends that have ended.", ""),
     ("checks_failed", "Checks of back ends that failed.", ""),
     ("breakers_opened", "Times that a back end could not be reached any more.", ""),
     ("outliers", "Times that a back end failed too often and was left out.", ""),
-    ("rules_taken", "Times that other rules came into use.", ""),
-    ("rules_refused", "Rules with a mistake.", ""),
-    ("http_answers", "Answers by HTTP that clients were sent, by status.", "status"),
-    ("http_own_answers", "Those of them that are the gateway's own.", "status"),
+    ("rules_taken", "Times that new rules came into use.", ""),
+    ("rules_refused", "Rules refused because of a mistake.", ""),
+    ("http_answers", "HTTP answers sent to clients, by status.", "status"),
+    (
+        "http_own_answers",
+        "HTTP answers made by the gateway itself, by status.",
+        "status",
+    ),
 )
 _GAUGES = (
-    ("sessions", "Sessions that last, by service.", "service"),
-    ("connections_open", "Open connections of clients.", ""),
-    ("backend_sessions", "Sessions that last, by back end.", "backend"),
+    ("sessions", "Open sessions, by service.", "service"),
+    ("connections_open", "Open client connections.", ""),
+    ("backend_sessions", "Open sessions, by back end.", "backend"),
     ("backend_usable", "1 while a back end gets sessions, else 0.", "backend"),
     ("links", "Open links, by back end.", "backend"),
     ("rules_valid", "1 if the newest rules are in use, 0 if they have a mistake.", ""),
     ("rules_loaded", "1 if there are rules.", ""),
-    ("store_available", "1 while the Redis of the rules answers, or none is set.", ""),
-    ("draining", "1 while the gateway takes no new connections.", ""),
+    (
+        "store_available",
+        "1 while the Redis with the rules answers, or if none is set.",
+        "",
+    ),
+    ("draining", "1 while the gateway drains.", ""),
 )
 
 
 class GatewayCollector(Collector):
-    """Turn one set of facts into metrics; a metric of 0 is exported too."""
+    """Turn one set of facts into metrics; zeros are exported, too."""
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
-        """:param facts: of `vinom.gateway.service.Gateway.facts`."""
+        """:param facts: returns `vinom.gateway.service.Gateway.facts`."""
         self._facts = {
             **facts,
             "sessions_ended": {**_OUTCOMES, **facts["sessions_ended"]},
@@ -63,7 +72,9 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Make all metrics."""
         info = GaugeMetricFamily(
-            "vinom_gateway_info", "1; which gateway this is.", labels=["id", "version"]
+            "vinom_gateway_info",
+            "Always 1; the label has the gateway's id.",
+            labels=["id", "version"],
         )
         info.add_metric([self._facts["gateway_id"], __version__], 1)
         yield info

@@ -1,4 +1,4 @@
-"""Clients of packets: each has one connection, and as many sessions as it opens."""
+"""Clients that speak packets: one connection each, with many sessions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vinom.streams.pace import pace_of
 from vinom.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
 from vinom.streams.traces import checked_traceparent
 
-#: Why clients may close sessions. What only back ends and gateways can know is not
-#: theirs to say: by ``backend_lost`` strangers would have a back end left out.
+#: Reasons with which clients may close sessions. They may not send those that only back
+#: ends and gateways can know: with ``backend_lost`` they could take a back end out.
 _REASONS = frozenset((Reason.DONE, Reason.CLIENT_LOST, Reason.TOO_SLOW, Reason.TIMEOUT))
 _DRAINING = "this gateway stops: connect again"
 #: Most sessions of one connection.
@@ -30,7 +30,7 @@ MOST_SESSIONS = 256
 
 
 class _Opening(msgspec.Struct):
-    """The body of *open* of a client; all of it may be missing."""
+    """The body of a client's *open*; it may be empty."""
 
     traceparent: str = ""
 
@@ -40,7 +40,7 @@ _bodies = msgspec.json.Decoder(_Opening)
 
 class PacketClients:
     """
-    Serve such clients (`vinom.streams.multiplex.Taker`); `door` makes their lines.
+    Serves such clients (`vinom.streams.multiplex.Taker`); `door` makes their lines.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class PacketClients:
         """
         :param backends: begins sessions.
         :param clock: for deadlines.
-        :param stuck_seconds: how long a client may not read.
+        :param stuck_seconds: how long a client may read nothing.
         :param most_body: longest body of a packet, bytes.
-        :param most_sessions: of one connection.
+        :param most_sessions: most sessions of one connection.
         :param bytes_per_second: how fast a client may send; 0 for no limit.
-        :param direct: as `PacketLine` takes it.
-        :param turns: likewise.
+        :param direct: as for `PacketLine`.
+        :param turns: as for `PacketLine`.
         """
         self._bytes_per_second = bytes_per_second
         self._backends, self._clock = backends, clock
@@ -108,7 +108,7 @@ class PacketClients:
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
         if len(line.channels) >= self._most_sessions:
-            why = f"a connection may have {self._most_sessions} sessions"
+            why = f"a connection may have at most {self._most_sessions} sessions"
             line.refuse(wanted, Reason.TOO_MANY, why)
             return
         arrival = self._arrivals[line]
@@ -134,9 +134,9 @@ class PacketClients:
 
     def drain(self) -> None:
         """
-        Take no new sessions, and have clients open them elsewhere.
+        Accept no new sessions, and ask clients to open them elsewhere.
 
-        Those that last go on; a connection without any is closed.
+        Open sessions go on; a connection without any is closed.
         """
         self._is_draining = True
         for line in self.lines:
@@ -151,12 +151,12 @@ class PacketClients:
             line.end(Reason.DRAINING, _DRAINING)
 
     def emptied(self, line: PacketLine) -> None:
-        """The last session of a client is over; it may open others."""
+        """The last session of a client is over; the client may open others."""
         if self._is_draining:
             line.end(Reason.DRAINING, _DRAINING)
 
     def closing(self, line: PacketLine, why: str) -> None:
-        """A client takes no more sessions: it is the one that asks for them."""
+        """Ignore that a client accepts no more sessions: only clients open them."""
 
     def lost(self, line: PacketLine, why: str) -> None:
         """A connection is over."""
@@ -164,7 +164,7 @@ class PacketClients:
 
 
 def _traceparent(body: bytes) -> str:
-    """Read the trace that a client brings in the body of *open*."""
+    """Read the trace in the body of a client's *open*."""
     if not body:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The ports of a gateway: opened, or taken over, and closed with an empty queue."""
+"""The ports of a gateway: opened or taken over, and closed with an empty queue."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _MOST_ROUNDS = 1000
 
 class Ports:
     """
-    Listens.
+    Opens and closes ports.
 
-    :ivar open: ports, by setting and endpoint.
+    :ivar open: open ports, by setting and endpoint.
     """
 
     def __init__(self, reactor: Any, gateway_id: str) -> None:
@@ -48,10 +48,10 @@ class Ports:
         """
         Open a port.
 
-        :param name: of its setting.
-        :param where: a Twisted endpoint, or a port of TCP.
-        :param inherited: its descriptor, of the process before.
-        :raises Misconfigured: *where* isn't an endpoint, or cannot be listened at.
+        :param name: the name of its setting.
+        :param where: a Twisted endpoint, or a TCP port.
+        :param inherited: the port's descriptor from the previous process.
+        :raises Misconfigured: *where* isn't an endpoint, or cannot be opened.
         """
         if inherited is not None:
             self._adopt(name, where, inherited, factory)
@@ -73,7 +73,7 @@ class Ports:
             ) from failures[0].value
 
     def descriptors(self) -> dict[str, int]:
-        """List what another process may take over: ports of TCP."""
+        """List the ports that another process can take over: those of TCP."""
         return {
             name: port.fileno()
             for name, port in self.open.items()
@@ -82,9 +82,9 @@ class Ports:
 
     def close(self, but: Collection[str] = ()) -> Deferred[Any]:
         """
-        Accept who is in the queue, then listen no more.
+        Accept all connections in the queue, then stop listening.
 
-        :param but: settings of those that stay open.
+        :param but: settings whose ports stay open.
         """
         ports, self.open = self.open, {}
         for name in tuple(ports):
@@ -110,8 +110,8 @@ class Ports:
     def _listens(self, name: str, port: IListeningPort) -> None:
         self.open[name] = port
         if isinstance(port, Port):
-            # Twisted shuts down what it opened as it closes it, and that ends it for
-            # another process that was given it, too. It spares only what it adopted
+            # When Twisted closes a socket that it opened it also shuts it down, for
+            # every process that has it. It does not do so for adopted sockets
             # (source: its tcp.Port).
             port._shouldShutdown = False
         address: Any = port.getHost()
@@ -125,7 +125,7 @@ class Ports:
 
 
 def _accept_all(port: Any) -> None:
-    """Closing a port resets those whom the kernel accepted and nobody took."""
+    """Empty the queue first: closing a port resets the connections in it."""
     poll = select.poll()
     poll.register(port.fileno(), select.POLLIN)
     for _ in range(_MOST_ROUNDS):

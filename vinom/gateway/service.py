@@ -64,7 +64,7 @@ _BURST_SECONDS = 4.0
 
 
 def gateway_id_of(settings: Settings, environment: Mapping[str, str]) -> str:
-    """Find the id of this gateway: of the settings, the pod, or the host."""
+    """Find the id of this gateway: from the settings, the pod, or the host."""
     found = settings.gateway_id or environment.get("POD_NAME")
     return found or f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
@@ -76,10 +76,10 @@ class Gateway(MultiService):
     :ivar gateway_id: its id.
     :ivar backends: begins sessions.
     :ivar routes: the rules.
-    :ivar ports: where it listens.
-    :ivar draining: how it ends.
-    :ivar handover: leaves the ports to the next process; ``None`` if it doesn't.
-    :ivar redis: what reads rules from Redis; ``None`` if a file has them.
+    :ivar ports: its open ports.
+    :ivar draining: drains it.
+    :ivar handover: hands the ports to the next process; ``None`` if not configured.
+    :ivar redis: reads rules from Redis; ``None`` if a file has them.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Gateway(MultiService):
         """
         :param settings: checked.
         :param reactor: runs it.
-        :param environment: has ``POD_NAME``, in Kubernetes.
-        :raises Misconfigured: a file cannot be read, or used.
+        :param environment: environment variables, with ``POD_NAME`` in Kubernetes.
+        :raises Misconfigured: a file cannot be read or used.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.settings, self._reactor = settings, reactor
@@ -281,7 +281,7 @@ class Gateway(MultiService):
             taking.addErrback(self._failed)
 
     def stopService(self) -> Deferred[Any]:
-        """Close all ports, and end all sessions; each end learns why."""
+        """Close all ports, and end all sessions with a reason."""
         self.draining.stop()
         ending = [self.ports.close()]
         if self.handover is not None:
@@ -294,7 +294,7 @@ class Gateway(MultiService):
         return DeferredList([*ending, stopped])
 
     def interrupted(self) -> None:
-        """SIGTERM or Ctrl-C: drain at the first, stop at the second."""
+        """Handle SIGTERM or Ctrl-C: drain at the first, stop at the second."""
         if self.draining.is_begun:
             _log.warn("stopping at once")
             self.finish()
@@ -302,17 +302,17 @@ class Gateway(MultiService):
             self.draining.begin()
 
     def reload(self) -> None:
-        """SIGHUP: open the access log again, which logrotate may have moved."""
+        """Handle SIGHUP: open the access log again, which logrotate may have moved."""
         self._access_file.reopen()
 
     def drain(self) -> None:
-        """Take no new clients, and exit when the last one is gone."""
+        """Accept no new clients, and exit when the last one is gone."""
         self.draining.begin()
 
     async def _take_over(self, handover: Handover) -> None:
         inherited = await handover.take()
         while inherited and not self.routes.is_loaded:
-            # Until then the process before serves better.
+            # Until it has rules the previous process should serve.
             await deferLater(self._reactor, 0.05)
         self._serve(inherited)
         await handover.serve()
@@ -320,7 +320,7 @@ class Gateway(MultiService):
     def _serve(self, inherited: Mapping[str, int]) -> None:
         factory = public_factory(self.doors, self.settings.proxy)
         ports, admin = self.ports, self.settings.admin
-        # Of what moved to another address nothing is taken over.
+        # A port whose address has changed is not taken over.
         left = dict(inherited)
         for where in self.settings.listen:
             ports.listen("listen", where, factory, left.pop(f"listen {where}", None))
@@ -334,19 +334,19 @@ class Gateway(MultiService):
         _log.critical("cannot start: {why}", why=failure.getErrorMessage())
         self.finish()
 
-    # What a drain asks (`vinom.gateway.draining.Ending`).
+    # Implements `vinom.gateway.draining.Ending`.
 
     def close_ports(self) -> None:
-        """Take no new connections; operators still see how it ends."""
+        """Accept no new connections; the admin port stays open."""
         self.ports.close(but=() if self.draining.is_handed_over else ("admin",))
 
     def tell(self, seconds: float) -> None:
-        """Have clients connect again, elsewhere."""
+        """Ask clients to connect again, elsewhere."""
         self.http.drain(seconds)
         self.packet_clients.drain()
 
     def cut(self) -> int:
-        """End all sessions that are left."""
+        """End all remaining sessions."""
         left = list(self.backends.open.values())
         for session in left:
             session.end(Reason.DRAINING, "this gateway stops: connect again")
@@ -362,7 +362,7 @@ class Gateway(MultiService):
         """Exit."""
         self._reactor.callWhenRunning(self._reactor.stop)
 
-    # What the admin port asks (`vinom.gateway.admin.Operations`).
+    # Implements `vinom.gateway.admin.Operations`.
 
     def obstacle(self) -> str | None:
         """Why clients should not be sent here; ``None`` if they can."""
@@ -371,14 +371,14 @@ class Gateway(MultiService):
         return None if self.routes.is_loaded else "no rules yet"
 
     def details(self) -> Mapping[str, Any]:
-        """What an operator should know about rules."""
+        """The state of the rules."""
         found: dict[str, Any] = {"rules": self.routes.mistake or "ok"}
         if self.redis is not None:
             found["store"] = self.redis.rules.why or "ok"
         return found
 
     def status(self) -> Mapping[str, Any]:
-        """What the gateway does."""
+        """The gateway's status."""
         counts = self.backends.counts
         return {
             "gateway_id": self.gateway_id,

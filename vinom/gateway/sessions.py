@@ -1,7 +1,8 @@
 """
 Sessions: a client, a back end, and the bytes between them.
 
-Pure. Ids are unique in a gateway's life; ``{gateway_id}:{session_id}`` is so among all.
+Pure. Ids are unique in the life of a gateway, ``{gateway_id}:{session_id}`` among all
+gateways.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from vinom.routing.rules import Endpoint
 from vinom.streams.ends import Reason, Stream
 from vinom.streams.packets import OWN_SESSION
 
-#: How long an id that a client brought is not free after its session ended, seconds.
+#: How long an id chosen by a client stays reserved after its session, seconds.
 REST_SECONDS = 60.0
-#: Most ids that rest; the first of them is free again earlier if there are more.
+#: Most reserved ids; if there are more, the oldest is freed earlier.
 _MOST_RESTING = 100_000
 #: Most bytes of a client that are held until a back end is found.
 MOST_EARLY = 64 * 1024
 
 
 class SessionInUse(Exception):
-    """A client brought an id that is another session's, or was until lately."""
+    """A client chose an id that another session has, or has had lately."""
 
 
 @attrs.frozen
 class SessionRequest:
     """
-    What a client asks for. None of it proves anything, but *user*.
+    A client's request for a session. Only *user* may be verified.
 
-    :ivar kind: what it speaks: "lines", "tcp", "packets", "http" or "websocket".
+    :ivar kind: the client's protocol: "lines", "tcp", "packets", "http" or "websocket".
     :ivar host: the client's address.
     :ivar port: its port.
-    :ivar is_tls: whether it came over TLS.
+    :ivar is_tls: did it connect over TLS?
     :ivar code: ``service_type`` of a packet.
     :ivar called: host of an HTTP request, without a port.
-    :ivar path: of an HTTP request.
+    :ivar path: path of an HTTP request.
     :ivar realm_id: 0 for none.
-    :ivar user: whose sessions belong together; ``None`` if nobody says so. Of packets
-        the ``user_id`` if it is not 0, of HTTP a verified claim.
-    :ivar session_id: that the client brings; 0 for a new one.
-    :ivar traceparent: W3C's, as it came; empty for none.
+    :ivar user: the user, whose sessions belong together; ``None`` if unknown. For
+        packets the ``user_id`` if it is not 0, for HTTP a verified claim.
+    :ivar session_id: the id that the client has chosen; 0 for a new one.
+    :ivar traceparent: W3C's, as received; empty for none.
     """
 
     kind: str
@@ -60,7 +61,7 @@ class SessionRequest:
 
 
 class _Early:
-    """A back end that is not there yet: hold what the client sends."""
+    """Stands for a back end that is not connected yet: holds the client's bytes."""
 
     def __init__(self, client: Stream) -> None:
         self._client = client
@@ -93,16 +94,16 @@ class SessionLeg:
     """
     One side of a session (`vinom.streams.ends.Leg`).
 
-    :ivar bytes: that its peer sent.
+    :ivar bytes: how many bytes its peer has sent.
     """
 
     __slots__ = ("_session", "bytes", "is_client", "is_finished", "other")
 
     def __init__(self, session: Session, other: Stream, is_client: bool) -> None:
         """
-        :param session: it is a side of.
+        :param session: the session.
         :param other: the end of the other side.
-        :param is_client: whether it is the client's side.
+        :param is_client: is it the client's side?
         """
         self._session, self.other, self.is_client = session, other, is_client
         self.bytes = 0
@@ -114,7 +115,7 @@ class SessionLeg:
         self.other.send(data)
 
     def finished(self) -> None:
-        """The peer sends no more. A back end that does so is done with the session."""
+        """The peer sends no more, which ends the session if it is the back end."""
         if not self.is_finished:
             self.is_finished = True
             if self.is_client:
@@ -127,11 +128,11 @@ class SessionLeg:
         self._session.end(reason, words, self.is_client)
 
     def filled(self) -> None:
-        """The peer does not take what it is sent."""
+        """The peer does not read what it is sent."""
         self.other.pause()
 
     def drained(self) -> None:
-        """The peer takes it again."""
+        """The peer reads again."""
         self.other.resume()
 
 
@@ -141,12 +142,12 @@ class Session:
     A client, and the back end that serves it.
 
     :ivar session_id: unique in this gateway.
-    :ivar request: what the client asked for.
-    :ivar began: seconds on the gateway's clock.
-    :ivar service: its name; empty if there is none.
-    :ivar realm_id: of the request, or of its host and path; 0 for none.
-    :ivar endpoint: the back end; ``None`` before one was found.
-    :ivar outcome: why it is over; ``None`` while it lasts.
+    :ivar request: the client's request.
+    :ivar began: when it began, seconds on the gateway's clock.
+    :ivar service: the service's name; empty if there is none.
+    :ivar realm_id: the realm of the request, or of its host and path; 0 for none.
+    :ivar endpoint: the back end; ``None`` before one is found.
+    :ivar outcome: why it has ended; ``None`` while it lasts.
     """
 
     session_id: int
@@ -158,7 +159,7 @@ class Session:
     realm_id: int = attrs.field(init=False)
     endpoint: Endpoint | None = None
     outcome: Reason | None = None
-    #: The side that the client's end reports to, and that of the back end's.
+    #: The sides to which the client's end and the back end's report.
     client: SessionLeg = attrs.field(init=False)
     backend: SessionLeg = attrs.field(init=False)
     _early: _Early | None = attrs.field(init=False)
@@ -174,13 +175,13 @@ class Session:
         return self.outcome is not None
 
     def serve(self, backend: Stream) -> None:
-        """A back end is there: pass on what is held, and from now on everything."""
+        """A back end is connected: pass on the held bytes, and all later ones."""
         early, self._early = self._early, None
         if early is None or self.is_over:
             backend.close(Reason.CLIENT_LOST)
             return
         if early.is_full:
-            # First: a back end that does not take what is held pauses it again.
+            # First, because a back end that does not read them pauses it again.
             self.client_end.resume()
         self.client.other = backend
         for data in early.held:
@@ -192,10 +193,10 @@ class Session:
 
     def end(self, reason: Reason, words: str = "", by_client: bool = False) -> None:
         """
-        End it, once, and report why to both ends.
+        End the session, once, and report the reason to both ends.
 
-        :param words: for people.
-        :param by_client: its end knows already.
+        :param words: an explanation.
+        :param by_client: does the client's end already know?
         """
         if self.outcome is not None:
             return
@@ -209,10 +210,10 @@ class Session:
 @attrs.define(eq=False)
 class SessionIds:
     """
-    Ids of sessions: ours have the top bit, and none ever comes again.
+    Ids of sessions: ours have the top bit, and are never reused.
 
-    :ivar first: number of the first one: a random one makes a gateway's ids hard to
-        confuse with those of its last run.
+    :ivar first: number of the first one; random, so that a gateway's ids are hardly
+        confused with those of its last run.
     """
 
     first: int = 0
@@ -227,8 +228,8 @@ class SessionIds:
         """
         Give a session its id.
 
-        :param wanted: what the client brings; 0 for one of ours.
-        :raises SessionInUse: another session has it, or had it lately.
+        :param wanted: the id that the client has chosen; 0 for one of ours.
+        :raises SessionInUse: another session has it, or has had it lately.
         """
         if not wanted:
             self._next += 1
@@ -240,7 +241,7 @@ class SessionIds:
         return wanted
 
     def give_back(self, session_id: int, now: float) -> None:
-        """A session is over; an id that a client brought rests for a while."""
+        """A session is over; an id chosen by a client stays reserved for a while."""
         if session_id & OWN_SESSION:
             return
         self._used.discard(session_id)
@@ -260,12 +261,12 @@ class SessionIds:
 @attrs.define(eq=False)
 class SessionCounts:
     """
-    Sessions in figures.
+    Counts of sessions.
 
-    :ivar begun: by what the client speaks.
-    :ivar ended: by outcome.
-    :ivar open: those that last, by service.
-    :ivar received: bytes of clients.
+    :ivar begun: sessions, by the client's protocol.
+    :ivar ended: sessions that have ended, by outcome.
+    :ivar open: open sessions, by service.
+    :ivar received: bytes from clients.
     :ivar sent: bytes to clients.
     """
 

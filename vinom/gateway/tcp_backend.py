@@ -1,4 +1,4 @@
-"""Back ends that get a TCP connection for each session; its bytes are the session's."""
+"""Back ends that get a TCP connection, with nothing but its bytes, per session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vinom.routing.rules import Endpoint, Rule
 from vinom.streams.byte_stream import ByteStream
 from vinom.streams.ends import Reason, Stream
 
-#: How long a check by HTTP may take, seconds.
+#: How long a check over HTTP may take, seconds.
 CHECK_SECONDS = 3.0
 
 
@@ -34,8 +34,8 @@ class TcpBackend:
     ) -> None:
         """
         :param dialer: connects.
-        :param clock: for back ends that do not read.
-        :param web: asks by HTTP.
+        :param clock: for deadlines of back ends that do not read.
+        :param web: sends HTTP requests.
         :param direct: reads connections without the reactor.
         """
         self._direct = direct
@@ -43,7 +43,7 @@ class TcpBackend:
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
-        Connect, or ask by HTTP (`vinom.routing.checks.Checks`).
+        Connect, or send an HTTP request (`vinom.routing.checks.Checks`).
 
         :raises Exception: it cannot be reached.
         """

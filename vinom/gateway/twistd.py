@@ -1,4 +1,4 @@
-"""What twistd calls: the options, and the service that they configure."""
+"""The gateway's twistd plugin: its options and its service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Options(TableOptions):
     optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
 
     def opt_listen(self, endpoint: str) -> None:
-        """Listen here, a Twisted endpoint such as tcp:4600; may be repeated."""
+        """Listen at this Twisted endpoint, such as tcp:4600; may be repeated."""
         self.repeated.setdefault("listen", []).append(endpoint)
 
     def opt_proxy(self, network: str) -> None:
@@ -50,11 +50,11 @@ class Options(TableOptions):
         self.repeated.setdefault("trusted_proxy", []).append(network)
 
     def opt_tls_certificate_file(self, path: str) -> None:
-        """Certificates in PEM, leaf first; may be repeated, for other hosts."""
+        """Use this certificate chain, PEM, leaf first; may be repeated."""
         self.repeated.setdefault("tls_certificate_file", []).append(path)
 
     def opt_tls_key_file(self, path: str) -> None:
-        """The key of each certificate, in the same order; may be repeated."""
+        """Use this key, PEM; one for each certificate, in the same order."""
         self.repeated.setdefault("tls_key_file", []).append(path)
 
 
@@ -70,7 +70,7 @@ class _Program(Gateway):
         self._options, self._running = options, reactor
 
     def setServiceParent(self, parent: Any) -> None:
-        # This is where twistd looks, right after it made the application.
+        # twistd looks for the observer here, right after it has made the application.
         if isinstance(parent, Componentized):
             observer = self._options.log_observer()
             if observer is not None:
@@ -80,17 +80,17 @@ class _Program(Gateway):
 
     def startService(self) -> None:
         Gateway.startService(self)
-        # Then, because the reactor installs its own before.
+        # At the start, because the reactor installs its own handler before it.
         running = self._running
         running.callWhenRunning(catch_interrupts, running, self.interrupted)
         running.callWhenRunning(catch_hangups, running, self.reload, self.interrupted)
-        # What exists by now stays: full collections then visit only sessions.
+        # All objects up to now are permanent: full collections visit only sessions.
         gc.collect()
         gc.freeze()
 
 
 def makeService(options: Options) -> IService:
-    """Build the gateway; it opens nothing before it starts."""
+    """Build the gateway; nothing is opened before the service starts."""
     from twisted.internet import reactor
 
     check_pidfile(SOURCES.program, options.parent or {})

@@ -1,4 +1,4 @@
-"""Who a request's user is: a claim of a verified JWT, by which rules hash and stick."""
+"""The user of a request, from a claim of a verified JWT: rules hash and stick by it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from vinom.conversation.identity import OutsideVerifier
 from vinom.errors import Refused
 
-#: Longer claims name no user: they would not fit what links say of a session (OpenID
-#: Connect has 255 for ``sub``).
+#: Longer claims are ignored: they would not fit into a link's *open* (OpenID Connect
+#: allows 255 for ``sub``).
 _LONGEST = 255
 
 
 class Users:
-    """Finds users; it refuses nobody: whether a token is good enough, back ends say."""
+    """Finds users. It refuses no request: back ends decide whether a token is valid."""
 
     def __init__(
         self, verifier: OutsideVerifier, claim: str, now: Callable[[], float]
     ) -> None:
         """
-        :param verifier: of the provider's tokens.
-        :param claim: the one that names the user, such as ``sub``.
+        :param verifier: verifies the provider's tokens.
+        :param claim: the claim that names the user, such as ``sub``.
         :param now: seconds since the Unix epoch.
         """
         self._verifier, self._claim, self._now = verifier, claim, now
@@ -30,7 +30,7 @@ class Users:
         Find the user of a request.
 
         :param authorizations: the values of its ``Authorization``.
-        :returns: ``None`` if none is proven.
+        :returns: ``None`` if no verified token names one.
         """
         if len(authorizations) != 1:
             return None

@@ -1,4 +1,4 @@
-"""Reach every back end now and then, so that no session must find out what is down."""
+"""Check every back end regularly, so that sessions need not find out what is down."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LEAST_GAP = 0.01
 
 
 class Checks(Shape):
-    """One way of reaching back ends, by a rule's ``transport``."""
+    """A way of reaching back ends: one ``transport`` of rules."""
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
         Find out whether a back end can be reached.
 
-        :raises Exception: it cannot.
+        :raises Exception: it cannot be reached.
         """
 
 
@@ -52,8 +52,8 @@ class HealthChecks(Service):
         :param router: has the rules.
         :param health: gets the results.
         :param transports: the ways of reaching back ends, by name.
-        :param clock: says when.
-        :param seconds: between two checks of a back end.
+        :param clock: times the checks.
+        :param seconds: time between two checks of a back end.
         """
         self._router, self._health, self._transports = router, health, transports
         self._clock, self._seconds = clock, seconds

@@ -1,14 +1,14 @@
 """
-Which back ends may get sessions: what is known of each.
+Which back ends can get sessions: the record of each.
 
-Pure: the clock is handed in. A back end that nothing is known of is good. Three things
-are known:
+Pure: the clock is handed in. A back end without a record is good. Three things are
+recorded:
 
-* whether it can be reached: after failures in a row its *breaker* is open, and lets
-  nobody through for a while; then one session or check tries it (half-open);
-* whether its answers are good: one of whose answers half are failures is an *outlier*,
-  and gets nothing for a while, unless there is nobody else;
-* what active checks found: they count as sessions that tried to reach it.
+* whether it can be reached: after some failures in a row its *breaker* is open, and
+  lets no session through for a while; then one session or check tries it (half-open);
+* whether its answers are good: a back end with failures in half of its answers is an
+  *outlier*, and gets no sessions for a while, unless there is no other;
+* the results of active checks, which count like sessions that tried to reach it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from vinom.routing.rules import Endpoint
 
 #: Failures in a row that open a breaker.
 MOST_FAILURES = 3
-#: How long an open breaker lets nobody through, seconds: at first, and at most.
+#: How long an open breaker lets no session through, seconds: at first, and at most.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 #: How long one session that tries a back end may take before another may, seconds.
 _TRY_SECONDS = 10.0
-#: Answers are counted for so long, seconds: for this span and the one before.
+#: Length of the span in which answers are counted, seconds; the one before counts too.
 SPAN = 4.0
-#: Fewer answers than these say nothing; so many of them as one in two are too many.
+#: With fewer answers than this no back end is an outlier; with more, half are too many.
 LEAST_ANSWERS = 10
 #: How long an outlier gets nothing, seconds.
 OUT_SECONDS = 10.0
@@ -38,19 +38,19 @@ OUT_SECONDS = 10.0
 @attrs.define(eq=False)
 class _Known:
     """
-    What is known of one back end. Times: seconds.
+    The record of one back end. Times: seconds.
 
-    :ivar failures: to reach it, in a row.
-    :ivar is_open: whether its breaker is open.
-    :ivar pauses: how often that was so in a row.
-    :ivar until: the breaker lets nobody through before.
-    :ivar tried_at: since when somebody tries it.
-    :ivar span: number of the span that answers are counted in.
+    :ivar failures: failures to reach it, in a row.
+    :ivar is_open: is its breaker open?
+    :ivar pauses: how often the breaker has opened in a row.
+    :ivar until: until when the breaker lets no session through.
+    :ivar tried_at: when a session or check began to try it.
+    :ivar span: number of the span in which answers are counted.
     :ivar good: answers in this span.
     :ivar bad: failures in this span.
     :ivar good_before: answers in the span before.
     :ivar bad_before: failures in it.
-    :ivar out_until: it is an outlier until then.
+    :ivar out_until: until when it is an outlier.
     """
 
     failures: int = 0
@@ -69,10 +69,11 @@ class _Known:
 @attrs.define(eq=False)
 class Health:
     """
-    What is known of back ends.
+    The records of all back ends.
 
-    :ivar now: seconds.
-    :ivar chance: gives numbers from 0 to 1: gateways must not all come back at once.
+    :ivar now: the clock, seconds.
+    :ivar chance: returns random numbers from 0 to 1, so that gateways do not all try a
+        back end again at once.
     :ivar opened: how often a breaker opened.
     :ivar ejected: how often a back end became an outlier.
     """
@@ -93,12 +94,12 @@ class Health:
         return _is_closed(known, now) and now >= known.out_until
 
     def is_reachable(self, endpoint: Endpoint) -> bool:
-        """May it get one if there is no better one? An outlier may."""
+        """May it get one if there is no better one, as an outlier may?"""
         known = self._known.get(endpoint)
         return known is None or _is_closed(known, self.now())
 
     def state(self, endpoint: Endpoint) -> str:
-        """Name what is known: "good", "out", "open" or "half-open"."""
+        """Name its state: "good", "out", "open" or "half-open"."""
         known, now = self._known.get(endpoint), self.now()
         if known is None:
             return "good"
@@ -107,7 +108,7 @@ class Health:
         return "out" if now < known.out_until else "good"
 
     def tries(self, endpoint: Endpoint) -> None:
-        """Somebody is about to reach it: of an open breaker nobody else may."""
+        """A session or check is about to try it; no other may if the breaker is open."""
         known = self._known.get(endpoint)
         if known is not None and known.is_open:
             known.tried_at = self.now()
@@ -137,7 +138,7 @@ class Health:
         """
         It answered a request, or ended a session.
 
-        :param is_good: ``False`` for 5xx, and for sessions that it broke off.
+        :param is_good: ``False`` for 5xx, and for sessions that broke.
         """
         known = self._known.get(endpoint) if is_good else self._of(endpoint)
         if known is None:
@@ -161,25 +162,25 @@ class Health:
             self.ejected += 1
 
     def keep(self, endpoints: set[Endpoint]) -> None:
-        """Know these only: others are in no rule any more."""
+        """Keep only the records of these: no rule names the others any more."""
         self._named = endpoints
         for endpoint in set(self._known) - endpoints:
             del self._known[endpoint]
 
     def _of(self, endpoint: Endpoint) -> _Known | None:
-        """Find what is known; ``None`` of a back end that is in no rule."""
+        """Find the record; ``None`` for a back end that no rule names."""
         if self._named is not None and endpoint not in self._named:
             return None
         return self._known.setdefault(endpoint, _Known())
 
 
 def is_ours(error: BaseException) -> bool:
-    """Does it say nothing of the back end? This process has no descriptor left."""
+    """Is it not the back end's fault, because this process has no descriptor left?"""
     return getattr(error, "osError", None) in (EMFILE, ENFILE)
 
 
 def _is_closed(known: _Known, now: float) -> bool:
-    """Does the breaker let somebody through?"""
+    """Does the breaker let a session through?"""
     if not known.is_open:
         return True
     is_tried = known.tried_at is not None and now < known.tried_at + _TRY_SECONDS

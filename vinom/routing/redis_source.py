@@ -27,11 +27,11 @@ _log = Logger()
 @attrs.frozen
 class RedisSource:
     """
-    What reads rules from Redis.
+    The services that read rules from Redis.
 
-    :ivar client: asks.
+    :ivar client: sends commands.
     :ivar subscriber: gets announcements of changes.
-    :ivar rules: gives what was read to the routes.
+    :ivar rules: passes the rules to the routes.
     """
 
     client: RedisClient
@@ -57,18 +57,18 @@ def redis_source(
     seconds: float,
 ) -> RedisSource:
     """
-    Make what reads rules from a Redis.
+    Make the services that read rules from a Redis.
 
-    :param address: with the login.
-    :param authority: that signed the certificate of Redis, PEM; ``None`` for those
-        that the system trusts.
-    :param owner: who reads.
+    :param address: the address, with the login.
+    :param authority: the authority that signed the certificate of Redis, PEM; ``None``
+        for those that the system trusts.
+    :param owner: the name of the connections.
     :param routes: gets the rules.
     :param reactor: connects.
     :param entropy: called with a number, returns that many random bytes.
-    :param turns: when calls go out.
-    :param prefix: of all keys.
-    :param seconds: between two times that rules are read without an announcement.
+    :param turns: decides when calls are sent.
+    :param prefix: prefix of all keys.
+    :param seconds: time between two reads without an announcement.
     :raises Misconfigured: the Redis cannot be used.
     """
     try:
@@ -94,7 +94,7 @@ def redis_source(
         dial,
         stored.channel,
         lambda message: rules.changed(),
-        # Announcements before were missed.
+        # Earlier announcements were missed.
         rules.changed,
         reactor,
         entropy,

@@ -1,5 +1,5 @@
 """
-Routing: which back end serves a session.
+Routing: choose the back end that serves a session.
 
 Pure: a request in, a back end out. Health and rules are handed in.
 """
@@ -18,18 +18,18 @@ from uhashring import HashRing
 
 from vinom.routing.rules import Endpoint, Rule, Rules
 
-#: Points of each back end on its ring: so many that shares differ by some 10 %.
+#: Points of each back end on its ring: enough that shares differ by only some 10 %.
 _POINTS = 100
 #: Users whose back ends are remembered.
 MOST_STICKY = 100_000
 
 
 class Request(Shape):
-    """What a new session asks for, as far as it says where the session goes."""
+    """The parts of a request for a session that decide where it goes."""
 
     @property
     def kind(self) -> str:
-        """What the client speaks; "lines" goes to the lobby."""
+        """The client's protocol; "lines" goes to the lobby."""
 
     @property
     def code(self) -> int | None:
@@ -45,18 +45,18 @@ class Request(Shape):
 
     @property
     def realm_id(self) -> int:
-        """Of rules with the strategy "realm"; 0 for none."""
+        """For rules with strategy "realm"; 0 for none."""
 
     @property
     def user(self) -> int | str | None:
-        """Whose sessions belong together; ``None`` if nobody says so."""
+        """The user, whose sessions belong together; ``None`` if unknown."""
 
 
 def _position(key: str) -> int:
     """
     Hash a key for a ring.
 
-    A checksum, mixed: much faster than the library's own MD5, and spread as evenly
+    A mixed checksum, which is much faster than the library's MD5 and spreads as evenly
     (``tests/routing/test_router.py``).
     """
     mixed = crc32(key.encode()) * 0x9E3779B97F4A7C15
@@ -73,13 +73,13 @@ class _Ring:
     __slots__ = ("_ends", "_positions", "_ring", "endpoints")
 
     def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """:param endpoints: one at least."""
+        """:param endpoints: at least one."""
         self.endpoints = endpoints
         by_name = {str(one): one for one in endpoints}
         self._ring = HashRing(list(by_name), hash_fn=_position, vnodes=_POINTS)
         points = self._ring.get_points()
-        # Looking there ourselves takes a third of the time of asking the library, and
-        # an array is in one place: of 1,000 rings few are in the processor's caches.
+        # Searching it ourselves takes a third of the library's time, and an array is
+        # contiguous: of 1,000 rings few are in the processor's caches.
         self._positions = array("Q", (position for position, _ in points))
         self._ends = [by_name[name] for _, name in points]
         self._ends.append(self._ends[0])
@@ -97,14 +97,14 @@ class _Ring:
 @attrs.define(eq=False)
 class Router:
     """
-    Choose back ends by the rules of the moment.
+    Choose back ends by the current rules.
 
     :ivar is_usable: may this back end get a session now?
     :ivar is_last_resort: may it get one if no other back end may?
-    :ivar rules: those that hold.
+    :ivar rules: the current rules.
     :ivar realms: back ends by ``realm_id``, for rules with strategy "realm".
-    :ivar lobby_service: where lobby lines go.
-    :ivar other_service: where bytes of no known protocol go; empty for nowhere.
+    :ivar lobby_service: service for lobby lines.
+    :ivar other_service: service for unknown protocols; empty for none.
     :ivar open: sessions of each back end, which `begun` and `ended` count.
     """
 
@@ -117,7 +117,7 @@ class Router:
     open: Counter[Endpoint] = attrs.field(factory=Counter, init=False)
     #: By service: how often a back end was chosen in turn.
     _turns: dict[str, int] = attrs.field(factory=dict, init=False)
-    #: By service. Making one takes milliseconds: only when it is needed.
+    #: By service; each is made when first needed, because that takes milliseconds.
     _rings: dict[str, _Ring] = attrs.field(factory=dict, init=False)
     #: By service and user: a back end, and until when.
     _sticky: OrderedDict[tuple[str, int | str], tuple[Endpoint, float]] = attrs.field(
@@ -126,7 +126,7 @@ class Router:
 
     def use(self, rules: Rules) -> None:
         """
-        Take other rules; sessions that last keep their back ends.
+        Use new rules; open sessions keep their back ends.
 
         So do users of a rule with ``sticky``, as long as it names their back ends.
         """
@@ -146,7 +146,7 @@ class Router:
         return self.rules.by_name.get(name)
 
     def realm_of(self, rule: Rule, request: Request) -> int:
-        """Find the realm of a request, by what it says or by its host and path."""
+        """Find the realm of a request: its own, or the one in its host and path."""
         return request.realm_id or rule.realm_in(request.called, request.path)
 
     def has(self, rule: Rule, request: Request, endpoint: Endpoint) -> bool:
@@ -166,10 +166,10 @@ class Router:
         """
         Choose a back end.
 
-        :param session_id: is hashed if nobody says who the user is.
+        :param session_id: is hashed if the user is unknown.
         :param tried: back ends that could not be reached for this session.
         :param now: seconds.
-        :returns: ``None`` if there is none to try.
+        :returns: ``None`` if no back end is left to try.
         """
         if rule.sticky and request.user is not None:
             last = self._last(rule, request, now)
@@ -195,7 +195,7 @@ class Router:
     def stick(
         self, service: str, request: Request, endpoint: Endpoint, now: float
     ) -> None:
-        """A session of a user begins or ends at a back end: the next one goes there."""
+        """A user's session begins or ends at a back end: the next one goes there."""
         rule = self.rules.by_name.get(service)
         if rule is None or not rule.sticky or request.user is None:
             return

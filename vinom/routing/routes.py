@@ -1,5 +1,5 @@
 """
-The rules of the moment, wherever they come from: checked whole, or refused whole.
+The current rules, from any source: a new set is accepted or refused as a whole.
 
 Pure.
 """
@@ -22,14 +22,14 @@ _log = Logger()
 @attrs.define(eq=False)
 class Routes:
     """
-    Give the router new rules; those of before stay if the new ones have a mistake.
+    Give the router new rules; if they have a mistake the previous ones stay.
 
     :ivar router: gets the rules.
     :ivar services: codes of services whose rules name none.
     :ivar changed: called with all back ends of new rules.
-    :ivar is_loaded: did rules come ever?
-    :ivar mistake: of the newest rules; ``None`` if they are in use.
-    :ivar taken: how many times other rules came into use.
+    :ivar is_loaded: have there ever been valid rules?
+    :ivar mistake: the mistake in the newest rules; ``None`` if they are in use.
+    :ivar taken: how many times new rules came into use.
     :ivar refused: how many times rules were refused; once for each text.
     """
 
@@ -44,7 +44,7 @@ class Routes:
 
     def offer_text(self, rules: bytes | None, realms: Mapping[bytes, bytes]) -> None:
         """
-        Take rules and realms as Redis has them.
+        Use rules and realms from Redis.
 
         :param rules: JSON; ``None`` for no rules.
         """
@@ -58,9 +58,9 @@ class Routes:
 
     def offer(self, document: Mapping[str, Any]) -> None:
         """
-        Take rules and realms of a TOML document.
+        Use rules and realms from a TOML document.
 
-        :param document: its tables are ``services`` and ``realms``.
+        :param document: the document, with tables ``services`` and ``realms``.
         """
 
         def read() -> tuple[Rules, dict[int, Endpoint]]:
@@ -81,9 +81,9 @@ class Routes:
 
     def refuse(self, given: Any, mistake: str) -> None:
         """
-        Report rules that cannot even be read; once for each text.
+        Report rules that cannot be read or parsed; once for each text.
 
-        :param given: to know it again.
+        :param given: identifies the text.
         """
         if given == self._newest:
             return

@@ -16,22 +16,22 @@ from vinom.store.redis.routes import RedisRoutes, StoredRoutes
 
 _log = Logger()
 
-#: How often the file is looked at, seconds.
+#: How often the file is checked, seconds.
 _LOOK_SECONDS = 1.0
 
 
 class FileRules(Service):
-    """Read rules from a file, and again whenever it changes."""
+    """Read rules from a file, again whenever it changes."""
 
     name = "rules"
 
     def __init__(self, path: Path, routes: Routes, clock: IReactorTime) -> None:
         """
-        :param path: of a TOML file.
+        :param path: the TOML file.
         :param routes: gets the rules.
-        :param clock: says when to look again.
+        :param clock: times the checks.
         """
-        # Before twistd changes its folder.
+        # Before twistd changes its working directory.
         self._path, self._routes, self._clock = path.absolute(), routes, clock
         self._next: IDelayedCall | None = None
         self._seen: tuple[int, int, int] | None = None
@@ -50,7 +50,7 @@ class FileRules(Service):
         self._next = self._clock.callLater(_LOOK_SECONDS, self._look)
         try:
             found = self._path.stat()
-            # A new file may have the old one's name, size and time; not its number.
+            # A new file can have the same name, size and time, but not the same inode.
             seen = found.st_mtime_ns, found.st_size, found.st_ino
             if seen == self._seen:
                 return
@@ -71,11 +71,11 @@ class FileRules(Service):
 
 class RedisRules(Service):
     """
-    Read rules from Redis: at its start, at each message, and every few seconds.
+    Read rules from Redis: at the start, at each message, and every few seconds.
 
-    While Redis does not answer, the last rules stay.
+    While Redis does not answer, the last rules stay in use.
 
-    :ivar why: why Redis gave no rules the last time; ``None`` if it did.
+    :ivar why: why the last read failed; ``None`` if it did not.
     """
 
     name = "rules"
@@ -84,10 +84,10 @@ class RedisRules(Service):
         self, stored: RedisRoutes, routes: Routes, clock: IReactorTime, seconds: float
     ) -> None:
         """
-        :param stored: reads.
+        :param stored: reads the keys.
         :param routes: gets the rules.
-        :param clock: says when to read again.
-        :param seconds: between two times.
+        :param clock: times the reads.
+        :param seconds: time between two reads.
         """
         self._stored, self._routes = stored, routes
         self._clock, self._seconds = clock, seconds
@@ -109,14 +109,14 @@ class RedisRules(Service):
         if not self.running:
             return
         if self._is_reading:
-            # What is on its way may be older than the change.
+            # The answer to a read under way may be older than the change.
             self._is_changed = True
             return
         self._is_reading, self._is_changed = True, False
         self._disarm()
         reading = self._stored.read()
         reading.addCallbacks(self._found, self._not_found).addErrback(
-            lambda failure: _log.failure("cannot take rules", failure)
+            lambda failure: _log.failure("cannot apply rules", failure)
         )
         reading.addCallback(lambda _: self._read_later())
 
