@@ -203,14 +203,16 @@ def show(
         text=True,
         check=True,
     )
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     frames = [
         Frame(at, tick, tuple((x, y) for x, y in places))
-        for at, (tick, *places) in zip(times, told["shown"], strict=True)
+        for at, (tick, *places) in zip(times, result["shown"], strict=True)
         if at > _SETTLING
     ]
     jumps = [
-        (at / 1000, tuple(ways)) for at, *ways in told["jumps"] if at / 1000 > _SETTLING
+        (at / 1000, tuple(ways))
+        for at, *ways in result["jumps"]
+        if at / 1000 > _SETTLING
     ]
     return Seen(truth, born, arrivals, frames, jumps)
 

@@ -119,10 +119,10 @@ class Watch:
     def mark(self, replays: int = 0) -> dict[str, Any]:
         """Return the figures since the last call."""
         print(f"mark {replays}", file=self._ask, flush=True)
-        told: dict[str, Any] = json.loads(self._hear("a window"))
-        if told["wrong"] or told["rejected"]:
-            raise Failed(f"players received what they should not: {told}")
-        return told
+        result: dict[str, Any] = json.loads(self._hear("a window"))
+        if result["wrong"] or result["rejected"]:
+            raise Failed(f"players received what they should not: {result}")
+        return result
 
     def window(self, seconds: float, replays: int = 0) -> dict[str, Any]:
         """Measure for this many seconds."""
@@ -137,13 +137,13 @@ class Watch:
             raise Failed("players received what they should not")
 
 
-def answered(told: dict[str, Any], seconds: float) -> dict[str, Any]:
+def answered(result: dict[str, Any], seconds: float) -> dict[str, Any]:
     """
     Set the p99 of a window in which no input was answered.
 
     Each input took longer than the window: a server that stands still is not fast.
     """
-    return told if told["done_s"] else told | {"p99_us": seconds * 1e6}
+    return result if result["done_s"] else result | {"p99_us": seconds * 1e6}
 
 
 def with_tokens(seats: Path, path: Path, other: Callable[[str], str]) -> Path:

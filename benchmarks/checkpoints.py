@@ -204,12 +204,12 @@ def _play(folder: Path, udpload: Path, size: Size, game: str, word: str) -> Any:
         matches = [node.start_match(game=game) for _ in range(players // SEATS)]
         pid, seats = node.server_of(matches[0]), node.write_seats(matches)
         before = cpu_of(node.pid)
-        told = load(udpload, seats, pid, "all", *times)
+        result = load(udpload, seats, pid, "all", *times)
         spent = cpu_of(node.pid) - before
         # The node's, over the whole run: a little too much per input.
-        inputs = told["done_s"] * (times[0] + times[1])
-        told["both_us"] = told["cpu_us_per_input"] + 1e6 * spent / max(1.0, inputs)
-    return told
+        inputs = result["done_s"] * (times[0] + times[1])
+        result["both_us"] = result["cpu_us_per_input"] + 1e6 * spent / max(1.0, inputs)
+    return result
 
 
 def checkpoints(size: Size, folder: Path, say: Say) -> list[Figure]:
@@ -226,18 +226,20 @@ def checkpoints(size: Size, folder: Path, say: Say) -> list[Figure]:
         ("input with its own four states", EachEcho.name, 1.35),
         ("input at saturation", "roomecho", None),
     ):
-        told: dict[str, list[dict[str, Any]]] = {"no": [], "yes": []}
+        results: dict[str, list[dict[str, Any]]] = {"no": [], "yes": []}
         for run in range(size.runs):
-            for word in told:
+            for word in results:
                 say(f"{name}, checkpoints {word}: run {run + 1} of {size.runs}")
-                told[word].append(_play(folder, udpload, size, game, word))
+                results[word].append(_play(folder, udpload, size, game, word))
         figures += [
-            of_runs(f"{name}, without", "us CPU", told["no"], "cpu_us_per_input"),
-            of_runs(f"{name}, with", "us CPU", told["yes"], "cpu_us_per_input"),
-            of_runs(f"{name}, with, and the node's", "us CPU", told["yes"], "both_us"),
+            of_runs(f"{name}, without", "us CPU", results["no"], "cpu_us_per_input"),
+            of_runs(f"{name}, with", "us CPU", results["yes"], "cpu_us_per_input"),
+            of_runs(
+                f"{name}, with, and the node's", "us CPU", results["yes"], "both_us"
+            ),
             ratio(
                 f"{name}, with against without",
-                *(told["yes"], told["no"], "cpu_us_per_input", bar),
+                *(results["yes"], results["no"], "cpu_us_per_input", bar),
             ),
         ]
     players, times = size.count(500), (size.seconds(2.0), size.seconds(5.0))

@@ -44,15 +44,15 @@ def _run(
             node.start_match(game=RoomTick.name) for _ in range(players // SEATS)
         ]
         pid = node.server_of(matches[0])
-        told = load(
+        result = load(
             udpload,
             *(node.write_seats(matches), pid, "open", *times),
             players * INPUTS,
         )
-    told["p99_ms"] = told["p99_us"] / 1000
-    told["server_share"] = 100 * told["server_cpu"]
-    told["states_of_each"] = told["states_s"] / players
-    return told
+    result["p99_ms"] = result["p99_us"] / 1000
+    result["server_share"] = 100 * result["server_cpu"]
+    result["states_of_each"] = result["states_s"] / players
+    return result
 
 
 def dense(

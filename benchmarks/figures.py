@@ -179,13 +179,13 @@ def in_time(
     :raises Failed: it was late twice.
     """
     for _ in range(2 if size.is_full else 1):
-        told = measure()
-        if told["inputs_s"] >= _IN_TIME * rate:
-            return told
+        result = measure()
+        if result["inputs_s"] >= _IN_TIME * rate:
+            return result
     late = (
-        f"the generator was late: it sent {told['inputs_s']:g} of {rate:g} inputs per "
-        f"second"
+        f"the generator was late: it sent {result['inputs_s']:g} of {rate:g} inputs "
+        f"per second"
     )
     if size.is_full:
         raise Failed(f"{late}, twice: the machine is busy, or its core too slow")
-    return told | {"note": late}
+    return result | {"note": late}

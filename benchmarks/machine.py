@@ -104,8 +104,8 @@ def load(program: Path, *arguments: object, timeout: float = 180.0) -> dict[str,
     if ran.returncode:
         said = (ran.stderr or ran.stdout).strip()[-400:]
         raise Failed(f"{program.name} ended with {ran.returncode}: {said}")
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
+    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return result
 
 
 def cpu_of(pid: int) -> float:

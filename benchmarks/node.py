@@ -159,8 +159,8 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """Return its status."""
-        told: dict[str, Any] = self._admin.get("status")
-        return told
+        result: dict[str, Any] = self._admin.get("status")
+        return result
 
     def await_warm(self, warm: int) -> None:
         """
@@ -177,9 +177,9 @@ class Node:
     def start_match(self, players: int = SEATS, game: str = "roomecho") -> Match:
         """Start a match."""
         names = [{"name": f"p{number}"} for number in range(players)]
-        told = self._admin.post("matches", {"game": game, "players": names})
-        seats = tuple(seat["match_found"] for seat in told["seats"])
-        return Match(told["match_id"], seats)
+        result = self._admin.post("matches", {"game": game, "players": names})
+        seats = tuple(seat["match_found"] for seat in result["seats"])
+        return Match(result["match_id"], seats)
 
     def server_of(self, match: Match) -> int:
         """Find the process that its players are connected to."""

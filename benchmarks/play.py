@@ -47,11 +47,11 @@ def single(
         players = size.count(40)
         how = udpload, players, "open", *times, players * 50
         paced.append(in_time(size, players * 50, partial(_play, *how)))
-    for told in busy + turns:
+    for result in busy + turns:
         # An input of each player may have been on its way at either end of the time.
-        cut = SEATS * told["players"] / max(1.0, told["done_s"] * times[1])
-        if abs(told["states_per_input"] - SEATS) > 0.05 + cut:
-            raise Failed(f"an input made {told['states_per_input']} states, not 4")
+        cut = SEATS * result["players"] / max(1.0, result["done_s"] * times[1])
+        if abs(result["states_per_input"] - SEATS) > 0.05 + cut:
+            raise Failed(f"an input made {result['states_per_input']} states, not 4")
     what, key = "input with its own four states", "cpu_us_per_input"
     in_turn = "the same, one seat of each room at a time"
     apart = "the same, 40 players, 50 inputs per second each at fixed times"
@@ -80,7 +80,7 @@ def saturation(
         *yardstick.judge([cost]),
         of_runs("inputs at saturation", "per second", ours, "done_s"),
     ]
-    if theirs := yardstick.told:
+    if theirs := yardstick.results:
         figures += [
             of_runs("pyenet, reliable, in the clear", "per second", theirs, "done_s"),
             ratio(

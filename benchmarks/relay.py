@@ -44,7 +44,7 @@ def relay(
         longer = size.seconds(3.0, least=1.0)
         full.append(_play(udpload, players, "relay", "all", warmup, longer))
     # One rate for all runs: a run that something disturbed must not choose its own.
-    rate = max(players, round(median(told["done_s"] for told in full) / 2))
+    rate = max(players, round(median(result["done_s"] for result in full) / 2))
     for run in range(size.runs):
         say(f"relay, {rate} inputs per second: run {run + 1} of {size.runs}")
         for udp, into in half.items():

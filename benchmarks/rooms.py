@@ -20,7 +20,7 @@ from vinom.commands.child_node import free_port
 from vinom.keys.authority import Authority
 
 Say = Callable[[str], None]
-Told = dict[str, Any]
+Result = dict[str, Any]
 
 #: Games that only benchmarks have.
 _GAMES = tuple(
@@ -86,7 +86,7 @@ class Load:
         peer = self.colyseus
         return None if peer is None else attrs.evolve(peer, tls=self.tls)
 
-    def ours(self, mode: str, players: int, *how: str) -> Told:
+    def ours(self, mode: str, players: int, *how: str) -> Result:
         """Load a fresh node."""
         certificate, key = self.tls
         over = (
@@ -99,7 +99,7 @@ class Load:
 
     def theirs(
         self, peer: Colyseus | Websockets, mode: str, players: int, *how: str
-    ) -> Told:
+    ) -> Result:
         """Load a fresh server of another project."""
         protocol = "colyseus" if isinstance(peer, Colyseus) else "plain"
         if isinstance(peer, Colyseus) and peer.tls is not None:
@@ -109,7 +109,7 @@ class Load:
 
     def load(
         self, protocol: str, port: int, pid: int, mode: str, players: int, *how: str
-    ) -> Told:
+    ) -> Result:
         """Load a running server."""
         return load(self.roomload, protocol, port, pid, mode, players, *how)
 
@@ -153,10 +153,10 @@ def certificate_for_peers(folder: Path) -> tuple[Path, Path]:
 
 
 def _turns(
-    to: Load, what: str, each: dict[str, Callable[[], Told]]
-) -> dict[str, list[Told]]:
+    to: Load, what: str, each: dict[str, Callable[[], Result]]
+) -> dict[str, list[Result]]:
     """Measure alternately, so that disturbances affect all; return the runs of each."""
-    found: dict[str, list[Told]] = {name: [] for name in each}
+    found: dict[str, list[Result]] = {name: [] for name in each}
     for run in range(to.size.runs):
         to.say(f"rooms, {what}: run {run + 1} of {to.size.runs}")
         for name, measure in each.items():
@@ -165,16 +165,16 @@ def _turns(
 
 
 def _ratio(
-    name: str, ours: list[Told], theirs: list[Told], key: str, bar: float | None
+    name: str, ours: list[Result], theirs: list[Result], key: str, bar: float | None
 ) -> Figure:
     return ratio(name, ours, theirs, key, bar, at_least=True)
 
 
-def _saturate(to: Load) -> dict[str, list[Told]]:
+def _saturate(to: Load) -> dict[str, list[Result]]:
     """As many inputs as possible, 200 players with one outstanding each."""
     players, window = to.size.count(200), to.window(4.0)
     every = ("game=eachecho", "each=1", *window)
-    each: dict[str, Callable[[], Told]] = {
+    each: dict[str, Callable[[], Result]] = {
         "every": lambda: to.ours("closed", players, *every),
     }
     peer = to.colyseus
@@ -195,7 +195,7 @@ def _saturate(to: Load) -> dict[str, list[Told]]:
     return _turns(to, "saturation", each)
 
 
-def _saturation(found: dict[str, list[Told]]) -> list[Figure]:
+def _saturation(found: dict[str, list[Result]]) -> list[Figure]:
     """Make the figures of `_saturate`."""
     figures = [
         of_runs(f"inputs in rooms, {name}", "per second", runs, "inputs_s")
@@ -248,7 +248,7 @@ def _paced(
     players = to.size.count(200)
     # Warm up for a second, until the effects of joining have passed.
     how = (f"rate={to.size.count(rate)}", *to.window(3.0))
-    each: dict[str, Callable[[], Told]] = {
+    each: dict[str, Callable[[], Result]] = {
         "ours": lambda: to.ours("open", players, "game=eachecho", "each=1", *how),
         "ours, TLS": lambda: to.ours(
             "open", players, "game=eachecho", "each=1", "tls=1", *how
@@ -284,7 +284,7 @@ def _paced(
 def _idle(to: Load) -> list[Figure]:
     """A thousand players join, 32 at once, and stay idle."""
     players, how = to.size.count(1000), ("warmup=1", "secs=0.5")
-    each: dict[str, Callable[[], Told]] = {
+    each: dict[str, Callable[[], Result]] = {
         "ours": lambda: to.ours("idle", players, *how),
         "ours, TLS": lambda: to.ours("idle", players, "tls=1", *how),
     }
@@ -325,8 +325,8 @@ def _ten_thousand(to: Load) -> list[Figure]:
     players = to.size.count(10_000)
     to.say(f"rooms, {players} idle players")
     # Longer than two rounds of pings, so that lost players have been noticed.
-    told = to.ours("idle", players, f"secs={to.size.seconds(45.0)}")
-    return [of_runs("10,000 idle players, CPU", "% of a core", [told], "cpu", 5.0)]
+    result = to.ours("idle", players, f"secs={to.size.seconds(45.0)}")
+    return [of_runs("10,000 idle players, CPU", "% of a core", [result], "cpu", 5.0)]
 
 
 def _crowd(to: Load) -> list[Figure]:

@@ -49,10 +49,10 @@ def strangers(
                     ticket, _, rest = seat["server_name"].partition(".")
                     where = seat["host"], match.port, f"{'a' * len(ticket)}.{rest}"
                     pid = node.server_of(match)
-                    told = load(junkload, *where, pid, kind, seconds, rate, networks)
-                if (kind == "hello") != (told["answers_held"] > 0):
-                    raise Failed(f"{kind}: {told['answers_held']} answers")
-                into[name].append(told)
+                    result = load(junkload, *where, pid, kind, seconds, rate, networks)
+                if (kind == "hello") != (result["answers_held"] > 0):
+                    raise Failed(f"{kind}: {result['answers_held']} answers")
+                into[name].append(result)
     figures = []
     for _, name, bar, _ in _KINDS:
         figures.append(of_runs(name, "us CPU", floods[name], "cpu_us_each", bar))

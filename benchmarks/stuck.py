@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed, build, load
-from benchmarks.rooms import Say, Told, a_node
+from benchmarks.rooms import Result, Say, a_node
 
 #: Seconds of play before the game loops, or fails.
 _BEFORE = 1.0
@@ -42,15 +42,15 @@ def stuck(size: Size, folder: Path, say: Say) -> list[Figure]:
     for run in range(size.runs):
         say(f"stuck: run {run + 1} of {size.runs}")
         for what, game in _CASES:
-            told = _play(roomload, size.count(200), game)
-            found.setdefault(what, []).append(told["max_us"] / 1000)
+            result = _play(roomload, size.count(200), game)
+            found.setdefault(what, []).append(result["max_us"] / 1000)
     return [
         Figure(f"worst wait in rooms while {what}", "ms", tuple(waits))
         for what, waits in found.items()
     ]
 
 
-def _play(roomload: Path, players: int, game: str | None) -> Told:
+def _play(roomload: Path, players: int, game: str | None) -> Result:
     """Play, and let a game misbehave meanwhile."""
     seconds = _BEFORE + 4.0
     with a_node(*_GAMES) as (node, port):
@@ -58,7 +58,7 @@ def _play(roomload: Path, players: int, game: str | None) -> Told:
         culprit = threading.Thread(target=_provoke, args=(port, game, wrong))
         if game is not None:
             culprit.start()
-        told = load(
+        result = load(
             roomload,
             *("vinom", port, node.pid, "open", players),
             *(f"rate={5 * players}", "warmup=0.5", f"secs={seconds}"),
@@ -67,7 +67,7 @@ def _play(roomload: Path, players: int, game: str | None) -> Told:
             culprit.join(60)
         if wrong:
             raise Failed(f"no game misbehaved: {wrong[0]}")
-    return told
+    return result
 
 
 def _provoke(port: int, game: str, wrong: list[Exception]) -> None:
@@ -92,14 +92,14 @@ def _provoke(port: int, game: str, wrong: list[Exception]) -> None:
         wrong.append(error)
 
 
-def _await(receive: Callable[[float], Any], kind: str) -> Told:
+def _await(receive: Callable[[float], Any], kind: str) -> Result:
     """Wait for a message of this kind, and return it."""
     give_up = time.monotonic() + 30.0
     while time.monotonic() < give_up:
-        for told in json.loads(receive(30.0)):
-            if told["type"] == kind:
-                data: Told = told["data"]
+        for result in json.loads(receive(30.0)):
+            if result["type"] == kind:
+                data: Result = result["data"]
                 return data
-            if told["type"] == "error":
-                raise Failed(f"the node sent {told['error']}")
+            if result["type"] == "error":
+                raise Failed(f"the node sent {result['error']}")
     raise Failed(f"no message {kind} came")

@@ -44,13 +44,13 @@ class Yardstick:
     """
     Measures pyenet with each of our runs, if it is installed.
 
-    :ivar told: the generator's report of each of its runs.
+    :ivar results: the generator's report of each of its runs.
     """
 
     pyenet: Pyenet | None
     size: Size
     folder: Path
-    told: list[dict[str, Any]] = attrs.field(factory=list)
+    results: list[dict[str, Any]] = attrs.field(factory=list)
 
     def measure(self) -> None:
         """Load it now, for as long as ours is loaded."""
@@ -62,14 +62,14 @@ class Yardstick:
         size = self.size
         how = size.count(200), size.seconds(1.0), size.seconds(3.0)
         with running(self.pyenet) as (port, pid):
-            self.told.append(load(enetload, port, pid, *how))
+            self.results.append(load(enetload, port, pid, *how))
 
     @property
     def slower(self) -> float | None:
         """How many times slower this machine is; ``None`` if that is not known."""
-        if not self.told or self.size.share < 1:
+        if not self.results or self.size.share < 1:
             return None
-        return slowness("pyenet", [told["done_s"] for told in self.told])
+        return slowness("pyenet", [result["done_s"] for result in self.results])
 
     def judge(self, figures: list[Figure]) -> list[Figure]:
         """Add the verdicts at this machine's speed to figures of the same minutes."""

@@ -1,4 +1,4 @@
-"""Tables that operators write: what is wrong with one, in words."""
+"""Tables that operators write: error messages for their mistakes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _KINDS = {
 
 def explain(error: msgspec.ValidationError, kind: type[Any]) -> str:
     """
-    Write what is wrong with a table, for people who do not know msgspec.
+    Explain an error in a table, for readers who do not know msgspec.
 
-    :param kind: what the table should be.
-    :returns: a sentence without its end; what msgspec says if that is none we know.
+    :param kind: the type of the table.
+    :returns: a sentence without its end; msgspec's own words for other errors.
     """
     text, _, place = str(error).partition(" - at `$")
     place = place.rstrip("`").lstrip(".").replace("[...]", "")

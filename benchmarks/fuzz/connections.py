@@ -147,10 +147,10 @@ class _Player:
         """Check the messages that came."""
         for said in self.line.heard():
             kind, data = said["type"], said.get("data", {})
-            told = decode_answer(json.dumps(said).encode())
-            assert told is not None, f"no client knows {kind}"
-            if not isinstance(told, Told):
-                assert told.code != "internal", told
+            answer = decode_answer(json.dumps(said).encode())
+            assert answer is not None, f"no client knows {kind}"
+            if not isinstance(answer, Told):
+                assert answer.code != "internal", answer
                 continue
             if kind in ("join_room_result", "reconnect_result"):
                 self.resume = data["resume"]

@@ -72,8 +72,8 @@ class Soak:
                 self.say(self._trouble.burst(5.0))
         if self.is_stopped:
             return
-        told = crowd.report(self._round + 180)
-        matches, errors = told["matches"], told["errors"]
+        result = crowd.report(self._round + 180)
+        matches, errors = result["matches"], result["errors"]
         self._errors.update(errors)
         self._matches.update(matches)
         self._look()
@@ -83,7 +83,7 @@ class Soak:
             f"{errors or 'no errors'}; {network}"
         )
         if not matches["finished"]:
-            self.broke(f"no match finished over {network}: {told['reasons']}")
+            self.broke(f"no match finished over {network}: {result['reasons']}")
 
     def _look(self) -> None:
         now = sample(self._node, self.age)

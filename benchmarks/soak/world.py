@@ -83,11 +83,11 @@ class Crowd:
                 "bots do not end: a match ended and they were not informed"
             ) from None
         try:
-            told: dict[str, Any] = json.loads(said.splitlines()[-1])
+            result: dict[str, Any] = json.loads(said.splitlines()[-1])
         except (IndexError, ValueError):
             raise Failed(f"bots failed: {complained.strip()[-600:]}") from None
-        told["reasons"] = complained.strip()
-        return told
+        result["reasons"] = complained.strip()
+        return result
 
     def end(self) -> None:
         """Stop them at once."""

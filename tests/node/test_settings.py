@@ -282,7 +282,10 @@ class SettingsTests(SynchronousTestCase):
         for wrong, words in (
             ({"agones": table}, "agones is for game servers in pods"),
             ({"fleet": "agones"}, "needs the table [agones]"),
-            ({**whole, "pods": '{"image": "a"}'}, "[pods] is not used with fleet agones"),
+            (
+                {**whole, "pods": '{"image": "a"}'},
+                "[pods] is not used with fleet agones",
+            ),
             ({**whole, "agones": "[]"}, "must be a table"),
             ({**whole, "agones": "{}"}, "must have either fleet"),
             ({**whole, "agones": '{"fleet":"a","flete":1}'}, "flete"),

@@ -1,4 +1,4 @@
-"""Answers of the gateway itself, in the form that nodes have for errors."""
+"""Answers that the gateway makes itself, in the form of nodes' errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vinom.errors import Code
 from vinom.http.exchange import write_head
 from vinom.streams.ends import Reason
 
-#: How soon a client may come back, seconds.
+#: After how long a client should try again, seconds.
 RETRY_AFTER = 1
 
 _STATUSES = {
@@ -53,7 +53,7 @@ def status_of(reason: Reason) -> int:
 
 
 def close_code_of(reason: Reason) -> int | None:
-    """Find the close code of a WebSocket; ``None`` if no frame says why it ends."""
+    """Find the close code of a WebSocket; ``None`` if it ends without a close frame."""
     return _CLOSE_CODES.get(reason)
 
 
@@ -61,10 +61,10 @@ def own_answer(status: int, words: str, keeps: bool, is_head: bool = False) -> b
     """
     Write an answer of the gateway.
 
-    :param status: of HTTP.
-    :param words: for people.
-    :param keeps: whether the connection stays.
-    :param is_head: it answers HEAD: no body follows.
+    :param status: HTTP status.
+    :param words: an explanation.
+    :param keeps: does the connection stay open?
+    :param is_head: does it answer HEAD, so that no body follows?
     """
     code = _CODES.get(status, Code.BAD_MESSAGE)
     error: dict[str, Any] = {"code": code.value, "message": words, "details": {}}

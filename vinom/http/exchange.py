@@ -1,8 +1,8 @@
 """
-One request and its answer, as h11 reads them, written again for the other side.
+One request and its answer, read by h11 and written again for the other side.
 
-Pure. What either side framed is never passed on: bodies get new frames, so that no two
-programs can disagree about where a message ends.
+Pure. The framing of either side is never passed on: bodies are framed again, so that no
+two programs can disagree about where a message ends.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vinom.http.headers import Fields, answer_fields, tokens
 
 #: Longest head of an answer, bytes.
 _ANSWER_LIMIT = 64 * 1024
-#: These may be sent again if a kept connection broke: the same again does no harm
-#: (RFC 9110, 9.2.2).
+#: Methods that can be sent again if a kept connection broke, because repeating them is
+#: safe (RFC 9110, 9.2.2).
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _UPGRADE = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-#: Of the request that h11 is shown.
+#: Headers of the request that is passed to h11.
 _END = h11.EndOfMessage()
 
 
 class BadAnswer(Exception):
-    """A back end's answer is none, or is not whole."""
+    """A back end's answer is invalid or incomplete."""
 
 
 def write_head(first: bytes, fields: Fields) -> bytes:
@@ -39,18 +39,18 @@ def write_head(first: bytes, fields: Fields) -> bytes:
 @attrs.define(eq=False)
 class Exchange:
     """
-    A request that came, and the answer to it.
+    A request, and the answer to it.
 
-    :ivar target: what it is for.
+    :ivar target: its target.
     :ivar fields: its headers.
-    :ivar is_upgrade: whether it asks for a WebSocket.
-    :ivar keeps: whether the client's connection may serve another request.
-    :ivar is_whole: all of the request came.
-    :ivar rest: what came behind it.
-    :ivar status: of the answer; 0 before it began.
-    :ivar is_answered: all of the answer came.
-    :ivar is_upgraded: bytes pass as they are from now on.
-    :ivar is_reusable: whether the back end's connection may serve another request.
+    :ivar is_upgrade: does it ask for a WebSocket?
+    :ivar keeps: may the client's connection serve another request?
+    :ivar is_whole: has all of the request come?
+    :ivar rest: the bytes behind it.
+    :ivar status: status of the answer; 0 before it begins.
+    :ivar is_answered: has all of the answer come?
+    :ivar is_upgraded: are bytes passed on unchanged from now on?
+    :ivar is_reusable: may the back end's connection serve another request?
     """
 
     target: Target
@@ -106,7 +106,7 @@ class Exchange:
 
     @property
     def is_safe(self) -> bool:
-        """May it be sent twice? Its head is all of it then."""
+        """Can it be sent again, as a safe request without a body?"""
         return (
             self.target.method in _SAFE
             and not self.is_upgrade
@@ -120,9 +120,9 @@ class Exchange:
 
     def write_request(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         """
-        Write the head for a back end; its answer is read from now on.
+        Write the head for a back end, and read its answer from now on.
 
-        :param fields: headers, but those that frame the body.
+        :param fields: headers except those that frame the body.
         """
         self._backend = h11.Connection(
             h11.CLIENT, max_incomplete_event_size=_ANSWER_LIMIT
@@ -142,10 +142,10 @@ class Exchange:
 
     def take_request(self, data: bytes) -> bytes:
         """
-        Take what came of the body, or behind its end.
+        Read bytes of the body, or behind its end.
 
-        :returns: what to send to the back end.
-        :raises BadHead: the body is malformed, or too long.
+        :returns: the bytes to send to the back end.
+        :raises BadHead: the body is malformed or too long.
         """
         client, out = self._client, []
         if data:
@@ -173,11 +173,11 @@ class Exchange:
 
     def take_answer(self, data: bytes, is_closing: bool = False) -> bytes:
         """
-        Take what a back end sent; empty if it sends no more.
+        Read bytes from the back end; empty if it sends no more.
 
-        :param is_closing: have the client close its connection after this answer.
-        :returns: what to send to the client.
-        :raises BadAnswer: it is no HTTP, or it ended too early.
+        :param is_closing: should the client close its connection after this answer?
+        :returns: the bytes to send to the client.
+        :raises BadAnswer: it is not HTTP, or ended too early.
         """
         backend, out = self._backend, []
         backend.receive_data(data)
@@ -189,7 +189,7 @@ class Exchange:
             kind = type(event)
             if kind is h11.Data:
                 if not self._has_body:
-                    raise BadAnswer("it has a body where none may be")
+                    raise BadAnswer("it has a body where none is allowed")
                 is_chunked = self._is_answer_chunked
                 out.append(_chunk(event.data) if is_chunked else event.data)
             elif kind is h11.Response:
@@ -200,7 +200,7 @@ class Exchange:
                     out.append(backend.trailing_data[0])
                     break
                 if self.version == b"1.1":
-                    # Without these two, which nothing is known of yet.
+                    # Without these two headers, of which no answer is known yet.
                     fields = answer_fields(event.headers.raw_items(), b"1.1")
                     out.append(write_head(_first(event), fields))
             elif kind is h11.EndOfMessage:
@@ -217,7 +217,7 @@ class Exchange:
             else:
                 break
         if not data and not self.is_answered:
-            raise BadAnswer("it ended before it was whole")
+            raise BadAnswer("it ended before it was complete")
         return b"".join(out)
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
@@ -232,7 +232,7 @@ class Exchange:
         elif self._has_body and self.version == b"1.1":
             self._is_answer_chunked = True
             fields.append((b"Transfer-Encoding", b"chunked"))
-        # Before the end of its request: the rest would be read as another one.
+        # Before the end of the request, whose rest would be read as another one.
         self.keeps = self.keeps and not is_closing and self.is_whole
         if not self.keeps:
             fields.append((b"Connection", b"close"))
@@ -252,7 +252,7 @@ class Exchange:
 
 @lru_cache(64)
 def _shown(method: bytes, is_upgrade: bool) -> h11.Request:
-    """Write what h11 has to know of a request to read its answer: no body, no path."""
+    """Write the parts of a request that h11 needs to read its answer."""
     fields = [(b"Host", b"h")]
     if is_upgrade:
         fields += _UPGRADE

@@ -1,5 +1,5 @@
 """
-Where the messages of a WebSocket end, so that the gateway can close it between two.
+Find the ends of a WebSocket's messages, so that the gateway can close it between two.
 
 Pure. Nothing is decoded: back ends and clients check their frames themselves. Source:
 RFC 6455, 5.2 and 7.4.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-#: What a frame's head has beside two bytes, by its length's short form.
+#: Length of a frame's head beyond two bytes, by the short form of its length.
 _LONGER = {126: 2, 127: 8}
 _MASKED = 0x80
 
@@ -19,8 +19,8 @@ class FrameEnds:
     """
     Follow the frames of one direction.
 
-    :ivar is_closing: the last frame was a close, or was none at all: no other may
-        follow.
+    :ivar is_closing: was the last frame a close frame, or invalid, so that no other may
+        follow?
     """
 
     is_closing: bool = False
@@ -34,21 +34,21 @@ class FrameEnds:
         return not self._rest and not self._head
 
     def pass_on(self, data: bytes) -> None:
-        """Follow bytes that are sent."""
+        """Follow sent bytes."""
         self._follow(data, False)
 
     def up_to_end(self, data: bytes) -> int:
         """
         Follow bytes up to the end of the frame that has begun.
 
-        :returns: how many of them to send; the rest was not followed.
+        :returns: how many of them to send; the rest is not followed.
         """
         return self._follow(data, True)
 
     def _follow(self, data: bytes, is_last: bool) -> int:
         at, size = 0, len(data)
         if self._head:
-            # A head in pieces: put it together.
+            # The head came in pieces: put it together.
             before = len(self._head)
             data, self._head = self._head + data, b""
             size += before
@@ -83,7 +83,7 @@ def close_frame(code: int, words: str = "") -> bytes:
     Write a close frame of a server.
 
     :param code: why (RFC 6455, 7.4.1, and IANA's list).
-    :param words: for people; cut to what fits.
+    :param words: an explanation, cut to the longest possible.
     """
     text = words.encode()[:123].decode(errors="ignore").encode()
     return bytes((0x88, 2 + len(text))) + code.to_bytes(2) + text

@@ -1,9 +1,9 @@
 """
-The raw head of a request: cut from the stream, and refused if it could be read twice.
+The raw head of a request: cut from the stream, and refused if it is ambiguous.
 
-Pure. h11 parses it afterwards. It accepts what others read otherwise, which is how
-requests are smuggled past proxies: a bare LF, folded lines, several lengths. Here all
-of these are refused. Sources: RFC 9112, 2.2, 3, 5 and 6.3; RFC 3986, 3.3.
+Pure. h11 parses it afterwards. h11 accepts heads that other programs read differently,
+with which requests are smuggled past proxies: a bare LF, folded lines, several lengths.
+All of these are refused here. Sources: RFC 9112, 2.2, 3, 5 and 6.3; RFC 3986, 3.3.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _REQUEST_LINE = re.compile(
 )
 #: Anything but printing characters, tabs, and bytes above ASCII.
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
-#: What a line of a head may never have. CR and LF are only found in pairs here.
+#: Bytes that a line of a head may never have. CR and LF are only found in pairs here.
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(:[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^#]*|\?[^#]*)?", re.IGNORECASE)
-#: A target may have these, and what is encoded (RFC 3986, 3.3 and 3.4). Browsers leave
-#: some more as they are.
+#: Characters of a target that need not be encoded (RFC 3986, 3.3 and 3.4), and some
+#: more that browsers do not encode.
 _TARGET = re.compile(rb"/[!$-;=?-Z_a-z~@:\[\]|^`{}\"\\]*")
-#: Splits a path where any server that we know would; some read a backslash as a slash.
+#: Splits a path like any known server; some treat a backslash as a slash.
 _SLASH = re.compile(rb"[/\\]")
 
 
 class BadHead(Exception):
     """
-    A request that is refused; its connection cannot be read on.
+    A request that is refused; no other can be read from its connection.
 
-    :ivar status: of the answer.
+    :ivar status: status of the answer.
     """
 
     def __init__(self, status: int, words: str) -> None:
         """
-        :param status: of the answer.
-        :param words: for people.
+        :param status: status of the answer.
+        :param words: an explanation.
         """
         super().__init__(words)
         self.status = status
@@ -54,13 +54,13 @@ class BadHead(Exception):
 @attrs.frozen
 class Target:
     """
-    What a request is for.
+    The target of a request.
 
-    :ivar method: as it came.
-    :ivar target: path and query, as it came; ``*`` for OPTIONS as a whole.
-    :ivar path: without the query, as it came.
-    :ivar authority: the value of ``Host``; empty if HTTP/1.0 has none.
-    :ivar host: of *authority*, lower case, without a port.
+    :ivar method: the method, unchanged.
+    :ivar target: path and query, unchanged; ``*`` for OPTIONS of the server.
+    :ivar path: the path without the query, unchanged.
+    :ivar authority: the value of ``Host``; empty for HTTP/1.0 without one.
+    :ivar host: the host in *authority*, in lower case, without a port.
     """
 
     method: bytes
@@ -87,11 +87,11 @@ class HeadReader:
 
     def receive(self, data: bytes) -> tuple[bytes, bytes] | None:
         """
-        Take bytes.
+        Read bytes.
 
-        :returns: the head with its empty line, and what followed it; ``None`` if it
-            takes more bytes.
-        :raises BadHead: it is too long already, or no head ever ends so.
+        :returns: the head with its empty line, and the bytes behind it; ``None`` if
+            more bytes are needed.
+        :raises BadHead: it is already too long, or can never end correctly.
         """
         held = self._held
         start = max(0, len(held) - 3)
@@ -104,7 +104,7 @@ class HeadReader:
                 431, f"the head of this request is longer than {self.limit} bytes"
             )
         if end < 0:
-            # A lone LF may never be followed by the end that we wait for.
+            # After a lone LF the end that we wait for might never come.
             lone = _LONE.search(held, start)
             if lone is not None and (lone[0] != b"\r" or lone.end() < len(held)):
                 raise BadHead(400, "a line must end with CR and LF")
@@ -116,10 +116,10 @@ class HeadReader:
 
 def check_head(head: bytes) -> Target:
     """
-    Check a head, so that nobody can read another request in it than we do.
+    Check a head, so that no program can read a different request in it.
 
-    :param head: with its empty line.
-    :raises BadHead: it is malformed, or ambiguous.
+    :param head: the head, with its empty line.
+    :raises BadHead: it is malformed or ambiguous.
     """
     if _LONE.search(head):
         raise BadHead(400, "a line must end with CR and LF, and have no NUL")
@@ -147,14 +147,17 @@ def check_head(head: bytes) -> Target:
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Read the fields that decide how a request is read: their values, by name."""
+    """Read the values of the fields that determine how a request is read."""
     values: dict[bytes, list[bytes]] = {}
     for line in lines:
         found = _FIELD.fullmatch(line)
         if found is None:
             if line[:1] in (b" ", b"\t"):
-                raise BadHead(400, "a header must not go on in the next line")
-            raise BadHead(400, "a header line must be NAME: VALUE, without a blank")
+                raise BadHead(400, "a header must not continue on the next line")
+            raise BadHead(
+                400,
+                "a header line must be NAME: VALUE, without a space before the colon",
+            )
         values.setdefault(found[1].lower(), []).append(found[2].strip(b" \t"))
     return values
 
@@ -163,13 +166,13 @@ def _check_length(values: dict[bytes, list[bytes]], is_modern: bool) -> None:
     lengths = values.get(b"content-length", [])
     codings = values.get(b"transfer-encoding", [])
     if lengths and codings:
-        raise BadHead(400, "Content-Length and Transfer-Encoding exclude each other")
+        raise BadHead(400, "use Content-Length or Transfer-Encoding, not both")
     if len(lengths) > 1 or len(codings) > 1:
-        raise BadHead(400, "Content-Length and Transfer-Encoding must come once")
+        raise BadHead(400, "Content-Length and Transfer-Encoding must appear only once")
     if lengths and _LENGTH.fullmatch(lengths[0]) is None:
         raise BadHead(400, "Content-Length must be one number")
     if codings and codings[0].lower() != b"chunked":
-        raise BadHead(501, "the only Transfer-Encoding that is served is chunked")
+        raise BadHead(501, "the only supported Transfer-Encoding is chunked")
     if codings and not is_modern:
         raise BadHead(400, "HTTP/1.0 has no Transfer-Encoding")
 
@@ -181,30 +184,30 @@ def _authority(values: dict[bytes, list[bytes]], is_modern: bool) -> bytes:
     if not hosts:
         return b""
     if _HOST.fullmatch(hosts[0]) is None:
-        raise BadHead(400, "Host must be a name or an address, with a port or without")
+        raise BadHead(400, "Host must be a name or an address, with or without a port")
     return hosts[0]
 
 
 def _origin_form(method: bytes, target: bytes, authority: bytes) -> tuple[bytes, bytes]:
-    """Read a target that is no path: ``*`` of OPTIONS, or a whole URL."""
+    """Read a target that is not a path: ``*`` of OPTIONS, or a whole URL."""
     if target == b"*" and method == b"OPTIONS":
         return target, authority
     found = _ABSOLUTE.fullmatch(target)
     if found is None or _HOST.fullmatch(found[1]) is None:
         raise BadHead(400, "the target must be a path")
     if authority and found[1].lower() != authority.lower():
-        # One of the two decides where it goes: nobody knows which at a back end.
-        raise BadHead(400, "the target and Host must name one host")
+        # It is unknown which of the two a back end would use.
+        raise BadHead(400, "the target and Host must name the same host")
     rest = found[2] or b"/"
     return (rest if rest.startswith(b"/") else b"/" + rest), found[1]
 
 
 def _checked_path(target: bytes) -> str:
     """
-    Take the path of a target.
+    Read the path of a target.
 
-    Rules choose by its first segments; a back end that resolves ``..`` would serve what
-    another rule, or none, is for. Clients resolve them before they send.
+    Rules choose by its first segments, and a back end that resolves ``..`` would serve
+    a path of another rule, or of none. Clients resolve such segments before they send.
     """
     if target == b"*":
         return "/"
@@ -213,10 +216,10 @@ def _checked_path(target: bytes) -> str:
     path = target.partition(b"?")[0]
     if b"." in path or b"%" in path:
         decoded = path
-        # Twice: some servers decode what they have decoded.
+        # Twice, because some servers decode twice.
         for _ in range(3):
             for segment in _SLASH.split(decoded):
                 if segment.partition(b";")[0] in (b".", b".."):
-                    raise BadHead(400, "the path must not have the segments . and ..")
+                    raise BadHead(400, "the path must not have a segment . or ..")
             decoded = unquote_to_bytes(decoded)
     return path.decode()

@@ -1,9 +1,9 @@
 """
-Headers of requests and answers on their way through the gateway.
+Headers of requests and answers that pass through the gateway.
 
-Pure. What is of one connection stays there, and nobody but a trusted proxy may say for
-whom a request is. Sources: RFC 9110, 7.6; RFC 7239; for ``X-Forwarded-*`` what nginx,
-HAProxy and Caddy write.
+Pure. Headers of one connection are not passed on, and only a trusted proxy may name the
+client of a request. Sources: RFC 9110, 7.6; RFC 7239; for ``X-Forwarded-*`` the headers
+of nginx, HAProxy and Caddy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vinom.streams.traces import checked_traceparent
 
 Fields = Iterable[tuple[bytes, bytes]]
 
-#: Of one connection. ``Content-Length`` is written by whoever frames the body.
+#: Of one connection. The code that frames the body writes ``Content-Length``.
 _HOP_BY_HOP = frozenset(
     (
         b"connection",
@@ -33,11 +33,11 @@ _HOP_BY_HOP = frozenset(
         b"http2-settings",
     )
 )
-#: What ``Connection`` cannot take away: these are not of one connection.
+#: Headers that ``Connection`` cannot remove, because they are not of one connection.
 _END_TO_END = frozenset(
     (b"host", b"authorization", b"cookie", b"content-type", b"via", b"traceparent")
 )
-#: Headers in which only trusted proxies say for whom a request is.
+#: Headers in which only trusted proxies may name the client of a request.
 _CLAIMS = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-original-", b"x-rewrite-")
 _VIA = b"vinom-gateway"
 
@@ -45,10 +45,10 @@ _VIA = b"vinom-gateway"
 @attrs.frozen
 class Sender:
     """
-    From whom a request came.
+    The client of a request, and the headers for the back end.
 
-    :ivar host: the client, as far as it is known.
-    :ivar fields: all headers for the back end, but those that frame the body.
+    :ivar host: the client's address, as far as it is known.
+    :ivar fields: all headers for the back end except those that frame the body.
     """
 
     host: str
@@ -74,12 +74,12 @@ def request_fields(
     """
     Write the headers of a request for a back end.
 
-    :param fields: of the client, with their names as they came.
+    :param fields: the client's headers, with unchanged names.
     :param peer: the address of the connection.
-    :param is_tls: whether it has TLS.
-    :param authority: host and port that the client asks for.
-    :param proxies: those that are believed.
-    :param version: of the client's HTTP.
+    :param is_tls: does it use TLS?
+    :param authority: host and port of the request.
+    :param proxies: addresses of trusted proxies.
+    :param version: the client's HTTP version.
     """
     by_name: dict[bytes, list[bytes]] = {}
     for name, value in fields:
@@ -108,7 +108,7 @@ def request_fields(
     if authority and b"x-forwarded-host" not in kept:
         out.append((b"X-Forwarded-Host", authority))
     if b"forwarded" in kept:
-        # Both say the same, or whoever reads both must doubt.
+        # Both must agree, because some programs read both.
         node = f'"[{plain}]"' if ":" in plain else plain
         out.append((b"Forwarded", b"for=%b;proto=%b" % (node.encode(), proto)))
     out.append((b"Via", _via(by_name.get(b"via", ()), version)))
@@ -119,10 +119,10 @@ def answer_fields(
     fields: Sequence[tuple[bytes, bytes]], version: bytes
 ) -> list[tuple[bytes, bytes]]:
     """
-    Write the headers of an answer for a client, but those that frame the body.
+    Write the headers of an answer for a client, except those that frame the body.
 
-    :param fields: of the back end.
-    :param version: of the back end's HTTP.
+    :param fields: the back end's headers.
+    :param version: the back end's HTTP version.
     """
     values = [value for name, value in fields if name.lower() == b"connection"]
     gone = _HOP_BY_HOP | {b"via"}
@@ -135,7 +135,7 @@ def answer_fields(
 
 
 def traceparent_of(values: Sequence[bytes]) -> str:
-    """Read ``traceparent``: there may be one; empty if it is none."""
+    """Read ``traceparent``; empty if it is missing, invalid, or not the only one."""
     if len(values) != 1:
         return ""
     return checked_traceparent(values[0].decode("latin-1"))

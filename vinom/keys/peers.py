@@ -1,4 +1,4 @@
-"""Links between programs of one deployment: what they are, by their certificates."""
+"""Links between programs of one deployment, which certificates identify."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from vinom.model import Issued
 
 def check_peer(transport: ITCPTransport, purpose: str) -> None:
     """
-    Check what the peer of a link is.
+    Check which kind of program the peer of a link is.
 
-    Its chain was verified in the handshake; the certificates that the authority signs
-    differ in their purpose.
+    The handshake has verified its chain; certificates of the authority differ in their
+    purpose.
 
-    :param purpose: such as `vinom.keys.authority.NODE_PURPOSE`.
-    :raises PeerError: it is something else.
+    :param purpose: the expected one, such as `vinom.keys.authority.NODE_PURPOSE`.
+    :raises PeerError: the certificate has another purpose.
     """
     try:
         peer = Certificate.peerFromTransport(transport)
@@ -33,18 +33,16 @@ def check_peer(transport: ITCPTransport, purpose: str) -> None:
         raise PeerError(f"the peer has no certificate: {error}") from None
     name = peer.getSubject().get("commonName", b"").decode("utf-8", "replace")
     if name != purpose:
-        raise PeerError(
-            f"the peer's certificate is that of a {name!r}, not a {purpose}"
-        )
+        raise PeerError(f"the peer's certificate is for a {name!r}, not a {purpose}")
 
 
 def link_context(own: Issued, anchors: bytes) -> Any:
     """
-    Make the context of either end of a link: both show a certificate.
+    Make the context for either end of a link on which both present a certificate.
 
-    :param own: ours.
-    :param anchors: the authorities that sign those of peers, PEM.
-    :raises ValueError: these are no certificates, or the key is another one's.
+    :param own: our own certificate.
+    :param anchors: the authorities that sign peers' certificates, PEM.
+    :raises ValueError: a certificate is invalid, or the key does not match.
     """
     ours = PrivateCertificate.loadPEM(own.key + own.certificate)
     return CertificateOptions(
@@ -60,10 +58,10 @@ _END = b"-----END CERTIFICATE-----"
 
 def serving_context(own: Issued) -> Any:
     """
-    Make a node's end of links to programs that have no certificate: pods.
+    Make the context for a node's end of links to pods, which have no certificate.
 
-    :param own: the node's; a chain, the leaf first.
-    :raises ValueError: these are no certificates, or the key is another one's.
+    :param own: the node's chain, leaf first.
+    :raises ValueError: a certificate is invalid, or the key does not match.
     """
     leaf, *chain = _certificates(own.certificate)
     ours = PrivateCertificate.loadPEM(own.key + leaf.dumpPEM())
@@ -77,10 +75,10 @@ def serving_context(own: Issued) -> Any:
 
 def dialing_context(anchors: bytes) -> Any:
     """
-    Make the other end, which verifies the node's certificate.
+    Make the context for the other end, which verifies the node's certificate.
 
     :param anchors: the authorities that sign it, PEM.
-    :raises ValueError: these are no certificates.
+    :raises ValueError: a certificate is invalid.
     """
     return CertificateOptions(
         trustRoot=trustRootFromCertificates(_certificates(anchors)),

@@ -10,7 +10,7 @@ import struct
 from ipaddress import ip_address
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-#: Version 2, command PROXY; the same for a connection of the proxy's own.
+#: Version 2, command PROXY; and command LOCAL, for the proxy's own connections.
 _PROXY, _LOCAL = 0x21, 0x20
 #: TCP over IPv4, and over IPv6.
 _FAMILIES = {4: 0x11, 6: 0x21}
@@ -20,9 +20,9 @@ def write_proxy_header(host: str, port: int, here: str, here_port: int) -> bytes
     """
     Write a header.
 
-    :param host: the client's address; a mark behind ``%`` is left out.
-    :param port: the client's.
-    :param here: the address that the connection was made to.
+    :param host: the client's address; a suffix after ``%`` is left out.
+    :param port: the client's port.
+    :param here: the address to which the client connected.
     :param here_port: its port.
     """
     try:

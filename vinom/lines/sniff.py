@@ -1,8 +1,8 @@
 """
-What a connection speaks, by its first bytes.
+Recognize the protocol of a connection by its first bytes.
 
-Pure: bytes in, an answer out, however the network cuts them. Used by the lobby's port,
-the front door and the gateway.
+Pure: bytes in, an answer out, however the network splits them. Used by the lobby's
+port, the front door and the gateway.
 Sources: RFC 8446, 5.1 (TLS); RFC 9110, 9.1 (methods of HTTP); the specification of
 HAProxy's PROXY protocol, section 2; docs/protocol/gateway.rst (packets).
 """
@@ -14,7 +14,7 @@ from enum import Enum
 
 from vinom.lines.text import TLS_HANDSHAKE
 
-#: The first bytes of each packet of the gateway; no text and no TLS begins so.
+#: The first bytes of each packet of the gateway; neither text nor TLS begins so.
 PACKET_MAGIC = b"\xf5VG"
 #: What a lobby line begins with: an object, an empty line, or a blank.
 _LINE = frozenset(b"{\r\n ")
@@ -32,9 +32,9 @@ _END = b"\r\n"
 
 class Spoken(Enum):
     """
-    What a connection speaks.
+    The protocol of a connection.
 
-    A WebSocket begins as HTTP: its request shows it.
+    A WebSocket begins as HTTP; its request shows that it is one.
     """
 
     LINES = "lines"
@@ -46,10 +46,10 @@ class Spoken(Enum):
 
 def sniff(data: bytes) -> Spoken | None:
     """
-    Find out what a connection speaks.
+    Recognize the protocol of a connection.
 
-    :param data: its first bytes: all that came.
-    :returns: ``None`` if it takes more bytes to know; never for more than 20.
+    :param data: all bytes received so far.
+    :returns: ``None`` if more bytes are needed; never with more than 20.
     """
     if not data:
         return None
@@ -71,10 +71,10 @@ def sniff(data: bytes) -> Spoken | None:
 
 def end_of_proxy_header(data: bytes) -> int | None:
     """
-    Find out how long the PROXY header is that a connection begins with; 0 without one.
+    Find the length of the PROXY header at the start of a connection; 0 without one.
 
-    :param data: the first bytes of a proxy's connection: all that came.
-    :returns: ``None`` if it takes more bytes to know, or to be whole.
+    :param data: all bytes received so far on a proxy's connection.
+    :returns: ``None`` if more bytes are needed to know, or to complete it.
     """
     size = len(data)
     if data.startswith(PROXY_LINE):

@@ -1,4 +1,4 @@
-"""A connection before its first bytes: it makes way for what these bytes ask for."""
+"""A connection before its first bytes, which select the protocol that takes over."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from twisted.python.failure import Failure
 from vinom.lines.sniff import Spoken, sniff
 from vinom.reactor.waits import Waits
 
-#: How long a connection may send nothing by which it is known, seconds.
+#: How long a connection may take to show its protocol, seconds.
 SNIFF_SECONDS = 5.0
 
 
 class Sniffing(Protocol):
     """
-    Wait for the first bytes of a connection, and put a protocol in its own place.
+    Wait for the first bytes of a connection, then hand it to the protocol for them.
 
-    It holds 20 bytes at most, for `SNIFF_SECONDS` at most unless told otherwise.
+    It holds at most 20 bytes, by default for at most `SNIFF_SECONDS`.
     """
 
     transport: Any
@@ -33,10 +33,10 @@ class Sniffing(Protocol):
         deadline: float,
     ) -> None:
         """
-        :param choose: makes the protocol of what is spoken, which takes the connection
-            over, with all that came; ``None`` ends the connection.
-        :param lost: called at the end of a connection that nobody took over; ``True``
-            if it was silent for too long.
+        :param choose: makes the protocol that takes over the connection, with all bytes
+            received; ``None`` ends the connection.
+        :param lost: called at the end of a connection that no protocol took over;
+            ``True`` if it was silent for too long.
         :param waits: rings at the deadline.
         :param deadline: when to give up, on the clock of *waits*.
         """
@@ -74,16 +74,16 @@ class Sniffing(Protocol):
         self._lost(reason, self._is_overdue)
 
     def overdue(self) -> None:
-        """Nothing came in time."""
+        """Give up, because nothing came in time."""
         self._is_over = self._is_overdue = True
         self.transport.abortConnection()
 
 
 def put_protocol(transport: Any, protocol: Any) -> Any:
     """
-    Let a transport, or its wrapper, pass what it receives to another protocol.
+    Let a transport, or its wrapper, pass received bytes to another protocol.
 
-    :returns: the one before it.
+    :returns: the previous protocol.
     """
     name = "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol"
     former = getattr(transport, name, None)

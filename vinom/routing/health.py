@@ -108,7 +108,7 @@ class Health:
         return "out" if now < known.out_until else "good"
 
     def tries(self, endpoint: Endpoint) -> None:
-        """A session or check is about to try it; no other may if the breaker is open."""
+        """A session or check is about to try it; no other may if a breaker is open."""
         known = self._known.get(endpoint)
         if known is not None and known.is_open:
             known.tried_at = self.now()

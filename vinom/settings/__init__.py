@@ -1,5 +1,5 @@
 """
-Settings of a program: a table, and the sources that its values come from.
+Settings of a program: a table, and the sources of its values.
 
-The settings themselves are of `vinom.node.settings` and `vinom.gateway.settings`.
+The settings themselves are in `vinom.node.settings` and `vinom.gateway.settings`.
 """

@@ -19,10 +19,10 @@ _Table = TypeVar("_Table")
 @attrs.frozen
 class JsonTable:
     """
-    A table of the file, which is JSON everywhere else.
+    A table in the file, which is JSON in the other sources.
 
     :ivar take: checks it.
-    :ivar shown: writes what stands for it.
+    :ivar shown: writes a short text for it.
     """
 
     take: Callable[[Any], Any]
@@ -50,21 +50,21 @@ def read_named(
     Check tables and their names.
 
     :param tables: as they were read, by name.
-    :param kind: what each is.
-    :param what: the same in a word, for errors.
+    :param kind: the type of each.
+    :param what: a word for one of them, for errors.
     :param most: how many there may be.
-    :param example: a table's head, for errors.
+    :param example: the head of a table, for errors.
     :raises ValueError: what is wrong, as the end of a sentence about the setting.
     """
     if not isinstance(tables, dict):
         raise ValueError(f"must be tables, such as {example}")
     if len(tables) > most:
-        raise ValueError(f"has {len(tables)} {what}s; at most {most} are taken")
+        raise ValueError(f"has {len(tables)} {what}s; at most {most} are allowed")
     read = {}
     for name, table in tables.items():
         if not _NAME.fullmatch(name):
             raise ValueError(
-                "must have names of 1 to 64 small letters, digits, - and _, not "
+                "must have names of 1 to 64 lower-case letters, digits, - and _, not "
                 f"{name!r}"
             )
         try:

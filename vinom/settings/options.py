@@ -51,11 +51,11 @@ class TableOptions(Options):
     """
     Every setting as an option; ``options["settings"]`` has the result.
 
-    One that may be repeated needs an ``opt_`` method that puts what it gets into
+    An option that may be repeated needs an ``opt_`` method that appends its value to
     ``repeated``.
 
-    :cvar sources: the settings.
-    :cvar settings: is made of their values; has ``log_format`` and ``log_level``.
+    :cvar sources: the sources of the settings.
+    :cvar settings: their class, which has ``log_format`` and ``log_level``.
     """
 
     synopsis = "[options]"
@@ -115,7 +115,7 @@ class TableOptions(Options):
             raise SystemExit(f"{self.sources.program}: {error}") from error
         self["settings"] = settings
         if self.parent is not None:
-            # Read by twist (``python -m twisted``), which is not twistd.
+            # Read by twist (``python -m twisted``), but not by twistd.
             self.parent["fileLogObserverFactory"] = lambda file: observer(
                 file, settings.log_format, settings.log_level
             )
@@ -160,6 +160,6 @@ def check_pidfile(program: str, twistd: Mapping[str, Any]) -> None:
     if not os.access(written if written.exists() else written.parent, os.W_OK):
         raise SystemExit(
             f"{program}: twistd cannot write {pidfile}: start it in a folder that "
-            f"you may write, or without a pidfile: twistd --pidfile= "
+            f"you can write to, or without a pidfile: twistd --pidfile= "
             f"{program.removeprefix('twistd ')}"
         )

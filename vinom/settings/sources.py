@@ -22,9 +22,9 @@ class Sources:
     The sources of one program's settings.
 
     :ivar table: its settings.
-    :ivar program: as its users call it, for errors.
-    :ivar prefix: of its variables; one more, ``CONFIG``, names the TOML file.
-    :ivar others: how variables with that prefix begin that are another program's.
+    :ivar program: its command, for errors.
+    :ivar prefix: prefix of its variables; ``CONFIG`` with it names the TOML file.
+    :ivar others: prefixes of variables that belong to another program.
     """
 
     table: Sequence[Row]
@@ -34,7 +34,7 @@ class Sources:
 
     @property
     def config_variable(self) -> str:
-        """Names the file itself, and therefore cannot be set in it."""
+        """The variable that names the file, and so cannot be set in the file."""
         return f"{self.prefix}CONFIG"
 
     @cached_property
@@ -51,12 +51,12 @@ class Sources:
         """
         Combine the sources.
 
-        :param command_line: what was given: text by setting name; a list of texts if it
-            may be repeated, ``True`` for a switch.
+        :param command_line: the given options: text by setting name; a list of texts if
+            it may be repeated, ``True`` for a switch.
         :param environment: variables; those with the prefix are read.
         :param config: the TOML file; without it, the one that a variable names.
         :returns: values by name.
-        :raises Misconfigured: a key is unknown, or a value is invalid; says where.
+        :raises Misconfigured: a key is unknown or a value invalid; names its source.
         """
         variable = self.config_variable
         if config is None and environment.get(variable):
@@ -125,7 +125,7 @@ class Sources:
         return values
 
     def unknown(self, what: str, name: str, known: Iterable[str]) -> str:
-        """Write that no *what* is called *name*, and which of *known* is like it."""
+        """Write that *name* is not a known *what*, with the nearest of *known*."""
         by_folded = {_folded(key): key for key in known}
         folded = _folded(name)
         # ``lobby_port`` and ``max_players`` contain a word of the right name.
@@ -151,9 +151,9 @@ def checked(where: str, read: Any, given: Any) -> Any:
     """
     Read a value.
 
-    :param where: it comes from, for errors.
-    :param read: a method of its kind.
-    :raises Misconfigured: it is invalid.
+    :param where: its source, for errors.
+        :param read: a method of its kind.
+        :raises Misconfigured: it is invalid.
     """
     try:
         return read(given)

@@ -15,7 +15,7 @@ def option(
     """
     Declare one row of the table.
 
-    :param section: of the reference page.
+    :param section: the section of the reference page.
     :param kind: reads and checks the value.
     :param help: one line of ``--help``; Twisted appends the default.
     :param default: the value, or a function that makes it.
@@ -27,19 +27,19 @@ def option(
     return attrs.field(default=() if many else default, metadata=row)
 
 
-#: Defaults that a function makes have nothing to show.
+#: Defaults that a function makes are not shown.
 _MADE: Any = attrs.Factory
 
 
 @attrs.frozen
 class Row:
     """
-    One setting, as the sources and the reference page see it.
+    One setting, for the sources and the reference page.
 
-    :ivar name: key of the TOML file.
-    :ivar default: as a reader sees it; ``None`` if there is none.
+    :ivar name: its key in the TOML file.
+    :ivar default: the default as it is shown; ``None`` if there is none.
     :ivar many: may be given more than once; a list in TOML.
-    :ivar prefix: of its variable.
+    :ivar prefix: prefix of its variable.
     """
 
     name: str
@@ -65,7 +65,7 @@ def row_of(field: attrs.Attribute[Any], prefix: str = "VINOM_") -> Row:
     """
     Read the row that `option` attached to a field.
 
-    :param prefix: of its variable.
+    :param prefix: prefix of its variable.
     """
     row = field.metadata
     default: str | None

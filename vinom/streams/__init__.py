@@ -1,7 +1,7 @@
 """
-The bytes of sessions: alone on a connection, or those of many multiplexed on one.
+The bytes of sessions: one on a connection, or many multiplexed on one.
 
-`ends` is what both ends of a session are to each other; `byte_stream` has a connection
-of its own; `packets`, `channels` and `multiplex` carry many on one connection, each
-with its credit: between clients, gateways and nodes.
+`ends` defines the two ends of a session; `byte_stream` is a session with its own
+connection; `packets`, `channels` and `multiplex` carry many sessions on one connection,
+each with its credit: between clients, gateways and nodes.
 """

@@ -1,4 +1,4 @@
-"""A connection whose bytes are a session's as they are: of a client or a back end."""
+"""A connection that carries the bytes of one session, to a client or a back end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vinom.streams.ends import Leg, Reason
 from vinom.streams.outlet import Outlet
 from vinom.streams.pace import Pace
 
-#: How long a peer may not read what it is sent, seconds.
+#: How long a peer may read nothing of what it is sent, seconds.
 STUCK_SECONDS = 30.0
-#: How long a closed connection waits for the peer to take some of the rest, and when it
-#: has everything to close too, seconds.
+#: How long a closed connection waits for the peer to read some of the rest, and, when
+#: it has read everything, to close too, seconds.
 _CLOSE_SECONDS = 10.0
 #: How long a session may be silent after its client has nothing more to send, seconds.
 FINISHED_SECONDS = 60.0
@@ -34,7 +34,7 @@ class ByteStream(Protocol):
     """
     One end of a session (`vinom.streams.ends.Stream`).
 
-    :ivar leg: its side of the session; set before bytes come.
+    :ivar leg: its side of the session; must be set before bytes come.
     """
 
     transport: Any
@@ -50,16 +50,16 @@ class ByteStream(Protocol):
         direct: DirectReads | None = None,
     ) -> None:
         """
-        :param clock: for peers that do not read.
-        :param lost: what it means if the connection breaks.
-        :param is_tls: whether TLS is between us and the socket.
-        :param stuck_seconds: how long the peer may not read.
-        :param pace: how fast the peer may send; ``None`` for no limit.
+        :param clock: for the deadline of peers that do not read.
+        :param lost: the reason to report if the connection breaks.
+        :param is_tls: is there TLS between us and the socket?
+        :param stuck_seconds: how long the peer may read nothing.
+        :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
         """
         self._direct = direct
         self._pace = pace
-        # Reasons to read nothing: the session asks for it; the peer sends too fast.
+        # Reasons not to read: the session paused this end; the peer sends too fast.
         self._is_paused = False
         self._slowed: IDelayedCall | None = None
         self._clock, self._lost, self._is_tls = clock, lost, is_tls
@@ -87,7 +87,7 @@ class ByteStream(Protocol):
         else:
             self.leg.finished()
             self._is_half, self._has_sent = True, False
-            # Not if that was the end of the session.
+            # Not if the session has ended by this.
             if self._alarm is None and not self._is_over:
                 self._arm(FINISHED_SECONDS, Reason.TIMEOUT)
 
@@ -104,7 +104,7 @@ class ByteStream(Protocol):
             self.leg.lost(Reason.DONE if is_clean else self._lost)
 
     def _filled(self) -> None:
-        """The peer does not read: have the other end wait."""
+        """The peer does not read: pause the other end."""
         if not self._is_over:
             self._arm(self._stuck_seconds, Reason.TOO_SLOW)
             self.leg.filled()
@@ -131,17 +131,17 @@ class ByteStream(Protocol):
         self._outlet.write(data)
 
     def finish(self) -> None:
-        """Nothing more follows; the peer may still send."""
+        """Send no more; the peer may still send."""
         if self._is_over:
             return
         if self._outlet.is_full:
-            # Then: the way out is watched until the peer has taken everything.
+            # Afterwards: the outlet is watched until the peer has read everything.
             self._is_finishing = True
         else:
             self._close_half()
 
     def close(self, reason: Reason, words: str = "") -> None:
-        """The session is over: send what is held, then close."""
+        """The session is over: send the held bytes, then close."""
         if self._is_over:
             return
         self._is_over = True
@@ -157,13 +157,13 @@ class ByteStream(Protocol):
         close_gently(transport, self._is_tls)
 
     def pause(self) -> None:
-        """Read no more of the peer."""
+        """Stop reading from the peer."""
         if not self._is_over:
             self._is_paused = True
             self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read on."""
+        """Read from the peer again."""
         if not self._is_over:
             self._is_paused = False
             if self._slowed is None:
@@ -173,7 +173,7 @@ class ByteStream(Protocol):
         if self._is_tls:
             self.transport.loseConnection()
         else:
-            # What still comes is read by way of the reactor.
+            # Further bytes are read through the reactor.
             self._outlet.release()
             self.transport.loseWriteConnection()
 

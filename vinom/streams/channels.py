@@ -12,9 +12,9 @@ from typing import Protocol as Shape
 from vinom.streams.ends import Leg, Reason
 from vinom.streams.packets import Kind, Packet, data_header, encode
 
-#: What either end may send of a session before the other one gave more credit, bytes.
+#: What either end of a session may send before the other end gives more credit, bytes.
 WINDOW = 64 * 1024
-#: So much is taken before it is given back as credit, bytes.
+#: Bytes that are passed on before they are given back as credit.
 _HALF = WINDOW // 2
 #: Longest body of *data* that we send, bytes.
 _PIECE = 16 * 1024
@@ -28,13 +28,13 @@ class Line(Shape):
 
     @property
     def is_full(self) -> bool:
-        """Does the peer not take what it is sent?"""
+        """Does the peer not read what it is sent?"""
 
     def wait(self, channel: Channel) -> None:
-        """Call its leg's ``drained`` when the peer takes it again."""
+        """Call its leg's ``drained`` when the peer reads again."""
 
     def starve(self, channel: Channel) -> None:
-        """It waits for credit: call its `Channel.starved` if none comes in time."""
+        """Call the `Channel.starved` of a channel if it gets no credit in time."""
 
     def feed(self, channel: Channel) -> None:
         """Credit came."""
@@ -47,8 +47,8 @@ class Channel:
     """
     One end of a session (`vinom.streams.ends.Stream`).
 
-    :ivar session_id: of the session.
-    :ivar leg: the side of the session that it reports to; set before bytes come.
+    :ivar session_id: the session's id.
+    :ivar leg: the side of the session to report to; must be set before bytes come.
     """
 
     __slots__ = (
@@ -68,12 +68,12 @@ class Channel:
 
     def __init__(self, line: Line, session_id: int) -> None:
         """
-        :param line: carries it.
-        :param session_id: of the session.
+        :param line: the connection that carries it.
+        :param session_id: the session's id.
         """
         self._line, self.session_id = line, session_id
         self._credit, self._window, self._taken = WINDOW, WINDOW, 0
-        # What the peer gave no credit for.
+        # Bytes for which there is no credit yet.
         self._held: deque[bytes] | None = None
         self._is_paused = self._is_finishing = self._is_over = False
         self._closing: bytes | None = None
@@ -81,7 +81,7 @@ class Channel:
     # What the session calls.
 
     def send(self, data: bytes) -> None:
-        """Send bytes as far as there is credit, and hold the rest."""
+        """Send as many bytes as there is credit for, and hold the rest."""
         if self._is_over or self._closing is not None:
             return
         if self._held is None:
@@ -106,7 +106,7 @@ class Channel:
         self._held.append(data)
 
     def finish(self) -> None:
-        """Nothing more follows."""
+        """Send no more bytes after those that are held."""
         if self._is_over or self._is_finishing:
             return
         self._is_finishing = True
@@ -114,7 +114,7 @@ class Channel:
             self._line.transmit(data_header(self.session_id, 0))
 
     def close(self, reason: Reason, words: str = "") -> None:
-        """Send what is held, and why it is over."""
+        """Send the held bytes and the reason of the end."""
         if self._is_over or self._closing is not None:
             return
         self._closing = closing(self.session_id, reason, words)
@@ -122,7 +122,7 @@ class Channel:
             self._end()
 
     def abort(self, reason: Reason, words: str = "") -> None:
-        """Say why it is over, and send nothing of what is held."""
+        """Send the reason of the end at once, and drop the held bytes."""
         if not self._is_over:
             self._closing = closing(self.session_id, reason, words)
             self._end()
@@ -132,7 +132,7 @@ class Channel:
         self._is_paused = True
 
     def resume(self) -> None:
-        """Give the peer credit for what was taken meanwhile."""
+        """Give the peer credit again, also for the bytes passed on meanwhile."""
         self._is_paused = False
         if self._taken:
             self._grant()
@@ -141,7 +141,7 @@ class Channel:
 
     def received(self, data: bytes) -> bool:
         """
-        Pass on bytes of the peer; none mean that no more follow.
+        Pass on bytes from the peer; an empty *data* means that no more follow.
 
         :returns: ``False`` if it sent more than it had credit for.
         """
@@ -161,7 +161,7 @@ class Channel:
         return True
 
     def granted(self, credit: int) -> None:
-        """The peer takes so many more bytes."""
+        """The peer gives credit for this many more bytes."""
         self._credit += credit
         if self._held is None:
             return
@@ -179,7 +179,7 @@ class Channel:
             self.leg.drained()
 
     def lost(self, reason: Reason, words: str = "") -> None:
-        """The peer closed the session, or the line is gone."""
+        """The peer closed the session, or the line is lost."""
         if self._is_over:
             return
         self._is_over, self._held = True, None
@@ -196,13 +196,13 @@ class Channel:
         self.lost(Reason.TOO_SLOW, why)
 
     def drained(self) -> None:
-        """The line takes bytes again."""
+        """The line accepts bytes again."""
         if not self._is_over and self._held is None and self._closing is None:
             self.leg.drained()
 
     def _end(self) -> None:
         self._is_over, self._held = True, None
-        # First: a line that drains closes with the last of its sessions.
+        # First, because a draining line closes with its last session.
         if self._closing is not None:
             self._line.transmit(self._closing)
         self._line.forget(self)
@@ -217,7 +217,7 @@ class Channel:
         )
 
     def _send_held(self) -> bool:
-        """Send what there is credit for; is that everything?"""
+        """Send what there is credit for; returns whether that is everything."""
         held, out = self._held, []
         while held and self._credit > 0:
             data = held.popleft()
@@ -233,7 +233,7 @@ class Channel:
         return self._held is None
 
     def _packets(self, data: bytes) -> bytes:
-        """Cut bytes into packets."""
+        """Split bytes into packets."""
         pieces: list[bytes] = []
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
@@ -249,9 +249,9 @@ def closing(session_id: int, reason: Reason, words: str = "") -> bytes:
 
 def read_closing(body: bytes) -> tuple[Reason | None, str]:
     """
-    Read why a session is over.
+    Read the body of *close*.
 
-    :returns: ``None`` for a reason that this version does not know; and the words.
+    :returns: the reason, ``None`` if this version does not know it, and the words.
     """
     word, _, words = body.decode("utf-8", "replace").partition(": ")
     try:

@@ -1,8 +1,8 @@
 """
-What the two ends of a session are to each other.
+The interfaces of the two ends of a session.
 
-Pure. A session has a client and a back end; each is a `Stream` to the session, and
-reports to the session's `Leg` of its own side.
+Pure. A session has a client and a back end; each is a `Stream` for the session, and
+reports to the `Leg` on its own side of the session.
 """
 
 from __future__ import annotations
@@ -13,59 +13,61 @@ from typing import Protocol as Shape
 
 class Reason(StrEnum):
     """
-    Why a session is over. Closed: clients of packets may switch on it.
+    Why a session is over. A closed list: clients that speak packets can switch on it.
 
-    The comment beside each member says what it means to the client.
+    The comment at each member says what it means for the client.
     """
 
     DONE = "done"  #: one end had no more to send
     CLIENT_LOST = "client_lost"  #: the client's connection broke
-    BACKEND_LOST = "backend_lost"  #: the back end's connection broke: come back
-    ABORTED = "aborted"  #: the back end broke this session off, and no other one
-    UNKNOWN_SERVICE = "unknown_service"  #: no rule names it
-    NO_BACKEND = "no_backend"  #: none of its back ends can be reached; come back later
-    SESSION_IN_USE = "session_in_use"  #: open another id
-    BAD_PACKET = "bad_packet"  #: not a packet, or not one for now
-    TOO_MANY = "too_many"  #: a limit of the gateway
+    BACKEND_LOST = (
+        "backend_lost"  #: the back end's connection broke: open another session
+    )
+    ABORTED = "aborted"  #: the back end aborted this session only
+    UNKNOWN_SERVICE = "unknown_service"  #: no rule names the service
+    NO_BACKEND = "no_backend"  #: none of its back ends can be reached: try again later
+    SESSION_IN_USE = "session_in_use"  #: use another id
+    BAD_PACKET = "bad_packet"  #: not a packet, or not a valid one at this point
+    TOO_MANY = "too_many"  #: a limit of the gateway is reached
     TOO_SLOW = "too_slow"  #: one end did not read for too long
     TIMEOUT = "timeout"  #: one end sent nothing for too long
-    DRAINING = "draining"  #: this gateway stops: connect again
-    INTERNAL = "internal"  #: our mistake; it is in the gateway's log
+    DRAINING = "draining"  #: this gateway is stopping: connect again
+    INTERNAL = "internal"  #: an error in the gateway; see its log
 
 
 class Stream(Shape):
-    """One end of a session, as the session calls it."""
+    """One end of a session, called by the session."""
 
     def send(self, data: bytes) -> None:
-        """Pass bytes on to the peer; it holds what the peer does not take yet."""
+        """Pass bytes on to the peer, holding those that the peer does not read yet."""
 
     def finish(self) -> None:
-        """Nothing more follows; the peer may still send."""
+        """Send no more; the peer may still send."""
 
     def close(self, reason: Reason, words: str = "") -> None:
-        """The session is over: send what is held, and why, then close."""
+        """The session is over: send the held bytes and the reason, then close."""
 
     def pause(self) -> None:
-        """The other end does not take what comes: read no more of the peer."""
+        """Stop reading from the peer, because the other end does not read."""
 
     def resume(self) -> None:
-        """The other end takes it again."""
+        """Read from the peer again."""
 
 
 class Leg(Shape):
-    """One side of a session, as the end of that side reports to it."""
+    """One side of a session, to which the end on that side reports."""
 
     def received(self, data: bytes) -> None:
         """The peer sent bytes."""
 
     def finished(self) -> None:
-        """The peer sends no more, and may still read."""
+        """The peer sends no more, but may still read."""
 
     def lost(self, reason: Reason, words: str = "") -> None:
         """The peer is gone, or closed the session."""
 
     def filled(self) -> None:
-        """The peer does not take what it is sent."""
+        """The peer does not read what it is sent."""
 
     def drained(self) -> None:
-        """The peer takes it again."""
+        """The peer reads again."""

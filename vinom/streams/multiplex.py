@@ -1,7 +1,7 @@
 """
-A connection with many sessions: clients of packets, and links to back ends.
+A connection with many sessions: clients that speak packets, and links to back ends.
 
-Both ends of a link are one class; a `Taker` does what differs.
+Both ends of a link use the same class; a `Taker` handles the differences.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from vinom.streams.outlet import Outlet
 from vinom.streams.pace import Pace
 from vinom.streams.packets import MOST_BODY, Kind, Packet, PacketReader, encode
 
-#: How often a line is looked after, seconds: for silence, and for unfinished packets.
+#: How often a line is checked for silence and for unfinished packets, seconds.
 VISIT_SECONDS = 5.0
 #: Visits without a byte after which a line that is pinged counts as broken.
 _MOST_SILENT = 3
 #: Visits that an unfinished packet may last.
 _MOST_UNFINISHED = 6
-#: How long a line that ended waits for the peer to take some of the rest, and when it
-#: has everything to close too, seconds.
+#: How long a line that ended waits for the peer to read some of the rest, and, when it
+#: has read everything, to close too, seconds.
 _CLOSE_SECONDS = 10.0
-#: A body of *ping* is echoed up to this length, bytes.
+#: Longest body of *ping*, bytes.
 _MOST_ECHO = 8
 
 
 class Taker(Shape):
-    """What a line reports to."""
+    """The owner of a line, to which it reports."""
 
     def opened(self, line: PacketLine, packet: Packet) -> None:
         """
-        The peer asks for a session: `PacketLine.add` it, or `PacketLine.refuse` it.
+        The peer opens a session: `PacketLine.add` it, or `PacketLine.refuse` it.
 
-        One of session 0 is a greeting on a link, and on others asks for an id.
+        Session 0 is a greeting on a link, and asks for an id on other lines.
         """
 
     def emptied(self, line: PacketLine) -> None:
         """The last session of the line is over."""
 
     def closing(self, line: PacketLine, why: str) -> None:
-        """The peer takes no more sessions; those that last go on."""
+        """The peer accepts no more sessions; open ones go on."""
 
     def lost(self, line: PacketLine, why: str) -> None:
-        """The connection is over, and all its sessions."""
+        """The connection is over, with all its sessions."""
 
 
 class PacketLine(Protocol):
     """
-    Carry sessions.
+    Carries sessions.
 
-    :ivar channels: those that last, by id.
-    :ivar is_over: nothing more is sent.
+    :ivar channels: open sessions, by id.
+    :ivar is_over: true if nothing more is sent.
     """
 
     transport: Any
@@ -84,17 +84,17 @@ class PacketLine(Protocol):
     ) -> None:
         """
         :param taker: gets reports.
-        :param clock: for peers that do not read.
+        :param clock: for the deadline of peers that do not read.
         :param rounds: visits the line each `VISIT_SECONDS`.
-        :param lost: what it means for its sessions if the connection is lost.
-        :param reasons: why the peer may close a session; any other word means that it
-            is done.
-        :param pings: find out whether the peer is there while it is silent.
-        :param stuck_seconds: how long the peer may not read.
+        :param lost: the reason for its sessions if the connection is lost.
+        :param reasons: reasons with which the peer may close a session; any other
+            counts as done.
+        :param pings: ping a silent peer, to find out whether it is still there?
+        :param stuck_seconds: how long the peer may read nothing.
         :param most_body: longest body of a packet, bytes.
-        :param pace: how fast the peer may send; ``None`` for no limit.
+        :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
-        :param turns: says when a turn ends: what was written in it is sent then;
+        :param turns: reports the end of a turn, when everything written in it is sent;
             ``None`` sends everything at once.
         """
         self._direct, self._turns = direct, turns
@@ -107,9 +107,9 @@ class PacketLine(Protocol):
         self._reader = PacketReader(most_body)
         self.channels: dict[int, Channel] = {}
         self.is_over = False
-        # Those to report to when the peer reads again.
+        # Legs to report to when the peer reads again.
         self._blocked: dict[Channel, None] = {}
-        # Those that wait for credit, and the visits since.
+        # Channels that wait for credit, and the visits since.
         self._starved: dict[Channel, int] = {}
         self._alarm: IDelayedCall | None = None
         self._silent = self._unfinished = self._ended = 0
@@ -134,7 +134,7 @@ class PacketLine(Protocol):
         channels = self.channels
         for packet in self._reader.read(data):
             if packet.kind == Kind.DATA:
-                # Of a session that ended here first nothing is left to do.
+                # A session that ended here first needs nothing more.
                 channel = channels.get(packet.session_id)
                 if channel is not None and not channel.received(packet.body):
                     self._overdrawn(channel)
@@ -177,22 +177,22 @@ class PacketLine(Protocol):
             channel.drained()
 
     def visit(self) -> None:
-        """Look after silence, and packets that never end (`Rounds`)."""
+        """Check for silence, and for packets that never end (`Rounds`)."""
         reader = self._reader
         if reader.is_between or reader.ended != self._ended:
-            # Single bytes of one packet give it no more time.
+            # Sending a packet byte by byte gains no time.
             self._ended, self._unfinished = reader.ended, 0
         elif self._paused is None:
             self._unfinished += 1
             if self._unfinished >= _MOST_UNFINISHED:
-                self.end(Reason.TIMEOUT, "a packet did not end in time")
+                self.end(Reason.TIMEOUT, "a packet was not complete in time")
                 return
         if self._starved:
             self._visit_starved()
         if self._pings:
             self._silent += 1
             if self._silent > _MOST_SILENT:
-                self.abort("it does not answer")
+                self.abort("it does not answer pings")
             elif self._silent > 1:
                 self.transmit(encode(Packet(Kind.PING)))
 
@@ -203,19 +203,19 @@ class PacketLine(Protocol):
         self.channels[channel.session_id] = channel
 
     def open(self, packet: Packet) -> None:
-        """Ask for a session, or answer with its id."""
+        """Open a session, or answer with its id."""
         self.transmit(encode(packet))
 
     def refuse(self, session_id: int, reason: Reason, words: str = "") -> None:
-        """Answer that there is no such session."""
+        """Refuse a session."""
         self.transmit(closing(session_id, reason, words))
 
     def drain(self, reason: Reason, words: str = "") -> None:
-        """Ask the peer to open no more sessions here; those that last go on."""
+        """Ask the peer to open no more sessions here; open ones go on."""
         self.transmit(closing(0, reason, words))
 
     def end(self, reason: Reason, words: str = "") -> None:
-        """Say why, then close the connection; its sessions are over at once."""
+        """Send the reason, then close the connection; its sessions end at once."""
         if self.is_over:
             return
         self._why = words or reason.value
@@ -230,7 +230,7 @@ class PacketLine(Protocol):
             self._go_on()
         self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
         close_gently(transport, is_tls=socket_under(transport) is None)
-        # Nothing of them is sent any more, however long the peer takes to close.
+        # Nothing more of them is sent, however long the peer takes to close.
         for channel in tuple(self.channels.values()):
             channel.lost(self._lost, self._why)
 
@@ -254,14 +254,14 @@ class PacketLine(Protocol):
         self._unsent.append(data)
 
     def flush(self) -> None:
-        """The turn is over: send what was written in it."""
+        """The turn is over: send everything that was written in it."""
         unsent, self._unsent = self._unsent, []
         if unsent and not self.is_over:
             self._outlet.write(b"".join(unsent))
 
     @property
     def is_full(self) -> bool:
-        """Does the peer not take what it is sent?"""
+        """Does the peer not read what it is sent?"""
         return self._outlet.is_full
 
     def wait(self, channel: Channel) -> None:
@@ -304,7 +304,9 @@ class PacketLine(Protocol):
                 self._taker.closing(self, words)
         elif kind == Kind.PING:
             if len(packet.body) > _MOST_ECHO:
-                self.end(Reason.BAD_PACKET, "the body of ping has 8 bytes at most")
+                self.end(
+                    Reason.BAD_PACKET, "the body of ping must have at most 8 bytes"
+                )
             else:
                 self.transmit(encode(Packet(Kind.PONG, packet.body)))
 
@@ -316,7 +318,7 @@ class PacketLine(Protocol):
                 self._starved[channel] = visits + 1
 
     def _overdrawn(self, channel: Channel) -> None:
-        why = "more bytes than the credit"
+        why = "more bytes than the credit allows"
         self.transmit(closing(channel.session_id, Reason.BAD_PACKET, why))
         channel.lost(Reason.BAD_PACKET, why)
 

@@ -1,8 +1,8 @@
 """
-Send to a connection: to its socket at once, and only the rest by way of the reactor.
+Send to a connection: directly to its socket, and only the rest through the reactor.
 
-Twisted's own way waits for the socket to be writable, which takes longer than most
-messages do. Over TLS, and in tests, everything goes to the transport.
+Twisted always waits for the socket to be writable, which takes longer than sending most
+messages. Over TLS, and in tests, everything goes to the transport.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from vinom.reactor.direct import Directly, DirectReads, socket_under
 @implementer(IPushProducer, IPullProducer)
 class Outlet:
     """
-    The way out of one connection.
+    The sending side of one connection.
 
-    :ivar is_full: does the peer not take what it is sent?
+    :ivar is_full: does the peer not read what it is sent?
     """
 
     __slots__ = (
@@ -51,9 +51,9 @@ class Outlet:
     ) -> None:
         """
         :param transport: nothing was written to it before.
-        :param filled: called when the peer takes no more.
-        :param drained: called when it has taken everything.
-        :param reader: gets what comes.
+        :param filled: called when the peer reads no more.
+        :param drained: called when it has read everything.
+        :param reader: gets the received bytes.
         :param direct: reads connections without the reactor.
         """
         self._transport, self._filled, self._drained = transport, filled, drained
@@ -66,12 +66,12 @@ class Outlet:
             return
         self._send = below.send
         if direct is not None and isinstance(transport, Connection):
-            # No wrapper needs the bytes before the reader.
+            # No wrapper needs to see the bytes before the reader.
             self._descriptor = below.fileno()
             direct.add(self._descriptor, below.recv, reader)
 
     def write(self, data: bytes) -> None:
-        """Send *data*, or hold it until the peer takes it."""
+        """Send *data*, or hold it until the peer reads."""
         send = self._send
         if send is None or self.is_full:
             self._transport.write(data)
@@ -79,17 +79,17 @@ class Outlet:
         try:
             sent = send(data)
         except OSError:
-            # No room; or the end, which the reactor will find in its own way.
+            # The buffer is full, or the connection is lost; the reactor will notice.
             sent = 0
         if sent < len(data):
             self._transport.write(data[sent:])
-            # A producer that pulls is asked for more when all is sent; and once now.
+            # A pull producer is asked for more when all is sent, and once now.
             self._transport.registerProducer(self, False)
             self.is_full = True
             self._filled()
 
     def release(self) -> None:
-        """Nothing more is written: let the transport close when all is sent."""
+        """Write no more: let the transport close when everything is sent."""
         # Twisted keeps a connection open as long as it has a producer.
         self._transport.unregisterProducer()
         self._left = _unsent(self._transport)
@@ -97,16 +97,16 @@ class Outlet:
 
     def is_taken(self) -> bool:
         """
-        Has the peer taken some of what was left at `release`, or at the last call?
+        Has the peer read some of the bytes left at `release`, or at the last call?
 
-        ``False`` as well if nothing is left. Until then to abort the connection would
-        take away from the peer what the kernel still has to send.
+        ``False`` also if nothing is left. Until then, aborting the connection would
+        drop bytes that the kernel still has to send.
         """
         before, self._left = self._left, _unsent(self._transport)
         return 0 < self._left < before
 
     def forget(self) -> None:
-        """The connection is over, or somebody else's."""
+        """The connection is over, or belongs to another protocol now."""
         self._send = None
         if self._direct is not None:
             self._direct.remove(self._descriptor)
@@ -132,7 +132,7 @@ class Outlet:
 
 
 def _unsent(transport: Any) -> int:
-    """Count the bytes that were sent and the peer's kernel does not have; 0 unknown."""
+    """Count sent bytes that the peer's kernel does not have yet; 0 if unknown."""
     while isinstance(transport, ProtocolWrapper | SecureTransport):
         transport = transport.transport
     if not isinstance(transport, Connection):

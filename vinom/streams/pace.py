@@ -1,21 +1,21 @@
 """
-How many bytes per second one client may send.
+Limits how many bytes per second one client may send.
 
-Pure: the adapter stops reading for as long as this says.
+Pure: the adapter stops reading for the time that this returns.
 """
 
 from __future__ import annotations
 
 import attrs
 
-#: What may come at once, in seconds of the rate.
+#: Bytes that may come at once, in seconds of the rate.
 _BURST_SECONDS = 1.0
 
 
 @attrs.define
 class Pace:
     """
-    Count the bytes of one client. Times: seconds on the caller's clock.
+    Counts the bytes of one client. Times: seconds on the caller's clock.
 
     :ivar rate: bytes per second.
     """
@@ -24,12 +24,12 @@ class Pace:
     _paid_until: float = attrs.field(default=-1e300, init=False)
 
     def wait(self, size: int, now: float) -> float:
-        """So many bytes came: return how long to read nothing, 0 for not at all."""
+        """Count received bytes; returns how long to stop reading, 0 for not at all."""
         began = max(self._paid_until, now - _BURST_SECONDS)
         self._paid_until = began + size / self.rate
         return max(0.0, self._paid_until - now)
 
 
 def pace_of(rate: float) -> Pace | None:
-    """Make a new client's pace; ``None`` for a *rate* of 0, which is no limit."""
+    """Make the limit of a new client; ``None`` for a *rate* of 0, which is no limit."""
     return Pace(rate) if rate else None

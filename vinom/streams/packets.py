@@ -13,28 +13,28 @@ from msgspec import Struct
 
 from vinom.lines.sniff import PACKET_MAGIC
 
-#: The first bytes of each packet; no text and no TLS begins so.
+#: The first bytes of each packet; neither text nor TLS begins like this.
 MAGIC = PACKET_MAGIC
 #: Version of the header; a peer with another one is refused.
 VERSION = 1
 #: magic, version, kind, flags, length, service_type, realm_id, user_id, session_id
 _HEADER = struct.Struct(">3sBBBIHIQQ")
 HEADER_BYTES = _HEADER.size
-#: Longest body unless another one is configured, bytes.
+#: Default of the longest body, bytes.
 MOST_BODY = 1 << 20
 #: Longest body of a packet that is not *data*, bytes.
 MOST_CONTROL = 4096
-#: Session ids of a gateway have this bit set; those that clients bring do not.
+#: Session ids that a gateway assigns have this bit set; those chosen by clients do not.
 OWN_SESSION = 1 << 63
 
 
 class Kind(IntEnum):
     """
-    What a packet is for.
+    The kind of a packet.
 
     ``OPEN`` begins a session, ``DATA`` carries its bytes, ``CLOSE`` ends it with a
-    reason, ``PING`` and ``PONG`` find silence, ``WINDOW`` lets the peer send so many
-    more bytes.
+    reason, ``PING`` and ``PONG`` detect silence, ``WINDOW`` lets the peer send more
+    bytes.
     """
 
     OPEN = 1
@@ -55,13 +55,13 @@ class Packet(Struct, frozen=True, gc=False):
 
     The ids say where it should go. They prove nothing.
 
-    :ivar kind: what it is for.
+    :ivar kind: its kind.
     :ivar body: bytes of the session, a reason in UTF-8, or a number of four bytes.
     :ivar service_type: code of the service, from 0 to 65535.
     :ivar realm_id: the realm, from 0 to 2**32 - 1.
     :ivar user_id: the user, from 0 to 2**64 - 1.
-    :ivar session_id: of the session; 0 asks for one.
-    :ivar flags: none is defined yet: 0.
+    :ivar session_id: id of the session; 0 asks for one.
+    :ivar flags: 0, because none is defined yet.
     """
 
     kind: Kind
@@ -106,13 +106,13 @@ def data_header(session_id: int, length: int) -> bytes:
 
 class PacketReader:
     """
-    Take packets out of a stream, however the network cuts it.
+    Read packets from a stream, however the network splits it.
 
-    The body of a *data* packet is passed on in pieces, as they come: each is a packet
-    of its own. So it holds no more than a header, and a body of `MOST_CONTROL` bytes.
+    The body of a *data* packet is returned in pieces as they arrive, each as a packet.
+    So this holds at most a header and a body of `MOST_CONTROL` bytes.
 
-    :ivar ended: packets that were whole, ever.
-    :ivar mistake: why the stream is no stream of packets; ``None`` if it is one.
+    :ivar ended: number of complete packets so far.
+    :ivar mistake: why the stream is invalid; ``None`` if it is valid.
     """
 
     __slots__ = ("_held", "_missing", "_most_body", "_session", "ended", "mistake")
@@ -120,21 +120,21 @@ class PacketReader:
     def __init__(self, most_body: int = MOST_BODY) -> None:
         """:param most_body: longest body, bytes."""
         self._held, self._most_body = b"", most_body
-        # Of a *data* packet that is not whole: how much of its body is missing.
+        # Missing bytes of the body of an incomplete *data* packet.
         self._missing = self._session = 0
         self.ended = 0
         self.mistake: str | None = None
 
     @property
     def is_between(self) -> bool:
-        """Was the last packet whole?"""
+        """Is the last packet complete?"""
         return not (self._held or self._missing)
 
     def read(self, data: bytes) -> list[Packet]:
         """
-        Take what came.
+        Read received bytes.
 
-        After a mistake, those before it are returned, and later on nothing.
+        Packets before a mistake are still returned; after it nothing is.
         """
         found: list[Packet] = []
         if self.mistake is not None:
@@ -178,19 +178,19 @@ class PacketReader:
             found.append(Packet(_KINDS[kind], body, service, realm, user, session))
         if at < end:
             self._held = data[at:]
-            # What can be no packet is refused at its first wrong byte.
+            # An invalid packet is refused at its first wrong byte.
             self.mistake = _mistake(self._held[:HEADER_BYTES])
         return found
 
 
 def _mistake(front: bytes) -> str | None:
-    """Find what is wrong with the begin of a packet."""
+    """Find the mistake in the beginning of a packet."""
     if front[: len(MAGIC)] != MAGIC[: len(front)]:
-        return "a packet begins with other bytes"
+        return "this is not a packet: it must begin with f5 56 47"
     if len(front) > 3 and front[3] != VERSION:
-        return f"version {front[3]} of a packet, not {VERSION}"
+        return f"a packet has version {front[3]}, not {VERSION}"
     if len(front) > 4 and front[4] not in _KINDS:
-        return f"kind {front[4]} of a packet is unknown"
+        return f"a packet has the unknown kind {front[4]}"
     if len(front) > 5 and front[5]:
-        return f"flags {front[5]:#x} of a packet are unknown"
+        return f"a packet has unknown flags {front[5]:#x}"
     return None

@@ -18,8 +18,8 @@ from benchmarks.soak.gateways.records import (
     CLOSED,
     ENDED,
     LEFT,
+    SENT_AWAY,
     SILENT,
-    TOLD,
     WRONG,
     Record,
 )
@@ -189,7 +189,7 @@ class BytesClient(Client):
         if not mark:
             raise Over(ENDED)
         try:
-            raise Over(TOLD, json.loads(mark + words)["error"]["code"])
+            raise Over(SENT_AWAY, json.loads(mark + words)["error"]["code"])
         except (ValueError, KeyError):
             raise Over(WRONG, "an error that is no line") from None
 
@@ -229,11 +229,11 @@ class HttpClient(BytesClient):
             body = await self._reader.readexactly(int(fields[b"content-length"]))
         except (asyncio.IncompleteReadError, ConnectionError):
             # A broken answer is seen to be broken.
-            raise Over(TOLD, "cut") from None
+            raise Over(SENT_AWAY, "cut") from None
         if status in _OWN_ANSWERS:
             if status == 503 and b"retry-after" not in fields:
                 raise Over(WRONG, "503 without Retry-After")
-            raise Over(TOLD, str(status))
+            raise Over(SENT_AWAY, str(status))
         if (status, body) != (200, piece):
             raise Over(WRONG, f"{status}, or another body")
         record.received += len(body)
@@ -269,7 +269,9 @@ class WebSocketClient(Client):
         except InvalidStatus as error:
             # Its redirections and answers are those of any request.
             status = error.response.status_code
-            raise Over(TOLD if status in _OWN_ANSWERS else WRONG, str(status)) from None
+            raise Over(
+                SENT_AWAY if status in _OWN_ANSWERS else WRONG, str(status)
+            ) from None
         except InvalidMessage as error:
             raise Over(SILENT, f"no handshake: {error.__cause__}") from None
         finally:
@@ -285,7 +287,7 @@ class WebSocketClient(Client):
         except ConnectionClosed as error:
             if error.rcvd is None:
                 raise Over(SILENT, "no close frame") from None
-            raise Over(TOLD, str(error.rcvd.code)) from None
+            raise Over(SENT_AWAY, str(error.rcvd.code)) from None
         if got != piece:
             raise Over(WRONG, "another message came back")
         record.received += len(piece)
@@ -327,7 +329,7 @@ class PacketsClient(Client):
                 got += one.body
                 record.received += len(one.body)
             elif one.kind is Kind.CLOSE and one.session_id == record.session_id:
-                raise Over(TOLD, one.body.decode().partition(":")[0])
+                raise Over(SENT_AWAY, one.body.decode().partition(":")[0])
             elif one.kind is Kind.PING:
                 self._writer.write(encode(Packet(Kind.PONG, one.body)))
             elif one.kind is not Kind.WINDOW:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 #: How a client left a session: it was done, had no time for more, or was sent away.
-CLOSED, LEFT, TOLD = "closed", "left", "told"
+CLOSED, LEFT, SENT_AWAY = "closed", "left", "sent_away"
 #: The connection closed, which is all that plain bytes can be sent.
 ENDED = "ended"
 #: Not what a client of its protocol should see.
