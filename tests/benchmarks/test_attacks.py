@@ -30,8 +30,8 @@ class WindowTests(SynchronousTestCase):
         """
         Any other window is what the players saw.
         """
-        told = {"done_s": 1900.5, "p99_us": 4000}
-        self.assertEqual(answered(told, 2.0), told)
+        result = {"done_s": 1900.5, "p99_us": 4000}
+        self.assertEqual(answered(result, 2.0), result)
 
 
 class TokenTests(SynchronousTestCase):

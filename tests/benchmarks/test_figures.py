@@ -73,8 +73,8 @@ class InTimeTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """A generator that sends what is due is run once, and its report is used."""
         generator = Generator(99.5)
-        told = in_time(Size(3), 100.0, generator)
-        self.assertEqual(told, {"inputs_s": 99.5, "p99_us": 900.0})
+        result = in_time(Size(3), 100.0, generator)
+        self.assertEqual(result, {"inputs_s": 99.5, "p99_us": 900.0})
         self.assertEqual(generator.runs, 1)
 
     def test_late_once(self) -> None:

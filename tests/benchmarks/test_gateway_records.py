@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.soak.gateways.records import (
     CLOSED,
     ENDED,
+    SENT_AWAY,
     SILENT,
-    TOLD,
     Record,
     compare,
 )
@@ -49,7 +49,7 @@ class CompareTests(SynchronousTestCase):
         Sessions of every kind that ended well, or whose clients were told, are right.
         """
         packets = attrs.evolve(_DONE, kind="packets", session_id=7)
-        told = attrs.evolve(packets, session_id=8, end=TOLD, why="backend_lost")
+        told = attrs.evolve(packets, session_id=8, end=SENT_AWAY, why="backend_lost")
         http = attrs.evolve(_DONE, kind="http")
         ended = attrs.evolve(_DONE, kind="tcp", end=ENDED, received=3)
         lines = [
@@ -93,5 +93,5 @@ class CompareTests(SynchronousTestCase):
         silent = attrs.evolve(_DONE, end=SILENT)
         self.wrong(silent, line(silent, outcome="backend_lost"))
         self.wrong(_DONE, line(_DONE, outcome="too_slow"))
-        told = Record("packets", 5000, session_id=7, end=TOLD, why="backend_lost")
+        told = Record("packets", 5000, session_id=7, end=SENT_AWAY, why="backend_lost")
         self.wrong(told, line(told, outcome="no_backend"))

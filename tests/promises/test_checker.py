@@ -352,7 +352,7 @@ class CheckerTests(CheckerCase):
             witness.ended("left")
         self.assertEqual(self.check().broken, (), "all left before its end")
         self.match.witnesses[0].ended("finished")
-        self.assertIn("it has no end", self.verify_broken("recording"))
+        self.assertIn("its recording has no end", self.verify_broken("recording"))
         self.match.files.clear()
         self.assertIn("it was not recorded", self.verify_broken("recording"))
 
@@ -366,7 +366,7 @@ class CheckerTests(CheckerCase):
         self.match.witnesses[1].ended("")
         words = self.verify_broken("ends")
         self.assertIn("it ended for a: lost", words)
-        self.assertIn("b never saw it end", words)
+        self.assertIn("b was not sent its end", words)
 
     def test_shut_down(self) -> None:
         """

@@ -4,7 +4,7 @@ Checkpoints that a game server cannot send, because it has no link: they are wri
 The node makes a file in memory and gives it to the game server. While there is no link,
 the game server writes there what it would have sent. The file outlives its process, so
 that the node, which has it too, knows all that players may have seen.
-Source: docs/protocol/control.rst, section "A link again".
+Source: docs/protocol/control.rst, section "Linking again".
 """
 
 from __future__ import annotations

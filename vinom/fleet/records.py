@@ -1,9 +1,9 @@
 """
-What a node writes down about game servers with matches, for the node after it.
+A node's records of game servers with matches, for the next node.
 
 One small file for each, in the state directory, replaced as a whole. It is written
-before the game server hears of a match, and removed when it has none: so what a node
-that was killed leaves behind are the matches that it had.
+before a match is sent to the game server, and removed when it has none. So the files
+that a killed node leaves behind are those of the matches that it had.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from vinom.model import MatchPlan, Player, ServerAddress
 
-#: Number of the layout; a reader drops others.
+#: Number of the layout; files with another one are dropped.
 FORMAT = 1
 
 _SUFFIX = ".json"
@@ -33,8 +33,8 @@ class KnownPlayer(Struct, frozen=True):
     """
     A player of a match, if only this node knows the player.
 
-    :ivar key_hash: of the secret by which the player comes back.
-    :ivar host: the address that the player came from.
+    :ivar key_hash: hash of the secret with which the player comes back.
+    :ivar host: the player's address.
     """
 
     key_hash: str
@@ -47,9 +47,9 @@ class MatchRecord(Struct, frozen=True):
     One match.
 
     :ivar since: when it was recorded, seconds since the Unix epoch.
-    :ivar hosts: as of `vinom.fleet.hosted.MatchRequest`.
-    :ivar known: its players, where no store knows them.
-    :ivar rounds: number of the latest round whose result its node has kept.
+    :ivar hosts: as in `vinom.fleet.hosted.MatchRequest`.
+    :ivar known: its players, if no store has them.
+    :ivar rounds: number of the latest round whose result its node has stored.
     """
 
     plan: MatchPlan
@@ -63,18 +63,18 @@ class ServerRecord(Struct, frozen=True):
     """
     One game server with matches.
 
-    :ivar server_id: its name on its link.
-    :ivar label: inside the realm, for which it has a certificate.
+    :ivar server_id: its id on its link.
+    :ivar label: its certificate's label inside the realm.
     :ivar handle: how its fleet finds its process: see `vinom.ports.IFleet.handle`.
     :ivar where: where players reach it.
-    :ivar anchor: the certificate that players verify it with, PEM.
-    :ivar matches: that it has.
+    :ivar anchor: the certificate with which players verify it, PEM.
+    :ivar matches: its matches.
     :ivar format: number of this layout.
-    :ivar protocol: number of the control protocol that it speaks; 0 if not known.
-    :ivar node_id: of the node that has written this.
-    :ivar folder: where that node has put it, as a file.
-    :ivar recordings: where that node keeps recordings; empty for nowhere.
-    :ivar token_keys: what it verifies players' tokens with, by id, PEM.
+    :ivar protocol: number of its control protocol; 0 if unknown.
+    :ivar node_id: id of the node that has written this.
+    :ivar folder: where that node has its file.
+    :ivar recordings: where that node stores recordings; empty for nowhere.
+    :ivar token_keys: keys with which it verifies players' tokens, by id, PEM.
     """
 
     server_id: str
@@ -92,16 +92,16 @@ class ServerRecord(Struct, frozen=True):
 
 
 class Records(Protocol):
-    """Where game servers are written down: `ServerRecords`."""
+    """Stores records of game servers: `ServerRecords`."""
 
     def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
         """Describe a match that a game server is about to get."""
 
     def write(self, record: ServerRecord) -> None:
-        """Replace what is known of a game server."""
+        """Replace the record of a game server."""
 
     def forget(self, server_id: str) -> None:
-        """Forget a game server; no effect if it is not known."""
+        """Remove the record of a game server, if there is one."""
 
     def is_ours(self, server_id: str) -> bool:
         """Is it certain now that no other node has this game server?"""
@@ -115,8 +115,8 @@ class ServerRecords:
     """
     Records as files, readable by the node's user only. No method fails.
 
-    They are not handed to the disk at once: they outlive the node, and a machine that
-    stops takes the game servers with it.
+    They are not flushed to the disk: they need to outlive only the node, because a
+    machine that stops takes the game servers with it.
 
     :ivar folder: made when first needed.
     :ivar now: the time, seconds since the Unix epoch.
@@ -144,7 +144,7 @@ class ServerRecords:
             partial.replace(path)
         except OSError as error:
             self._log.error(
-                "game server {server} is not written down, so its matches end with "
+                "game server {server} cannot be recorded, so its matches end with "
                 "this node: {why}",
                 server=record.server_id,
                 why=str(error),
@@ -156,7 +156,7 @@ class ServerRecords:
             self._path(server_id).unlink()
 
     def is_ours(self, server_id: str) -> bool:
-        """Files are read by the next node on this state directory only."""
+        """Always: only the next node with this state directory reads the files."""
         return True
 
     def settled(self, server_id: str) -> Deferred[bool]:
@@ -164,14 +164,14 @@ class ServerRecords:
         return succeed(True)
 
     def has(self, server_id: str) -> bool:
-        """Is there a file of this game server?"""
+        """Does this game server have a file?"""
         return self._path(server_id).exists()
 
     def read(self) -> list[ServerRecord]:
-        """Read all files; what cannot be read is logged and removed."""
+        """Read all files; log and remove those that cannot be read."""
         found = []
         for path in self.folder.glob(f"*{_PARTIAL}"):
-            # The node before this one was killed while it wrote.
+            # The previous node was killed while it wrote this.
             with suppress(OSError):
                 path.unlink()
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):

@@ -1,8 +1,8 @@
 """
-Several fleets as one: game servers of each program are a fleet of their own.
+Several fleets as one: the game servers of each program are a separate fleet.
 
-Games in Python share one program, and so warm game servers; a game with a command of
-its own has its own.
+Games in Python share one program, and so their warm game servers; a game with its own
+command has its own fleet.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vinom.ports import IMatchWatch
 
 
 class SeveralFleets(MultiService):
-    """Is to its callers what `Fleet` is, and asks the fleet of each game."""
+    """Has the interface of `Fleet`, and calls the fleet of each game."""
 
     def __init__(self, common: Fleet, own: Mapping[str, Fleet]) -> None:
         """
-        :param common: of all other games.
-        :param own: by the names of their games.
+        :param common: the fleet of all other games.
+        :param own: other fleets, by the names of their games.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.setName("fleet")  # type: ignore[no-untyped-call]  # Twisted's
@@ -40,12 +40,12 @@ class SeveralFleets(MultiService):
 
     @property
     def is_draining(self) -> bool:
-        """Is no new match taken?"""
+        """Are no new matches accepted?"""
         return self._common.is_draining
 
     @property
     def is_stopping(self) -> bool:
-        """Does the node stop?"""
+        """Is the node stopping?"""
         return self._common.is_stopping
 
     @property
@@ -58,7 +58,7 @@ class SeveralFleets(MultiService):
         self._common.leaves_matches = are_left
 
     def move(self, server_id: str, readable: Readable) -> None:
-        """Have matches of a game server go on elsewhere: see `Fleet.move`."""
+        """Move the matches of a game server: see `Fleet.move`."""
         having = (one for one in self._all if one.has_server(server_id))
         fleet = next(having, self._common)
         fleet.move(server_id, readable)
@@ -90,11 +90,11 @@ class SeveralFleets(MultiService):
         self._with(match_id).kick(match_id, seat)
 
     def plays(self, match_id: str) -> bool:
-        """Is this match on a game server?"""
+        """Is this match in a game server?"""
         return self._with(match_id).plays(match_id)
 
     def pass_on(self, message: ToRelayed) -> None:
-        """Send a match what a player of this node did."""
+        """Send the action of a player of this node to a match."""
         self._with(message.match_id).pass_on(message)
 
     def follow(
@@ -103,7 +103,7 @@ class SeveralFleets(MultiService):
         relay: Callable[[FromRelayed], None] | None,
         packed: bool = False,
     ) -> None:
-        """Receive what players of this node are shown in a running match."""
+        """Receive the states and events of a running match for players of this node."""
         self._with(match_id).follow(match_id, relay, packed)
 
     def is_overloaded(self, match_id: str) -> bool:
@@ -117,17 +117,17 @@ class SeveralFleets(MultiService):
     # Keys.
 
     def share_token_keys(self) -> Deferred[None]:
-        """Give the issuer's token keys to all game servers that have older ones."""
+        """Pass the issuer's token keys to all game servers that have older ones."""
         shared = gatherResults([one.share_token_keys() for one in self._all])
         return shared.addCallback(lambda _: None)
 
     def renew_certificates(self) -> None:
-        """Have the authority that signs now sign for those that wait for a match."""
+        """Get new certificates from the current authority for warm game servers."""
         for one in self._all:
             one.renew_certificates()
 
     def rotate_cookies(self) -> int:
-        """Have game servers make cookies with new keys; returns how many."""
+        """Rotate the cookie keys of game servers; returns how many do so."""
         return sum(one.rotate_cookies() for one in self._all)
 
     def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
@@ -169,7 +169,7 @@ class SeveralFleets(MultiService):
         return self._common.totals(*others, *more)
 
     def drain(self) -> Deferred[None]:
-        """Take no new matches; the result comes when none runs."""
+        """Accept no new matches; the result comes when none runs."""
         drained = gatherResults([one.drain() for one in self._all])
         return drained.addCallback(lambda _: None)
 
@@ -183,5 +183,5 @@ class SeveralFleets(MultiService):
         return self._common.arrived(ready, link)
 
 
-#: What places matches on game servers.
+#: The services that place matches in game servers.
 AnyFleet = Fleet | SeveralFleets

@@ -1,8 +1,8 @@
 """
-A game server as a program of its own: ``python -m vinom.gameserver``.
+A game server as a separate program: ``python -m vinom.gameserver``.
 
-For a game with a ``command`` in the settings; the node tells it in variables of its
-environment what it needs (docs/protocol/game-servers.rst).
+For a game with a ``command`` in the settings; the node passes its settings in
+environment variables (docs/protocol/game-servers.rst).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if __name__ == "__main__":
         settings = json.loads(os.environ["VINOM_SETTINGS"])
     except (KeyError, ValueError) as error:
         sys.exit(
-            f"{error}: this program is started by a node, as the command of a game in "
+            f"{error}: only a node can start this program, as the command of a game in "
             "its settings"
         )
     main(server_id, settings)

@@ -1,8 +1,8 @@
 """
-A game server under Agones: it waits, Ready, until a node has it, and dials that node.
+A game server under Agones: it waits, Ready, for an allocation, and dials its node.
 
-What it reads and reports goes over Agones' SDK: a server beside it, in its pod. What a
-node has to say to it is an annotation that the node's allocation has written.
+It reads and reports its state over Agones' SDK, a server in the same pod. Its settings
+are in an annotation, written by the allocation of its node.
 
 Sources: https://agones.dev/site/docs/guides/client-sdks/rest/ and
 https://agones.dev/site/docs/guides/client-sdks/.
@@ -33,18 +33,19 @@ from vinom.game_loader import load_games
 from vinom.gameserver.settings import SOURCES, Settings
 from vinom.lines.https import NotAnswered, WebClient
 
-#: How often it says that it is alive, seconds; Agones expects it every 5 s.
+#: How often it reports that it is alive, seconds; Agones expects a report every 5 s.
 HEALTH_SECONDS: Final = 1.0
 #: Wait before a request is repeated, seconds. The SDK's server may start after us.
 _AGAIN: Final = 0.5
 #: How long the SDK's server may take to answer at first, and at the end, seconds.
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
-#: After Shutdown Agones ends the pod; who ends before would be started again, seconds.
+#: How long to wait for Agones to end the pod after Shutdown, seconds; a container that
+#: exits before is started again.
 _TERM_SECONDS: Final = 60.0
 #: Most bytes of one message of the SDK.
 _MOST_BYTES: Final = 1 << 20
-# States of which one does not become Ready again: this process was started again.
+# States that show at the start that this container was started again.
 _PAST = ("Allocated", "Unhealthy", "Error", "Shutdown")
 
 
@@ -59,7 +60,7 @@ class _Status(Struct):
 
 class SeenGameServer(Struct):
     """
-    This game server, as Agones has it; of the members only those that are used.
+    This game server as Agones reports it, with only the members that are used.
 
     :ivar meta: its labels and annotations.
     :ivar status: its state.
@@ -75,7 +76,7 @@ class _Event(Struct):
 
 class EventLines(Protocol):
     """
-    Cut the stream of a watch into events: JSON, one a line.
+    Split the stream of a watch into events: JSON, one per line.
 
     :ivar ended: fires when the stream has ended.
     """
@@ -93,13 +94,13 @@ class EventLines(Protocol):
             self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Read what came."""
+        """Read received bytes."""
         *lines, self._held = (self._held + data).split(b"\n")
         if len(self._held) > _MOST_BYTES:
             self._held = b""
             self._stop()
         for line in lines:
-            # An error of the gateway is such a line, too; the stream ends then.
+            # An error of the gateway is such a line, too, after which the stream ends.
             with suppress(msgspec.MsgspecError):
                 self._seen(msgspec.json.decode(line or b"{}", type=_Event).result)
 
@@ -115,7 +116,7 @@ class AgonesSdk:
     def __init__(self, reactor: Any, port: int) -> None:
         """
         :param reactor: connects.
-        :param port: of this machine.
+        :param port: its port on this machine.
         """
         self._reactor, self._base = reactor, b"http://localhost:%d" % port
         self._agent = Agent(reactor, connectTimeout=2.0)
@@ -125,12 +126,12 @@ class AgonesSdk:
             authority_name="",
             connect_seconds=2.0,
             most_bytes=_MOST_BYTES,
-            # A sign of life each second needs no connection of its own.
+            # The report each second should not need a new connection.
             most_kept=1,
         )
 
     def close(self) -> Deferred[Any]:
-        """Close the connections that are kept."""
+        """Close the kept connections."""
         return self._web.close()
 
     async def send(
@@ -140,7 +141,7 @@ class AgonesSdk:
         Send one request without a result.
 
         :param path: "/ready", "/health", "/shutdown" or "/metadata/label".
-        :raises NotAnswered: it was not taken.
+        :raises NotAnswered: it was not accepted.
         """
         answer = await self._web.post(
             self._base + path,
@@ -149,26 +150,28 @@ class AgonesSdk:
             method,
         )
         if answer.status >= 300:
-            raise NotAnswered(f"{path.decode()} is answered {answer.status}")
+            raise NotAnswered(f"{path.decode()} is answered with {answer.status}")
 
     async def look(self) -> SeenGameServer:
         """
         Read this game server.
 
-        :raises NotAnswered: that is not possible.
+        :raises NotAnswered: it cannot be read.
         """
         text = await self._web.fetch(self._base + b"/gameserver", b"application/json")
         try:
             return msgspec.json.decode(text, type=SeenGameServer)
         except msgspec.MsgspecError as error:
-            raise NotAnswered(f"/gameserver is answered wrongly: {error}") from error
+            raise NotAnswered(
+                f"the answer to /gameserver is invalid: {error}"
+            ) from error
 
     async def watch(self, seen: Callable[[SeenGameServer], None]) -> None:
         """
         Watch this game server until the stream ends.
 
-        :param seen: called with it as it is, and after each change.
-        :raises NotAnswered: there is no such stream.
+        :param seen: called with it at first, and after each change.
+        :raises NotAnswered: the stream cannot be opened.
         """
         try:
             answer = await self._agent.request(
@@ -180,7 +183,7 @@ class AgonesSdk:
             raise NotAnswered(f"/watch/gameserver: {error}") from error
         lines = EventLines(seen)
         answer.deliverBody(lines)
-        # What changed before the stream began is not in it.
+        # The stream does not have earlier changes.
         seen(await self.look())
         await lines.ended
 
@@ -191,10 +194,10 @@ class AgonesSdk:
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Any:
         """
-        Repeat a request until it is taken.
+        Repeat a request until it is accepted.
 
-        :param is_wanted: asked before it is repeated.
-        :raises NotAnswered: it was not, for so long.
+        :param is_wanted: called before it is repeated: is it still needed?
+        :raises NotAnswered: it was not accepted in time.
         """
         until = self._reactor.seconds() + seconds
         while True:
@@ -208,9 +211,9 @@ class AgonesSdk:
 
 class AgonesService(Service):
     """
-    Wait until a node has this game server, and run it.
+    Wait until a node has allocated this game server, then run it.
 
-    :ivar program: what runs then; ``None`` before.
+    :ivar program: the running game server; ``None`` before.
     """
 
     name = "gameserver"
@@ -223,16 +226,16 @@ class AgonesService(Service):
         begin: Callable[[Settings, Callable[[], None]], Service],
     ) -> None:
         """
-        :param settings: of the program, without a node.
+        :param settings: the program's settings, without a node.
         :param reactor: runs it.
-        :param begin: makes the program, when a node has it; gets the settings, and what
-            is to be called when it has nothing left to do.
+        :param begin: makes the program when a node has allocated it; gets the
+            settings, and a function to call when it has nothing left to do.
         :raises Misconfigured: a game cannot be loaded.
         """
         assert settings.agones_port is not None
         self._settings, self._reactor, self._begin = settings, reactor, begin
         self._sdk = AgonesSdk(reactor, settings.agones_port)
-        # While nobody waits for it.
+        # While no match waits for it.
         load_games(settings.game)
         self.program: Service | None = None
         self._waiting: Deferred[None] | None = None
@@ -244,7 +247,7 @@ class AgonesService(Service):
         self._health.clock = reactor
 
     def startService(self) -> None:
-        """Say that it is alive, and, when it is, that it is Ready."""
+        """Report that it is alive, and then that it is Ready."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._health.start(HEALTH_SECONDS)
         self._waiting = Deferred.fromCoroutine(self._wait())
@@ -263,7 +266,8 @@ class AgonesService(Service):
         found = await self._insist(sdk.look)
         if found.status.state in _PAST:
             self._log.error(
-                "this game server was started again: it is {state} already, and ends",
+                "this game server was started again, in state {state}: asking Agones "
+                "to end it",
                 state=found.status.state,
             )
             self._ended()
@@ -305,7 +309,8 @@ class AgonesService(Service):
             self.program = self._begin(settings, self._ended)
         except (Misconfigured, msgspec.MsgspecError) as error:
             self._log.error(
-                "what the node has written on this game server is wrong: {why}",
+                "the settings that the node has written on this game server are wrong: "
+                "{why}",
                 why=str(error),
             )
             self._ended()
@@ -314,7 +319,7 @@ class AgonesService(Service):
         self.program.startService()
 
     def _ended(self) -> None:
-        """It has nothing left to do: Agones is to end its pod."""
+        """Ask Agones to end the pod, because the program has nothing left to do."""
         if self._is_over or not self.running:
             return
         self._is_over = True
@@ -325,7 +330,7 @@ class AgonesService(Service):
         try:
             await self._sdk.insist(lambda: self._sdk.send(b"/shutdown"), seconds)
         except NotAnswered as error:
-            self._log.error("Agones did not take Shutdown: {why}", why=str(error))
+            self._log.error("Agones did not accept Shutdown: {why}", why=str(error))
             self._stop_reactor()
 
     def _stop_reactor(self) -> None:
@@ -334,7 +339,7 @@ class AgonesService(Service):
             self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
-        """Let matches go on for a while, then end them, and say that it ends."""
+        """Let matches go on for a while, then end them, and report the end."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         return Deferred.fromCoroutine(self._stop())
 
@@ -346,7 +351,7 @@ class AgonesService(Service):
             self._waiting.cancel()
         if self.program is not None:
             await maybeDeferred(self.program.stopService)
-        # Its server waits for that, as long as the pod's grace.
+        # The SDK's server waits for this, for as long as the pod's grace.
         if self._shutting is None:
             self._shutting = Deferred.fromCoroutine(self._shut_down(_END_SECONDS))
         self._shutting.addTimeout(

@@ -1,10 +1,10 @@
 """
-Checkpoints of matches on a game server: what another process needs to go on with one.
+Checkpoints of matches on a game server, from which another process can go on.
 
-A checkpoint is sent to the node before players are shown anything that is in it, and
-the node gives it to another game server if this process dies. It holds hashes of the
-secrets by which players come back, and the game's state by its declared types
-(`vinom.play.states`): whoever changes the bytes cannot make the reader run code.
+A checkpoint is sent to the node before players are shown the state in it, and the node
+gives it to another game server if this process dies. It has hashes of the secrets with
+which players come back, and the game's state by its declared types
+(`vinom.play.states`), so changed bytes cannot make the reader run code.
 Source: docs/protocol/control.rst, section "Checkpoints".
 """
 
@@ -36,7 +36,7 @@ from vinom.play.room import Emitted, Resumed, RoundOver
 from vinom.play.seats import SeatState
 from vinom.play.states import StateCodec, codec_of, with_head
 
-#: The first bytes of a checkpoint; the last is the number of the layout.
+#: The first bytes of a checkpoint; the last of them is the number of the layout.
 MAGIC = b"VNM\x01"
 _HEAD = len(MAGIC) + 4
 
@@ -45,9 +45,9 @@ LONGEST_CHECKPOINT = FRAME_LIMIT // 2
 #: Checkpoints that are shorter are sent whole: finding the change would cost more.
 WHOLE_BELOW = 4096
 
-#: How soon a checkpoint leaves if no datagram does, seconds.
+#: How soon a checkpoint is sent if no datagram is, seconds.
 _SOON = 0.05
-#: One of so many states is checked for values that are not of their declared types.
+#: One of this many states is checked for values that are not of their declared types.
 CHECKED_EVERY = 256
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -55,13 +55,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class KeptSeat(Struct, frozen=True, array_like=True):
     """
-    A seat, with what its player may not have been sent.
+    A seat, with messages that its player may not have been sent.
 
-    :ivar door: its proofs.
+    :ivar door: its proofs of identity.
     :ivar came: has its player ever been connected?
-    :ivar first: number of the oldest part of a message that waits.
-    :ivar parts: those that wait.
-    :ivar relay_epoch: of its latest join through the node; 0 if it is not relayed.
+    :ivar first: number of the oldest message part that waits.
+    :ivar parts: the message parts that wait.
+    :ivar relay_epoch: epoch of its latest join through the node; 0 if it is not
+        relayed.
     """
 
     door: KeptDoor
@@ -73,11 +74,11 @@ class KeptSeat(Struct, frozen=True, array_like=True):
 
 class KeptMatch(Struct, frozen=True, array_like=True):
     """
-    A match; what is not described here is as in `vinom.hosting.checkpoints.KeptPlay`.
+    A match; other attributes are those of `vinom.hosting.checkpoints.KeptPlay`.
 
-    :ivar schema: of the game's states.
+    :ivar schema: schema of the game's states.
     :ivar acted: by seat, the number of the last action that reached the game.
-    :ivar version: 0 before play begins; there is no state then.
+    :ivar version: 0 before play begins, when there is no state.
     :ivar waiting: seats and their actions, MessagePack, that wait for the next tick.
     :ivar state: as `StateCodec` writes it, without its head.
     """
@@ -108,10 +109,10 @@ def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
     """
     Read a checkpoint.
 
-    :param data: as a game server sent it.
-    :param plan: of the match that is to go on.
-    :raises Unreadable: these bytes are none, are damaged, are of another version of
-        Vinom, or of another match.
+    :param data: the bytes that a game server sent.
+    :param plan: plan of the match that should go on.
+    :raises Unreadable: the bytes are not a checkpoint, are damaged, or belong to
+        another version of Vinom or another match.
     """
     if data[:3] != MAGIC[:3] or len(data) < _HEAD:
         raise Unreadable("this is not a checkpoint of a match")
@@ -144,11 +145,11 @@ def resumed_from(
     kept: KeptMatch, game: Game[Any, Any], codec: StateCodec
 ) -> Resumed | None:
     """
-    Make what a room goes on from.
+    Make the play that a room goes on from.
 
     :param kept: the checkpoint.
     :param game: its rules, perhaps of another version.
-    :param codec: of its states.
+    :param codec: the codec of its states.
     :returns: ``None`` if play has not begun.
     :raises Unreadable: the game cannot go on from this state; says why in a sentence.
     """
@@ -175,7 +176,7 @@ def resumed_from(
     try:
         waiting = tuple((seat, read(action)) for seat, action in kept.waiting)
     except Refused as no:
-        raise Unreadable(f"an action that waits cannot be read: {no}") from no
+        raise Unreadable(f"a waiting action cannot be read: {no}") from no
     return attrs.evolve(resumed, waiting=waiting)
 
 
@@ -183,7 +184,7 @@ class Reader:
     """
     Find out whether a checkpoint can be read here, before its match is moved.
 
-    :ivar games: that are installed here, by name.
+    :ivar games: the games that are installed here, by name.
     """
 
     def __init__(self, games: Mapping[str, Game[Any, Any]]) -> None:
@@ -191,7 +192,7 @@ class Reader:
         self.games, self._codecs = games, Codecs()
 
     def why_not(self, plan: MatchPlan, data: bytes) -> str:
-        """Say in a sentence why nobody can go on from it here; or nothing."""
+        """Return a sentence that says why no game here can go on from it, or ``""``."""
         game = self.games.get(plan.game)
         codec = None if game is None else self._codecs.of(game)
         if game is None or codec is None:
@@ -205,11 +206,11 @@ class Reader:
 
 def part_from(kept: KeptMatch, resumed: Resumed, codec: StateCodec, part: int) -> Part:
     """
-    Describe what the next part of a recording begins with.
+    Describe the beginning of the next part of a recording.
 
     :param kept: the checkpoint that it goes on from.
-    :param resumed: the same, as the game's own state.
-    :param codec: of the game's states.
+    :param resumed: the same, with the game's own state.
+    :param codec: the codec of the game's states.
     :param part: number of the next part.
     :raises Misconfigured: the state cannot be written.
     """
@@ -262,27 +263,27 @@ class Watched(Protocol):
 
 
 class NodeLine(Protocol):
-    """Brings checkpoints to the node."""
+    """Sends checkpoints to the node."""
 
     def keep(self, checkpoints: Sequence[Kept]) -> None:
         """Send checkpoints at once, all of them together."""
 
     def has_left(self) -> bool:
-        """Has everything left that was sent, or is nobody there to take it?"""
+        """Has everything been written, or is there nothing to write to?"""
 
     def is_lossy(self) -> bool:
-        """Can what has left be lost with this process?"""
+        """Can sent messages be lost with this process?"""
 
     def keeps(self) -> bool:
-        """Does anything keep checkpoints: a node, or a file that outlives this?"""
+        """Are checkpoints kept, by a node or in a file that outlives this process?"""
 
 
 class Checkpoints:
     """
-    Have the checkpoints of all matches leave before anything else does.
+    Send the checkpoints of all matches before anything else.
 
-    Datagrams leave at the end of a turn of the port, and checkpoints before them: one
-    of each match that has changed, in one message to the node's kernel.
+    Datagrams are sent at the end of a turn of the port, and checkpoints before them:
+    one for each match that has changed, all with one system call.
     """
 
     def __init__(
@@ -293,7 +294,7 @@ class Checkpoints:
 
         :param clock: for checkpoints that no datagram follows.
         :param seconds: the clock of the matches.
-        :param line: brings checkpoints to the node.
+        :param line: sends checkpoints to the node.
         """
         self.line = line
         self._clock, self._seconds = clock, seconds
@@ -302,7 +303,7 @@ class Checkpoints:
         self._later: IDelayedCall | None = None
 
     def begin(self, keeper: MatchKeeper) -> None:
-        """Another match is kept."""
+        """Keep one more match."""
         self._kept[keeper] = None
 
     def add(self, keeper: MatchKeeper) -> None:
@@ -312,7 +313,7 @@ class Checkpoints:
             self._later = self._clock.callLater(_SOON, self._ring)
 
     def may_send(self) -> bool:
-        """Have all checkpoints that are due left, now? Before that nothing else may."""
+        """Send all due checkpoints; returns whether other messages may be sent now."""
         if self._due:
             self._send()
         return self.line.has_left()
@@ -321,7 +322,7 @@ class Checkpoints:
         """
         Freeze all matches, and send the last checkpoint of each.
 
-        :returns: whether all have left; if not, call it again soon.
+        :returns: whether all have been sent; if not, call it again soon.
         """
         for keeper in self._kept:
             keeper.freeze()
@@ -335,11 +336,11 @@ class Checkpoints:
         self._kept.pop(keeper, None)
 
     def discard(self, keeper: MatchKeeper) -> None:
-        """Send none of this match any more."""
+        """Send no more checkpoints of this match."""
         self._due.pop(keeper, None)
 
     def stop(self) -> None:
-        """Send no more: the process ends."""
+        """Send no more, because the process ends."""
         self._due.clear()
         if self._later is not None:
             self._later.cancel()
@@ -362,9 +363,9 @@ class MatchKeeper:
     """
     Keep one match: see `vinom.hosting.host.Keeper`.
 
-    :ivar number: of the latest checkpoint.
-    :ivar taken: of the latest one that the node has answered for.
-    :ivar is_ahead: nothing is shown that could be lost.
+    :ivar number: number of the latest checkpoint.
+    :ivar taken: number of the latest one that the node has confirmed.
+    :ivar is_ahead: is nothing shown that could be lost?
     """
 
     _log = Logger()
@@ -380,11 +381,11 @@ class MatchKeeper:
         """
         Keep a match from its next turn on.
 
-        :param host: of the match.
-        :param seats: lists its seats; another list if one was added.
-        :param codec: of the game's states.
-        :param checkpoints: has them leave.
-        :param number: of the checkpoint that it goes on from.
+        :param host: the match's host.
+        :param seats: returns its seats, as a new list if one was added.
+        :param codec: the codec of the game's states.
+        :param checkpoints: sends the checkpoints.
+        :param number: number of the checkpoint that it goes on from.
         """
         self.number = self.taken = number
         self.is_ahead = host.room.game.durability == "ahead"
@@ -392,13 +393,13 @@ class MatchKeeper:
         self._checkpoints, self._line = checkpoints, checkpoints.line
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
-        # What the latest checkpoint has.
+        # The contents of the latest checkpoint.
         self._version = self._changes = -1
         self._acted: list[int] = []
         self._presence: list[SeatState] = []
         self._data = b""
         self._length = self._unchecked = 0
-        # Written, because they hardly ever change.
+        # Encoded, because they hardly ever change.
         self._plan: MatchPlan | None = None
         self._written_plan = Raw()
         self._known_seats: Sequence[Watched] = ()
@@ -407,7 +408,7 @@ class MatchKeeper:
         self._written_presence: list[str] = []
 
     def may_show(self, now: float) -> bool:
-        """Is everything kept that would be shown now, or kept before it leaves?"""
+        """Is everything that would be shown now kept, or kept before it is sent?"""
         if self._is_over:
             return True
         line = self._line
@@ -425,7 +426,7 @@ class MatchKeeper:
             or len(host.outlets) > 1
             or (effects and any(type(one) is not Emitted for one in effects))
         ):
-            # What goes to the node itself must not arrive there before this.
+            # Messages to the node itself must not arrive there before this.
             self._checkpoints.discard(self)
             taken = self.take(now)
             if taken is not None:
@@ -436,15 +437,15 @@ class MatchKeeper:
 
     @property
     def is_over(self) -> bool:
-        """Can nobody go on with the match any more?"""
+        """Can no other process go on with the match any more?"""
         return self._is_over
 
     def freeze(self) -> None:
-        """Let nothing be shown any more: another process goes on with the match."""
+        """Show nothing more, because another process goes on with the match."""
         self._is_frozen = True
 
     def _has_changed(self) -> bool:
-        """Is anything new but the state?"""
+        """Is anything new besides the state?"""
         host = self._host
         return (
             self._count_changes() != self._changes
@@ -459,7 +460,7 @@ class MatchKeeper:
         return changes
 
     def _is_safe(self) -> bool:
-        """Can the latest checkpoint not be lost any more?"""
+        """Is the latest checkpoint safe from being lost?"""
         return (
             self.taken >= self.number
             or not self.is_ahead
@@ -471,7 +472,7 @@ class MatchKeeper:
         """
         Make the next checkpoint.
 
-        :param is_first: whether the node has none before it.
+        :param is_first: does the node have no earlier one?
         :returns: ``None`` if the match is over, or not kept any more.
         """
         host = self._host
@@ -491,7 +492,7 @@ class MatchKeeper:
                 match_id=room.plan.match_id,
                 why=str(error),
             )
-            # What the node has is older than what players will see.
+            # The node's checkpoint is older than the state that players will see.
             self._is_over, data = True, b""
         self._version, self._changes = room.play.version, changes
         self._acted, self._presence = host.acted[:], room.presence[:]
@@ -514,14 +515,14 @@ class MatchKeeper:
         )
 
     def again(self) -> None:
-        """Send a whole checkpoint at the end of the next turn: nobody has the last."""
+        """Send a whole checkpoint at the end of the next turn; the last was lost."""
         self._version, self._data = -1, b""
 
     def whole(self, now: float) -> Kept | None:
         """
-        Make a checkpoint for a node that has none; later ones may be changes of it.
+        Make a checkpoint for a node that has none; later ones can be changes of it.
 
-        :returns: ``None`` if there is none.
+        :returns: ``None`` if the match has none.
         """
         self._checkpoints.discard(self)
         self._data = b""
@@ -582,7 +583,7 @@ class MatchKeeper:
         return MAGIC + zlib.crc32(payload).to_bytes(4, "big") + payload
 
     def _write_state(self, state: Any) -> bytes:
-        """Write a state; one of some is checked, because that takes longer."""
+        """Encode a state; only some are checked, because that takes longer."""
         self._unchecked -= 1
         if self._unchecked < 0:
             self._unchecked = CHECKED_EVERY - 1

@@ -1,8 +1,8 @@
 """
-The way of a game server to its node: one control link after the other.
+Links a game server to its node: one control link after the other.
 
-It dials once. When it has lost its node and has a match, it is either called, over its
-mailbox (`vinom.fleet.local.mailbox`), or dials again until its lease is over.
+It dials once. When it has lost its node and has a match, a node either calls it, over
+its mailbox (`vinom.fleet.local.mailbox`), or it dials again until its lease is over.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from vinom.fleet.local.forklink import Readable
 from vinom.fleet.local.mailbox import take_letter
 from vinom.gameserver.server import GameServer
 
-#: Least and most wait before the node is dialed again, seconds. Each time between half
-#: of it and all, so that the game servers of a node do not come at once.
+#: Shortest and longest wait before the node is dialed again, seconds; half or more of
+#: it at random, so that the game servers of a node do not all dial at once.
 REDIAL_SECONDS = (0.1, 2.0)
 #: How long a game server that has lost its node dials only that one, seconds: it may
-#: have been started again, and nobody else can have taken the game server over yet.
+#: have been started again, and no other node can have taken the game server over yet.
 OWN_SECONDS = 3.0
-#: Then every fourth time, and most of all others: one of them goes on with it, when its
-#: node's lease is over.
+#: Then it dials its own node every fourth time, and otherwise the others: one of them
+#: takes it over when its node's lease is over.
 _OWN_EACH = 4
-#: Most wait before the next of those is dialed, seconds: there may be many.
+#: Longest wait before the next of those is dialed, seconds: there may be many.
 _OTHERS_SECONDS = 1.0
 #: How long dialing again may take, seconds, with the handshake of TLS.
 _DIAL_SECONDS = 5.0
 
 
 class ILineReactor(IReactorTime, IReactorFDSet, IReactorSocket):
-    """What a line uses of a reactor."""
+    """The methods of a reactor that a line uses."""
 
 
 class NodeLine:
@@ -73,16 +73,17 @@ class NodeLine:
         """
         :param reactor: watches links.
         :param endpoint: where the node accepts links.
-        :param program: is linked.
+        :param program: the game server.
         :param take_file: gets the open files that the node passes for matches.
-        :param chance: gives numbers from 0 to 1.
-        :param proof: proves to the node who this is, until it sends something better.
-        :param check: as of `vinom.control.link.ControlClient`.
+        :param chance: returns random numbers from 0 to 1.
+        :param proof: proves its identity to the node, until the node sends a better
+            secret.
+        :param check: as for `vinom.control.link.ControlClient`.
         :param patience: how long to dial for the first link, seconds.
-        :param silence: a link over which nothing came for so long is dead, seconds; 0
-            if the system notices that.
-        :param others: leads to other nodes, to each in turn; ``None`` if there is none
-            that could go on with its matches.
+        :param silence: after this long without a byte a link is dead, seconds; 0 if the
+            system notices lost links.
+        :param others: connects to other nodes, one after the other; ``None`` if no
+            other node can go on with its matches.
         """
         self._others = others
         self._own_until, self._dials = 0.0, 0
@@ -99,11 +100,11 @@ class NodeLine:
         self._mailbox: int | None = None
         self._letters: Readable | None = None
         self._is_closed = False
-        # Has the node sent anything over the link that there is now?
+        # Has the node sent anything over the present link?
         self._has_answered = False
 
     def open(self) -> Deferred[None]:
-        """Dial for the first time; fails if that is not possible."""
+        """Dial for the first time; fails if no link can be made."""
         self._dialing = Deferred.fromCoroutine(self._open())
         return self._dialing
 
@@ -125,14 +126,14 @@ class NodeLine:
                 return
 
     def _pause(self) -> float:
-        """How long to wait before the node is dialed again."""
+        """Choose how long to wait before the node is dialed again."""
         most = REDIAL_SECONDS[1] if self._others is None else _OTHERS_SECONDS
         seconds = self._wait * (1 + self._chance()) / 2
         self._wait = min(2 * self._wait, most)
         return seconds
 
     def close(self) -> None:
-        """Send what is left, and link no more."""
+        """Send the remaining messages, and make no more links."""
         self._is_closed = True
         self._stop_listening()
         if self._redial is not None:
@@ -142,7 +143,7 @@ class NodeLine:
             self._client.close()
 
     def _make_client(self) -> ControlClient:
-        # Asked when the link is there: matches go on meanwhile.
+        # Read when the link is made, because matches go on meanwhile.
         program = self._program
         client = ControlClient(
             self._reactor,
@@ -187,7 +188,7 @@ class NodeLine:
             self._own_until = self._reactor.seconds() + OWN_SECONDS
             self._dials = 0
         else:
-            # It refused: another one has this game server, or may get it.
+            # It refused: another node has this game server, or may get it.
             self._own_until = 0.0
         self._program.unlinked()
         self._dial_again()
@@ -215,12 +216,12 @@ class NodeLine:
         self._redial = None
         client = self._make_client()
         dialing = connect(self._choose(), client)
-        # One that is stopped accepts connections, and shakes no hands.
+        # A node that is stopped accepts connections, but does no handshake.
         dialing.addTimeout(_DIAL_SECONDS, self._reactor)
         dialing.addCallbacks(self._linked, self._not_reached, errbackArgs=(client,))
 
     def _choose(self) -> IStreamClientEndpoint:
-        """Whom to dial: its own node, or the next of the others."""
+        """Choose the node to dial: its own, or the next of the others."""
         if self._others is None or self._reactor.seconds() < self._own_until:
             return self._endpoint
         self._dials += 1
@@ -240,7 +241,7 @@ class NodeLine:
             self._take_file(descriptor)
             return
         if self._mailbox is not None and self._letters is not None:
-            # It was made for a port that was taken, and has no name any more.
+            # This one was made for a port that was in use, and has no name any more.
             self._reactor.removeReader(self._letters)
             os.close(self._mailbox)
         self._mailbox = descriptor
@@ -254,14 +255,14 @@ class NodeLine:
             return
         link, output = letter
         try:
-            # What is printed goes to the log of the node that called.
+            # Output goes to the log of the node that called.
             for standard in (1, 2):
                 os.dup2(output, standard)
             client = self._make_client()
             answer(self._reactor, link, client)
             self._linked(client)
         except (OSError, ValueError) as error:
-            # Such as a first message that is too long; the node will call again.
+            # For example, the first message is too long; the node will call again.
             with suppress(OSError):
                 self._log.error("cannot answer the node: {why}", why=str(error))
         finally:

@@ -1,8 +1,8 @@
 """
-A game server that has lost its node: what it keeps to report, and when it ends.
+A game server that has lost its node: the reports that it keeps, and when it exits.
 
-Without a match it ends soon. With one it plays on until its lease is over, because the
-same node, or another one, may have a link to it again; then it ends without a word: its
+Without a match it exits soon. With one it goes on until its lease is over, because the
+same node, or another one, may link to it again. Then it exits silently, because its
 matches may be played elsewhere by then.
 """
 
@@ -31,7 +31,7 @@ ORPHAN_TIMEOUT: Final = 5.0
 
 #: Reports that a node must get, even if it comes later.
 _KEPT = (MatchStarted, SeatChanged, RoundEnded, RoomEnded, RelayTaken)
-#: Most of them that wait; a match of some minutes has far fewer.
+#: Largest number of waiting reports; a match of some minutes has far fewer.
 _MOST_KEPT = 10_000
 #: The end of a match is reported again to a node that comes within this time, seconds:
 #: the one before may have died with the report unread.
@@ -46,7 +46,7 @@ class _Ended:
 
 
 class Orphan:
-    """Keep reports for the next node, and end if none comes."""
+    """Keep reports for the next node, and exit if none comes."""
 
     _log = Logger()
 
@@ -59,10 +59,10 @@ class Orphan:
         fall_silent: Callable[[], None],
     ) -> None:
         """
-        :param clock: for the time that is left.
-        :param seconds: a clock that never goes back.
-        :param lease: how long it plays on with a match.
-        :param end: called when it ends because it has no match.
+        :param clock: for deadlines.
+        :param seconds: a monotonic clock.
+        :param lease: how long it goes on with a match.
+        :param end: called when it exits because it has no match.
         :param fall_silent: called when its lease is over.
         """
         self._clock, self._seconds, self._lease = clock, seconds, lease
@@ -83,19 +83,19 @@ class Orphan:
         self._ended[playing.match_id] = ended
 
     def forget_ends(self) -> None:
-        """Forget ends that have arrived: the node asks for a sign of life."""
+        """Forget ends that have arrived, as a heartbeat of the node shows."""
         if self._ended:
             oldest = self._seconds() - _ENDS_KEPT
             self._ended = {k: v for k, v in self._ended.items() if v.at > oldest}
 
     @property
     def ended(self) -> tuple[Playing, ...]:
-        """Matches that are over, of which the node may not know it."""
+        """Matches whose end the node may not have received."""
         return tuple(one.playing for one in self._ended.values())
 
     @property
     def must_wait(self) -> bool:
-        """Is there an end that no node was sent?"""
+        """Is there an end that was not sent to any node?"""
         return self.plays_on and bool(self._ended)
 
     def begin(self, has_matches: bool) -> None:
@@ -107,13 +107,13 @@ class Orphan:
         if self.plays_on:
             seconds, then = self._lease, self._lease_over
         self._log.warn(
-            "lost the control link to the node; ending in {s} s",
+            "lost the control link to the node; exiting in {s} s",
             s=seconds,
         )
         self._alarm = self._clock.callLater(seconds, then)
 
     def stop(self) -> None:
-        """Wait no more: there is a node, or everything is over."""
+        """Stop waiting: there is a node, or everything is over."""
         self.plays_on = False
         if self._alarm is not None:
             self._alarm.cancel()
@@ -137,6 +137,6 @@ class Orphan:
     def _lease_over(self) -> None:
         self._alarm, self.plays_on = None, False
         self._log.error(
-            "no node came within {s} s: the matches here end", s=self._lease
+            "no node linked within {s} s: exiting with all matches", s=self._lease
         )
         self._fall_silent()

@@ -1,4 +1,4 @@
-"""Where other nodes are: one name for all of them, of which each is dialed in turn."""
+"""Connects to other nodes: one name with all their addresses, dialed in turn."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ class _Resolution:
         self.done: Deferred[list[str]] = Deferred()
 
     def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """Nothing can be cancelled."""
+        """Do nothing: it cannot be cancelled."""
 
     def addressResolved(self, address: IAddress) -> None:
-        """Take one of them."""
+        """Add an address."""
         host: Any = address
         if host.host not in self._hosts:
             self._hosts.append(host.host)
 
     def resolutionComplete(self) -> None:
-        """These are all."""
+        """Note that all addresses have come."""
         self.done.callback(self._hosts)
 
 
 @implementer(IStreamClientEndpoint)
 class EachInTurn:
     """
-    Connect to the next address of a name, each time; looked up again after the last.
+    Connect to the next address of a name each time; look it up again after the last.
 
-    A plain endpoint stays with the first address that accepts, and that node may be the
-    wrong one.
+    A plain endpoint stays with the first address that accepts, but that node may not be
+    the one that takes over this game server.
     """
 
     def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
         """
-        :param reactor: connects, and looks names up.
+        :param reactor: connects, and resolves names.
         :param host: the name, or an address.
-        :param port: of all of them.
-        :param timeout: for one connection, seconds.
+        :param port: the port of all addresses.
+        :param timeout: how long one connection may take, seconds.
         """
         self._reactor, self._host, self._port = reactor, host, port
         self._timeout = timeout
         self._left: list[str] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect to the next one."""
+        """Connect to the next address."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:

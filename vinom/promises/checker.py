@@ -1,4 +1,4 @@
-"""Check one match: its players' notes against each other and against its recording."""
+"""Check one match: compare its players' records with each other and the recording."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _MOST_NAMED = 3
 @attrs.frozen
 class Checked:
     """
-    What the check of one match found.
+    The result of checking one match.
 
-    :ivar broken: promises that were broken.
-    :ivar acknowledged: how many acknowledged inputs were compared.
-    :ivar states: how many states that players saw were compared.
-    :ivar parts: how many parts its recording has.
-    :ivar is_finished: did it end well, with a recording that replays?
+    :ivar broken: the broken promises.
+    :ivar acknowledged: number of acknowledged inputs that were compared.
+    :ivar states: number of states that players saw and that were compared.
+    :ivar parts: number of parts of its recording.
+    :ivar is_finished: was it played to the end, with a recording that replays?
     """
 
     broken: tuple[Broken, ...]
@@ -64,7 +64,7 @@ class Checker:
         self._read: Callable[[bytes], Any] = action_decoder(game)
 
     def is_recorded(self, match_id: str) -> bool:
-        """Has the recording of a match its end?"""
+        """Does the recording of a match have its end?"""
         try:
             return read_parts(self._folders, match_id).last.ending is not None
         except (Unreadable, OSError):
@@ -74,14 +74,14 @@ class Checker:
         """
         Check one match that is over.
 
-        :param match_id: of the match.
-        :param witnesses: its players, as far as they are ours.
+        :param match_id: the match's id.
+        :param witnesses: the witnesses of its players, as far as they are ours.
         """
         report = _Report(match_id)
         for witness in witnesses:
             report.broken += witness.broken
         if not any(witness.seen for witness in witnesses):
-            # Nobody saw it begin: it is void, or its players never came.
+            # No player saw it begin: it is void, or its players never came.
             self._check_reasons(report, witnesses)
             return Checked(tuple(report.broken))
         self._check_reasons(report, witnesses)
@@ -102,13 +102,13 @@ class Checker:
         )
 
     def _check_reasons(self, report: _Report, witnesses: Sequence[Witness]) -> None:
-        """Did every player get the same end, and one that keeps the promise?"""
+        """Check that every player got the same end, and one that keeps the promise."""
         was_seen = any(witness.seen for witness in witnesses)
         kept = KEPT | {"lost"} if self._game.durability == "none" else KEPT
         for witness in witnesses:
             reason = witness.reason
             if not reason:
-                report.found("ends", f"{witness.player} never saw it end")
+                report.found("ends", f"{witness.player} was not sent its end")
             elif reason not in kept and was_seen:
                 report.found("ends", f"it ended for {witness.player}: {reason}")
         ends = {
@@ -125,7 +125,7 @@ class Checker:
     def _agreed(
         self, report: _Report, witnesses: Sequence[Witness]
     ) -> dict[int, dict[int, str]]:
-        """Collect what was seen: version to seat to hash."""
+        """Collect the views that were seen: version to seat to hash."""
         seen: dict[int, dict[int, str]] = {}
         for witness in witnesses:
             for version, shown in witness.seen.items():
@@ -149,16 +149,16 @@ class Checker:
         is_strict = self._game.durability == "ahead"
         ending = parts.last.ending
         if ending is None:
-            # Nobody waited for the end, and perhaps no goodbye arrived.
+            # No player waited for the end, and perhaps no goodbye arrived.
             if any(witness.reason != "left" for witness in witnesses):
-                report.found("recording", "it has no end")
+                report.found("recording", "its recording has no end")
         elif ending.end.reason not in KEPT:
             report.found("ends", f"its recording ends with {ending.end.reason}")
         replayed = play_again(parts, self._game, self._guard, seen)
         for wrong in replayed.wrong:
             report.found("recording", wrong)
         if not is_strict:
-            # What was seen may be forgotten again.
+            # Such games may lose states that were seen.
             return
         for version, seat in replayed.different:
             report.found(
@@ -227,11 +227,14 @@ class Checker:
             try:
                 played = inputs_of(parts, self._game, seat, self._read)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                report.found("recording", f"it has an action nobody can read: {error}")
+                report.found(
+                    "recording",
+                    f"its recording has an action that cannot be decoded: {error}",
+                )
                 continue
             result = compare(sent, played, self._read)
             if result.missing:
-                # Unless it is their refusals that are missing.
+                # Unless only their refusals are missing.
                 sent = [
                     one
                     for witness in in_turn
@@ -264,7 +267,7 @@ class _Report:
     broken: list[Broken] = attrs.field(factory=list)
 
     def found(self, promise: Promise, message: str) -> None:
-        """Add one."""
+        """Add a finding."""
         self.broken.append(Broken(promise, self.match_id, message))
 
 

@@ -1,4 +1,4 @@
-"""What the check finds: a promise that was broken."""
+"""The findings of the check: broken promises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 Promise = Literal["versions", "states", "inputs", "events", "recording", "ends"]
 
-#: Each promise, in the words of the report.
+#: Each promise, as the report words it.
 PROMISES: Final[dict[Promise, str]] = {
     "versions": "no player saw a version go back",
     "states": "every state that a player saw is the one that was played",
@@ -22,10 +22,10 @@ PROMISES: Final[dict[Promise, str]] = {
 @attrs.frozen
 class Broken:
     """
-    One promise that was broken in one match.
+    A promise that was broken in one match.
 
-    :ivar promise: which one: a key of `PROMISES`.
-    :ivar match_id: of the match.
+    :ivar promise: a key of `PROMISES`.
+    :ivar match_id: the match's id.
     :ivar message: what happened, for the author.
     """
 

@@ -18,9 +18,9 @@ _WINDOW = 100
 @attrs.frozen
 class Played:
     """
-    One input of a seat, as the recording has it.
+    One input of a seat in the recording.
 
-    :ivar action: decoded.
+    :ivar action: the action, decoded.
     :ivar time: match time, seconds.
     :ivar is_foreign: may the game's bot have made it, because the player was away?
     """
@@ -36,7 +36,7 @@ class Comparison:
     The result.
 
     :ivar missing: acknowledged inputs that were not played.
-    :ivar doubled: inputs that were played, and that the client did not send then.
+    :ivar doubled: inputs that were played again, or that the client never sent.
     """
 
     missing: tuple[Sent, ...] = ()
@@ -50,15 +50,15 @@ def compare(
     Find acknowledged inputs that were not played, and others that were played twice.
 
     Both lists are in order. An input without an answer may have been played or not; a
-    refused one was not. Equal actions can't be told apart, so the inputs agree if there
-    is any way to pair them.
+    refused one was not. Equal actions can't be distinguished, so the inputs agree if
+    there is any way to pair them.
 
-    :param sent: by one client.
-    :param played: by its seat.
+    :param sent: inputs that one client sent.
+    :param played: inputs that its seat played.
     :param read: decodes an action; raises anything if it cannot.
     """
     asked = [(one, _decoded(one, read)) for one in sent if one.fate != "refused"]
-    # How many of `asked` may be used up before the next played input.
+    # How many of `asked` can be used up before the next played input.
     reached = {0}
     for one in played:
         after = {
@@ -77,12 +77,12 @@ def compare(
 @attrs.frozen
 class _Pairing:
     """
-    One way to pair what was played so far.
+    One way to pair the inputs played so far.
 
     :ivar cost: how many inputs are missing or doubled.
     :ivar before: the pairing that it continues; ``None`` for the first.
-    :ivar missing: which of `asked` it leaves out: from here, up to there.
-    :ivar doubled: which played input it leaves out.
+    :ivar missing: the range of `asked` that it leaves out: from, and up to.
+    :ivar doubled: the played input that it leaves out.
     """
 
     cost: int = 0
@@ -92,7 +92,7 @@ class _Pairing:
 
 
 def _cheapest(asked: list[tuple[Sent, Any]], played: Sequence[Played]) -> Comparison:
-    """Pair inputs so that few are missing or doubled."""
+    """Pair inputs so that as few as possible are missing or doubled."""
     pairings = {0: _Pairing()}
     for one in played:
         after: dict[int, _Pairing] = {}
@@ -132,7 +132,7 @@ def _cheapest(asked: list[tuple[Sent, Any]], played: Sequence[Played]) -> Compar
 
 
 def _keep(pairings: dict[int, _Pairing], place: int, pairing: _Pairing) -> None:
-    """Keep the cheaper one."""
+    """Keep the cheaper of two pairings."""
     if place not in pairings or pairing.cost < pairings[place].cost:
         pairings[place] = pairing
 
@@ -150,7 +150,7 @@ def _comparison(end: _Pairing, asked: list[tuple[Sent, Any]]) -> Comparison:
 
 
 def _places(asked: list[tuple[Sent, Any]], start: int, action: Any) -> list[int]:
-    """Find which inputs this can be if no acknowledged one is left out before it."""
+    """Find the inputs that this can be if no acknowledged one before it is left out."""
     found = []
     for place in range(start, len(asked)):
         one, decoded = asked[place]
@@ -166,7 +166,7 @@ def _acknowledged(asked: Sequence[tuple[Sent, Any]]) -> list[Sent]:
 
 
 class _Unreadable:
-    """Equals nothing."""
+    """A value that equals nothing."""
 
 
 def _decoded(one: Sent, read: Callable[[bytes], Any]) -> Any:

@@ -15,10 +15,10 @@ from vinom.play.recording import Recording, read_recording
 @attrs.frozen
 class Parts:
     """
-    All parts of a recording, the first one first, each cut where the next one begins.
+    All parts of a recording in order, each cut where the next one begins.
 
     :ivar recordings: the parts.
-    :ivar gaps: what is missing between them, in sentences.
+    :ivar gaps: sentences about what is missing between them.
     """
 
     recordings: tuple[Recording, ...]
@@ -35,8 +35,8 @@ def read_parts(folders: Sequence[Path], match_id: str) -> Parts:
     Read a match's recording.
 
     :param folders: where its nodes write recordings.
-    :param match_id: of the match.
-    :raises Unreadable: there is none, or a part cannot be read.
+    :param match_id: the match's id.
+    :raises Unreadable: there is no recording, or a part cannot be read.
     """
     files = _files_of(folders, match_id)
     if not files:

@@ -1,4 +1,4 @@
-"""Find out by a replay which inputs a game may have refused unseen by their player."""
+"""Find by a replay the inputs that a game may have refused unseen by the player."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def without_refused(
     """
     List a player's inputs; those that may have been refused count as unanswered.
 
-    States and refusals come on different ways: the one that acknowledges an input may
-    arrive, and the refusal be lost with its game server, or come after the lobby
-    reported the end. That needs a game server whose end did not come, for refusals come
-    in order before it; and rules that refuse the input in a state between the one that
-    its player acted on and the one that acknowledged it.
+    States and refusals are sent separately: the state that acknowledges an input may
+    arrive while the refusal is lost with its game server, or comes after the lobby
+    reported the end. This can only be if the game server's end did not arrive, because
+    refusals arrive in order before it, and if the rules refuse the input in a state
+    between the one that its player acted on and the one that acknowledged it.
 
-    :param witness: what the player saw.
-    :param parts: of the recording.
+    :param witness: the witness of the player.
+    :param parts: the parts of the recording.
     :param game: the rules.
     :param guard: interrupts calls that take too long.
     :param read: decodes an action; raises anything if it cannot.
@@ -56,16 +56,16 @@ def without_refused(
 
 
 class _Unreadable:
-    """An action that nobody can read; it is always refused."""
+    """An action that cannot be decoded, and so is always refused."""
 
 
 @attrs.define(eq=False)
 class _Doubt:
     """
-    An acknowledged input of which a refusal may be missing.
+    An acknowledged input whose refusal may be missing.
 
     :ivar first: the oldest version in which it may have been refused.
-    :ivar action: decoded.
+    :ivar action: the action, decoded.
     """
 
     seat: int
@@ -79,7 +79,7 @@ class _Doubt:
         return isinstance(self.action, _Unreadable)
 
     def look(self, play: Play, state: Any, version: int) -> None:
-        """Ask the game about a state that the match was in."""
+        """Ask the game's rules about an input, in a state that the match was in."""
         if self.is_refused or not self.first <= version <= self.sent.before:
             return
         game = play.game
@@ -92,7 +92,7 @@ class _Doubt:
         except Rejected:
             self.is_refused = True
         except GAME_ERRORS:
-            # It would have crashed: that is no refusal.
+            # The match would have crashed, which is not a refusal.
             return
 
 
@@ -105,13 +105,13 @@ def _play_again(
 
         def watch(play: Play, before: list[tuple[Any, int]] = before) -> None:
             now = (play.state, play.version)
-            # What the rules allow may change with time alone.
+            # The rules may depend on time alone.
             for state, version in (*before, now):
                 for doubt in doubts:
                     doubt.look(play, state, version)
             before[:] = [now]
             if play.outcome is not None and not game.linger:
-                # The room closes before it takes another action.
+                # The room closes before it accepts another action.
                 for doubt in doubts:
                     if doubt.first <= play.version <= doubt.sent.before:
                         doubt.is_refused = True
@@ -119,7 +119,7 @@ def _play_again(
         try:
             replay(recording, game, watch, guard, has_begun=number < len(recordings))
         except Unreadable:
-            # It is reported as a recording that does not replay.
+            # This is reported as a recording that does not replay.
             return
 
 

@@ -19,20 +19,20 @@ from vinom.play.views import Views
 from vinom.promises.inputs import Played
 from vinom.promises.parts import Parts
 
-#: Most views of one match that are reported as different.
+#: Most differing views of one match that are reported.
 _MOST_DIFFERENT = 3
 
 
 @attrs.define
 class Replayed:
     """
-    What a recording says.
+    The result of replaying a recording.
 
-    :ivar wrong: why it does not replay, in sentences.
-    :ivar different: versions and seats whose view was another one.
-    :ivar unknown: versions that were seen, and that the recording does not have.
+    :ivar wrong: sentences that say why it does not replay.
+    :ivar different: versions and seats whose view was different.
+    :ivar unknown: versions that were seen, but that the recording does not have.
     :ivar events: seat or ``None`` for all, kind and data of each event, in order.
-    :ivar version: of the last state.
+    :ivar version: version of the last state.
     """
 
     wrong: list[str] = attrs.field(factory=list)
@@ -51,7 +51,7 @@ def play_again(
     """
     Replay all parts.
 
-    :param parts: of the recording.
+    :param parts: the parts of the recording.
     :param game: the rules.
     :param guard: interrupts calls that take too long.
     :param seen: version to seat to the hash of the view that its player saw.
@@ -88,7 +88,7 @@ def play_again(
             found.wrong.append(f"part {number} differs: {result.differing}")
         if number < len(recordings) and latest:
             found.wrong += _compare_ends(latest[0], recordings[number], game, number)
-    # What was seen while another version was current is checked by its own part.
+    # Views of other versions are checked with the part that has them.
     found.unknown = sorted(left)
     return found
 
@@ -99,7 +99,7 @@ def inputs_of(
     """
     List the inputs of one seat that were played, in order.
 
-    :param parts: of the recording.
+    :param parts: the parts of the recording.
     :param game: the rules.
     :param seat: the seat.
     :param read: decodes an action.
@@ -139,7 +139,7 @@ def _is_away(raw: RawRecorded, before: bool) -> bool:
 
 
 def _compare_views(found: Replayed, play: Play, wanted: Mapping[int, str]) -> None:
-    """Compare the views of one version with what each seat was shown."""
+    """Compare the views of one version with those that each seat was shown."""
     views = Views(play.game, play.ask)
     for seat, shown in wanted.items():
         audience = views.audience_of(play.state, seat)
@@ -151,7 +151,7 @@ def _compare_views(found: Replayed, play: Play, wanted: Mapping[int, str]) -> No
 def _compare_ends(
     play: Play, following: Recording, game: Game[Any, Any], number: int
 ) -> list[str]:
-    """Compare where a part ended with where the next one begins."""
+    """Compare the end of a part with the beginning of the next one."""
     part = following.header.part
     assert part is not None
     wrong = []
@@ -173,5 +173,5 @@ def _compare_ends(
 
 
 def _plain(data: Any) -> Any:
-    """Make of an event's data what a client decodes."""
+    """Return an event's data as a client decodes it."""
     return msgspec.msgpack.decode(msgspec.msgpack.encode(data))

@@ -1,4 +1,4 @@
-"""What one player's client saw of one match, as evidence for the check."""
+"""The record of what one player's client saw of one match, for the check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vinom.packets.player import (
 )
 from vinom.promises.findings import Broken, Promise
 
-#: Most findings that one witness reports: what breaks once often breaks each time.
+#: Most findings that one witness reports, because one fault often repeats.
 _MOST_FINDINGS = 5
 
 
@@ -27,8 +27,8 @@ class Sent:
     """
     One action that a client sent.
 
-    :ivar number: by which it is acknowledged.
-    :ivar action: MessagePack, as it was sent.
+    :ivar number: the number by which it is acknowledged.
+    :ivar action: MessagePack, as sent.
     :ivar fate: "open" if the client saw no answer.
     :ivar after: the version that its player saw when it was sent.
     :ivar before: the version that acknowledged it; 0 if none did.
@@ -44,9 +44,9 @@ class Sent:
 @attrs.define(eq=False)
 class Witness:
     """
-    Note what one client saw of one match.
+    Record what one client saw of one match.
 
-    :ivar match_id: of the match.
+    :ivar match_id: the match's id.
     :ivar player: the player's name.
     :ivar seat: the player's seat.
     :ivar sent: actions that the server may have received, by rising number.
@@ -55,10 +55,10 @@ class Witness:
     :ivar over: the end, as the game server sent it; ``None`` if it did not.
     :ivar reason: how the match ended for this player; empty while it runs.
     :ivar joins: how often the seat was taken.
-    :ivar version: of the last state.
-    :ivar told: the highest version of a message: refusals that it did not bring are of
-        that version or a later one, because messages come in order.
-    :ivar broken: promises that were broken before this client's eyes.
+    :ivar version: version of the last state.
+    :ivar told: the highest version of a message: missing refusals have that version or
+        a later one, because messages come in order.
+    :ivar broken: broken promises that this client saw itself.
     """
 
     match_id: str
@@ -79,7 +79,7 @@ class Witness:
     _setup: bytes | None = attrs.field(default=None, init=False)
 
     def acted(self, number: int, action: bytes) -> None:
-        """Note an action that was sent; 0 if it was not."""
+        """Record an action that was sent; *number* is 0 if it was not."""
         if not number:
             return
         sent = self.sent
@@ -96,7 +96,7 @@ class Witness:
         sent.append(Sent(number, action, after=self.version))
 
     def took(self, event: PlayerEvent) -> None:
-        """Note what the game server sent."""
+        """Record a message of the game server."""
         if isinstance(event, StateArrived):
             self._see(event)
         elif isinstance(event, EventArrived):
@@ -112,7 +112,7 @@ class Witness:
             self.over = event
 
     def ended(self, reason: str) -> None:
-        """Note how the match ended for this player."""
+        """Record how the match ended for this player."""
         self.reason = reason
 
     def _joined(self, event: Joined) -> None:
@@ -130,12 +130,12 @@ class Witness:
         self.version = max(self.version, version)
         shown = sha256(event.view).hexdigest()[:16]
         if self.seen.setdefault(version, shown) != shown:
-            self._found("states", f"version {version} came again with another view")
+            self._found("states", f"version {version} came again with a different view")
         if event.acked < self._acked:
             self._found(
                 "inputs",
-                f"version {version} acknowledges inputs to {event.acked}, an earlier "
-                f"one did to {self._acked}",
+                f"version {version} acknowledges inputs up to {event.acked}, an "
+                f"earlier one up to {self._acked}",
             )
         self._acked = max(self._acked, event.acked)
         self._acknowledge(event.acked, version)

@@ -2,10 +2,10 @@
 Players' UDP at the node, for networks in which they cannot reach game servers.
 
 To players `UdpRelay` is a game server: admission, DTLS, tokens, seats and packets are
-those of `vinom.gameserver`. Only the rooms are played elsewhere: what players do goes
-to their game servers over the control links, and states come back the same way.
+those of `vinom.gameserver`. Only the rooms are played elsewhere: players' actions go to
+their game servers over the control links, and states come back the same way.
 
-`UdpRelay` stands before the fleet: whoever places matches there need not know it.
+`UdpRelay` has the interface of the fleet, so code that places matches need not know it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _log = Logger()
 
 #: The certificate gets renewed this often, seconds.
 _RENEWAL_SECONDS = 86400.0
-#: No match lasts as long, seconds.
+#: Longer than any match, seconds.
 _LONGEST_TIME = 1e9
 #: How often players' links are measured, seconds.
 _MEASURE_SECONDS = 1.0
@@ -79,11 +79,11 @@ class RelaySettings:
     """
     The operator's settings.
 
-    :ivar realm: domain that game servers' names end with.
+    :ivar realm: domain in which game servers' names end.
     :ivar interface: IP address to bind.
-    :ivar port: UDP.
+    :ivar port: UDP port.
     :ivar advertise: the name or IP address, and the port, that players connect to.
-    :ivar limits: of each connection.
+    :ivar limits: limits of each connection.
     :ivar strangers: limits for addresses that are not admitted.
     :ivar idle: silence after which a connection ends, seconds.
     :ivar receive_buffer: receive buffer to request for the port, bytes.
@@ -100,7 +100,7 @@ class RelaySettings:
 
 
 class RelayedFleet(Protocol):
-    """What the relay asks of `vinom.fleet.fleet.Fleet`."""
+    """The methods of `vinom.fleet.fleet.Fleet` that the relay uses."""
 
     def place(
         self,
@@ -110,10 +110,10 @@ class RelayedFleet(Protocol):
         relay: Callable[[FromRelayed], None] | None = None,
         hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
-        """Find a match a game server."""
+        """Find a game server for a match."""
 
     def pass_on(self, message: ToRelayed) -> None:
-        """Send a match what a player did."""
+        """Send a player's action to a match."""
 
     def follow(
         self,
@@ -121,7 +121,7 @@ class RelayedFleet(Protocol):
         relay: Callable[[FromRelayed], None] | None,
         packed: bool = False,
     ) -> None:
-        """Receive what players are shown in a running match."""
+        """Receive the states and events of a running match."""
 
     def is_overloaded(self, match_id: str) -> bool:
         """Did its game server last report that it is overloaded?"""
@@ -136,15 +136,16 @@ class _Match:
     """
     One match, with the players whose connections we have.
 
-    :ivar figures: counts what its game server has sent for players.
-    :ivar now: seconds on a clock that never goes back.
-    :ivar watch: gets what its game server reports.
-    :ivar relayed: the match, as it is played elsewhere; ``None`` until it is.
+    :ivar figures: counts the messages of its game server for players.
+    :ivar now: seconds on a monotonic clock.
+    :ivar watch: gets the reports of its game server.
+    :ivar relayed: the room that is played elsewhere; ``None`` until it is open.
     :ivar hosted: its players here.
     :ivar greeted: fires when its game server has sent the setup.
-    :ivar follower: gets what players and spectators of the node's rooms are shown.
-    :ivar is_withdrawn: *watch* is no longer called.
-    :ivar is_end_due: *watch* is not yet sent the end.
+    :ivar follower: gets states and events for players and spectators in the node's
+        rooms.
+    :ivar is_withdrawn: true if *watch* is no longer called.
+    :ivar is_end_due: true until *watch* has been sent the end.
     """
 
     plan: MatchPlan
@@ -161,7 +162,7 @@ class _Match:
     is_end_due: bool = False
 
     def take(self, message: FromRelayed) -> None:
-        """Take what its game server has for the players."""
+        """Handle a message of its game server to the players."""
         self.figures["relayed_in"] += 1
         if self.greeted is not None and isinstance(message, RelayState):
             greeted, self.greeted = self.greeted, None
@@ -171,7 +172,7 @@ class _Match:
             return
         why = message.why if isinstance(message, RelayFailed) else None
         if isinstance(message, RelayState) and not _is_usable(message, relayed.version):
-            why = "its game server sent a state that cannot be one"
+            why = "its game server sent an invalid state"
         if why is not None:
             _log.error(
                 "match {match_id} ends: it cannot be relayed: {why}",
@@ -184,7 +185,7 @@ class _Match:
             if relayed.game.states == "every" and self.hosted is not None:
                 self.hosted.end_turn(self.now())
 
-    # What the game server reports (IMatchWatch).
+    # Reports of the game server (IMatchWatch).
 
     def delayed(self, match_id: str) -> None:
         if not self.is_withdrawn:
@@ -211,7 +212,7 @@ class _Match:
 
     def ended(self, end: MatchEnd) -> None:
         self.end = end
-        # What came before it reaches the follower when this turn ends; the end follows.
+        # The end must follow earlier states, which are sent at the end of this turn.
         relayed, self.is_end_due = self.relayed, True
         is_shown = relayed is not None and relayed.phase != "closed"
         if relayed is not None:
@@ -234,7 +235,7 @@ class UdpRelay(Service):
     """
     Serve the players of all matches at one UDP port.
 
-    :ivar label: of its certificate, inside the realm.
+    :ivar label: the label of its certificate, inside the realm.
     :ivar rooms: matches with players here, by id.
     :ivar figures: counts, such as dropped packets by reason.
     """
@@ -256,10 +257,10 @@ class UdpRelay(Service):
         Start without a port.
 
         :param fleet: finds a game server for each match.
-        :param issuer: signs the certificate, and says which token keys are accepted.
-        :param games: by name.
-        :param reactor: its seconds are of the Unix epoch.
-        :param seconds: a clock that never goes back.
+        :param issuer: signs the certificate, and has the accepted token keys.
+        :param games: the games, by name.
+        :param reactor: its clock counts seconds since the Unix epoch.
+        :param seconds: a monotonic clock.
         :param entropy: returns as many random bytes as its argument.
         :param turns: calls back when a turn of the reactor ends.
         :param settings: the operator's.
@@ -342,7 +343,7 @@ class UdpRelay(Service):
 
     async def _stop(self) -> None:
         if self.rooms:
-            # Their game servers end them, and players are sent that.
+            # Their game servers end the matches, and players are sent the end.
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
                 _STOP_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None
@@ -355,7 +356,7 @@ class UdpRelay(Service):
             await maybeDeferred(self._listening.stopListening)
             self._listening = None
 
-    # What places matches (as `vinom.fleet.fleet.Fleet`).
+    # Placing matches (as `vinom.fleet.fleet.Fleet`).
 
     def place(
         self,
@@ -366,17 +367,17 @@ class UdpRelay(Service):
         hosts: tuple[str, ...] = (),
     ) -> Deferred[Placement]:
         """
-        Find a game server for a match, and a place for its players here.
+        Find a game server for a match, and accept its players here.
 
         Cancelling withdraws the match; *watch* is then no longer called.
 
-        :param plan: what is played.
+        :param plan: the match.
         :param tickets: admit its players' handshakes.
-        :param watch: receives what happens to it.
-        :param relay: receives what players of this node are shown, in a room of this
-            node's own: nobody comes to that over UDP.
+        :param watch: receives reports of the match.
+        :param relay: receives states and events for players in a room of this node;
+            no player comes to such a room over UDP.
         :param hosts: the addresses of its players, as far as they are known.
-        :raises NoCapacity: it gets no game server.
+        :raises NoCapacity: there is no game server for it.
         """
         if relay is not None:
             return self._fleet.place(plan, tickets, watch, relay, hosts)
@@ -455,7 +456,7 @@ class UdpRelay(Service):
     # For rooms of the node that show matches (`vinom.rooms.matches.FollowFleet`).
 
     def pass_on(self, message: ToRelayed) -> None:
-        """Send a match what a player of the node's rooms did."""
+        """Send the action of a player in the node's rooms to a match."""
         match = self._matches.get(message.match_id)
         if match is None or match.relayed is None:
             return
@@ -470,9 +471,9 @@ class UdpRelay(Service):
         packed: bool = False,
     ) -> None:
         """
-        Receive what players of the node's rooms are shown; ``None`` to stop.
+        Receive states and events for players in the node's rooms; ``None`` to stop.
 
-        :param packed: not for them.
+        :param packed: not used, because they get JSON.
         """
         match = self._matches.get(match_id)
         if match is not None:
@@ -484,13 +485,13 @@ class UdpRelay(Service):
         return self._fleet.is_overloaded(match_id)
 
     def _to_follower(self, message: ToNode) -> None:
-        """Send a room of the node what it shows; not in the middle of its own call."""
+        """Send states to a room of the node, but not while it is calling us."""
         assert isinstance(message, FromRelayed)
         match = self._matches.get(message.match_id)
         if match is not None and (follower := match.follower) is not None:
             self._turns.call(lambda: follower(message))
 
-    # What players bring about.
+    # Events caused by players.
 
     def _touch(self, match: _Match) -> None:
         if match.hosted is None:
@@ -507,12 +508,12 @@ class UdpRelay(Service):
                 if match.hosted is not None:
                     match.hosted.end_turn(now)
             except Exception:
-                # Whatever its game server sent, it is no other match's.
+                # Whatever its game server sent must not affect other matches.
                 match_id = match.plan.match_id
                 _log.failure("match {match_id} ends", match_id=match_id)
                 self._fleet.close_room(match_id, "crashed")
             if match.is_end_due:
-                # Behind what this turn has shown the follower.
+                # After everything that the follower is sent in this turn.
                 self._turns.call(match.report_end)
 
     def _refuse(
@@ -527,7 +528,7 @@ class UdpRelay(Service):
             hosted.refuse(hosted.seats[seat], number, no, self._seconds())
 
     def _report(self, match: _Match, message: ToNode) -> None:
-        """Take what a room reports; its game server reports everything else."""
+        """Handle a room's reports; its game server reports everything else."""
         if isinstance(message, RelayTaken):
             if match.relayed is not None:
                 match.relayed.disown(message.seat)
@@ -537,7 +538,7 @@ class UdpRelay(Service):
         match_id = hosted.room.plan.match_id
         del self.rooms[match_id]
         match = self._matches.pop(match_id)
-        # They hold each other, and may hold many views.
+        # They refer to each other, and may hold many views.
         match.relayed = match.hosted = match.follower = None
         self._relays.forget(hosted)
         self._dtls.admission.remove_match(match_id)
@@ -555,9 +556,9 @@ class UdpRelay(Service):
 
     def renew_certificate(self) -> None:
         """
-        Have the authority that signs now sign for the matches to come.
+        Get a new certificate from the current authority, for further matches.
 
-        If it cannot, the certificate stays.
+        If it cannot sign, the old certificate stays.
         """
         self._renew_at = self._seconds() + _RENEWAL_SECONDS
         try:
@@ -596,10 +597,10 @@ class UdpRelay(Service):
 
 def _is_usable(state: RelayState, version: int) -> bool:
     """
-    Can this be the next state of a match? Game servers may be anybody's programs.
+    Can this be the next state of a match? Game servers may be third-party programs.
 
     :param state: the state.
-    :param version: of the one before.
+    :param version: the version of the previous state.
     """
     return (
         (state.version == 0 or version <= state.version < COUNTER_LIMIT)
@@ -610,16 +611,16 @@ def _is_usable(state: RelayState, version: int) -> bool:
 
 
 def _as_it_is(action: bytes) -> bytes:
-    """Write an action of a player over UDP as MessagePack: it is."""
+    """Return an action of a player over UDP, which already is MessagePack."""
     return action
 
 
 def _packing(game: Game[Any, Any]) -> Callable[[bytes], bytes]:
     """
-    Make what writes actions of players of the node's rooms as MessagePack.
+    Make the function that packs actions of players in the node's rooms as MessagePack.
 
-    It reads them as the game's own: what is bytes is a text in JSON. Others go as they
-    are, so that their game server refuses them in their turn.
+    It decodes them as the game's types, in which bytes are a text in JSON. Invalid
+    actions are passed on unchanged, so that the game server refuses them in their turn.
     """
     read = json_action_reader(game)
 
@@ -641,24 +642,24 @@ class RelayedKeys:
     """
     The keys of all game servers, and of a relay before them.
 
-    It is to `vinom.keys.service.Keys` what `Fleet` is without a relay.
+    With a relay, `vinom.keys.service.Keys` uses it in place of `Fleet`.
     """
 
     fleet: AnyFleet
     relay: UdpRelay
 
     def share_token_keys(self) -> Deferred[None]:
-        """Give the issuer's token keys to all who check tokens."""
+        """Pass the issuer's token keys to everything that checks tokens."""
         self.relay.share_token_keys()
         return self.fleet.share_token_keys()
 
     def renew_certificates(self) -> None:
-        """Have the authority that signs now sign for what comes next."""
+        """Get new certificates from the current authority."""
         self.relay.renew_certificate()
         self.fleet.renew_certificates()
 
     def rotate_cookies(self) -> int:
-        """Have cookies made with new keys; returns the number of those asked."""
+        """Rotate the cookie keys; returns the number of processes that do so."""
         self.relay.rotate_cookies()
         return self.fleet.rotate_cookies() + 1
 

@@ -1,10 +1,10 @@
 """
-Mailboxes: how a node that was started again reaches game servers of the one before.
+Mailboxes: a node that was started again reaches the game servers of the previous one.
 
-A game server behind its wall can open no socket, so it cannot dial a second time. It
-gets a datagram socket that its node has bound to a name in the state directory; whoever
-owns that directory can pass it open files there: one end of a new control link, and a
-pipe for its log.
+A game server behind its wall cannot open a socket, and so cannot dial a second time. It
+gets a datagram socket that its node has bound to a name in the state directory. The
+owner of that directory can pass it open files there: one end of a new control link, and
+a pipe for its log.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What comes with the files: so many come, or the letter is not for us.
+#: The bytes that come with the files; a letter with other bytes is ignored.
 LETTER = b"link"
-#: Files of one letter: the link, and where its log goes.
+#: Number of files in a letter: the link, and the pipe for its log.
 FILES = 2
 
 _SUFFIX = ".mail"
@@ -37,7 +37,7 @@ def make_mailbox(folder: Path, server_id: str) -> int:
     try:
         with _named(folder, server_id) as name:
             box.bind(name)
-        # For good: with a socket that can send it could write to others' mailboxes.
+        # Permanently: with a socket that can send it could write to others' mailboxes.
         box.shutdown(socket.SHUT_WR)
     except OSError:
         box.close()
@@ -48,7 +48,7 @@ def make_mailbox(folder: Path, server_id: str) -> int:
 
 def post(folder: Path, server_id: str, descriptors: Sequence[int]) -> bool:
     """
-    Pass open files to a game server; ``False`` if nobody has the mailbox any more.
+    Pass open files to a game server; ``False`` if no process has the mailbox any more.
 
     :param descriptors: as many as `FILES`; they stay open here.
     """
@@ -65,7 +65,7 @@ def post(folder: Path, server_id: str, descriptors: Sequence[int]) -> bool:
 
 def take_letter(box: int) -> tuple[int, int] | None:
     """
-    Take the oldest letter out of a mailbox.
+    Read the oldest letter in a mailbox.
 
     :param box: the mailbox's descriptor.
     :returns: the link and the pipe, which the caller closes; ``None`` if there is no
@@ -87,13 +87,13 @@ def take_letter(box: int) -> tuple[int, int] | None:
 
 
 def remove_mailbox(folder: Path, server_id: str) -> None:
-    """Remove the name of a mailbox; no effect without one."""
+    """Remove the name of a mailbox, if it has one."""
     with suppress(OSError):
         (folder / f"{server_id}{_SUFFIX}").unlink()
 
 
 def has_mailbox(folder: Path, server_id: str) -> bool:
-    """Does a game server read the mailbox with this name, and may this user write?"""
+    """Does a game server read the mailbox of this name, and may this user write?"""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         try:
             with _named(folder, server_id) as name:
@@ -107,9 +107,9 @@ def clear_mailboxes(folder: Path, kept: Sequence[str]) -> None:
     """
     Remove the mailboxes of game servers that are gone.
 
-    Those that play on for another node keep theirs: the node after that needs it.
+    Those that go on with another node keep theirs, because a later node may need it.
 
-    :param kept: ids of those that are expected here.
+    :param kept: ids of the game servers that are expected here.
     """
     for one in folder.glob(f"*{_SUFFIX}"):
         server_id = one.name.removesuffix(_SUFFIX)
@@ -119,7 +119,7 @@ def clear_mailboxes(folder: Path, kept: Sequence[str]) -> None:
 
 @contextmanager
 def _named(folder: Path, server_id: str) -> Iterator[str]:
-    """Name a mailbox in few bytes, because a socket's path may have only 107."""
+    """Return a short path of a mailbox: a socket's path has at most 107 bytes."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{opened}/{server_id}{_SUFFIX}"

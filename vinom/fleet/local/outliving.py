@@ -1,33 +1,33 @@
 """
-How long a game server may outlive its node, as the fork server reads it.
+How long a game server may outlive its node, in a byte that the fork server reads.
 
-A game server that hangs does not end by itself when its node is gone. The fork server
-kills it then, so it has to know which ones hang and which ones play on. Each writes
-that in a byte that the two share.
+A game server that hangs does not exit by itself when its node is gone, so the fork
+server kills it. It must know which game servers hang and which go on: each writes this
+into a byte that it shares with the fork server.
 """
 
 from __future__ import annotations
 
 from mmap import mmap
 
-#: It ends with its node.
+#: The game server exits with its node.
 ENDS = 0
-#: It has a match: it plays on until its lease is over.
+#: It has a match, and goes on until its lease is over.
 PLAYS_ON = 1
 #: Another node has adopted it, and watches it.
 IS_ADOPTED = 2
 
-# That of this process; none in a process that no fork server watches.
+# The byte of this process; none if no fork server watches it.
 _page: mmap | None = None
 
 
 def make_page() -> mmap:
-    """Make what a game server and the fork server share; before the fork."""
+    """Make the shared byte of a game server and the fork server, before the fork."""
     return mmap(-1, 1)
 
 
 def use_page(page: mmap) -> None:
-    """Write to this one from now on; in the game server."""
+    """Use this byte from now on, in the game server."""
     global _page
     _page = page
 
