@@ -1,4 +1,4 @@
-"""What it costs that a match outlives its process."""
+"""The cost of checkpoints, with which a match outlives its process."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class _BothEnds:
         self.link.makeConnection(_Socket(self.theirs))
         ready = Ready("g1", 1, CONTROL_PROTOCOL)
         self.client = ControlClient(clock, ready, lambda _: None, lambda: None)
-        # The node's end must not see that both are one process.
+        # The node's end must not notice that both are in one process.
         self.link._peer = None
         self.client.makeConnection(_Socket(self.ours))
         self.link.dataReceived(self.theirs.recv(1 << 16))
@@ -158,7 +158,7 @@ class _BothEnds:
         """Do nothing."""
 
     def play(self, turns: int, is_kept: bool) -> float:
-        """Let all matches change in each turn; return us of CPU for each change."""
+        """Change all matches in each turn; returns microseconds of CPU per change."""
         began = time.process_time_ns()
         for _ in range(turns):
             self._time += 1e-4
@@ -184,9 +184,9 @@ def _as_is(action: Move) -> Move:
 
 def _cost(rooms: int, versions: int) -> float:
     """
-    Measure what a checkpoint adds to a version, in slices; the best of them.
+    Measure the cost that a checkpoint adds to a version, in slices; returns the best.
 
-    Slices alternate: a machine may be twice as fast a second later.
+        Slices alternate, because a machine may be twice as fast a second later.
     """
     both = _BothEnds(rooms)
     turns = max(1, versions // rooms // 40)
@@ -198,7 +198,7 @@ def _cost(rooms: int, versions: int) -> float:
 
 
 def _play(folder: Path, udpload: Path, size: Size, game: str, word: str) -> Any:
-    """Play on a fresh node; what an input cost, the node's own CPU too."""
+    """Play on a new node; returns the cost of an input, also with the node's CPU."""
     players, times = size.count(200), (size.seconds(1.0), size.seconds(3.0))
     with Node(*DENSE, _EACH, f"--checkpoints={word}") as node:
         matches = [node.start_match(game=game) for _ in range(players // SEATS)]
@@ -206,7 +206,7 @@ def _play(folder: Path, udpload: Path, size: Size, game: str, word: str) -> Any:
         before = cpu_of(node.pid)
         result = load(udpload, seats, pid, "all", *times)
         spent = cpu_of(node.pid) - before
-        # The node's, over the whole run: a little too much per input.
+        # The node's CPU over the whole run, which is a little too much per input.
         inputs = result["done_s"] * (times[0] + times[1])
         result["both_us"] = result["cpu_us_per_input"] + 1e6 * spent / max(1.0, inputs)
     return result

@@ -1,4 +1,4 @@
-"""How long players wait when the process of their match is killed."""
+"""How long players are away when the process of their match is killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROGRAM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
 
 
 def continuity(size: Size, folder: Path, say: Say) -> list[Figure]:
-    """How long a killed game process, and a move, keep players away."""
+    """Measure how long a killed game process, and a move, keep players away."""
     killed, moved, javascript = [], [], []
     for number in range(size.runs):
         say(f"continuity: run {number + 1} of {size.runs}")
@@ -71,9 +71,9 @@ def _run(size: Size, seed: int, key: str, *what: str) -> dict[str, Any]:
     found = {**report[key], "killed": report["killed"], "moved": report["moved"]}
     if found["p50"] is None:
         if size.is_full:
-            raise Failed(f"nobody was away in any match: {report}")
-        # On a busy machine no player may be back before the end.
-        found |= {"p50": 0.0, "p99": 0.0, "note": "nobody came back before the end"}
+            raise Failed(f"no player was away in any match: {report}")
+        # On a busy machine perhaps no player is back before the end.
+        found |= {"p50": 0.0, "p99": 0.0, "note": "no player came back before the end"}
     return found
 
 
@@ -111,11 +111,11 @@ def _kill_while_counting(node: Node, http: int, pauses: Samples) -> None:
             os.kill(pid, signal.SIGKILL)
             print("killed", file=counting.stdin, flush=True)
             pauses.add(json.loads(counting.stdout.readline())["ms"] / 1000.0)
-            # The next one has to become warm.
+            # The next process needs time to become warm.
             time.sleep(0.7)
         counting.stdin.close()
         seen = json.loads(counting.stdout.readline())["seen"]
     if any(
         one["wrong"] or one["outOfTurn"] or one["last"] < one["said"] for one in seen
     ):
-        raise Failed(f"players of vinom.js saw what never happened: {seen}")
+        raise Failed(f"players of vinom.js saw wrong states: {seen}")

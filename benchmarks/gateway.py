@@ -41,7 +41,7 @@ _BULK, _GETS, _GETS_OF_NGINX = 0.7, 2500.0, 0.1
 _NEW = 2000.0
 _PLAIN_KB, _TLS_KB = 20.0, 56.0
 _LOOKUP = 2.0  # microseconds
-#: Where Debian has it.
+#: Its path in Debian.
 _STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 #: Back ends with links: each may have two.
 _LINKED = 4
@@ -117,17 +117,17 @@ def _routes(ports: list[int]) -> dict[str, Any]:
 @attrs.frozen
 class _Stand:
     """
-    What is measured: a gateway and nginx before the same back end.
+    The measured processes: a gateway and nginx in front of the same back end.
 
     :ivar run: calls the generator: its mode, a port and a process, and more.
-    :ivar gateway: the process.
-    :ivar nginx: likewise.
-    :ivar back: likewise.
+    :ivar gateway: process of the gateway.
+    :ivar nginx: process of nginx.
+    :ivar back: process of the back end.
     :ivar front: the gateway's port.
     :ivar stream: nginx's port for bytes.
     :ivar web: nginx's port for HTTP.
     :ivar behind: the back end's port.
-    :ivar all_behind: all its ports.
+    :ivar all_behind: all ports of the back end.
     """
 
     program: Path
@@ -151,7 +151,7 @@ class _Stand:
         return load(self.program, mode, port, self.nginx, *how)
 
     def direct(self, mode: str, *how: str) -> dict[str, Any]:
-        """Load the back end, without anything before it."""
+        """Load the back end directly."""
         return load(self.program, mode, self.behind, self.back, *how)
 
 
@@ -159,7 +159,7 @@ class _Stand:
 def _process(
     what: str, core: int, command: list[str], folder: Path, ports: list[int]
 ) -> Iterator[int]:
-    """Run a server until all its ports answer; gives its process."""
+    """Start a server, and wait until all its ports answer; returns its process."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
     environ["PYTHONPATH"] = str(HERE.parent)
     log = folder / f"{what}.log"
@@ -212,7 +212,7 @@ def _stand(folder: Path, *more: str) -> Iterator[_Stand]:
         f"--routes={routes}",
         "--other-service=bytes",
         "--log-level=warn",
-        # Limits are on, but high: all clients have the address of this machine.
+        # Limits are on, but high, because all clients have this machine's address.
         "--max-connections-per-address=1000000",
         "--new-connections=1000000",
         *more,
@@ -258,7 +258,7 @@ def _toml(services: dict[str, Any]) -> str:
     )
 
 
-#: What is compared: by name, the generator's mode and more.
+#: The comparisons: by name, the generator's mode and more.
 _COMPARED: dict[str, tuple[str, ...]] = {
     "get": ("get", "clients=64"),
     "down": ("down", "clients=4"),
@@ -270,7 +270,7 @@ _COMPARED: dict[str, tuple[str, ...]] = {
 
 
 class _Found:
-    """What was measured: by name, each run's reports of ours and of nginx's."""
+    """The results: by name, the reports of each run, for the gateway and for nginx."""
 
     def __init__(self) -> None:
         self.ours: dict[str, list[dict[str, Any]]] = {}
@@ -285,7 +285,7 @@ class _Found:
     def figure(
         self, name: str, what: str, bar: float | None, unit: str
     ) -> list[Figure]:
-        """Make rows of ours and of nginx's, per second of CPU."""
+        """Make a row for the gateway and one for nginx, per second of CPU."""
         rows = [of_runs(what, unit, self.ours[name], "per_cpu_s", bar, at_least=True)]
         if name in self.theirs:
             theirs = self.theirs[name]
@@ -293,16 +293,16 @@ class _Found:
         return rows
 
     def ratio(self, name: str, what: str, bar: float | None) -> Figure:
-        """Compare with nginx, each per second of its CPU."""
+        """Compare the gateway with nginx, each per second of its own CPU."""
         both = self.ours[name], self.theirs[name]
         return ratio(what, *both, "per_cpu_s", bar, at_least=True)
 
     def other(self, name: str, unit: str, bar: float | None = None) -> Figure:
-        """Make a row of what was noted."""
+        """Make a row of the kept figures."""
         return Figure(name, unit, tuple(self.others[name]), bar)
 
 
-#: Of several sizes of clients of packets: connections, and sessions on each.
+#: Sizes of runs with clients of packets: connections, and sessions on each.
 _CROWDS = ((20, 10), (200, 1))
 _IDLE_PLAIN, _IDLE_LINKED, _IDLE_TLS = (
     "memory per idle WebSocket, a back end's connection each",
@@ -314,7 +314,7 @@ _STAYED = "idle WebSockets over 8 links that answer afterwards"
 
 
 def gateway(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    """A gateway and nginx before the same back end, in turn."""
+    """Measure a gateway and nginx in front of the same back end, in turn."""
     found, secs = _Found(), f"secs={max(1.0, size.seconds(3))}"
     for run in range(size.runs):
         say(f"gateway: run {run + 1} of {size.runs}")
@@ -342,7 +342,7 @@ def _compare(stand: _Stand, found: _Found, secs: str) -> None:
 
 
 def _add_latency(stand: _Stand, found: _Found, secs: str) -> None:
-    """Find what an echo takes longer at half of the gateway's own saturation."""
+    """Find how much longer an echo takes at half of the gateway's own saturation."""
     rate = max(1.0, found.ours["echo"][-1]["per_s"] / 2)
     how = "clients=64", f"rate={rate:.0f}", secs
     direct = stand.direct("echo", *how)
@@ -357,7 +357,7 @@ _ADDED = "added by the way through to a WebSocket echo of 100 bytes"
 
 
 def _idle(folder: Path, found: _Found, size: Size) -> None:
-    """Find the memory of clients that do nothing, and whether they stay."""
+    """Find the memory of idle clients, and whether they stay connected."""
     some, many = size.count(2000), size.count(10_000)
     with _stand(folder) as stand:
         with _clients(stand, stand.web, some, "/ws", stand.nginx) as (kb, _):
@@ -387,12 +387,12 @@ def _clients(
     stand: _Stand, port: int, count: int, path: str, pid: int = 0, tls: int = 0
 ) -> Iterator[tuple[float, Callable[[], int]]]:
     """
-    Have idle clients.
+    Connect idle clients.
 
-    Gives the memory of each, in KB, and what finds out how many of them still get
+    Returns the memory of each, in KB, and a function that counts those that still get
     answers.
 
-    :param pid: whose memory it is; 0 for the gateway's.
+    :param pid: the process to measure; 0 for the gateway.
     """
     pid = pid or stand.gateway
     command = [str(stand.program), "idle", str(port), str(pid)]
@@ -416,7 +416,7 @@ def _clients(
         try:
             joined = json.loads(out.readline())["joined"]
             if joined < count:
-                raise Failed(f"{joined} of {count} clients were let in")
+                raise Failed(f"{joined} of {count} clients were accepted")
             yield (private_memory(pid) - before) / 1024 / count, answers
         finally:
             process.kill()

@@ -1,9 +1,9 @@
 """
 ``python -m benchmarks.pod_cluster``: a Kubernetes API server whose pods cost nothing.
 
-It is that of the tests, with its schemas and its HTTP. A pod is no process: this
-program dials the node for it over TLS, and answers as a game server does. It prints the
-path of its kubeconfig, and ends with its standard input.
+It is the API server of the tests, with its schemas and HTTP. A pod is not a process:
+this program dials the node for it over TLS, and answers like a game server. It prints
+the path of its kubeconfig, and exits when its standard input ends.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class StandIns(Kubelet):
             stand_in.end()
 
     def gone(self, one: Running) -> None:
-        """Its process has ended."""
+        """The pod's process has ended."""
         if self._pods.pop(one.uid, None) is None:
             return
         self.running.pop(one.uid, None)
@@ -143,7 +143,7 @@ class _Input(Protocol):
         self._server = server
 
     def dataReceived(self, data: bytes) -> None:
-        """Asked how many pods there are."""
+        """Answers with the number of pods."""
         count = len(self._server.objects.list(PODS))
         sys.stdout.write(f"{count}\n")
         sys.stdout.flush()

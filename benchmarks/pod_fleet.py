@@ -1,8 +1,8 @@
 """
 ``python -m benchmarks.pod_fleet KUBECONFIG ROUNDS MATCHES``: allocate pods, as JSON.
 
-The fleet of a node, with its own TLS port for game servers and Kubernetes' client; not
-the rest of a node.
+The fleet of a node, with its own TLS port for game servers and Kubernetes' client, but
+without the rest of a node.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def _until(is_so: Any) -> None:
 
 async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any]:
     authority = Authority.open(Path(tempfile.mkdtemp()), "game.vinom", time.time)
-    # The port is known before the fleet is made, which tells it to pods.
+    # The port must be known before the fleet is made, which passes it to pods.
     fleet: Fleet
 
     def arrived(ready: Any, link: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Pods: how long matches wait for one of the warm pool."""
+"""Pods: how long matches wait for a pod of the warm pool."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _PATIENCE = 120.0
 
 
 def pods(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    """Allocation of pods from the warm pool, 100 matches at once, and what is left."""
-    # A tenth of it has a tenth of the rounds: at once is the point.
+    """Measure allocation from the warm pool, 100 matches at once, and leftovers."""
+    # A tenth of the size has a tenth of the rounds, but as many matches at once.
     rounds = max(1, size.count(ALLOCATIONS) // MATCHES)
     runs = []
     for number in range(size.runs):

@@ -1,4 +1,4 @@
-"""Players over UDP by way of the node, against the same players at a game server."""
+"""Players relayed by the node, compared with the same players at a game server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PLAYERS = 100
 
 
 def _play(udpload: Path, players: int, udp: str, *how: object) -> dict[str, Any]:
-    """Play on a fresh node; return the report of ``udpload``."""
+    """Play on a new node; returns the report of ``udpload``."""
     with Node(*DENSE, f"--udp={udp}") as node:
         matches = [node.start_match() for _ in range(players // SEATS)]
-        # Of the process that has the players' port.
+        # Measure the process that has the players' port.
         pid = node.server_of(matches[0])
         return load(udpload, node.write_seats(matches), pid, *how)
 
@@ -40,10 +40,10 @@ def relay(
     half: dict[str, list[dict[str, Any]]] = {"direct": [], "relay": []}
     for run in range(size.runs):
         say(f"relay, saturated: run {run + 1} of {size.runs}")
-        # In less than a second a busy machine may give it no turn.
+        # In less than a second a busy machine may give it no CPU at all.
         longer = size.seconds(3.0, least=1.0)
         full.append(_play(udpload, players, "relay", "all", warmup, longer))
-    # One rate for all runs: a run that something disturbed must not choose its own.
+    # One rate for all runs, so that a disturbed run does not choose its own.
     rate = max(players, round(median(result["done_s"] for result in full) / 2))
     for run in range(size.runs):
         say(f"relay, {rate} inputs per second: run {run + 1} of {size.runs}")

@@ -122,7 +122,7 @@ class OwnGamesTests(SynchronousTestCase):
             ({"command": []}, "length >= 1"),
             ({"command": [""]}, "its command is empty"),
             ({"command": "nim"}, "command must be a list, not a text"),
-            ({**NIM, "seats": [3, 2]}, "must have the fewest first"),
+            ({**NIM, "seats": [3, 2]}, "must have the smaller number first"),
             ({**NIM, "seats": [0, 2]}, ">= 1"),
             ({**NIM, "colour": "red"}, "there is no 'colour' in it"),
             ({**NIM, "options": {"a b": 1}}, "'a b' must be a name"),

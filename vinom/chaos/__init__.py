@@ -1,6 +1,6 @@
 """
 ``vinom chaos``: a real deployment whose processes are killed while bots play.
 
-`deployment` starts it, `strikes` says what is killed when, `run` brings the bots, and
-`report` has what is printed. What was promised is checked by `vinom.promises`.
+`deployment` starts it, `strikes` plans the kills, `run` runs the bots, and `report`
+formats the results. `vinom.promises` checks the promises.
 """

@@ -40,9 +40,9 @@ _ONE_ADDRESS = (
 
 class Deployment:
     """
-    Start it, kill parts of it, and stop it.
+    Start a deployment, kill parts of it, and stop it.
 
-    :ivar node: the node; the same object when it was killed and started again.
+    :ivar node: the node; the same object after it was killed and started again.
     :ivar is_serving: does the node serve players, as far as we know?
     """
 
@@ -52,7 +52,7 @@ class Deployment:
         """
         :param reactor: starts the processes.
         :param game: ``package.module:Class``, or the name of an installed game.
-        :param matches: at the same time.
+        :param matches: number of matches at the same time.
         :param redis: path of a redis-server; empty for none.
         :param more: further arguments of ``twistd vinom``.
         """
@@ -104,7 +104,7 @@ class Deployment:
         self.is_serving = True
 
     async def stop(self) -> int:
-        """Stop everything; files are removed. Returns how many processes were left."""
+        """Stop everything and remove files; returns how many processes were left."""
         self.is_serving = False
         await self.node.stop()
         if self._store is not None:
@@ -113,7 +113,7 @@ class Deployment:
         return end_orphans(self._own)
 
     def look_after(self) -> None:
-        """Collect what has exited; call it each second."""
+        """Collect processes that have exited; call it each second."""
         known = set(self._own)
         for one in (self.node, self._store):
             if one is not None and one.transport is not None:
@@ -130,7 +130,7 @@ class Deployment:
         return found
 
     async def game_server_of(self, match_id: str) -> int | None:
-        """Find the process that plays a match; ``None`` if none does now."""
+        """Find the process that plays a match; ``None`` if none does at present."""
         found = (await self.ask("matches")).get("matches", [])
         port = next((one["port"] for one in found if one["match_id"] == match_id), None)
         if not port:
@@ -139,7 +139,7 @@ class Deployment:
         return owner_of_udp(port, sorted(ours))
 
     async def move(self, match_id: str) -> bool:
-        """Have another game server go on with a match; is it on its way?"""
+        """Move a match to another game server; returns whether the move has begun."""
         found = (await self.ask("matches")).get("matches", [])
         server = next((m["server"] for m in found if m["match_id"] == match_id), None)
         if not server:
@@ -154,7 +154,7 @@ class Deployment:
 
     async def kill_node(self) -> None:
         """
-        Kill the node without a goodbye, and start it again.
+        Kill the node, and start it again.
 
         :raises NodeFailed: it does not start again.
         """
@@ -165,7 +165,7 @@ class Deployment:
 
     async def restart_node(self) -> None:
         """
-        Ask the node to end, as for an upgrade, and start the next one.
+        Stop the node, as for an upgrade, and start the next one.
 
         :raises NodeFailed: it does not start again.
         """

@@ -1,4 +1,4 @@
-"""The matches that are being played, and how long a kill keeps their players away."""
+"""The running matches, and how long a kill keeps their players away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vinom.client.match import Match, MatchResult
 from vinom.packets.player import Joined, PlayerEvent, StateArrived
 from vinom.promises.witness import Witness
 
-#: A node gives a match up whose processes die more than ten times a minute.
+#: A node gives up a match whose processes die more than ten times per minute.
 _MOST_STRIKES, _WITHIN = 8, 60.0
 #: It gives one up, too, whose processes die four times one right after the other before
 #: more is played than that players come back. Some matches are as slow as that at their
@@ -26,9 +26,9 @@ class LiveMatch:
     """
     One match, as its players see it.
 
-    :ivar match_id: of the match.
+    :ivar match_id: the match's id.
     :ivar witnesses: one for each player.
-    :ivar kind: of the latest strike.
+    :ivar kind: kind of the latest strike.
     :ivar playing: seats whose player has seen a state, and no end.
     :ivar moves: how often it was moved.
     """
@@ -48,11 +48,11 @@ class LiveMatch:
 
     @property
     def is_away(self) -> bool:
-        """Was its process killed, and does a player not play again yet?"""
+        """Was its process killed, with a player who is not back yet?"""
         return self._struck_at is not None
 
     def may_be_struck(self, now: float) -> bool:
-        """Do all its players play, and was it not killed too often lately?"""
+        """Are all its players playing, and was it not killed too often lately?"""
         self._strikes = [at for at in self._strikes if at > now - _WITHIN]
         return bool(self.playing) and not (
             self.is_away
@@ -61,14 +61,14 @@ class LiveMatch:
         )
 
     def _is_row_full(self, now: float) -> bool:
-        """Were there as many strikes in a row as there may be, until now?"""
+        """Has it had the largest number of strikes in a row?"""
         latest = [*self._strikes, now][-_MOST_IN_ROW - 1 :]
         return len(latest) > _MOST_IN_ROW and all(
             after < before + _ROW for before, after in pairwise(latest)
         )
 
     def struck(self, now: float, kind: Kind = "gameserver") -> None:
-        """Its process was killed or stopped, or is to hand the match over."""
+        """Record that its process was killed or stopped, or must hand the match over."""
         self._struck_at, self.kind = now, kind
         self._strikes.append(now)
         self._stopped.clear()
@@ -76,16 +76,16 @@ class LiveMatch:
         self._back.clear()
 
     def spared(self) -> None:
-        """The latest strike did not happen."""
+        """Record that the latest strike did not happen."""
         self._struck_at = None
         self._strikes.pop()
 
     def joined(self, seat: int) -> None:
-        """A player took the seat, for the first time or again."""
+        """Record that a player took the seat, for the first time or again."""
         if self._struck_at is None:
             return
         self._joined.add(seat)
-        # What was quiet before the order did not wait for it.
+        # Silence before the order does not count.
         self._stopped[seat] = max(self._last.get(seat, -inf), self._struck_at)
 
     def seen(self, seat: int, now: float) -> float | None:
@@ -111,7 +111,7 @@ class LiveMatch:
         return away
 
     def over(self, seat: int) -> None:
-        """The match ended for a player."""
+        """Record that the match ended for a player."""
         self.playing.discard(seat)
         if not self.playing:
             self._struck_at = None
@@ -122,8 +122,8 @@ class Matches:
     """
     All matches of a run.
 
-    :ivar clock: gives the time, seconds.
-    :ivar paused: called with the length of each pause, seconds, and what made it.
+    :ivar clock: returns the time, seconds.
+    :ivar paused: called with the length of each pause, seconds, and its cause.
     :ivar by_id: every match that was found.
     """
 
@@ -147,12 +147,12 @@ class Matches:
 
     @property
     def running(self) -> list[LiveMatch]:
-        """Those that are being played, by id."""
+        """Matches that are being played, by id."""
         return [live for _, live in sorted(self.by_id.items()) if live.playing]
 
     @property
     def begun(self) -> int:
-        """Count those in which a player saw a state."""
+        """Count the matches in which a player saw a state."""
         return sum(
             any(witness.seen for witness in live.witnesses)
             for live in self.by_id.values()
@@ -160,7 +160,7 @@ class Matches:
 
     @property
     def away(self) -> int:
-        """Count those that wait for players to come back after a kill."""
+        """Count the matches that wait for players to come back after a kill."""
         return sum(live.is_away for live in self.by_id.values())
 
 
@@ -173,7 +173,7 @@ class _Pulse:
     seat: int
 
     def acted(self, number: int, action: bytes) -> None:
-        """Actions do not matter here."""
+        """Do nothing: actions do not matter here."""
 
     def took(self, event: PlayerEvent) -> None:
         """Note a seat that was taken, or a state."""

@@ -1,4 +1,4 @@
-"""One run: a deployment, its bots, what is killed, and the check."""
+"""One run: a deployment, its bots, the kills, and the check."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class ChaosRun:
     """
     Play, kill, and check.
 
-    :ivar report: what was found.
+    :ivar report: the results.
     :ivar failure: why nothing could be played; empty otherwise.
     """
 
     def __init__(self, reactor: Any, plan: Plan, say: Callable[[str], None]) -> None:
         """
         :param reactor: runs it.
-        :param plan: what to do.
-        :param say: is called with each line of progress.
+        :param plan: the plan of the run.
+        :param say: called with each line of progress.
         """
         self._reactor, self._plan, self._say = reactor, plan, say
         self.deployment = Deployment(
@@ -94,7 +94,7 @@ class ChaosRun:
         return Deferred.fromCoroutine(self._run())
 
     def stop(self) -> None:
-        """Leave all matches now, and check what was played."""
+        """Leave all matches now, and check those that were played."""
         if not self._is_stopping:
             self._is_stopping, self._is_striking = True, False
             self.report.is_interrupted = True
@@ -117,7 +117,7 @@ class ChaosRun:
         finally:
             left = await self.deployment.stop()
         if left:
-            self._say(f"{left} processes were left, and are killed")
+            self._say(f"killed {left} processes that were left over")
         return self.report.exit_code
 
     # Playing.
@@ -148,7 +148,7 @@ class ChaosRun:
             report.trouble.append(self.tally.reasons["bot_failed"])
 
     def _begin(self, seconds: float) -> None:
-        """Count time from now, and start no matches after so many seconds."""
+        """Count time from now, and start no matches after the run's time."""
         if self._time_up is not None:
             self._time_up.cancel()
         self._began = self._reactor.seconds()
@@ -156,7 +156,7 @@ class ChaosRun:
 
     def _found(self, match: Match) -> None:
         if not self.matches.by_id and self._time_up and self._time_up.active():
-            # A slow machine has used some seconds to come this far.
+            # A slow machine may have needed some seconds up to here.
             self._begin(self._plan.seconds)
         self.matches.add(match)
 
@@ -168,7 +168,7 @@ class ChaosRun:
         plan, reactor = self._plan, self._reactor
         network = None
         if plan.conditions is not None:
-            # Of its own: none may change another's datagrams.
+            # One for each bot, so that none affects another's datagrams.
             network = Conditioner(reactor, plan.conditions, f"{plan.seed} {name}")
             self._networks.append(network)
 
@@ -242,7 +242,7 @@ class ChaosRun:
 
     async def _strike(self, strike: Strike) -> None:
         if strike.kind in OF_A_MATCH:
-            # After a death of the node no match may be playing for a while.
+            # After the death of the node perhaps no match is playing for a while.
             give_up = self._reactor.seconds() + max(self._plan.every, _MOST_WAIT)
             while not await self._strike_match(strike.kind):
                 if not self._is_striking:
@@ -268,12 +268,12 @@ class ChaosRun:
         await self._until(lambda: False, _SETTLE)
 
     async def _strike_match(self, kind: Kind) -> bool:
-        """Kill or stop the process of a running match, or move it; was one struck?"""
+        """Kill or stop the process of a match, or move it; returns whether one was."""
         now = self._reactor.seconds
         running = [one for one in self.matches.running if one.may_be_struck(now())]
         self._random.shuffle(running)
         if kind == "move":
-            # Everything is moved once before anything is moved again.
+            # Each match is moved once before any is moved again.
             running.sort(key=lambda live: live.moves)
         for live in running:
             if await (self._move(live) if kind == "move" else self._kill(live, kind)):
@@ -296,7 +296,7 @@ class ChaosRun:
         return True
 
     async def _move(self, live: LiveMatch) -> bool:
-        # Before it: players may be back when the answer comes.
+        # Before the request, because players may be back when its answer comes.
         live.struck(self._reactor.seconds(), "move")
         if not await self.deployment.move(live.match_id):
             live.spared()
@@ -342,15 +342,15 @@ class ChaosRun:
         self._say(f"checking {len(self.matches.by_id)} matches")
         for number, live in enumerate(self.matches.by_id.values(), 1):
             self.report.add(checker.check(live.match_id, live.witnesses))
-            # Ctrl-C is served meanwhile.
+            # Let the reactor handle Ctrl-C.
             await deferLater(self._reactor, 0.0)
             if number % 50 == 0:
-                self._say(f"{number} matches are checked")
+                self._say(f"{number} matches checked")
         if self.report.exit_code == 1:
             self._keep()
 
     def _keep(self) -> None:
-        """Copy what explains a broken promise."""
+        """Copy the files that explain a broken promise."""
         folder = self._plan.keep
         if folder is None:
             return

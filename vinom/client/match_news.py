@@ -23,16 +23,16 @@ _PAUSES = (1.0, 2.0, 5.0)
 
 class MatchNews:
     """
-    Keep a line to the lobby, and pass on where it says that the match is.
+    Keep a line to the lobby, and pass on the addresses of the match that it sends.
 
-    A player has one line: another one of the same player closes this one. It is made
-    again after a pause, unless it is not needed.
+    A player has only one line: another line of the same player closes this one. It is
+    opened again after a pause, if it is still needed.
 
     :param clock: measures and schedules time; the reactor.
     :param lobby: opens lines.
     :param moved: called with each `MatchFound`.
-    :param is_needed: is there no other line that brings the news?
-    :param chance: gives numbers from 0 to 1, for the pauses.
+    :param is_needed: is there no other line for the news?
+    :param chance: returns random numbers from 0 to 1, for the pauses.
     """
 
     _log = Logger()
@@ -52,7 +52,7 @@ class MatchNews:
         self._holding: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Have a line from now on; called once."""
+        """Keep a line open from now on; called once."""
         self._holding = Deferred.fromCoroutine(self._hold())
         self._holding.addErrback(self._failed)
 

@@ -1,10 +1,10 @@
 """
-What changed between two checkpoints of a match, as bytes.
+The change between two checkpoints of a match, as bytes.
 
-Layout of a change: two 4-byte big-endian numbers, and what is new. The result is as
-many bytes of the older checkpoint's beginning as the first number says, what is new,
-and as many bytes of its end as the second says. Source: docs/protocol/control.rst,
-section "Checkpoints".
+Layout: two 4-byte big-endian numbers, then new bytes. The first number says how many
+bytes to copy from the beginning of the older checkpoint, the second how many from its
+end; the new bytes come in between. Source: docs/protocol/control.rst, section
+"Checkpoints".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STEPS = (1024, 64, 1)
 
 
 def change_between(old: bytes, new: bytes) -> bytes:
-    """Write how *old* becomes *new*; it may be longer than *new*."""
+    """Make the change from *old* to *new*; it may be longer than *new*."""
     most, start, end = min(len(old), len(new)), 0, 0
     for step in _STEPS:
         while (
@@ -43,7 +43,7 @@ def apply_change(old: bytes, change: bytes) -> bytes:
     """
     Make the newer checkpoint.
 
-    :param old: the one that *change* is based on.
+    :param old: the checkpoint that *change* is based on.
     :param change: made by `change_between`.
     :raises PeerError: it is not a change of these bytes.
     """

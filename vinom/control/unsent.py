@@ -1,9 +1,9 @@
 """
-Checkpoints that a game server cannot send, because it has no link: they are written.
+A file for the checkpoints that a game server cannot send while it has no link.
 
-The node makes a file in memory and gives it to the game server. While there is no link,
-the game server writes there what it would have sent. The file outlives its process, so
-that the node, which has it too, knows all that players may have seen.
+The node makes a file in memory and passes it to the game server. While there is no
+link, the game server writes its checkpoints there. The file outlives its process, so
+the node, which also has it, gets everything that players may have seen.
 Source: docs/protocol/control.rst, section "Linking again".
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from vinom.control.messages import FrameReader, Kept, decode_to_node, encode
 from vinom.errors import PeerError
 
-#: Longest file, bytes: below the longest that a game server behind its wall may write.
+#: Longest file, bytes: below the limit of a game server behind its wall.
 MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -23,16 +23,16 @@ def make_unsent() -> int:
     """
     Make a file for one game server; returns its descriptor.
 
-    :raises OSError: the system has no more.
+    :raises OSError: the system has no more descriptors.
     """
     return os.memfd_create("vinom-unsent", os.MFD_CLOEXEC)
 
 
 def read_unsent(descriptor: int) -> list[Kept]:
     """
-    Read what a game server wrote before its process ended.
+    Read the checkpoints that a game server wrote before its process ended.
 
-    The last one is left out if it is not whole: nobody was shown what is in it.
+    An incomplete last one is left out: no player was shown the state in it.
     """
     found: list[Kept] = []
     reader = FrameReader()
@@ -43,7 +43,7 @@ def read_unsent(descriptor: int) -> list[Kept]:
             if isinstance(message, Kept):
                 found.append(message)
     except (OSError, PeerError):
-        # Its process wrote something else: what came before it counts.
+        # Its process wrote something else: the messages before it count.
         pass
     return found
 
@@ -63,8 +63,8 @@ class UnsentCheckpoints:
         """
         Write some.
 
-        :returns: ``False`` if they are not all in the file: nothing that is in them may
-            be shown.
+        :returns: ``False`` if they are not all in the file: then the states in them
+            may not be shown.
         """
         data = b"".join([encode(one) for one in checkpoints])
         self._left -= len(data)

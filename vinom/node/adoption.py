@@ -1,4 +1,4 @@
-"""Matches of other nodes, and of the one before, whose game servers have played on."""
+"""Matches of other nodes, or of the previous one, whose game servers still run."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def known_players(
     players: IPlayerStore,
 ) -> Callable[[MatchPlan], Sequence[KnownPlayer]]:
     """
-    Make what finds the players of a match that are known to this node only.
+    Make the function that finds the players of a match whom only this node knows.
 
-    :param players: a store that outlives the node has them itself.
+    :param players: the players; a store that outlives the node has them itself.
     """
 
     def find(plan: MatchPlan) -> Sequence[KnownPlayer]:
@@ -55,14 +55,14 @@ def known_players(
 @attrs.frozen
 class Shared:
     """
-    What a node needs to go on with matches of other nodes.
+    The means to go on with matches of other nodes.
 
-    :ivar claims: which game servers are this node's.
-    :ivar games: that this node has.
+    :ivar claims: records which game servers are this node's.
+    :ivar games: the games of this node.
     :ivar reaches: can this node link to a game server, by its id and its handle?
     :ivar bring: moves the recording of a match here, from the folder of its node.
     :ivar adopted: called when players may have been waiting for a match.
-    :ivar moved: called with each match that another node has taken.
+    :ivar moved: called with each match that another node has taken over.
     """
 
     claims: Claims
@@ -76,13 +76,14 @@ class Shared:
 @attrs.frozen
 class Adoption:
     """
-    Go on with what an earlier node on this state directory has left, or another node.
+    Take over game servers that an earlier node with this state directory, or another
+    node, has left.
 
-    :ivar records: what the earlier one has written down.
+    :ivar records: the records of the earlier node.
     :ivar now: the time, seconds since the Unix epoch.
-    :ivar key_seconds: how long players are known.
-    :ivar is_relayed: were players' connections at the earlier node? Then they are gone,
-        and nobody can play on.
+    :ivar key_seconds: how long player keys are valid.
+    :ivar is_relayed: did the earlier node have the players' connections? Then they are
+        gone, and their matches cannot go on.
     :ivar shared: ``None`` if no other node can go on with a match of this one.
     """
 
@@ -97,7 +98,7 @@ class Adoption:
     shared: Shared | None = None
 
     def begin(self) -> None:
-        """Adopt all game servers that are still there; before players come."""
+        """Adopt all game servers that still run, before players connect."""
         shared = self.shared
         if shared is not None:
             shared.claims.taken = self._taken
@@ -118,10 +119,10 @@ class Adoption:
 
     async def adopt_left(self, node_id: str) -> None:
         """
-        Go on with game servers that another node has left.
+        Take over game servers that another node has left.
 
-        :param node_id: of that node; empty for those of nodes that stop.
-        :raises StoreUnavailable: some are left; call this again.
+        :param node_id: id of that node; empty for those of stopping nodes.
+        :raises StoreUnavailable: some may be left; call this again.
         """
         shared = self.shared
         if shared is None:
@@ -135,7 +136,7 @@ class Adoption:
             except Exception:
                 # They are this node's now: nobody else goes on with the others.
                 _log.failure(
-                    "cannot go on with game server {server}", server=record.server_id
+                    "cannot take over game server {server}", server=record.server_id
                 )
 
     async def _can_adopt(self, record: ServerRecord) -> bool:
@@ -168,20 +169,20 @@ class Adoption:
         shared.adopted()
 
     def offer(self) -> None:
-        """Let other nodes go on with all matches, from now on: this node drains."""
+        """Let other nodes take over all matches from now on: this node drains."""
         if self.shared is not None:
             self.shared.claims.offer(self.fleet.has_link)
 
     def check_owned(self) -> None:
-        """Find out which game servers are still this node's: it has a new lease."""
+        """Find out which game servers are still this node's, which has a new lease."""
         if self.shared is not None:
             self.shared.claims.check_owned()
 
     def _taken(self, server_id: str) -> None:
-        """Another node goes on with a game server."""
+        """Forget a game server that another node has taken over."""
         match_ids = self.fleet.give_up(server_id)
         _log.info(
-            "another node goes on with game server {server} and its {count} matches",
+            "another node has taken over game server {server} and its {count} matches",
             server=server_id,
             count=len(match_ids),
         )
@@ -211,7 +212,7 @@ class Adoption:
             )
         if self.fleet.adopt(record, self.matches):
             _log.info(
-                "game server {server} plays on since an earlier node: {count} matches "
+                "game server {server} still runs from an earlier node: {count} matches "
                 "at port {port}",
                 server=record.server_id,
                 count=len(record.matches),
@@ -232,7 +233,7 @@ class Adoption:
             settled.addCallback(self._lose, record)
 
     def _lose(self, is_ours: bool, record: ServerRecord) -> None:
-        """End the matches of a game server that is gone; not those of other nodes."""
+        """End the matches of a game server that is gone, if no other node has them."""
         for one in record.matches if is_ours else ():
             _log.warn(
                 "match {match_id} is lost: its game server ended while no node ran",

@@ -1,7 +1,7 @@
 """
-One session of a gateway's link, as the connection that it stands for.
+One session of a gateway's link, used like a direct connection.
 
-What serves players who connect directly serves it unchanged: `Carried` is its
+The protocols for players who connect directly serve it unchanged: `Carried` is their
 transport.
 """
 
@@ -33,9 +33,9 @@ class Carried:
     """
     A transport, and the `vinom.streams.ends.Leg` of its session.
 
-    :ivar protocol: gets the bytes; whoever takes the connection over sets it.
-    :ivar has_descriptor: closing it frees no descriptor (`vinom.lines.reserve`).
-    :ivar has_unsent: does the peer not take what it was sent?
+    :ivar protocol: gets the bytes; set by the code that takes over the connection.
+    :ivar has_descriptor: false: closing it frees no descriptor (`vinom.lines.reserve`).
+    :ivar has_unsent: does the peer not read what it was sent?
     """
 
     __slots__ = (
@@ -78,14 +78,14 @@ class Carried:
         self.protocol = protocol
         protocol.makeConnection(self)
 
-    # What the session's channel reports (Leg).
+    # Reports of the session's channel (Leg).
 
     def received(self, data: bytes) -> None:
         """The client sent bytes."""
         if self._is_over or self.disconnecting:
             return
         if self._is_paused or self._held:
-            # No more than the credit that it has already.
+            # At most the bytes that it already has credit for.
             self._held.append(data)
             return
         self._pass_on(data)
@@ -100,7 +100,7 @@ class Carried:
         if IHalfCloseableProtocol.providedBy(self.protocol):
             self._guard(self.protocol.readConnectionLost)
         else:
-            # As a socket does for a protocol that knows no half of a connection.
+            # Like a socket with a protocol that has no half-closed connections.
             self._close()
 
     def lost(self, reason: Reason, words: str = "") -> None:
@@ -111,13 +111,13 @@ class Carried:
             self._report(Failure(error))
 
     def filled(self) -> None:
-        """The client does not take what it is sent."""
+        """The client does not read what it is sent."""
         self.has_unsent = True
         if self._producer is not None and not self._is_over:
             self._producer.pauseProducing()
 
     def drained(self) -> None:
-        """It takes it again."""
+        """The client reads again."""
         self.has_unsent = False
         if self._is_over:
             return
@@ -125,7 +125,7 @@ class Carried:
             self._guard(self._producer.resumeProducing)
         self._close_if_done()
 
-    # What the protocol asks (ITransport and its relatives).
+    # Calls of the protocol (ITransport and related interfaces).
 
     def write(self, data: bytes) -> None:
         """Send *data*; after `loseConnection` only a producer may."""
@@ -152,7 +152,7 @@ class Carried:
             self._channel.abort(Reason.ABORTED, "the node closed it")
             self._report_later(ConnectionLost())
 
-    #: As readers are asked to by `vinom.reactor.turns`.
+    #: Used for readers by `vinom.reactor.turns`.
     abort = abortConnection
 
     def getPeer(self) -> Any:
@@ -167,24 +167,24 @@ class Carried:
             producer.stopProducing()
             return
         if not streaming:
-            raise ValueError("a producer that pulls cannot use a session of a gateway")
+            raise ValueError("a session of a gateway does not support pull producers")
         self._producer = producer
         if self.has_unsent:
             producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
-        """The producer has no more."""
+        """The producer has no more data."""
         self._producer = None
         self._close_if_done()
 
     def pauseProducing(self) -> None:
-        """Pass on nothing for a while; the client gets no more credit."""
+        """Pass on nothing for a while, and give the client no more credit."""
         if not self._is_over:
             self._is_paused = True
             self._channel.pause()
 
     def resumeProducing(self) -> None:
-        """Pass on again, from the next turn on what came meanwhile."""
+        """Pass on bytes again, beginning in the next turn with those that are held."""
         if self._is_over or not self._is_paused:
             return
         self._is_paused = False
@@ -209,7 +209,7 @@ class Carried:
         self._guard(self.protocol.dataReceived, data)
 
     def _guard(self, call: Any, *arguments: Any) -> None:
-        """Call a protocol; its mistake ends this session, and no other of the link."""
+        """Call a protocol; an exception in it ends only this session of the link."""
         try:
             call(*arguments)
         except Exception:
@@ -227,7 +227,7 @@ class Carried:
         self._report_later(ConnectionDone())
 
     def _report_later(self, error: Exception) -> None:
-        # As sockets do: never from inside of a call of the protocol.
+        # Like sockets: never from inside a call of the protocol.
         self._clock.callLater(0, self._report, Failure(error))
 
     def _report(self, reason: Failure) -> None:

@@ -1,10 +1,10 @@
 """
-Which game servers are this node's: as files, and in a store that other nodes share.
+Which game servers are this node's: as files, and in a store that nodes share.
 
-The file is written first, and for the next node on the same state directory. What is in
-the store is for all others. It is written behind: the order to open a match does not
-wait for it. But it is sent to the store before the placement of the match is, over the
-same connection, so it is there when players learn of the match.
+The file is written first, for the next node with the same state directory. The record
+in the store is for all others. It is written behind: opening a match does not wait for
+it. But it is sent to the store before the placement of the match, over the same
+connection, so it is there when players are sent the match.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from vinom.ports import IServerStore
 
 #: How long to wait for a store that does not answer, before the next try, seconds.
 _AGAIN_SECONDS = 1.0
-#: After this time without an answer of the store the file decides: the node that could
-#: have taken a game server would have removed its file, seconds.
+#: After this time without an answer of the store the file decides, seconds: a node that
+#: had taken over a game server would have removed its file.
 _FILE_DECIDES = 5.0
 #: Most game servers that are looked for at once.
 _MOST = 100
@@ -40,15 +40,15 @@ class _Claim:
     """
     One game server of this node.
 
-    :ivar fence: of its ownership; 0 until it is claimed.
-    :ivar since: when it came, seconds on the clock.
-    :ivar record: the newest; ``None`` if it has no match any more.
+    :ivar fence: fence of its ownership; 0 until it is claimed.
+    :ivar since: when it was added, seconds on the clock.
+    :ivar record: the newest record; ``None`` if it has no match any more.
     :ivar lease: number of the lease under which the store has confirmed it; or 0.
-    :ivar gone: id of the node that had it, and has ended.
-    :ivar is_due: must the store be asked?
-    :ivar is_asking: is it being asked?
+    :ivar gone: id of the node that had it and has ended.
+    :ivar is_due: is a request to the store due?
+    :ivar is_asking: is a request under way?
     :ivar is_offered: may other nodes take it?
-    :ivar settled: fire when it is known whose it is.
+    :ivar settled: fire when its owner is known.
     """
 
     fence: int
@@ -64,9 +64,9 @@ class _Claim:
 
 class Claims:
     """
-    Write down game servers with matches, and find those that other nodes have left.
+    Record game servers with matches, and find those that other nodes have left.
 
-    It is what a fleet knows as `vinom.fleet.records.Records`.
+    A fleet uses it as `vinom.fleet.records.Records`.
     """
 
     _log = Logger()
@@ -86,12 +86,12 @@ class Claims:
         """
         :param files: written first.
         :param store: shared by all nodes.
-        :param node_id: of this node.
+        :param node_id: id of this node.
         :param machine: where its processes run.
-        :param recordings: where it keeps recordings; empty for nowhere.
-        :param clock: for tries.
-        :param lease: gives the number of this node's lease.
-        :param is_current: does that lease last?
+        :param recordings: where it stores recordings; empty for nowhere.
+        :param clock: times the attempts.
+        :param lease: returns the number of this node's lease.
+        :param is_current: is that lease not over?
         :param file_decides: is a file enough if the store does not answer? Only where
             a node that takes a game server removes the files of others.
         """
@@ -100,20 +100,20 @@ class Claims:
         self._machine, self._recordings, self._clock = machine, recordings, clock
         self._lease, self._is_current = lease, is_current
         self._claims: dict[str, _Claim] = {}
-        # Of other nodes: asked for without an answer; and taken over, but not returned.
+        # Of other nodes: requested without an answer; and taken over, but not returned.
         self._asked: dict[str, ServerRecord] = {}
         self._found: list[ServerRecord] = []
-        #: Called with the id of each game server that another node has taken.
+        #: Called with the id of each game server that another node has taken over.
         self.taken: Callable[[str], None] = lambda _: None
 
-    # What the fleet writes (`Records`).
+    # Called by the fleet (`Records`).
 
     def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
         """Describe a match that a game server is about to get."""
         return self._files.record(plan, hosts)
 
     def write(self, record: ServerRecord) -> None:
-        """Replace what is known of a game server."""
+        """Replace the record of a game server."""
         claim = self._claims.get(record.server_id)
         if claim is None:
             claim = self._claims[record.server_id] = _Claim(1, self._clock.seconds())
@@ -128,20 +128,20 @@ class Claims:
         self._ask(record.server_id, claim)
 
     def forget(self, server_id: str) -> None:
-        """Forget a game server; no effect if it is not known."""
+        """Remove the record of a game server, if there is one."""
         self._files.forget(server_id)
         claim = self._claims.get(server_id)
         if claim is not None:
             claim.record = None
             self._ask(server_id, claim)
 
-    # Whose a game server is.
+    # The owner of a game server.
 
     def is_ours(self, server_id: str) -> bool:
         """
         Is it certain now that no other node has this game server?
 
-        Not before the store has confirmed that, under this node's present lease.
+        Only when the store has confirmed this under this node's current lease.
         """
         claim = self._claims.get(server_id)
         if claim is None or claim.is_offered:
@@ -151,7 +151,7 @@ class Claims:
         return self._is_late(claim) and self._files.has(server_id)
 
     def _is_late(self, claim: _Claim) -> bool:
-        """Does the store not answer whose a game server is that was found here?"""
+        """Has the store not answered yet who owns a game server that was found here?"""
         late_at = claim.since + _FILE_DECIDES
         is_late = not claim.fence and self._clock.seconds() >= late_at
         return self._file_decides and is_late
@@ -160,7 +160,7 @@ class Claims:
         return self._is_late(claim) and not self._files.has(server_id)
 
     def found(self, record: ServerRecord) -> None:
-        """Claim a game server of which an earlier node here has left the file."""
+        """Claim a game server whose file an earlier node has left here."""
         claim = _Claim(0, self._clock.seconds(), record, gone=record.node_id)
         self._claims[record.server_id] = claim
         self._ask(record.server_id, claim)
@@ -178,13 +178,13 @@ class Claims:
         return settled
 
     def check_owned(self) -> None:
-        """Ask again for all of them: this node has a new lease."""
+        """Ask the store again about all of them, because this node has a new lease."""
         for server_id, claim in tuple(self._claims.items()):
             self._ask(server_id, claim)
 
     def _ask(self, server_id: str, claim: _Claim) -> None:
         claim.is_due = True
-        # Without a lease it is asked when there is one: see `check_owned`.
+        # Without a lease the store is asked later: see `check_owned`.
         if self._lease() and not claim.is_asking:
             claim.is_asking = True
             Deferred.fromCoroutine(self._keep_asking(server_id, claim)).addErrback(
@@ -220,7 +220,7 @@ class Claims:
             if found.kind in ("owned", "over"):
                 self._lost(server_id, claim)
                 return
-            # The store may have been lost since it was written: then it is as new.
+            # The store may have been lost since: then the record is new to it.
             claim.fence = found.fence or 1
         if claim.record is None:
             if not await self._store.forget(server_id, claim.fence):
@@ -244,7 +244,7 @@ class Claims:
             one.callback(is_ours)
 
     def _lost(self, server_id: str, claim: _Claim) -> None:
-        """Another node has it: it is none of ours any more."""
+        """Forget a game server that another node has."""
         if self._claims.get(server_id) is not claim:
             return
         del self._claims[server_id]
@@ -252,7 +252,7 @@ class Claims:
         self._settle(claim, False)
         self.taken(server_id)
 
-    # What other nodes have left.
+    # Game servers that other nodes have left.
 
     async def left(
         self,
@@ -264,11 +264,10 @@ class Claims:
         """
         Take over game servers that another node has left.
 
-        :param node_id: of that node; empty for those that are offered by nodes that
-            stop.
-        :param can_adopt: can this node go on with it?
+        :param node_id: id of that node; empty for those that stopping nodes offer.
+        :param can_adopt: can this node go on with a game server?
         :returns: those that are this node's from now on.
-        :raises StoreUnavailable: some may be, which the next call returns.
+        :raises StoreUnavailable: others may be, too; the next call returns them.
         """
         left = map(self._read, await self._store.left(node_id, self._machine, _MOST))
         records = [
@@ -283,8 +282,8 @@ class Claims:
         for record, answer in zip(records, answers, strict=True):
             if await answer:
                 self._asked[record.server_id] = record
-        # With those of earlier calls: they may be this node's, and nobody else finds
-        # them then.
+        # With those of earlier calls, which may be this node's: then no other node
+        # finds them.
         for server_id in tuple(self._asked):
             await self._take(server_id)
         found = [one for one in self._found if one.server_id in self._claims]
@@ -294,7 +293,7 @@ class Claims:
         return ours
 
     def again(self, record: ServerRecord) -> None:
-        """Return it again from `left`, unless another node takes it: it must wait."""
+        """Have `left` return it later, unless another node takes it over meanwhile."""
         self._found.append(record)
 
     async def _take(self, server_id: str) -> None:
@@ -315,22 +314,22 @@ class Claims:
         except msgspec.MsgspecError as error:
             self._log.error("a record of a game server is unreadable: {e}", e=error)
             return None
-        # It is part of names of files.
+        # The id is part of file names.
         return record if record.server_id.isalnum() else None
 
     # Handing over.
 
     def offer(self, has_link: Callable[[str], bool] = lambda _: True) -> None:
         """
-        Let other nodes take them over, from now on: this node drains.
+        Let other nodes take over all game servers from now on, because this node drains.
 
-        :param has_link: has a game server a link to this node? One that it offers it
-            does not call any more, so those without a link must get one first.
+        :param has_link: does a game server have a link to this node? The node does
+            not call those that it offers, so others must get a link first.
         """
         for server_id, claim in tuple(self._claims.items()):
             if not claim.fence or claim.record is None:
                 continue
             if claim.is_offered or has_link(server_id):
                 claim.is_offered = True
-                # Repeated, it finds out whether another node has it.
+                # If repeated, it finds out whether another node has it.
                 self._ask(server_id, claim)

@@ -1,4 +1,4 @@
-"""Games in other languages: tables of the settings, and what the node makes of them."""
+"""Games in other languages: their tables in the settings, and the node's part."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from vinom.settings.named import read_named
 
 #: Most games that the settings may describe.
 MOST_GAMES = 64
-#: What the fields of options and loadouts can be.
+#: Types of the fields of options and loadouts.
 _FIELDS = (bool, int, float, str)
 
 
 class GameTable(Struct, frozen=True, forbid_unknown_fields=True):
     """
-    A game as the settings describe it.
+    A game in the settings.
 
-    A game that is installed has its rules in Python too: then only ``command``,
-    ``folder``, ``memory_mb`` and ``warm`` are read.
+    An installed game also has its rules in Python: then only ``command``, ``folder``,
+    ``memory_mb`` and ``warm`` are used.
 
     :ivar command: starts a game server: a program and its arguments.
-    :ivar folder: where it starts; the node's own working directory unless set.
+    :ivar folder: its working directory; the node's own unless set.
     :ivar memory_mb: memory of one game server, MiB; ``server_memory_mb`` unless set.
     :ivar warm: game servers to keep ready for a match; ``warm`` unless set.
-    :ivar seats: the fewest and the most players.
-    :ivar teams: how many; none unless set.
+    :ivar seats: the smallest and the largest number of players.
+    :ivar teams: number of teams; none unless set.
     :ivar tick_hz: fixed steps per second; sent to players.
-    :ivar time_limit: the longest match, seconds; a longer one is ended.
-    :ivar linger: how long a match stays after its last round, at most, seconds.
-    :ivar title: what people see.
+    :ivar time_limit: the longest duration of a match, seconds; then it is ended.
+    :ivar linger: how long a match stays open after its last round, at most, seconds.
+    :ivar title: its title in lists.
     :ivar about: a sentence for the list of games.
-    :ivar rules: how to play, for people.
+    :ivar rules: how to play.
     :ivar options: the options and their defaults: numbers, texts and booleans.
-    :ivar loadout: what players bring, and its defaults.
+    :ivar loadout: the items that players bring, and their defaults.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
@@ -69,7 +69,7 @@ def read_games(tables: Any) -> dict[str, GameTable]:
         if fewest > most:
             raise ValueError(
                 f"has a wrong game {name!r}: seats {fewest} to {most} must have the "
-                "fewest first"
+                "smaller number first"
             )
         if not found.command[0]:
             raise ValueError(f"has a wrong game {name!r}: its command is empty")
@@ -84,9 +84,9 @@ def read_games(tables: Any) -> dict[str, GameTable]:
 
 class ElsewhereGame(Game[Any, Any]):
     """
-    A game that only its own game servers know: what the node needs to know of it.
+    A game whose rules only its own game servers have, as the node uses it.
 
-    Its rooms run in game servers too, and its actions and views are passed on unread.
+    Its rooms run in game servers, too, and its actions and views are passed on unread.
     """
 
     actions = Any
@@ -106,7 +106,7 @@ class ElsewhereGame(Game[Any, Any]):
         raise NotImplementedError("this game is played by its own game servers")
 
     def audience(self, s: Any, seat: int | None) -> Hashable:
-        """Each seat may see something else: its game server says what."""
+        """Assume that each seat has a different view, which its game server makes."""
         return seat
 
 
@@ -116,9 +116,9 @@ def all_games(
     """
     Load every game of a node: in Python, and in other languages.
 
-    :param specs: of games in Python that are not installed.
-    :param tables: of games that have a command.
-    :raises Misconfigured: a game cannot be loaded; says which and why.
+    :param specs: specs of games in Python that are not installed.
+    :param tables: tables of games that have a command.
+    :raises Misconfigured: a game cannot be loaded; names it and the reason.
     """
     games = load_games(specs)
     for name, table in (tables or {}).items():
@@ -130,7 +130,7 @@ def all_games(
 
 
 def _isolated(game: Game[Any, Any]) -> Game[Any, Any]:
-    """Have the rooms of a game in Python played by game servers too."""
+    """Run the rooms of a game in Python in game servers, too."""
     cls = type(game)
     made = type(cls.__name__, (cls,), {"isolate": True, "__module__": cls.__module__})
     isolated: Game[Any, Any] = made()

@@ -53,13 +53,13 @@ from vinom.wall.kernel import Peer
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
 
-#: How long a gateway may take to shake hands and greet, seconds.
+#: How long a gateway may take for the handshake and the greeting, seconds.
 GREETING_SECONDS = 5.0
 #: How long the end of a link may take when the node stops, seconds.
 _CLOSE_SECONDS = 2.0
-#: Sessions of all links together, unless told otherwise.
+#: Default of the most sessions of all links together.
 MOST_SESSIONS = 60_000
-#: In the setting, before where a link over TLS listens.
+#: Prefix in the setting of an address at which links over TLS are accepted.
 _TLS = "tls:"
 _UNIX = "unix:"
 
@@ -87,8 +87,8 @@ class GatewayLinks(Service):
     """
     Serve the sessions of gateways (`vinom.streams.multiplex.Taker`).
 
-    :ivar gateways: those that are linked, with their links.
-    :ivar served: how many sessions there were.
+    :ivar gateways: the linked gateways, with their links.
+    :ivar served: number of sessions so far.
     """
 
     name = "gateways"
@@ -105,14 +105,14 @@ class GatewayLinks(Service):
         log_bounds: LogBounds | None = None,
     ) -> None:
         """
-        :param node_id: of this node.
-        :param serve: makes what serves a session, by what it speaks, and by whether TLS
-            with its client ended at the gateway.
+        :param node_id: id of this node.
+        :param serve: makes the protocol for a session, by the client's protocol and by
+            whether the gateway terminated TLS.
         :param clock: for deadlines.
-        :param turn_end: links send when turns end.
-        :param direct: connections that are read without the reactor.
-        :param most_sessions: of all links.
-        :param log_bounds: how many refusals are logged.
+        :param turn_end: links send at the ends of turns.
+        :param direct: reads connections without the reactor.
+        :param most_sessions: most sessions of all links.
+        :param log_bounds: limits how many refusals are logged.
         """
         self._node_id, self._serve, self.clock = node_id, serve, clock
         self._most_sessions = most_sessions
@@ -134,7 +134,7 @@ class GatewayLinks(Service):
         return found
 
     def status(self) -> dict[str, Any]:
-        """What there is, for operators."""
+        """The linked gateways, for operators."""
         return {
             "links": self.gateways,
             "sessions": self.sessions,
@@ -143,30 +143,30 @@ class GatewayLinks(Service):
 
     @property
     def sessions(self) -> int:
-        """Count the sessions that last."""
+        """Count the open sessions."""
         return sum(len(line.channels) for line in self._ends)
 
     def factory(self, check: Callable[[Any], None] = lambda _: None) -> ServerFactory:
         """
-        Make what accepts links.
+        Make the factory that accepts links.
 
-        :param check: raises `PeerError` if a connection's peer is no gateway.
+        :param check: raises `PeerError` if a connection's peer is not a gateway.
         """
         return _LinkFactory(self, check)
 
     def drain(self) -> None:
-        """Have gateways send new players elsewhere; sessions that last go on."""
+        """Ask gateways to send new players elsewhere; open sessions go on."""
         self._is_draining = True
         for line in tuple(self._ends):
             line.drain(Reason.DRAINING, "the node stops")
 
     def stopService(self) -> Deferred[None]:
-        """End all links, after what their sessions still sent."""
+        """End all links, after everything that their sessions still send."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         if not self._ends:
             return succeed(None)
         self._stopped = stopped = Deferred[None]()
-        # After what the other services, which stop in this turn, have to say.
+        # After the messages of the other services, which stop in this turn.
         self.clock.callLater(0, self._end)
         give_up = self.clock.callLater(_CLOSE_SECONDS, self._give_up)
 
@@ -184,13 +184,13 @@ class GatewayLinks(Service):
         for line in tuple(self._ends):
             line.abort("the node stopped")
 
-    # What ends of links call.
+    # Called by ends of links.
 
     def began(self, line: PacketLine, end: _LinkEnd) -> None:
-        """A connection is there; its peer has to greet."""
+        """A connection is made; its peer must greet."""
         self._ends[line] = end
 
-    # What lines report (Taker).
+    # Reports of lines (Taker).
 
     def opened(self, line: PacketLine, packet: Packet) -> None:
         """A gateway greets, or begins a session."""
@@ -209,7 +209,7 @@ class GatewayLinks(Service):
         """A gateway is about to close a link: its sessions end with it."""
 
     def lost(self, line: PacketLine, why: str) -> None:
-        """A link is over; its sessions were told."""
+        """A link is over; its sessions have been ended."""
         end = self._ends.pop(line)
         if end.gateway_id is not None:
             _log.info(
@@ -235,7 +235,7 @@ class GatewayLinks(Service):
             line.end(Reason.BAD_PACKET, f"the body of open of session 0: {error}")
             return
         if end.gateway_id is not None:
-            line.end(Reason.BAD_PACKET, "a link is greeted once")
+            line.end(Reason.BAD_PACKET, "a link can be greeted only once")
             return
         if self._is_draining:
             line.end(Reason.DRAINING, "the node stops")
@@ -283,7 +283,7 @@ class GatewayLinks(Service):
         factory = self._serve.get((spoken, is_private))
         if factory is None:
             self.log.info(
-                "refused a session of {host}: nothing here speaks {spoken}",
+                "refused a session of {host}: no service for {spoken}",
                 host=carried.getPeer().host,
                 spoken=spoken.value,
             )
@@ -296,18 +296,18 @@ def _client(text: str) -> str:
     """
     Read the address of a client; empty if the gateway does not know it.
 
-    It is never this machine's own: nothing is allowed because of it.
+    It never counts as this machine's own, so it gives no privileges.
 
-    :raises ValueError: it is no address.
+    :raises ValueError: it is not an address.
     """
     if not text:
         return text
-    # Without the zone of IPv6, which means something on the gateway's machine only.
+    # Without the zone of IPv6, which is valid only on the gateway's machine.
     return behind_proxy(str(ip_address(text.partition("%")[0])))
 
 
 def _forget(reason: Failure, is_overdue: bool) -> None:
-    """A session ended before anybody served it: nobody has to know."""
+    """A session ended before a protocol served it: do nothing."""
 
 
 class _LinkFactory(ServerFactory):
@@ -324,7 +324,7 @@ class _LinkEnd(Protocol):
     """
     The connection of one link.
 
-    :ivar gateway_id: whose it is; ``None`` before the greeting.
+    :ivar gateway_id: id of the gateway; ``None`` before the greeting.
     :ivar peer: its address, for the log.
     """
 
@@ -370,7 +370,7 @@ class _LinkEnd(Protocol):
         """
         Check that the peer is a gateway.
 
-        :raises PeerError: it is none.
+        :raises PeerError: it is not a gateway.
         """
         self._check(self.transport)
 
@@ -394,7 +394,7 @@ def is_gateway(transport: Any) -> None:
     """
     Check that the peer of a link over TLS is a gateway.
 
-    :raises PeerError: it is none.
+    :raises PeerError: it is not a gateway.
     """
     check_peer(transport, GATEWAY_PURPOSE)
 
@@ -411,8 +411,8 @@ def listen_for_gateways(
     Listen at the setting ``gateway_link``.
 
     :param where: as `vinom.settings.values.LinkEndpoint` reads it.
-    :param interface: where, if the setting names none.
-    :param tls: of this node.
+    :param interface: the interface, if the setting names none.
+    :param tls: TLS of this node.
     :param is_refused: processes that may not use a UNIX socket: game servers.
     :raises CannotListenError: another program has the port.
     :raises Misconfigured: the same, of a socket; or its path is too long.
@@ -423,7 +423,7 @@ def listen_for_gateways(
     host, _, port = where.removeprefix(_TLS).rpartition(":")
     site = CountedFactory(
         over_tls(OfContexts(tls.context), links.factory(is_gateway), reactor),
-        # A few of each gateway are enough; many, of strangers, cost little.
+        # Each gateway needs only a few; many, from strangers, cost little.
         NetworkCounts(64, 128, 512),
         links.log,
     )

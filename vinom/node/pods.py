@@ -1,4 +1,4 @@
-"""Pods and Agones in the settings, and the fleets of a cluster."""
+"""Make the fleets of a cluster, pods or Agones, from the settings."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def cluster_fleet(
     """
     Make the fleet of a cluster.
 
-    :param table: of the settings.
-    :param kubeconfig: the file; ``None`` for the pod that this node is.
-    :param context: of the file.
-    :param environment: what every game server is told.
+    :param table: the table of the settings.
+    :param kubeconfig: the file; ``None`` if this node runs in a pod.
+    :param context: the context in the file.
+    :param environment: variables of every game server.
     :param ports: first and last UDP port of machines.
-    :param reactor: the clock; gets the results of threads.
-    :param entropy: gives random bytes.
-    :param lease_seconds: after this no game server without a link sends anything.
+    :param reactor: the clock; its thread gets the results of other threads.
+    :param entropy: returns random bytes.
+    :param lease_seconds: how long a game server without a link goes on sending.
     :param relayed: where players of all matches connect, if this node relays.
     :raises Misconfigured: the client is not installed, or there is no cluster.
     """
     cluster = cluster_of(table, kubeconfig, context)
-    # Only here: it takes half a second and 60 MB.
+    # Imported only here: it takes half a second and 60 MB.
     from vinom.fleet.kubernetes.agones import AgonesServers
     from vinom.fleet.kubernetes.api import KubernetesApi
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
@@ -97,6 +97,6 @@ def cluster_of(
 
 
 def _own_name() -> str:
-    """Name this node by its pod, or its machine, as a label's value can be."""
+    """Name this node after its pod or its machine, in the form of a label's value."""
     name = os.environ.get("POD_NAME") or socket.gethostname()
     return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:50].strip("-") or "node"

@@ -1,4 +1,4 @@
-"""What a player's seat keeps from one link to the next: actions and messages."""
+"""The state that a player's seat keeps between links: actions and messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WaitingActions:
     """
     Actions that were sent and are not acknowledged, oldest first.
 
-    :ivar first: number of the oldest; of the next action if none waits.
+    :ivar first: number of the oldest action, or of the next one if none waits.
     """
 
     first: int = 1
@@ -44,7 +44,7 @@ class WaitingActions:
         """
         Drop the actions up to *number*, which the server has.
 
-        :returns: whether any was dropped.
+        :returns: was any dropped?
         """
         count = number - self.first + 1
         if not 0 < count <= len(self._waiting):
@@ -56,12 +56,12 @@ class WaitingActions:
 
     def continue_after(self, number: int) -> None:
         """
-        Drop what the server has, as a WELCOME says; the others are sent again.
+        Drop the actions that the server has, as a WELCOME says; send the others again.
 
         They keep their numbers, unless the server lacks some that it acknowledged:
-        then they move up, because it would wait for those without end.
+        then they are renumbered, because it would wait for those forever.
 
-        :param number: of the last action that the server took.
+        :param number: number of the last action that the server accepted.
         """
         if number > self.last:
             self._waiting.clear()
@@ -73,14 +73,14 @@ class WaitingActions:
 @attrs.define(eq=False)
 class Carried:
     """
-    What links of one seat hand on, so that nothing is lost or doubled between them.
+    State that links of one seat hand on, so that nothing is lost or doubled.
 
-    Two links may share it for a moment: one that is doubted, and its successor.
+    Two links may share it for a moment: a suspected one, and its successor.
 
-    :ivar actions: of the player, not acknowledged.
-    :ivar messages: of the server, in order.
-    :ivar timeout: how long an acknowledgement took at most lately, seconds: a link
-        begins with what the one before it has measured.
+    :ivar actions: the player's actions that are not acknowledged.
+    :ivar messages: the server's messages, in order.
+    :ivar timeout: the longest recent time for an acknowledgement, seconds, which a new
+        link takes over from the previous one.
     """
 
     actions: WaitingActions = attrs.field(factory=WaitingActions)

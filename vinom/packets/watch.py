@@ -24,10 +24,10 @@ _HINT_GAP = 1.0
 @attrs.define(eq=False)
 class Watch:
     """
-    Find out whether a server is still there, by what it has to answer.
+    Find out whether a server is still there, by the answers that it owes.
 
-    An action and a PING have an answer. If nothing at all arrives, the server is probed
-    a few times more, and then doubted. Times are seconds on the caller's clock.
+    Actions and PINGs are always answered. If nothing at all arrives, the server is
+    probed a few times more, and then doubted. Times are seconds on the caller's clock.
 
     :ivar patience: how long an answer may take.
     :ivar is_doubted: does the server count as gone?
@@ -44,7 +44,7 @@ class Watch:
         """
         Note that something was sent that has an answer.
 
-        :param timeout: how long an answer usually takes at most.
+        :param timeout: the longest usual time for an answer.
         :param now: the time.
         """
         if self._doubt_at == inf and not self.is_doubted:
@@ -57,7 +57,7 @@ class Watch:
 
         :param timeout: as in `asked`.
         :param now: the time.
-        :returns: whether to probe now: the last hint is not too recent.
+        :returns: should the server be probed now? Not if the last hint is recent.
         """
         if now < self._hint_at + _HINT_GAP or self.is_doubted:
             return False
@@ -93,12 +93,12 @@ class Watch:
         return True
 
     def doubts(self, now: float) -> bool:
-        """Is the server doubted from now on? Says so once."""
+        """Is the server doubted from now on? Returns ``True`` only once."""
         if now < self._doubt_at:
             return False
         if not self._was_due:
-            # If we were held up ourselves, what came meanwhile is read after this
-            # alarm, and before the next one, which follows at once.
+            # If we were delayed ourselves, bytes that came meanwhile are read after
+            # this alarm, and before the next one, which follows at once.
             self._was_due = True
             return False
         self._doubt_at, self.is_doubted = inf, True

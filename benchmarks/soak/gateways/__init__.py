@@ -1,1 +1,1 @@
-"""A gateway in trouble: back ends that die, clients that do not read, and a verdict."""
+"""A gateway under faults: back ends that die, clients that do not read, a verdict."""

@@ -1,9 +1,10 @@
 """
-``python -m benchmarks.soak.gateways``: what trouble of some does to the others.
+``python -m benchmarks.soak.gateways``: how faults of some peers affect the others.
 
-It runs twice: 1,000 clients by HTTP, WebSocket, packets and plain bytes. The second
-time back ends are killed, stopped and slow, and 90 more clients do not read, or send a
-byte a second. The others are those whose back ends are left alone.
+It runs twice, with 1,000 clients over HTTP, WebSocket, packets and plain bytes. The
+second time back ends are killed, stopped or slowed down, and 90 more clients do not
+read, or send one byte per second. "The others" are clients whose back ends are left
+alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NOISE = 2.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run both; the exit code is 1 if anything was wrong."""
+    """Run both; the exit status is 1 if anything was wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak.gateways", description=__doc__
     )

@@ -1,9 +1,9 @@
 """
 ``python -m benchmarks.soak.gateways.backend NAME PORT``: a back end that echoes.
 
-One port takes plain bytes, HTTP, WebSocket and links. Standard input says how it
-behaves: ``slow SECONDS``, ``fail`` (every second request by HTTP gets 500), ``well``.
-It ends with its standard input.
+One port accepts plain bytes, HTTP, WebSocket and links. Commands on standard input
+change its behaviour: ``slow SECONDS``, ``fail`` (every second HTTP request gets 500),
+``well``. It exits when its standard input ends.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Mood:
     """
     How this back end behaves.
 
-    :ivar delay: of each answer, seconds.
-    :ivar fails: whether every second request gets 500.
+    :ivar delay: delay of each answer, seconds.
+    :ivar fails: does every second request get 500?
     """
 
     def __init__(self, name: str) -> None:
-        """:param name: is in each answer by HTTP."""
+        """:param name: is in each HTTP answer."""
         self.name, self.delay, self.fails = name.encode(), 0.0, False
         self._requests = 0
 
     def obey(self, order: str) -> None:
-        """Behave otherwise."""
+        """Change the behaviour."""
         word, _, seconds = order.partition(" ")
         self.delay = float(seconds) if word == "slow" else 0.0
         self.fails = word == "fail"
@@ -94,7 +94,7 @@ class Answers:
 
 
 class Served(Shape):
-    """What serves one connection, once it is known what it speaks."""
+    """Serves one connection whose protocol is known."""
 
     def received(self, data: bytes) -> None:
         """The peer sent bytes."""
@@ -171,7 +171,7 @@ class WebSocket:
         try:
             self._socket.send_binary(content)
         except Exception:
-            # It is closing: nothing more may be sent.
+            # It is closing, so nothing more may be sent.
             return
         self._write()
 
@@ -203,11 +203,11 @@ class Session:
         self._answers.end()
 
     def filled(self) -> None:
-        """The client does not take what it is sent."""
+        """The client does not read what it is sent."""
         self._channel.pause()
 
     def drained(self) -> None:
-        """The client takes it again."""
+        """The client reads again."""
         self._channel.resume()
 
 
@@ -232,17 +232,17 @@ class Links:
         line.add(channel)
 
     def emptied(self, line: PacketLine) -> None:
-        """A link stays."""
+        """Do nothing: a link stays open."""
 
     def closing(self, line: PacketLine, why: str) -> None:
         """The gateway ends the link itself."""
 
     def lost(self, line: PacketLine, why: str) -> None:
-        """Its sessions know."""
+        """Do nothing: its sessions have been ended."""
 
 
 class Connection(Protocol):
-    """Finds out what a connection speaks; the gateway sends so much at once."""
+    """Recognizes a protocol; the gateway sends enough bytes at once."""
 
     transport: Any
 
@@ -260,7 +260,7 @@ class Connection(Protocol):
                 line.makeConnection(self.transport)
                 line.dataReceived(data)
                 return
-            # Whoever does not read is not read either.
+            # A peer that does not read is not read from, either.
             self.transport.registerProducer(self, True)
             self._served = self._find(data)
         self._served.received(data)
@@ -273,7 +273,7 @@ class Connection(Protocol):
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """It does."""
+        """The peer reads again."""
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -293,7 +293,7 @@ class Orders(LineOnlyReceiver):
     delimiter = b"\n"
 
     def __init__(self, mood: Mood) -> None:
-        """:param mood: obeys."""
+        """:param mood: is changed by commands."""
         self._mood = mood
 
     def lineReceived(self, line: bytes) -> None:

@@ -25,7 +25,7 @@ _UNDER_CREDIT = 60_000
 
 
 class _Socket:
-    """A connection with little room in its kernel."""
+    """A connection with small kernel buffers."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -41,13 +41,13 @@ class _Socket:
         return port
 
     async def send(self, data: bytes) -> None:
-        """Send, as long as it takes, unless all is over."""
+        """Send everything, however long it takes, unless the run is over."""
         await self._unless_over(
             asyncio.get_running_loop().sock_sendall(self.socket, data)
         )
 
     async def receive(self, size: int) -> bytes:
-        """Receive; nothing at the end."""
+        """Receive bytes; empty at the end."""
         found: bytes = await self._unless_over(
             asyncio.get_running_loop().sock_recv(self.socket, size)
         )
@@ -85,11 +85,11 @@ async def _deaf_to_bytes(
 async def _slow_reader(
     world: World, line: _Socket, records: list[Record], port: int
 ) -> None:
-    """Read one byte a second of the megabytes that come."""
+    """Read one byte per second of the megabytes that come."""
     _record("tcp", port, records)
     sending = asyncio.ensure_future(line.send(b"\x00" * 8_000_000))
     try:
-        # What was received before the end can be read after it.
+        # Bytes received before the end can still be read after it.
         while not sending.done() and await line.receive(1):
             await world.rest(1.0)
     finally:
@@ -134,7 +134,7 @@ async def _deaf_to_websocket(
 async def _deaf_to_packets(
     world: World, line: _Socket, records: list[Record], port: int
 ) -> None:
-    """Open sessions, have much sent back to each, and read nothing."""
+    """Open sessions, make the back end send much on each, and read nothing."""
     first = world.random.getrandbits(62)
     for number in range(first, first + _SESSIONS):
         _record("packets", port, records).session_id = number
@@ -172,7 +172,7 @@ async def _no_credit(
 async def _dripping_head(
     world: World, line: _Socket, records: list[Record], port: int
 ) -> None:
-    """Send the head of a request one byte a second: it is refused in time."""
+    """Send the head of a request at one byte per second, which is refused in time."""
     head = b"GET /steady HTTP/1.1\r\nHost: a-host-that-has-quite-a-long-name\r\n\r\n"
     for at in range(4, len(head)):
         await line.send(head[at : at + 1] if at > 4 else head[:5])
@@ -182,7 +182,7 @@ async def _dripping_head(
 async def _dripping_bytes(
     world: World, line: _Socket, records: list[Record], port: int
 ) -> None:
-    """Send one byte a second: that is allowed, and each comes back."""
+    """Send one byte per second, which is allowed; each comes back."""
     record = _record("tcp", port, records)
     for _ in range(5):
         await line.send(b"\x00")
@@ -196,7 +196,7 @@ async def _dripping_bytes(
 async def _silent(
     world: World, line: _Socket, records: list[Record], port: int
 ) -> None:
-    """Say nothing, until the gateway has enough."""
+    """Send nothing until the gateway closes the connection."""
     await line.receive(1)
 
 
@@ -215,9 +215,9 @@ BAD: tuple[_Bad, ...] = (
 
 async def misbehave(world: World, bad: _Bad, sent_away: Callable[[str], None]) -> None:
     """
-    Misbehave again and again, until all is over.
+    Misbehave again and again until the run is over.
 
-    :param sent_away: called with the way each time that the gateway ends it.
+    :param sent_away: called with the kind each time that the gateway ends a connection.
     """
     with suppress(Over):
         await world.rest(world.random.uniform(0.0, 1.0))

@@ -26,7 +26,7 @@ from benchmarks.soak.gateways.records import (
 from vinom.streams.packets import Kind, Packet, PacketReader, encode
 
 HOST = "127.0.0.1"
-#: A client that gets nothing for so long was forgotten, seconds.
+#: A client that gets nothing for this long was forgotten, seconds.
 PATIENCE = 60.0
 #: Codes of the services that packets ask for.
 STEADY_CODE, STRUCK_CODE = 1, 2
@@ -35,7 +35,7 @@ _WINDOW_STEP = 16 * 1024
 
 
 class Over(Exception):
-    """The session is over: how, and what the gateway said."""
+    """The session is over: how it ended, and the gateway's reason."""
 
     def __init__(self, end: str, why: str = "") -> None:
         super().__init__(end, why)
@@ -45,14 +45,14 @@ class Over(Exception):
 @attrs.define(eq=False)
 class World:
     """
-    What all clients share.
+    State that all clients share.
 
-    :ivar port: of the gateway.
-    :ivar pause: between two messages of a client, seconds.
+    :ivar port: the gateway's port.
+    :ivar pause: pause between two messages of a client, seconds.
     :ivar records: sessions that are over.
-    :ivar waits: for answers of back ends that nobody strikes, seconds.
-    :ivar is_counting: whether waits are kept.
-    :ivar is_over: no client begins anything more.
+    :ivar waits: waits for answers of back ends that are not struck, seconds.
+    :ivar is_counting: are waits kept?
+    :ivar is_over: is the run over, so that clients begin nothing more?
     """
 
     port: int
@@ -65,7 +65,7 @@ class World:
     is_over: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     def piece(self) -> bytes:
-        """Make what no other message has: letters and digits."""
+        """Make a unique text of letters and digits."""
         return (
             self.random.randbytes(self.random.choice((20, 50, 500, 1500)))
             .hex()
@@ -98,7 +98,7 @@ class Client:
         self._record = Record(self.kind, 0)
 
     async def run(self) -> None:
-        """Have sessions until all is over."""
+        """Have sessions until the run is over."""
         world = self._world
         with suppress(Over):
             await world.rest(world.random.uniform(0.0, 1.0))
@@ -146,7 +146,7 @@ class Client:
 
 
 class BytesClient(Client):
-    """Plain bytes: lobby lines, or a protocol that nobody knows."""
+    """Plain bytes: lobby lines, or an unknown protocol."""
 
     first = b"{"
 
@@ -191,7 +191,7 @@ class BytesClient(Client):
         try:
             raise Over(SENT_AWAY, json.loads(mark + words)["error"]["code"])
         except (ValueError, KeyError):
-            raise Over(WRONG, "an error that is no line") from None
+            raise Over(WRONG, "an error that is not a line") from None
 
 
 class LinesClient(BytesClient):
@@ -201,7 +201,7 @@ class LinesClient(BytesClient):
 
 
 class TcpClient(BytesClient):
-    """A protocol that nobody knows."""
+    """An unknown protocol."""
 
     kind = "tcp"
     first = b"\x00"
@@ -228,7 +228,7 @@ class HttpClient(BytesClient):
         try:
             body = await self._reader.readexactly(int(fields[b"content-length"]))
         except (asyncio.IncompleteReadError, ConnectionError):
-            # A broken answer is seen to be broken.
+            # The client can see that the answer is incomplete.
             raise Over(SENT_AWAY, "cut") from None
         if status in _OWN_ANSWERS:
             if status == 503 and b"retry-after" not in fields:
@@ -240,7 +240,7 @@ class HttpClient(BytesClient):
 
 
 class WebSocketClient(Client):
-    """Messages, by a library."""
+    """WebSocket messages, with a library."""
 
     kind = "websocket"
     _socket: ClientConnection | None = None
@@ -267,7 +267,7 @@ class WebSocketClient(Client):
                 close_timeout=2,
             )
         except InvalidStatus as error:
-            # Its redirections and answers are those of any request.
+            # Such answers can come to any request.
             status = error.response.status_code
             raise Over(
                 SENT_AWAY if status in _OWN_ANSWERS else WRONG, str(status)

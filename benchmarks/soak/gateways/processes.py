@@ -40,21 +40,21 @@ def _until_open(port: int, process: subprocess.Popen[bytes], what: str) -> None:
 
 class Backend:
     """
-    A back end in a process of its own.
+    A back end in a separate process.
 
-    :ivar name: as its answers by HTTP name it.
+    :ivar name: its name in its HTTP answers.
     :ivar port: stays the same when it starts again.
     """
 
     def __init__(self, name: str) -> None:
-        """:param name: of it."""
+        """:param name: its name."""
         self.name, self.port = name, free_port()
         self.begin()
         self.wait()
 
     @property
     def endpoint(self) -> str:
-        """As rules name it."""
+        """Its address in rules."""
         return f"127.0.0.1:{self.port}"
 
     def begin(self) -> None:
@@ -72,30 +72,30 @@ class Backend:
         _until_open(self.port, self._process, self.name)
 
     def order(self, words: str) -> None:
-        """Have it behave otherwise: see `benchmarks.soak.gateways.backend`."""
+        """Change its behaviour: see `benchmarks.soak.gateways.backend`."""
         assert self._process.stdin is not None
         self._process.stdin.write(words.encode() + b"\n")
         self._process.stdin.flush()
 
     def kill(self) -> None:
-        """End it at once, also if it is stopped."""
+        """Kill it, also if it is stopped."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """Stop it where it is: its kernel still takes connections and bytes."""
+        """Stop it with SIGSTOP: its kernel still accepts connections and bytes."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Continue it."""
         self._process.send_signal(signal.SIGCONT)
 
 
 class GatewayProcess:
     """
-    A gateway in a process of its own.
+    A gateway in a separate process.
 
     :ivar port: for clients.
     :ivar folder: has its log, its rules and its access log.
@@ -105,8 +105,8 @@ class GatewayProcess:
         """
         Start it, and wait until it serves.
 
-        :param folder: is there.
-        :param arguments: settings; rules among them.
+        :param folder: exists.
+        :param arguments: settings, including the rules.
         """
         self.port, self.folder, self._admin = free_port(), folder, free_port()
         token = folder / "token"
@@ -172,7 +172,7 @@ class GatewayProcess:
             return found
 
     def status(self) -> dict[str, Any]:
-        """What it does."""
+        """Its status."""
         found: dict[str, Any] = json.loads(self.get("v1/status"))
         return found
 

@@ -1,4 +1,4 @@
-"""What clients saw of their sessions, and whether the gateway's access log agrees."""
+"""Records of clients' sessions, and their comparison with the gateway's access log."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ENDED = "ended"
 #: Not what a client of its protocol should see.
 SILENT, WRONG = "silent", "wrong"
 
-#: What clients of lines and of WebSocket cannot tell apart.
+#: Outcomes that clients of lines and of WebSocket cannot distinguish.
 _AWAY = frozenset(("backend_lost", "no_backend", "too_many", "timeout", "draining"))
-#: Clients that do not read, or break off, see no more than that it is over.
+#: Clients that do not read, or break off, only see that the session is over.
 _ROUGH = frozenset(
     ("too_slow", "client_lost", "done", "backend_lost", "timeout", "bad_packet")
 )
@@ -26,16 +26,16 @@ _ROUGH = frozenset(
 @attrs.define(eq=False)
 class Record:
     """
-    One session, as its client saw it; by HTTP one connection.
+    One session, as its client saw it; for HTTP one connection.
 
     :ivar kind: as the access log names it.
     :ivar port: the client's own.
-    :ivar is_good: reads and writes as it should.
-    :ivar session_id: if the client knows it.
-    :ivar sent: bytes of the session; by HTTP and WebSocket those of bodies.
-    :ivar received: likewise.
+    :ivar is_good: does the client read and write as it should?
+    :ivar session_id: the session's id, if the client knows it.
+    :ivar sent: sent bytes of the session; for HTTP and WebSocket those of bodies.
+    :ivar received: received bytes, likewise.
     :ivar end: how it ended.
-    :ivar why: what the gateway said.
+    :ivar why: the gateway's reason.
     """
 
     kind: str
@@ -64,7 +64,7 @@ def compare(records: Iterable[Record], lines: Sequence[dict[str, Any]]) -> list[
     """
     Compare what clients saw with the access log.
 
-    :returns: what does not fit; each kind of it once, with how often it occurred.
+    :returns: the differences, each kind once, with the number of occurrences.
     """
     found: Counter[str] = Counter()
     example: dict[str, object] = {}
@@ -93,7 +93,7 @@ def compare(records: Iterable[Record], lines: Sequence[dict[str, Any]]) -> list[
         elif len(theirs) != len(ours):
             wrong(f"{key[0]}: {len(theirs)} lines for {len(ours)} sessions", ours)
         else:
-            # A port may come again: in the order of time.
+            # A port may be used again: compare in order of time.
             for record, line in zip(ours, theirs, strict=True):
                 _compare_one(record, line, wrong)
     for key, theirs in by_key.items():
@@ -117,7 +117,7 @@ def _compare_one(record: Record, line: dict[str, Any], wrong: Any) -> None:
 
 
 def _outcomes(record: Record) -> frozenset[str]:
-    """List what the access log may call the end of a session."""
+    """List the outcomes that the access log may have for the end of a session."""
     if not record.is_good or record.end == LEFT:
         return _ROUGH | _AWAY
     if record.end == CLOSED:

@@ -1,4 +1,4 @@
-"""One run: clients of every kind, and what happens to their back ends meanwhile."""
+"""One run: clients of every kind, and faults of their back ends."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Plan:
     """
     One run. Times: seconds.
 
-    :ivar clients: good ones.
-    :ivar bad: those that misbehave.
-    :ivar seconds: of trouble.
-    :ivar pause: between two messages of a client.
-    :ivar strikes: whether back ends are struck.
+    :ivar clients: number of good clients.
+    :ivar bad: number of clients that misbehave.
+    :ivar seconds: duration of the faults.
+    :ivar pause: pause between two messages of a client.
+    :ivar strikes: are back ends struck?
     :ivar stopped: how long a back end is stopped.
-    :ivar stuck: how long the gateway lets a client not read.
-    :ivar growth: of the gateway's memory, at most, bytes.
+    :ivar stuck: how long the gateway lets a client read nothing.
+    :ivar growth: how much the gateway's memory may grow, bytes.
     """
 
     clients: int = 1000
@@ -56,13 +56,13 @@ class Verdict:
     The results of a run.
 
     :ivar wrong: what went wrong; empty if nothing did.
-    :ivar sessions: that clients had.
-    :ivar messages: that came back as they were sent.
-    :ivar p50: and p99, of answers of back ends that nobody strikes, ms.
-    :ivar grown: memory of the gateway at its most, above when all had connected, bytes.
+    :ivar sessions: number of clients' sessions.
+    :ivar messages: number of messages that came back unchanged.
+    :ivar p50: and p99, of answers of back ends that are not struck, ms.
+    :ivar grown: growth of the gateway's memory after all had connected, bytes.
     :ivar ends: sessions, by how they ended for their clients.
-    :ivar outcomes: sessions, by how the access log calls it.
-    :ivar sent_away: bad clients whose connection the gateway ended, by what they did.
+    :ivar outcomes: sessions, by their outcome in the access log.
+    :ivar sent_away: bad clients whose connection the gateway ended, by kind.
     """
 
     wrong: tuple[str, ...]
@@ -108,7 +108,7 @@ class Run:
     """One gateway, its back ends, and its clients."""
 
     def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
-        """:param folder: for files, empty."""
+        """:param folder: an empty folder for files."""
         self._plan, self._say = plan, say
         self._random = random.Random(plan.seed)
         self._wrong: list[str] = []
@@ -212,7 +212,7 @@ class Run:
     # Trouble.
 
     async def _strike(self) -> None:
-        """Strike back ends, each way once at least, until the time is over."""
+        """Strike back ends, in each way at least once, until the time is over."""
         plan = self._plan
         until = time.monotonic() + plan.seconds
         ways: list[Callable[[Backend], Coroutine[Any, Any, None]]] = [

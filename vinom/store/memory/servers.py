@@ -16,7 +16,7 @@ from vinom.store.memory.nodes import MemoryNodeStore
 
 @attrs.define
 class _Kept:
-    """A game server: whose it is, and its record; none if it is over."""
+    """A game server: its owner, and its record; no record if it is over."""
 
     node_id: str
     fence: int
@@ -28,12 +28,12 @@ class _Kept:
 @attrs.frozen
 class MemoryServerStore:
     """
-    One node's door to the records.
+    One node's access to the records.
 
     :ivar nodes: the registry.
-    :ivar node_id: of this node.
-    :ivar lease: gives the number of its lease.
-    :ivar servers: all of them; nodes of one process share it.
+    :ivar node_id: id of this node.
+    :ivar lease: returns the number of its lease.
+    :ivar servers: all game servers; shared by the nodes of one process.
     """
 
     nodes: MemoryNodeStore
@@ -89,7 +89,7 @@ class MemoryServerStore:
         if fence == 1:
             del self.servers[server_id]
         else:
-            # A node that slept meanwhile must not bring it back.
+            # A node that was suspended meanwhile must not bring it back.
             kept.node_id, kept.data = "", b""
         return succeed(True)
 

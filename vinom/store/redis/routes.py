@@ -16,7 +16,7 @@ _READ = load("gateway", "read")
 @attrs.frozen
 class StoredRoutes:
     """
-    What was found.
+    Rules and realms as read.
 
     :ivar rules: JSON; ``None`` if there are none.
     :ivar realms: back ends by ``realm_id``.
@@ -31,21 +31,21 @@ class StoredRoutes:
 @attrs.frozen
 class RedisRoutes:
     """
-    Read the rules, and know where changes of them are announced.
+    Read the rules; has the channel on which changes are announced.
 
-    :ivar client: its prefix is that of the keys.
+    :ivar client: sends commands; its prefix is that of the keys.
     """
 
     client: RedisClient
 
     @property
     def channel(self) -> str:
-        """Any message on it means that rules or realms have changed."""
+        """The channel: any message means that rules or realms have changed."""
         return f"{self.client.prefix}routing:changed"
 
     def read(self) -> Deferred[StoredRoutes]:
         """
-        Read rules and realms, both of one moment.
+        Read rules and realms in one step.
 
         :raises StoreUnavailable: Redis does not answer.
         """
@@ -58,6 +58,6 @@ class RedisRoutes:
         if kind == b"mapping":
             mistake = f"the key {prefix}realm:mapping must be a hash"
         elif kind not in (b"string", b"none"):
-            mistake = f"the key {prefix}routing:rules must be a string of JSON"
+            mistake = f"the key {prefix}routing:rules must be a string with JSON"
         realms = dict(zip(pairs[::2], pairs[1::2], strict=True))
         return StoredRoutes(rules if kind == b"string" else None, realms, mistake)

@@ -22,9 +22,9 @@ _STEPS = {step: load("servers", step) for step in _NAMES}
 @attrs.frozen
 class RedisServerStore:
     """
-    Records in hashes, which also name the nodes of game servers.
+    Records in hashes, which also have the node of each game server.
 
-    :ivar client: runs the steps.
+    :ivar client: runs the scripts.
     """
 
     client: RedisClient

@@ -1,4 +1,4 @@
--- Read the rules of a gateway and the back ends of its realms, both of one moment
+-- Read the rules of a gateway and the back ends of its realms in one step
 -- Returns the type of the rules' key, the rules, and each realm with its back end.
 local kind = redis.call('TYPE', P .. 'routing:rules').ok
 local rules = ''

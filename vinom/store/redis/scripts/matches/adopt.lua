@@ -1,4 +1,4 @@
--- Make this node the owner of a match that is played on: id, placement
+-- Make this node the owner of a match that goes on: id, placement
 -- Returns 0 if the match is over.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'

@@ -22,7 +22,7 @@ if ARGV[6] ~= '' then
   redis.call('HSET', key, 'placement', ARGV[6])
 end
 for i = 8, #ARGV do
-  -- Not one who has got another match since then.
+  -- Not a player who has got another match since then.
   if redis.call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME, 'NX') then
     redis.call('HSET', key, 'player:' .. ARGV[i], 1)
   end

@@ -1,5 +1,5 @@
 -- Find the newest keys of players: their ids
--- Returns hash of the key and data of each who is known.
+-- Returns hash of the key and data of each known player.
 local found = {}
 for i = 4, #ARGV do
   local hash = redis.call('GET', P .. 'key-of:' .. ARGV[i])

@@ -1,4 +1,4 @@
--- Store a player whom a Redis that was lost has known: hash of the key, data, lifetime in ms,
+-- Store a player who was in a Redis that was lost: hash of the key, data, lifetime in ms,
 -- player's id, most players
 -- Returns 0, and changes nothing, if the key is known.
 if redis.call('EXISTS', P .. 'player:' .. ARGV[4]) == 1 then

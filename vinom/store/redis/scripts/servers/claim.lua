@@ -1,6 +1,6 @@
 -- Take over a game server that is offered, or whose node's lease is over: its id, and a node
 -- that is known to be gone, whatever its lease
--- Returns what came of it, fence, record.
+-- Returns the outcome, fence, record.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end

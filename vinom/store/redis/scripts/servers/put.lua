@@ -1,4 +1,4 @@
--- Keep what is known of a game server: its id, fence, machine, record
+-- Store the record of a game server: its id, fence, machine, record
 -- Returns 0 if another node has it, or may have it.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'

@@ -1,7 +1,7 @@
 -- Shared by the steps on game servers.
 
 -- How long a game server that changed its node is remembered after its end, in ms: a node
--- that slept meanwhile must not bring it back.
+-- that was suspended meanwhile must not bring it back.
 local REMEMBERED = 3600 * 1000
 
 -- The ids of the game servers of a node; of those that are offered if the id is empty.
@@ -9,7 +9,7 @@ local function servers_of(node)
   return node == '' and P .. 'offered' or P .. 'servers-of:' .. node
 end
 
--- Note whose a game server is.
+-- Record the owner of a game server.
 local function list(node, id)
   redis.call('SADD', servers_of(node), id)
   redis.call('PEXPIRE', servers_of(node), LIFETIME)
