@@ -68,7 +68,7 @@ class LiveMatch:
         )
 
     def struck(self, now: float, kind: Kind = "gameserver") -> None:
-        """Record that its process was killed or stopped, or must hand the match over."""
+        """Record that its process was killed or stopped, or is to be moved."""
         self._struck_at, self.kind = now, kind
         self._strikes.append(now)
         self._stopped.clear()

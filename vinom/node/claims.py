@@ -321,7 +321,7 @@ class Claims:
 
     def offer(self, has_link: Callable[[str], bool] = lambda _: True) -> None:
         """
-        Let other nodes take over all game servers from now on, because this node drains.
+        Let other nodes take over all game servers from now on: this node drains.
 
         :param has_link: does a game server have a link to this node? The node does
             not call those that it offers, so others must get a link first.
