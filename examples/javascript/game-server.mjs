@@ -1,5 +1,5 @@
 // A game server of Vinom in plain JavaScript (Node.js 20, no packages), for a node with `udp = "relay"`:
-// the node has the players' connections, checks their tokens, and sends us what they do over one link.
+// the node has the players' connections, checks their tokens, and sends us their actions over one link.
 //
 //     [games.nim]
 //     command = ["node", "/path/to/examples/javascript/game-server.mjs"]
@@ -22,7 +22,7 @@ if (!VINOM_CONTROL || !VINOM_SERVER_ID) {
 }
 const settings = JSON.parse(VINOM_SETTINGS ?? "{}");
 const JOIN_MS = 1000 * (settings.join_seconds ?? 10);
-/** How long a match waits while nobody is connected, and stays after its round. */
+/** How long a match waits without connected players, and stays open after its round. */
 const AWAY_MS = 60_000;
 const LINGER_MS = 2_000;
 
@@ -48,7 +48,7 @@ class Room {
     this.version = 0;
     this.phase = "gathering";
     this.outcome = null;
-    // A room of the node is watched from its beginning, in JSON, and may stand empty.
+    // A room of the node is relayed from its beginning, in JSON, and may stay empty.
     this.isOfNode = isOfNode;
     this.isWatched = isOfNode;
     this.packed = false;
@@ -73,7 +73,7 @@ class Room {
     this.isWatched = is_on;
     this.packed = packed ?? false;
     this.shown = -1;
-    // Players over UDP are sent the setup when they join: the node waits for it.
+    // Players over UDP are sent the setup when they join, so the node waits for it.
     if (is_on && this.packed) this.send({ version: 0, setup: this.write(game.setup(this.state)) });
   }
 
@@ -169,7 +169,7 @@ class Room {
     if (!isNew && applied.size === 0) return;
     const fields = { applied };
     if (isNew) {
-      // Everybody sees the same: one view, and -1 stands for spectators.
+      // All players see the same: one view, with -1 for spectators.
       fields.views = [this.write(game.view(this.state))];
       fields.shown = new Map([[-1, 0], ...this.seats.map((_, number) => [number, 0])]);
       if (this.shown < 0) fields.setup = this.write(game.setup(this.state));
@@ -206,7 +206,7 @@ const rooms = new Map();
 let left = Number(VINOM_ROOMS ?? 1);
 
 const handlers = {
-  // No port of our own: the node has the players' connections.
+  // We have no port: the node has the players' connections.
   bind: ({ port }) =>
     port === 0
       ? send("bound", { port })
@@ -232,7 +232,7 @@ const handlers = {
   relay_action: (message) => rooms.get(message.match_id)?.act(message),
   relay_newcomer: ({ match_id, seat }) =>
     send("relay_refusal", {
-      match_id, seat, number: 0, code: "room_full", reason: "", message: "nobody joins later",
+      match_id, seat, number: 0, code: "room_full", reason: "", message: "this game has no late joining",
     }),
   stop() {
     for (const room of [...rooms.values()]) room.close("shutdown");
@@ -253,10 +253,10 @@ link.on("data", (data) => {
     if (held.length < 4 + size) break;
     const message = unpack(held.subarray(4, 4 + size));
     held = held.subarray(4 + size);
-    // A kind that we do not know is for newer game servers.
+    // Unknown kinds are for newer game servers.
     handlers[message.t]?.(message);
   }
-  // All that came together makes one state.
+  // Everything that arrived together makes one state.
   for (const room of rooms.values()) room.endTurn();
 });
 link.on("error", (error) => console.error(`the link to the node failed: ${error.message}`));

@@ -111,7 +111,7 @@ function map(reader, size, depth) {
     const key = read(reader, depth);
     entries.push([key, read(reader, depth)]);
   }
-  // Of texts an object without a prototype: no key means anything to JavaScript.
+  // Text keys make an object without a prototype, so that no key is special to JavaScript.
   if (entries.some(([key]) => typeof key !== "string")) return new Map(entries);
   const found = Object.create(null);
   for (const [key, value] of entries) found[key] = value;

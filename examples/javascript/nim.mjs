@@ -1,4 +1,4 @@
-// Nim: two players take 1 to 3 sticks in turn from one pile; whoever takes the last one wins.
+// Nim: two players take 1 to 3 sticks in turn from one pile; the player who takes the last one wins.
 //
 // A game is pure: it has no clock and no network. `act` returns the next state, or throws Rejected.
 
@@ -42,6 +42,6 @@ export const nim = {
     return { round: 1, places: [[state.winner], [1 - state.winner]], scores };
   },
 
-  /** Somebody is gone for good: the other one wins. */
+  /** A player has left for good: the other one wins. */
   left: (state, seat) => (state.winner === null ? { ...state, winner: 1 - seat } : state),
 };

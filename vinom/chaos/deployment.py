@@ -1,4 +1,4 @@
-"""A node of our own, perhaps with a Redis of our own; either may be killed."""
+"""A node, and perhaps a Redis, started for this run; either may be killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vinom.errors import Misconfigured
 from vinom.keys.authority import Authority
 from vinom.node.asking import AdminLine, NotDone
 
-#: Game servers kept ready: as many as die between two looks, and some.
+#: Warm game servers: as many as die between two checks, and some more.
 _WARM = 4
 #: All players have the address of this machine.
 _ONE_ADDRESS = (

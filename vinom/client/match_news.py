@@ -1,4 +1,4 @@
-"""A line to the lobby that stays open during a match, for news of where it is."""
+"""A line to the lobby that stays open during a match, for news of its address."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vinom.client.lobby import LobbyClient
 from vinom.messages.envelope import Failed, Push
 from vinom.messages.lobby import MatchFound
 
-#: Pauses between attempts to have a line, seconds; the last one repeats. Each is up to
-#: half longer at random, so that not all clients come back at once.
+#: Pauses between attempts to open a line, seconds; the last one repeats. Each is longer
+#: by up to half at random, so that clients do not all come back at once.
 _PAUSES = (1.0, 2.0, 5.0)
 
 

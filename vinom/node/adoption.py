@@ -134,7 +134,7 @@ class Adoption:
                 # Another node may take it before this one has a new lease.
                 shared.claims.again(record)
             except Exception:
-                # They are this node's now: nobody else goes on with the others.
+                # They are this node's now, so no other node takes over the others.
                 _log.failure(
                     "cannot take over game server {server}", server=record.server_id
                 )

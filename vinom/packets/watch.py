@@ -1,4 +1,4 @@
-"""Doubting a server that owes an answer: much sooner than its silence would show."""
+"""Detect that a server owes an answer, much sooner than by its silence alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PATIENCE = 0.4
 MOST_PATIENCE = 3.0
 #: Least time between two probes of a server that owes an answer, seconds.
 _PROBE_GAP = 0.1
-#: Least patience after a hint that the server does not know us, seconds. Anybody can
-#: send a hint, so it ends nothing: what counts is the probe that it causes.
+#: Shortest wait after a hint that the server does not know us, seconds. Anyone can send
+#: a hint, so it ends nothing by itself: it only causes a probe.
 _HINTED = 0.1
 #: Hints that follow one another within this time count once, seconds.
 _HINT_GAP = 1.0

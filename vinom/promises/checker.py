@@ -22,8 +22,8 @@ from vinom.promises.refusals import without_refused
 from vinom.promises.replayed import inputs_of, play_again
 from vinom.promises.witness import Sent, Witness
 
-#: Ends that keep the promise; "left" is our own. Not "shutdown": matches outlive what
-#: is shut down.
+#: Ends that keep the promise; "left" is our own. Not "shutdown", because matches
+#: outlive the processes that are shut down.
 KEPT: Final = frozenset({"finished", "abandoned", "time_limit", "ended", "left"})
 #: Most inputs that one finding names.
 _MOST_NAMED = 3

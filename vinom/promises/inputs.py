@@ -11,7 +11,7 @@ from vinom.promises.witness import Sent
 
 #: A pairing that is worse than the best by more than this is dropped.
 _MOST_WORSE = 6
-#: Most inputs, without an answer too, that one pairing skips at once.
+#: Most inputs, including those without an answer, that one pairing skips at once.
 _WINDOW = 100
 
 
