@@ -32,7 +32,7 @@ from vinom.promises.checker import Checker
 #: Seconds between two lines of progress, and between two looks at processes.
 _LINE, _LOOK = 5.0, 1.0
 #: A node or a store is killed when no player is away, or after this time, seconds: the
-#: promises are about one failure at a time. Also the longest wait for a match to strike.
+#: promises are about one failure at a time. Also the longest wait for a match to hit.
 _MOST_WAIT = 15.0
 #: Pause after a node or a store is back, seconds.
 _SETTLE = 3.0
