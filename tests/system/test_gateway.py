@@ -19,6 +19,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
+from tests.support.child_gateways import short_folder
 from vinom.commands.child_node import free_port
 from vinom.streams.packets import Kind, Packet, PacketReader, encode
 
@@ -408,6 +409,32 @@ class GatewayTests(GatewayCase):
             self.assertEqual(done.returncode, 1, said)
             self.assertEqual(said.count(why), 1, said)
             self.assertNotIn("Traceback", said)
+
+    def test_bad_endpoints_with_handover(self) -> None:
+        """
+        The same holds for a gateway that may take ports over: it ends with status 1, and
+        one sentence on standard error says why.
+        """
+        self.write_routes(lobby=self.rule(self.echo))
+        taken = f"tcp:{self.echo.port}:interface=127.0.0.1"
+        why = f"twistd vinom-gateway: cannot start: listen '{taken}' cannot be used: "
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+                f"--listen={taken}",
+                f"--handover={short_folder(self) / 's'}",
+                f"--routes={self.folder / 'routes.toml'}",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertTrue(done.stderr.startswith(why), done.stderr)
+        self.assertNotIn("Traceback", done.stdout)
 
     def test_bulk(self) -> None:
         """
