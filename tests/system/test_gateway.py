@@ -412,8 +412,8 @@ class GatewayTests(GatewayCase):
 
     def test_bad_endpoints_with_handover(self) -> None:
         """
-        The same holds for a gateway that may take ports over: it ends with status 1, and
-        one sentence on standard error says why.
+        The same holds for a gateway that may take ports over: it ends with status 1,
+        and one sentence on standard error says why.
         """
         self.write_routes(lobby=self.rule(self.echo))
         taken = f"tcp:{self.echo.port}:interface=127.0.0.1"

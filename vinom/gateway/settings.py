@@ -180,7 +180,7 @@ class Settings:
     new_connections: float = option(
         "strangers",
         Bounded(float, 0.01, 10**6),
-        "new connections per second of one address",
+        "new connections per second of one address; sessions of packets count, too",
         50.0,
     )
     sniff_seconds: float = option(
