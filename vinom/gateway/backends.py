@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -145,7 +146,18 @@ class Backends:
         session.service = rule.service
         session.realm_id = router.realm_of(rule, request)
         self.counts.open[rule.service] += 1
-        tried: list[Endpoint] = []
+        await self._find(session, rule, [])
+
+    async def _find(
+        self, session: Session, rule: Rule, tried: list[Endpoint], refusal: str = ""
+    ) -> None:
+        """
+        Find a back end that serves a session.
+
+        :param tried: those that do not; others are added.
+        :param refusal: of the last one; empty if it gave none.
+        """
+        router, request = self._router, session.request
         while len(tried) < MOST_TRIES and not session.is_over:
             endpoint = router.choose(
                 rule, request, session.session_id, tried, self._clock.seconds()
@@ -175,10 +187,25 @@ class Backends:
                 continue
             self._health.reached(endpoint)
             router.stick(rule.service, request, endpoint, self._clock.seconds())
-            session.serve(stream)
+            refused = partial(self._refused, session, rule, tried)
+            session.serve(stream, refused if rule.is_linked else None)
+            return
+        if refusal:
+            self._refuse(session, Reason.TOO_MANY, refusal)
             return
         why = f"no back end of {rule.service} can be reached"
         self._refuse(session, Reason.NO_BACKEND, why)
+
+    def _refused(
+        self, session: Session, rule: Rule, tried: list[Endpoint], words: str
+    ) -> None:
+        """A back end that can be reached takes no more sessions."""
+        if session.endpoint is not None:
+            self._router.ended(session.endpoint)
+            session.endpoint = None
+        words = words or f"{rule.service} takes no more sessions"
+        opening = Deferred.fromCoroutine(self._find(session, rule, tried, words))
+        opening.addErrback(lambda failure: self._failed(session, failure))
 
     def _refuse(self, session: Session, reason: Reason, words: str) -> None:
         # Later, so that whoever began it knows it first.

@@ -21,6 +21,9 @@ REST_SECONDS = 60.0
 _MOST_RESTING = 100_000
 #: Most bytes of a client that are held until a back end is found.
 MOST_EARLY = 64 * 1024
+#: Most bytes of a client that are kept for another back end, until this one has sent an
+#: answer, or has refused the session.
+MOST_KEPT = 8 * 1024
 
 
 class SessionInUse(Exception):
@@ -89,6 +92,42 @@ class _Early:
         self.is_paused = False
 
 
+class _Kept:
+    """A back end that may still refuse the session: keep what it is sent."""
+
+    def __init__(
+        self, session: Session, backend: Stream, refused: Callable[[str], None]
+    ) -> None:
+        self._session, self._backend = session, backend
+        self.refused = refused
+        self.held: list[bytes] = []
+        self._size = 0
+        self.is_finished = self.is_paused = False
+
+    def send(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._session.backend.bytes or self._size > MOST_KEPT:
+            self._session.settle(self._backend)
+        else:
+            self.held.append(data)
+        self._backend.send(data)
+
+    def finish(self) -> None:
+        self.is_finished = True
+        self._backend.finish()
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        self._backend.close(reason, words)
+
+    def pause(self) -> None:
+        self.is_paused = True
+        self._backend.pause()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self._backend.resume()
+
+
 class SessionLeg:
     """
     One side of a session (`vinom.streams.ends.Leg`).
@@ -124,7 +163,10 @@ class SessionLeg:
 
     def lost(self, reason: Reason, words: str = "") -> None:
         """The peer is gone, or closed the session."""
-        self._session.end(reason, words, self.is_client)
+        session = self._session
+        is_refusal = reason is Reason.TOO_MANY and not self.is_client
+        if not (is_refusal and session.take_back(words)):
+            session.end(reason, words, self.is_client)
 
     def filled(self) -> None:
         """The peer does not take what it is sent."""
@@ -162,6 +204,7 @@ class Session:
     client: SessionLeg = attrs.field(init=False)
     backend: SessionLeg = attrs.field(init=False)
     _early: _Early | None = attrs.field(init=False)
+    _kept: _Kept | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.realm_id = self.request.realm_id
@@ -173,8 +216,16 @@ class Session:
     def is_over(self) -> bool:
         return self.outcome is not None
 
-    def serve(self, backend: Stream) -> None:
-        """A back end is there: pass on what is held, and from now on everything."""
+    def serve(
+        self, backend: Stream, refused: Callable[[str], None] | None = None
+    ) -> None:
+        """
+        A back end is there: pass on what is held, and from now on everything.
+
+        :param refused: called with words for people if the back end refuses the session
+            before it sent anything: `serve` it by another one, or `end` it; ``None`` if
+            no back end of its kind does so.
+        """
         early, self._early = self._early, None
         if early is None or self.is_over:
             backend.close(Reason.CLIENT_LOST)
@@ -182,6 +233,8 @@ class Session:
         if early.is_full:
             # First: a back end that does not take what is held pauses it again.
             self.client_end.resume()
+        if refused is not None:
+            self._kept = backend = _Kept(self, backend, refused)
         self.client.other = backend
         for data in early.held:
             backend.send(data)
@@ -189,6 +242,28 @@ class Session:
             backend.finish()
         if early.is_paused:
             backend.pause()
+
+    def settle(self, backend: Stream) -> None:
+        """Its back end has it: no other one will."""
+        self._kept = None
+        self.client.other = backend
+
+    def take_back(self, words: str) -> bool:
+        """
+        Its back end refuses it: hold what was sent for another one.
+
+        :returns: ``False`` if that is not all any more, or the back end has answered.
+        """
+        kept, self._kept = self._kept, None
+        if kept is None or self.is_over or self.backend.bytes:
+            return False
+        self._early = self.client.other = early = _Early(self.client_end)
+        early.held, early.is_finished = kept.held, kept.is_finished
+        early.is_paused = kept.is_paused
+        # If the one that refused it was full.
+        self.client_end.resume()
+        kept.refused(words)
+        return True
 
     def end(self, reason: Reason, words: str = "", by_client: bool = False) -> None:
         """

@@ -24,6 +24,8 @@ Strategy = Literal["round_robin", "least_sessions", "consistent_hash", "realm"]
 #: clear, or over TLS with certificates of the deployment's authority.
 Transport = Literal["tcp", "tcp+proxy", "packets", "packets+tls"]
 
+_LINKED = ("packets", "packets+tls")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _SOCKET = re.compile(r"unix:(/[!-~]{1,106})")
@@ -116,6 +118,11 @@ class Rule:
     check: str = ""
     most_sessions: int = 0
     others: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def is_linked(self) -> bool:
+        """Do its sessions share links?"""
+        return self.transport in _LINKED
 
     def realm_in(self, host: str, path: str) -> int:
         """
