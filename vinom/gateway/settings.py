@@ -222,8 +222,22 @@ class Settings:
     http_body_seconds: float = option(
         "http", _SECONDS, "how long the body of a request may stand still", 30.0
     )
+    http_body_rate: float = option(
+        "http",
+        Bounded(float, 0, 10**9),
+        "least bytes per second of a request's body, on average after the first "
+        "http_body_seconds; 0 is no limit",
+        500.0,
+    )
     http_answer_seconds: float = option(
         "http", _SECONDS, "how long a back end may take to begin its answer", 60.0
+    )
+    http_stall_seconds: float = option(
+        "http",
+        Bounded(float, 0, 86400),
+        "how long an answer that has begun may stand still, but for text/event-stream; "
+        "0 is no limit",
+        60.0,
     )
     http_idle_seconds: float = option(
         "http", _SECONDS, "how long a connection may wait for its next request", 75.0

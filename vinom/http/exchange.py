@@ -74,6 +74,7 @@ class Exchange:
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
     _has_body: bool = attrs.field(default=False, init=False)
     _taken: int = attrs.field(default=0, init=False)
+    _answer: h11.Response | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._client = client = h11.Connection(
@@ -112,6 +113,15 @@ class Exchange:
             and not self.is_upgrade
             and self._length in (None, b"0")
             and not self._is_chunked
+        )
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Is the answer one of server-sent events, which may be silent for long?"""
+        fields = () if self._answer is None else self._answer.headers
+        return any(
+            name == b"content-type" and value.lower().startswith(b"text/event-stream")
+            for name, value in fields
         )
 
     def values(self, name: bytes) -> list[bytes]:
@@ -221,7 +231,7 @@ class Exchange:
         return b"".join(out)
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
-        self.status = answer.status_code
+        self.status, self._answer = answer.status_code, answer
         fields = answer_fields(answer.headers.raw_items(), answer.http_version)
         lengths = [value for name, value in answer.headers if name == b"content-length"]
         is_chunked = any(name == b"transfer-encoding" for name, _ in answer.headers)

@@ -133,8 +133,8 @@ class RedisRules(Service):
         mistake = found.mistake
         if mistake is None and found.rules is None and found.run != self._run:
             mistake = (
-                f"this Redis has no key {self._stored.key}, and may have lost it: write "
-                "the rules, or {} for none"
+                f"this Redis has no key {self._stored.key}, and may have lost it: "
+                "write the rules, or {} for none"
             )
         if mistake is None:
             self._run = found.run
