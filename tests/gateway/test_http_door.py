@@ -395,14 +395,27 @@ class HeaderTests(DoorCase):
         The user by whom rules hash is what the token proves, and nothing that a client
         only claims; another user on one connection gets a session of their own.
         """
-        self.door.user_of = lambda values: values[0].decode().removeprefix("Bearer ")
+        asked: list[Any] = []
+
+        def user_of(authorizations: Any, cookies: Any) -> str | None:
+            asked.append((authorizations, cookies))
+            return b"".join((*authorizations, *cookies)).decode()[-3:] or None
+
+        self.door.user_of = user_of
         client = self.client(GET)
-        for user in ("ann", "ann", "bob"):
+        for line in (
+            "Authorization: Bearer ann",
+            "Authorization: Bearer ann",
+            "Authorization: Bearer bob",
+            "Cookie: t=bob",
+            "Cookie: t=eve",
+        ):
             self.answer(OK)
-            line = f"\r\nAuthorization: Bearer {user}\r\n\r\n".encode()
-            client.give(GET.replace(b"\r\n\r\n", line))
+            client.give(GET.replace(b"\r\n\r\n", f"\r\n{line}\r\n\r\n".encode()))
         users = [one.request.user for _, one, _ in self.gateway.servers.opened]
-        self.assertEqual(users, [None, "ann", "bob"])
+        self.assertEqual(users, [None, "ann", "bob", "eve"])
+        self.assertEqual(len(asked), 5)
+        self.assertEqual(asked[-1], ([], [b"t=eve"]))
 
     def test_clients_of_a_proxy(self) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
@@ -16,6 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from websockets.sync.server import serve
 
+from tests.conversation.test_identity import KEY, pem, token
 from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority
 from tests.support.child_gateways import ChildGateway, start_gateway, until
@@ -182,6 +184,43 @@ class GatewayHttpTests(TestCase):
         )  # fmt: skip
         self.assertTrue(found.startswith("HTTP/1.1 503 "), found)
         self.assertIn("\r\nRetry-After: 1\r\n", found)
+
+    async def test_identity_cookie(self) -> None:
+        """
+        A WebSocket of a browser, which cannot send a bearer token, is its user's by a
+        cookie; the token is in no log.
+        """
+        keys = self.folder / "keys.pem"
+        keys.write_bytes(pem(KEY))
+        rule = {
+            "strategy": "consistent_hash",
+            "endpoints": [f"127.0.0.1:{self.echo()}" for _ in range(3)],
+            "match": {"path": "/ws"},
+        }
+        gateway = await start_gateway(
+            self,
+            {"ws": rule},
+            f"--identity-keys-file={keys}",
+            *("--identity-issuer=https://id.example", "--identity-audience=vinom"),
+            *("--identity-cookie=id_token", "--log-level=debug"),
+        )
+        text = token(exp=time.time() + 600)
+
+        def talk(cookie: str) -> None:
+            url = f"ws://localhost:{gateway.port}/ws"
+            with connect(url, additional_headers={"Cookie": cookie}) as line:
+                line.send("hi")
+                self.assertEqual(line.recv(timeout=60), "hi")
+
+        for cookie in (f"a=b; id_token={text}",) * 4 + (f"id_token={text}x",):
+            await deferToThread(talk, cookie)
+        await until(self, lambda: len(gateway.sessions()) >= 5, "5 sessions")
+        found = gateway.sessions()
+        self.assertEqual([one.get("user") for one in found], ["ann@x"] * 4 + [None])
+        self.assertEqual(len({one["backend"] for one in found[:4]}), 1)
+        program = gateway.program
+        logs = (program.output + program.errors).decode() + repr(found)
+        self.assertNotIn(text.split(".")[1], logs)
 
     def talk(self, gateway: ChildGateway) -> None:
         context = ssl.create_default_context(cafile=str(self.anchor))

@@ -51,5 +51,6 @@ def http_door(
             issuer,
             settings.identity_audience,
         )
-        door.user_of = Users(verifier, settings.identity_user_claim, time.time).of
+        claim, cookie = settings.identity_user_claim, settings.identity_cookie
+        door.user_of = Users(verifier, claim, time.time, cookie).of
     return door

@@ -84,8 +84,8 @@ class HttpBounds:
     bytes_per_second: float = 0.0
 
 
-def _nobody(authorizations: Sequence[bytes]) -> int | str | None:
-    return None
+#: Finds a user by the values of ``Authorization`` and of ``Cookie``.
+UserOf = Callable[[Sequence[bytes], Sequence[bytes]], int | str | None]
 
 
 class HttpDoor:
@@ -104,7 +104,7 @@ class HttpDoor:
         clock: IReactorTime,
         bounds: HttpBounds | None = None,
         proxies: Proxies | None = None,
-        user_of: Callable[[Sequence[bytes]], int | str | None] = _nobody,
+        user_of: UserOf | None = None,
         direct: DirectReads | None = None,
     ) -> None:
         """
@@ -112,7 +112,7 @@ class HttpDoor:
         :param clock: for deadlines.
         :param bounds: of each connection.
         :param proxies: those whose word counts on whom a request is from.
-        :param user_of: finds a user by the values of ``Authorization``.
+        :param user_of: finds the user of a request; ``None`` if nobody is known.
         :param direct: reads connections without the reactor.
         """
         self.backends, self.clock = backends, clock
@@ -211,7 +211,7 @@ class HttpClient(Protocol):
         self._slowed: IDelayedCall | None = None
         self._pace = pace_of(door.bounds.bytes_per_second)
         self._is_over = self._is_full = self._is_half = False
-        self._user: tuple[list[bytes], int | str | None] = ([], None)
+        self._user: tuple[list[list[bytes]], int | str | None] = ([], None)
 
     # What the transport calls.
 
@@ -487,7 +487,7 @@ class HttpClient(Protocol):
             arrival.is_tls,
             called=target.host,
             path=target.path,
-            user=self._user_of(exchange.values(b"authorization")),
+            user=self._user_of(exchange),
             traceparent=traceparent_of(exchange.values(b"traceparent")),
         )
         end = self._end
@@ -513,12 +513,14 @@ class HttpClient(Protocol):
             session.client.filled()
         return end
 
-    def _user_of(self, authorizations: list[bytes]) -> int | str | None:
+    def _user_of(self, exchange: Exchange) -> int | str | None:
         """Find the user; a connection's requests nearly always have the same."""
-        if not authorizations:
+        user_of = self._door.user_of
+        if user_of is None:
             return None
-        if authorizations != self._user[0]:
-            self._user = authorizations, self._door.user_of(authorizations)
+        given = [exchange.values(name) for name in (b"authorization", b"cookie")]
+        if given != self._user[0]:
+            self._user = given, user_of(*given)
         return self._user[1]
 
     # Answers.

@@ -31,6 +31,7 @@ from vinom.store.redis.address import StoreAddress
 _PREFIX = "VINOM_GATEWAY_"
 _COUNT = Bounded(int, 1, 10**7)
 _SECONDS = Bounded(float, 0.1, 86400)
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -72,6 +73,20 @@ class _Id(Text):
         if _ID.fullmatch(text) is None:
             raise ValueError(
                 f"must be 1 to 63 letters, digits, '.', '_' and '-', not {text!r}"
+            )
+        return text
+
+
+@attrs.frozen
+class _CookieName(Text):
+    """The name of a cookie (RFC 6265, 4.1.1)."""
+
+    metavar: str = "NAME"
+
+    def read(self, text: str) -> str:
+        if _COOKIE_NAME.fullmatch(text) is None:
+            raise ValueError(
+                f"must be letters, digits and !#$%&'*+-.^_`|~, not {text!r}"
             )
         return text
 
@@ -257,6 +272,12 @@ class Settings:
     identity_user_claim: str = option(
         "http", Text(), "the claim that names the user", "sub"
     )
+    identity_cookie: str | None = option(
+        "http",
+        _CookieName(),
+        "name of a cookie with a JWT, for requests without a bearer token: browsers "
+        "cannot send one with a WebSocket; unset, no cookie is read",
+    )
     drain_lag: float = option(
         "operation",
         Bounded(float, 0, 3600),
@@ -309,6 +330,11 @@ class Settings:
             raise Misconfigured(
                 "to know users by a provider's JWTs set identity_keys_file, "
                 "identity_issuer and identity_audience"
+            )
+        if self.identity_cookie is not None and not all(identity):
+            raise Misconfigured(
+                "identity_cookie needs identity_keys_file, identity_issuer and "
+                "identity_audience"
             )
         if len(self.tls_certificate_file) != len(self.tls_key_file):
             raise Misconfigured(
