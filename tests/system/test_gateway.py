@@ -458,6 +458,33 @@ class GatewayTests(GatewayCase):
         sending.join()
         self.assertTrue(bytes(got) == sent, len(got))
 
+    def test_back_end_hangs(self) -> None:
+        """
+        A back end that hangs still has its connections accepted by the kernel: clients
+        that it does not answer are sent away, and soon it gets no more of them.
+        """
+        hung = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.addCleanup(hung.close)
+        rule = self.rule(self.echo, first_answer_seconds=0.5)
+        where = f"127.0.0.1:{hung.getsockname()[1]}"
+        rule["endpoints"].append(where)
+        self.write_routes(lobby=rule)
+        self.start()
+
+        def say(count: int) -> list[bytes]:
+            lines = [self.connect() for _ in range(count)]
+            for line in lines:
+                line.sendall(b"{}\n")
+            return [line.makefile("rb").readline() for line in lines]
+
+        found = say(30)
+        self.assertEqual(found.count(b"{}\n"), 15)
+        codes = [json.loads(one)["error"]["code"] for one in found if one != b"{}\n"]
+        self.assertEqual(codes, ["unavailable"] * 15)
+        states = json.loads(self.get("v1/routes") or "")["services"]["lobby"]
+        self.assertEqual(states["endpoints"][where], "out")
+        self.assertEqual(set(say(10)), {b"{}\n"})
+
     def test_rules_and_back_ends_change(self) -> None:
         """
         While rules change, with mistakes between, and back ends die and come back, a

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.gateway.sessions import (
@@ -75,6 +75,8 @@ class Backends:
         self._bounded_log = BoundedLog(_log, clock)
         self.counts = SessionCounts()
         self.open: dict[int, Session] = {}
+        #: Those whose back ends have to answer.
+        self._unanswered: dict[Session, IDelayedCall] = {}
 
     def begin(self, request: SessionRequest, client: Stream) -> Session | None:
         """
@@ -187,8 +189,12 @@ class Backends:
                 continue
             self._health.reached(endpoint)
             router.stick(rule.service, request, endpoint, self._clock.seconds())
-            refused = partial(self._refused, session, rule, tried)
-            session.serve(stream, refused if rule.is_linked else None)
+            refused = asked = None
+            if rule.is_linked:
+                refused = partial(self._refused, session, rule, tried)
+            if rule.first_answer_seconds and request.kind not in _ANSWERED:
+                asked = partial(self._asked, session, rule.first_answer_seconds)
+            session.serve(stream, refused, asked)
             return
         if refusal:
             self._refuse(session, Reason.TOO_MANY, refusal)
@@ -196,10 +202,34 @@ class Backends:
         why = f"no back end of {rule.service} can be reached"
         self._refuse(session, Reason.NO_BACKEND, why)
 
+    def _asked(self, session: Session, seconds: float) -> None:
+        """A back end that has to answer soon got the first bytes of a client."""
+        self._unanswered[session] = self._clock.callLater(
+            seconds, self._is_unanswered, session, seconds
+        )
+
+    def _is_unanswered(self, session: Session, seconds: float) -> None:
+        del self._unanswered[session]
+        if session.backend.bytes:
+            return
+        self._bounded_log.warn(
+            "back end {endpoint} of {service} sent nothing in {seconds} s",
+            endpoint=str(session.endpoint),
+            service=session.service,
+            seconds=seconds,
+        )
+        session.end(Reason.BACKEND_LOST, "the back end did not answer")
+
+    def _forget_unanswered(self, session: Session) -> None:
+        timer = self._unanswered.pop(session, None)
+        if timer is not None:
+            timer.cancel()
+
     def _refused(
         self, session: Session, rule: Rule, tried: list[Endpoint], words: str
     ) -> None:
         """A back end that can be reached takes no more sessions."""
+        self._forget_unanswered(session)
         if session.endpoint is not None:
             self._router.ended(session.endpoint)
             session.endpoint = None
@@ -218,6 +248,7 @@ class Backends:
     def _ended(self, session: Session) -> None:
         if self.open.pop(session.session_id, None) is None:
             return
+        self._forget_unanswered(session)
         counts = self.counts
         if session.service:
             counts.open[session.service] -= 1

@@ -92,24 +92,36 @@ class _Early:
         self.is_paused = False
 
 
-class _Kept:
-    """A back end that may still refuse the session: keep what it is sent."""
+class _Unproven:
+    """
+    A back end that has not answered yet: it may refuse the session, or never answer.
+
+    :ivar held: what it was sent, to send it to another one.
+    """
 
     def __init__(
-        self, session: Session, backend: Stream, refused: Callable[[str], None]
+        self,
+        session: Session,
+        backend: Stream,
+        refused: Callable[[str], None] | None,
+        asked: Callable[[], None] | None,
     ) -> None:
         self._session, self._backend = session, backend
-        self.refused = refused
+        self.refused, self._asked = refused, asked
         self.held: list[bytes] = []
         self._size = 0
         self.is_finished = self.is_paused = False
 
     def send(self, data: bytes) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked()
         self._size += len(data)
-        if self._session.backend.bytes or self._size > MOST_KEPT:
-            self._session.settle(self._backend)
-        else:
+        is_kept = self.refused is not None and self._size <= MOST_KEPT
+        if is_kept and not self._session.backend.bytes:
             self.held.append(data)
+        else:
+            self._session.settle(self._backend)
         self._backend.send(data)
 
     def finish(self) -> None:
@@ -204,7 +216,7 @@ class Session:
     client: SessionLeg = attrs.field(init=False)
     backend: SessionLeg = attrs.field(init=False)
     _early: _Early | None = attrs.field(init=False)
-    _kept: _Kept | None = attrs.field(default=None, init=False)
+    _unproven: _Unproven | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.realm_id = self.request.realm_id
@@ -217,7 +229,10 @@ class Session:
         return self.outcome is not None
 
     def serve(
-        self, backend: Stream, refused: Callable[[str], None] | None = None
+        self,
+        backend: Stream,
+        refused: Callable[[str], None] | None = None,
+        asked: Callable[[], None] | None = None,
     ) -> None:
         """
         A back end is there: pass on what is held, and from now on everything.
@@ -225,6 +240,7 @@ class Session:
         :param refused: called with words for people if the back end refuses the session
             before it sent anything: `serve` it by another one, or `end` it; ``None`` if
             no back end of its kind does so.
+        :param asked: called when the back end is sent its first bytes.
         """
         early, self._early = self._early, None
         if early is None or self.is_over:
@@ -233,8 +249,9 @@ class Session:
         if early.is_full:
             # First: a back end that does not take what is held pauses it again.
             self.client_end.resume()
-        if refused is not None:
-            self._kept = backend = _Kept(self, backend, refused)
+        if refused is not None or asked is not None:
+            self._unproven = _Unproven(self, backend, refused, asked)
+            backend = self._unproven
         self.client.other = backend
         for data in early.held:
             backend.send(data)
@@ -245,7 +262,7 @@ class Session:
 
     def settle(self, backend: Stream) -> None:
         """Its back end has it: no other one will."""
-        self._kept = None
+        self._unproven = None
         self.client.other = backend
 
     def take_back(self, words: str) -> bool:
@@ -254,15 +271,17 @@ class Session:
 
         :returns: ``False`` if that is not all any more, or the back end has answered.
         """
-        kept, self._kept = self._kept, None
-        if kept is None or self.is_over or self.backend.bytes:
+        unproven, self._unproven = self._unproven, None
+        if unproven is None or self.is_over or self.backend.bytes:
+            return False
+        if unproven.refused is None:
             return False
         self._early = self.client.other = early = _Early(self.client_end)
-        early.held, early.is_finished = kept.held, kept.is_finished
-        early.is_paused = kept.is_paused
+        early.held, early.is_finished = unproven.held, unproven.is_finished
+        early.is_paused = unproven.is_paused
         # If the one that refused it was full.
         self.client_end.resume()
-        kept.refused(words)
+        unproven.refused(words)
         return True
 
     def end(self, reason: Reason, words: str = "", by_client: bool = False) -> None:

@@ -56,6 +56,7 @@ class _Rule(Struct, frozen=True):
     sticky: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     check: Annotated[str, Meta(max_length=200, pattern="^(/[!-~]*)?$")] = ""
     most_sessions: Annotated[int, Meta(ge=0)] = 0
+    first_answer_seconds: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     code: _Code | None = None
     match: _Match | None = None
 
@@ -104,6 +105,8 @@ class Rule:
         seconds; 0 for not at all.
     :ivar check: path that an active check asks for by HTTP; without one it connects.
     :ivar most_sessions: of this service at once; 0 for no limit.
+    :ivar first_answer_seconds: how long a back end may take to send anything after the
+        client did, but for HTTP; 0 for ever.
     :ivar others: members that this version does not know.
     """
 
@@ -117,6 +120,7 @@ class Rule:
     sticky: float = 0.0
     check: str = ""
     most_sessions: int = 0
+    first_answer_seconds: float = 0.0
     others: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
@@ -352,6 +356,7 @@ def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
         rule.sticky,
         rule.check,
         rule.most_sessions,
+        rule.first_answer_seconds,
         {key: value for key, value in given.items() if key not in _KNOWN},
     )
 
