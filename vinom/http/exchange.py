@@ -231,7 +231,7 @@ class Exchange:
         return b"".join(out)
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
-        self.status, self._answer = answer.status_code, answer
+        self.status = answer.status_code
         fields = answer_fields(answer.headers.raw_items(), answer.http_version)
         lengths = [value for name, value in answer.headers if name == b"content-length"]
         is_chunked = any(name == b"transfer-encoding" for name, _ in answer.headers)
@@ -246,6 +246,7 @@ class Exchange:
         self.keeps = self.keeps and not is_closing and self.is_whole
         if not self.keeps:
             fields.append((b"Connection", b"close"))
+        self._answer = answer
         return write_head(_first(answer), fields)
 
     def _write_upgrade(self, answer: h11.InformationalResponse) -> bytes:
