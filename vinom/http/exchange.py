@@ -50,6 +50,7 @@ class Exchange:
     :ivar status: of the answer; 0 before it began.
     :ivar is_answered: all of the answer came.
     :ivar is_upgraded: bytes pass as they are from now on.
+    :ivar behind: those that came with the answer that says so.
     :ivar is_reusable: whether the back end's connection may serve another request.
     """
 
@@ -66,6 +67,7 @@ class Exchange:
     status: int = attrs.field(default=0, init=False)
     is_answered: bool = attrs.field(default=False, init=False)
     is_upgraded: bool = attrs.field(default=False, init=False)
+    behind: bytes = attrs.field(default=b"", init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
     _client: h11.Connection = attrs.field(init=False)
     _backend: h11.Connection = attrs.field(init=False)
@@ -197,7 +199,8 @@ class Exchange:
             elif kind is h11.InformationalResponse:
                 if event.status_code == 101:
                     out.append(self._write_upgrade(event))
-                    out.append(backend.trailing_data[0])
+                    self.behind = backend.trailing_data[0]
+                    out.append(self.behind)
                     break
                 if self.version == b"1.1":
                     # Without these two, which nothing is known of yet.
