@@ -7,22 +7,89 @@ By native link, and by sniffing. A dozen of them; all with ``VINOM_GATEWAY=full`
 from __future__ import annotations
 
 import os
+from typing import Any
 from unittest import TestSuite
 
+from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
+from websockets.exceptions import InvalidStatus
 
-from tests.support.behind_gateways import behind
+from tests.support.behind_gateways import AtPort, behind, shared_gateway
+from tests.support.redis_servers import until
 from tests.system import (
+    test_adoption,
+    test_agones_fleet,
+    test_another_node,
+    test_coming_back,
+    test_connect_four,
+    test_continuity,
     test_cross_transport,
+    test_demo,
+    test_emptied_store,
+    test_foreign_player,
     test_isolated_rooms,
+    test_kubernetes_fleet,
+    test_metrics,
+    test_moving,
+    test_node,
+    test_node_keys,
     test_old_clients,
+    test_old_listings,
+    test_one_address,
+    test_other_languages,
+    test_port_ring,
+    test_public_settings,
+    test_redis_node,
+    test_relay,
     test_results,
+    test_sent_away,
     test_several_nodes,
+    test_silent_nodes,
     test_slow_games,
+    test_stopped_servers,
     test_surviving,
+    test_tls_clients,
     test_tutorial,
+    test_websocket_conformance,
     test_websocket_node,
 )
+
+
+class NodeTests(test_node.NodeTests):
+    #: Over links a node that drains takes nothing new: its health is asked at itself.
+    healthy = (200, 503)
+
+
+class PublicSettingsTests(test_public_settings.PublicSettingsTests):
+    #: The gateway says for the node, which closes the connection: 502.
+    too_many = (InvalidStatus,)
+
+
+class _Conformance:
+    """A server of this process is behind a gateway that all these tests share."""
+
+    def setUp(self: Any) -> None:
+        front, back = shared_gateway()
+        self.patch(test_websocket_conformance, "reactor", AtPort(reactor, back))
+        super().setUp()
+        self.server.port = front
+
+    async def _clean(self: Any) -> None:
+        await super()._clean()
+        # Its end comes later than the client's.
+        await until(lambda: not self.server.websockets.connections.total)
+
+
+class ShortCutTests(_Conformance, test_websocket_conformance.ShortCutTests):
+    pass
+
+
+class CompressionTests(_Conformance, test_websocket_conformance.CompressionTests):
+    pass
+
+
+#: What has no node, and so no native link.
+_ALONE = (ShortCutTests, CompressionTests)
 
 #: The cases, and their tests of plain tox.
 _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
@@ -39,7 +106,53 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_surviving.SurvivingTests, ()),
     (test_results.ResultsTests, ()),
     (test_old_clients.OldJavaScriptTests, ()),
+    (test_adoption.AdoptionTests, ()),
+    (test_agones_fleet.AgonesNodeTests, ()),
+    (test_another_node.AnotherNodeTests, ()),
+    (test_coming_back.ComingBackTests, ()),
+    (test_coming_back.JavaScriptTests, ()),
+    (test_connect_four.ConnectFourTests, ()),
+    (test_continuity.ContinuityTests, ()),
+    (test_demo.BotsTests, ()),
+    (test_emptied_store.EmptiedStoreTests, ()),
+    (test_foreign_player.ForeignPlayerTests, ()),
+    (test_kubernetes_fleet.PodNodeTests, ()),
+    (test_metrics.MetricsTests, ()),
+    (test_moving.MovingTests, ()),
+    (NodeTests, ()),
+    (test_node_keys.NodeKeyTests, ()),
+    (test_old_listings.PythonProgramsTests, ()),
+    (test_old_listings.PythonBlocksTests, ()),
+    (test_old_listings.JavaScriptProgramsTests, ()),
+    (test_old_listings.OldTutorialTests, ()),
+    (test_one_address.OneAddressTests, ()),
+    (test_other_languages.LanguageTests, ()),
+    (test_port_ring.PortRingTests, ()),
+    (PublicSettingsTests, ()),
+    (test_redis_node.RedisNodeTests, ()),
+    (test_relay.RelayTests, ()),
+    (test_sent_away.SentAwayTests, ()),
+    (test_silent_nodes.SilentNodeTests, ()),
+    (test_stopped_servers.StoppedServerTests, ()),
+    (test_tls_clients.TlsClientTests, ()),
 )
+#: Tests of these cases that are of something else.
+_OTHERS = {
+    # What is configured, and the addresses that are taken, are the node's own.
+    (NodeTests, "test_refusals_are_one_line"),
+    # There is no node, and so nothing for a gateway to be in front of.
+    (test_demo.BotsTests, "test_no_node"),
+    # TLS ends at the gateway, which has one port for all: it offers HTTP's ALPN there,
+    # and its own log has what failed. Endpoints of Twisted's are the node's.
+    (test_tls_clients.TlsClientTests, "test_openssl"),
+    (test_tls_clients.TlsClientTests, "test_failure_is_logged"),
+    (test_tls_clients.TlsClientTests, "test_endpoint"),
+}
+#: The same of those that a gateway reaches as a proxy.
+_SNIFFED_OTHERS = {
+    # It is one. And who came over TLS is known only over links.
+    (PublicSettingsTests, "test_without_a_proxy"),
+}
 _WAYS = ("linked", "sniffed")
 
 for _way in _WAYS:
@@ -57,6 +170,13 @@ def testSuite() -> TestSuite:
             names = tuple(name for name in dir(case) if name.startswith("test_"))
         for way in _WAYS:
             made = globals()[f"{way.capitalize()}{case.__name__}"]
+            others = _OTHERS | (_SNIFFED_OTHERS if way == "sniffed" else set())
             for name in names:
-                suite.addTest(made(name))
+                if (case, name) not in others:
+                    suite.addTest(made(name))
+    if os.environ.get("VINOM_GATEWAY") == "full":
+        for case in _ALONE:
+            for name in dir(case):
+                if name.startswith("test_"):
+                    suite.addTest(case(name))
     return suite
