@@ -23,7 +23,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import tests.support.child_nodes
-import tests.support.pod_nodes
 from tests.support.child_gateways import write_routes
 from tests.support.ending import end
 from tests.support.whole_node import WholeNode
@@ -368,7 +367,7 @@ def behind(way: str, case: type[TestCase]) -> type[TestCase]:
     }
     # The module of the case, and those of what it inherits.
     modules = {sys.modules[one.__module__] for one in case.__mro__}
-    modules |= {tests.support.child_nodes, tests.support.pod_nodes}
+    modules.add(tests.support.child_nodes)
 
     class Behind(case):  # type: ignore[valid-type, misc]  # any of them
         def setUp(self) -> Any:

@@ -14,11 +14,11 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import InvalidStatus
 
+from tests.alone import main_job
 from tests.support.behind_gateways import AtPort, behind, shared_gateway
 from tests.support.redis_servers import until
 from tests.system import (
     test_adoption,
-    test_agones_fleet,
     test_another_node,
     test_coming_back,
     test_connect_four,
@@ -28,7 +28,6 @@ from tests.system import (
     test_emptied_store,
     test_foreign_player,
     test_isolated_rooms,
-    test_kubernetes_fleet,
     test_metrics,
     test_moving,
     test_node,
@@ -91,6 +90,27 @@ class CompressionTests(_Conformance, test_websocket_conformance.CompressionTests
 #: What has no node, and so no native link.
 _ALONE = (ShortCutTests, CompressionTests)
 
+# What is not here, and why. Of tests/system:
+#
+# - test_agones_fleet, test_kubernetes_fleet: where game servers run; players' lines are
+#   those of other tests.
+# - test_bad_network, test_datagrams, test_foreign_clients: UDP, which has no gateway;
+#   they have no node.
+# - test_chaos, test_demo's demos, test_dev: commands that start nodes of their own.
+# - test_control_links, test_fleet: links and processes below a node, without one.
+# - test_descriptors: what the node does when its own descriptors are used up.
+# - test_doctor: whether this machine can run a node; who comes is the doctor.
+# - test_gateway and what begins so: they have gateways of their own.
+# - test_listening, test_node_inside: how a node starts and stops, inside of the test.
+# - test_lobby_socket: a lobby without a node; test_tutorial types the same.
+# - test_old_listings' GamesTests: games without a node.
+# - test_proxies: other proxies, in front of the node itself.
+# - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
+# - test_websocket_conformance's CoreTests: what is sent is the same in ShortCutTests.
+#
+# Of tests/alone: crowds, continuity and pods measure nodes; relayed_main_job has what
+# main_job has, over UDP.
+
 #: The cases, and their tests of plain tox.
 _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_websocket_node.WebSocketNodeTests, ("test_match", "test_newer_line")),
@@ -107,7 +127,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_results.ResultsTests, ()),
     (test_old_clients.OldJavaScriptTests, ()),
     (test_adoption.AdoptionTests, ()),
-    (test_agones_fleet.AgonesNodeTests, ()),
     (test_another_node.AnotherNodeTests, ()),
     (test_coming_back.ComingBackTests, ()),
     (test_coming_back.JavaScriptTests, ()),
@@ -116,7 +135,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_demo.BotsTests, ()),
     (test_emptied_store.EmptiedStoreTests, ()),
     (test_foreign_player.ForeignPlayerTests, ()),
-    (test_kubernetes_fleet.PodNodeTests, ()),
     (test_metrics.MetricsTests, ()),
     (test_moving.MovingTests, ()),
     (NodeTests, ()),
@@ -135,11 +153,15 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_silent_nodes.SilentNodeTests, ()),
     (test_stopped_servers.StoppedServerTests, ()),
     (test_tls_clients.TlsClientTests, ()),
+    (main_job.ManyMatchesTests, ()),
 )
 #: Tests of these cases that are of something else.
 _OTHERS = {
     # What is configured, and the addresses that are taken, are the node's own.
     (NodeTests, "test_refusals_are_one_line"),
+    # The node ends at its start.
+    (test_redis_node.RedisNodeTests, "test_own_authority"),
+    (test_redis_node.RedisNodeTests, "test_redis_that_cannot_be_used"),
     # There is no node, and so nothing for a gateway to be in front of.
     (test_demo.BotsTests, "test_no_node"),
     # TLS ends at the gateway, which has one port for all: it offers HTTP's ALPN there,
