@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import tests.support.child_nodes
+import tests.support.pages
 from tests.support.child_gateways import write_routes
 from tests.support.ending import end
 from tests.support.whole_node import WholeNode
@@ -348,6 +349,21 @@ def shared_gateway() -> tuple[int, int]:
             time.sleep(0.05)
 
 
+@cache
+def _whole(way: str) -> type[WholeNodeBehindGateway]:
+    """Make the class of nodes that a gateway reaches in this way."""
+    return type("Whole", (WholeNodeBehindGateway,), {"way": way, "sessions": []})
+
+
+@cache
+def _shared(way: str) -> WholeNode:
+    """Start the one node of all tests with browsers; it ends with this process."""
+    node = _whole(way)()
+    atexit.register(node.stop)
+    node.wait()
+    return node
+
+
 def behind(way: str, case: type[TestCase]) -> type[TestCase]:
     """
     Make a test case whose nodes have a gateway in front.
@@ -361,10 +377,9 @@ def behind(way: str, case: type[TestCase]) -> type[TestCase]:
             "Node", (NodeBehindGateway,), {"way": way, "sessions": sessions}
         ),
         Twistd: type("Behind", (TwistdBehindGateway,), {"way": way, "fronts": fronts}),
-        WholeNode: type(
-            "Whole", (WholeNodeBehindGateway,), {"way": way, "sessions": sessions}
-        ),
+        WholeNode: _whole(way),
     }
+    _whole(way).sessions = sessions
     # The module of the case, and those of what it inherits.
     modules = {sys.modules[one.__module__] for one in case.__mro__}
     modules.add(tests.support.child_nodes)
@@ -375,17 +390,27 @@ def behind(way: str, case: type[TestCase]) -> type[TestCase]:
                 for node, replaced in inside.items():
                     if getattr(module, node.__name__, None) is node:
                         self.patch(module, node.__name__, replaced)
+            self.patch(tests.support.pages, "shared_node", partial(_shared, way))
             sessions.clear()
             # The last things of all: whoever forgot the gateway tests nothing.
-            self.addCleanup(lambda: self.assertTrue(sum(sessions), "no session"))
-            self.addCleanup(self._close_fronts)
+            self.addCleanup(self._check)
+            # Tests without a reactor have none of these.
+            self.addCleanup(lambda: self._close_fronts() if fronts else None)
             return super().setUp()
+
+        def _check(self) -> None:
+            is_behind = isinstance(getattr(self, "node", None), _whole(way))
+            self.assertTrue(is_behind or sum(sessions), "no session")
 
         async def _close_fronts(self) -> None:
             while fronts:
                 _, front = fronts.popitem()
                 sessions.append(await front.close())
 
-    Behind.__name__ = Behind.__qualname__ = f"{way.capitalize()}{case.__name__}"
+    name = f"{way.capitalize()}{case.__name__}"
+    if case.__module__.startswith("tests.browser."):
+        # Whose classes have names of other tests.
+        name += case.__module__.rpartition("_")[2].capitalize()
+    Behind.__name__ = Behind.__qualname__ = name
     Behind.__doc__ = case.__doc__
     return Behind

@@ -15,6 +15,10 @@ from twisted.trial.unittest import TestCase
 from websockets.exceptions import InvalidStatus
 
 from tests.alone import main_job
+from tests.browser import test_matches as browser_matches
+from tests.browser import test_newcomers as browser_newcomers
+from tests.browser import test_page as browser_page
+from tests.browser import test_parties as browser_parties
 from tests.support.behind_gateways import AtPort, behind, shared_gateway
 from tests.support.redis_servers import until
 from tests.system import (
@@ -108,6 +112,11 @@ _ALONE = (ShortCutTests, CompressionTests)
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
 # - test_websocket_conformance's CoreTests: what is sent is the same in ShortCutTests.
 #
+# Of tests/browser: test_dev_page is of a command with a node of its own; test_games,
+# test_moments, test_own_boards and test_ways are of what a page shows and how it works;
+# test_several_nodes has a balancer that asks ports whether their node is there, and a
+# gateway's is always open.
+#
 # Of tests/alone: crowds, continuity and pods measure nodes; relayed_main_job has what
 # main_job has, over UDP.
 
@@ -154,6 +163,13 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_stopped_servers.StoppedServerTests, ()),
     (test_tls_clients.TlsClientTests, ()),
     (main_job.ManyMatchesTests, ()),
+    (browser_page.LobbyTests, ()),
+    (browser_parties.PartyTests, ()),
+    (browser_matches.MatchTests, ()),
+    (browser_newcomers.LeftTests, ()),
+    (browser_newcomers.InvitationTests, ()),
+    (browser_newcomers.LobbyTests, ()),
+    (browser_newcomers.CrashTests, ()),
 )
 #: Tests of these cases that are of something else.
 _OTHERS = {
@@ -177,10 +193,12 @@ _SNIFFED_OTHERS = {
 }
 _WAYS = ("linked", "sniffed")
 
+_MADE: dict[tuple[str, type[TestCase]], type[TestCase]] = {}
 for _way in _WAYS:
     for _case, _ in _CASES:
         _made = behind(_way, _case)
         _made.__module__ = __name__
+        _MADE[_way, _case] = _made
         globals()[_made.__name__] = _made
 
 
@@ -191,7 +209,7 @@ def testSuite() -> TestSuite:
         if os.environ.get("VINOM_GATEWAY") == "full":
             names = tuple(name for name in dir(case) if name.startswith("test_"))
         for way in _WAYS:
-            made = globals()[f"{way.capitalize()}{case.__name__}"]
+            made = _MADE[way, case]
             others = _OTHERS | (_SNIFFED_OTHERS if way == "sniffed" else set())
             for name in names:
                 if (case, name) not in others:
