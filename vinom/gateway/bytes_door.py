@@ -55,6 +55,8 @@ class BytesClient(ByteStream):
             clock, Reason.CLIENT_LOST, arrival.is_tls, stuck_seconds, pace, direct
         )
         self._kind, self._arrival, self._backends = kind, arrival, backends
+        # Has the last line that was sent ended?
+        self._is_between = True
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -68,22 +70,15 @@ class BytesClient(ByteStream):
         super().connectionLost(reason)
         self._arrival.end()
 
-
-class LinesClient(BytesClient):
-    """A client of lobby lines; it can read why its session is over."""
-
-    #: Has the last line ended?
-    _is_between = True
-
     def send(self, data: bytes) -> None:
         """Pass bytes on to the client."""
         self._is_between = data[-1:] == b"\n"
         super().send(data)
 
     def close(self, reason: Reason, words: str = "") -> None:
-        """The session is over."""
+        """The session is over; a client of lobby lines can read why."""
         code = _CODES.get(reason)
-        if code is not None and self._is_between:
+        if code is not None and self._kind == "lines" and self._is_between:
             self.send(encode_failure(code, words or reason.value) + b"\n")
         super().close(reason, words)
 
@@ -103,10 +98,8 @@ def bytes_door(
     :param bytes_per_second: how fast each may send; 0 for no limit.
     """
 
-    made = LinesClient if kind == "lines" else BytesClient
-
     def client(arrival: Arrival) -> BytesClient:
         pace = pace_of(bytes_per_second)
-        return made(kind, arrival, backends, clock, stuck_seconds, pace, direct)
+        return BytesClient(kind, arrival, backends, clock, stuck_seconds, pace, direct)
 
     return client
