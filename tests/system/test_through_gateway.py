@@ -186,6 +186,8 @@ _OTHERS = {
     (test_tls_clients.TlsClientTests, "test_failure_is_logged"),
     (test_tls_clients.TlsClientTests, "test_endpoint"),
 }
+if not test_another_node.IS_FULL:
+    _OTHERS.add((test_another_node.AnotherNodeTests, "test_all_at_once"))
 #: The same of those that a gateway reaches as a proxy.
 _SNIFFED_OTHERS = {
     # It is one. And who came over TLS is known only over links.
