@@ -178,6 +178,10 @@ _OTHERS = {
     # The node ends at its start.
     (test_redis_node.RedisNodeTests, "test_own_authority"),
     (test_redis_node.RedisNodeTests, "test_redis_that_cannot_be_used"),
+    # Its balancer goes by whether a port is open, and a gateway's always is.
+    (test_moving.MovingTests, "test_vinom_js"),
+    # ``vinom dev`` has a node of its own.
+    (test_connect_four.ConnectFourTests, "test_dev"),
     # There is no node, and so nothing for a gateway to be in front of.
     (test_demo.BotsTests, "test_no_node"),
     # TLS ends at the gateway, which has one port for all: it offers HTTP's ALPN there,
