@@ -173,6 +173,11 @@ class Session:
     def is_over(self) -> bool:
         return self.outcome is not None
 
+    @property
+    def is_served(self) -> bool:
+        """Was its back end reached?"""
+        return self._early is None
+
     def serve(self, backend: Stream) -> None:
         """A back end is there: pass on what is held, and from now on everything."""
         early, self._early = self._early, None
