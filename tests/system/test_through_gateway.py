@@ -189,6 +189,9 @@ _OTHERS = {
     (test_redis_node.RedisNodeTests, "test_redis_that_cannot_be_used"),
     # Its balancer goes by whether a port is open, and a gateway's always is.
     (test_moving.MovingTests, "test_vinom_js"),
+    # Certificates of the node's own, and when they change; the gateway has others.
+    (test_node_keys.NodeKeyTests, "test_hangup_reloads"),
+    (test_node_keys.NodeKeyTests, "test_rotation_drops_nobody"),
     # ``vinom dev`` has a node of its own.
     (test_connect_four.ConnectFourTests, "test_dev"),
     # There is no node, and so nothing for a gateway to be in front of.
