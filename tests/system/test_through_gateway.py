@@ -40,7 +40,6 @@ from tests.system import (
     test_old_listings,
     test_one_address,
     test_other_languages,
-    test_port_ring,
     test_public_settings,
     test_redis_node,
     test_relay,
@@ -63,12 +62,8 @@ class NodeTests(test_node.NodeTests):
     healthy = (200, 503)
 
 
-class PortRingTests(test_port_ring.PortRingTests):
-    #: The gateway's, which it dials when it first checks the node.
-    links = 1
-
-
 class ManyMatchesTests(main_job.ManyMatchesTests):
+    #: The gateway's, which it dials when it first checks the node.
     links = 1
 
 
@@ -117,6 +112,7 @@ _ALONE = (ShortCutTests, CompressionTests)
 # - test_listening, test_node_inside: how a node starts and stops, inside of the test.
 # - test_lobby_socket: a lobby without a node; test_tutorial types the same.
 # - test_old_listings' GamesTests: games without a node.
+# - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
 # - test_websocket_conformance's CoreTests: what is sent is the same in ShortCutTests.
@@ -163,7 +159,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_old_listings.OldTutorialTests, ()),
     (test_one_address.OneAddressTests, ()),
     (test_other_languages.LanguageTests, ()),
-    (PortRingTests, ()),
     (PublicSettingsTests, ()),
     (test_redis_node.RedisNodeTests, ()),
     (test_relay.RelayTests, ()),
