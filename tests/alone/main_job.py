@@ -59,11 +59,13 @@ class ManyMatchesTests(TestCase):
 
     :cvar more: more arguments of the node.
     :cvar growth: what the node may grow by in each round, bytes.
+    :cvar links: descriptors that the node may open later, for what is in front of it.
     """
 
     timeout = 400
     more: tuple[str, ...] = ()
     growth: float = GROWTH
+    links = 0
 
     async def play_round(self, number: int) -> list[MatchResult]:
         """Start bots for every match at once; return every bot's result."""
@@ -161,7 +163,7 @@ class ManyMatchesTests(TestCase):
         # The node closes the line of `status` a moment after we do.
         await deferLater(reactor, 0.5)
         # The file of results is opened for the first one.
-        descriptors, memory = descriptors_of(pid) + 1, []
+        descriptors, memory = descriptors_of(pid) + 1 + self.links, []
         for number in range(ROUNDS):
             self.check_ends(await self.play_round(number))
             status = await self.settle()

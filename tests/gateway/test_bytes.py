@@ -99,6 +99,17 @@ class ClientTests(BytesCase):
         self.assertEqual(self.gateway.outcomes(), ["done"])
         self.assertEqual(self.limits.connections.total, 0)
 
+    def test_in_the_middle_of_a_line(self) -> None:
+        """
+        What a back end that breaks had sent of a line is not made a wrong one by why
+        the session ended: the connection ends there.
+        """
+        transport = self.client()
+        self.server.leg.received(b'{"type": "welcome"}\n{"type": "game_')
+        self.server.leg.lost(Reason.BACKEND_LOST)
+        self.assertEqual(transport.take(), b'{"type": "welcome"}\n{"type": "game_')
+        self.assertTrue(transport.is_half_closed)
+
     def test_back_end_breaks(self) -> None:
         """
         A client of lobby lines reads why its session ended, in its own protocol.

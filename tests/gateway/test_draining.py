@@ -182,6 +182,20 @@ class HttpDrainTests(DoorCase):
             client.lose(is_clean=True)
         self.assert_clean()
 
+    def test_just_opening(self) -> None:
+        """
+        A WebSocket that was about to open when the others were told is told as soon as
+        it is open, after what the back end sent with its answer.
+        """
+        client = self.client(SHAKE)
+        self.door.drain(30)
+        self.answer(SHAKEN + b"\x81\x02h")
+        self.assertTrue(client.take().endswith(b"\r\n\r\n\x81\x02h"))
+        self.answer(b"i\x81\x02hi")
+        self.assertEqual(client.take()[:5], b"i\x88\x23\x03\xf4")
+        client.lose(is_clean=True)
+        self.assert_clean()
+
     def test_in_the_middle(self) -> None:
         """
         A message that has begun is finished, however it is cut, before the close.

@@ -801,6 +801,28 @@ class FlowTests(DoorCase):
         self.answer(OK)
         self.assertEqual(self.server.got.count(b"GET /x"), 2)
 
+    def test_many_refused(self) -> None:
+        """
+        Nor is one whose requests the gateway answers itself; when it reads again it has
+        an answer to each, in order.
+        """
+        self.gateway.router.use(check_rules({}))
+        client = self.connect()
+        client.fill()
+        client.give(GET * 500)
+        for _ in range(500):
+            self.gateway.clock.advance(0)
+        self.assertEqual(client.take().count(b"HTTP/1.1 404"), 1)
+        self.assertTrue(client.is_paused)
+        client.give(GET)
+        client.drain()
+        for _ in range(501):
+            self.gateway.clock.advance(0)
+        self.assertEqual(client.take().count(b"HTTP/1.1 404"), 500)
+        self.assertFalse(client.is_paused)
+        client.lose(is_clean=True)
+        self.assert_clean()
+
     def test_lost_clients(self) -> None:
         """
         The back end's connection ends with the client's, at every step; nothing stays.
@@ -903,6 +925,19 @@ class WebSocketTests(DoorCase):
         kinds = {one.request.kind for _, one, _ in self.gateway.servers.opened}
         self.assertEqual(kinds, {"websocket"})
         self.assert_clean()
+
+    def test_after_an_interim_answer(self) -> None:
+        """
+        A back end may send another head first, at once with the one that opens the
+        WebSocket: the gateway still finds where its frames end.
+        """
+        client = self.client(SHAKE)
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        self.answer(hint + SHAKEN + b"\x81\x02h")
+        self.answer(b"i")
+        client.take()
+        self.server.leg.lost(Reason.BACKEND_LOST)
+        self.assertEqual(self.closed_with(client), 1013)
 
     def test_silent_ones_stay(self) -> None:
         """

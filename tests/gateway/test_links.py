@@ -149,6 +149,23 @@ class OpenTests(LinkCase):
             self.begin()
         self.assertEqual(len(self.dialer.transports), 2)
 
+    def test_no_second_link(self) -> None:
+        """
+        Where the second link cannot be dialed the first one carries more, and its back
+        end counts as one that can be reached.
+        """
+        for _ in range(2):
+            self.begin()
+        self.greet()
+        self.dialer.broken = ConnectionError("no more")
+        for _ in range(5):
+            session, client = self.begin()
+            self.assertIsNone(client.closed)
+            session.client.received(b"hello")
+        found = packets(self.dialer.transports[0].take())
+        self.assertEqual([one.body for one in found].count(b"hello"), 5)
+        self.assertEqual(self.gateway.health.opened, 0)
+
     def test_over_tls(self) -> None:
         """
         The rule says whether a link is over TLS, and both kinds are kept apart.

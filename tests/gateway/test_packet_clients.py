@@ -17,7 +17,7 @@ from tests.support.gateways import (
     written,
 )
 from vinom.gateway.arrivals import Arrival, Limits
-from vinom.gateway.packets_door import PacketClients
+from vinom.gateway.packets_door import MOST_OWED, PacketClients
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkCounts
 from vinom.lines.forwarded import Proxies
@@ -116,6 +116,28 @@ class EndTests(ClientCase):
             self.gateway.clock.pump([VISIT_SECONDS / 100] * 100)
         self.assertTrue(self.transport.is_closed)
         self.assertIn("timeout", self.reasons())
+
+    def test_questions_without_end(self) -> None:
+        """
+        A client that asks and asks, and reads no answer, is cut off: the gateway does
+        not hold them all. One that reads may ask for ever.
+        """
+        for asked in (
+            written(Packet(Kind.PING, b"12345678")),
+            written(opening(0, 9)),
+            written(opening(6), Packet(Kind.CLOSE, b"done", session_id=6), opening(6)),
+        ):
+            self.setUp()
+            for _ in range(5000):
+                self.transport.give(asked)
+                self.transport.take()
+            self.assertFalse(self.transport.is_closed)
+            self.transport.fill()
+            for _ in range(5000):
+                self.transport.give(asked)
+            self.assertTrue(self.transport.is_aborted)
+            self.assertLess(len(self.transport.take()), MOST_OWED + 1000)
+            self.assertEqual(self.gateway.backends.open, {})
 
 
 class SessionTests(ClientCase):

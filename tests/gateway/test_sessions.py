@@ -24,6 +24,7 @@ from vinom.gateway.sessions import (
     SessionInUse,
     SessionRequest,
 )
+from vinom.routing.health import LEAST_ANSWERS
 from vinom.routing.rules import check_rules
 from vinom.streams.ends import Reason
 from vinom.streams.packets import OWN_SESSION
@@ -121,6 +122,29 @@ class BeginTests(SessionCase):
         self.assertTrue(self.client.is_paused)
         session.backend.drained()
         self.assertFalse(self.client.is_paused)
+
+    def test_early_leavers_prove_nothing(self) -> None:
+        """
+        Clients that leave before their back end is reached say nothing of it: one whose
+        other sessions all break is left out, and nobody's next session sticks to it.
+        """
+        rule = {"strategy": "round_robin", "endpoints": ["a:1"], "sticky": 60}
+        self.gateway.router.use(check_rules({"7": rule}))
+
+        def break_off(count: int) -> None:
+            for _ in range(count):
+                self.client = MemoryStream()
+                self.begin().backend.lost(Reason.BACKEND_LOST)
+
+        break_off(1)
+        self.gateway.servers.waiting = Deferred[None]()
+        for _ in range(2 * LEAST_ANSWERS):
+            self.client = MemoryStream()
+            self.begin(user=42).client.lost(Reason.CLIENT_LOST)
+        self.gateway.servers.waiting = None
+        break_off(LEAST_ANSWERS - 1)
+        self.assertEqual(self.gateway.health.ejected, 1)
+        self.assertEqual(len(self.gateway.router._sticky), 0)
 
     def test_client_leaves_early(self) -> None:
         """

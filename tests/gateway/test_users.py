@@ -21,8 +21,9 @@ class UsersTests(SynchronousTestCase):
 
     def test_not_verified(self) -> None:
         """
-        A token that is expired, changed or not there, or a claim that names nobody,
-        gives no user; and neither does more than one header.
+        A token that is expired, changed or not there, or a claim that names nobody or
+        is no text that could be passed on, gives no user; and neither does more than
+        one header.
         """
         now = NOW
         users = Users(verifier(), "sub", lambda: now)
@@ -37,7 +38,7 @@ class UsersTests(SynchronousTestCase):
             [b"Bearer \xff"],
         ):
             self.assertIsNone(users.of(given))
-        for odd in (True, 1.5, "", None, ["a"], "x" * 256):
+        for odd in (True, 1.5, "", None, ["a"], "x" * 256, "ann\ud800"):
             text = token(odd=odd).encode()
             found = Users(verifier(), "odd", lambda: now).of([b"Bearer " + text])
             self.assertIsNone(found)

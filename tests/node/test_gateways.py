@@ -81,6 +81,14 @@ class HalfPage(Page):
         pass
 
 
+class Sipping(Page):
+    """Takes a piece, and then nothing until the test asks for more."""
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self.transport.pauseProducing()
+
+
 class Pages(ServerFactory):
     """Makes them, and keeps them."""
 
@@ -527,6 +535,29 @@ class TransportTests(GatewayCase):
         self.assertEqual(window.kind, Kind.WINDOW)
         self.assertEqual(int.from_bytes(window.body), WINDOW)
         self.assertEqual(page.got, b"GET " + bytes(WINDOW - 4))
+
+    def test_paused_again_and_again(self) -> None:
+        """
+        Who takes a piece at a time gives credit for what it took: a client cannot have
+        the node hold more than its window.
+        """
+        link, page = self.page(Sipping)
+        credit, sent = WINDOW - 4, 0
+        for _ in range(50):
+            piece = bytes(min(credit, 10))
+            for _ in range(100):
+                if credit >= len(piece) > 0:
+                    link.give(data(ONE, piece))
+                    credit -= len(piece)
+                    sent += len(piece)
+            if credit > 0:
+                link.give(data(ONE, bytes(credit)))
+                sent += credit
+                credit = 0
+            self.assertLessEqual(sent - len(page.got), WINDOW)
+            page.transport.resumeProducing()
+            for window in self.got(link):
+                credit += int.from_bytes(window.body)
 
     def test_paused_to_the_end(self) -> None:
         """

@@ -90,6 +90,19 @@ class BreakerTests(HealthCase):
         self.assertEqual(pauses[:4], [1.0, 2.0, 4.0, 8.0])
         self.assertEqual(set(pauses[4:]), {LONGEST_PAUSE})
 
+    def test_all_at_once(self) -> None:
+        """
+        A thousand sessions that tried it at the same time are one mistake: the pause
+        is as short as after three.
+        """
+        for _ in range(1000):
+            self.health.tries(ONE)
+        for _ in range(1000):
+            self.health.failed(ONE)
+        self.assertFalse(self.health.is_usable(ONE))
+        self.clock.advance(1.0)
+        self.assertTrue(self.health.is_usable(ONE))
+
     def test_forgotten(self) -> None:
         """
         Nothing is kept of a back end that is in no rule any more.

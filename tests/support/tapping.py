@@ -7,9 +7,10 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from vinom.client.line import LobbyLine, LobbyRefusal
@@ -39,6 +40,11 @@ class Balancer:
         for node in (*nodes[first:], *nodes[:first]):
             endpoint = TCP4ClientEndpoint(reactor, node.host, node.port)
             try:
+                if (checked := getattr(node, "own_port", None)) is not None:
+                    # A gateway accepts whether its node does or not. Balancers check.
+                    own = TCP4ClientEndpoint(reactor, node.host, checked)
+                    probe = await connectProtocol(own, Protocol())
+                    probe.transport.loseConnection()
                 return await endpoint.connect(factory)
             except ConnectError as error:
                 refused = error

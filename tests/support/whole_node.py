@@ -42,19 +42,19 @@ class WholeNode:
         first, last = free_port_range(8)
         self.state = Path(tempfile.mkdtemp(prefix="vinom-"))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # until `stop`
+        given = [
+            "--interface=127.0.0.1",
+            f"--port={self.port}",
+            f"--ports={first}-{last}",
+            f"--http={self.http}",
+            f"--state-dir={self.state}",
+            "--warm=0",
+            "--drain-seconds=0",
+            *(f"--game=vinom.games.{game}" for game in GAMES),
+            *arguments,
+        ]
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "twisted", "vinom"),
-                "--interface=127.0.0.1",
-                f"--port={self.port}",
-                f"--ports={first}-{last}",
-                f"--http={self.http}",
-                f"--state-dir={self.state}",
-                "--warm=0",
-                "--drain-seconds=0",
-                *(f"--game=vinom.games.{game}" for game in GAMES),
-                *arguments,
-            ],
+            [sys.executable, "-m", "twisted", "vinom", *self.changed(given)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={
@@ -63,6 +63,10 @@ class WholeNode:
                 if not name.startswith("VINOM_")
             },
         )
+
+    def changed(self, arguments: list[str]) -> list[str]:
+        """Change the settings, as what puts something in front of the node does."""
+        return arguments
 
     def wait(self) -> None:
         """

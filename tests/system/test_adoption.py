@@ -301,10 +301,10 @@ class AdoptionTests(TestCase):
     async def test_reused_process_id(self) -> None:
         """
         A process that has the id of a game server by chance is left alone, and its
-        match is lost.
+        match is lost, as its players are told.
         """
         node = await self.start()
-        await self.begin()
+        matches = await self.begin()
         pid = self.playing()["pid"]
         await self.kill(node)
         os.kill(pid, signal.SIGKILL)
@@ -321,6 +321,8 @@ class AdoptionTests(TestCase):
             node = await self.start()
             await node.says("is lost: its game server ended")
             self.assertEqual(self.ask("status")["matches"]["ended"], {"lost": 1})
+            ends = await gatherResults([match.ended for match in matches])
+            self.assertEqual([end.reason for end in ends], ["lost"] * 2)
             await hang_up(self.clients)
             node.process.signalProcess("TERM")
             await node.end()

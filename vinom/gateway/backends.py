@@ -256,6 +256,8 @@ class Backends:
                 del counts.open[session.service]
         if session.endpoint is not None:
             self._router.ended(session.endpoint)
+        # Who left before it was reached says nothing of it.
+        if session.endpoint is not None and session.is_served:
             is_bad = session.outcome is Reason.BACKEND_LOST
             kind = session.request.kind
             # For HTTP answers count, including those to WebSocket handshakes.

@@ -55,6 +55,8 @@ class BytesClient(ByteStream):
             clock, Reason.CLIENT_LOST, arrival.is_tls, stuck_seconds, pace, direct
         )
         self._kind, self._arrival, self._backends = kind, arrival, backends
+        # Has the last line that was sent ended?
+        self._is_between = True
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -68,10 +70,15 @@ class BytesClient(ByteStream):
         super().connectionLost(reason)
         self._arrival.end()
 
+    def send(self, data: bytes) -> None:
+        """Pass bytes on to the client."""
+        self._is_between = data[-1:] == b"\n"
+        super().send(data)
+
     def close(self, reason: Reason, words: str = "") -> None:
         """End the connection; a client of lobby lines is sent the reason."""
         code = _CODES.get(reason)
-        if code is not None and self._kind == "lines":
+        if code is not None and self._kind == "lines" and self._is_between:
             self.send(encode_failure(code, words or reason.value) + b"\n")
         super().close(reason, words)
 

@@ -228,7 +228,9 @@ class HttpClient(Protocol):
         if self._frames is not None:
             assert self._end is not None
             self._end.session.client.received(data)
-        elif self._exchange is None or not self._exchange.is_whole:
+        elif "client" not in self._holds and (
+            self._exchange is None or not self._exchange.is_whole
+        ):
             self._read(data)
         else:
             self._held += data
@@ -246,6 +248,9 @@ class HttpClient(Protocol):
         exchange = self._exchange
         if self._frames is not None and self._end is not None:
             self._end.session.client.finished()
+        elif "client" in self._holds:
+            # It reads no answers; what it asked before is served when it does.
+            pass
         elif self._is_over or exchange is None or not exchange.is_whole:
             self.transport.loseConnection()
 
@@ -286,6 +291,9 @@ class HttpClient(Protocol):
         self._heard = self._door.clock.seconds()
         if self._end is not None:
             self._end.session.client.drained()
+        if "client" in self._holds:
+            self.let_go("client")
+            self._next()
 
     def overdue(self) -> None:
         """Handle the end of the time that this connection may wait."""
@@ -350,7 +358,7 @@ class HttpClient(Protocol):
         if out:
             self._outlet.write(out)
         if exchange.is_upgraded:
-            self._become_websocket(exchange, out)
+            self._become_websocket(exchange)
         elif exchange.is_answered:
             self._answer_is_whole(exchange)
         elif exchange.status:
@@ -543,6 +551,10 @@ class HttpClient(Protocol):
 
     def _next(self) -> None:
         """Serve the next request, which may already be here."""
+        if self._is_full:
+            # Not before the client reads the answers it has: we hold all of them.
+            self.hold("client")
+            return
         held, self._held = self._held, b""
         self.let_go("answer")
         if held:
@@ -631,15 +643,17 @@ class HttpClient(Protocol):
 
     # WebSockets.
 
-    def _become_websocket(self, exchange: Exchange, out: bytes) -> None:
+    def _become_websocket(self, exchange: Exchange) -> None:
         self._frames = FrameEnds()
-        # The bytes behind the head of the answer.
-        self._frames.pass_on(out[out.index(b"\r\n\r\n") + 4 :])
+        self._frames.pass_on(exchange.behind)
         self._rest()
         held, self._held = self._held, b""
         self.let_go("answer")
         if held and self._end is not None:
             self._end.session.client.received(held)
+        if self._door.is_draining:
+            # It was no WebSocket yet when those were told.
+            self.tell()
 
     def _pass_on(self, frames: FrameEnds, data: bytes) -> None:
         """Send frames, or a close frame as soon as the current message has ended."""

@@ -96,7 +96,13 @@ class LinkBackend:
         where = endpoint, rule.transport == "packets+tls"
         link = self._ready(where)
         if link is None:
-            link = await self._dial(where)
+            try:
+                link = await self._dial(where)
+            except Exception:
+                # Another one would be better, and the one that there is serves too.
+                link = self._least(where)
+                if link is None:
+                    raise
         request = session.request
         channel = Channel(link, session.session_id)
         channel.leg = session.backend
@@ -206,16 +212,22 @@ class LinkBackend:
 
     def _ready(self, where: _Where) -> PacketLine | None:
         """Find a link that can take one more session; ``None`` to dial one."""
-        links = [
+        least = self._least(where)
+        if least is None or len(least.channels) < self._per_link:
+            return least
+        return None if len(self._usable(where)) < self._most_links else least
+
+    def _least(self, where: _Where) -> PacketLine | None:
+        """Find the link with the fewest sessions; ``None`` if there is none."""
+        links = self._usable(where)
+        return min(links, key=lambda one: len(one.channels)) if links else None
+
+    def _usable(self, where: _Where) -> list[PacketLine]:
+        return [
             one
             for one in self._links.get(where, ())
             if not one.is_over and one not in self._closing
         ]
-        if not links:
-            return None
-        least = min(links, key=lambda one: len(one.channels))
-        is_busy = len(least.channels) >= self._per_link
-        return None if is_busy and len(links) < self._most_links else least
 
     def _dial(self, where: _Where) -> Deferred[PacketLine]:
         waiting: Deferred[PacketLine] = Deferred()

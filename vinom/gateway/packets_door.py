@@ -27,6 +27,8 @@ _REASONS = frozenset((Reason.DONE, Reason.CLIENT_LOST, Reason.TOO_SLOW, Reason.T
 _DRAINING = "this gateway stops: connect again"
 #: Most sessions of one connection.
 MOST_SESSIONS = 256
+#: Answers to *open* and *ping* that a client may not read, bytes.
+MOST_OWED = 64 * 1024
 
 
 class _Opening(msgspec.Struct):
@@ -78,6 +80,7 @@ class PacketClients:
             lost=Reason.CLIENT_LOST,
             reasons=_REASONS,
             stuck_seconds=stuck_seconds,
+            most_owed=MOST_OWED,
             most_body=most_body,
             direct=direct,
             turns=turns,

@@ -229,6 +229,11 @@ class Session:
     def is_over(self) -> bool:
         return self.outcome is not None
 
+    @property
+    def is_served(self) -> bool:
+        """Was its back end reached?"""
+        return self._early is None
+
     def serve(
         self,
         backend: Stream,

@@ -55,6 +55,12 @@ class Users:
             return None
         if not 0 < len(str(user)) <= _LONGEST:
             return None
+        try:
+            str(user).encode()
+        except UnicodeEncodeError:
+            # JSON can name half of a character. Links and the access log cannot, and
+            # to fail there would count against back ends.
+            return None
         return user
 
 

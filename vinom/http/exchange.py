@@ -50,6 +50,7 @@ class Exchange:
     :ivar status: status of the answer; 0 before it begins.
     :ivar is_answered: has all of the answer come?
     :ivar is_upgraded: are bytes passed on unchanged from now on?
+    :ivar behind: the bytes that came behind the head of an upgrade.
     :ivar is_reusable: may the back end's connection serve another request?
     """
 
@@ -66,6 +67,7 @@ class Exchange:
     status: int = attrs.field(default=0, init=False)
     is_answered: bool = attrs.field(default=False, init=False)
     is_upgraded: bool = attrs.field(default=False, init=False)
+    behind: bytes = attrs.field(default=b"", init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
     _client: h11.Connection = attrs.field(init=False)
     _backend: h11.Connection = attrs.field(init=False)
@@ -207,7 +209,8 @@ class Exchange:
             elif kind is h11.InformationalResponse:
                 if event.status_code == 101:
                     out.append(self._write_upgrade(event))
-                    out.append(backend.trailing_data[0])
+                    self.behind = backend.trailing_data[0]
+                    out.append(self.behind)
                     break
                 if self.version == b"1.1":
                     # Without these two headers, of which no answer is known yet.

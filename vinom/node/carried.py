@@ -188,7 +188,8 @@ class Carried:
         if self._is_over or not self._is_paused:
             return
         self._is_paused = False
-        self._channel.resume()
+        if not self._held:
+            self._channel.resume()
         if (self._held or self._is_finished) and not self._is_ringing:
             self._is_ringing = True
             self._clock.callLater(0, self._pass_on_held)
@@ -201,6 +202,9 @@ class Carried:
         self._is_ringing = False
         while self._held and not self._is_paused:
             self._pass_on(self._held.pop(0))
+        if not (self._held or self._is_paused or self._is_over):
+            # Only now: whoever pauses after each piece would hold more and more.
+            self._channel.resume()
         if self._is_finished and not self._is_paused:
             self._is_finished = False
             self.finished()

@@ -126,6 +126,9 @@ class Health:
         if known is None:
             return
         known.failures += 1
+        if known.is_open and self.now() < known.until:
+            # Somebody who began before it opened: that says nothing new.
+            return
         known.tried_at = None
         if known.is_open or known.failures >= MOST_FAILURES:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**known.pauses)

@@ -77,6 +77,7 @@ class PacketLine(Protocol):
         reasons: Container[Reason] = frozenset(Reason),
         pings: bool = False,
         stuck_seconds: float = 30.0,
+        most_owed: int = 0,
         most_body: int = MOST_BODY,
         pace: Pace | None = None,
         direct: DirectReads | None = None,
@@ -91,6 +92,8 @@ class PacketLine(Protocol):
             counts as done.
         :param pings: ping a silent peer, to find out whether it is still there?
         :param stuck_seconds: how long the peer may read nothing.
+        :param most_owed: most bytes of answers to its *open* and *ping* that a peer
+            may leave unread; 0 for no limit, for peers that we trust.
         :param most_body: longest body of a packet, bytes.
         :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
@@ -104,6 +107,7 @@ class PacketLine(Protocol):
         self._taker, self._clock, self._rounds = taker, clock, rounds
         self._lost, self._pings, self._reasons = lost, pings, reasons
         self._stuck_seconds = stuck_seconds
+        self._most_owed, self._owed = most_owed, 0
         self._reader = PacketReader(most_body)
         self.channels: dict[int, Channel] = {}
         self.is_over = False
@@ -172,6 +176,7 @@ class PacketLine(Protocol):
         if self.is_over:
             return
         self._disarm()
+        self._owed = 0
         blocked, self._blocked = self._blocked, {}
         for channel in blocked:
             channel.drained()
@@ -203,12 +208,12 @@ class PacketLine(Protocol):
         self.channels[channel.session_id] = channel
 
     def open(self, packet: Packet) -> None:
-        """Open a session, or answer with its id."""
-        self.transmit(encode(packet))
+        """Ask for a session, or answer with its id."""
+        self._answer(encode(packet))
 
     def refuse(self, session_id: int, reason: Reason, words: str = "") -> None:
-        """Refuse a session."""
-        self.transmit(closing(session_id, reason, words))
+        """Answer that a session is refused."""
+        self._answer(closing(session_id, reason, words))
 
     def drain(self, reason: Reason, words: str = "") -> None:
         """Ask the peer to open no more sessions here; open ones go on."""
@@ -308,7 +313,21 @@ class PacketLine(Protocol):
                     Reason.BAD_PACKET, "the body of ping must have at most 8 bytes"
                 )
             else:
-                self.transmit(encode(Packet(Kind.PONG, packet.body)))
+                self._answer(encode(Packet(Kind.PONG, packet.body)))
+
+    def _answer(self, data: bytes) -> None:
+        """
+        Send what the peer asked for.
+
+        Credit bounds the bytes of sessions, and nothing bounds questions: a peer that
+        asks and does not read would have us hold all answers.
+        """
+        if self._most_owed and self._outlet.is_full:
+            self._owed += len(data)
+            if self._owed > self._most_owed:
+                self.abort("it does not read the answers that it asks for")
+                return
+        self.transmit(data)
 
     def _visit_starved(self) -> None:
         for channel, visits in tuple(self._starved.items()):
