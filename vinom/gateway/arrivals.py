@@ -39,7 +39,8 @@ class Limits:
         if not self.rate.take(host, now):
             self.refused["too_fast"] += 1
             return False
-        return self.connections.enter(host)
+        self.connections.add(host)
+        return True
 
     def enter_again(self, host: str) -> None:
         """Count a connection that left and stays after all."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,10 +15,13 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
 from vinom.gateway.link_tls import LinkTls
+from vinom.reactor.connections import IS_KNOWN, Connecting
+from vinom.reactor.waits import Waits
 from vinom.routing.rules import Endpoint
 
 #: How long connecting may take, seconds.
@@ -41,13 +46,17 @@ class Dialer:
         reactor: Any,
         tls: LinkTls | None = None,
         seconds: float = DIAL_SECONDS,
+        is_quick: bool = False,
     ) -> None:
         """
         :param reactor: connects.
         :param tls: how links to nodes speak TLS; ``None`` for not at all.
         :param seconds: how long it may take.
+        :param is_quick: connect to addresses without Twisted's endpoints.
         """
         self._reactor, self._tls, self._seconds = reactor, tls, seconds
+        self._is_quick = is_quick and IS_KNOWN
+        self._waits = Waits(reactor)
 
     def dial(
         self, endpoint: Endpoint, protocol: IProtocol, over_tls: bool = False
@@ -58,6 +67,10 @@ class Dialer:
         :param over_tls: with the certificates of the deployment's authority.
         :returns: fires when the connection is made; fails if it cannot be.
         """
+        if self._is_quick and not over_tls:
+            found = _address_of(endpoint.host, endpoint.port)
+            if found is not None:
+                return self._dial(*found, protocol)
         where = self._where(endpoint)
         if over_tls:
             if self._tls is None:
@@ -67,6 +80,22 @@ class Dialer:
                 )
             where = wrapClientTLS(self._tls(), where)
         connected: Deferred[Any] = where.connect(_Only(protocol))
+        return connected
+
+    def _dial(
+        self, family: int, address: tuple[Any, ...], protocol: IProtocol
+    ) -> Deferred[Any]:
+        """Connect to an address of IP."""
+
+        def cancelled(_: Deferred[Any]) -> None:
+            connecting.stop(ConnectingCancelledError(None))
+
+        connected: Deferred[Any] = Deferred(cancelled)
+        connecting = Connecting(
+            self._reactor, connected.callback, connected.errback, protocol
+        )
+        deadline = self._reactor.seconds() + self._seconds
+        connecting.begin(family, address, self._waits, deadline)
         return connected
 
     def check(self, transport: Any) -> None:
@@ -82,11 +111,30 @@ class Dialer:
         reactor, seconds = self._reactor, self._seconds
         if endpoint.is_socket:
             return UNIXClientEndpoint(reactor, endpoint.host, seconds)
-        try:
-            version = ip_address(endpoint.host).version
-        except ValueError:
+        version = _version_of(endpoint.host)
+        if version is None:
             return HostnameEndpoint(
                 reactor, endpoint.host, endpoint.port, timeout=seconds
             )
         kind: Any = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
         return kind(reactor, endpoint.host, endpoint.port, seconds)
+
+
+def _version_of(host: str) -> int | None:
+    """Find the version of IP of an address; ``None`` for a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
+
+
+@lru_cache(4096)
+def _address_of(host: str, port: int) -> tuple[int, tuple[Any, ...]] | None:
+    """Find the family and the address as sockets take it; ``None`` without one."""
+    if not port or _version_of(host) is None:
+        return None
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=flags
+    )[0]
+    return family, address

@@ -133,6 +133,7 @@ class Gateway(MultiService):
             reactor,
             self._tls(),
             settings.sniff_seconds,
+            self._turns,
         )
         self._token = None
         if settings.admin_token_file is not None:
@@ -191,7 +192,7 @@ class Gateway(MultiService):
         )
 
     def _make_transports(self) -> Mapping[str, TcpBackend | LinkBackend]:
-        dialer = Dialer(self._reactor, self._link_tls())
+        dialer = Dialer(self._reactor, self._link_tls(), is_quick=True)
         web = WebClient(
             self._reactor,
             authority=None,

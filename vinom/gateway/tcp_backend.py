@@ -14,6 +14,7 @@ from vinom.lines.https import WebClient
 from vinom.lines.proxy_header import write_proxy_header
 from vinom.lines.tcp import watch_for_death
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.waits import Waits
 from vinom.routing.rules import Endpoint, Rule
 from vinom.streams.byte_stream import ByteStream
 from vinom.streams.ends import Reason, Stream
@@ -40,6 +41,7 @@ class TcpBackend:
         """
         self._direct = direct
         self._dialer, self._clock, self._web = dialer, clock, web
+        self._finished = Waits(clock)
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
@@ -62,7 +64,12 @@ class TcpBackend:
 
         :raises Exception: it cannot be reached.
         """
-        stream = ByteStream(self._clock, Reason.BACKEND_LOST, direct=self._direct)
+        stream = ByteStream(
+            self._clock,
+            Reason.BACKEND_LOST,
+            direct=self._direct,
+            finished=self._finished,
+        )
         stream.leg = session.backend
         await self._dialer.dial(endpoint, stream)
         watch_for_death(stream.transport)

@@ -69,7 +69,9 @@ class Exchange:
     is_reusable: bool = attrs.field(default=False, init=False)
     _client: h11.Connection = attrs.field(init=False)
     _backend: h11.Connection = attrs.field(init=False)
+    #: What ``Content-Length`` says, and the same as a number.
     _length: bytes | None = attrs.field(default=None, init=False)
+    _size: int = attrs.field(default=0, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
     _has_body: bool = attrs.field(default=False, init=False)
@@ -91,8 +93,10 @@ class Exchange:
             by_name.setdefault(name, []).append(value)
         self._length = by_name.get(b"content-length", [None])[0]
         self._is_chunked = b"transfer-encoding" in by_name
-        if self._length is not None and int(self._length) > self._body_limit:
-            raise self._too_long()
+        if self._length is not None:
+            self._size = int(self._length)
+            if self._size > self._body_limit:
+                raise self._too_long()
         connection = tokens(by_name.get(b"connection", ()))
         self.keeps = self.version == b"1.1" and b"close" not in connection
         self.is_upgrade = (
@@ -147,6 +151,10 @@ class Exchange:
         :returns: what to send to the back end.
         :raises BadHead: the body is malformed, or too long.
         """
+        if not self._is_chunked and not self._size:
+            # No body: what h11 would say as well.
+            self.is_whole, self.rest = True, data
+            return b""
         client, out = self._client, []
         if data:
             client.receive_data(data)

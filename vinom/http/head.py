@@ -121,7 +121,8 @@ def check_head(head: bytes) -> Target:
     :param head: with its empty line.
     :raises BadHead: it is malformed, or ambiguous.
     """
-    if _LONE.search(head):
+    ends = head.count(b"\r\n")
+    if head.count(b"\n") > ends or head.count(b"\r") > ends or b"\0" in head:
         raise BadHead(400, "a line must end with CR and LF, and have no NUL")
     first, *lines = head[: -len(_END)].split(b"\r\n")
     if len(lines) > _MOST_LINES:

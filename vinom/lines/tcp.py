@@ -51,6 +51,7 @@ from vinom.lines.text import (
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
 from vinom.messages.lobby import carries_token
+from vinom.reactor.connections import QuickConnection, watch
 
 _log = Logger()
 
@@ -487,27 +488,14 @@ def _is_held(transport: Any) -> bool:
 
 
 def watch_for_death(transport: ITransport | None) -> None:
-    """
-    Have the kernel find out within half a minute that a quiet peer is gone.
-
-    Players who wait send nothing, so silence means nothing (source: tcp(7)).
-    """
+    """Have the kernel find out within half a minute that a quiet peer is gone."""
     below: Any = transport
     while isinstance(below, ProtocolWrapper | SecureTransport):
         below = below.transport
-    transport = below
-    # A UNIX socket of Twisted claims to be one of TCP, too.
-    if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
+    if isinstance(below, QuickConnection):
+        if below.is_watched:
+            return
+    elif not ITCPTransport.providedBy(below) or IUNIXTransport.providedBy(below):
+        # A UNIX socket of Twisted claims to be one of TCP, too.
         return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    handle = cast(socket.socket, cast(ISystemHandle, transport).getHandle())
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),  # seconds
-        ("TCP_KEEPINTVL", 5),  # seconds
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 20_000),  # milliseconds
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            handle.setsockopt(socket.IPPROTO_TCP, option, value)
+    watch(below.getHandle())
