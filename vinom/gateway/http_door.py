@@ -442,6 +442,7 @@ class HttpClient(Protocol):
             authority=target.authority,
             proxies=door.proxies,
             version=exchange.version,
+            by_name=exchange.by_name,
         )
         if not arrival.is_of(sender.host, door.clock.seconds()):
             raise BadHead(503, "too many connections from your address")

@@ -7,23 +7,18 @@ programs can disagree about where a message ends.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import h11
 
-from vinom.http.head import HEAD_LIMIT, BadHead, Target
-from vinom.http.headers import Fields, answer_fields, tokens
+from vinom.http.head import BadHead, Target
+from vinom.http.headers import Fields, answer_fields, named, tokens
+from vinom.http.parsers import UPGRADE, answer_reader, read_request
 
-#: Longest head of an answer, bytes.
-_ANSWER_LIMIT = 64 * 1024
 #: These may be sent again if a kept connection broke: the same again does no harm
 #: (RFC 9110, 9.2.2).
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-_UPGRADE = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-#: Of the request that h11 is shown.
-_END = h11.EndOfMessage()
 
 
 class BadAnswer(Exception):
@@ -43,6 +38,7 @@ class Exchange:
 
     :ivar target: what it is for.
     :ivar fields: its headers.
+    :ivar by_name: their values, by their names in lower case.
     :ivar is_upgrade: whether it asks for a WebSocket.
     :ivar keeps: whether the client's connection may serve another request.
     :ivar is_whole: all of the request came.
@@ -58,6 +54,7 @@ class Exchange:
     #: Longest body, bytes.
     _body_limit: int
     fields: list[tuple[bytes, bytes]] = attrs.field(init=False)
+    by_name: dict[bytes, list[bytes]] = attrs.field(init=False)
     version: bytes = attrs.field(init=False)
     is_upgrade: bool = attrs.field(default=False, init=False)
     keeps: bool = attrs.field(default=True, init=False)
@@ -67,36 +64,30 @@ class Exchange:
     is_answered: bool = attrs.field(default=False, init=False)
     is_upgraded: bool = attrs.field(default=False, init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
-    _client: h11.Connection = attrs.field(init=False)
+    #: Reads the body; ``None`` if there is none.
+    _client: h11.Connection | None = attrs.field(init=False)
     _backend: h11.Connection = attrs.field(init=False)
-    #: What ``Content-Length`` says, and the same as a number.
     _length: bytes | None = attrs.field(default=None, init=False)
-    _size: int = attrs.field(default=0, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
     _has_body: bool = attrs.field(default=False, init=False)
     _taken: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._client = client = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=2 * HEAD_LIMIT
-        )
-        client.receive_data(self._head)
         try:
-            request = cast(h11.Request, client.next_event())
+            request, self._client = read_request(self._head, self.target.has_body)
         except h11.RemoteProtocolError as error:
             raise BadHead(error.error_status_hint, str(error)) from None
         self.fields = request.headers.raw_items()
         self.version = request.http_version
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            by_name.setdefault(name, []).append(value)
+        self.by_name = by_name = named(self.fields)
         self._length = by_name.get(b"content-length", [None])[0]
         self._is_chunked = b"transfer-encoding" in by_name
-        if self._length is not None:
-            self._size = int(self._length)
-            if self._size > self._body_limit:
-                raise self._too_long()
+        if (self._length is not None or self._is_chunked) != self.target.has_body:
+            # Nobody may read on who is not sure where the next request begins.
+            raise BadHead(400, "the length of this request is not certain")
+        if self._length is not None and int(self._length) > self._body_limit:
+            raise self._too_long()
         connection = tokens(by_name.get(b"connection", ()))
         self.keeps = self.version == b"1.1" and b"close" not in connection
         self.is_upgrade = (
@@ -120,7 +111,7 @@ class Exchange:
 
     def values(self, name: bytes) -> list[bytes]:
         """List the values of a header, by its name in lower case."""
-        return [value for one, value in self.fields if one.lower() == name]
+        return self.by_name.get(name, [])
 
     def write_request(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         """
@@ -128,19 +119,15 @@ class Exchange:
 
         :param fields: headers, but those that frame the body.
         """
-        self._backend = h11.Connection(
-            h11.CLIENT, max_incomplete_event_size=_ANSWER_LIMIT
-        )
+        method = self.target.method
+        self._backend = answer_reader(method, self.is_upgrade)
         extra = []
         if self.is_upgrade:
-            extra = _UPGRADE
+            extra = UPGRADE
         elif self._is_chunked:
             extra = [(b"Transfer-Encoding", b"chunked")]
         elif self._length is not None:
             extra = [(b"Content-Length", self._length)]
-        method = self.target.method
-        self._backend.send(_shown(method, self.is_upgrade))
-        self._backend.send(_END)
         first = b"%b %b HTTP/1.1" % (method, self.target.target)
         return write_head(first, [*fields, *extra])
 
@@ -151,11 +138,11 @@ class Exchange:
         :returns: what to send to the back end.
         :raises BadHead: the body is malformed, or too long.
         """
-        if not self._is_chunked and not self._size:
-            # No body: what h11 would say as well.
+        client = self._client
+        if client is None:
             self.is_whole, self.rest = True, data
             return b""
-        client, out = self._client, []
+        out: list[bytes] = []
         if data:
             client.receive_data(data)
         while True:
@@ -230,9 +217,11 @@ class Exchange:
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
         self.status = answer.status_code
-        fields = answer_fields(answer.headers.raw_items(), answer.http_version)
-        lengths = [value for name, value in answer.headers if name == b"content-length"]
-        is_chunked = any(name == b"transfer-encoding" for name, _ in answer.headers)
+        came = answer.headers.raw_items()
+        by_name = named(came)
+        fields = answer_fields(came, answer.http_version, by_name)
+        lengths = by_name.get(b"content-length", [])
+        is_chunked = b"transfer-encoding" in by_name
         self._has_body = self.target.method != b"HEAD" and self.status not in (204, 304)
         if lengths and not is_chunked:
             if self.status != 204:
@@ -256,15 +245,6 @@ class Exchange:
         return BadHead(
             413, f"the body of this request is longer than {self._body_limit} bytes"
         )
-
-
-@lru_cache(64)
-def _shown(method: bytes, is_upgrade: bool) -> h11.Request:
-    """Write what h11 has to know of a request to read its answer: no body, no path."""
-    fields = [(b"Host", b"h")]
-    if is_upgrade:
-        fields += _UPGRADE
-    return h11.Request(method=method, target=b"/", headers=fields)
 
 
 def _first(answer: h11.Response | h11.InformationalResponse) -> bytes:

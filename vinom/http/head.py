@@ -61,6 +61,7 @@ class Target:
     :ivar path: without the query, as it came.
     :ivar authority: the value of ``Host``; empty if HTTP/1.0 has none.
     :ivar host: of *authority*, lower case, without a port.
+    :ivar has_body: whether it says how long its body is; else there is none.
     """
 
     method: bytes
@@ -68,6 +69,7 @@ class Target:
     path: str
     authority: bytes
     host: str
+    has_body: bool = False
 
 
 @attrs.define
@@ -144,6 +146,7 @@ def check_head(head: bytes) -> Target:
         _checked_path(target),
         authority,
         _HOST.match(authority)[1].decode().lower() if authority else "",  # type: ignore[index]
+        b"content-length" in values or b"transfer-encoding" in values,
     )
 
 
