@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vinom.gateway.sessions import (
     Session,
@@ -33,13 +34,16 @@ _ANSWERED = frozenset(("http", "websocket"))
 class Opens(Shape):
     """One way of reaching back ends, by a rule's ``transport``."""
 
-    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+    def open(
+        self, rule: Rule, endpoint: Endpoint, session: Session
+    ) -> Stream | Awaitable[Stream]:
         """
         Reach a back end for a session, whose ``backend`` leg gets what it sends.
 
-        Nothing of the session is sent before this returns, so that another back end
-        can still serve it.
+        Nothing of the session is sent before this has the stream, so that another back
+        end can still serve it.
 
+        :returns: the stream, or what gets it.
         :raises Exception: it cannot be reached.
         """
 
@@ -95,8 +99,10 @@ class Backends:
         session = Session(session_id, request, client, now, self._ended)
         self.open[session_id] = session
         self.counts.begun[request.kind] += 1
-        opening = Deferred.fromCoroutine(self._open(session))
-        opening.addErrback(lambda failure: self._failed(session, failure))
+        try:
+            self._open(session)
+        except Exception:
+            self._failed(session, Failure())
         return session
 
     def answered(self, session: Session, is_good: bool) -> None:
@@ -129,7 +135,7 @@ class Backends:
         is_named = self._router.has(rule, request, endpoint)
         return is_same and is_named and self._health.is_usable(endpoint)
 
-    async def _open(self, session: Session) -> None:
+    def _open(self, session: Session) -> None:
         router, request = self._router, session.request
         rule = router.rule_of(request)
         if rule is None:
@@ -145,7 +151,11 @@ class Backends:
         session.service = rule.service
         session.realm_id = router.realm_of(rule, request)
         self.counts.open[rule.service] += 1
-        tried: list[Endpoint] = []
+        self._try(session, rule, [])
+
+    def _try(self, session: Session, rule: Rule, tried: list[Endpoint]) -> None:
+        """Reach a back end that was not tried yet."""
+        router, request = self._router, session.request
         while len(tried) < MOST_TRIES and not session.is_over:
             endpoint = router.choose(
                 rule, request, session.session_id, tried, self._clock.seconds()
@@ -157,35 +167,72 @@ class Backends:
             router.begun(endpoint)
             self._health.tries(endpoint)
             try:
-                stream = await self._transports[rule.transport].open(
-                    rule, endpoint, session
-                )
+                opened = self._transports[rule.transport].open(rule, endpoint, session)
             except Exception as error:
-                if not session.is_over:
-                    router.ended(endpoint)
-                    session.endpoint = None
-                if not is_ours(error):
-                    self._health.failed(endpoint)
-                self._bounded_log.warn(
-                    "back end {endpoint} of {service} cannot be reached: {why}",
-                    endpoint=str(endpoint),
-                    service=rule.service,
-                    why=str(error) or type(error).__name__,
-                )
+                self._missed(session, rule, endpoint, error)
                 continue
-            self._health.reached(endpoint)
-            router.stick(rule.service, request, endpoint, self._clock.seconds())
-            session.serve(stream)
+            if isinstance(opened, Awaitable):
+                self._wait(opened, session, rule, tried)
+            else:
+                self._reached(session, rule, endpoint, opened)
             return
         why = f"no back end of {rule.service} can be reached"
         self._refuse(session, Reason.NO_BACKEND, why)
+
+    def _wait(
+        self,
+        opened: Awaitable[Stream],
+        session: Session,
+        rule: Rule,
+        tried: list[Endpoint],
+    ) -> None:
+        """Go on when it is known whether the last of *tried* can be reached."""
+        endpoint = tried[-1]
+
+        def reached(stream: Stream) -> None:
+            self._reached(session, rule, endpoint, stream)
+
+        def missed(failure: Failure) -> None:
+            error = failure.value
+            assert error is not None
+            self._missed(session, rule, endpoint, error)
+            self._try(session, rule, tried)
+
+        waiting = (
+            opened if isinstance(opened, Deferred) else ensureDeferred(_awaited(opened))
+        )
+        waiting.addCallbacks(reached, missed)
+        waiting.addErrback(lambda failure: self._failed(session, failure))
+
+    def _reached(
+        self, session: Session, rule: Rule, endpoint: Endpoint, stream: Stream
+    ) -> None:
+        self._health.reached(endpoint)
+        now = self._clock.seconds()
+        self._router.stick(rule.service, session.request, endpoint, now)
+        session.serve(stream)
+
+    def _missed(
+        self, session: Session, rule: Rule, endpoint: Endpoint, error: BaseException
+    ) -> None:
+        if not session.is_over:
+            self._router.ended(endpoint)
+            session.endpoint = None
+        if not is_ours(error):
+            self._health.failed(endpoint)
+        self._bounded_log.warn(
+            "back end {endpoint} of {service} cannot be reached: {why}",
+            endpoint=str(endpoint),
+            service=rule.service,
+            why=str(error) or type(error).__name__,
+        )
 
     def _refuse(self, session: Session, reason: Reason, words: str) -> None:
         # Later, so that whoever began it knows it first.
         self._clock.callLater(0, session.end, reason, words)
 
-    def _failed(self, session: Session, failure: object) -> None:
-        _log.failure("a session could not begin", failure)  # type: ignore[arg-type]
+    def _failed(self, session: Session, failure: Failure) -> None:
+        _log.failure("a session could not begin", failure)
         session.end(Reason.INTERNAL, "the gateway failed; its log has it")
 
     def _ended(self, session: Session) -> None:
@@ -215,3 +262,7 @@ class Backends:
         counts.sent += session.backend.bytes
         self._ids.give_back(session.session_id, self._clock.seconds())
         self._note_end(session)
+
+
+async def _awaited(opened: Awaitable[Stream]) -> Stream:
+    return await opened

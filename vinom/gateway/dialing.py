@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -15,7 +15,6 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
@@ -66,11 +65,22 @@ class Dialer:
 
         :param over_tls: with the certificates of the deployment's authority.
         :returns: fires when the connection is made; fails if it cannot be.
+        :raises Exception: it cannot be, and that is known already.
         """
+        return self.connect(endpoint, protocol, over_tls) or succeed(None)
+
+    def connect(
+        self, endpoint: Endpoint, protocol: IProtocol, over_tls: bool = False
+    ) -> Deferred[Any] | None:
+        """Do the same as `dial`; ``None`` if the connection is made already."""
         if self._is_quick and not over_tls:
             found = _address_of(endpoint.host, endpoint.port)
             if found is not None:
-                return self._dial(*found, protocol)
+                connecting = Connecting(self._reactor, *found, protocol)
+                if connecting.begin():
+                    return None
+                deadline = self._reactor.seconds() + self._seconds
+                return connecting.wait(self._waits, deadline)
         where = self._where(endpoint)
         if over_tls:
             if self._tls is None:
@@ -80,22 +90,6 @@ class Dialer:
                 )
             where = wrapClientTLS(self._tls(), where)
         connected: Deferred[Any] = where.connect(_Only(protocol))
-        return connected
-
-    def _dial(
-        self, family: int, address: tuple[Any, ...], protocol: IProtocol
-    ) -> Deferred[Any]:
-        """Connect to an address of IP."""
-
-        def cancelled(_: Deferred[Any]) -> None:
-            connecting.stop(ConnectingCancelledError(None))
-
-        connected: Deferred[Any] = Deferred(cancelled)
-        connecting = Connecting(
-            self._reactor, connected.callback, connected.errback, protocol
-        )
-        deadline = self._reactor.seconds() + self._seconds
-        connecting.begin(family, address, self._waits, deadline)
         return connected
 
     def check(self, transport: Any) -> None:

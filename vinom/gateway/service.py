@@ -105,8 +105,9 @@ class Gateway(MultiService):
         )
         self.routes = Routes(self.router, settings.services, self.health.keep)
         self._access_file = AccessFile(settings.access_log)
+        has_log = settings.access_log is not None
         self._access_log = AccessLog(
-            self.gateway_id, self._access_file.write, time.time
+            self.gateway_id, self._access_file.write if has_log else None, time.time
         )
         self._transports = self._make_transports()
         self.backends = Backends(

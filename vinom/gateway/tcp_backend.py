@@ -58,7 +58,9 @@ class TcpBackend:
         await self._dialer.dial(endpoint, probe)
         cast(ITCPTransport, probe.transport).abortConnection()
 
-    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+    def open(
+        self, rule: Rule, endpoint: Endpoint, session: Session
+    ) -> Stream | Deferred[Stream]:
         """
         Connect to a back end (`vinom.gateway.backends.Opens`).
 
@@ -71,17 +73,24 @@ class TcpBackend:
             finished=self._finished,
         )
         stream.leg = session.backend
-        await self._dialer.dial(endpoint, stream)
-        watch_for_death(stream.transport)
-        if rule.transport == "tcp+proxy":
-            request = session.request
-            here = stream.transport.getHost()
-            stream.send(
-                write_proxy_header(
-                    request.host,
-                    request.port,
-                    getattr(here, "host", ""),
-                    getattr(here, "port", 0),
-                )
+        connecting = self._dialer.connect(endpoint, stream)
+        if connecting is None:
+            return _opened(stream, rule, session)
+        return connecting.addCallback(lambda _: _opened(stream, rule, session))
+
+
+def _opened(stream: ByteStream, rule: Rule, session: Session) -> Stream:
+    """Say first whom a back end serves, if it is to know."""
+    watch_for_death(stream.transport)
+    if rule.transport == "tcp+proxy":
+        request = session.request
+        here = stream.transport.getHost()
+        stream.send(
+            write_proxy_header(
+                request.host,
+                request.port,
+                getattr(here, "host", ""),
+                getattr(here, "port", 0),
             )
-        return stream
+        )
+    return stream

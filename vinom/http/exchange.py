@@ -14,7 +14,12 @@ import h11
 
 from vinom.http.head import BadHead, Target
 from vinom.http.headers import Fields, answer_fields, named, tokens
-from vinom.http.parsers import UPGRADE, answer_reader, read_request
+from vinom.http.parsers import (
+    UPGRADE,
+    answer_reader,
+    read_request,
+    read_upgrade,
+)
 
 #: These may be sent again if a kept connection broke: the same again does no harm
 #: (RFC 9110, 9.2.2).
@@ -66,7 +71,8 @@ class Exchange:
     is_reusable: bool = attrs.field(default=False, init=False)
     #: Reads the body; ``None`` if there is none.
     _client: h11.Connection | None = attrs.field(init=False)
-    _backend: h11.Connection = attrs.field(init=False)
+    #: Reads the answer, from its first byte on.
+    _backend: h11.Connection | None = attrs.field(init=False)
     _length: bytes | None = attrs.field(default=None, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
@@ -120,7 +126,7 @@ class Exchange:
         :param fields: headers, but those that frame the body.
         """
         method = self.target.method
-        self._backend = answer_reader(method, self.is_upgrade)
+        self._backend = None
         extra = []
         if self.is_upgrade:
             extra = UPGRADE
@@ -175,6 +181,11 @@ class Exchange:
         :raises BadAnswer: it is no HTTP, or it ended too early.
         """
         backend, out = self._backend, []
+        if backend is None:
+            if self.is_upgrade and (read := read_upgrade(data)) is not None:
+                return self._write_upgrade(read[0]) + read[1]
+            method = self.target.method
+            self._backend = backend = answer_reader(method, self.is_upgrade)
         backend.receive_data(data)
         while True:
             try:

@@ -3,9 +3,9 @@ h11's parsers, without what they do for programs that speak both sides themselve
 
 Pure. A proxy reads a request here and the answer to it there: for each it has to make a
 connection of h11, and to show that of the answer a request as if it had sent it. That
-costs more than the parsing. Here a request without a body is read by h11's own function
-for heads, and the connection that reads an answer is a copy of one that was shown the
-request before.
+costs more than the parsing. Here a request without a body, and an answer that begins a
+WebSocket, are read by h11's own functions for heads, and the connection that reads
+another answer is a copy of one that was shown the request before.
 
 All that this uses of h11's private parts is here. If a version of h11 is not made as
 expected (`IS_KNOWN`), its public ways do the same.
@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import h11
-from h11 import _connection, _readers, _receivebuffer, _state
+from h11 import _readers, _receivebuffer, _state
 
 from vinom.http.head import HEAD_LIMIT
 
@@ -81,6 +81,27 @@ def answer_reader(method: bytes, is_upgrade: bool) -> h11.Connection:
     return _copied(_asked(method, is_upgrade)) if IS_KNOWN else _asks(method, is_upgrade)
 
 
+def read_upgrade(data: bytes) -> tuple[h11.InformationalResponse, bytes] | None:
+    """
+    Read an answer by which a connection becomes a WebSocket.
+
+    :param data: what a back end sent first.
+    :returns: the answer, and what came behind it; ``None`` if it takes an
+        `answer_reader` to know what it is.
+    """
+    if not IS_KNOWN:
+        return None
+    buffer = _receivebuffer.ReceiveBuffer()
+    buffer += data
+    try:
+        answer = _readers.maybe_read_from_SEND_RESPONSE_server(buffer)
+    except h11.LocalProtocolError:
+        return None
+    if isinstance(answer, h11.InformationalResponse) and answer.status_code == 101:
+        return answer, bytes(buffer)
+    return None
+
+
 def _asks(method: bytes, is_upgrade: bool) -> h11.Connection:
     """Make a connection that has sent a request: no body, no path, for none matters."""
     made = h11.Connection(h11.CLIENT, max_incomplete_event_size=ANSWER_LIMIT)
@@ -111,13 +132,15 @@ def _is_as_expected() -> bool:
     """Has h11 the parts that are used here, and no others?"""
     try:
         read: Callable[..., Any] = _readers.maybe_read_from_IDLE_client
+        answers: Callable[..., Any] = _readers.maybe_read_from_SEND_RESPONSE_server
         one = _asks(b"GET", True)
         is_same = (
             vars(one).keys() == _CONNECTION
             and vars(one._cstate).keys() == _STATE
-            and _connection.ReceiveBuffer is _receivebuffer.ReceiveBuffer
-            and _connection.ConnectionState is _state.ConnectionState
+            and type(one._receive_buffer) is _receivebuffer.ReceiveBuffer
+            and type(one._cstate) is _state.ConnectionState
             and _readers.READERS[h11.CLIENT, h11.IDLE] is read
+            and one._reader is answers
         )
     except (AttributeError, KeyError, TypeError):
         return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
 from errno import EALREADY, EINPROGRESS, EISCONN
 from functools import lru_cache
 from os import strerror
@@ -21,9 +20,11 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
+    ConnectingCancelledError,
     ConnectionDone,
     TimeoutError,
     getConnectError,
@@ -103,7 +104,7 @@ class QuickConnection(Connection):
         super().__init__(connected, protocol, reactor)
         self.peer = peer
         self.connected = 1
-        self.startReading()
+        self.startReading()  # type: ignore[no-untyped-call]
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """Give the address of the other side."""
@@ -123,7 +124,7 @@ class QuickConnection(Connection):
 
     def ended(self) -> None:
         """The peer sends no more, as was found without the reactor."""
-        self.stopReading()
+        self.stopReading()  # type: ignore[no-untyped-call]
         self.readConnectionLost(_DONE)
 
     def readConnectionLost(self, reason: Failure) -> None:
@@ -141,7 +142,7 @@ class QuickConnection(Connection):
     def loseWriteConnection(self) -> None:
         """Close our half: at once if everything was sent."""
         if self.TLS or self.is_holding or not self.connected:
-            super().loseWriteConnection()
+            super().loseWriteConnection()  # type: ignore[no-untyped-call]
         elif not self._writeDisconnected:
             self._writeDisconnecting = self._writeDisconnected = True
             self._closeWriteConnection()
@@ -153,7 +154,7 @@ class QuickConnection(Connection):
         ):
             self.connectionLost(_DONE)
         else:
-            super().loseConnection()
+            super().loseConnection()  # type: ignore[no-untyped-call]
 
     @property
     def is_holding(self) -> bool:
@@ -198,69 +199,64 @@ def accept_quickly(port: Port) -> None:
         made.is_watched = is_watched
         return made
 
-    port.transport = accepted
+    port.transport = accepted  # type: ignore[assignment]
 
 
 @implementer(IReadWriteDescriptor)
 class Connecting:
     """
-    One attempt to connect to an address: `begin`, and then one of the two calls.
+    One attempt to connect to an address of IP: `begin`, and `wait` if need be.
 
-    Nothing here is private of Twisted.
+    Nothing here is private of Twisted. Errors are those of its endpoints.
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        connected: Callable[[QuickConnection], None],
-        failed: Callable[[Exception], None],
-        protocol: IProtocol,
+        self, reactor: Any, family: int, address: tuple[Any, ...], protocol: IProtocol
     ) -> None:
         """
         :param reactor: waits for the connection.
-        :param connected: gets it; *protocol* has it then.
-        :param failed: gets the reason, as Twisted's endpoints give it.
+        :param family: of *address*.
+        :param address: as a socket takes it.
         :param protocol: for the connection.
         """
         self._reactor, self._protocol = reactor, protocol
-        self._connected, self._failed = connected, failed
+        self._family, self._address = family, address
         self._socket: socket.socket | None = None
-        self._address: tuple[Any, ...] = ()
         self._waits: Waits | None = None
+        self._done: Deferred[None] | None = None
 
-    def begin(
-        self, family: int, address: tuple[Any, ...], waits: Waits, deadline: float
-    ) -> None:
+    def begin(self) -> bool:
         """
-        Connect; either call may be made before this returns.
+        Connect: ``True`` if that is done, else `wait` for it.
 
-        :param family: of *address*.
-        :param address: as a socket takes it, with an address of IP.
-        :param waits: rings at *deadline*.
+        :raises Exception: it cannot be done.
         """
         try:
-            made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._socket = socket.socket(
+                self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+            )
         except OSError as error:
-            self._failed(ConnectBindError(error.errno, error.strerror))
-            return
-        self._socket, self._address = made, address
-        if not self._try() or not self._try():
-            # Twice: from this machine to itself it takes no time.
-            return
+            raise ConnectBindError(error.errno, error.strerror) from error
+        # Twice: from this machine to itself it takes no time.
+        return self._is_connected() or self._is_connected()
+
+    def wait(self, waits: Waits, deadline: float) -> Deferred[None]:
+        """
+        Have the reactor wait until it is connected.
+
+        :param waits: rings at *deadline*.
+        """
         self._waits = waits
         waits.add(self, deadline)
+        done: Deferred[None] = Deferred(lambda _: self._fail(_cancelled()))
+        self._done = done
         self._reactor.addWriter(self)
-
-    def stop(self, error: Exception) -> None:
-        """Give up."""
-        made = self._rest()
-        if made is not None:
-            made.close()
-            self._failed(error)
+        return done
 
     def overdue(self) -> None:
         """It took too long."""
-        self.stop(TimeoutError())
+        self._waits = None
+        self._fail(TimeoutError())
 
     # What the reactor calls.
 
@@ -269,21 +265,33 @@ class Connecting:
 
     def doWrite(self) -> None:
         """It is connected, or never will be."""
-        self._try()
+        try:
+            is_connected = self._is_connected()
+        except ConnectError as error:
+            self._fail(error)
+            return
+        if is_connected and self._done is not None:
+            self._done.callback(None)
 
     def doRead(self) -> None:
         """Nobody reads."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The socket has an error, or the reactor ends."""
-        if self._socket is not None and self._try():
-            self.stop(ConnectError(string=reason.getErrorMessage()))
+        if self._socket is not None:
+            self.doWrite()
+        if self._socket is not None:
+            self._fail(ConnectError(string=reason.getErrorMessage()))
 
     def logPrefix(self) -> str:
         return "connecting"
 
-    def _try(self) -> bool:
-        """Is there still no answer?"""
+    def _is_connected(self) -> bool:
+        """
+        Ask whether it is connected; its protocol has the connection then.
+
+        :raises ConnectError: it never will be.
+        """
         made = self._socket
         assert made is not None
         try:
@@ -291,25 +299,35 @@ class Connecting:
         except OSError as error:
             found = error.errno or 0
         if found in (EINPROGRESS, EALREADY):
-            return True
-        if found not in (0, EISCONN):
-            self.stop(getConnectError((found, strerror(found))))
             return False
         self._rest()
+        if found not in (0, EISCONN):
+            made.close()
+            raise getConnectError((found, strerror(found)))
         quick = QuickConnection(made, self._protocol, self._reactor, self._address)
         self._protocol.makeConnection(quick)
-        self._connected(quick)
-        return False
+        return True
 
-    def _rest(self) -> socket.socket | None:
-        """Wait no more."""
+    def _fail(self, error: Exception) -> None:
         made = self._socket
+        self._rest()
+        if made is not None:
+            made.close()
+        if self._done is not None:
+            self._done.errback(error)
+
+    def _rest(self) -> None:
+        """Wait no more."""
+        if self._done is not None:
+            self._reactor.removeWriter(self)
         if self._waits is not None:
             self._waits.remove(self)
             self._waits = None
-            self._reactor.removeWriter(self)
         self._socket = None
-        return made
+
+
+def _cancelled() -> Exception:
+    return ConnectingCancelledError(None)
 
 
 @lru_cache(256)

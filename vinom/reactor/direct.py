@@ -72,7 +72,10 @@ class DirectReads:
 
 def socket_under(transport: Any) -> socket.socket | None:
     """Find the socket that bytes go to as they are; ``None`` under TLS."""
-    while isinstance(transport, ProtocolWrapper):
+    # First what it nearly always is.
+    while not isinstance(transport, Connection) and isinstance(
+        transport, ProtocolWrapper
+    ):
         if isinstance(transport, TLSMemoryBIOProtocol):
             return None
         transport = transport.transport
