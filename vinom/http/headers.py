@@ -109,9 +109,10 @@ def request_fields(
     for field in fields:
         name = field[0]
         stays = _stays(name)
-        if stays and (stays is _Stays.ALWAYS or is_trusted):
-            if not ends or name.lower() not in ends:
-                out.append(field)
+        if stays is _Stays.NEVER or (stays is _Stays.TRUSTED and not is_trusted):
+            continue
+        if not ends or name.lower() not in ends:
+            out.append(field)
     plain = peer.partition("%")[0]
     before = by_name.get(b"x-forwarded-for", []) if is_trusted else []
     out.append((b"X-Forwarded-For", b", ".join((*before, plain.encode()))))

@@ -78,7 +78,9 @@ def answer_reader(method: bytes, is_upgrade: bool) -> h11.Connection:
     :param method: of the request.
     :param is_upgrade: whether it asks for a WebSocket.
     """
-    return _copied(_asked(method, is_upgrade)) if IS_KNOWN else _asks(method, is_upgrade)
+    return (
+        _copied(_asked(method, is_upgrade)) if IS_KNOWN else _asks(method, is_upgrade)
+    )
 
 
 def read_upgrade(data: bytes) -> tuple[h11.InformationalResponse, bytes] | None:

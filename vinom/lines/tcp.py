@@ -51,7 +51,7 @@ from vinom.lines.text import (
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
 from vinom.messages.lobby import carries_token
-from vinom.reactor.connections import QuickConnection, watch
+from vinom.reactor.connections import QuickConnection, bound_silence, watch
 
 _log = Logger()
 
@@ -493,9 +493,10 @@ def watch_for_death(transport: ITransport | None) -> None:
     while isinstance(below, ProtocolWrapper | SecureTransport):
         below = below.transport
     if isinstance(below, QuickConnection):
-        if below.is_watched:
-            return
-    elif not ITCPTransport.providedBy(below) or IUNIXTransport.providedBy(below):
-        # A UNIX socket of Twisted claims to be one of TCP, too.
-        return
-    watch(below.getHandle())
+        if not below.is_watched:
+            watch(below.getHandle())
+    # A UNIX socket of Twisted claims to be one of TCP, too.
+    elif ITCPTransport.providedBy(below) and not IUNIXTransport.providedBy(below):
+        below.setTcpNoDelay(True)
+        below.setTcpKeepAlive(True)
+        bound_silence(cast(socket.socket, cast(ISystemHandle, below).getHandle()))

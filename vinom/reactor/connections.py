@@ -1,5 +1,5 @@
 """
-Connections of TCP that lose no time with the reactor where nothing has to be waited for.
+Connections of TCP that wait for the reactor only where there is something to wait for.
 
 Twisted's own wait for a turn of the reactor before they close what has nothing more to
 send, watch for room to write that there is already, and describe themselves for a log
@@ -45,8 +45,8 @@ _log = Logger()
 
 #: Bytes of one read, as many as Twisted reads.
 _MOST = 65536
-#: What the kernel may have, and how it is set for `watch`: seconds, a count, and
-#: milliseconds. Players who wait send nothing, so silence means nothing (source: tcp(7)).
+#: What the kernel may have, and its value: seconds, a count, and milliseconds. Players
+#: who wait send nothing, so silence means nothing (source: tcp(7)).
 _WATCHED = [
     (getattr(socket, name), value)
     for name, value in (
@@ -166,7 +166,7 @@ class QuickConnection(Connection):
         )
 
 
-def watch(watched: Any) -> None:
+def watch(watched: socket.socket) -> None:
     """
     Have the kernel find out within half a minute that a quiet peer is gone.
 
@@ -174,6 +174,11 @@ def watch(watched: Any) -> None:
     """
     watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     watched.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    bound_silence(watched)
+
+
+def bound_silence(watched: socket.socket) -> None:
+    """Set how long a peer may be silent that is asked whether it is there."""
     for option, value in _WATCHED:
         watched.setsockopt(socket.IPPROTO_TCP, option, value)
 
