@@ -13,7 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.http import parsers
 from vinom.http.parsers import answer_reader, read_request, read_upgrade
 
-_ASKS = b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nx-one:  2 \r\nUpgrade: websocket\r\n\r\n"
+_ASKS = (
+    b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nx-one:  2 \r\n"
+    b"Upgrade: websocket\r\n\r\n"
+)
 _SWITCHES = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
@@ -24,7 +27,8 @@ ANSWERS = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nhi",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nhi\r\n0\r\nA: b\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
     b"HTTP/1.1 200 OK\r\n\r\nup to the end",
     b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nold",
@@ -136,7 +140,11 @@ class AnswerTests(SynchronousTestCase):
         depends on those before.
         """
         for answer in ANSWERS:
-            for method, is_upgrade in ((b"GET", False), (b"GET", True), (b"HEAD", False)):
+            for method, is_upgrade in (
+                (b"GET", False),
+                (b"GET", True),
+                (b"HEAD", False),
+            ):
                 for size in (1, 7, 1000):
                     found = []
                     for is_known in (True, False):
