@@ -115,7 +115,8 @@ class Ports:
             # another process that was given it, too. It spares only what it adopted
             # (source: its tcp.Port).
             port._shouldShutdown = False
-            accept_quickly(port)
+            if name.startswith("listen "):
+                accept_quickly(port)
         address: Any = port.getHost()
         _log.info(
             "gateway {id} listens at {host}:{port} ({name})",

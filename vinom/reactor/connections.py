@@ -45,6 +45,8 @@ _log = Logger()
 
 #: Bytes of one read, as many as Twisted reads.
 _MOST = 65536
+#: Linux makes a socket that does not block in one call.
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 #: What the kernel may have, and its value: seconds, a count, and milliseconds. Players
 #: who wait send nothing, so silence means nothing (source: tcp(7)).
 _WATCHED = [
@@ -237,11 +239,12 @@ class Connecting:
         :raises Exception: it cannot be done.
         """
         try:
-            self._socket = socket.socket(
-                self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-            )
+            made = socket.socket(self._family, socket.SOCK_STREAM | _NONBLOCK)
         except OSError as error:
             raise ConnectBindError(error.errno, error.strerror) from error
+        if not _NONBLOCK:
+            made.setblocking(False)
+        self._socket = made
         # Twice: from this machine to itself it takes no time.
         return self._is_connected() or self._is_connected()
 

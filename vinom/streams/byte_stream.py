@@ -95,7 +95,8 @@ class ByteStream(Protocol):
             self.leg.finished()
             self._has_sent = False
             # Not if that was the end of the session.
-            if self._alarm is None and not self._is_over:
+            is_armed = self._alarm is not None or self._is_waiting
+            if not is_armed and not self._is_over:
                 self._wait()
 
     def writeConnectionLost(self) -> None:
