@@ -851,7 +851,7 @@ class FlowTests(DoorCase):
         client.protocol.readConnectionLost()
         self.answer(OK)
         self.assertTrue(client.take().endswith(b"hi"))
-        self.assertTrue(client.is_half_closed)
+        self.assertTrue(client.is_closed)
         for request in (b"", GET[:5], POST[:-1]):
             client = self.client(request)
             client.protocol.readConnectionLost()

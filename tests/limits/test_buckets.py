@@ -49,6 +49,19 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertFalse(bucket.take(50.0))
         self.assertTrue(bucket.take(101.0))
 
+    def test_put_back(self) -> None:
+        """
+        What did not happen after all costs nothing, and gives nothing either.
+        """
+        bucket = TokenBucket(1, 2)
+        self.assertTrue(bucket.take(0.0, 2))
+        bucket.put_back()
+        self.assertTrue(bucket.take(0.0))
+        self.assertFalse(bucket.take(0.0))
+        bucket.put_back(5)
+        self.assertTrue(bucket.take(0.0, 2))
+        self.assertFalse(bucket.take(0.0))
+
     def test_no_rate(self) -> None:
         """
         Without a rate the burst is all there is.

@@ -62,6 +62,31 @@ class DirectReadsTests(SynchronousTestCase):
         self.direct.remove(self.number)
         self.assertEqual((len(self.direct), self.taker.taken), (0, []))
 
+    def test_end(self) -> None:
+        """
+        Who wants to know of the end itself learns of it once all that came is read;
+        its mistakes cost one connection.
+        """
+        ends: list[str] = []
+        for is_bad in (False, True):
+            self.direct.add(
+                self.number,
+                self.ours.recv,
+                self.taker,
+                lambda is_bad=is_bad: ends.append("end") if not is_bad else 1 / 0,
+            )
+            if not is_bad:
+                self.theirs.send(b"hello")
+                self.assertFalse(ends)
+                self.theirs.shutdown(socket.SHUT_WR)
+                self.assertTrue(reads_directly(self.direct, self.number))
+                self.assertEqual((self.taker.taken, ends), ([b"hello"], []))
+            self.assertTrue(reads_directly(self.direct, self.number))
+        self.assertEqual((ends, self.taker.is_aborted), (["end"], True))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.direct.remove(self.number)
+        self.assertFalse(reads_directly(self.direct, self.number))
+
     def test_failure(self) -> None:
         """
         A mistake of ours costs one connection, and is logged.

@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+from uhashring import HashRing
 
 from vinom.gateway.sessions import SessionRequest
-from vinom.routing.router import MOST_STICKY, Router
+from vinom.routing.router import MOST_STICKY, Router, _position
 from vinom.routing.rules import Endpoint, Rule, check_rules
 
 
@@ -99,6 +100,18 @@ class StrategyTests(RouterCase):
         moved = {user for user in before if before[user] != after[user]}
         self.assertEqual({before[user] for user in moved}, {"10.0.0.0:80"})
         self.assertEqual(len({after[user] for user in moved}), 4)
+
+    def test_as_the_library(self) -> None:
+        """
+        Gateways of all versions send a user to the same back end: the one that the
+        library's own look-up finds.
+        """
+        for count in (1, 3, 40, 700):
+            names = back_ends(count)
+            self.use("consistent_hash", names)
+            ring = HashRing(names, hash_fn=_position, vnodes=100)
+            for user in range(1, 500):
+                self.assertEqual(self.choose(user=user), ring.get_node(str(user)))
 
     def test_nobody_is_named(self) -> None:
         """

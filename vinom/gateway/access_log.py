@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,10 +15,32 @@ from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
 from vinom.gateway.sessions import Session
+from vinom.routing.rules import Endpoint
 from vinom.streams.traces import trace_id
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """What a line has; those at the end only if there is something to say."""
+
+    time: str
+    session: str
+    kind: str
+    tls: bool
+    client: str
+    client_port: int
+    service: str
+    backend: str
+    received: int
+    sent: int
+    seconds: float
+    outcome: str
+    realm_id: int = 0
+    user: int | str | None = None
+    traceparent: str = ""
+    trace_id: str = ""
 
 
 def access_line(session: Session, gateway_id: str, now: float) -> bytes:
@@ -27,29 +50,39 @@ def access_line(session: Session, gateway_id: str, now: float) -> bytes:
     :param gateway_id: id of this gateway.
     :param now: seconds since the Unix epoch.
     """
-    request, outcome = session.request, session.outcome
-    line: dict[str, Any] = {
-        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-        "session": f"{gateway_id}:{session.session_id}",
-        "kind": request.kind,
-        "tls": request.is_tls,
-        "client": request.host,
-        "client_port": request.port,
-        "service": session.service,
-        "backend": "" if session.endpoint is None else str(session.endpoint),
-        "received": session.client.bytes,
-        "sent": session.backend.bytes,
-        "seconds": round(now - session.began, 3),
-        "outcome": "" if outcome is None else outcome.value,
-    }
-    if session.realm_id:
-        line["realm_id"] = session.realm_id
-    if request.user is not None:
-        line["user"] = request.user
-    if request.traceparent:
-        line["traceparent"] = request.traceparent
-        line["trace_id"] = trace_id(request.traceparent)
-    return _encode(line)
+    request, outcome, endpoint = session.request, session.outcome, session.endpoint
+    seconds, micros = divmod(round(now * 1e6), 1_000_000)
+    return _encode(
+        _Line(
+            f"{_second(seconds)}.{micros // 1000:03}+00:00",
+            f"{gateway_id}:{session.session_id}",
+            request.kind,
+            request.is_tls,
+            request.host,
+            request.port,
+            session.service,
+            "" if endpoint is None else _name_of(endpoint),
+            session.client.bytes,
+            session.backend.bytes,
+            round(now - session.began, 3),
+            # As text: it is an enumeration.
+            "" if outcome is None else outcome.value,
+            session.realm_id,
+            request.user,
+            request.traceparent,
+            trace_id(request.traceparent),
+        )
+    )
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(1024)
+def _name_of(endpoint: Endpoint) -> str:
+    return str(endpoint)
 
 
 class AccessFile:

@@ -39,7 +39,8 @@ class Limits:
         if not self.rate.take(host, now):
             self.refused["too_fast"] += 1
             return False
-        return self.connections.enter(host)
+        self.connections.add(host)
+        return True
 
     def may_begin(self, host: str, now: float) -> bool:
         """Count a session as a new connection; ``False`` if they come too fast."""

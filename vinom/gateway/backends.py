@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol as Shape
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vinom.gateway.sessions import (
     Session,
@@ -34,13 +35,16 @@ _ANSWERED = frozenset(("http", "websocket"))
 class Opens(Shape):
     """A way of reaching back ends: one ``transport`` of rules."""
 
-    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+    def open(
+        self, rule: Rule, endpoint: Endpoint, session: Session
+    ) -> Stream | Awaitable[Stream]:
         """
         Connect to a back end for a session, whose ``backend`` leg gets what it sends.
 
-        No bytes of the session are sent before this returns, so that another back end
-        can still serve it.
+        No bytes of the session are sent before this has the stream, so that another
+        back end can still serve it.
 
+        :returns: the stream, or what gets it.
         :raises Exception: it cannot be reached.
         """
 
@@ -98,8 +102,10 @@ class Backends:
         session = Session(session_id, request, client, now, self._ended)
         self.open[session_id] = session
         self.counts.begun[request.kind] += 1
-        opening = Deferred.fromCoroutine(self._open(session))
-        opening.addErrback(lambda failure: self._failed(session, failure))
+        try:
+            self._open(session)
+        except Exception:
+            self._failed(session, Failure())
         return session
 
     def answered(self, session: Session, is_good: bool) -> None:
@@ -132,7 +138,7 @@ class Backends:
         is_named = self._router.has(rule, request, endpoint)
         return is_same and is_named and self._health.is_usable(endpoint)
 
-    async def _open(self, session: Session) -> None:
+    def _open(self, session: Session) -> None:
         router, request = self._router, session.request
         rule = router.rule_of(request)
         if rule is None:
@@ -148,15 +154,15 @@ class Backends:
         session.service = rule.service
         session.realm_id = router.realm_of(rule, request)
         self.counts.open[rule.service] += 1
-        await self._find(session, rule, [])
+        self._try(session, rule, [])
 
-    async def _find(
+    def _try(
         self, session: Session, rule: Rule, tried: list[Endpoint], refusal: str = ""
     ) -> None:
         """
-        Find a back end that serves a session.
+        Reach a back end that was not tried yet.
 
-        :param tried: those that do not; others are added.
+        :param tried: those that do not serve the session; others are added.
         :param refusal: of the last one; empty if it gave none.
         """
         router, request = self._router, session.request
@@ -171,36 +177,75 @@ class Backends:
             router.begun(endpoint)
             self._health.tries(endpoint)
             try:
-                stream = await self._transports[rule.transport].open(
-                    rule, endpoint, session
-                )
+                opened = self._transports[rule.transport].open(rule, endpoint, session)
             except Exception as error:
-                if not session.is_over:
-                    router.ended(endpoint)
-                    session.endpoint = None
-                if not is_ours(error):
-                    self._health.failed(endpoint)
-                self._bounded_log.warn(
-                    "back end {endpoint} of {service} cannot be reached: {why}",
-                    endpoint=str(endpoint),
-                    service=rule.service,
-                    why=str(error) or type(error).__name__,
-                )
+                self._missed(session, rule, endpoint, error)
                 continue
-            self._health.reached(endpoint)
-            router.stick(rule.service, request, endpoint, self._clock.seconds())
-            refused = asked = None
-            if rule.is_linked:
-                refused = partial(self._refused, session, rule, tried)
-            if rule.first_answer_seconds and request.kind not in _ANSWERED:
-                asked = partial(self._asked, session, rule.first_answer_seconds)
-            session.serve(stream, refused, asked)
+            if isinstance(opened, Awaitable):
+                self._wait(opened, session, rule, tried, refusal)
+            else:
+                self._reached(session, rule, tried, opened)
             return
         if refusal:
             self._refuse(session, Reason.TOO_MANY, refusal)
             return
         why = f"no back end of {rule.service} can be reached"
         self._refuse(session, Reason.NO_BACKEND, why)
+
+    def _wait(
+        self,
+        opened: Awaitable[Stream],
+        session: Session,
+        rule: Rule,
+        tried: list[Endpoint],
+        refusal: str,
+    ) -> None:
+        """Go on when it is known whether the last of *tried* can be reached."""
+
+        def reached(stream: Stream) -> None:
+            self._reached(session, rule, tried, stream)
+
+        def missed(failure: Failure) -> None:
+            error = failure.value
+            assert error is not None
+            self._missed(session, rule, tried[-1], error)
+            self._try(session, rule, tried, refusal)
+
+        waiting = (
+            opened if isinstance(opened, Deferred) else ensureDeferred(_awaited(opened))
+        )
+        waiting.addCallbacks(reached, missed)
+        waiting.addErrback(lambda failure: self._failed(session, failure))
+
+    def _reached(
+        self, session: Session, rule: Rule, tried: list[Endpoint], stream: Stream
+    ) -> None:
+        """Have the last of *tried* serve the session."""
+        request, endpoint = session.request, tried[-1]
+        self._health.reached(endpoint)
+        self._router.stick(rule.service, request, endpoint, self._clock.seconds())
+        refused = asked = None
+        if rule.is_linked:
+            refused = partial(self._refused, session, rule, tried)
+        if rule.first_answer_seconds and request.kind not in _ANSWERED:
+            asked = partial(self._asked, session, rule.first_answer_seconds)
+        session.serve(stream, refused, asked)
+
+    def _missed(
+        self, session: Session, rule: Rule, endpoint: Endpoint, error: BaseException
+    ) -> None:
+        """A back end cannot be reached."""
+        if not session.is_over:
+            self._router.ended(endpoint)
+            session.endpoint = None
+        if not is_ours(error):
+            self._health.failed(endpoint)
+        self._bounded_log.warn(
+            "back end {endpoint} of {service} cannot be reached: {why}",
+            endpoint=str(endpoint),
+            service=rule.service,
+            why=str(error) or type(error).__name__,
+        )
 
     def _asked(self, session: Session, seconds: float) -> None:
         """A back end that has to answer soon got the first bytes of a client."""
@@ -234,15 +279,17 @@ class Backends:
             self._router.ended(session.endpoint)
             session.endpoint = None
         words = words or f"{rule.service} takes no more sessions"
-        opening = Deferred.fromCoroutine(self._find(session, rule, tried, words))
-        opening.addErrback(lambda failure: self._failed(session, failure))
+        try:
+            self._try(session, rule, tried, words)
+        except Exception:
+            self._failed(session, Failure())
 
     def _refuse(self, session: Session, reason: Reason, words: str) -> None:
         # Later, so that `begin` has returned the session first.
         self._clock.callLater(0, session.end, reason, words)
 
-    def _failed(self, session: Session, failure: object) -> None:
-        _log.failure("a session could not begin", failure)  # type: ignore[arg-type]
+    def _failed(self, session: Session, failure: Failure) -> None:
+        _log.failure("a session could not begin", failure)
         session.end(Reason.INTERNAL, "the gateway failed; see its log")
 
     def _ended(self, session: Session) -> None:
@@ -275,3 +322,7 @@ class Backends:
         counts.sent += session.backend.bytes
         self._ids.give_back(session.session_id, self._clock.seconds())
         self._note_end(session)
+
+
+async def _awaited(opened: Awaitable[Stream]) -> Stream:
+    return await opened

@@ -13,6 +13,7 @@ from vinom.gateway.listener import Door
 from vinom.gateway.sessions import SessionRequest
 from vinom.messages.envelope import encode_failure
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.waits import Waits
 from vinom.streams.byte_stream import STUCK_SECONDS, ByteStream
 from vinom.streams.ends import Reason
 from vinom.streams.pace import Pace, pace_of
@@ -41,6 +42,7 @@ class BytesClient(ByteStream):
         stuck_seconds: float = STUCK_SECONDS,
         pace: Pace | None = None,
         direct: DirectReads | None = None,
+        finished: Waits | None = None,
     ) -> None:
         """
         :param kind: "lines" or "tcp".
@@ -50,9 +52,16 @@ class BytesClient(ByteStream):
         :param stuck_seconds: how long the client may read nothing.
         :param pace: limits how fast it may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
+        :param finished: rings for clients that have nothing more to send.
         """
         super().__init__(
-            clock, Reason.CLIENT_LOST, arrival.is_tls, stuck_seconds, pace, direct
+            clock,
+            Reason.CLIENT_LOST,
+            arrival.is_tls,
+            stuck_seconds,
+            pace,
+            direct,
+            finished,
         )
         self._kind, self._arrival, self._backends = kind, arrival, backends
         # Has the last line that was sent ended?
@@ -98,8 +107,12 @@ def bytes_door(
     :param bytes_per_second: how fast each may send; 0 for no limit.
     """
 
+    finished = Waits(clock)
+
     def client(arrival: Arrival) -> BytesClient:
         pace = pace_of(bytes_per_second)
-        return BytesClient(kind, arrival, backends, clock, stuck_seconds, pace, direct)
+        return BytesClient(
+            kind, arrival, backends, clock, stuck_seconds, pace, direct, finished
+        )
 
     return client

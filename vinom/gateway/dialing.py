@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -17,6 +19,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
 from vinom.gateway.link_tls import LinkTls
+from vinom.reactor.connections import IS_KNOWN, Connecting
+from vinom.reactor.waits import Waits
 from vinom.routing.rules import Endpoint
 
 #: How long connecting may take, seconds.
@@ -41,13 +45,17 @@ class Dialer:
         reactor: Any,
         tls: LinkTls | None = None,
         seconds: float = DIAL_SECONDS,
+        is_quick: bool = False,
     ) -> None:
         """
         :param reactor: connects.
         :param tls: TLS of links to nodes; ``None`` if it is not configured.
         :param seconds: how long connecting may take.
+        :param is_quick: connect to addresses without Twisted's endpoints.
         """
         self._reactor, self._tls, self._seconds = reactor, tls, seconds
+        self._is_quick = is_quick and IS_KNOWN
+        self._waits = Waits(reactor)
 
     def dial(
         self, endpoint: Endpoint, protocol: IProtocol, over_tls: bool = False
@@ -57,7 +65,22 @@ class Dialer:
 
         :param over_tls: use TLS with the certificates of the deployment's authority?
         :returns: fires when the connection is made; fails if it cannot be made.
+        :raises Exception: it cannot be made, which is known at once.
         """
+        return self.connect(endpoint, protocol, over_tls) or succeed(None)
+
+    def connect(
+        self, endpoint: Endpoint, protocol: IProtocol, over_tls: bool = False
+    ) -> Deferred[Any] | None:
+        """Do the same as `dial`; ``None`` if the connection is made already."""
+        if self._is_quick and not over_tls:
+            found = _address_of(endpoint.host, endpoint.port)
+            if found is not None:
+                connecting = Connecting(self._reactor, *found, protocol)
+                if connecting.begin():
+                    return None
+                deadline = self._reactor.seconds() + self._seconds
+                return connecting.wait(self._waits, deadline)
         where = self._where(endpoint)
         if over_tls:
             if self._tls is None:
@@ -82,11 +105,30 @@ class Dialer:
         reactor, seconds = self._reactor, self._seconds
         if endpoint.is_socket:
             return UNIXClientEndpoint(reactor, endpoint.host, seconds)
-        try:
-            version = ip_address(endpoint.host).version
-        except ValueError:
+        version = _version_of(endpoint.host)
+        if version is None:
             return HostnameEndpoint(
                 reactor, endpoint.host, endpoint.port, timeout=seconds
             )
         kind: Any = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
         return kind(reactor, endpoint.host, endpoint.port, seconds)
+
+
+def _version_of(host: str) -> int | None:
+    """Find the version of IP of an address; ``None`` for a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
+
+
+@lru_cache(4096)
+def _address_of(host: str, port: int) -> tuple[int, tuple[Any, ...]] | None:
+    """Find the family and the address as sockets take it; ``None`` without one."""
+    if not port or _version_of(host) is None:
+        return None
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=flags
+    )[0]
+    return family, address

@@ -210,7 +210,7 @@ class HttpClient(Protocol):
         self._alarm: IDelayedCall | None = None
         self._slowed: IDelayedCall | None = None
         self._pace = pace_of(door.bounds.bytes_per_second)
-        self._is_over = self._is_full = self._is_half = False
+        self._is_over = self._is_full = self._is_half = self._is_lost = False
         self._user: tuple[list[list[bytes]], int | str | None] = ([], None)
 
     # What the transport calls.
@@ -220,7 +220,7 @@ class HttpClient(Protocol):
         self._outlet = Outlet(
             self.transport, self._filled, self._drained, self, self._door.direct
         )
-        self._wait_for_request()
+        # Its first bytes follow: they made it one of HTTP.
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
@@ -262,7 +262,7 @@ class HttpClient(Protocol):
         door.clients.discard(self)
         is_idle = self._is_over or self._exchange is None or self._frames is not None
         is_clean = is_idle and reason.check(ConnectionDone) is not None
-        self._is_over = True
+        self._is_over = self._is_lost = True
         self._rest()
         self._disarm()
         self._outlet.forget()
@@ -485,6 +485,7 @@ class HttpClient(Protocol):
             authority=target.authority,
             proxies=door.proxies,
             version=exchange.version,
+            by_name=exchange.by_name,
         )
         if not arrival.is_of(sender.host, door.clock.seconds()):
             raise BadHead(503, "too many connections from your address")
@@ -746,10 +747,16 @@ class HttpClient(Protocol):
         self._disarm()
         transport = self.transport
         self._outlet.release()
-        transport.resumeProducing()
-        # First, because closing may lose the connection at once.
-        self._arm(_CLOSE_SECONDS, self._stop_waiting)
-        close_gently(transport, self._arrival.is_tls)
+        if self._is_half:
+            # Nothing comes that is not read: that would take the last bytes away.
+            transport.loseConnection()
+        else:
+            transport.resumeProducing()
+            close_gently(transport, self._arrival.is_tls)
+        # In closing, the connection may be lost.
+        if not self._is_lost:
+            self._outlet.weigh()
+            self._arm(_CLOSE_SECONDS, self._stop_waiting)
 
     def _stop_waiting(self) -> None:
         """Abort if the peer did not close in time, unless it is still reading."""

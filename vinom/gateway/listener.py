@@ -22,13 +22,18 @@ from vinom.gateway.arrivals import Arrival, Limits
 from vinom.limits.logged import BoundedLog
 from vinom.lines.proxied import ProxiedFactory, when_peer_known
 from vinom.lines.secure import over_tls
-from vinom.lines.sniff import Spoken
+from vinom.lines.sniff import Spoken, sniff
 from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
 from vinom.lines.tcp import watch_for_death
 from vinom.lines.tls import why_tls_failed
+from vinom.reactor.connections import QuickConnection
+from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Waits
 
 _log = Logger()
+
+#: Most new connections of each turn that are read at once: others must not wait.
+_MOST_READ = 16
 
 #: Makes the protocol that serves a connection and gets all its bytes, from the first.
 #: It must call the arrival's ``end`` when the connection is lost.
@@ -52,6 +57,7 @@ class Doors(Factory):
         clock: IReactorTime,
         tls: IOpenSSLServerConnectionCreator | None = None,
         sniff_seconds: float = SNIFF_SECONDS,
+        turns: TurnEnd | None = None,
     ) -> None:
         """
         :param doors: the door for each protocol; other connections are closed.
@@ -60,9 +66,11 @@ class Doors(Factory):
         :param tls: handles TLS; ``None`` closes connections that speak it.
         :param sniff_seconds: how long a connection may take to show its protocol, and
             again for the handshake of TLS.
+        :param turns: turns of the reactor; with them connections are read at once.
         """
         self._doors, self._limits, self._clock = doors, limits, clock
         self._tls, self._seconds = tls, sniff_seconds
+        self._turns, self._read = turns, 0
         self.waits = Waits(clock)
         self._bounded_log = BoundedLog(_log, clock)
         self.arrived: Counter[str] = Counter()
@@ -70,14 +78,64 @@ class Doors(Factory):
     def buildProtocol(self, addr: Any) -> Protocol:
         return _Newcomer(self)
 
-    def admit(self, transport: Any) -> Arrival | None:
-        """Count a connection; ``None`` if it is refused."""
-        peer = transport.getPeer()
-        host: str = getattr(peer, "host", "")
+    def begin(self, transport: Any) -> None:
+        """Admit a connection, whose client is known, and serve it."""
+        is_quick = isinstance(transport, QuickConnection)
+        if is_quick:
+            host, port = transport.peer[:2]
+        else:
+            peer = transport.getPeer()
+            host, port = getattr(peer, "host", ""), getattr(peer, "port", 0)
         if not self._limits.admit(host, self._clock.seconds()):
             self._bounded_log.info("refused {host}: too many connections", host=host)
-            return None
-        return Arrival(host, getattr(peer, "port", 0), self._limits)
+            transport.abortConnection()
+            return
+        arrival = Arrival(host, port, self._limits)
+        watch_for_death(transport)
+        if is_quick and self._reads_at_once():
+            data = transport.take_at_once()
+            if data:
+                self._serve_at_once(transport, arrival, data)
+                return
+        self._sniff_at(transport, arrival)
+
+    def _sniff_at(self, transport: Any, arrival: Arrival) -> Sniffing:
+        sniffing = self.sniffing(arrival)
+        put_protocol(transport, sniffing)
+        sniffing.makeConnection(transport)
+        return sniffing
+
+    def _serve_at_once(
+        self, transport: QuickConnection, arrival: Arrival, data: bytes
+    ) -> None:
+        """Serve a connection by what it sent before it was accepted."""
+        try:
+            spoken = sniff(data)
+            door = None if spoken is None else self._doors.get(spoken)
+            if spoken is None or door is None:
+                self._sniff_at(transport, arrival).dataReceived(data)
+                return
+            self.arrived[spoken.value] += 1
+            transport.protocol = inner = door(arrival)
+            inner.makeConnection(transport)
+            inner.dataReceived(data)
+        except Exception:
+            # As the reactor would: no other connection is harmed.
+            _log.failure("a connection failed")
+            arrival.end()
+            transport.abortConnection()
+
+    def _reads_at_once(self) -> bool:
+        """May one more connection be read before the reactor says so?"""
+        if self._turns is None or self._read >= _MOST_READ:
+            return False
+        if not self._read:
+            self._turns.call(self._turn_ended)
+        self._read += 1
+        return True
+
+    def _turn_ended(self) -> None:
+        self._read = 0
 
     def sniffing(self, arrival: Arrival) -> Sniffing:
         """Make the protocol that waits for the first bytes of a connection."""
@@ -130,8 +188,13 @@ class _Newcomer(Protocol):
         self._doors = doors
 
     def connectionMade(self) -> None:
+        transport = self.transport
+        if isinstance(transport, QuickConnection):
+            # Without a proxy before it.
+            self._doors.begin(transport)
+            return
         self._doors.waits.add(self, self._doors.deadline())
-        when_peer_known(self.transport, self._begin)
+        when_peer_known(transport, self._begin)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._doors.waits.remove(self)
@@ -141,16 +204,8 @@ class _Newcomer(Protocol):
         self.transport.abortConnection()
 
     def _begin(self) -> None:
-        transport = self.transport
         self._doors.waits.remove(self)
-        arrival = self._doors.admit(transport)
-        if arrival is None:
-            transport.abortConnection()
-            return
-        watch_for_death(transport)
-        sniffing = self._doors.sniffing(arrival)
-        put_protocol(transport, sniffing)
-        sniffing.makeConnection(transport)
+        self._doors.begin(self.transport)
 
 
 def public_factory(

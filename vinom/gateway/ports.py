@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.errors import Misconfigured
+from vinom.reactor.connections import accept_quickly
 
 _log = Logger()
 
@@ -114,6 +115,8 @@ class Ports:
             # every process that has it. It does not do so for adopted sockets
             # (source: its tcp.Port).
             port._shouldShutdown = False
+            if name.startswith("listen "):
+                accept_quickly(port)
         address: Any = port.getHost()
         _log.info(
             "gateway {id} listens at {host}:{port} ({name})",

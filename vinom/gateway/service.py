@@ -107,8 +107,9 @@ class Gateway(MultiService):
         )
         self.routes = Routes(self.router, settings.services, self.health.keep)
         self._access_file = AccessFile(settings.access_log)
+        has_log = settings.access_log is not None
         self._access_log = AccessLog(
-            self.gateway_id, self._access_file.write, time.time
+            self.gateway_id, self._access_file.write if has_log else None, time.time
         )
         self._transports = self._make_transports()
         self.backends = Backends(
@@ -135,6 +136,7 @@ class Gateway(MultiService):
             reactor,
             self._tls(),
             settings.sniff_seconds,
+            self._turns,
         )
         self._token = None
         if settings.admin_token_file is not None:
@@ -193,7 +195,7 @@ class Gateway(MultiService):
         )
 
     def _make_transports(self) -> Mapping[str, TcpBackend | LinkBackend]:
-        dialer = Dialer(self._reactor, self._link_tls())
+        dialer = Dialer(self._reactor, self._link_tls(), is_quick=True)
         web = WebClient(
             self._reactor,
             authority=None,

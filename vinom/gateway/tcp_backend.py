@@ -14,6 +14,7 @@ from vinom.lines.https import WebClient
 from vinom.lines.proxy_header import write_proxy_header
 from vinom.lines.tcp import watch_for_death
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.waits import Waits
 from vinom.routing.rules import Endpoint, Rule
 from vinom.streams.byte_stream import ByteStream
 from vinom.streams.ends import Reason, Stream
@@ -40,6 +41,7 @@ class TcpBackend:
         """
         self._direct = direct
         self._dialer, self._clock, self._web = dialer, clock, web
+        self._finished = Waits(clock)
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
@@ -56,25 +58,39 @@ class TcpBackend:
         await self._dialer.dial(endpoint, probe)
         cast(ITCPTransport, probe.transport).abortConnection()
 
-    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+    def open(
+        self, rule: Rule, endpoint: Endpoint, session: Session
+    ) -> Stream | Deferred[Stream]:
         """
         Connect to a back end (`vinom.gateway.backends.Opens`).
 
         :raises Exception: it cannot be reached.
         """
-        stream = ByteStream(self._clock, Reason.BACKEND_LOST, direct=self._direct)
+        stream = ByteStream(
+            self._clock,
+            Reason.BACKEND_LOST,
+            direct=self._direct,
+            finished=self._finished,
+        )
         stream.leg = session.backend
-        await self._dialer.dial(endpoint, stream)
-        watch_for_death(stream.transport)
-        if rule.transport == "tcp+proxy":
-            request = session.request
-            here = stream.transport.getHost()
-            stream.send(
-                write_proxy_header(
-                    request.host,
-                    request.port,
-                    getattr(here, "host", ""),
-                    getattr(here, "port", 0),
-                )
+        connecting = self._dialer.connect(endpoint, stream)
+        if connecting is None:
+            return _opened(stream, rule, session)
+        return connecting.addCallback(lambda _: _opened(stream, rule, session))
+
+
+def _opened(stream: ByteStream, rule: Rule, session: Session) -> Stream:
+    """Say first whom a back end serves, if it is to know."""
+    watch_for_death(stream.transport)
+    if rule.transport == "tcp+proxy":
+        request = session.request
+        here = stream.transport.getHost()
+        stream.send(
+            write_proxy_header(
+                request.host,
+                request.port,
+                getattr(here, "host", ""),
+                getattr(here, "port", 0),
             )
-        return stream
+        )
+    return stream

@@ -7,23 +7,23 @@ two programs can disagree about where a message ends.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import h11
 
-from vinom.http.head import HEAD_LIMIT, BadHead, Target
-from vinom.http.headers import Fields, answer_fields, tokens
+from vinom.http.head import BadHead, Target
+from vinom.http.headers import Fields, answer_fields, named, tokens
+from vinom.http.parsers import (
+    UPGRADE,
+    answer_reader,
+    read_request,
+    read_upgrade,
+)
 
-#: Longest head of an answer, bytes.
-_ANSWER_LIMIT = 64 * 1024
 #: Methods that can be sent again if a kept connection broke, because repeating them is
 #: safe (RFC 9110, 9.2.2).
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-_UPGRADE = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
-#: Headers of the request that is passed to h11.
-_END = h11.EndOfMessage()
 
 
 class BadAnswer(Exception):
@@ -43,6 +43,7 @@ class Exchange:
 
     :ivar target: its target.
     :ivar fields: its headers.
+    :ivar by_name: their values, by their names in lower case.
     :ivar is_upgrade: does it ask for a WebSocket?
     :ivar keeps: may the client's connection serve another request?
     :ivar is_whole: has all of the request come?
@@ -59,6 +60,7 @@ class Exchange:
     #: Longest body, bytes.
     _body_limit: int
     fields: list[tuple[bytes, bytes]] = attrs.field(init=False)
+    by_name: dict[bytes, list[bytes]] = attrs.field(init=False)
     version: bytes = attrs.field(init=False)
     is_upgrade: bool = attrs.field(default=False, init=False)
     keeps: bool = attrs.field(default=True, init=False)
@@ -69,8 +71,10 @@ class Exchange:
     is_upgraded: bool = attrs.field(default=False, init=False)
     behind: bytes = attrs.field(default=b"", init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
-    _client: h11.Connection = attrs.field(init=False)
-    _backend: h11.Connection = attrs.field(init=False)
+    #: Reads the body; ``None`` if there is none.
+    _client: h11.Connection | None = attrs.field(init=False)
+    #: Reads the answer, from its first byte on.
+    _backend: h11.Connection | None = attrs.field(init=False)
     _length: bytes | None = attrs.field(default=None, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
@@ -79,21 +83,18 @@ class Exchange:
     _answer: h11.Response | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._client = client = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=2 * HEAD_LIMIT
-        )
-        client.receive_data(self._head)
         try:
-            request = cast(h11.Request, client.next_event())
+            request, self._client = read_request(self._head, self.target.has_body)
         except h11.RemoteProtocolError as error:
             raise BadHead(error.error_status_hint, str(error)) from None
         self.fields = request.headers.raw_items()
         self.version = request.http_version
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            by_name.setdefault(name, []).append(value)
+        self.by_name = by_name = named(self.fields)
         self._length = by_name.get(b"content-length", [None])[0]
         self._is_chunked = b"transfer-encoding" in by_name
+        if (self._length is not None or self._is_chunked) != self.target.has_body:
+            # Nobody may read on who is not sure where the next request begins.
+            raise BadHead(400, "the length of this request is not certain")
         if self._length is not None and int(self._length) > self._body_limit:
             raise self._too_long()
         connection = tokens(by_name.get(b"connection", ()))
@@ -128,7 +129,7 @@ class Exchange:
 
     def values(self, name: bytes) -> list[bytes]:
         """List the values of a header, by its name in lower case."""
-        return [value for one, value in self.fields if one.lower() == name]
+        return self.by_name.get(name, [])
 
     def write_request(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         """
@@ -136,19 +137,15 @@ class Exchange:
 
         :param fields: headers except those that frame the body.
         """
-        self._backend = h11.Connection(
-            h11.CLIENT, max_incomplete_event_size=_ANSWER_LIMIT
-        )
+        method = self.target.method
+        self._backend = None
         extra = []
         if self.is_upgrade:
-            extra = _UPGRADE
+            extra = UPGRADE
         elif self._is_chunked:
             extra = [(b"Transfer-Encoding", b"chunked")]
         elif self._length is not None:
             extra = [(b"Content-Length", self._length)]
-        method = self.target.method
-        self._backend.send(_shown(method, self.is_upgrade))
-        self._backend.send(_END)
         first = b"%b %b HTTP/1.1" % (method, self.target.target)
         return write_head(first, [*fields, *extra])
 
@@ -159,7 +156,11 @@ class Exchange:
         :returns: the bytes to send to the back end.
         :raises BadHead: the body is malformed or too long.
         """
-        client, out = self._client, []
+        client = self._client
+        if client is None:
+            self.is_whole, self.rest = True, data
+            return b""
+        out: list[bytes] = []
         if data:
             client.receive_data(data)
         while True:
@@ -192,6 +193,12 @@ class Exchange:
         :raises BadAnswer: it is not HTTP, or ended too early.
         """
         backend, out = self._backend, []
+        if backend is None:
+            if self.is_upgrade and (read := read_upgrade(data)) is not None:
+                answer, self.behind = read
+                return self._write_upgrade(answer) + self.behind
+            method = self.target.method
+            self._backend = backend = answer_reader(method, self.is_upgrade)
         backend.receive_data(data)
         while True:
             try:
@@ -235,9 +242,11 @@ class Exchange:
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
         self.status = answer.status_code
-        fields = answer_fields(answer.headers.raw_items(), answer.http_version)
-        lengths = [value for name, value in answer.headers if name == b"content-length"]
-        is_chunked = any(name == b"transfer-encoding" for name, _ in answer.headers)
+        came = answer.headers.raw_items()
+        by_name = named(came)
+        fields = answer_fields(came, answer.http_version, by_name)
+        lengths = by_name.get(b"content-length", [])
+        is_chunked = b"transfer-encoding" in by_name
         self._has_body = self.target.method != b"HEAD" and self.status not in (204, 304)
         if lengths and not is_chunked:
             if self.status != 204:
@@ -262,15 +271,6 @@ class Exchange:
         return BadHead(
             413, f"the body of this request is longer than {self._body_limit} bytes"
         )
-
-
-@lru_cache(64)
-def _shown(method: bytes, is_upgrade: bool) -> h11.Request:
-    """Write the parts of a request that h11 needs to read its answer."""
-    fields = [(b"Host", b"h")]
-    if is_upgrade:
-        fields += _UPGRADE
-    return h11.Request(method=method, target=b"/", headers=fields)
 
 
 def _first(answer: h11.Response | h11.InformationalResponse) -> bytes:

@@ -61,6 +61,7 @@ class Target:
     :ivar path: the path without the query, unchanged.
     :ivar authority: the value of ``Host``; empty for HTTP/1.0 without one.
     :ivar host: the host in *authority*, in lower case, without a port.
+    :ivar has_body: does the head say how long its body is? If not, there is none.
     """
 
     method: bytes
@@ -68,6 +69,7 @@ class Target:
     path: str
     authority: bytes
     host: str
+    has_body: bool = False
 
 
 @attrs.define
@@ -121,7 +123,8 @@ def check_head(head: bytes) -> Target:
     :param head: the head, with its empty line.
     :raises BadHead: it is malformed or ambiguous.
     """
-    if _LONE.search(head):
+    ends = head.count(b"\r\n")
+    if head.count(b"\n") > ends or head.count(b"\r") > ends or b"\0" in head:
         raise BadHead(400, "a line must end with CR and LF, and have no NUL")
     first, *lines = head[: -len(_END)].split(b"\r\n")
     if len(lines) > _MOST_LINES:
@@ -143,6 +146,7 @@ def check_head(head: bytes) -> Target:
         _checked_path(target),
         authority,
         _HOST.match(authority)[1].decode().lower() if authority else "",  # type: ignore[index]
+        b"content-length" in values or b"transfer-encoding" in values,
     )
 
 

@@ -8,7 +8,9 @@ of nginx, HAProxy and Caddy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import IntEnum
+from functools import lru_cache
 
 import attrs
 
@@ -33,6 +35,9 @@ _HOP_BY_HOP = frozenset(
         b"http2-settings",
     )
 )
+_ENDS = _HOP_BY_HOP | {b"via"}
+#: Headers that we write ourselves for back ends.
+_WRITTEN = frozenset((b"host", b"via", b"x-forwarded-for"))
 #: Headers that ``Connection`` cannot remove, because they are not of one connection.
 _END_TO_END = frozenset(
     (b"host", b"authorization", b"cookie", b"content-type", b"via", b"traceparent")
@@ -62,6 +67,18 @@ def tokens(values: Iterable[bytes]) -> set[bytes]:
     }
 
 
+def named(fields: Fields) -> dict[bytes, list[bytes]]:
+    """Sort values by the names of headers, in lower case."""
+    by_name: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lowered = name.lower()
+        if lowered in by_name:
+            by_name[lowered].append(value)
+        else:
+            by_name[lowered] = [value]
+    return by_name
+
+
 def request_fields(
     fields: Sequence[tuple[bytes, bytes]],
     *,
@@ -70,6 +87,7 @@ def request_fields(
     authority: bytes,
     proxies: Proxies,
     version: bytes = b"1.1",
+    by_name: Mapping[bytes, list[bytes]] | None = None,
 ) -> Sender:
     """
     Write the headers of a request for a back end.
@@ -80,24 +98,21 @@ def request_fields(
     :param authority: host and port of the request.
     :param proxies: addresses of trusted proxies.
     :param version: the client's HTTP version.
+    :param by_name: the same headers, as sorted by `named`.
     """
-    by_name: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        by_name.setdefault(name.lower(), []).append(value)
-    named = tokens(by_name.get(b"connection", ())) - _END_TO_END
+    if by_name is None:
+        by_name = named(fields)
+    ends = tokens(by_name.get(b"connection", ())) - _END_TO_END
     is_trusted = proxies.trusts(peer)
     host = _client_of(by_name, peer, proxies) if is_trusted else peer
-    gone = _HOP_BY_HOP | named | {b"host", b"via", b"x-forwarded-for"}
     out = [(b"Host", authority)] if authority else []
-    for name, value in fields:
-        lowered = name.lower()
-        # Some back ends read an underscore as a hyphen.
-        likely = lowered.replace(b"_", b"-")
-        if lowered in gone or (likely is not lowered and likely in _HOP_BY_HOP):
+    for field in fields:
+        name = field[0]
+        stays = _stays(name)
+        if stays is _Stays.NEVER or (stays is _Stays.TRUSTED and not is_trusted):
             continue
-        if likely.startswith(_CLAIMS) and (not is_trusted or likely != lowered):
-            continue
-        out.append((name, value))
+        if not ends or name.lower() not in ends:
+            out.append(field)
     plain = peer.partition("%")[0]
     before = by_name.get(b"x-forwarded-for", []) if is_trusted else []
     out.append((b"X-Forwarded-For", b", ".join((*before, plain.encode()))))
@@ -115,22 +130,47 @@ def request_fields(
     return Sender(host, out)
 
 
+class _Stays(IntEnum):
+    """Does a header of a client go on to the back end?"""
+
+    NEVER = 0
+    #: If a trusted proxy sends it.
+    TRUSTED = 1
+    #: Unless ``Connection`` names it.
+    ALWAYS = 2
+
+
+@lru_cache(1024)
+def _stays(name: bytes) -> _Stays:
+    lowered = name.lower()
+    # Some back ends read an underscore as a hyphen.
+    likely = lowered.replace(b"_", b"-")
+    if lowered in _WRITTEN or likely in _HOP_BY_HOP:
+        return _Stays.NEVER
+    if likely.startswith(_CLAIMS):
+        return _Stays.TRUSTED if likely == lowered else _Stays.NEVER
+    return _Stays.ALWAYS
+
+
 def answer_fields(
-    fields: Sequence[tuple[bytes, bytes]], version: bytes
+    fields: Sequence[tuple[bytes, bytes]],
+    version: bytes,
+    by_name: Mapping[bytes, list[bytes]] | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """
     Write the headers of an answer for a client, except those that frame the body.
 
     :param fields: the back end's headers.
     :param version: the back end's HTTP version.
+    :param by_name: the same headers, as sorted by `named`.
     """
-    values = [value for name, value in fields if name.lower() == b"connection"]
-    gone = _HOP_BY_HOP | {b"via"}
-    if values:
-        gone |= tokens(values) - _END_TO_END
+    if by_name is None:
+        by_name = named(fields)
+    gone: Set[bytes] = _ENDS
+    if b"connection" in by_name:
+        gone = gone | (tokens(by_name[b"connection"]) - _END_TO_END)
     out = [field for field in fields if field[0].lower() not in gone]
-    vias = [value for name, value in fields if name.lower() == b"via"]
-    out.append((b"Via", _via(vias, version)))
+    out.append((b"Via", _via(by_name.get(b"via", ()), version)))
     return out
 
 
@@ -141,7 +181,9 @@ def traceparent_of(values: Sequence[bytes]) -> str:
     return checked_traceparent(values[0].decode("latin-1"))
 
 
-def _client_of(by_name: dict[bytes, list[bytes]], peer: str, proxies: Proxies) -> str:
+def _client_of(
+    by_name: Mapping[bytes, list[bytes]], peer: str, proxies: Proxies
+) -> str:
     said = Forwarding(
         [value.decode("latin-1") for value in by_name.get(b"forwarded", ())],
         [value.decode("latin-1") for value in by_name.get(b"x-forwarded-for", ())],

@@ -47,6 +47,10 @@ class TokenBucket:
         self._level = level - n
         return True
 
+    def put_back(self, n: float = 1) -> None:
+        """What was taken did not happen after all."""
+        self._level = min(self.burst, self._level + n)
+
     def wait(self, now: float, n: float = 1) -> float:
         """Return in how many seconds *n* events may happen; 0 if they may now."""
         self._refill(now)
@@ -161,11 +165,15 @@ class NetworkCounts:
         """Count one more; returns ``False`` and counts nothing if that is too many."""
         if self.is_full(host):
             return False
+        self.add(host)
+        return True
+
+    def add(self, host: str) -> None:
+        """Count one more that `is_full` has let in."""
         network, wide = network_of(host), wide_network_of(host)
         self._counts[network] = self._counts.get(network, 0) + 1
         self._wide[wide] = self._wide.get(wide, 0) + 1
         self.total += 1
-        return True
 
     def leave(self, host: str) -> None:
         """Count one less."""
@@ -224,12 +232,12 @@ class NetworkBuckets:
     def take(self, host: str, now: float, n: float = 1) -> bool:
         """May *n* more events of this network happen? If not, nothing is taken."""
         bucket = self._bucket(host, now)
-        if self.wide_share == inf:
-            return bucket.take(now, n)
-        wide = self._wide_bucket(host, now)
-        if bucket.wait(now, n) > 0 or wide.wait(now, n) > 0:
+        if not bucket.take(now, n):
             return False
-        return bucket.take(now, n) and wide.take(now, n)
+        if self.wide_share == inf or self._wide_bucket(host, now).take(now, n):
+            return True
+        bucket.put_back(n)
+        return False
 
     def wait(self, host: str, now: float, n: float = 1) -> float:
         """Return in how many seconds *n* events of this network may happen."""

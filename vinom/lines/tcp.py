@@ -51,6 +51,7 @@ from vinom.lines.text import (
 from vinom.lines.tls import why_tls_failed
 from vinom.messages.envelope import encode_failure
 from vinom.messages.lobby import carries_token
+from vinom.reactor.connections import QuickConnection, bound_silence, watch
 
 _log = Logger()
 
@@ -487,27 +488,15 @@ def _is_held(transport: Any) -> bool:
 
 
 def watch_for_death(transport: ITransport | None) -> None:
-    """
-    Have the kernel find out within half a minute that a quiet peer is gone.
-
-    Players who wait send nothing, so silence means nothing (source: tcp(7)).
-    """
+    """Have the kernel find out within half a minute that a quiet peer is gone."""
     below: Any = transport
     while isinstance(below, ProtocolWrapper | SecureTransport):
         below = below.transport
-    transport = below
+    if isinstance(below, QuickConnection):
+        if not below.is_watched:
+            watch(below.getHandle())
     # A UNIX socket of Twisted claims to be one of TCP, too.
-    if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
-        return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    handle = cast(socket.socket, cast(ISystemHandle, transport).getHandle())
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),  # seconds
-        ("TCP_KEEPINTVL", 5),  # seconds
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 20_000),  # milliseconds
-    ):
-        option = getattr(socket, name, None)
-        if option is not None:
-            handle.setsockopt(socket.IPPROTO_TCP, option, value)
+    elif ITCPTransport.providedBy(below) and not IUNIXTransport.providedBy(below):
+        below.setTcpNoDelay(True)
+        below.setTcpKeepAlive(True)
+        bound_silence(cast(socket.socket, cast(ISystemHandle, below).getHandle()))

@@ -35,32 +35,47 @@ class DirectReads:
 
     :ivar readers: by descriptor: receives at most as many bytes as it is asked for;
         and who takes them.
+    :ivar ends: by descriptor: what to call at the end of what comes, if the reactor is
+        not to find it.
     """
 
     def __init__(self) -> None:
         self.readers: dict[int, tuple[Callable[[int], bytes], Directly]] = {}
+        self.ends: dict[int, Callable[[], None]] = {}
 
     def __len__(self) -> int:
         return len(self.readers)
 
     def add(
-        self, descriptor: int, receive: Callable[[int], bytes], reader: Directly
+        self,
+        descriptor: int,
+        receive: Callable[[int], bytes],
+        reader: Directly,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         """
         Read this one directly, while the reactor reads it as well.
 
         :param receive: of its socket, which does not block.
+        :param ended: called at the end of what comes; it must have the reactor read
+            this one no more. ``None`` leaves the end to the reactor.
         """
         self.readers[descriptor] = receive, reader
+        if ended is not None:
+            self.ends[descriptor] = ended
 
     def remove(self, descriptor: int) -> None:
         """Leave this one to the reactor; its number may soon be another's."""
         self.readers.pop(descriptor, None)
+        self.ends.pop(descriptor, None)
 
 
 def socket_under(transport: Any) -> socket.socket | None:
     """Find the socket that bytes go to as they are; ``None`` under TLS."""
-    while isinstance(transport, ProtocolWrapper):
+    # First what it nearly always is.
+    while not isinstance(transport, Connection) and isinstance(
+        transport, ProtocolWrapper
+    ):
         if isinstance(transport, TLSMemoryBIOProtocol):
             return None
         transport = transport.transport

@@ -28,6 +28,8 @@ from vinom.reactor.figures import TURN_BOUNDS, WORST, Histogram, Labels
 Events = Iterable[tuple[int, int]]
 #: As in ``select``, which has it on Linux only; nothing else answers so.
 EPOLLIN = 1
+#: The same, and both directions are over, behind the bytes that still come.
+_ENDING = EPOLLIN | 16
 #: Bytes of one direct read, as many as Twisted reads.
 _MOST = 65536
 #: Calls that take longer are logged and counted, seconds.
@@ -287,6 +289,7 @@ class WatchedPoller:
     ) -> None:
         self._poll, self._watch, self._end = poller.poll, watch, end
         self._readers = {} if direct is None else direct.readers
+        self._ends = {} if direct is None else direct.ends
         self.register, self.unregister = poller.register, poller.unregister
         self.modify = poller.modify
 
@@ -297,26 +300,34 @@ class WatchedPoller:
 
     def _each(self, events: Events) -> Iterator[tuple[int, int]]:
         """Hand out events; each is handled before the next is asked for."""
-        watch, end, readers = self._watch, self._end, self._readers
+        watch, end = self._watch, self._end
+        readers, ends = self._readers, self._ends
         seconds = watch.seconds
         if end is not None:
             end.is_coming = True
         before = seconds()
         try:
             for event in events:
-                data = b""
-                if event[1] == EPOLLIN and event[0] in readers:
-                    receive, reader = readers[event[0]]
+                data, ended = b"", None
+                descriptor, what = event
+                if descriptor in readers and what in (EPOLLIN, _ENDING):
+                    receive, reader = readers[descriptor]
                     try:
                         data = receive(_MOST)
                     except OSError:
-                        # The reactor finds it again, as it finds the end.
+                        # The reactor finds it again.
                         data = b""
-                if not data:
+                    else:
+                        if not data:
+                            ended = ends.get(descriptor)
+                if not data and ended is None:
                     yield event
                 else:
                     try:
-                        reader.dataReceived(data)
+                        if ended is None:
+                            reader.dataReceived(data)
+                        else:
+                            ended()
                     except Exception:
                         # As the reactor would: no other connection is harmed.
                         self._log.failure("a connection failed")

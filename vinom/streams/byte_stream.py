@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from vinom.lines.tcp import close_gently
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.waits import Waits
 from vinom.streams.ends import Leg, Reason
 from vinom.streams.outlet import Outlet
 from vinom.streams.pace import Pace
@@ -48,6 +49,7 @@ class ByteStream(Protocol):
         stuck_seconds: float = STUCK_SECONDS,
         pace: Pace | None = None,
         direct: DirectReads | None = None,
+        finished: Waits | None = None,
     ) -> None:
         """
         :param clock: for the deadline of peers that do not read.
@@ -56,8 +58,11 @@ class ByteStream(Protocol):
         :param stuck_seconds: how long the peer may read nothing.
         :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
+        :param finished: rings for peers that have nothing more to send; of *clock*, and
+            shared: then most need no timer.
         """
         self._direct = direct
+        self._finished = Waits(clock) if finished is None else finished
         self._pace = pace
         # Reasons not to read: the session paused this end; the peer sends too fast.
         self._is_paused = False
@@ -65,6 +70,7 @@ class ByteStream(Protocol):
         self._clock, self._lost, self._is_tls = clock, lost, is_tls
         self._stuck_seconds = stuck_seconds
         self._is_over = self._is_finishing = self._is_half = self._has_sent = False
+        self._is_lost = self._is_waiting = False
         self._alarm: IDelayedCall | None = None
 
     # What the transport calls.
@@ -82,19 +88,22 @@ class ByteStream(Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer sends no more."""
+        self._is_half = True
         if self._is_over:
             self.transport.loseConnection()
         else:
             self.leg.finished()
-            self._is_half, self._has_sent = True, False
+            self._has_sent = False
             # Not if the session has ended by this.
-            if self._alarm is None and not self._is_over:
-                self._arm(FINISHED_SECONDS, Reason.TIMEOUT)
+            is_armed = self._alarm is not None or self._is_waiting
+            if not is_armed and not self._is_over:
+                self._wait()
 
     def writeConnectionLost(self) -> None:
         """Our half is closed, as `finish` or `close` asked."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_lost = True
         self._disarm()
         self._go_on()
         self._outlet.forget()
@@ -106,7 +115,8 @@ class ByteStream(Protocol):
     def _filled(self) -> None:
         """The peer does not read: pause the other end."""
         if not self._is_over:
-            self._arm(self._stuck_seconds, Reason.TOO_SLOW)
+            self._disarm()
+            self._alarm = self._clock.callLater(self._stuck_seconds, self._stuck)
             self.leg.filled()
 
     def _drained(self) -> None:
@@ -114,7 +124,7 @@ class ByteStream(Protocol):
         if not self._is_over:
             self._disarm()
             if self._is_half:
-                self._arm(FINISHED_SECONDS, Reason.TIMEOUT)
+                self._wait()
             if self._is_finishing:
                 self._close_half()
             self.leg.drained()
@@ -149,12 +159,18 @@ class ByteStream(Protocol):
         self._go_on()
         transport = self.transport
         self._outlet.release()
-        transport.resumeProducing()
         if reason is Reason.TOO_SLOW:
             transport.abortConnection()
             return
-        self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
-        close_gently(transport, self._is_tls)
+        if self._is_half:
+            # Nothing comes that is not read: that would take the last bytes away.
+            transport.loseConnection()
+        else:
+            transport.resumeProducing()
+            close_gently(transport, self._is_tls)
+        if not self._is_lost:
+            self._outlet.weigh()
+            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
 
     def pause(self) -> None:
         """Stop reading from the peer."""
@@ -173,7 +189,6 @@ class ByteStream(Protocol):
         if self._is_tls:
             self.transport.loseConnection()
         else:
-            # Further bytes are read through the reactor.
             self._outlet.release()
             self.transport.loseWriteConnection()
 
@@ -190,16 +205,26 @@ class ByteStream(Protocol):
         if not self._is_paused and not self._is_over:
             self.transport.resumeProducing()
 
-    def _arm(self, seconds: float, reason: Reason) -> None:
-        self._disarm()
-        self._alarm = self._clock.callLater(seconds, self._overdue, reason)
-
-    def _overdue(self, reason: Reason) -> None:
-        self._alarm = None
+    def overdue(self) -> None:
+        """A peer that sends no more was sent nothing either (`Waits`)."""
+        self._is_waiting = False
         has_sent, self._has_sent = self._has_sent, False
-        if has_sent and reason is Reason.TIMEOUT:
-            self._arm(FINISHED_SECONDS, reason)
-            return
+        if has_sent:
+            self._wait()
+        else:
+            self._break_off(Reason.TIMEOUT)
+
+    def _wait(self) -> None:
+        """Wait for what the peer is sent, which sends nothing more itself."""
+        self._disarm()
+        self._is_waiting = True
+        self._finished.add(self, self._clock.seconds() + FINISHED_SECONDS)
+
+    def _stuck(self) -> None:
+        self._alarm = None
+        self._break_off(Reason.TOO_SLOW)
+
+    def _break_off(self, reason: Reason) -> None:
         self._is_over = True
         self.transport.abortConnection()
         self.leg.lost(reason)
@@ -212,6 +237,9 @@ class ByteStream(Protocol):
             self.transport.abortConnection()
 
     def _disarm(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._finished.remove(self)
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

@@ -230,6 +230,7 @@ class PacketLine(Protocol):
         self._disarm()
         transport = self.transport
         self._outlet.release()
+        self._outlet.weigh()
         if self._paused is not None:
             self._paused.cancel()
             self._go_on()

@@ -19,6 +19,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from vinom.lines.secure import SecureTransport
+from vinom.reactor.connections import QuickConnection
 from vinom.reactor.direct import Directly, DirectReads, socket_under
 
 
@@ -68,7 +69,8 @@ class Outlet:
         if direct is not None and isinstance(transport, Connection):
             # No wrapper needs to see the bytes before the reader.
             self._descriptor = below.fileno()
-            direct.add(self._descriptor, below.recv, reader)
+            ended = transport.ended if isinstance(transport, QuickConnection) else None
+            direct.add(self._descriptor, below.recv, reader, ended)
 
     def write(self, data: bytes) -> None:
         """Send *data*, or hold it until the peer reads."""
@@ -92,12 +94,15 @@ class Outlet:
         """Write no more: let the transport close when everything is sent."""
         # Twisted keeps a connection open as long as it has a producer.
         self._transport.unregisterProducer()
+        self._send = None
+
+    def weigh(self) -> None:
+        """Note for `is_taken` what the peer has not taken."""
         self._left = _unsent(self._transport)
-        self.forget()
 
     def is_taken(self) -> bool:
         """
-        Has the peer read some of the bytes left at `release`, or at the last call?
+        Has the peer read some of the bytes left at `weigh`, or at the last call?
 
         ``False`` also if nothing is left. Until then, aborting the connection would
         drop bytes that the kernel still has to send.
