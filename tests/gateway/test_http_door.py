@@ -92,8 +92,8 @@ class DoorCase(SynchronousTestCase):
         self.assertEqual(self.gateway.backends.open, {})
         self.assertEqual(len(self.door.clients), 0)
         door = self.door
-        waits = (door.heads, door.bodies, door.pending, door.idle)
-        self.assertEqual([len(one) for one in waits], [0] * 4)
+        waits = (door.heads, door.bodies, door.pending, door.stalls, door.idle)
+        self.assertEqual([len(one) for one in waits], [0] * 5)
         self.assertEqual(len(self.limits.connections), 0)
         self.gateway.clock.advance(100)
         self.assertEqual(self.gateway.clock.getDelayedCalls(), [])
@@ -395,14 +395,27 @@ class HeaderTests(DoorCase):
         The user by whom rules hash is what the token proves, and nothing that a client
         only claims; another user on one connection gets a session of their own.
         """
-        self.door.user_of = lambda values: values[0].decode().removeprefix("Bearer ")
+        asked: list[Any] = []
+
+        def user_of(authorizations: Any, cookies: Any) -> str | None:
+            asked.append((authorizations, cookies))
+            return b"".join((*authorizations, *cookies)).decode()[-3:] or None
+
+        self.door.user_of = user_of
         client = self.client(GET)
-        for user in ("ann", "ann", "bob"):
+        for line in (
+            "Authorization: Bearer ann",
+            "Authorization: Bearer ann",
+            "Authorization: Bearer bob",
+            "Cookie: t=bob",
+            "Cookie: t=eve",
+        ):
             self.answer(OK)
-            line = f"\r\nAuthorization: Bearer {user}\r\n\r\n".encode()
-            client.give(GET.replace(b"\r\n\r\n", line))
+            client.give(GET.replace(b"\r\n\r\n", f"\r\n{line}\r\n\r\n".encode()))
         users = [one.request.user for _, one, _ in self.gateway.servers.opened]
-        self.assertEqual(users, [None, "ann", "bob"])
+        self.assertEqual(users, [None, "ann", "bob", "eve"])
+        self.assertEqual(len(asked), 5)
+        self.assertEqual(asked[-1], ([], [b"t=eve"]))
 
     def test_clients_of_a_proxy(self) -> None:
         """
@@ -565,6 +578,123 @@ class RefusalTests(DoorCase):
         self.assertTrue(idle.is_half_closed)
         self.gateway.clock.advance(5)
         self.assertTrue(idle.is_aborted)
+        self.assert_clean()
+
+    def upload(self, size: int, seconds: int) -> MemoryTransport:
+        """Send pieces of a long body, one per second."""
+        client = self.client(POST.replace(b": 5", b": 900000"))
+        for _ in range(seconds):
+            self.gateway.clock.advance(1)
+            if not client.is_paused:
+                client.give(bytes(size))
+        return client
+
+    def test_slow_body(self) -> None:
+        """
+        A body that never stands still for long, but comes at less than 500 bytes per
+        second, is refused after the first 30 s; a faster one may take its time.
+        """
+        self.door.bounds = HttpBounds()
+        self.assertEqual(self.upload(400, 90).take(), b"")
+        slow = self.upload(1, 30)
+        self.assertEqual(slow.take(), b"")
+        self.gateway.clock.advance(1)
+        self.refused(slow, 408)
+        slower = self.upload(400, 146)
+        self.assertEqual(slower.take(), b"")
+        self.gateway.clock.advance(1)
+        self.refused(slower, 408)
+        fast = self.upload(600, 400)
+        self.assertEqual(fast.take(), b"")
+        self.gateway.clock.advance(30)
+        self.refused(fast, 408)
+
+    def test_slow_body_is_allowed(self) -> None:
+        """
+        With a rate of 0 a body may come as slowly as it likes, if it does not stand
+        still.
+        """
+        self.door.bounds = HttpBounds(body_rate=0)
+        self.assertEqual(self.upload(1, 1000).take(), b"")
+
+    def test_slow_body_of_slow_back_end(self) -> None:
+        """
+        The time for which the back end does not take a body is not the client's.
+        """
+        self.door.bounds = HttpBounds()
+        client = self.upload(1, 29)
+        self.server.leg.filled()
+        self.assertTrue(client.is_paused)
+        self.gateway.clock.advance(1000)
+        self.server.leg.drained()
+        self.gateway.clock.advance(0.5)
+        self.assertEqual(client.take(), b"")
+        self.gateway.clock.advance(1)
+        self.refused(client, 408)
+
+    def test_answer_stands_still(self) -> None:
+        """
+        A back end that stops within its answer is not waited for without end: the
+        client's connection breaks, so that half of it never looks whole, and it counts
+        as a failure.
+        """
+        for answer in (
+            OK[:-1],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\nhi",
+        ):
+            client = self.client(GET)
+            self.gateway.clock.advance(59)
+            self.answer(answer[:-1])
+            self.gateway.clock.advance(59)
+            self.answer(answer[-1:])
+            self.gateway.clock.advance(59)
+            self.assertFalse(client.is_aborted)
+            self.gateway.clock.advance(1)
+            self.assertTrue(client.is_aborted)
+            self.assertFalse(client.take().endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.gateway.outcomes(), ["timeout"] * 3)
+        self.assert_clean()
+        for _ in range(20):
+            self.client(GET)
+            self.answer(OK[:-1])
+        self.gateway.clock.advance(60)
+        self.assertEqual(self.gateway.health.ejected, 2)
+
+    def test_answer_may_stand_still(self) -> None:
+        """
+        Server-sent events may come seldom, and so may everything if the setting is 0; a
+        WebSocket may always be silent.
+        """
+        events = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream\r\n\r\ndata:\n\n"
+        silent = [self.client(GET), self.client(SHAKE)]
+        for (_, _, stream), answer in zip(
+            self.gateway.servers.opened, (events, SHAKEN), strict=True
+        ):
+            stream.leg.received(answer)
+        self.door.bounds = HttpBounds(stall_seconds=0)
+        silent.append(self.client(GET))
+        self.answer(OK[:-1])
+        self.gateway.clock.advance(100_000)
+        self.assertEqual([one.is_closed for one in silent], [False] * 3)
+        self.answer(OK[-1:])
+        self.assertTrue(silent[-1].take().endswith(b"hi"))
+
+    def test_client_stands_still(self) -> None:
+        """
+        A client that reads slowly has its answer all the same, however long it takes:
+        it is not the back end that stands still.
+        """
+        self.door.bounds = HttpBounds(stuck_seconds=1000)
+        client = self.client(GET)
+        self.answer(OK[:-1])
+        client.fill()
+        self.gateway.clock.advance(500)
+        client.drain()
+        self.gateway.clock.advance(59)
+        self.answer(OK[-1:])
+        self.assertTrue(client.take().endswith(b"hi"))
+        client.lose(is_clean=True)
         self.assert_clean()
 
     def test_bad_answers(self) -> None:

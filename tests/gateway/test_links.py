@@ -18,7 +18,7 @@ from tests.support.gateways import (
 from vinom.errors import PeerError
 from vinom.gateway.dialing import DIAL_SECONDS
 from vinom.gateway.link_backend import IDLE_SECONDS, LinkBackend
-from vinom.gateway.sessions import Session, SessionRequest
+from vinom.gateway.sessions import MOST_KEPT, Session, SessionRequest
 from vinom.routing.rules import Endpoint
 from vinom.streams.ends import Reason
 from vinom.streams.multiplex import VISIT_SECONDS
@@ -373,3 +373,101 @@ class LostTests(LinkCase):
         self.assertTrue(refusal.body.startswith(b"bad_packet"))
         transport.give(written(Packet(Kind.DATA, b"x", session_id=9)))
         self.assertEqual(client.got, b"")
+
+
+class RefusedTests(SynchronousTestCase):
+    """Two nodes, reached over links."""
+
+    def setUp(self) -> None:
+        rule = {"strategy": "round_robin", "endpoints": ["n:1", "n:2"]}
+        self.gateway = MemoryGateway({"7": {**rule, "transport": "packets"}})
+        self.nodes = self.gateway.servers
+        self.client = MemoryStream()
+
+    def begin(self) -> Session:
+        """Begin a session."""
+        asked = SessionRequest("packets", "192.0.2.1", 5, code=7)
+        session = self.gateway.backends.begin(asked, self.client)
+        assert session is not None
+        return session
+
+    def refuse(self) -> None:
+        """Have the newest node refuse the session."""
+        self.nodes.last.leg.lost(Reason.TOO_MANY, "the node has 1 sessions")
+
+    def test_tried_again(self) -> None:
+        """
+        A client whose node is full gets the other one, with all that it sent so far,
+        and what it sends from then on.
+        """
+        session = self.begin()
+        session.client.received(b"hello ")
+        session.client.filled()
+        session.backend.filled()
+        session.client.received(b"world")
+        session.client.finished()
+        self.refuse()
+        self.assertEqual([str(one) for one, _, _ in self.nodes.opened], ["n:1", "n:2"])
+        self.assertEqual(self.nodes.last.got, b"hello world")
+        self.assertTrue(self.nodes.last.is_finished)
+        self.assertTrue(self.nodes.last.is_paused)
+        self.assertFalse(self.client.is_paused)
+        self.assertIsNone(self.client.closed)
+        self.assertEqual(dict(self.gateway.router.open), {session.endpoint: 1})
+        session.client.drained()
+        self.nodes.last.leg.received(b"welcome")
+        self.assertEqual(self.client.got, b"welcome")
+        session.backend.finished()
+        self.assertEqual(self.gateway.outcomes(), ["done"])
+        self.assertEqual(self.gateway.router.open, {})
+
+    def test_all_are_full(self) -> None:
+        """
+        If all nodes refuse a client, it is sent so, once, and nobody counts as broken.
+        """
+        self.begin()
+        self.refuse()
+        self.refuse()
+        self.gateway.clock.advance(0)
+        self.assertEqual(
+            self.client.closed, (Reason.TOO_MANY, "the node has 1 sessions")
+        )
+        self.assertEqual(self.gateway.outcomes(), ["too_many"])
+        self.assertEqual(self.gateway.router.open, {})
+        self.assertEqual(self.nodes.tried, ["n:1", "n:2"])
+        self.assertEqual(self.gateway.health.opened, 0)
+
+    def test_not_after_an_answer(self) -> None:
+        """
+        A node that has answered cannot refuse any more: no bytes are sent twice.
+        """
+        session = self.begin()
+        session.client.received(b"hello")
+        session.backend.received(b"welcome")
+        session.client.received(b"more")
+        self.refuse()
+        self.assertEqual(self.nodes.tried, ["n:1"])
+        self.assertEqual(self.nodes.last.got, b"hellomore")
+        self.assertEqual(self.gateway.outcomes(), ["too_many"])
+
+    def test_not_without_all_bytes(self) -> None:
+        """
+        A client that has sent much gets no other node, which would miss the beginning.
+        """
+        session = self.begin()
+        session.client.received(b"a" * MOST_KEPT)
+        session.client.received(b"b")
+        self.assertEqual(self.nodes.last.got, b"a" * MOST_KEPT + b"b")
+        self.refuse()
+        self.assertEqual(self.nodes.tried, ["n:1"])
+        self.assertEqual(self.gateway.outcomes(), ["too_many"])
+
+    def test_client_is_gone(self) -> None:
+        """
+        A client that left meanwhile is not served by anybody.
+        """
+        session = self.begin()
+        session.client.lost(Reason.CLIENT_LOST)
+        session.backend.lost(Reason.TOO_MANY)
+        self.assertEqual(self.nodes.tried, ["n:1"])
+        self.assertEqual(self.gateway.outcomes(), ["client_lost"])

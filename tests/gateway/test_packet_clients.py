@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import given
@@ -19,6 +20,7 @@ from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.packets_door import MOST_OWED, PacketClients
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkCounts
+from vinom.lines.forwarded import Proxies
 from vinom.streams.channels import WINDOW
 from vinom.streams.ends import Reason
 from vinom.streams.multiplex import VISIT_SECONDS
@@ -45,7 +47,7 @@ class ClientCase(SynchronousTestCase):
         self.clients = PacketClients(
             self.gateway.backends, self.gateway.clock, most_sessions=3
         )
-        self.limits = Limits(NetworkCounts(10), AddressBuckets(10, 10))
+        self.limits = Limits(NetworkCounts(10), AddressBuckets(100, 100))
         self.servers = self.gateway.servers
         self.transport = self.connect()
 
@@ -209,6 +211,37 @@ class SessionTests(ClientCase):
         (refusal,) = packets(other.take())
         self.assertTrue(refusal.body.startswith(b"session_in_use"))
         self.assertFalse(self.transport.is_closed)
+
+    def test_too_fast(self) -> None:
+        """
+        Sessions count as new connections of their address, whichever connection they
+        come over: one too many is refused, and the connection and its sessions stay.
+        """
+        self.limits.rate = AddressBuckets(1, 3)
+        other = self.connect()
+        self.transport.give(written(opening(5), opening(6)))
+        other.give(written(opening(15), opening(16), opening(17)))
+        self.assertEqual(self.reasons(), [])
+        refused = [one for one in packets(other.take()) if one.kind is Kind.CLOSE]
+        self.assertEqual([one.session_id for one in refused], [17])
+        self.assertTrue(refused[0].body.startswith(b"too_many: "))
+        self.assertEqual(self.limits.refused, {"session_too_fast": 1})
+        self.assertFalse(other.is_closed)
+        other.give(written(data(16, b"still here")))
+        self.assertEqual(self.servers.last.got, b"still here")
+        self.gateway.clock.advance(1)
+        self.transport.give(written(opening(7)))
+        self.assertEqual(self.reasons(), [])
+        self.assertEqual(len(self.servers.opened), 5)
+
+    def test_of_a_proxy(self) -> None:
+        """
+        A proxy's own sessions are not limited: it may open many, for many clients.
+        """
+        self.limits.rate = AddressBuckets(1, 1)
+        self.limits.proxies = Proxies((ip_network("192.0.2.1/32"),))
+        self.transport.give(written(opening(5), opening(6), opening(7)))
+        self.assertEqual(self.reasons(), [])
 
     def test_ends(self) -> None:
         """

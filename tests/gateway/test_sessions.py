@@ -39,7 +39,8 @@ class SessionCase(SynchronousTestCase):
 
     def begin(self, **given: Any) -> Session:
         """Begin a session."""
-        asked = SessionRequest("packets", "192.0.2.1", 5, **{"code": 7, **given})
+        known = {"kind": "packets", "host": "192.0.2.1", "port": 5, "code": 7}
+        asked = SessionRequest(**{**known, **given})
         session = self.gateway.backends.begin(asked, self.client)
         assert session is not None
         return session
@@ -226,6 +227,98 @@ class BeginTests(SessionCase):
         session.backend.lost(Reason.BACKEND_LOST)
         self.assertEqual(self.client.closed, (Reason.BACKEND_LOST, ""))
         self.assertEqual(self.gateway.router.open, {})
+
+
+class FirstAnswerTests(SessionCase):
+    """A rule whose back ends answer what clients send first."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        rule = {"strategy": "round_robin", "endpoints": ["a:1", "b:1"]}
+        self.gateway.router.use(check_rules({"7": {**rule, "first_answer_seconds": 2}}))
+
+    def begin(self, **given: Any) -> Session:
+        self.client = MemoryStream()
+        return super().begin(**given)
+
+    def test_no_answer(self) -> None:
+        """
+        A client that was sent nothing 2 s after its first bytes is sent away, and a
+        back end that does so often gets nobody for a while.
+        """
+        for _ in range(12):
+            hung, answered = self.begin(), self.begin()
+            client = self.client
+            for one in (hung, answered):
+                one.client.received(b"hello")
+            answered.backend.received(b"welcome")
+        self.assertEqual(str(hung.endpoint), "a:1")
+        self.gateway.clock.advance(1)
+        hung.client.received(b" world")
+        answered.client.received(b" world")
+        self.gateway.clock.advance(0.9)
+        self.assertFalse(hung.is_over)
+        self.gateway.clock.advance(0.1)
+        self.assertEqual(hung.outcome, Reason.BACKEND_LOST)
+        self.assertIsNone(client.closed)
+        self.assertEqual(len(self.gateway.backends.open), 12)
+        self.assertEqual({str(self.begin().endpoint) for _ in range(4)}, {"b:1"})
+
+    def test_nobody_asked(self) -> None:
+        """
+        A client that sends nothing waits for no answer, and one that leaves before the
+        time is over, and whoever speaks HTTP, counts for nothing.
+        """
+        quiet = self.begin()
+        self.gateway.clock.advance(100)
+        self.assertFalse(quiet.is_over)
+        quiet.client.received(b"late")
+        self.gateway.clock.advance(1)
+        quiet.client.lost(Reason.CLIENT_LOST)
+        request = self.begin(kind="http")
+        request.client.received(b"GET")
+        self.gateway.clock.advance(100)
+        self.assertFalse(request.is_over)
+        for _ in range(30):
+            left = self.begin()
+            left.client.received(b"hello")
+            left.client.lost(Reason.CLIENT_LOST)
+        self.assertEqual(self.gateway.health.ejected, 0)
+        self.assertEqual(self.gateway.clock.getDelayedCalls(), [])
+
+    def test_early(self) -> None:
+        """
+        The time begins when the back end has what the client sent before it was there.
+        """
+        self.gateway.servers.waiting = waiting = Deferred[None]()
+        session = self.begin()
+        session.client.received(b"hello")
+        self.gateway.clock.advance(10)
+        waiting.callback(None)
+        self.assertEqual(self.gateway.servers.last.got, b"hello")
+        self.gateway.clock.advance(1)
+        self.assertFalse(session.is_over)
+        self.gateway.clock.advance(1)
+        self.assertEqual(self.gateway.outcomes(), ["backend_lost"])
+        assert self.client.closed is not None
+        self.assertEqual(self.client.closed[0], Reason.BACKEND_LOST)
+
+    def test_refused(self) -> None:
+        """
+        A node that takes over from one that refused has the whole time.
+        """
+        rule = {"strategy": "round_robin", "endpoints": ["a:1", "b:1"]}
+        more = {"transport": "packets", "first_answer_seconds": 2}
+        self.gateway.router.use(check_rules({"7": {**rule, **more}}))
+        session = self.begin()
+        session.client.received(b"hello")
+        self.gateway.clock.advance(1.5)
+        session.backend.lost(Reason.TOO_MANY)
+        self.assertEqual(self.gateway.servers.last.got, b"hello")
+        self.gateway.clock.advance(1.5)
+        self.assertFalse(session.is_over)
+        self.gateway.clock.advance(0.5)
+        self.assertEqual(self.gateway.outcomes(), ["backend_lost"])
 
 
 class IdTests(SessionCase):

@@ -44,3 +44,28 @@ class UsersTests(SynchronousTestCase):
             self.assertIsNone(found)
         now = NOW + 10**6
         self.assertIsNone(users.of([good]))
+
+    def test_cookie(self) -> None:
+        """
+        Without a bearer token a cookie proves the user, if a setting names it; a token
+        that is changed, or two of the name, prove nothing.
+        """
+        good, other = token().encode(), token(sub="bob@x").encode()
+        users = Users(verifier(), "sub", lambda: NOW, "id-token")
+        for cookies, user in (
+            ([b"id-token=" + good], "ann@x"),
+            ([b'a=b; id-token="' + good + b'"; c'], "ann@x"),
+            ([b"a=b", b" id-token = " + good], "ann@x"),
+            ([b"id-token=" + good[:-3]], None),
+            ([b"id-token=" + good + b"; id-token=" + other], None),
+            ([b"ID-Token=" + good], None),
+            ([b"id-token"], None),
+            ([b"id-token=\xff"], None),
+            ([], None),
+        ):
+            self.assertEqual(users.of([], cookies), user, cookies)
+        cookie = [b"id-token=" + good]
+        self.assertEqual(users.of([b"Basic x"], cookie), "ann@x")
+        self.assertEqual(users.of([b"Bearer " + other], cookie), "bob@x")
+        self.assertIsNone(users.of([b"Bearer " + other[:-3]], cookie))
+        self.assertIsNone(Users(verifier(), "sub", lambda: NOW).of([], cookie))

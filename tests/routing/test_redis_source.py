@@ -65,7 +65,7 @@ class RedisRulesTests(TestCase):
         A change that is announced is in use at once; rules that are removed are gone.
         """
         source = self.begin(shared_server(), 600.0)
-        await until(lambda: source.subscriber.is_subscribed and self.routes.is_loaded)
+        await until(lambda: source.subscriber.is_subscribed and self.routes.mistake)
         self.set("SET", "routing:rules", RULE % 1)
         self.set("HSET", "realm:mapping", "1", "g:2")
         self.set("PUBLISH", "routing:changed", "")
@@ -78,6 +78,8 @@ class RedisRulesTests(TestCase):
         self.set("DEL", "routing:rules")
         self.set("PUBLISH", "routing:changed", "")
         await until(lambda: self.port() == 0)
+        self.assertIsNone(self.routes.mistake)
+        self.assertTrue(self.routes.is_loaded)
 
     async def test_without_a_word(self) -> None:
         """
@@ -122,3 +124,43 @@ class RedisRulesTests(TestCase):
         self.set("SET", "routing:rules", RULE % 2)
         await until(lambda: self.port() == 2)
         self.assertIsNone(source.rules.why)
+
+    async def test_redis_comes_back_empty(self) -> None:
+        """
+        A Redis that restarts without its data takes no rules away: the last ones stay,
+        which is reported, until there are rules again. Only who removes them while
+        Redis runs means it.
+        """
+        server = RedisServer()
+        self.addCleanup(server.kill)
+        self.begin(server, 0.1)
+        self.set("SET", "routing:rules", RULE % 1)
+        self.set("HSET", "realm:mapping", "1", "g:2")
+        await until(lambda: self.port() == 1)
+        server.kill()
+        empty = RedisServer(port=server.port)
+        self.addCleanup(empty.kill)
+        self.server = empty
+        await until(lambda: self.routes.mistake)
+        self.assertIn(f"no key {self.prefix}routing:rules", str(self.routes.mistake))
+        self.assertEqual(self.port(), 1)
+        self.assertEqual(str(self.router.realms[1]), "g:2")
+        self.set("SET", "routing:rules", RULE % 2)
+        await until(lambda: self.port() == 2)
+        self.assertIsNone(self.routes.mistake)
+        self.assertEqual(self.router.realms, {})
+        self.set("DEL", "routing:rules")
+        await until(lambda: self.port() == 0)
+        self.assertIsNone(self.routes.mistake)
+
+    async def test_begins_without(self) -> None:
+        """
+        A gateway that starts when Redis has no rules is not ready, and reports why: it
+        must not replace one that has them. An empty object means that there are none.
+        """
+        self.begin(shared_server(), 0.1)
+        await until(lambda: self.routes.mistake)
+        self.assertFalse(self.routes.is_loaded)
+        self.set("SET", "routing:rules", "{}")
+        await until(lambda: self.routes.is_loaded)
+        self.assertIsNone(self.routes.mistake)

@@ -139,6 +139,10 @@ class RulesTests(SynchronousTestCase):
             (rules(a=rule(code=1), b=rule(code=1)), "same code 1"),
             (rules(a=rule(code=70000)), "a: Expected `int` <= 65535"),
             (rules(a=rule(match={"path": "x"})), "must begin with a slash"),
+            (
+                rules(a=rule(first_answer_seconds=-1)),
+                "a: Expected `float` >= 0.0 - at `$.first_answer_seconds`",
+            ),
             *(
                 (rules(a=rule(match=match)), "{realm} may stand once")
                 for match in (

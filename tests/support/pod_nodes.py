@@ -19,6 +19,7 @@ from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.commands.child_node import ChildNode, free_port
+from vinom.errors import Unreadable
 from vinom.fleet.kubernetes.objects import MATCH
 from vinom.game import Chance, Game
 from vinom.messages.lobby import QueueStatus
@@ -162,7 +163,7 @@ class PodNodeCase(TestCase):
         await gatherResults([Deferred.fromCoroutine(bring(one)) for one in range(4)])
         return await gatherResults(ended)
 
-    def check_recording(
+    async def check_recording(
         self,
         node: Any,
         result: MatchResult,
@@ -171,10 +172,26 @@ class PodNodeCase(TestCase):
     ) -> None:
         """Play all parts of the recording of a match again: they lead to its end."""
         folder = Path(node.state_dir) / "recordings"
-        found = sorted(
-            folder.glob(f"{result.match_id}*.vinomrec"),
-            key=lambda path: (len(path.name), path.name),
-        )
+
+        def parts_there() -> list[Path]:
+            return sorted(
+                folder.glob(f"{result.match_id}*.vinomrec"),
+                key=lambda path: (len(path.name), path.name),
+            )
+
+        def is_whole() -> bool:
+            there = parts_there()
+            if len(there) < parts:
+                return False
+            try:
+                return read_recording(there[-1].read_bytes()).ending is not None
+            except Unreadable:
+                return False  # not even its header is there
+
+        # Players see the end before the node has the last bytes of the recording, which
+        # come over the control link of the pod.
+        await self.until(is_whole)
+        found = parts_there()
         self.assertEqual(len(found), parts)
         recordings = [read_recording(path.read_bytes()) for path in found]
         for recording in recordings:
@@ -200,4 +217,4 @@ class PodNodeCase(TestCase):
         self.assertEqual([one.reason for one in results], ["finished"] * 4)
         self.assertEqual(len({one.view_hash for one in results}), 1)
         self.assertEqual(labels, {results[0].match_id})
-        self.check_recording(node, results[0], 1)
+        await self.check_recording(node, results[0], 1)

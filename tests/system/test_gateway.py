@@ -19,6 +19,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
+from tests.support.child_gateways import short_folder
 from vinom.commands.child_node import free_port
 from vinom.streams.packets import Kind, Packet, PacketReader, encode
 
@@ -409,6 +410,32 @@ class GatewayTests(GatewayCase):
             self.assertEqual(said.count(why), 1, said)
             self.assertNotIn("Traceback", said)
 
+    def test_bad_endpoints_with_handover(self) -> None:
+        """
+        The same holds for a gateway that may take ports over: it ends with status 1,
+        and one sentence on standard error says why.
+        """
+        self.write_routes(lobby=self.rule(self.echo))
+        taken = f"tcp:{self.echo.port}:interface=127.0.0.1"
+        why = f"twistd vinom-gateway: cannot start: listen '{taken}' cannot be used: "
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+                f"--listen={taken}",
+                f"--handover={short_folder(self) / 's'}",
+                f"--routes={self.folder / 'routes.toml'}",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertTrue(done.stderr.startswith(why), done.stderr)
+        self.assertNotIn("Traceback", done.stdout)
+
     def test_bulk(self) -> None:
         """
         Ten megabytes each way arrive whole, also if the client is slow to read them.
@@ -430,6 +457,33 @@ class GatewayTests(GatewayCase):
             got += data
         sending.join()
         self.assertTrue(bytes(got) == sent, len(got))
+
+    def test_back_end_hangs(self) -> None:
+        """
+        A back end that hangs still has its connections accepted by the kernel: clients
+        that it does not answer are sent away, and soon it gets no more of them.
+        """
+        hung = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.addCleanup(hung.close)
+        rule = self.rule(self.echo, first_answer_seconds=0.5)
+        where = f"127.0.0.1:{hung.getsockname()[1]}"
+        rule["endpoints"].append(where)
+        self.write_routes(lobby=rule)
+        self.start()
+
+        def say(count: int) -> list[bytes]:
+            lines = [self.connect() for _ in range(count)]
+            for line in lines:
+                line.sendall(b"{}\n")
+            return [line.makefile("rb").readline() for line in lines]
+
+        found = say(30)
+        self.assertEqual(found.count(b"{}\n"), 15)
+        codes = [json.loads(one)["error"]["code"] for one in found if one != b"{}\n"]
+        self.assertEqual(codes, ["unavailable"] * 15)
+        states = json.loads(self.get("v1/routes") or "")["services"]["lobby"]
+        self.assertEqual(states["endpoints"][where], "out")
+        self.assertEqual(set(say(10)), {b"{}\n"})
 
     def test_rules_and_back_ends_change(self) -> None:
         """

@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority, leaf
 from tests.support.child_gateways import short_folder, start_gateway
 from tests.support.child_nodes import start_http_node
@@ -215,20 +216,13 @@ class ClientTests(TestCase):
         """
         Chromium opens the page over HTTPS, and the page is connected over WSS.
         """
-        done = await deferToThread(
-            subprocess.run,
-            [
-                path_of("chromium"),
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--ignore-certificate-errors",
-                "--virtual-time-budget=8000",
-                "--dump-dom",
-                f"https://127.0.0.1:{self.port}/",
-            ],
-            capture_output=True,
-            timeout=120,
-        )
-        self.assertIn(b"Connected", done.stdout)
+        needs_browser()
+        await deferToThread(self.open_page)
+
+    def open_page(self) -> None:
+        browser = Browser(arguments=("--ignore-certificate-errors",))
+        try:
+            browser.open(f"https://127.0.0.1:{self.port}/")
+            browser.see("Connected")
+        finally:
+            browser.quit()

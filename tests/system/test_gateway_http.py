@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
@@ -13,9 +14,10 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 from websockets.sync.server import serve
 
+from tests.conversation.test_identity import KEY, pem, token
 from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority
 from tests.support.child_gateways import ChildGateway, start_gateway, until
@@ -29,10 +31,13 @@ class Told(Resource):
 
     isLeaf = True
 
-    def render(self, request: Any) -> bytes:
+    def render(self, request: Any) -> bytes | int:
         body = request.content.read()
         for name in (b"x-forwarded-for", b"x-forwarded-proto"):
             request.setHeader(b"saw-" + name, request.getHeader(name) or b"")
+        if request.path == b"/stop":
+            request.write(b"half")
+            return NOT_DONE_YET
         if request.path.startswith(b"/give/"):
             return bytes(range(256)) * (int(request.path[6:]) // 256)
         return sha256(body).hexdigest().encode()
@@ -125,6 +130,39 @@ class GatewayHttpTests(TestCase):
         self.assertEqual({one["outcome"] for one in sessions}, {"done"})
         self.assertEqual(len(sessions), 12)
 
+    async def test_slow(self) -> None:
+        """
+        curl sees that an answer whose back end hangs is not whole, plain and over TLS;
+        when it sends a body too slowly it is answered 408.
+        """
+        rule = {
+            "strategy": "round_robin",
+            "endpoints": [f"127.0.0.1:{self.site()}"],
+            "match": {"path": "/"},
+        }
+        gateway = await start_gateway(
+            self,
+            {"site": rule},
+            *self.tls,
+            *("--http-stall-seconds=0.5", "--http-body-seconds=0.5"),
+            "--http-body-rate=1000000",
+        )
+        sent = self.folder / "body"
+        sent.write_bytes(bytes(100_000))
+        for scheme in ("http", "https"):
+            base = f"{scheme}://localhost:{gateway.port}"
+            program = start_foreign(
+                self, "curl", "-sS", "--cacert", str(self.anchor), f"{base}/stop"
+            )
+            # CURLE_PARTIAL_FILE, or CURLE_RECV_ERROR for a connection that was reset.
+            self.assertIn(await program.ended, (18, 56), program.errors)
+            self.assertEqual(program.text, "half")
+            found = await self.curl(
+                *(f"{base}/x", "--data-binary", f"@{sent}", "--limit-rate", "4k"),
+                *("-H", "Expect:", "-o", "/dev/null", "-w", "%{http_code}"),
+            )
+            self.assertEqual(found, "408")
+
     async def test_websockets(self) -> None:
         """
         WebSockets carry messages of each size, plain and over TLS; one whose back end
@@ -146,6 +184,43 @@ class GatewayHttpTests(TestCase):
         )  # fmt: skip
         self.assertTrue(found.startswith("HTTP/1.1 503 "), found)
         self.assertIn("\r\nRetry-After: 1\r\n", found)
+
+    async def test_identity_cookie(self) -> None:
+        """
+        A WebSocket of a browser, which cannot send a bearer token, is its user's by a
+        cookie; the token is in no log.
+        """
+        keys = self.folder / "keys.pem"
+        keys.write_bytes(pem(KEY))
+        rule = {
+            "strategy": "consistent_hash",
+            "endpoints": [f"127.0.0.1:{self.echo()}" for _ in range(3)],
+            "match": {"path": "/ws"},
+        }
+        gateway = await start_gateway(
+            self,
+            {"ws": rule},
+            f"--identity-keys-file={keys}",
+            *("--identity-issuer=https://id.example", "--identity-audience=vinom"),
+            *("--identity-cookie=id_token", "--log-level=debug"),
+        )
+        text = token(exp=time.time() + 600)
+
+        def talk(cookie: str) -> None:
+            url = f"ws://localhost:{gateway.port}/ws"
+            with connect(url, additional_headers={"Cookie": cookie}) as line:
+                line.send("hi")
+                self.assertEqual(line.recv(timeout=60), "hi")
+
+        for cookie in (f"a=b; id_token={text}",) * 4 + (f"id_token={text}x",):
+            await deferToThread(talk, cookie)
+        await until(self, lambda: len(gateway.sessions()) >= 5, "5 sessions")
+        found = gateway.sessions()
+        self.assertEqual([one.get("user") for one in found], ["ann@x"] * 4 + [None])
+        self.assertEqual(len({one["backend"] for one in found[:4]}), 1)
+        program = gateway.program
+        logs = (program.output + program.errors).decode() + repr(found)
+        self.assertNotIn(text.split(".")[1], logs)
 
     def talk(self, gateway: ChildGateway) -> None:
         context = ssl.create_default_context(cafile=str(self.anchor))

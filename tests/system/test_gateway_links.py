@@ -213,6 +213,23 @@ class GatewayLinksTests(TestCase):
             self.assertEqual(json.loads(said)["error"]["code"], "shutdown")
             peer.close()
 
+    async def test_full_node(self) -> None:
+        """
+        Players whose node takes no more get the other one; when both are full they are
+        sent so in their own protocol.
+        """
+        where = [f"unix:{self.folder / name}" for name in ("a.sock", "b.sock")]
+        full = await self.node(where[0], "--max-connections=1")
+        await self.node(where[1], "--max-connections=4")
+        gateway = await start_gateway(self, self.rules("packets", *where))
+        kept = [await deferToThread(stay, gateway.port) for _ in range(5)]
+        for peer in kept:
+            self.addCleanup(peer.close)
+        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
+        self.assertEqual(refused["error"]["code"], "busy")
+        found = await deferToThread(self.status, full)
+        self.assertEqual(found["gateways"]["served"], 1)
+
     async def test_match(self) -> None:
         """
         Two players find each other through the gateway, and their match is played.

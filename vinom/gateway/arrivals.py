@@ -41,6 +41,13 @@ class Limits:
             return False
         return self.connections.enter(host)
 
+    def may_begin(self, host: str, now: float) -> bool:
+        """Count a session as a new connection; ``False`` if they come too fast."""
+        if self.proxies.trusts(host) or self.rate.take(host, now):
+            return True
+        self.refused["session_too_fast"] += 1
+        return False
+
     def enter_again(self, host: str) -> None:
         """Count a connection that left and stays after all."""
         if self.proxies.trusts(host):
@@ -71,6 +78,8 @@ class Arrival:
     _limits: Limits
     is_tls: bool = False
     _is_counted: bool = True
+    #: The connection was counted already, and its first session with it.
+    _is_first: bool = True
     #: Whom it counts for.
     _owner: str = attrs.field(init=False)
 
@@ -98,6 +107,17 @@ class Arrival:
             return True
         limits.enter_again(owner)
         return False
+
+    def may_begin(self, now: float) -> bool:
+        """
+        May one more session begin, of those that share this connection?
+
+        :param now: seconds.
+        """
+        if self._is_first:
+            self._is_first = False
+            return True
+        return self._limits.may_begin(self.host, now)
 
     def end(self) -> None:
         """The connection is over; may be called more than once."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.gateway.sessions import (
@@ -74,6 +75,8 @@ class Backends:
         self._bounded_log = BoundedLog(_log, clock)
         self.counts = SessionCounts()
         self.open: dict[int, Session] = {}
+        #: Those whose back ends have to answer.
+        self._unanswered: dict[Session, IDelayedCall] = {}
 
     def begin(self, request: SessionRequest, client: Stream) -> Session | None:
         """
@@ -145,7 +148,18 @@ class Backends:
         session.service = rule.service
         session.realm_id = router.realm_of(rule, request)
         self.counts.open[rule.service] += 1
-        tried: list[Endpoint] = []
+        await self._find(session, rule, [])
+
+    async def _find(
+        self, session: Session, rule: Rule, tried: list[Endpoint], refusal: str = ""
+    ) -> None:
+        """
+        Find a back end that serves a session.
+
+        :param tried: those that do not; others are added.
+        :param refusal: of the last one; empty if it gave none.
+        """
+        router, request = self._router, session.request
         while len(tried) < MOST_TRIES and not session.is_over:
             endpoint = router.choose(
                 rule, request, session.session_id, tried, self._clock.seconds()
@@ -175,10 +189,53 @@ class Backends:
                 continue
             self._health.reached(endpoint)
             router.stick(rule.service, request, endpoint, self._clock.seconds())
-            session.serve(stream)
+            refused = asked = None
+            if rule.is_linked:
+                refused = partial(self._refused, session, rule, tried)
+            if rule.first_answer_seconds and request.kind not in _ANSWERED:
+                asked = partial(self._asked, session, rule.first_answer_seconds)
+            session.serve(stream, refused, asked)
+            return
+        if refusal:
+            self._refuse(session, Reason.TOO_MANY, refusal)
             return
         why = f"no back end of {rule.service} can be reached"
         self._refuse(session, Reason.NO_BACKEND, why)
+
+    def _asked(self, session: Session, seconds: float) -> None:
+        """A back end that has to answer soon got the first bytes of a client."""
+        self._unanswered[session] = self._clock.callLater(
+            seconds, self._is_unanswered, session, seconds
+        )
+
+    def _is_unanswered(self, session: Session, seconds: float) -> None:
+        del self._unanswered[session]
+        if session.backend.bytes:
+            return
+        self._bounded_log.warn(
+            "back end {endpoint} of {service} sent nothing in {seconds} s",
+            endpoint=str(session.endpoint),
+            service=session.service,
+            seconds=seconds,
+        )
+        session.end(Reason.BACKEND_LOST, "the back end did not answer")
+
+    def _forget_unanswered(self, session: Session) -> None:
+        timer = self._unanswered.pop(session, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _refused(
+        self, session: Session, rule: Rule, tried: list[Endpoint], words: str
+    ) -> None:
+        """A back end that can be reached takes no more sessions."""
+        self._forget_unanswered(session)
+        if session.endpoint is not None:
+            self._router.ended(session.endpoint)
+            session.endpoint = None
+        words = words or f"{rule.service} takes no more sessions"
+        opening = Deferred.fromCoroutine(self._find(session, rule, tried, words))
+        opening.addErrback(lambda failure: self._failed(session, failure))
 
     def _refuse(self, session: Session, reason: Reason, words: str) -> None:
         # Later, so that whoever began it knows it first.
@@ -191,6 +248,7 @@ class Backends:
     def _ended(self, session: Session) -> None:
         if self.open.pop(session.session_id, None) is None:
             return
+        self._forget_unanswered(session)
         counts = self.counts
         if session.service:
             counts.open[session.service] -= 1

@@ -35,7 +35,9 @@ def http_door(
         body=settings.http_body_bytes,
         head_seconds=settings.http_head_seconds,
         body_seconds=settings.http_body_seconds,
+        body_rate=settings.http_body_rate,
         answer_seconds=settings.http_answer_seconds,
+        stall_seconds=settings.http_stall_seconds,
         idle_seconds=settings.http_idle_seconds,
         stuck_seconds=settings.stuck_seconds,
         bytes_per_second=settings.bytes_per_second,
@@ -49,5 +51,6 @@ def http_door(
             issuer,
             settings.identity_audience,
         )
-        door.user_of = Users(verifier, settings.identity_user_claim, time.time).of
+        claim, cookie = settings.identity_user_claim, settings.identity_cookie
+        door.user_of = Users(verifier, claim, time.time, cookie).of
     return door

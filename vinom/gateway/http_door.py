@@ -31,6 +31,7 @@ from vinom.http.exchange import BadAnswer, Exchange
 from vinom.http.frames import FrameEnds, close_frame
 from vinom.http.head import HEAD_LIMIT, BadHead, HeadReader, check_head
 from vinom.http.headers import request_fields, traceparent_of
+from vinom.http.uploads import Upload
 from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
 from vinom.lines.tcp import close_gently
@@ -62,7 +63,10 @@ class HttpBounds:
     :ivar body: longest body of a request, bytes.
     :ivar head_seconds: from a request's first byte to the end of its head.
     :ivar body_seconds: how long a body that has begun may stand still.
+    :ivar body_rate: least bytes per second of a body, on average after the first
+        *body_seconds*; 0 for no limit.
     :ivar answer_seconds: how long a back end may take to begin its answer.
+    :ivar stall_seconds: how long an answer that has begun may stand still; 0 for ever.
     :ivar idle_seconds: how long a connection may wait for its next request.
     :ivar stuck_seconds: how long a client may not read.
     :ivar bytes_per_second: that a client may send; 0 is no limit.
@@ -72,14 +76,16 @@ class HttpBounds:
     body: int = 16 * 1024 * 1024
     head_seconds: float = 10.0
     body_seconds: float = 30.0
+    body_rate: float = 500.0
     answer_seconds: float = 60.0
+    stall_seconds: float = 60.0
     idle_seconds: float = 75.0
     stuck_seconds: float = STUCK_SECONDS
     bytes_per_second: float = 0.0
 
 
-def _nobody(authorizations: Sequence[bytes]) -> int | str | None:
-    return None
+#: Finds a user by the values of ``Authorization`` and of ``Cookie``.
+UserOf = Callable[[Sequence[bytes], Sequence[bytes]], int | str | None]
 
 
 class HttpDoor:
@@ -98,7 +104,7 @@ class HttpDoor:
         clock: IReactorTime,
         bounds: HttpBounds | None = None,
         proxies: Proxies | None = None,
-        user_of: Callable[[Sequence[bytes]], int | str | None] = _nobody,
+        user_of: UserOf | None = None,
         direct: DirectReads | None = None,
     ) -> None:
         """
@@ -106,7 +112,7 @@ class HttpDoor:
         :param clock: for deadlines.
         :param bounds: of each connection.
         :param proxies: those whose word counts on whom a request is from.
-        :param user_of: finds a user by the values of ``Authorization``.
+        :param user_of: finds the user of a request; ``None`` if nobody is known.
         :param direct: reads connections without the reactor.
         """
         self.backends, self.clock = backends, clock
@@ -119,7 +125,8 @@ class HttpDoor:
         self.is_draining = False
         # One each: deadlines of one length come in order, and cost no timer.
         self.heads, self.bodies = Waits(clock), Waits(clock)
-        self.pending, self.idle = Waits(clock), Waits(clock)
+        self.pending, self.stalls = Waits(clock), Waits(clock)
+        self.idle = Waits(clock)
 
     def drain(self, seconds: float) -> None:
         """
@@ -186,6 +193,10 @@ class HttpClient(Protocol):
         self._door, self._arrival = door, arrival
         self._reader = HeadReader(door.bounds.head)
         self._exchange: Exchange | None = None
+        #: The body that is not whole; ``None`` if there is none.
+        self._upload: Upload | None = None
+        #: When the back end sent bytes of its answer.
+        self._heard = 0.0
         self._end: _BackendEnd | None = None
         #: The request's head, as long as it may be sent again.
         self._again: tuple[SessionRequest, bytes] | None = None
@@ -200,7 +211,7 @@ class HttpClient(Protocol):
         self._slowed: IDelayedCall | None = None
         self._pace = pace_of(door.bounds.bytes_per_second)
         self._is_over = self._is_full = self._is_half = False
-        self._user: tuple[list[bytes], int | str | None] = ([], None)
+        self._user: tuple[list[list[bytes]], int | str | None] = ([], None)
 
     # What the transport calls.
 
@@ -277,6 +288,7 @@ class HttpClient(Protocol):
             return
         self._is_full = False
         self._disarm()
+        self._heard = self._door.clock.seconds()
         if self._end is not None:
             self._end.session.client.drained()
         if "client" in self._holds:
@@ -293,6 +305,8 @@ class HttpClient(Protocol):
                 door.backends.answered(self._end.session, False)
             self._drop_session(Reason.TIMEOUT)
             self._refuse(504, "the back end took too long to answer")
+        elif wait is door.stalls:
+            self._look_at_answer()
         else:
             self._refuse_rest(408, "this request took too long to arrive")
 
@@ -302,8 +316,9 @@ class HttpClient(Protocol):
         """Read no more of the client, until `let_go` with the same word."""
         if not self._holds and not self._is_over:
             self.transport.pauseProducing()
-            if self._wait is self._door.bodies:
+            if self._upload is not None:
                 # It is not the client that stands still.
+                self._upload.pause(self._door.clock.seconds())
                 self._rest()
         self._holds.add(why)
 
@@ -314,8 +329,9 @@ class HttpClient(Protocol):
         self._holds.discard(why)
         if not self._holds and not self._is_over:
             self.transport.resumeProducing()
-            if self._exchange is not None and not self._exchange.is_whole:
-                self._wait_in(self._door.bodies, self._door.bounds.body_seconds)
+            if self._upload is not None:
+                self._upload.resume(self._door.clock.seconds())
+                self._wait_for_body(self._upload)
 
     def answered(self, end: _BackendEnd, data: bytes) -> None:
         """A back end sent bytes."""
@@ -345,6 +361,10 @@ class HttpClient(Protocol):
             self._become_websocket(exchange)
         elif exchange.is_answered:
             self._answer_is_whole(exchange)
+        elif exchange.status:
+            self._heard = self._door.clock.seconds()
+            if self._wait is None and exchange.is_whole:
+                self._wait_for_answer(exchange)
 
     def session_ended(self, end: _BackendEnd, reason: Reason, words: str) -> None:
         """A session is over, and not by us."""
@@ -359,7 +379,7 @@ class HttpClient(Protocol):
             # Between two requests: the next one gets another session.
             pass
         elif exchange.status:
-            self._end_of_answer(exchange, reason)
+            self._end_of_answer(end, exchange, reason)
         elif self._again is not None and end.is_used and reason in _BROKEN:
             # It was kept from the request before, and closed since: nothing came back,
             # and to ask again does no harm.
@@ -414,8 +434,12 @@ class HttpClient(Protocol):
                 self._open(exchange, body)
             else:
                 exchange = self._exchange
+                if self._upload is not None:
+                    self._upload.received(len(data))
                 body = exchange.take_request(data)
                 self._held = exchange.rest
+                if exchange.is_whole:
+                    self._upload = None
                 if body and self._end is not None:
                     self._end.session.client.received(body)
         except BadHead as error:
@@ -429,12 +453,23 @@ class HttpClient(Protocol):
         if self._exchange is not exchange or self._is_over:
             return
         if not exchange.is_whole:
+            upload = self._upload
+            if upload is None:
+                upload = self._upload = self._begin_upload(len(data))
             if not self._holds:
-                self._wait_in(self._door.bodies, self._door.bounds.body_seconds)
+                self._wait_for_body(upload)
         elif exchange.status:
-            self._rest()
+            self._wait_for_answer(exchange)
         else:
             self._wait_in(self._door.pending, self._door.bounds.answer_seconds)
+
+    def _begin_upload(self, size: int) -> Upload:
+        bounds, now = self._door.bounds, self._door.clock.seconds()
+        upload = Upload(bounds.body_rate, bounds.body_seconds, now)
+        upload.received(size)
+        if self._holds:
+            upload.pause(now)
+        return upload
 
     def _open(self, exchange: Exchange, body: bytes) -> None:
         """
@@ -460,7 +495,7 @@ class HttpClient(Protocol):
             arrival.is_tls,
             called=target.host,
             path=target.path,
-            user=self._user_of(exchange.values(b"authorization")),
+            user=self._user_of(exchange),
             traceparent=traceparent_of(exchange.values(b"traceparent")),
         )
         end = self._end
@@ -486,12 +521,14 @@ class HttpClient(Protocol):
             session.client.filled()
         return end
 
-    def _user_of(self, authorizations: list[bytes]) -> int | str | None:
+    def _user_of(self, exchange: Exchange) -> int | str | None:
         """Find the user; a connection's requests nearly always have the same."""
-        if not authorizations:
+        user_of = self._door.user_of
+        if user_of is None:
             return None
-        if authorizations != self._user[0]:
-            self._user = authorizations, self._door.user_of(authorizations)
+        given = [exchange.values(name) for name in (b"authorization", b"cookie")]
+        if given != self._user[0]:
+            self._user = given, user_of(*given)
         return self._user[1]
 
     # Answers.
@@ -527,7 +564,29 @@ class HttpClient(Protocol):
         else:
             self._wait_for_request()
 
-    def _end_of_answer(self, exchange: Exchange, reason: Reason) -> None:
+    def _look_at_answer(self) -> None:
+        """Abort an answer that stands still, and not because the client does."""
+        end, now = self._end, self._door.clock.seconds()
+        deadline = self._heard + self._door.bounds.stall_seconds
+        if self._is_full or now < deadline:
+            self._wait = self._door.stalls
+            seconds = self._door.bounds.stall_seconds
+            self._wait.add(self, deadline if now < deadline else now + seconds)
+            return
+        if end is not None:
+            self._door.log.warn(
+                "back end {endpoint} of {service} stopped within its answer",
+                endpoint=str(end.session.endpoint),
+                service=end.session.service,
+            )
+            self._door.backends.answered(end.session, False)
+        self._drop_session(Reason.TIMEOUT)
+        # Only a broken connection shows that the rest is missing.
+        self._abort()
+
+    def _end_of_answer(
+        self, end: _BackendEnd, exchange: Exchange, reason: Reason
+    ) -> None:
         """The back end closed within an answer: that may be how it ends."""
         if reason is Reason.DONE:
             try:
@@ -538,6 +597,8 @@ class HttpClient(Protocol):
                 self._outlet.write(out)
                 self._answer_is_whole(exchange)
                 return
+        if reason in _BROKEN:
+            self._door.backends.answered(end.session, False)
         # Only a broken connection shows that the rest is missing.
         self._abort()
 
@@ -634,6 +695,20 @@ class HttpClient(Protocol):
         # From its first byte on: more bytes give no more time.
         if self._reader and self._wait is not self._door.heads:
             self._wait_in(self._door.heads, self._door.bounds.head_seconds)
+
+    def _wait_for_body(self, upload: Upload) -> None:
+        now = self._door.clock.seconds()
+        seconds = self._door.bounds.body_seconds
+        self._wait_in(self._door.bodies, min(seconds, upload.deadline() - now))
+
+    def _wait_for_answer(self, exchange: Exchange) -> None:
+        """Have the rest of an answer that has begun come in time."""
+        seconds = self._door.bounds.stall_seconds
+        if seconds and not exchange.is_event_stream:
+            self._heard = self._door.clock.seconds()
+            self._wait_in(self._door.stalls, seconds)
+        else:
+            self._rest()
 
     def _wait_in(self, waits: Waits, seconds: float) -> None:
         self._rest()

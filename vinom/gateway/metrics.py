@@ -15,7 +15,7 @@ from vinom.streams.ends import Reason
 #: Exported before they happen: Prometheus sees no increase in what begins at 1.
 _OUTCOMES = dict.fromkeys((reason.value for reason in Reason), 0)
 _ARRIVED = dict.fromkeys((*(one.value for one in Spoken), "silent", "lost"), 0)
-_REFUSED = dict.fromkeys(("too_many", "too_fast"), 0)
+_REFUSED = dict.fromkeys(("too_many", "too_fast", "session_too_fast"), 0)
 
 #: Name, help, label. Counters first, then gauges; all are facts of their own names.
 _COUNTERS = (
@@ -24,7 +24,11 @@ _COUNTERS = (
     ("received_bytes", "Bytes that clients sent in sessions.", ""),
     ("sent_bytes", "Bytes that clients were sent in sessions.", ""),
     ("connections", "Connections of clients, by what they speak.", "protocol"),
-    ("connections_refused", "Connections that were refused, by reason.", "reason"),
+    (
+        "connections_refused",
+        "Connections, and sessions of one, that were refused, by reason.",
+        "reason",
+    ),
     ("links_dialed", "Links to back ends that were made.", ""),
     ("links_lost", "Links to back ends that are over.", ""),
     ("checks_failed", "Checks of back ends that failed.", ""),

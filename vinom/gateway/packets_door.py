@@ -115,6 +115,10 @@ class PacketClients:
             line.refuse(wanted, Reason.TOO_MANY, why)
             return
         arrival = self._arrivals[line]
+        if not arrival.may_begin(self._clock.seconds()):
+            why = "your address opens too many sessions per second"
+            line.refuse(wanted, Reason.TOO_MANY, why)
+            return
         request = SessionRequest(
             "packets",
             arrival.host,

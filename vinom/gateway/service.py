@@ -80,6 +80,7 @@ class Gateway(MultiService):
     :ivar draining: how it ends.
     :ivar handover: leaves the ports to the next process; ``None`` if it doesn't.
     :ivar redis: what reads rules from Redis; ``None`` if a file has them.
+    :ivar why_not: why it could not start; ``None`` if it could.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Gateway(MultiService):
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.settings, self._reactor = settings, reactor
+        self.why_not: str | None = None
         self.gateway_id = gateway_id_of(settings, environment)
         self._direct, self._turns = DirectReads(), TurnEnd(reactor)
         self._watch = TurnWatch(time.monotonic)
@@ -273,7 +275,7 @@ class Gateway(MultiService):
             try:
                 self._serve({})
             except Misconfigured as error:
-                _log.critical("cannot start: {why}", why=str(error))
+                self._give_up(str(error))
                 self.ports.close()
                 raise SystemExit(1) from error
         else:
@@ -331,8 +333,12 @@ class Gateway(MultiService):
             os.close(descriptor)
 
     def _failed(self, failure: Any) -> None:
-        _log.critical("cannot start: {why}", why=failure.getErrorMessage())
+        self._give_up(failure.getErrorMessage())
         self.finish()
+
+    def _give_up(self, why: str) -> None:
+        self.why_not = why
+        _log.critical("cannot start: {why}", why=why)
 
     # What a drain asks (`vinom.gateway.draining.Ending`).
 

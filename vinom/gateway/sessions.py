@@ -21,6 +21,9 @@ REST_SECONDS = 60.0
 _MOST_RESTING = 100_000
 #: Most bytes of a client that are held until a back end is found.
 MOST_EARLY = 64 * 1024
+#: Most bytes of a client that are kept for another back end, until this one has sent an
+#: answer, or has refused the session.
+MOST_KEPT = 8 * 1024
 
 
 class SessionInUse(Exception):
@@ -89,6 +92,54 @@ class _Early:
         self.is_paused = False
 
 
+class _Unproven:
+    """
+    A back end that has not answered yet: it may refuse the session, or never answer.
+
+    :ivar held: what it was sent, to send it to another one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        backend: Stream,
+        refused: Callable[[str], None] | None,
+        asked: Callable[[], None] | None,
+    ) -> None:
+        self._session, self._backend = session, backend
+        self.refused, self._asked = refused, asked
+        self.held: list[bytes] = []
+        self._size = 0
+        self.is_finished = self.is_paused = False
+
+    def send(self, data: bytes) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked()
+        self._size += len(data)
+        is_kept = self.refused is not None and self._size <= MOST_KEPT
+        if is_kept and not self._session.backend.bytes:
+            self.held.append(data)
+        else:
+            self._session.settle(self._backend)
+        self._backend.send(data)
+
+    def finish(self) -> None:
+        self.is_finished = True
+        self._backend.finish()
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        self._backend.close(reason, words)
+
+    def pause(self) -> None:
+        self.is_paused = True
+        self._backend.pause()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self._backend.resume()
+
+
 class SessionLeg:
     """
     One side of a session (`vinom.streams.ends.Leg`).
@@ -124,7 +175,10 @@ class SessionLeg:
 
     def lost(self, reason: Reason, words: str = "") -> None:
         """The peer is gone, or closed the session."""
-        self._session.end(reason, words, self.is_client)
+        session = self._session
+        is_refusal = reason is Reason.TOO_MANY and not self.is_client
+        if not (is_refusal and session.take_back(words)):
+            session.end(reason, words, self.is_client)
 
     def filled(self) -> None:
         """The peer does not take what it is sent."""
@@ -162,6 +216,7 @@ class Session:
     client: SessionLeg = attrs.field(init=False)
     backend: SessionLeg = attrs.field(init=False)
     _early: _Early | None = attrs.field(init=False)
+    _unproven: _Unproven | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.realm_id = self.request.realm_id
@@ -178,8 +233,20 @@ class Session:
         """Was its back end reached?"""
         return self._early is None
 
-    def serve(self, backend: Stream) -> None:
-        """A back end is there: pass on what is held, and from now on everything."""
+    def serve(
+        self,
+        backend: Stream,
+        refused: Callable[[str], None] | None = None,
+        asked: Callable[[], None] | None = None,
+    ) -> None:
+        """
+        A back end is there: pass on what is held, and from now on everything.
+
+        :param refused: called with words for people if the back end refuses the session
+            before it sent anything: `serve` it by another one, or `end` it; ``None`` if
+            no back end of its kind does so.
+        :param asked: called when the back end is sent its first bytes.
+        """
         early, self._early = self._early, None
         if early is None or self.is_over:
             backend.close(Reason.CLIENT_LOST)
@@ -187,6 +254,9 @@ class Session:
         if early.is_full:
             # First: a back end that does not take what is held pauses it again.
             self.client_end.resume()
+        if refused is not None or asked is not None:
+            self._unproven = _Unproven(self, backend, refused, asked)
+            backend = self._unproven
         self.client.other = backend
         for data in early.held:
             backend.send(data)
@@ -194,6 +264,30 @@ class Session:
             backend.finish()
         if early.is_paused:
             backend.pause()
+
+    def settle(self, backend: Stream) -> None:
+        """Its back end has it: no other one will."""
+        self._unproven = None
+        self.client.other = backend
+
+    def take_back(self, words: str) -> bool:
+        """
+        Its back end refuses it: hold what was sent for another one.
+
+        :returns: ``False`` if that is not all any more, or the back end has answered.
+        """
+        unproven, self._unproven = self._unproven, None
+        if unproven is None or self.is_over or self.backend.bytes:
+            return False
+        if unproven.refused is None:
+            return False
+        self._early = self.client.other = early = _Early(self.client_end)
+        early.held, early.is_finished = unproven.held, unproven.is_finished
+        early.is_paused = unproven.is_paused
+        # If the one that refused it was full.
+        self.client_end.resume()
+        unproven.refused(words)
+        return True
 
     def end(self, reason: Reason, words: str = "", by_client: bool = False) -> None:
         """

@@ -31,6 +31,7 @@ from vinom.store.redis.address import StoreAddress
 _PREFIX = "VINOM_GATEWAY_"
 _COUNT = Bounded(int, 1, 10**7)
 _SECONDS = Bounded(float, 0.1, 86400)
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -72,6 +73,20 @@ class _Id(Text):
         if _ID.fullmatch(text) is None:
             raise ValueError(
                 f"must be 1 to 63 letters, digits, '.', '_' and '-', not {text!r}"
+            )
+        return text
+
+
+@attrs.frozen
+class _CookieName(Text):
+    """The name of a cookie (RFC 6265, 4.1.1)."""
+
+    metavar: str = "NAME"
+
+    def read(self, text: str) -> str:
+        if _COOKIE_NAME.fullmatch(text) is None:
+            raise ValueError(
+                f"must be letters, digits and !#$%&'*+-.^_`|~, not {text!r}"
             )
         return text
 
@@ -180,7 +195,7 @@ class Settings:
     new_connections: float = option(
         "strangers",
         Bounded(float, 0.01, 10**6),
-        "new connections per second of one address",
+        "new connections per second of one address; sessions of packets count, too",
         50.0,
     )
     sniff_seconds: float = option(
@@ -222,8 +237,22 @@ class Settings:
     http_body_seconds: float = option(
         "http", _SECONDS, "how long the body of a request may stand still", 30.0
     )
+    http_body_rate: float = option(
+        "http",
+        Bounded(float, 0, 10**9),
+        "least bytes per second of a request's body, on average after the first "
+        "http_body_seconds; 0 is no limit",
+        500.0,
+    )
     http_answer_seconds: float = option(
         "http", _SECONDS, "how long a back end may take to begin its answer", 60.0
+    )
+    http_stall_seconds: float = option(
+        "http",
+        Bounded(float, 0, 86400),
+        "how long an answer that has begun may stand still, but for text/event-stream; "
+        "0 is no limit",
+        60.0,
     )
     http_idle_seconds: float = option(
         "http", _SECONDS, "how long a connection may wait for its next request", 75.0
@@ -242,6 +271,12 @@ class Settings:
     )
     identity_user_claim: str = option(
         "http", Text(), "the claim that names the user", "sub"
+    )
+    identity_cookie: str | None = option(
+        "http",
+        _CookieName(),
+        "name of a cookie with a JWT, for requests without a bearer token: browsers "
+        "cannot send one with a WebSocket; unset, no cookie is read",
     )
     drain_lag: float = option(
         "operation",
@@ -295,6 +330,11 @@ class Settings:
             raise Misconfigured(
                 "to know users by a provider's JWTs set identity_keys_file, "
                 "identity_issuer and identity_audience"
+            )
+        if self.identity_cookie is not None and not all(identity):
+            raise Misconfigured(
+                "identity_cookie needs identity_keys_file, identity_issuer and "
+                "identity_audience"
             )
         if len(self.tls_certificate_file) != len(self.tls_key_file):
             raise Misconfigured(

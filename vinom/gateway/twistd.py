@@ -13,6 +13,7 @@ from twisted.python.components import Componentized
 from vinom.errors import Misconfigured
 from vinom.gateway.service import Gateway
 from vinom.gateway.settings import SOURCES, Settings
+from vinom.reactor.exits import fail_at_exit
 from vinom.reactor.signals import catch_hangups, catch_interrupts
 from vinom.settings.options import (
     TableOptions,
@@ -68,6 +69,7 @@ class _Program(Gateway):
         """
         super().__init__(options["settings"], reactor, os.environ)
         self._options, self._running = options, reactor
+        reactor.addSystemEventTrigger("after", "shutdown", self._stopped)
 
     def setServiceParent(self, parent: Any) -> None:
         # This is where twistd looks, right after it made the application.
@@ -87,6 +89,10 @@ class _Program(Gateway):
         # What exists by now stays: full collections then visit only sessions.
         gc.collect()
         gc.freeze()
+
+    def _stopped(self) -> None:
+        if self.why_not is not None:
+            fail_at_exit(f"{SOURCES.program}: cannot start: {self.why_not}")
 
 
 def makeService(options: Options) -> IService:

@@ -16,29 +16,38 @@ class Users:
     """Finds users; it refuses nobody: whether a token is good enough, back ends say."""
 
     def __init__(
-        self, verifier: OutsideVerifier, claim: str, now: Callable[[], float]
+        self,
+        verifier: OutsideVerifier,
+        claim: str,
+        now: Callable[[], float],
+        cookie: str | None = None,
     ) -> None:
         """
         :param verifier: of the provider's tokens.
         :param claim: the one that names the user, such as ``sub``.
         :param now: seconds since the Unix epoch.
+        :param cookie: the one that may hold a token; ``None`` for none.
         """
         self._verifier, self._claim, self._now = verifier, claim, now
+        self._cookie = None if cookie is None else cookie.encode("ascii")
 
-    def of(self, authorizations: Sequence[bytes]) -> int | str | None:
+    def of(
+        self, authorizations: Sequence[bytes], cookies: Sequence[bytes] = ()
+    ) -> int | str | None:
         """
-        Find the user of a request.
+        Find the user of a request, by its bearer token, or else by that of its cookie.
 
         :param authorizations: the values of its ``Authorization``.
+        :param cookies: the values of its ``Cookie``.
         :returns: ``None`` if none is proven.
         """
-        if len(authorizations) != 1:
-            return None
-        scheme, _, token = authorizations[0].partition(b" ")
-        if scheme.lower() != b"bearer":
+        token = _bearer_of(authorizations)
+        if token is None and self._cookie is not None:
+            token = _cookie_of(cookies, self._cookie)
+        if token is None:
             return None
         try:
-            account = self._verifier(token.strip().decode("ascii"), self._now())
+            account = self._verifier(token.decode("ascii"), self._now())
         except (Refused, UnicodeDecodeError):
             return None
         user = account.claims.get(self._claim)
@@ -53,3 +62,17 @@ class Users:
             # to fail there would count against back ends.
             return None
         return user
+
+
+def _bearer_of(authorizations: Sequence[bytes]) -> bytes | None:
+    if len(authorizations) != 1:
+        return None
+    scheme, _, token = authorizations[0].partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
+def _cookie_of(cookies: Sequence[bytes], name: bytes) -> bytes | None:
+    """Find the value of a cookie (RFC 6265, 4.2.1); there must be one of the name."""
+    pairs = [pair.partition(b"=") for value in cookies for pair in value.split(b";")]
+    found = [value for one, is_pair, value in pairs if is_pair and one.strip() == name]
+    return found[0].strip().strip(b'"') if len(found) == 1 else None

@@ -76,6 +76,7 @@ class Exchange:
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
     _has_body: bool = attrs.field(default=False, init=False)
     _taken: int = attrs.field(default=0, init=False)
+    _answer: h11.Response | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._client = client = h11.Connection(
@@ -114,6 +115,15 @@ class Exchange:
             and not self.is_upgrade
             and self._length in (None, b"0")
             and not self._is_chunked
+        )
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Is the answer one of server-sent events, which may be silent for long?"""
+        fields = () if self._answer is None else self._answer.headers
+        return any(
+            name == b"content-type" and value.lower().startswith(b"text/event-stream")
+            for name, value in fields
         )
 
     def values(self, name: bytes) -> list[bytes]:
@@ -239,6 +249,7 @@ class Exchange:
         self.keeps = self.keeps and not is_closing and self.is_whole
         if not self.keeps:
             fields.append((b"Connection", b"close"))
+        self._answer = answer
         return write_head(_first(answer), fields)
 
     def _write_upgrade(self, answer: h11.InformationalResponse) -> bytes:

@@ -24,6 +24,8 @@ Strategy = Literal["round_robin", "least_sessions", "consistent_hash", "realm"]
 #: clear, or over TLS with certificates of the deployment's authority.
 Transport = Literal["tcp", "tcp+proxy", "packets", "packets+tls"]
 
+_LINKED = ("packets", "packets+tls")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _SOCKET = re.compile(r"unix:(/[!-~]{1,106})")
@@ -54,6 +56,7 @@ class _Rule(Struct, frozen=True):
     sticky: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     check: Annotated[str, Meta(max_length=200, pattern="^(/[!-~]*)?$")] = ""
     most_sessions: Annotated[int, Meta(ge=0)] = 0
+    first_answer_seconds: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     code: _Code | None = None
     match: _Match | None = None
 
@@ -102,6 +105,8 @@ class Rule:
         seconds; 0 for not at all.
     :ivar check: path that an active check asks for by HTTP; without one it connects.
     :ivar most_sessions: of this service at once; 0 for no limit.
+    :ivar first_answer_seconds: how long a back end may take to send anything after the
+        client did, but for HTTP; 0 for ever.
     :ivar others: members that this version does not know.
     """
 
@@ -115,7 +120,13 @@ class Rule:
     sticky: float = 0.0
     check: str = ""
     most_sessions: int = 0
+    first_answer_seconds: float = 0.0
     others: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def is_linked(self) -> bool:
+        """Do its sessions share links?"""
+        return self.transport in _LINKED
 
     def realm_in(self, host: str, path: str) -> int:
         """
@@ -345,6 +356,7 @@ def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
         rule.sticky,
         rule.check,
         rule.most_sessions,
+        rule.first_answer_seconds,
         {key: value for key, value in given.items() if key not in _KNOWN},
     )
 

@@ -73,7 +73,9 @@ class RedisRules(Service):
     """
     Read rules from Redis: at its start, at each message, and every few seconds.
 
-    While Redis does not answer, the last rules stay.
+    While Redis does not answer, the last rules stay. So do they if it has lost them: if
+    there is no key of rules, and it is not the run of Redis that had them. Who wants no
+    rules removes the key while Redis runs, or writes ``{}``.
 
     :ivar why: why Redis gave no rules the last time; ``None`` if it did.
     """
@@ -93,6 +95,8 @@ class RedisRules(Service):
         self._clock, self._seconds = clock, seconds
         self._next: IDelayedCall | None = None
         self._is_reading = self._is_changed = False
+        #: The run of Redis that had rules the last time.
+        self._run: bytes | None = None
         self.why: str | None = "not read yet"
         stored.client.watch(self._client_changed)
 
@@ -126,10 +130,17 @@ class RedisRules(Service):
 
     def _found(self, found: StoredRoutes) -> None:
         self.why = None
-        if found.mistake is None:
+        mistake = found.mistake
+        if mistake is None and found.rules is None and found.run != self._run:
+            mistake = (
+                f"this Redis has no key {self._stored.key}, and may have lost it: "
+                "write the rules, or {} for none"
+            )
+        if mistake is None:
+            self._run = found.run
             self._routes.offer_text(found.rules, found.realms)
         else:
-            self._routes.refuse(found.mistake, found.mistake)
+            self._routes.refuse(mistake, mistake)
 
     def _not_found(self, failure: Failure) -> None:
         failure.trap(StoreUnavailable)

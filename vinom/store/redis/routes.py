@@ -20,11 +20,13 @@ class StoredRoutes:
 
     :ivar rules: JSON; ``None`` if there are none.
     :ivar realms: back ends by ``realm_id``.
+    :ivar run: names the run of Redis that had them; empty if it does not say.
     :ivar mistake: a key of the wrong type; ``None`` if there is none.
     """
 
     rules: bytes | None
     realms: Mapping[bytes, bytes]
+    run: bytes = b""
     mistake: str | None = None
 
 
@@ -43,6 +45,11 @@ class RedisRoutes:
         """Any message on it means that rules or realms have changed."""
         return f"{self.client.prefix}routing:changed"
 
+    @property
+    def key(self) -> str:
+        """The key of the rules."""
+        return f"{self.client.prefix}routing:rules"
+
     def read(self) -> Deferred[StoredRoutes]:
         """
         Read rules and realms, both of one moment.
@@ -52,12 +59,12 @@ class RedisRoutes:
         return self.client.run(_READ).addCallback(self._found)
 
     def _found(self, found: list[bytes]) -> StoredRoutes:
-        kind, rules, *pairs = found
+        kind, rules, run, *pairs = found
         prefix = self.client.prefix
         mistake = None
         if kind == b"mapping":
             mistake = f"the key {prefix}realm:mapping must be a hash"
         elif kind not in (b"string", b"none"):
-            mistake = f"the key {prefix}routing:rules must be a string of JSON"
+            mistake = f"the key {self.key} must be a string of JSON"
         realms = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        return StoredRoutes(rules if kind == b"string" else None, realms, mistake)
+        return StoredRoutes(rules if kind == b"string" else None, realms, run, mistake)
