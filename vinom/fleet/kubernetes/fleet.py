@@ -81,7 +81,9 @@ class _Pod:
     :ivar labels: that are to be written on it.
     :ivar is_labelling: they are being written.
     :ivar is_asked: whether it is there is being found out.
-    :ivar is_doubted: it may be gone since that was asked.
+    :ivar asks: how often that was asked; only the latest answer tells what it is like.
+    :ivar seen: how often the watch has reported it.
+    :ivar is_unlisted: it was not in a list that was read while it was being made.
     """
 
     server: IGameServer
@@ -103,7 +105,9 @@ class _Pod:
     labels: dict[str, str | None] | None = None
     is_labelling: bool = False
     is_asked: bool = False
-    is_doubted: bool = False
+    asks: int = 0
+    seen: int = 0
+    is_unlisted: bool = False
 
     @property
     def object_name(self) -> str:
@@ -289,6 +293,9 @@ class KubernetesFleet:
             self._report("")
         if pod.value is None:
             self._look(pod, made)
+        if pod.is_unlisted and self._is_known(pod):
+            # Made and gone before that list was: no watch reports it.
+            self._doubt(pod)
         await self._insistently(
             pod, lambda _: kind.complete(made, server_id) or succeed(made)
         )
@@ -372,6 +379,9 @@ class KubernetesFleet:
 
     def _not_made(self, failure: Failure, pod: _Pod) -> None:
         pod.is_making = False
+        if not self._is_known(pod):
+            # It was made, and is over already.
+            return
         error = failure.value
         if not isinstance(error, ApiError):
             self._log.failure("cannot make pod {name}", failure, name=pod.name)
@@ -541,17 +551,17 @@ class KubernetesFleet:
         for one in pods:
             self._seen("changed", one)
         for pod in tuple(self._by_name.values()):
-            if pod.name not in names and pod.value is not None:
-                # It may have been made while the list was.
+            if pod.name in names:
+                continue
+            # It may have been made while the list was.
+            if pod.value is None:
+                pod.is_unlisted = True
+            else:
                 self._doubt(pod)
 
     def _doubt(self, pod: _Pod) -> None:
-        """It may be gone: find out."""
-        if pod.is_asked:
-            # What is answered to that may be older.
-            pod.is_doubted = True
-        else:
-            self._find(pod, partial(self._api.find, pod.object_name))
+        """It may be gone: find out. What was asked for before may be older."""
+        self._find(pod, partial(self._api.find, pod.object_name))
 
     def _find(self, pod: _Pod, ask: Callable[[], Deferred[Object]]) -> None:
         """
@@ -559,25 +569,37 @@ class KubernetesFleet:
 
         :param ask: a request whose answer is the pod.
         """
-        if pod.is_asked:
-            return
         pod.is_asked = True
+        pod.asks += 1
+        number, seen = pod.asks, pod.seen
         Deferred.fromCoroutine(
-            self._answered(ask, lambda: self._is_known(pod))
-        ).addBoth(self._found, pod)
+            self._answered(ask, lambda: self._is_known(pod) and pod.asks == number)
+        ).addBoth(self._found, pod, number, seen)
 
-    def _found(self, answer: Object | Failure, pod: _Pod) -> None:
-        is_doubted, pod.is_asked, pod.is_doubted = pod.is_doubted, False, False
+    def _found(
+        self, answer: Object | Failure, pod: _Pod, number: int, seen: int
+    ) -> None:
+        """
+        Look at the answer to a `_find`.
+
+        :param number: of `_Pod.asks` when it was asked.
+        :param seen: of `_Pod.seen` then. If the watch has reported the pod since, the
+            answer may be older than that; what is newer, the watch reports as well.
+        """
+        is_newest = number == pod.asks
+        if is_newest:
+            pod.is_asked = False
         if not isinstance(answer, Failure):
-            if is_doubted and self._is_known(pod):
-                self._doubt(pod)
-            else:
+            if pod.value is not None and uid_of(pod.value) not in ("", uid_of(answer)):
+                # Another one has its name.
+                self._over(pod, Exit(None))
+            elif is_newest and pod.seen == seen:
                 self._look(pod, answer)
             return
         error = answer.value
         if isinstance(error, ApiError) and error.status == 404:
             self._over(pod, Exit(None))
-        elif self._is_known(pod):
+        elif is_newest and self._is_known(pod):
             self._log.error(
                 "the cluster does not say whether pod {name} is there: {why}",
                 name=pod.object_name,
@@ -591,7 +613,9 @@ class KubernetesFleet:
         if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
             if how == "changed" and not self._orphans.is_strange(value):
                 self._stray(value)
-        elif how != "deleted":
+            return
+        pod.seen += 1
+        if how != "deleted":
             self._look(pod, value)
         elif self._is_shared and not self._kind.is_ended(value):
             # Gone, or another node has written its name on it: both look the same.
@@ -611,8 +635,9 @@ class KubernetesFleet:
             )
 
     def _seen_left(self, value: Object) -> None:
-        if not self._orphans.is_strange(value):
-            self._seen("changed", value)
+        is_known = self._kind.key_of(value) in self._by_name
+        if not (is_known or self._orphans.is_strange(value)):
+            self._stray(value)
 
     def _stray(self, value: Object) -> None:
         """A pod of ours that nobody knows: it was given up, or it has ended."""
@@ -919,7 +944,7 @@ class KubernetesFleet:
 
     def _own_ours(self, pod: _Pod) -> None:
         """Write on a pod that it is this node's, unless another one may have it."""
-        if self._is_ours(pod.server.server_id):
+        if not pod.is_asked and self._is_ours(pod.server.server_id):
             self._find(pod, lambda: self._own(pod))
 
     def _own(self, pod: _Pod) -> Deferred[Object]:
