@@ -389,6 +389,7 @@ class MatchKeeper:
         self.number = self.taken = number
         self.is_ahead = host.room.game.durability == "ahead"
         self._host, self._seats, self._codec = host, seats, codec
+        self._writer = codec.writer()
         self._checkpoints, self._line = checkpoints, checkpoints.line
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
@@ -494,7 +495,7 @@ class MatchKeeper:
             # What the node has is older than what players will see.
             self._is_over, data = True, b""
         self._version, self._changes = room.play.version, changes
-        self._acted, self._presence = host.acted[:], room.presence[:]
+        self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
         base, what = 0, data
         if len(data) >= WHOLE_BELOW and self._data:
@@ -587,7 +588,8 @@ class MatchKeeper:
         if self._unchecked < 0:
             self._unchecked = CHECKED_EVERY - 1
             self._codec.encode(state)
-        return self._codec.write_unchecked(state)
+            self._writer.forget()
+        return self._writer.write(state)
 
 
 def _seat(seat: Watched) -> KeptSeat:
