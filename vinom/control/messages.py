@@ -248,7 +248,8 @@ class RecordingData(ToNode, frozen=True, tag="recording_data"):
     Bytes of a recording, where files cannot be passed over the link.
 
     They are sent before a `Kept` that counts on them, and before `RoomEnded`. Over a
-    new link the last ones are sent again: those of before may not have arrived.
+    new link the last ones are sent again after `Adopted`: those of before may not have
+    arrived.
 
     :ivar match_id: the match, for which a node sent `files`.
     :ivar part: which part of its recording.

@@ -958,7 +958,11 @@ class KubernetesFleet:
         """Let go of a pod that plays on; `close` does not end it."""
         pod = self._pods.get(server_id)
         if pod is not None:
-            self._released.add(pod.name)
+            value = pod.value
+            # Of one with another node's name the watch reports nothing; but a request
+            # that writes this node's may be on its way.
+            if pod.is_asked or not value or label_of(value, OWNER) == self._kind.owner:
+                self._released.add(pod.name)
             self._forget(pod)
             self._give_back(pod)
             self._stop_reaching(pod, NoCapacity("it was let go"))
