@@ -9,8 +9,9 @@ import attrs
 
 #: "hang" stops a game server, which its node has to notice; "move" kills nothing: it is
 #: an operator's order to hand a match over. "restart" is SIGTERM for a node that leaves
-#: its matches to the next one (``on_stop = leave``), and that next one.
-Kind = Literal["gameserver", "hang", "node", "store", "move", "restart"]
+#: its matches to the next one (``on_stop = leave``), and that next one. "roll" is the
+#: same for each node of several in turn, which hands its matches to the others.
+Kind = Literal["gameserver", "hang", "node", "store", "move", "restart", "roll"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: What can be killed.
 KILLS: Final = KINDS[:4]
