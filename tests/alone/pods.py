@@ -150,7 +150,7 @@ class PodTroubleTests(PodNodeCase):
         self.assertGreater(match.joins, 1)
         await self.until(lambda: killed not in str(self.pods()))
         # The dead pod had written what it had shown.
-        self.check_recording(node, results[0], 2)
+        await self.check_recording(node, results[0], 2)
 
     async def test_node_is_killed(self) -> None:
         """
@@ -219,7 +219,7 @@ class CutLinkTests(PodNodeCase):
         admin.post(f"matches/{match.match_id}/end")
         result = await match.ended
         await self.until(lambda: not self.playing(node, match.match_id))
-        self.check_recording(node, result, parts, RollCall())
+        await self.check_recording(node, result, parts, RollCall())
 
     async def test_within_the_lease(self) -> None:
         """
@@ -337,7 +337,7 @@ class AnotherNodeTests(PodNodeCase):
         self.assertEqual(kept["result"]["match_id"], results[0].match_id)
         await self.until(lambda: pod not in str(self.pods()))
         # It was moved from the node that had the match, and nothing of it is missing.
-        self.check_recording(node, results[0], 1)
+        await self.check_recording(node, results[0], 1)
 
     async def test_node_is_killed(self) -> None:
         """

@@ -23,7 +23,7 @@ from vinom.fleet.kubernetes.objects import MATCH
 from vinom.game import Chance, Game
 from vinom.messages.lobby import QueueStatus
 from vinom.node.asking import AdminLine
-from vinom.play.recording import read_recording, replay
+from vinom.play.recording import Recording, read_recording, replay
 
 GAME = f"{QuickMaze.__module__}:{QuickMaze.__name__}"
 OPTIONS = {"rows": 4, "cols": 5}
@@ -164,7 +164,7 @@ class PodNodeCase(TestCase):
         await gatherResults([Deferred.fromCoroutine(bring(one)) for one in range(4)])
         return await gatherResults(ended)
 
-    def check_recording(
+    async def check_recording(
         self,
         node: Any,
         result: MatchResult,
@@ -173,12 +173,18 @@ class PodNodeCase(TestCase):
     ) -> None:
         """Play all parts of the recording of a match again: they lead to its end."""
         folder = Path(node.state_dir) / "recordings"
-        found = sorted(
-            folder.glob(f"{result.match_id}*.vinomrec"),
-            key=lambda path: (len(path.name), path.name),
-        )
-        self.assertEqual(len(found), parts)
-        recordings = [read_recording(path.read_bytes()) for path in found]
+
+        def read() -> list[Recording]:
+            found = sorted(
+                folder.glob(f"{result.match_id}*.vinomrec"),
+                key=lambda path: (len(path.name), path.name),
+            )
+            return [read_recording(path.read_bytes()) for path in found]
+
+        # Players are sent the end over UDP, which may be faster than the pod's link.
+        await self.until(lambda: (found := read()) and found[-1].ending is not None)
+        recordings = read()
+        self.assertEqual(len(recordings), parts)
         for recording in recordings:
             self.assertIsNone(replay(recording, game or QuickMaze()).differing)
         *before, last = recordings
@@ -202,4 +208,4 @@ class PodNodeCase(TestCase):
         self.assertEqual([one.reason for one in results], ["finished"] * 4)
         self.assertEqual(len({one.view_hash for one in results}), 1)
         self.assertEqual(labels, {results[0].match_id})
-        self.check_recording(node, results[0], 1)
+        await self.check_recording(node, results[0], 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from struct import Struct as Layout
 from typing import Any, Protocol
 
 import attrs
@@ -39,6 +40,7 @@ from vinom.play.states import StateCodec, codec_of, with_head
 #: The first bytes of a checkpoint; the last is the number of the layout.
 MAGIC = b"VNM\x01"
 _HEAD = len(MAGIC) + 4
+_write_head = Layout("!4sI").pack
 
 #: Longest checkpoint, bytes: it must fit into one message with its plan.
 LONGEST_CHECKPOINT = FRAME_LIMIT // 2
@@ -580,7 +582,7 @@ class MatchKeeper:
                 self._write_state(play.state) if play.version else b"",
             )
         )
-        return MAGIC + zlib.crc32(payload).to_bytes(4, "big") + payload
+        return _write_head(MAGIC, zlib.crc32(payload)) + payload
 
     def _write_state(self, state: Any) -> bytes:
         """Write a state; one of some is checked, because that takes longer."""

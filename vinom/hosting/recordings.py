@@ -107,7 +107,7 @@ class MatchRecording:
             self._taken = self._written
         held, start = self._held, self._taken - self._written
         self._taken = self._written + len(held)
-        return bytes(held[max(start, 0) :])
+        return bytes(held[start:] if start > 0 else held)
 
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
