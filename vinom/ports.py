@@ -422,12 +422,20 @@ class INodeStore(Interface):
         "What the store had a name for at the last `register`: another name means that "
         "it had lost everything in between"
     )
+    restoring = Attribute(
+        "For how many seconds other nodes still put back what the store had lost, when "
+        "`register` or `renew` was answered last; 0 if it has everything"
+    )
 
-    def register(node: NodeFacts, seconds: float) -> Deferred[int]:
+    def register(
+        node: NodeFacts, seconds: float, restoring: float = 0.0
+    ) -> Deferred[int]:
         """
         Start a lease, also for a node whose lease is over.
 
         :param seconds: how long it lasts, from now on the store's clock.
+        :param restoring: how long nodes take to put back what the store had lost,
+            seconds, if this node finds that it was lost.
         :returns: the lease's number.
         """
 

@@ -184,6 +184,30 @@ class ContinuityTests(ChaosCase):
         self.verify_kept(report)
         self.assertEqual(report.killed["store"], 1, self.told)
 
+    async def test_rolling_drain(self) -> None:
+        """
+        Two nodes with one Redis are replaced, one after the other, twice. Each hands
+        its matches to the one that lives, with their processes and recordings: every
+        match finishes, none in a second process, and all promises are kept.
+        """
+        if not IS_FULL:
+            raise SkipTest("set VINOM_CONTINUITY=full")
+        plan = attrs.evolve(
+            MAZES,
+            strikes=(Strike(4.0, "roll"), Strike(8.0, "roll")),
+            seconds=60.0,
+            redis=redis_executable(),
+            nodes=2,
+            # Long enough to be seen by several nodes.
+            habits=Habits({"rows": 8, "cols": 10}, pace=3.0),
+            arguments=("--drain-seconds=60",),
+            seed="roll",
+        )
+        report = await self.run_chaos(plan)
+        self.verify_kept(report)
+        self.assertEqual(report.rolled, 4, self.told)
+        self.assertEqual(report.resumed, 0, self.told)
+
 
 def versions(run: ChaosRun) -> dict[str, int]:
     """Find the newest version that anybody has seen of each match."""

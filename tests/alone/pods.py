@@ -35,7 +35,7 @@ IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
 class PodTroubleTests(PodNodeCase):
     """Pods are evicted, refused, and outlive their node."""
 
-    timeout = 120
+    timeout = 240
 
     async def test_pod_is_evicted(self) -> None:
         """
@@ -85,7 +85,15 @@ class PodTroubleTests(PodNodeCase):
         config = self.configure()
 
         async def start() -> Twistd:
-            node = Twistd(*place.arguments(), "--drain-seconds=0", f"--config={config}")
+            node = Twistd(
+                *place.arguments(),
+                "--drain-seconds=0",
+                # All four play one match, and the pod waits for the next node, however
+                # slow this machine is.
+                "--fill-seconds=600",
+                "--orphan-seconds=120",
+                f"--config={config}",
+            )
             self.addCleanup(node.kill)
             await node.says(" serves ")
             return node

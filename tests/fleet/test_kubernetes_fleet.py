@@ -461,7 +461,7 @@ class KubernetesFleetTests(_OnCluster):
     async def test_gone_while_asked(self) -> None:
         """
         A pod goes while its node waits for an answer of before that: the game server is
-        reported as ended all the same.
+        reported as ended at once, and that answer changes nothing.
         """
         fleet = self.make_fleet()
         fleet.share(lambda _: True)
@@ -472,13 +472,13 @@ class KubernetesFleetTests(_OnCluster):
         self.patch(fleet._api, "find", lambda name: late)
         # Its node cannot tell this from another node's name on it.
         fleet._seen("deleted", pod)
-        self.server.objects.remove(PODS, pod)
-        await until(lambda: fleet._pods["s1"].is_doubted)
         self.patch(fleet._api, "find", KubernetesApi.find.__get__(fleet._api))
         self.assertFalse(server.gone.called)
-        late.callback(pod)
+        self.server.objects.remove(PODS, pod)
         await server.gone
-        self.assertEqual(fleet._released, set())
+        late.callback(pod)
+        self.assertFalse(fleet.is_running("s1"))
+        self.assertEqual((len(server.exits), fleet._released), (1, set()))
 
     async def test_owner_is_not_certain(self) -> None:
         """

@@ -88,9 +88,10 @@ class LostLinkTests(SynchronousTestCase):
             at = self.send(CHUNKS[:noticed], part=part)
             server.unlinked()
             at = self.send(CHUNKS[noticed:again], at, part)
-            # The first one refuses; it does nothing with what it is sent.
-            self.link(0)
+            # The first one refuses, and is sent nothing that may be long.
+            refused = self.link(0)
             server.unlinked()
+            self.assertEqual([], refused)
             self.link()
             server.received(Adopted(("m1",)))
             self.send(CHUNKS[again:], at, part)
@@ -116,6 +117,7 @@ class LostLinkTests(SynchronousTestCase):
                 server.unlinked()
             self.net.run(1.0)
             told = self.link()
+            server.received(Adopted(("m1",)))
             self.assertEqual(self.written(), b"".join(CHUNKS))
             (end,) = [at for at, one in enumerate(told) if isinstance(one, RoomEnded)]
             recorded = [isinstance(one, RecordingData) for one in told]
@@ -151,4 +153,5 @@ class LostLinkTests(SynchronousTestCase):
         self.send((b"0123", b"4567", b"89"))
         self.net.server.unlinked()
         self.link()
+        self.net.server.received(Adopted(("m1",)))
         self.assertEqual(self.written(), b"0123")

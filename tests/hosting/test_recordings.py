@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.play.test_room import plan_for
 from tests.support.games import Say, Teller
+from vinom.hosting import recordings
 from vinom.hosting.recordings import MatchRecording, Recordings, part_name
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.play import Recorded
@@ -459,6 +460,17 @@ class SentTests(RecordingsCase):
             self.node.append("m1", 1, at, data)
         self.assertEqual((self.directory / "m1.vinomrec").read_bytes(), b"abc")
         self.assertEqual(len(self.warnings), 1)
+
+    def test_many_gaps(self) -> None:
+        """
+        A node that is sent the ends of many matches that it has no files of, and which
+        other nodes end, does not remember all of them for ever.
+        """
+        self.patch(recordings, "_MOST_STOPPED", 3)
+        for number in range(9):
+            for _ in range(2):
+                self.node.append(f"m{number}", 1, 5, b"end")
+        self.assertEqual((len(self.warnings), len(self.node._stopped)), (9, 3))
 
 
 class SweepTests(RecordingsCase):

@@ -17,6 +17,7 @@ from tests.support.lobbies import (
     Party,
     everybody,
 )
+from vinom.conversation.online import Online
 from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
 from vinom.matches.service import NO_GAME_SERVER
 from vinom.messages.outside import OutsidePlayer, decode_start
@@ -911,7 +912,13 @@ class LosingMatches(MemoryMatchStore):
 class LosingPlayers(MemoryPlayerStore):
     """Players of such a store."""
 
-    failures = 0
+    failures = unanswered = 0
+
+    def keys_of(self, player_ids: Any) -> Any:
+        if self.unanswered:
+            self.unanswered -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().keys_of(player_ids)
 
     def put_back(self, *player: Any) -> Any:
         if self.failures:
@@ -1000,6 +1007,7 @@ class EmptiedStoreTests(SessionCase):
         self.assertEqual(self.news(welcomes[0]), ["store_unavailable"])
         self.clock.pump([1.0] * 3)
         self.assertEqual(self.world.matches.describe(), [])
+        self.assertEqual(self.world.matches._of_players, {})
         for welcome in welcomes:
             self.assertEqual(self.news(welcome), ["welcome", "match_ended"])
             self.assertEqual(self.match_of(welcome), "")
@@ -1014,6 +1022,21 @@ class EmptiedStoreTests(SessionCase):
         self.players.failures = 1
         self.found()
         self.clock.pump([1.0] * 2)
+        self.world.is_store_complete = True
+        for welcome in welcomes:
+            self.assertEqual(self.news(welcome), ["welcome", "match_found"])
+
+    def test_connected_elsewhere(self) -> None:
+        """
+        Players who are connected to other nodes are known again, too; also if the store
+        did not answer when this node wanted to know their keys.
+        """
+        self.patch(Online, "key_of", lambda _, player_id: None)
+        self.players.unanswered = 2
+        _, welcomes = self.duel(self.world)
+        self.clock.pump([1.0] * 2)
+        self.lose()
+        self.found()
         self.world.is_store_complete = True
         for welcome in welcomes:
             self.assertEqual(self.news(welcome), ["welcome", "match_found"])

@@ -179,6 +179,23 @@ class MembershipTests(SynchronousTestCase):
         self.clock.pump([0.5] * 9)
         self.assertTrue(self.member.is_store_complete)
 
+    def test_started_meanwhile(self) -> None:
+        """
+        A node that starts while others put back what a store has lost does not believe
+        the store either; nor does one that was there first, when it finds out.
+        """
+        self.assertTrue(self.member.is_store_complete)
+        self.store.restoring = 3.0
+        self.clock.advance(2.0)
+        self.assertFalse(self.member.is_store_complete)
+        self.store.restoring = 1.0
+        self.clock.advance(2.0)
+        self.assertFalse(self.member.is_store_complete)
+        self.store.restoring = 0.0
+        self.clock.advance(1.0)
+        self.assertTrue(self.member.is_store_complete)
+        self.assertFalse(self.member.has_emptied)
+
     def test_as_it_was(self) -> None:
         """
         One that still has everything is believed at once; also if the lease ended

@@ -29,6 +29,7 @@ from vinom.play.states import (
     field_types,
     first_change,
     state_type,
+    with_head,
 )
 
 T = TypeVar("T")
@@ -219,6 +220,88 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(one, other)
 
 
+@attrs.frozen
+class Field:
+    """A state with much that stays, and of which some may be changed in place."""
+
+    turn: int
+    cells: tuple[int, ...]
+    suits: tuple[Suit, ...]
+    pieces: tuple[Waiting | Playing, ...]
+    notes: dict[str, int]
+
+
+class WriterTests(SynchronousTestCase):
+    """`StateWriter`: each state as if it were the only one."""
+
+    def assert_written(self, codec: StateCodec, states: list[Any]) -> None:
+        writer = codec.writer()
+        for state in states:
+            again = codec.decode(with_head(writer.write(state)))
+            self.assertIsNone(first_change(state, again))
+            self.assertEqual(codec.encode(again), codec.encode(state))
+
+    @given(st.lists(st.tuples(*[st.integers(0, 2)] * 4), max_size=12))
+    @settings(max_examples=100, deadline=None)
+    def test_what_stays(self, choices: list[tuple[int, int, int, int]]) -> None:
+        """
+        Whatever stays, changes, or is as it was before, each state comes back.
+        """
+        cells = [(n,) * 700 for n in range(3)]
+        suits = [(Suit.HEARTS,) * n for n in (1, 90, 2)]
+        pieces = [(Waiting(n), Playing(n)) * 40 for n in range(3)]
+        notes = [{"a" * n: n} for n in range(3)]
+        states = [
+            Field(turn, cells[one], suits[two], pieces[three], notes[four])
+            for turn, (one, two, three, four) in enumerate(choices)
+        ]
+        self.assert_written(StateCodec(Field), states)
+
+    def test_what_is_changed_in_place(self) -> None:
+        """
+        What a game may change in place is written each time.
+        """
+        codec, notes = StateCodec(Field), {"a": 1}
+        writer = codec.writer()
+        for number in range(4):
+            notes["a"] = number
+            state = Field(1, (1,) * 700, (), (), notes)
+            again = codec.decode(with_head(writer.write(state)))
+            self.assertEqual(again.notes, {"a": number})
+
+    def test_several_classes(self) -> None:
+        """
+        A game whose states are of several classes.
+        """
+        one = Field(1, (1,) * 700, (), (), {})
+        codec = StateCodec(Field | Everything)
+        self.assert_written(codec, [one, one, everything(), one, one, everything()])
+
+    def test_large_numbers(self) -> None:
+        """
+        Numbers of more than 64 bits in what stays.
+        """
+        state = Field(1, (1 << 70,) * 200, (), (), {})
+        self.assert_written(StateCodec(Field), [state] * 4)
+
+    def test_our_games(self) -> None:
+        """
+        The states of each game that comes with vinom, while its bots play.
+        """
+        for name, game in load_games().items():
+            seats = tuple(SeatPlan(f"p{n}", f"n{n}") for n in range(game.seats[1]))
+            play = Play(game)
+            play.lay(table_of(MatchPlan("m", name, seats, 7), game))
+            states = [play.state] * 3
+            for turn in range(30):
+                due = game.deadline(play.state)
+                if due is None or play.outcome is not None:
+                    break
+                play.advance(due + turn)
+                states.append(play.state)
+            self.assert_written(codec_of(game), states)
+
+
 class StateTypeTests(SynchronousTestCase):
     def test_where_the_type_is_declared(self) -> None:
         """
@@ -302,6 +385,8 @@ class StateTypeTests(SynchronousTestCase):
             ({"number": "7"}, r"state\.number holds '7' \(str\), but is declared int"),
             ({"mixed": 1.5}, r"state\.mixed holds 1\.5"),
             ({"many": ((1, "x"),)}, r"state\.many\[0\]\[1\] holds 'x'"),
+            ({"many": ((1, 2.0),)}, r"state\.many\[0\]\[1\] holds 2\.0"),
+            ({"many": ([1],)}, r"state\.many\[0\] holds \[1\]"),
             ({"few": (1, "a")}, r"state\.few holds .* a tuple of 3"),
             ({"phase": Derived(1)}, r"state\.phase holds .*Waiting \| Playing \| Over"),
             ({"suit": 1}, r"state\.suit holds 1 \(int\)"),

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.play.test_room import plan_for
 from tests.support.planted import Add, Adding, Guessing, Hiding, Losing
 from vinom.errors import Rejected
-from vinom.game import Game
+from vinom.game import Game, Step
 from vinom.hosting.recordings import part_name
 from vinom.packets.player import (
     ActionRefused,
@@ -137,6 +137,18 @@ class PlayedMatch:
             witness.ended(end.reason)
 
 
+class Ticked(Adding):
+    """Add in ticks, which reject what `Adding` refuses."""
+
+    tick_hz = 10
+
+    def tick(self, s: Any, inputs: tuple[tuple[int, Add], ...], n: int) -> Any:
+        for seat, action in inputs:
+            added = self.act(s, seat, action, 0.0)
+            s = added.state if isinstance(added, Step) else added
+        return s
+
+
 class CheckerCase(SynchronousTestCase):
     make: Callable[[], Game[Any, Any]] = Adding
 
@@ -158,6 +170,57 @@ class CheckerCase(SynchronousTestCase):
         self.assertEqual({one.promise for one in found.broken}, set(promises))
         self.assertFalse(found.is_finished)
         return "\n".join(map(str, found.broken))
+
+
+class TickedTests(CheckerCase):
+    """A game with ticks, which acknowledge inputs that they reject."""
+
+    make = Ticked
+
+    def act(self, number: int, is_lost: bool = False) -> None:
+        """Let the first player add with the next tick."""
+        match = self.match
+        match.numbers[0] += 1
+        match.witnesses[0].acted(match.numbers[0], msgpack.encode(Add(number)))
+        if not is_lost:
+            match.room.act(0, Add(number), match.now)
+
+    def tick(self) -> None:
+        self.match.now += 0.1
+        self.match.room.alarm(self.match.now)
+
+    def test_rejected(self) -> None:
+        """
+        What a tick rejects is not missing, also if it equals what others accept.
+        """
+        for numbers in ((1, 3, 2), (3, 3), (5, 4), (1, 1)):
+            for number in numbers:
+                self.act(number)
+            self.tick()
+            self.match.show()
+        self.match.end()
+        self.assertEqual(self.check().broken, ())
+        self.assertEqual(len(self.match.witnesses[0].rejected), 6)
+
+    def test_lost_at_another_time(self) -> None:
+        """
+        An input that is lost is missing, although a tick has rejected another one that
+        nothing acknowledged.
+        """
+        self.act(2)
+        self.act(4, is_lost=True)
+        self.tick()
+        self.match.show()
+        self.act(1)
+        self.tick()
+        self.match.show()
+        self.act(3)
+        self.tick()
+        self.match.numbers[0] -= 1
+        self.match.show()
+        self.match.end()
+        self.assertEqual(self.match.witnesses[0].sent[-1].fate, "open")
+        self.assertIn("not played (2)", self.verify_broken("inputs"))
 
 
 class CheckerTests(CheckerCase):

@@ -600,6 +600,27 @@ class RedisNodeStoreTests(NodeStoreContract, RedisCase):
         await store.register(facts("n1"), self.LONG)
         self.assertNotEqual(store.epoch, before)
 
+    async def test_restoring(self) -> None:
+        """
+        A node that starts while others put back what Redis has lost is sent for how
+        long they do; one that starts with a new Redis need not wait for anybody.
+        """
+        store = await self.make_store()
+        other = RedisNodeStore(await self.open_client("n2"))
+        await store.register(facts("n1"), self.LONG, 5.0)
+        self.assertEqual(store.restoring, 0.0)
+        self.server.command("DEL", *self.keys())
+        lease = await other.register(facts("n2"), self.LONG, 5.0)
+        self.assertEqual(other.restoring, 0.0)
+        await store.register(facts("n1"), self.LONG, 5.0)
+        self.assertTrue(0.0 < store.restoring <= 5.0, store.restoring)
+        # The one that was first finds out when it renews its lease.
+        self.assertTrue(await other.renew(facts("n2"), lease, self.LONG))
+        self.assertTrue(0.0 < other.restoring <= 5.0, other.restoring)
+        third = RedisNodeStore(await self.open_client("n3"))
+        await third.register(facts("n3"), self.LONG, 5.0)
+        self.assertTrue(0.0 < third.restoring <= 5.0, third.restoring)
+
 
 class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
     """Lines in Redis, and messages by publish and subscribe."""

@@ -36,6 +36,8 @@ kubeconfig = "{kubeconfig}"
 game_server_link = "tls:127.0.0.1:{link}"
 game = ["{game}"]
 guests = "yes"
+# All four play one match, however long it takes until the last of them has come.
+fill_seconds = 600
 
 [pods]
 image = "vinom-gameserver"
@@ -143,6 +145,8 @@ class PodNodeCase(TestCase):
             client.queue = queue_and_look  # type: ignore[method-assign]
 
             def found(match: Match) -> None:
+                # A busy machine may take a minute to start the next node.
+                match._seat._timeout = 600.0
                 ended.append(match.ended)
                 bot.stop()
                 if seen is not None and number == 0:

@@ -17,6 +17,8 @@ kubeconfig = "{kubeconfig}"
 game_server_link = "tls:127.0.0.1:{link}"
 game = ["{game}"]
 guests = "yes"
+# All four play one match, however long it takes until the last of them has come.
+fill_seconds = 600
 
 [agones]
 fleet = "green"

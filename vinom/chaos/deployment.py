@@ -1,4 +1,4 @@
-"""A node, and perhaps a Redis, started for this run; either may be killed."""
+"""Nodes, and perhaps a Redis, started for this run; all of them can be killed."""
 
 from __future__ import annotations
 
@@ -42,12 +42,18 @@ class Deployment:
     """
     Start a deployment, kill parts of it, and stop it.
 
-    :ivar node: the node; the same object after it was killed and started again.
-    :ivar is_serving: does the node serve players, as far as we know?
+    :ivar nodes: the nodes; the same objects after they were killed and started again.
+    :ivar is_serving: do all nodes serve players, as far as we know?
     """
 
     def __init__(
-        self, reactor: Any, game: str, matches: int, redis: str, more: Sequence[str]
+        self,
+        reactor: Any,
+        game: str,
+        matches: int,
+        redis: str,
+        more: Sequence[str],
+        nodes: int = 1,
     ) -> None:
         """
         :param reactor: starts the processes.
@@ -55,6 +61,7 @@ class Deployment:
         :param matches: number of matches at the same time.
         :param redis: path of a redis-server; empty for none.
         :param more: further arguments of ``twistd vinom``.
+        :param nodes: how many; several share the Redis.
         """
         self._reactor = reactor
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-authority-"))
@@ -76,18 +83,26 @@ class Deployment:
                 f"--authority-key-file={authority / 'ca.key'}",
                 "--node-link=0",
             ]
-        self.node = ChildNode(
-            reactor,
-            [*arguments, *more],
-            # A port that was used rests for a while.
-            game_ports=3 * matches + 2 * _WARM,
-        )
+        self.nodes = [
+            ChildNode(
+                reactor,
+                [*arguments, *more],
+                # A port that was used rests for a while.
+                game_ports=3 * matches + 2 * _WARM,
+            )
+            for _ in range(nodes)
+        ]
         self.is_serving = False
 
     @property
-    def recordings(self) -> Path:
-        """Where the node writes recordings."""
-        return Path(self.node.state_dir) / "recordings"
+    def node(self) -> ChildNode:
+        """The first one, to which players come."""
+        return self.nodes[0]
+
+    @property
+    def recordings(self) -> list[Path]:
+        """Where the nodes write recordings."""
+        return [Path(node.state_dir) / "recordings" for node in self.nodes]
 
     async def start(self) -> None:
         """
@@ -100,13 +115,15 @@ class Deployment:
             # Nodes that share a store need one that is given to them.
             Authority.open(self._folder, "chaos.vinom", self._reactor.seconds)
             await self._store.start()
-        await self.node.start()
+        for node in self.nodes:
+            await node.start()
         self.is_serving = True
 
     async def stop(self) -> int:
         """Stop everything and remove files; returns how many processes were left."""
         self.is_serving = False
-        await self.node.stop()
+        for node in self.nodes:
+            await node.stop()
         if self._store is not None:
             await self._store.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -115,14 +132,14 @@ class Deployment:
     def look_after(self) -> None:
         """Collect processes that have exited; call it each second."""
         known = set(self._own)
-        for one in (self.node, self._store):
+        for one in (*self.nodes, self._store):
             if one is not None and one.transport is not None:
                 known.add(int(one.transport.pid or 0))
         reap(known)
 
-    async def ask(self, page: str) -> dict[str, Any]:
-        """Ask the node for a page of its admin API; empty if it does not answer."""
-        line = AdminLine(Path(self.node.state_dir) / "admin.sock")
+    async def ask(self, page: str, number: int = 0) -> dict[str, Any]:
+        """Ask a node for a page of its admin API; empty if it does not answer."""
+        line = AdminLine(Path(self.nodes[number].state_dir) / "admin.sock")
         try:
             found: dict[str, Any] = await deferToThread(line.get, page)
         except (Misconfigured, NotDone):
@@ -163,15 +180,15 @@ class Deployment:
         await self.node.start_again()
         self.is_serving = True
 
-    async def restart_node(self) -> None:
+    async def restart_node(self, number: int = 0) -> None:
         """
-        Stop the node, as for an upgrade, and start the next one.
+        Stop a node, as for an upgrade, and start the next one.
 
         :raises NodeFailed: it does not start again.
         """
         self.is_serving = False
-        await self.node.end()
-        await self.node.start_again()
+        await self.nodes[number].end()
+        await self.nodes[number].start_again()
         self.is_serving = True
 
     async def kill_store(self) -> None:

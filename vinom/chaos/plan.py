@@ -30,6 +30,7 @@ class Plan:
     :ivar habits: how bots play.
     :ivar seed: seed of everything random.
     :ivar redis: path of a redis-server; empty for none.
+    :ivar nodes: how many share that Redis; players come to the first one.
     :ivar keep: where to copy recordings if a promise was broken; ``None`` for nowhere.
     :ivar arguments: further arguments of ``twistd vinom``.
     :ivar strikes: the strikes, in order of time; if empty, drawn from *kinds*.
@@ -47,6 +48,7 @@ class Plan:
     habits: Habits
     seed: str
     redis: str = ""
+    nodes: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     keep: Path | None = None
     arguments: tuple[str, ...] = ()
     strikes: tuple[Strike, ...] = ()
@@ -55,6 +57,10 @@ class Plan:
     def players(self) -> int:
         """How many bots there are: enough to fill all matches."""
         return self.matches * self.game.seats[1]
+
+    def __attrs_post_init__(self) -> None:
+        if self.nodes > 1 and not self.redis:
+            raise ValueError("several nodes need a Redis")
 
     @property
     def leaves(self) -> bool:

@@ -40,6 +40,7 @@ class Report:
     :ivar moved: matches that were moved on purpose.
     :ivar move_pauses: times for which a player of such a match saw no state.
     :ivar restarted: how often the node was restarted while matches went on.
+    :ivar rolled: how many nodes were replaced while others had their matches.
     :ivar inputs: inputs that bots sent.
     :ivar lost: datagrams that were lost on purpose.
     :ivar errors: how often bots were refused, by error code.
@@ -64,6 +65,7 @@ class Report:
     pauses: Samples = attrs.field(factory=Samples)
     moved: int = 0
     restarted: int = 0
+    rolled: int = 0
     move_pauses: Samples = attrs.field(factory=Samples)
     errors: dict[str, int] = attrs.field(factory=dict)
 
@@ -105,6 +107,7 @@ class Report:
             "pause_ms": self.pauses.summary_ms(),
             "moved": self.moved,
             "restarted": self.restarted,
+            "rolled": self.rolled,
             "move_pause_ms": self.move_pauses.summary_ms(),
             "errors": self.errors,
             "promises": {name: counts.get(name, 0) for name in PROMISES},

@@ -64,6 +64,7 @@ class ChaosRun:
             plan.matches,
             plan.redis,
             (*plan.arguments, *(("--on-stop=leave",) if plan.leaves else ())),
+            plan.nodes,
         )
         self.report = Report(plan.name, plan.seed)
         self.failure = ""
@@ -200,11 +201,10 @@ class ChaosRun:
     def _look(self) -> None:
         self.deployment.look_after()
         deployment = self.deployment
-        if deployment.is_serving and deployment.node.exited:
+        ended = next((one for one in deployment.nodes if one.exited), None)
+        if deployment.is_serving and ended is not None:
             deployment.is_serving = False
-            self.report.trouble.append(
-                f"the node ended by itself:\n{deployment.node.log_end()}"
-            )
+            self.report.trouble.append(f"a node ended by itself:\n{ended.log_end()}")
             self.stop()
 
     def _line(self) -> None:
@@ -252,6 +252,13 @@ class ChaosRun:
                     return
                 await deferLater(self._reactor, _STEP)
             return
+        if strike.kind == "roll":
+            for number in range(len(self.deployment.nodes)):
+                await self._until(lambda: not self.matches.away, _MOST_WAIT)
+                if not self._is_striking:
+                    return
+                await self._roll(number)
+            return
         what = "store" if strike.kind == "store" else "node"
         if strike.kind == "restart":
             self._say(f"{self._age:6.1f} s  restart of the node")
@@ -265,6 +272,14 @@ class ChaosRun:
             else:
                 await self.deployment.kill_store()
         self._say(f"{self._age:6.1f} s  the {what} is back")
+        await self._until(lambda: False, _SETTLE)
+
+    async def _roll(self, number: int) -> None:
+        """Replace one of the nodes, while the others go on with its matches."""
+        self._say(f"{self._age:6.1f} s  node {number + 1} is asked to end")
+        await self.deployment.restart_node(number)
+        self.report.rolled += 1
+        self._say(f"{self._age:6.1f} s  node {number + 1} is back")
         await self._until(lambda: False, _SETTLE)
 
     async def _strike_match(self, kind: Kind) -> bool:
@@ -325,7 +340,7 @@ class ChaosRun:
         checker = Checker(
             self._plan.game,
             guard_games(2, logs_slow=False),
-            [self.deployment.recordings],
+            self.deployment.recordings,
         )
         begun = [
             live
@@ -356,10 +371,11 @@ class ChaosRun:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(
-                self.deployment.recordings, folder / "recordings", dirs_exist_ok=True
-            )
-            (folder / "node.log").write_text(self.deployment.node.log_end(), "utf-8")
+            for one in self.deployment.recordings:
+                if one.is_dir():
+                    shutil.copytree(one, folder / "recordings", dirs_exist_ok=True)
+            log = "\n".join(one.log_end() for one in self.deployment.nodes)
+            (folder / "node.log").write_text(log, "utf-8")
         except OSError as error:
             self._say(f"--keep {folder}: {error.strerror}")
         else:

@@ -10,7 +10,8 @@ import attrs
 #: "hang" stops a game server, which its node must notice; "move" kills nothing: it is
 #: an operator's order to hand a match over. "restart" sends SIGTERM to a node that
 #: leaves its matches to the next one (``on_stop = leave``), and starts the next one.
-Kind = Literal["gameserver", "hang", "node", "store", "move", "restart"]
+#: "roll" does so with each of several nodes in turn, whose matches the others take.
+Kind = Literal["gameserver", "hang", "node", "store", "move", "restart", "roll"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: The kinds that ``--kill`` accepts.
 KILLS: Final = KINDS[:4]

@@ -47,6 +47,7 @@ from vinom.control.messages import (
     decode_to_node,
     decode_to_server,
     encode,
+    encode_all,
 )
 from vinom.errors import PeerError
 from vinom.wall.kernel import Peer, peer_of
@@ -205,7 +206,7 @@ class _Link(Protocol):
         else:
             self._send_frames(frame)
 
-    def _send_frames(self, frame: bytes) -> None:
+    def _send_frames(self, frame: bytes | bytearray) -> None:
         if self._unsent or self._socket is None:
             self._send_in_turn(frame, False, ())
             return
@@ -219,13 +220,16 @@ class _Link(Protocol):
             self._flush(self._socket)
 
     def _send_in_turn(
-        self, frame: bytes, can_wait: bool, descriptors: tuple[int, ...]
+        self,
+        frame: bytes | bytearray,
+        can_wait: bool,
+        descriptors: tuple[int, ...],
     ) -> None:
         """Send a frame after what waits to be sent."""
         if self._socket is None:
             # Files cannot go to another machine.
             _close(descriptors)
-            self.transport.write(frame)
+            self.transport.write(bytes(frame))
             return
         if descriptors:
             self._passed.add(len(self._unsent), descriptors)
@@ -499,7 +503,7 @@ class ControlClient(_Link):
     def send_all(self, messages: Iterable[ToNode]) -> None:
         """Send messages as `send` does, all of them with one call of the system."""
         if self._is_open and not self._is_closing:
-            self._send_frames(b"".join([encode(message) for message in messages]))
+            self._send_frames(encode_all(messages))
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._given(descriptor)

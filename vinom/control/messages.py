@@ -8,6 +8,7 @@ which relays for them. Source: docs/protocol/control.rst.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct as Layout
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -25,7 +26,7 @@ CONTROL_PROTOCOL = 6
 FRAME_LIMIT = 1024 * 1024
 
 _HEADER = 4
-_size_of = Layout("!I").unpack_from
+_size_of, _put_size = Layout("!I").unpack_from, Layout("!I").pack_into
 
 #: One of `EndReason`; checked here, so that a room can always close with it.
 _Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
@@ -252,7 +253,8 @@ class RecordingData(ToNode, frozen=True, tag="recording_data"):
     Bytes of a recording, for links over which files cannot be passed.
 
     They are sent before a `Kept` that relies on them, and before `RoomEnded`. Over a
-    new link the last bytes are sent again, because they may not have arrived.
+    new link the last bytes are sent again after `Adopted`, because they may not have
+    arrived.
 
     :ivar match_id: the match that is recorded.
     :ivar part: the part of its recording.
@@ -594,6 +596,7 @@ _M = TypeVar("_M")
 _encoder = msgspec.msgpack.Encoder()
 _to_server: msgspec.msgpack.Decoder[AnyToServer] = msgspec.msgpack.Decoder(AnyToServer)
 _to_node: msgspec.msgpack.Decoder[AnyToNode] = msgspec.msgpack.Decoder(AnyToNode)
+_decode_to_node = _to_node.decode
 
 
 def encode(message: ToServer | ToNode) -> bytes:
@@ -606,6 +609,24 @@ def encode(message: ToServer | ToNode) -> bytes:
     if len(payload) > FRAME_LIMIT:
         raise ValueError(f"message of {len(payload)} bytes, limit {FRAME_LIMIT}")
     return len(payload).to_bytes(_HEADER) + payload
+
+
+def encode_all(messages: Iterable[ToServer | ToNode]) -> bytearray:
+    """
+    Make the frames of several messages, one after the other.
+
+    :raises ValueError: one is longer than `FRAME_LIMIT`.
+    """
+    frames = bytearray()
+    for message in messages:
+        at = len(frames)
+        # Written where it is sent from: a checkpoint leaves for every state.
+        _encoder.encode_into(message, frames, at + _HEADER)
+        size = len(frames) - at - _HEADER
+        if size > FRAME_LIMIT:
+            raise ValueError(f"message of {size} bytes, limit {FRAME_LIMIT}")
+        _put_size(frames, at, size)
+    return frames
 
 
 def decode_to_server(payload: bytes) -> AnyToServer:
@@ -623,7 +644,11 @@ def decode_to_node(payload: bytes) -> AnyToNode:
 
     :raises PeerError: it is not one of the messages; names the field.
     """
-    return _decode(_to_node, payload)
+    # `_decode` written out: a checkpoint comes for every state.
+    try:
+        return _decode_to_node(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise PeerError(f"control message: {error}") from error
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_M], payload: bytes) -> _M:
@@ -646,13 +671,21 @@ class FrameReader:
     """
 
     limit: int = FRAME_LIMIT
-    _held: bytearray = attrs.field(factory=bytearray, init=False)
+    # Bytes that came in one piece, as most do, are cut without being copied first.
+    _held: bytes | bytearray = attrs.field(default=b"", init=False)
     # Offset of the oldest frame: the bytes before it have been read.
     _at: int = attrs.field(default=0, init=False)
 
     def receive(self, data: bytes) -> None:
         """Keep bytes until `next_frame` can use them."""
-        self._held += data
+        held = self._held
+        if not held:
+            self._held = data
+            return
+        if not isinstance(held, bytearray):
+            held = self._held = bytearray(held[self._at :])
+            self._at = 0
+        held += data
 
     def next_frame(self) -> bytes | None:
         """
@@ -670,6 +703,7 @@ class FrameReader:
                 self._at = end
                 return bytes(held[start:end])
         # Once per read, not per frame: this moves the remaining bytes.
-        del held[: self._at]
-        self._at = 0
+        if self._at:
+            self._held = held[self._at :]
+            self._at = 0
         return None

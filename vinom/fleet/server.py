@@ -869,7 +869,12 @@ class GameServer:
         :raises PeerError: the message is not allowed now; the process is killed.
         """
         try:
-            self._received(message)
+            if type(message) is Kept:
+                # First of all: one comes for every state.
+                self.rooms.kept(message)
+                self._kept(message)
+            else:
+                self._received(message)
         except PeerError:
             self._do(self._life.overdue)
             raise
@@ -893,9 +898,6 @@ class GameServer:
                     self.rooms.opened(match_id, self._placement(where))
             case TicketAdded(label):
                 self.rooms.ticket_added(label)
-            case Kept():
-                self.rooms.kept(message)
-                self._kept(message)
             case SeatChanged(match_id, seat, state):
                 self.rooms.seat_changed(match_id, seat, state)
             case MatchStarted(match_id):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from struct import Struct as Layout
 from typing import Any, Protocol
 
 import attrs
@@ -39,6 +40,7 @@ from vinom.play.states import StateCodec, codec_of, with_head
 #: The first bytes of a checkpoint; the last of them is the number of the layout.
 MAGIC = b"VNM\x01"
 _HEAD = len(MAGIC) + 4
+_write_head = Layout("!4sI").pack
 
 #: Longest checkpoint, bytes: it must fit into one message with its plan.
 LONGEST_CHECKPOINT = FRAME_LIMIT // 2
@@ -390,6 +392,7 @@ class MatchKeeper:
         self.number = self.taken = number
         self.is_ahead = host.room.game.durability == "ahead"
         self._host, self._seats, self._codec = host, seats, codec
+        self._writer = codec.writer()
         self._checkpoints, self._line = checkpoints, checkpoints.line
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
@@ -495,7 +498,7 @@ class MatchKeeper:
             # The node's checkpoint is older than the state that players will see.
             self._is_over, data = True, b""
         self._version, self._changes = room.play.version, changes
-        self._acted, self._presence = host.acted[:], room.presence[:]
+        self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
         base, what = 0, data
         if len(data) >= WHOLE_BELOW and self._data:
@@ -580,7 +583,7 @@ class MatchKeeper:
                 self._write_state(play.state) if play.version else b"",
             )
         )
-        return MAGIC + zlib.crc32(payload).to_bytes(4, "big") + payload
+        return _write_head(MAGIC, zlib.crc32(payload)) + payload
 
     def _write_state(self, state: Any) -> bytes:
         """Encode a state; only some are checked, because that takes longer."""
@@ -588,7 +591,8 @@ class MatchKeeper:
         if self._unchecked < 0:
             self._unchecked = CHECKED_EVERY - 1
             self._codec.encode(state)
-        return self._codec.write_unchecked(state)
+            self._writer.forget()
+        return self._writer.write(state)
 
 
 def _seat(seat: Watched) -> KeptSeat:

@@ -72,10 +72,12 @@ class Orphan:
         self._ended: dict[str, _Ended] = {}
         self.plays_on = False
 
-    def keep(self, message: ToNode) -> None:
-        """Keep a report, if a later node must get it."""
-        if isinstance(message, _KEPT):
+    def keep(self, message: ToNode) -> bool:
+        """Keep a report, if a later node must get it; returns whether it must."""
+        is_kept = isinstance(message, _KEPT)
+        if is_kept:
             self._reports.append(message)
+        return is_kept
 
     def match_ended(self, playing: Playing, report: RoomEnded) -> None:
         """Note the end of a match, which may not arrive."""

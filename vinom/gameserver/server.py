@@ -269,7 +269,7 @@ class GameServer:
         self._receive_buffer, self._join_timeout = receive_buffer, join_timeout
         self._strangers, self._bound = strangers, bound
         self._workload = Workload(self.figures, turns)
-        self._send: Callable[[ToNode], None] = _to_nobody
+        self._send: Callable[[ToNode], object] = _to_nobody
         self._unanswered: Callable[[ToNode], None] = _to_nobody
         self._connections = Connections(
             limits or ConnectionLimits(), self.figures, seconds
@@ -330,21 +330,27 @@ class GameServer:
         self._send, self._relays.is_behind = send, is_behind
         self._is_lossy = is_lossy
         self.lease.linked(self._seconds())
+        if self._orphan.plays_on:
+            # It may be a node that refuses this link: until it answers it is sent
+            # nothing that the next one must get.
+            self._unanswered, self._send = send, self._send_unanswered
+        else:
+            self._send_kept(send)
+
+    def _send_kept(self, send: Callable[[ToNode], None]) -> None:
+        """Send what was kept to a node that takes it."""
+        self._send = send
         # Before the ends of matches, after which nothing of theirs is written.
         for message in (*self._tails.messages(), *self._orphan.kept()):
             send(message)
-        if self._orphan.plays_on:
-            # It may be a node that refuses this link: the next one gets it all again.
-            self._unanswered, self._send = send, self._send_unanswered
-        else:
-            self._orphan.forget()
-            self._orphan.stop()
+        self._orphan.forget()
+        self._orphan.stop()
 
     def _send_unanswered(self, message: ToNode) -> None:
-        """Send a message to a node that may refuse this link."""
-        self._unanswered(message)
-        if self._orphan.plays_on:
-            self._orphan.keep(message)
+        """Send a message to a node that may refuse this link, unless it can wait."""
+        is_recorded = isinstance(message, messages.RecordingData)
+        if not (self._orphan.keep(message) or is_recorded):
+            self._unanswered(message)
 
     @property
     def plays_on(self) -> bool:
@@ -477,8 +483,8 @@ class GameServer:
     def _adopted(self, match_ids: Collection[str], again: bool) -> None:
         """A node has answered: it goes on with these matches."""
         self._is_away = self._is_speechless = False
-        self._orphan.forget()
-        self._orphan.stop()
+        if self._orphan.plays_on:
+            self._send_kept(self._unanswered)
         if not again:
             # It watches this process; the fork server of the one before need not.
             self._outlives(IS_ADOPTED)

@@ -49,6 +49,8 @@ _STEP = 0.05
 _MOST_A_STEP = 64
 #: Most bytes of a recording in one message to the node.
 _MOST_SENT = 256 * 1024
+#: Most files that are remembered as not to be written any more.
+_MOST_STOPPED = 1024
 #: Least time between two sweeps of the directory, seconds.
 _SWEEP_EVERY = 60.0
 
@@ -105,7 +107,7 @@ class MatchRecording:
             self._taken = self._written
         held, start = self._held, self._taken - self._written
         self._taken = self._written + len(held)
-        return bytes(held[max(start, 0) :])
+        return bytes(held[start:] if start > 0 else held)
 
     def record(self, recorded: Recorded) -> None:
         """Record one call to the game."""
@@ -254,8 +256,9 @@ class Recordings:
     ids: bool = True
     _begun: deque[tuple[float, MatchRecording]] = attrs.field(factory=deque)
     send: Callable[[str, int, int, bytes, bool], None] | None = None
-    # Those that could not be written, of which more would be useless.
-    _stopped: set[Path] = attrs.field(factory=set)
+    # Those that could not be written, of which more would be useless; oldest first. The
+    # end of a match that another node has taken is not noticed here.
+    _stopped: dict[Path, None] = attrs.field(factory=dict)
     _next: IDelayedCall | None = None
     _taken: dict[int, int] = attrs.field(factory=dict)
 
@@ -339,7 +342,9 @@ class Recordings:
                     raise OSError(f"longer than {self.most_match_bytes} bytes")
                 file.write(data[length - at :])
         except OSError as error:
-            self._stopped.add(path)
+            self._stopped[path] = None
+            if len(self._stopped) > _MOST_STOPPED:
+                del self._stopped[next(iter(self._stopped))]
             _log.warn("{path} is not recorded: {why}", path=str(path), why=str(error))
 
     def _open_sent(self, path: Path, at: int) -> int:
@@ -420,7 +425,7 @@ class Recordings:
             _complete(path, *last)
         hidden = _hidden_report_of(path)
         for one, kept in ((path, path), (hidden, _report_of(path))):
-            self._stopped.discard(one)
+            self._stopped.pop(one, None)
             # Swept, or removed by somebody, or never made.
             with suppress(OSError):
                 if not is_over or not one.stat().st_size:
@@ -447,7 +452,7 @@ class Recordings:
             parts = (*folder.glob(f"{name}.*"), *folder.glob(f".{name}.*"))
             for one in parts:
                 one.rename(directory / one.name)
-                self._stopped.discard(directory / one.name)
+                self._stopped.pop(directory / one.name, None)
         except OSError as error:
             _log.warn(
                 "the recording of match {match_id} stays in {folder}: {why}",

@@ -165,6 +165,11 @@ class _Live:
             if seat.player_id and self.match.seat_states.get(number) != "left"
         ]
 
+    def seated(self) -> set[str]:
+        """List the players who have, or had, a seat."""
+        seats = self.match.plan.seats
+        return {seat.player_id for seat in seats if seat.player_id}
+
     def withdraw(self, reason: str) -> bool:
         """Give it up while it is forming; ``False`` if it is too late."""
         if self.hosting is None:
@@ -229,6 +234,8 @@ class Matches(Service):
         self._memory_seconds = memory_seconds
         self._counts = AddressCounts(per_address)
         self._live: dict[str, _Live] = {}
+        # The same, oldest first, by the players who have seats.
+        self._of_players: dict[str, list[_Live]] = {}
         self._followers: list[Follower] = []
         #: Called with players who have left matches that this node has adopted.
         self.freed: Callable[[Sequence[str]], None] = lambda _: None
@@ -370,7 +377,7 @@ class Matches(Service):
         if not is_open:
             self._uncount(live)
             return None
-        self._live[plan.match_id] = live
+        self._enter(live)
         self.learn_keys(plan.match_id)
         if not entries:
             for follower in self._followers:
@@ -390,17 +397,47 @@ class Matches(Service):
         here = {one: self._online.key_of(one) for one in live.players()}
         live.known = [known for known in here.values() if known is not None]
 
-        def learned(known: Sequence[tuple[str, Player]]) -> None:
-            live.known = [*live.known, *known]
-
         others = [one for one, known in here.items() if known is None]
-        if not others:
-            return
-        self._players.keys_of(others).addCallback(learned).addErrback(
-            lambda failure: log_unless_away(
-                self._log, "keys of players are not known", failure
+        if others:
+            asked = self._learn_keys(live, self._players, others)
+            Deferred.fromCoroutine(asked).addErrback(
+                lambda failure: self._log.failure(
+                    "keys of players are not known", failure
+                )
             )
-        )
+
+    async def _learn_keys(
+        self, live: _Live, players: IPlayerStore, others: Sequence[str]
+    ) -> None:
+        """Ask the store for the keys of players who are connected elsewhere."""
+        while self._live.get(live.match.plan.match_id) is live:
+            try:
+                live.known = [*live.known, *await players.keys_of(others)]
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+            else:
+                return
+
+    def _enter(self, live: _Live) -> None:
+        """A match is this node's from now on."""
+        self._live[live.match.plan.match_id] = live
+        for player_id in live.seated():
+            self._of_players.setdefault(player_id, []).append(live)
+
+    def _leave(self, live: _Live) -> None:
+        """It is over, or another node's."""
+        match_id = live.match.plan.match_id
+        if self._live.get(match_id) is not live:
+            return
+        del self._live[match_id]
+        for player_id in live.seated():
+            others = [one for one in self._of_players[player_id] if one is not live]
+            if others:
+                self._of_players[player_id] = others
+            else:
+                del self._of_players[player_id]
+        self._uncount(live)
 
     def _uncount(self, live: _Live) -> None:
         for host in live.counted:
@@ -428,7 +465,7 @@ class Matches(Service):
         match = Match(plan, since, state="placed", placement=placement)
         match.has_result = has_result
         live = _Live(match, [], hosts=hosts, is_adopted=True)
-        self._live[plan.match_id] = live
+        self._enter(live)
         live.counted = tuple(filter(self._counts.enter, hosts))
         Deferred.fromCoroutine(self._adopt(live, placement, claimed)).addErrback(
             lambda failure: self._log.failure(
@@ -474,10 +511,10 @@ class Matches(Service):
 
     def disown(self, match_id: str) -> None:
         """Forget a match that another node goes on with; nobody learns an end."""
-        live = self._live.pop(match_id, None)
+        live = self._live.get(match_id)
         if live is None:
             return
-        self._uncount(live)
+        self._leave(live)
         if live.match.entries:
             for follower in self._followers:
                 follower.entries_over(live.match.entries)
@@ -604,7 +641,7 @@ class Matches(Service):
         if running is not None or self._is_complete():
             return running
         end = await self._store.last_end(player_id)
-        for live in self._live.values():
+        for live in self._of_players.get(player_id, ()):
             match = live.match
             is_over = match.end is not None or (
                 end is not None and end.match_id == match.plan.match_id
@@ -1006,8 +1043,7 @@ class Matches(Service):
         if self._results is not None and not match.has_result:
             self._results.match_over(match.plan, end.reason)
         await self._record_end(end, live)
-        del self._live[end.match_id]
-        self._uncount(live)
+        self._leave(live)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
             "match {match_id} is over: {reason}",

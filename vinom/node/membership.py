@@ -55,6 +55,8 @@ class Membership(Service):
         self._nodes, self._facts, self._clock = nodes, facts, clock
         self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
         self._regained, self._granted, self._over = regained, granted, over
+        # A node that kept its connection finds out with its next heartbeat.
+        self._restoring = max(_RESTORING, heartbeat + _RESTORING / 2)
         self._ends = 0.0
         self._next: IDelayedCall | None = None
         self._end: IDelayedCall | None = None
@@ -152,7 +154,9 @@ class Membership(Service):
             sent = self._monotonic()
         is_new = not self.lease
         if is_new:
-            self.lease = await self._nodes.register(facts, self._seconds)
+            self.lease = await self._nodes.register(
+                facts, self._seconds, self._restoring
+            )
             self._log.info(
                 "node {node_id} has lease {number}",
                 node_id=facts.node_id,
@@ -172,13 +176,15 @@ class Membership(Service):
     def _believe(self, is_emptied: bool) -> None:
         """Note that the store answers, and until when it lacks something."""
         self._is_doubted = False
+        # Others may have found that out, and this node may have started since.
+        pause = self._nodes.restoring
         if is_emptied:
             self._log.warn(
                 "the store has lost everything: this node puts its matches back"
             )
-            # A node that kept its connection finds out with its next heartbeat.
-            pause = max(_RESTORING, self._heartbeat + _RESTORING / 2)
-            self._restored_at = self._monotonic() + pause
+            pause = self._restoring
+        if pause:
+            self._restored_at = max(self._restored_at, self._monotonic() + pause)
 
     def _await_end(self) -> None:
         if not self.running:

@@ -18,7 +18,7 @@ from vinom.play.room import REJECTED
 from vinom.promises.findings import Broken, Promise
 from vinom.promises.inputs import Played, compare
 from vinom.promises.parts import Parts, read_parts
-from vinom.promises.refusals import without_refused
+from vinom.promises.refusals import without_refused, without_rejected
 from vinom.promises.replayed import inputs_of, play_again
 from vinom.promises.witness import Sent, Witness
 
@@ -244,14 +244,14 @@ class Checker:
                 ]
                 result = compare(sent, played, self._read)
             missing = result.missing
-            if self._game.tick_hz:
-                # A tick rejects inputs after they were acknowledged.
-                rejected = sum(
-                    kind == REJECTED
-                    for witness in in_turn
-                    for kind, _ in witness.events
+            if missing and self._game.tick_hz:
+                # A tick rejects inputs after they were acknowledged: not others, and
+                # not more than it has reported.
+                others = [one for each in in_turn for one in without_rejected(each)]
+                rejected = sum(len(witness.rejected) for witness in in_turn)
+                missing = (
+                    compare(others, played, self._read).missing or (missing[rejected:])
                 )
-                missing = missing[rejected:]
             if missing and self._game.durability == "ahead":
                 report.found("inputs", _missing(names, missing))
             if result.doubled:

@@ -55,6 +55,23 @@ def without_refused(
     ]
 
 
+def without_rejected(witness: Witness) -> list[Sent]:
+    """
+    List a player's inputs; those that a tick may have rejected count as unanswered.
+
+    A tick rejects inputs after they came in, and acknowledges them all the same. It did
+    so in a version that is not older than what the player acted on, and not newer than
+    the one that acknowledged the input.
+    """
+    return [
+        attrs.evolve(one, fate="open")
+        if one.fate == "acknowledged"
+        and any(one.after <= version <= one.before for version in witness.rejected)
+        else one
+        for one in witness.sent
+    ]
+
+
 class _Unreadable:
     """An action that cannot be decoded, and so is always refused."""
 

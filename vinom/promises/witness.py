@@ -16,6 +16,7 @@ from vinom.packets.player import (
     RoundEnded,
     StateArrived,
 )
+from vinom.play.room import REJECTED
 from vinom.promises.findings import Broken, Promise
 
 #: Most findings that one witness reports, because one fault often repeats.
@@ -52,6 +53,7 @@ class Witness:
     :ivar sent: actions that the server may have received, by rising number.
     :ivar seen: version to the hash of the view that this seat was shown.
     :ivar events: kind and data of each event, in the order in which they came.
+    :ivar rejected: versions of the ticks that rejected an input of this player.
     :ivar over: the end, as the game server sent it; ``None`` if it did not.
     :ivar reason: how the match ended for this player; empty while it runs.
     :ivar joins: how often the seat was taken.
@@ -67,6 +69,7 @@ class Witness:
     sent: list[Sent] = attrs.field(factory=list, init=False)
     seen: dict[int, str] = attrs.field(factory=dict, init=False)
     events: list[tuple[str, Any]] = attrs.field(factory=list, init=False)
+    rejected: list[int] = attrs.field(factory=list, init=False)
     over: MatchOver | None = attrs.field(default=None, init=False)
     reason: str = attrs.field(default="", init=False)
     joins: int = attrs.field(default=0, init=False)
@@ -101,6 +104,8 @@ class Witness:
             self._see(event)
         elif isinstance(event, EventArrived):
             self.events.append((event.kind, event.data))
+            if event.kind == REJECTED:
+                self.rejected.append(event.version)
             self.told = max(self.told, event.version)
         elif isinstance(event, ActionRefused):
             self._refused(event.seq)

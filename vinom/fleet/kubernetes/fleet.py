@@ -84,7 +84,9 @@ class _Pod:
     :ivar labels: labels still to be written on it.
     :ivar is_labelling: are they being written?
     :ivar is_asked: is a request under way that finds out whether it exists?
-    :ivar is_doubted: may it be gone since that request was sent?
+    :ivar asks: number of such requests; only the latest answer counts.
+    :ivar seen: how often the watch has reported it.
+    :ivar is_unlisted: was it missing in a list that was read while it was being made?
     """
 
     server: IGameServer
@@ -106,7 +108,9 @@ class _Pod:
     labels: dict[str, str | None] | None = None
     is_labelling: bool = False
     is_asked: bool = False
-    is_doubted: bool = False
+    asks: int = 0
+    seen: int = 0
+    is_unlisted: bool = False
 
     @property
     def object_name(self) -> str:
@@ -292,6 +296,9 @@ class KubernetesFleet:
             self._report("")
         if pod.value is None:
             self._look(pod, made)
+        if pod.is_unlisted and self._is_known(pod):
+            # Made and gone before that list was: no watch reports it.
+            self._doubt(pod)
         await self._insistently(
             pod, lambda _: kind.complete(made, server_id) or succeed(made)
         )
@@ -376,6 +383,9 @@ class KubernetesFleet:
 
     def _not_made(self, failure: Failure, pod: _Pod) -> None:
         pod.is_making = False
+        if not self._is_known(pod):
+            # It was made, and is over already.
+            return
         error = failure.value
         if not isinstance(error, ApiError):
             self._log.failure("cannot make pod {name}", failure, name=pod.name)
@@ -545,17 +555,17 @@ class KubernetesFleet:
         for one in pods:
             self._seen("changed", one)
         for pod in tuple(self._by_name.values()):
-            if pod.name not in names and pod.value is not None:
-                # It may have been made at the same time as the list.
+            if pod.name in names:
+                continue
+            # It may have been made at the same time as the list.
+            if pod.value is None:
+                pod.is_unlisted = True
+            else:
                 self._doubt(pod)
 
     def _doubt(self, pod: _Pod) -> None:
-        """Find out whether a pod is gone."""
-        if pod.is_asked:
-            # The answer to that request may be out of date.
-            pod.is_doubted = True
-        else:
-            self._find(pod, partial(self._api.find, pod.object_name))
+        """Find out whether a pod is gone; an answer under way may be out of date."""
+        self._find(pod, partial(self._api.find, pod.object_name))
 
     def _find(self, pod: _Pod, ask: Callable[[], Deferred[Object]]) -> None:
         """
@@ -563,25 +573,37 @@ class KubernetesFleet:
 
         :param ask: makes a request whose answer is the pod.
         """
-        if pod.is_asked:
-            return
         pod.is_asked = True
+        pod.asks += 1
+        number, seen = pod.asks, pod.seen
         Deferred.fromCoroutine(
-            self._answered(ask, lambda: self._is_known(pod))
-        ).addBoth(self._found, pod)
+            self._answered(ask, lambda: self._is_known(pod) and pod.asks == number)
+        ).addBoth(self._found, pod, number, seen)
 
-    def _found(self, answer: Object | Failure, pod: _Pod) -> None:
-        is_doubted, pod.is_asked, pod.is_doubted = pod.is_doubted, False, False
+    def _found(
+        self, answer: Object | Failure, pod: _Pod, number: int, seen: int
+    ) -> None:
+        """
+        Look at the answer to a `_find`.
+
+        :param number: of `_Pod.asks` when it was asked.
+        :param seen: of `_Pod.seen` then. If the watch has reported the pod since, the
+            answer may be older than that; what is newer, the watch reports as well.
+        """
+        is_newest = number == pod.asks
+        if is_newest:
+            pod.is_asked = False
         if not isinstance(answer, Failure):
-            if is_doubted and self._is_known(pod):
-                self._doubt(pod)
-            else:
+            if pod.value is not None and uid_of(pod.value) not in ("", uid_of(answer)):
+                # Another one has its name.
+                self._over(pod, Exit(None))
+            elif is_newest and pod.seen == seen:
                 self._look(pod, answer)
             return
         error = answer.value
         if isinstance(error, ApiError) and error.status == 404:
             self._over(pod, Exit(None))
-        elif self._is_known(pod):
+        elif is_newest and self._is_known(pod):
             self._log.error(
                 "the cluster does not say whether pod {name} is there: {why}",
                 name=pod.object_name,
@@ -595,7 +617,9 @@ class KubernetesFleet:
         if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
             if how == "changed" and not self._orphans.is_strange(value):
                 self._stray(value)
-        elif how != "deleted":
+            return
+        pod.seen += 1
+        if how != "deleted":
             self._look(pod, value)
         elif self._is_shared and not self._kind.is_ended(value):
             # It is gone, or labelled by another node: both look the same.
@@ -615,8 +639,9 @@ class KubernetesFleet:
             )
 
     def _seen_left(self, value: Object) -> None:
-        if not self._orphans.is_strange(value):
-            self._seen("changed", value)
+        is_known = self._kind.key_of(value) in self._by_name
+        if not (is_known or self._orphans.is_strange(value)):
+            self._stray(value)
 
     def _stray(self, value: Object) -> None:
         """Delete an unknown pod of this node: it was given up, or has ended."""
@@ -925,7 +950,7 @@ class KubernetesFleet:
 
     def _own_ours(self, pod: _Pod) -> None:
         """Label a pod with this node's name, unless another node may have it."""
-        if self._is_ours(pod.server.server_id):
+        if not pod.is_asked and self._is_ours(pod.server.server_id):
             self._find(pod, lambda: self._own(pod))
 
     def _own(self, pod: _Pod) -> Deferred[Object]:
@@ -939,7 +964,11 @@ class KubernetesFleet:
         """Stop watching a pod whose matches go on; `close` does not end it."""
         pod = self._pods.get(server_id)
         if pod is not None:
-            self._released.add(pod.name)
+            value = pod.value
+            # Of one with another node's name the watch reports nothing; but a request
+            # that writes this node's may be on its way.
+            if pod.is_asked or not value or label_of(value, OWNER) == self._kind.owner:
+                self._released.add(pod.name)
             self._forget(pod)
             self._give_back(pod)
             self._stop_reaching(pod, NoCapacity("it was let go"))

@@ -25,11 +25,14 @@ class MemoryNodeStore:
     now: Callable[[], float]
     #: It is lost with this process only.
     epoch: str = attrs.field(default="memory", init=False)
+    restoring: float = attrs.field(default=0.0, init=False)
     # With the ends of the leases.
     _leases: dict[str, tuple[NodeLease, float]] = attrs.field(factory=dict, init=False)
     _number: int = attrs.field(default=0, init=False)
 
-    def register(self, node: NodeFacts, seconds: float) -> Deferred[int]:
+    def register(
+        self, node: NodeFacts, seconds: float, restoring: float = 0.0
+    ) -> Deferred[int]:
         """Start a lease."""
         self._number += 1
         lease = NodeLease(node, self._number)

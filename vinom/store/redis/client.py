@@ -54,11 +54,14 @@ class Owner:
     :ivar node_id: of this run of the node.
     :ivar lease: the number of its lease; 0 before it has one.
     :ivar epoch: names what the store had when it gave that lease.
+    :ivar restoring: for how long nodes put back what it had lost, seconds, when it was
+        last asked.
     """
 
     node_id: str
     lease: int = 0
     epoch: str = ""
+    restoring: float = 0.0
 
 
 @attrs.define(eq=False)

@@ -36,21 +36,39 @@ class RedisNodeStore:
         """Names what the store had at the last `register`."""
         return self.client.owner.epoch
 
-    def register(self, node: NodeFacts, seconds: float) -> Deferred[int]:
+    @property
+    def restoring(self) -> float:
+        """For how long nodes put back what it had lost, seconds, at the last answer."""
+        return self.client.owner.restoring
+
+    def register(
+        self, node: NodeFacts, seconds: float, restoring: float = 0.0
+    ) -> Deferred[int]:
         """Start a lease."""
+        owner = self.client.owner
+        is_own = node.node_id == owner.node_id
 
         def registered(found: list[Any]) -> int:
             number = int(found[0])
-            if node.node_id == self.client.owner.node_id:
-                self.client.owner.lease = number
-                self.client.owner.epoch = found[1].decode()
+            if is_own:
+                owner.lease, owner.epoch = number, found[1].decode()
+                owner.restoring = int(found[2]) / 1000
             return number
 
-        return self._write("register", node, seconds, 0).addCallback(registered)
+        before = owner.epoch if is_own else ""
+        return self._write(
+            "register", node, seconds, 0, before, str(round(1000 * restoring))
+        ).addCallback(registered)
 
     def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
         """Let a lease last for longer."""
-        return self._write("renew", node, seconds, lease).addCallback(bool)
+
+        def renewed(found: list[Any]) -> bool:
+            if node.node_id == self.client.owner.node_id:
+                self.client.owner.restoring = int(found[1]) / 1000
+            return bool(found[0])
+
+        return self._write("renew", node, seconds, lease).addCallback(renewed)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
         """Remove a node."""
@@ -66,7 +84,7 @@ class RedisNodeStore:
         return self._list("expired")
 
     def _write(
-        self, step: str, node: NodeFacts, seconds: float, lease: int
+        self, step: str, node: NodeFacts, seconds: float, lease: int, *more: str
     ) -> Deferred[Any]:
         return self.client.run(
             _STEPS[step],
@@ -74,6 +92,7 @@ class RedisNodeStore:
             str(lease),
             json.encode(node),
             str(round(1000 * seconds)),
+            *more,
         )
 
     def _list(self, which: str) -> Deferred[Sequence[NodeLease]]:
