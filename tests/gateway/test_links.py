@@ -20,6 +20,7 @@ from vinom.gateway.dialing import DIAL_SECONDS
 from vinom.gateway.link_backend import IDLE_SECONDS, LinkBackend
 from vinom.gateway.sessions import MOST_KEPT, Session, SessionRequest
 from vinom.routing.rules import Endpoint
+from vinom.streams.channels import WINDOW
 from vinom.streams.ends import Reason
 from vinom.streams.multiplex import VISIT_SECONDS
 from vinom.streams.packets import Kind, Packet
@@ -134,6 +135,28 @@ class OpenTests(LinkCase):
             )
         self.assertEqual([client.got for _, client in sessions], [b"one", b"two"])
         self.assertEqual(self.links.links, {"n:1": 1})
+
+    def test_no_credit(self) -> None:
+        """
+        A session whose node gives no credit for 30 s ends: its client can connect
+        again, and the node's health does not suffer. The node is told why.
+        """
+        session, client = self.begin()
+        self.greet()
+        session.client.received(b"x" * (WINDOW + 1))
+        self.assertTrue(client.is_paused)
+        (transport,) = self.dialer.transports
+        transport.take()
+        for _ in range(8):
+            self.gateway.clock.pump([VISIT_SECONDS / 100] * 100)
+            transport.give(written(Packet(Kind.PING)))
+        self.assertEqual(self.gateway.outcomes(), ["aborted"])
+        self.assertEqual(client.closed, (Reason.ABORTED, "no credit came in time"))
+        closed = [one for one in packets(transport.take()) if one.kind is Kind.CLOSE]
+        self.assertEqual(
+            [(one.session_id, one.body) for one in closed],
+            [(session.session_id, b"too_slow: no credit came in time")],
+        )
 
     def test_another_link(self) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -94,8 +95,8 @@ class ByteStreamTests(SocketCase):
         self.clock, self.leg = Clock(), MemoryLeg()
         self.stream: ByteStream
 
-    def make(self) -> ByteStream:
-        self.stream = ByteStream(self.clock, Reason.BACKEND_LOST)
+    def make(self, lost: Reason = Reason.BACKEND_LOST) -> ByteStream:
+        self.stream = ByteStream(self.clock, lost)
         self.stream.leg = self.leg
         return self.stream
 
@@ -147,4 +148,24 @@ class ByteStreamTests(SocketCase):
         self.stream.close(Reason.DONE)
         self.clock.advance(10)
         await self.until(lambda: not self.stream.transport.connected)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_stuck_back_end(self) -> None:
+        """
+        A back end that does not read for 30 s is lost: its client is told so, and did
+        nothing wrong. A client that does not read is too slow.
+        """
+        for lost, reason in (
+            (Reason.BACKEND_LOST, "backend_lost"),
+            (Reason.CLIENT_LOST, "too_slow"),
+        ):
+            self.leg = MemoryLeg()
+            await self.connect(partial(self.make, lost))
+            self.stream.send(MUCH)
+            self.clock.advance(29)
+            self.assertEqual(self.leg.calls, ["filled"])
+            self.clock.advance(1)
+            self.assertEqual(self.leg.calls, ["filled", f"lost {reason}"])
+            stream = self.stream
+            await self.until(lambda stream=stream: not stream.transport.connected)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -273,7 +273,11 @@ class GatewayTests(GatewayCase):
         self.write_routes(
             lobby=self.rule(self.echo),
             raw=self.rule(self.echo, transport="tcp+proxy"),
-            _7=self.rule(self.echo),
+            # By name, too.
+            _7={
+                "strategy": "round_robin",
+                "endpoints": [f"localhost:{self.echo.port}"],
+            },
             _8={
                 "strategy": "consistent_hash",
                 "endpoints": [f"unix:{socket_path}"],

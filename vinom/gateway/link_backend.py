@@ -250,6 +250,9 @@ class LinkBackend:
             self._clock,
             self._rounds,
             lost=Reason.BACKEND_LOST,
+            # Its client is not the one who does not read. The node need not be broken:
+            # it may read slowly what comes too fast.
+            starved=Reason.ABORTED,
             pings=True,
             direct=self._direct,
             turns=self._turns,

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorPluggableNameResolver, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -44,6 +45,7 @@ from vinom.lines.https import WebClient
 from vinom.lines.sniff import Spoken
 from vinom.lines.tls import NamedTls
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.names import RememberedNames
 from vinom.reactor.turns import TurnEnd, TurnWatch
 from vinom.routing.checks import HealthChecks
 from vinom.routing.health import Health
@@ -97,6 +99,7 @@ class Gateway(MultiService):
         self.why_not: str | None = None
         self.gateway_id = gateway_id_of(settings, environment)
         self._direct, self._turns = DirectReads(), TurnEnd(reactor)
+        self._names: RememberedNames | None = None
         self._watch = TurnWatch(time.monotonic)
         self.health = Health(reactor.seconds, _chance)
         self.router = Router(
@@ -272,6 +275,7 @@ class Gateway(MultiService):
         :raises SystemExit: a port cannot be opened; the log's last line says why.
         """
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._remember_names()
         self._watch.start(self._reactor, self._direct, self._turns)
         if self.handover is None:
             try:
@@ -294,6 +298,9 @@ class Gateway(MultiService):
         self.links.close()
         self._turns.run()
         self._watch.stop()
+        if self._names is not None:
+            self._reactor.installNameResolver(self._names.inner)
+            self._names = None
         stopped = super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         return DeferredList([*ending, stopped])
 
@@ -312,6 +319,14 @@ class Gateway(MultiService):
     def drain(self) -> None:
         """Accept no new clients, and exit when the last one is gone."""
         self.draining.begin()
+
+    def _remember_names(self) -> None:
+        """Let sessions not wait for a DNS server each."""
+        reactor = self._reactor
+        if IReactorPluggableNameResolver.providedBy(reactor):
+            clock: IReactorTime = self._reactor
+            self._names = RememberedNames(reactor.nameResolver, clock)
+            reactor.installNameResolver(self._names)
 
     async def _take_over(self, handover: Handover) -> None:
         inherited = await handover.take()

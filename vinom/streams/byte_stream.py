@@ -222,12 +222,17 @@ class ByteStream(Protocol):
 
     def _stuck(self) -> None:
         self._alarm = None
-        self._break_off(Reason.TOO_SLOW)
+        # A back end that does not read is lost: its client did nothing wrong.
+        is_client = self._lost is Reason.CLIENT_LOST
+        self._break_off(
+            Reason.TOO_SLOW if is_client else self._lost,
+            f"it did not read for {self._stuck_seconds:.0f} s",
+        )
 
-    def _break_off(self, reason: Reason) -> None:
+    def _break_off(self, reason: Reason, words: str = "") -> None:
         self._is_over = True
         self.transport.abortConnection()
-        self.leg.lost(reason)
+        self.leg.lost(reason, words)
 
     def _give_up(self) -> None:
         self._alarm = None

@@ -21,7 +21,13 @@ _PIECE = 16 * 1024
 
 
 class Line(Shape):
-    """The connection that carries a channel's packets."""
+    """
+    The connection that carries a channel's packets.
+
+    :ivar starved_reason: the reason for a session whose peer gives no more credit.
+    """
+
+    starved_reason: Reason
 
     def transmit(self, data: bytes) -> None:
         """Send whole packets."""
@@ -193,7 +199,7 @@ class Channel:
             return
         why = "no credit came in time"
         self._line.transmit(closing(self.session_id, Reason.TOO_SLOW, why))
-        self.lost(Reason.TOO_SLOW, why)
+        self.lost(self._line.starved_reason, why)
 
     def drained(self) -> None:
         """The line accepts bytes again."""

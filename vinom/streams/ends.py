@@ -29,7 +29,7 @@ class Reason(StrEnum):
     SESSION_IN_USE = "session_in_use"  #: use another id
     BAD_PACKET = "bad_packet"  #: not a packet, or not a valid one at this point
     TOO_MANY = "too_many"  #: a limit of the gateway is reached
-    TOO_SLOW = "too_slow"  #: one end did not read for too long
+    TOO_SLOW = "too_slow"  #: the client did not read for too long
     TIMEOUT = "timeout"  #: one end sent nothing for too long
     DRAINING = "draining"  #: this gateway is stopping: connect again
     INTERNAL = "internal"  #: an error in the gateway; see its log

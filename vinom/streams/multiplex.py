@@ -63,6 +63,7 @@ class PacketLine(Protocol):
 
     :ivar channels: open sessions, by id.
     :ivar is_over: true if nothing more is sent.
+    :ivar starved_reason: the reason for a session whose peer gives no more credit.
     """
 
     transport: Any
@@ -74,6 +75,7 @@ class PacketLine(Protocol):
         rounds: Rounds,
         *,
         lost: Reason,
+        starved: Reason = Reason.TOO_SLOW,
         reasons: Container[Reason] = frozenset(Reason),
         pings: bool = False,
         stuck_seconds: float = 30.0,
@@ -88,6 +90,7 @@ class PacketLine(Protocol):
         :param clock: for the deadline of peers that do not read.
         :param rounds: visits the line each `VISIT_SECONDS`.
         :param lost: the reason for its sessions if the connection is lost.
+        :param starved: the reason for a session whose peer gives no more credit.
         :param reasons: reasons with which the peer may close a session; any other
             counts as done.
         :param pings: ping a silent peer, to find out whether it is still there?
@@ -106,7 +109,7 @@ class PacketLine(Protocol):
         self._paused: IDelayedCall | None = None
         self._taker, self._clock, self._rounds = taker, clock, rounds
         self._lost, self._pings, self._reasons = lost, pings, reasons
-        self._stuck_seconds = stuck_seconds
+        self._stuck_seconds, self.starved_reason = stuck_seconds, starved
         self._most_owed, self._owed = most_owed, 0
         self._reader = PacketReader(most_body)
         self.channels: dict[int, Channel] = {}
