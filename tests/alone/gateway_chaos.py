@@ -13,6 +13,7 @@ import os
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from benchmarks.soak.gateways.records import SENT_AWAY
 from benchmarks.soak.gateways.run import Plan, Verdict, soak
 
 PLAN = (
@@ -39,7 +40,7 @@ class ChaosTests(TestCase):
         verdict: Verdict = await deferToThread(soak, PLAN, lambda text: None)
         self.assertEqual(verdict.wrong, (), str(verdict))
         self.assertGreater(verdict.messages, PLAN.clients, str(verdict))
-        told = [end for end in verdict.ends if " told" in end]
+        away = [end for end in verdict.ends if f" {SENT_AWAY}" in end]
         for kind in ("http", "websocket", "packets"):
-            self.assertTrue([end for end in told if end.startswith(kind)], str(verdict))
+            self.assertTrue([end for end in away if end.startswith(kind)], str(verdict))
         self.assertGreater(verdict.outcomes.get("too_slow", 0), 0, str(verdict))

@@ -174,7 +174,7 @@ class UpgradeTests(TestCase):
     async def stayers(self, port: int) -> tuple[Client, Client, Deferred[int]]:
         """Have clients who do not go: with lines, packets, and a WebSocket."""
         line, packets = await self.open(port), await self.open(port)
-        line.transport.write(b"{stays")
+        line.transport.write(b"{stays\n")
         packets.transport.write(
             encode(Packet(Kind.OPEN, service_type=7, session_id=5))
             + encode(Packet(Kind.DATA, b"stays", session_id=5))
@@ -184,7 +184,7 @@ class UpgradeTests(TestCase):
         web = deferToThread(
             stay, port, lambda: clock.callFromThread(met.callback, None)
         )
-        await line.has(6)
+        await line.has(7)
         await packets.has(2 * HEADER_BYTES + 5)
         await met
         return line, packets, web
@@ -218,7 +218,7 @@ class UpgradeTests(TestCase):
             gateway = await start_gateway(self, self.services, *options, port=port)
             await self.exits(old)
             await line.has(10**6)
-            self.assertTrue(line.got.startswith(b'{stays{"'), line.got)
+            self.assertTrue(line.got.startswith(b'{stays\n{"'), line.got)
             self.assertIn(b'"code":"draining"', line.got)
             await packets.has(10**6)
             closes = [
@@ -340,8 +340,8 @@ class UpgradeTests(TestCase):
         web = deferToThread(stay, gateway.port)
         ends, stays = await self.open(gateway.port), await self.open(gateway.port)
         for client in (ends, stays):
-            client.transport.write(b"{}")
-            await client.has(2)
+            client.transport.write(b"{}\n")
+            await client.has(3)
         answer = await deferToThread(status, f"{base}/drain", "POST", _TOKEN)
         self.assertEqual(answer, 200)
         self.assertEqual(await deferToThread(status, f"{base}/ready"), 503)
@@ -352,8 +352,8 @@ class UpgradeTests(TestCase):
         self.assertEqual(late.got, b"{late")
         late.transport.loseConnection()
         ends.transport.write(b"more")
-        await ends.has(6)
-        self.assertEqual(ends.got, b"{}more")
+        await ends.has(7)
+        self.assertEqual(ends.got, b"{}\nmore")
         ends.transport.loseConnection()
         self.assertEqual(await web, 1012)
         await stays.has(10**6)
@@ -376,8 +376,8 @@ class UpgradeTests(TestCase):
         await self.exits(gateway)
         gateway = await start_gateway(self, self.services, "--drain-lag=600")
         client = await self.open(gateway.port)
-        client.transport.write(b"{}")
-        await client.has(2)
+        client.transport.write(b"{}\n")
+        await client.has(3)
         os.kill(gateway.pid, signal.SIGTERM)
         await gateway.program.printed(b"draining")
         os.kill(gateway.pid, signal.SIGTERM)
