@@ -317,7 +317,7 @@ class Connecting:
         try:
             self._protocol.makeConnection(quick)
         except Exception:
-            quick.abortConnection()
+            quick.abortConnection()  # type: ignore[no-untyped-call]
             raise
         return True
 
