@@ -32,6 +32,34 @@ from vinom.streams.packets import OWN_SESSION
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
+class LostBySending(MemoryStream):
+    """A back end whose connection breaks as soon as it is sent something."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+
+    def send(self, data: bytes) -> None:
+        super().send(data)
+        self._session.backend.lost(Reason.BACKEND_LOST)
+
+
+class LostTests(SynchronousTestCase):
+    def test_lost_by_what_was_held(self) -> None:
+        """
+        A back end that is lost by a client's first bytes is not sent the next ones.
+        """
+        for asked in (None, lambda: None):
+            ended: list[Session] = []
+            asks = SessionRequest("packets", "192.0.2.1")
+            session = Session(1, asks, MemoryStream(), 0.0, ended.append)
+            session.client.received(b"one")
+            session.client.received(b"two")
+            backend = LostBySending(session)
+            session.serve(backend, None, asked)
+            self.assertEqual((backend.got, ended), (b"one", [session]))
+
+
 class SessionCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway()

@@ -284,6 +284,17 @@ class WriterTests(SynchronousTestCase):
         state = Field(1, (1 << 70,) * 200, (), (), {})
         self.assert_written(StateCodec(Field), [state] * 4)
 
+    def test_large_numbers_beside_what_changes(self) -> None:
+        """
+        What changes while another field has numbers of more than 64 bits.
+        """
+        small, large = (1,) * 700, (1 << 70,) * 200
+        one, other = (Suit.HEARTS,) * 80, (Suit.CLUBS,) * 80
+        pairs = [*[(small, one)] * 3, *[(large, one)] * 2]
+        pairs += [(large, other), (small, other)]
+        states = [Field(1, cells, suits, (), {}) for cells, suits in pairs]
+        self.assert_written(StateCodec(Field), states)
+
     def test_our_games(self) -> None:
         """
         The states of each game that comes with vinom, while its bots play.

@@ -61,6 +61,13 @@ class Half(Whole):
         self.ends.append("written")
 
 
+class Failing(Whole):
+    """Fails as soon as it is connected."""
+
+    def connectionMade(self) -> None:
+        raise ValueError("not this")
+
+
 class ConnectionCase(TestCase):
     timeout = 60
 
@@ -293,19 +300,54 @@ class ConnectingTests(ConnectionCase):
             )
         self.assertEqual(error.osError, errno.EMFILE)
 
-    def wait(self, clock: Clock) -> tuple[Connecting, Deferred[None], socket.socket]:
+    async def test_mistake_at_once(self) -> None:
+        """
+        A protocol that fails when it is connected leaves no open connection.
+        """
+        port, made = self.listen(Half)
+        ours = Failing()
+        attempt = self.connecting(port.getHost().port, ours)
+        self.assertRaises(ValueError, attempt.begin)
+        await self.until(lambda: made and made[0].ends)
+        self.assertEqual(ours.ends, ["broken"])
+        made[0].transport.abortConnection()
+
+    async def test_mistake_later(self) -> None:
+        """
+        If it is connected later and fails then, whoever waits for it is told.
+        """
+        attempt, done, port = self.wait(Clock(), Failing)
+        failed: list[Failure] = []
+        done.addErrback(failed.append)
+        port.setblocking(False)
+        while not failed:
+            try:
+                accepted, _ = port.accept()
+                self.addCleanup(accepted.close)
+            except BlockingIOError:
+                pass
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+        self.assertIsInstance(failed[0].value, ValueError)
+        self.assertEqual(attempt.fileno(), -1)
+
+    def wait(
+        self, clock: Clock, make: Callable[[], Any] = Half
+    ) -> tuple[Connecting, Deferred[None], socket.socket]:
         """Connect to a port whose queue is full: no answer comes."""
         port = socket.socket()
         self.addCleanup(port.close)
         port.bind(("127.0.0.1", 0))
         port.listen(0)
         number = port.getsockname()[1]
+        ours: Any
         while True:
             attempt = self.connecting(number, Half())
             if not attempt.begin():
                 break
-            ours: Any = attempt
+            ours = attempt
             self.addCleanup(self.end, ours._protocol.transport)
+        ours = attempt
+        ours._protocol = make()
         waits = Waits(clock)
         return attempt, attempt.wait(waits, clock.seconds() + 3.0), port
 

@@ -261,6 +261,9 @@ class Session:
         self.client.other = backend
         for data in early.held:
             backend.send(data)
+            if self.outcome is not None:
+                # The back end was lost by what it was sent.
+                return
         if early.is_finished:
             backend.finish()
         if early.is_paused:

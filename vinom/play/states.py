@@ -817,7 +817,8 @@ class StateWriter:
                 return self._write_all(state)
             payload = _encode((layout.name, fields))
         except Exception:
-            # What `encode` can say more about.
+            # What `encode` can say more about. Not all fields were compared.
+            self._written = [None] * len(values)
             return self._write_all(state)
         if len(payload) > LONGEST_STATE - _HEAD:
             return self._write_all(state)

@@ -275,7 +275,7 @@ class Connecting:
         """It is connected, or never will be."""
         try:
             is_connected = self._is_connected()
-        except ConnectError as error:
+        except Exception as error:
             self._fail(error)
             return
         if is_connected and self._done is not None:
@@ -299,6 +299,7 @@ class Connecting:
         Ask whether it is connected; its protocol has the connection then.
 
         :raises ConnectError: it never will be.
+        :raises Exception: the protocol failed; its connection is aborted.
         """
         made = self._socket
         assert made is not None
@@ -313,7 +314,11 @@ class Connecting:
             made.close()
             raise getConnectError((found, strerror(found)))
         quick = QuickConnection(made, self._protocol, self._reactor, self._address)
-        self._protocol.makeConnection(quick)
+        try:
+            self._protocol.makeConnection(quick)
+        except Exception:
+            quick.abortConnection()  # type: ignore[no-untyped-call]
+            raise
         return True
 
     def _fail(self, error: Exception) -> None:
