@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from vinom.reactor.names import (
     FRESH_SECONDS,
     LOOKUP_SECONDS,
+    LOST_SECONDS,
     STALE_SECONDS,
     RememberedNames,
 )
@@ -155,6 +156,38 @@ class RememberedNamesTests(SynchronousTestCase):
         self.assertEqual(unknown.hosts, [])
         self.dns.at_once = ["192.0.2.1"]
         self.assertEqual(self.connect().hosts, ["192.0.2.1"])
+
+    def test_answer_never_comes(self) -> None:
+        """
+        A look-up that hangs for good does not keep its name from being looked up again.
+        """
+        self.dns.at_once = ["192.0.2.1"]
+        self.connect()
+        self.dns.at_once = None
+        self.clock.advance(FRESH_SECONDS)
+        self.connect()
+        self.clock.advance(LOST_SECONDS - 1)
+        self.connect()
+        self.assertEqual(len(self.dns.asked), 2)
+        self.clock.advance(1)
+        self.connect()
+        self.assertEqual(len(self.dns.asked), 3)
+        self.dns.answer("192.0.2.9")
+        self.assertEqual(self.connect().hosts, ["192.0.2.9"])
+
+    def test_impossible_name(self) -> None:
+        """
+        A name that cannot be asked for fails at once, each time, and hurts no other.
+        """
+
+        def refuse(*_: Any) -> None:
+            raise UnicodeError("label too long")
+
+        self.patch(self.dns, "resolveHostName", refuse)
+        for _ in range(2):
+            unknown = self.connect("a" * 70)
+            self.assertTrue(unknown.is_complete)
+            self.assertEqual(unknown.hosts, [])
 
     def test_bound(self) -> None:
         """

@@ -91,13 +91,20 @@ class Doors(Factory):
             transport.abortConnection()
             return
         arrival = Arrival(host, port, self._limits)
-        watch_for_death(transport)
-        if is_quick and self._reads_at_once():
-            data = transport.take_at_once()
+        try:
+            watch_for_death(transport)
+            data = b""
+            if is_quick and self._reads_at_once():
+                data = transport.take_at_once()
             if data:
                 self._serve_at_once(transport, arrival, data)
-                return
-        self._sniff_at(transport, arrival)
+            else:
+                self._sniff_at(transport, arrival)
+        except Exception:
+            # As the reactor would: no other connection is harmed.
+            _log.failure("a connection failed")
+            arrival.end()
+            transport.abortConnection()
 
     def _sniff_at(self, transport: Any, arrival: Arrival) -> Sniffing:
         sniffing = self.sniffing(arrival)
@@ -109,21 +116,15 @@ class Doors(Factory):
         self, transport: QuickConnection, arrival: Arrival, data: bytes
     ) -> None:
         """Serve a connection by what it sent before it was accepted."""
-        try:
-            spoken = sniff(data)
-            door = None if spoken is None else self._doors.get(spoken)
-            if spoken is None or door is None:
-                self._sniff_at(transport, arrival).dataReceived(data)
-                return
-            self.arrived[spoken.value] += 1
-            transport.protocol = inner = door(arrival)
-            inner.makeConnection(transport)
-            inner.dataReceived(data)
-        except Exception:
-            # As the reactor would: no other connection is harmed.
-            _log.failure("a connection failed")
-            arrival.end()
-            transport.abortConnection()
+        spoken = sniff(data)
+        door = None if spoken is None else self._doors.get(spoken)
+        if spoken is None or door is None:
+            self._sniff_at(transport, arrival).dataReceived(data)
+            return
+        self.arrived[spoken.value] += 1
+        transport.protocol = inner = door(arrival)
+        inner.makeConnection(transport)
+        inner.dataReceived(data)
 
     def _reads_at_once(self) -> bool:
         """May one more connection be read before the reactor says so?"""

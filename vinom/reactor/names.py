@@ -15,7 +15,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IResolutionReceiver,
 )
+from twisted.logger import Logger
 from zope.interface import implementer
+
+from vinom.limits.logged import BoundedLog
+
+_log = Logger()
 
 #: Addresses of this age are used at once, and looked up again meanwhile, seconds.
 FRESH_SECONDS = 5.0
@@ -23,6 +28,8 @@ FRESH_SECONDS = 5.0
 STALE_SECONDS = 3600.0
 #: How long a first look-up may take, seconds.
 LOOKUP_SECONDS = 3.0
+#: A look-up that is not answered for this long is given up, and made again, seconds.
+LOST_SECONDS = 30.0
 #: Most names that are remembered.
 _MOST = 4096
 
@@ -36,13 +43,13 @@ class _Name:
 
     :ivar addresses: its addresses when it was last looked up.
     :ivar found: when that was; ``None`` before the first time.
-    :ivar is_asked: is a look-up under way?
+    :ivar asked: when the look-up under way began; ``None`` if there is none.
     :ivar waiting: the receivers that wait for it, each with its deadline.
     """
 
     addresses: Sequence[IAddress] = ()
     found: float | None = None
-    is_asked: bool = False
+    asked: float | None = None
     waiting: dict[IResolutionReceiver, IDelayedCall] = attrs.field(factory=dict)
 
 
@@ -73,6 +80,7 @@ class RememberedNames:
         :param clock: the clock.
         """
         self.inner, self._clock = inner, clock
+        self._bounded_log = BoundedLog(_log, clock)
         self._names: OrderedDict[_Key, _Name] = OrderedDict()
 
     def resolveHostName(
@@ -92,11 +100,12 @@ class RememberedNames:
         resolutionReceiver.resolutionBegan(resolution)
         now = self._clock.seconds()
         age = STALE_SECONDS if name.found is None else now - name.found
-        if age >= FRESH_SECONDS and not name.is_asked:
+        is_asked = name.asked is not None and now - name.asked < LOST_SECONDS
+        if age >= FRESH_SECONDS and not is_asked:
             self._ask(key, name)
             # It may have been answered at once.
             age = STALE_SECONDS if name.found is None else now - name.found
-        if age < STALE_SECONDS or not name.is_asked:
+        if age < STALE_SECONDS or name.asked is None:
             _answer(resolutionReceiver, name.addresses)
         else:
             name.waiting[resolutionReceiver] = self._clock.callLater(
@@ -105,15 +114,21 @@ class RememberedNames:
         return resolution
 
     def _ask(self, key: _Key, name: _Name) -> None:
-        name.is_asked = True
+        name.asked = self._clock.seconds()
         host, port, types, semantics = key
-        self.inner.resolveHostName(
-            _Receiver(self, key, name), host, port, types, semantics
-        )
+        receiver = _Receiver(self, key, name)
+        try:
+            self.inner.resolveHostName(receiver, host, port, types, semantics)
+        except Exception as error:
+            # It cannot be a name: one of its labels is too long, for example.
+            self._bounded_log.warn(
+                "cannot look up {host}: {why}", host=host, why=str(error)
+            )
+            self.answered(key, name, ())
 
     def answered(self, key: _Key, name: _Name, addresses: Sequence[IAddress]) -> None:
         """A look-up has ended; without addresses it failed."""
-        name.is_asked = False
+        name.asked = None
         now = self._clock.seconds()
         if addresses:
             name.addresses, name.found = addresses, now
@@ -130,8 +145,8 @@ class RememberedNames:
             self._names.popitem(last=False)
 
     def _overdue(self, name: _Name, receiver: IResolutionReceiver) -> None:
-        del name.waiting[receiver]
-        receiver.resolutionComplete()
+        if name.waiting.pop(receiver, None) is not None:
+            receiver.resolutionComplete()
 
 
 @implementer(IResolutionReceiver)
