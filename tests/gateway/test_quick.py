@@ -8,9 +8,11 @@ from unittest import SkipTest
 
 from twisted.internet import reactor
 from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.backends import Backends
@@ -30,11 +32,21 @@ from vinom.routing.router import Router
 from vinom.routing.rules import Endpoint, check_rules
 
 
+@implementer(IHalfCloseableProtocol)
 class Echo(Protocol):
+    """A back end that sends back what it gets, all of it, then closes."""
+
     transport: Any
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def readConnectionLost(self) -> None:
+        # Without this Twisted drops what the socket has not taken yet.
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never: it closes both halves at once."""
 
 
 class QuickCase(TestCase):
