@@ -96,11 +96,13 @@ class PathName(Text):
 
 
 @attrs.frozen
-class SocketPath(PathName):
+class SocketPath(Text):
     """The path of a UNIX socket, which the kernel limits."""
 
+    metavar: str = "PATH"
+
     def read(self, text: str) -> Any:
-        path = super().read(text)
+        path = PathName().read(text)
         # A relative path is made absolute before it is used.
         if len(bytes(path.absolute())) > LONGEST_SOCKET_PATH:
             raise ValueError(
