@@ -24,8 +24,8 @@ from twisted.internet.protocol import Factory
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.doctor.network import address_of, open_socket, public_host
 from vinom.limits.buckets import is_loopback
-from vinom.node.listening import LONGEST_SOCKET_PATH
 from vinom.node.settings import Settings
+from vinom.settings.values import LONGEST_SOCKET_PATH
 
 
 @attrs.frozen

@@ -23,6 +23,7 @@ from vinom.settings.values import (
     Endpoint,
     Network,
     PathName,
+    SocketPath,
     StoreUrl,
     Text,
 )
@@ -305,7 +306,7 @@ class Settings:
     )
     handover: Path | None = option(
         "operation",
-        PathName(),
+        SocketPath(),
         "UNIX socket over which the next gateway on this machine takes over the ports",
     )
     access_log: Path | None = option(

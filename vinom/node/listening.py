@@ -16,10 +16,8 @@ from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
 from vinom.limits.buckets import TokenBucket
+from vinom.settings.values import LONGEST_SOCKET_PATH
 from vinom.wall.kernel import Peer, peer_of
-
-#: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
-LONGEST_SOCKET_PATH = 107
 
 
 def listen_privately(

@@ -15,6 +15,9 @@ from vinom.limits.buckets import is_loopback
 from vinom.limits.origins import read_origin_rule
 from vinom.store.redis.address import read_store_address
 
+#: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
+LONGEST_SOCKET_PATH = 107
+
 
 class Kind(Protocol):
     """
@@ -90,6 +93,23 @@ class PathName(Text):
             raise ValueError(
                 f"must not be in a home directory that does not exist: {text}"
             ) from None
+
+
+@attrs.frozen
+class SocketPath(Text):
+    """The path of a UNIX socket, which the kernel limits."""
+
+    metavar: str = "PATH"
+
+    def read(self, text: str) -> Any:
+        path = PathName().read(text)
+        # A relative path is made absolute before it is used.
+        if len(bytes(path.absolute())) > LONGEST_SOCKET_PATH:
+            raise ValueError(
+                f"must be a path of at most {LONGEST_SOCKET_PATH} bytes, which is the "
+                f"limit of UNIX sockets: {path.absolute()}"
+            )
+        return path
 
 
 @attrs.frozen
