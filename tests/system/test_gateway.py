@@ -421,24 +421,31 @@ class GatewayTests(GatewayCase):
         """
         self.write_routes(lobby=self.rule(self.echo))
         taken = f"tcp:{self.echo.port}:interface=127.0.0.1"
-        why = f"twistd vinom-gateway: cannot start: listen '{taken}' cannot be used: "
-        done = subprocess.run(
-            [
-                *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
-                f"--listen={taken}",
-                f"--handover={short_folder(self) / 's'}",
-                f"--routes={self.folder / 'routes.toml'}",
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
-        self.assertTrue(done.stderr.startswith(why), done.stderr)
-        self.assertNotIn("Traceback", done.stdout)
+        free = f"tcp:{self.port}:interface=127.0.0.1"
+        nowhere = f"{short_folder(self)}/none/s"
+        for listen, handover, why in (
+            (taken, f"{short_folder(self)}/s", f"listen '{taken}' cannot be used: "),
+            (free, nowhere, f"handover '{nowhere}' cannot be used: No such file"),
+        ):
+            done = subprocess.run(
+                [
+                    *(sys.executable, "-c", _TWISTD, "-n", "--pidfile="),
+                    "vinom-gateway",
+                    f"--listen={listen}",
+                    f"--handover={handover}",
+                    f"--routes={self.folder / 'routes.toml'}",
+                ],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            why = f"twistd vinom-gateway: cannot start: {why}"
+            self.assertTrue(done.stderr.startswith(why), done.stderr)
+            self.assertNotIn("Traceback", done.stdout)
 
     def test_bulk(self) -> None:
         """

@@ -18,13 +18,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IFileDescriptorReceiver, IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.errors import VinomError
+from vinom.errors import Misconfigured, VinomError
 from vinom.gateway.draining import Draining
 from vinom.gateway.ports import Ports
 
@@ -115,7 +116,11 @@ class Handover:
         return found
 
     async def serve(self) -> None:
-        """Make the previous process leave, and wait for the next one."""
+        """
+        Make the previous process leave, and wait for the next one.
+
+        :raises Misconfigured: the socket cannot be opened.
+        """
         taking = self._taking
         if taking is not None:
             self._taking = None
@@ -131,6 +136,11 @@ class Handover:
             self._port = self._reactor.listenUNIX(
                 str(self._path), _GivingFactory(self), mode=0o600
             )
+        except CannotListenError as error:
+            raise Misconfigured(
+                f"handover {str(self._path)!r} cannot be used: "
+                f"{error.socketError.strerror}"
+            ) from error
         finally:
             os.umask(mask)
 

@@ -194,14 +194,17 @@ class Endpoint(Text):
     def read(self, text: str) -> str:
         if text.isdecimal() and int(text) > 65535:
             raise ValueError(f"must be a port up to 65535, or an endpoint, not {text}")
+        if found := _ADDRESS_FIRST.fullmatch(text):
+            right = f"tcp:{found['port']}:interface={found['host']}"
+            raise ValueError(f"must have the port first: {right}, not {text}")
         return super().read(text)
 
 
+#: An endpoint as other programs write it.
+_ADDRESS_FIRST = re.compile(r"tcp:(?!\d+:)(?P<host>[A-Za-z0-9.-]+):(?P<port>\d+)")
 _LINK_PORT = re.compile(
     r"(?:tls:)?(?P<host>\[[0-9A-Fa-f:.]+\]:|[0-9.]+:)?(?P<port>[0-9]{1,5})"
 )
-#: Longest path of a UNIX socket on Linux, bytes (source: unix(7)).
-_LONGEST_PATH = 107
 
 
 @attrs.frozen
@@ -216,13 +219,13 @@ class LinkEndpoint(Text):
         return super().accept(value)
 
     def read(self, text: str) -> str:
-        if text.startswith("unix:/") and len(text.encode()) <= 5 + _LONGEST_PATH:
+        if text.startswith("unix:/") and len(text.encode()) <= 5 + LONGEST_SOCKET_PATH:
             return text
         found = _LINK_PORT.fullmatch(text)
         if found is None or int(found["port"]) > 65535:
             raise ValueError(
                 f"must be a port or tls:HOST:PORT (TLS with certificates of the "
-                f"authority), or unix:/path (at most {_LONGEST_PATH} bytes), not "
+                f"authority), or unix:/path (at most {LONGEST_SOCKET_PATH} bytes), not "
                 f"{text!r}: plain TCP would let anybody speak for any address"
             )
         host = found["host"] or ""
