@@ -122,6 +122,8 @@ class Mischief:
             notes.append(f"killed process {killed.pid}")
             if killed.after is not None:
                 notes.append(f"play resumed: {killed.after:.2f} s")
+            elif killed.match.outcome is not None:
+                notes.append("its match had ended: nothing was lost")
             elif killed.match.is_over:
                 notes.append("the match was lost")
             else:
