@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.cut_links import cut_links
 from tests.support.hanging_up import hang_up
+from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import Match
@@ -31,9 +31,6 @@ from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
-
-#: The cells of a game that whoever begins wins: its own, and the other's.
-CELLS = ((0, 1, 2), (3, 4, 5))
 
 
 def is_running(pid: int) -> bool:
@@ -107,23 +104,8 @@ class AdoptionTests(TestCase):
         )
         await until(lambda: all(match.view is not None for match in matches))
         matches.sort(key=lambda match: match.seat)
-        self.first = matches[0].view["turn"]
-        await self.mark(matches, 2)
+        await place_marks(matches, 2)
         return list(matches)
-
-    async def mark(self, matches: list[Match], count: int) -> None:
-        """Let those whose turn it is place marks."""
-        for _ in range(count):
-            turn = matches[0].view["turn"]
-            cells = _cells(matches[0])
-            mine = CELLS[0 if turn == self.first else 1]
-            cell = next(one for one in mine if cells[one] is None)
-            matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
-            await until(partial(self.is_marked, matches, cell))
-
-    def is_marked(self, matches: list[Match], cell: int) -> bool:
-        """Do all see a mark there?"""
-        return all(_cells(match)[cell] is not None for match in matches)
 
     async def leave(self, matches: list[Match]) -> None:
         """Have all leave after the end of the round, which is the end of the match."""
@@ -142,7 +124,7 @@ class AdoptionTests(TestCase):
         matches = await self.begin()
         before = self.playing()
         await self.kill(node)
-        await self.mark(matches, 1)
+        await place_marks(matches, 1)
         await self.start()
         await until(lambda: self.playing()["stage"] == "listening")
         after = self.playing()
@@ -150,7 +132,7 @@ class AdoptionTests(TestCase):
             self.assertEqual(after[name], before[name])
         counts = self.ask("status")["fleet"]
         self.assertEqual((counts["ports_free"], counts["ports_bound"]), (7, 1))
-        await self.mark(matches, 2)
+        await place_marks(matches, 2)
         (match_id,) = before["matches"]
         await until(lambda: self.ask("results")["results"])
         (kept,) = self.ask("results")["results"]
@@ -185,7 +167,7 @@ class AdoptionTests(TestCase):
         match = await again.queue("tictactoe")
         self.assertEqual((match.match_id, match.seat), (matches[0].match_id, number))
         await until(lambda: match.view is not None)
-        self.assertEqual(_cells(match), _cells(matches[1 - number]))
+        self.assertEqual(cells_of(match), cells_of(matches[1 - number]))
         line = AdminLine(self.place.state_dir / "admin.sock")
         line.post(f"matches/{match.match_id}/end")
         ends = await gatherResults([match.ended, matches[1 - number].ended])
@@ -205,7 +187,7 @@ class AdoptionTests(TestCase):
             node = await self.start("--on-stop=leave")
             await until(lambda: self.playing()["stage"] == "listening")
             self.assertEqual(self.playing()["pid"], before["pid"])
-        await self.mark(matches, 3)
+        await place_marks(matches, 3)
         await self.leave(matches)
 
     async def test_no_node_comes(self) -> None:
@@ -249,12 +231,12 @@ class AdoptionTests(TestCase):
         await other.start()
         matches = await self.begin()
         await self.kill(node)
-        await self.mark(matches, 1)
+        await place_marks(matches, 1)
         await deferLater(reactor, 2.5)  # type: ignore[arg-type]
         for count in (1, 1):
             node = await self.start(*shared, "--on-stop=leave")
             await until(lambda: self.playing()["stage"] == "listening")
-            await self.mark(matches, count)
+            await place_marks(matches, count)
             if not matches[0].outcome:
                 node.process.signalProcess("TERM")
                 self.assertEqual(await node.end(), 0)
@@ -279,8 +261,8 @@ class AdoptionTests(TestCase):
             self.assertEqual(cut_links(node.process.pid), len(self.strays))
             # The node sees neither the cut nor these, before all is over.
             await deferLater(reactor, 0.2)  # type: ignore[arg-type]
-            await self.mark(matches, 2)
-            seen = [_cells(match) for match in matches]
+            await place_marks(matches, 2)
+            seen = [cells_of(match) for match in matches]
             os.kill(before["pid"], signal.SIGKILL)
         finally:
             os.kill(node.process.pid, signal.SIGCONT)
@@ -291,8 +273,8 @@ class AdoptionTests(TestCase):
             )
         )
         await until(lambda: all(match.is_connected for match in matches))
-        self.assertEqual([_cells(match) for match in matches], seen)
-        await self.mark(matches, 1)
+        self.assertEqual([cells_of(match) for match in matches], seen)
+        await place_marks(matches, 1)
         self.assertEqual(versions, sorted(versions))
         await self.leave(matches)
         ended = self.ask("status")["matches"]["ended"]
@@ -328,8 +310,3 @@ class AdoptionTests(TestCase):
             await node.end()
             self.assertIsNone(other.poll())
             other.communicate(b"\n")
-
-
-def _cells(match: Match) -> list[int | None]:
-    """List the seats that have the nine cells."""
-    return [cell for row in match.view["board"] for cell in row]

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import shared_by_nodes
 from tests.support.hanging_up import hang_up
+from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
 from tests.system.test_adoption import is_running
 from vinom.client.match import Match
@@ -26,8 +27,6 @@ from vinom.play.recording import read_recording, replay
 
 #: At full size?
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
-#: The cells of a game that whoever begins wins: its own, and the other's.
-CELLS = ((0, 1, 2), (3, 4, 5))
 
 
 class AnotherNodeTests(TestCase):
@@ -95,23 +94,8 @@ class AnotherNodeTests(TestCase):
             match.on_state(lambda match, seen=seen: seen.append(match.version))
         await until(lambda: all(match.view is not None for match in matches))
         matches.sort(key=lambda match: match.seat)
-        self.first = matches[0].view["turn"]
-        await self.mark(matches, 2)
+        await place_marks(matches, 2)
         return list(matches)
-
-    async def mark(self, matches: list[Match], count: int) -> None:
-        """Let those whose turn it is place marks."""
-        for _ in range(count):
-            turn = matches[0].view["turn"]
-            cells = _cells(matches[0])
-            mine = CELLS[0 if turn == self.first else 1]
-            cell = next(one for one in mine if cells[one] is None)
-            matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
-            await until(partial(self.is_marked, matches, cell))
-
-    def is_marked(self, matches: list[Match], cell: int) -> bool:
-        """Do all see a mark there?"""
-        return all(_cells(match)[cell] is not None for match in matches)
 
     async def finish(
         self, node: ChildNode, matches: list[Match], others: Any, marks: int = 3
@@ -119,7 +103,7 @@ class AnotherNodeTests(TestCase):
         """Play to the end at a node; check what is kept of it there, and only there."""
         (match_id,) = {match.match_id for match in matches}
         before = self.playing(node)
-        await self.mark(matches, marks)
+        await place_marks(matches, marks)
         await until(lambda: all(match.outcome is not None for match in matches))
         for match in matches:
             match.leave()
@@ -155,7 +139,7 @@ class AnotherNodeTests(TestCase):
         key = self.clients[0].identity.key
         seat = self.clients[0].match.seat  # type: ignore[union-attr]
         await node.kill()
-        await self.mark(matches, 1)
+        await place_marks(matches, 1)
         await until(lambda: self.playing(other).get("stage") == "listening")
         after = self.playing(other)
         for name in ("pid", "port", "matches"):
@@ -165,9 +149,9 @@ class AnotherNodeTests(TestCase):
         match = await again.queue("tictactoe")
         self.assertEqual((match.match_id, match.seat), (matches[0].match_id, seat))
         await until(lambda: match.view is not None)
-        self.assertEqual(_cells(match), _cells(matches[1 - seat]))
+        self.assertEqual(cells_of(match), cells_of(matches[1 - seat]))
         matches[seat] = match
-        await self.mark(matches, 1)
+        await place_marks(matches, 1)
         # The node comes back to its state directory: the match is not its own any more.
         await node.start_again()
         await until(lambda: self.ask(node, "status")["store"]["lease"])
@@ -206,11 +190,11 @@ class AnotherNodeTests(TestCase):
         os.kill(node.pid, signal.SIGSTOP)
         try:
             await until(partial(self.listens, other), 10)
-            await self.mark(matches, 1)
+            await place_marks(matches, 1)
         finally:
             os.kill(node.pid, signal.SIGCONT)
         await until(lambda: self.playing(node) == {})
-        await self.mark(matches, 1)
+        await place_marks(matches, 1)
         await deferLater(reactor, 1.5)  # type: ignore[arg-type]
         self.assertEqual(self.playing(other)["pid"], before["pid"])
         self.assertEqual(self.playing(node), {})
@@ -233,7 +217,7 @@ class AnotherNodeTests(TestCase):
             await until(partial(self.has_exited, last), 10)
             await until(partial(self.listens, heir), 10)
             self.assertEqual(self.playing(heir)["pid"], before["pid"])
-            await self.mark(matches, int(number < 2))
+            await place_marks(matches, int(number < 2))
             nodes.append(await self.start())
         await self.finish(nodes[-2], matches, [nodes[-1]], 1)  # The fifth mark wins.
 
@@ -243,8 +227,3 @@ class AnotherNodeTests(TestCase):
     def listens(self, node: ChildNode) -> bool:
         """Has it a link to the game server with the match?"""
         return bool(self.playing(node).get("stage") == "listening")
-
-
-def _cells(match: Match) -> list[int | None]:
-    """List the seats that have the nine cells."""
-    return [cell for row in match.view["board"] for cell in row]

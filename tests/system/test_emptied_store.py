@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,16 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import shared_by_nodes
 from tests.support.hanging_up import hang_up
+from tests.support.marks import place_marks
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
-from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.commands.child_node import ChildNode
 from vinom.errors import Code
 from vinom.games.tictactoe import TicTacToe
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound
 from vinom.node.asking import AdminLine
-
-#: The cells of a game that whoever begins wins: its own, and the other's.
-CELLS = ((0, 1, 2), (3, 4, 5))
 
 
 class EmptiedStoreTests(TestCase):
@@ -77,22 +73,7 @@ class EmptiedStoreTests(TestCase):
             key=lambda match: match.seat,
         )
         await until(lambda: all(match.view is not None for match in self.matches))
-        self.first = self.matches[0].view["turn"]
-        await self.mark(2)
-
-    async def mark(self, count: int) -> None:
-        """Let those whose turn it is place marks."""
-        for _ in range(count):
-            turn = self.matches[0].view["turn"]
-            cells = _cells(self.matches[0])
-            mine = CELLS[0 if turn == self.first else 1]
-            cell = next(one for one in mine if cells[one] is None)
-            self.matches[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
-            await until(partial(self.is_marked, cell))
-
-    def is_marked(self, cell: int) -> bool:
-        """Do both see a mark there?"""
-        return all(_cells(match)[cell] is not None for match in self.matches)
+        await place_marks(self.matches, 2)
 
     def come_back(self) -> None:
         """Start the Redis again, at the same port; it is empty."""
@@ -139,7 +120,7 @@ class EmptiedStoreTests(TestCase):
             for found in await self.ask_everywhere():
                 self.assertIsInstance(found, MatchFound)
                 self.assertEqual(found.match_id, match_id)
-        await self.mark(3)
+        await place_marks(self.matches, 3)
         await until(lambda: all(match.outcome is not None for match in self.matches))
         for match in self.matches:
             match.leave()
@@ -169,8 +150,3 @@ class EmptiedStoreTests(TestCase):
     def is_ready(self, node: ChildNode) -> bool:
         """Does this node have its store?"""
         return bool(self.status(node)["store"]["available"])
-
-
-def _cells(match: Match) -> list[int | None]:
-    """List the seats that have the nine cells."""
-    return [cell for row in match.view["board"] for cell in row]
