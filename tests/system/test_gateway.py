@@ -385,6 +385,21 @@ class GatewayTests(GatewayCase):
         self.until(lambda: log.read_bytes().count(b"\n") == 1)
         self.assertEqual(moved.read_bytes().count(b"\n"), 2)
 
+    def run_gateway(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a gateway that cannot start, to its end."""
+        return subprocess.run(
+            [
+                *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+                f"--routes={self.folder / 'routes.toml'}",
+                *arguments,
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
     def test_bad_endpoints(self) -> None:
         """
         An endpoint that cannot be used ends the program with one clear sentence.
@@ -397,18 +412,7 @@ class GatewayTests(GatewayCase):
             ("tcp:99999", "listen 'tcp:99999'"),
             (taken, f"listen '{taken}' cannot be used: "),
         ):
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-c", _TWISTD, "-n", "--pidfile="),
-                    *("vinom-gateway", f"--listen={where}"),
-                    f"--routes={self.folder / 'routes.toml'}",
-                ],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
+            done = self.run_gateway(f"--listen={where}")
             said = done.stdout + done.stderr
             self.assertEqual(done.returncode, 1, said)
             self.assertEqual(said.count(why), 1, said)
@@ -427,20 +431,7 @@ class GatewayTests(GatewayCase):
             (taken, f"{short_folder(self)}/s", f"listen '{taken}' cannot be used: "),
             (free, nowhere, f"handover '{nowhere}' cannot be used: No such file"),
         ):
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-c", _TWISTD, "-n", "--pidfile="),
-                    "vinom-gateway",
-                    f"--listen={listen}",
-                    f"--handover={handover}",
-                    f"--routes={self.folder / 'routes.toml'}",
-                ],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
+            done = self.run_gateway(f"--listen={listen}", f"--handover={handover}")
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
             why = f"twistd vinom-gateway: cannot start: {why}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
@@ -25,9 +25,6 @@ from vinom.messages.lobby import Hello
 from vinom.messages.rooms import JoinRoom
 from vinom.node.asking import AdminLine
 from vinom.play.recording import Recording, read_recording, replay
-
-#: The cells of a game that whoever begins wins: its own, and the other's.
-CELLS = ((0, 1, 2), (3, 4, 5))
 
 
 @implementer(IStreamClientEndpoint)
@@ -105,29 +102,14 @@ class SurvivingTests(TestCase):
         """Let two sit down, and place two marks."""
         rooms = [await self.join(balancer, name) for name in ("ann", "bob")]
         await until(lambda: all(room.view is not None for room in rooms))
-        self.first = rooms[0].view["turn"]
-        await self.place(rooms, 2)
+        await place_marks(rooms, 2)
         return rooms
-
-    async def place(self, rooms: list[LiveRoom], count: int) -> None:
-        """Let those whose turn it is place marks."""
-        for _ in range(count):
-            turn = rooms[0].view["turn"]
-            cells = _cells(rooms[0])
-            mine = CELLS[0 if turn == self.first else 1]
-            cell = next(one for one in mine if cells[one] is None)
-            rooms[turn].act({"type": "place", "row": cell // 3, "col": cell % 3})
-            await until(partial(self.is_placed, rooms, cell))
-
-    def is_placed(self, rooms: list[LiveRoom], cell: int) -> bool:
-        """Do all see a mark there?"""
-        return all(_cells(room)[cell] is not None for room in rooms)
 
     async def finish(self, rooms: list[LiveRoom], cells: Any) -> None:
         """Check that both are back in their seats, and play to the end."""
         self.assertEqual([room.seat for room in rooms], [0, 1])
-        self.assertEqual([_cells(room) for room in rooms], [cells, cells])
-        await self.place(rooms, 3)
+        self.assertEqual([cells_of(room) for room in rooms], [cells, cells])
+        await place_marks(rooms, 3)
         await until(lambda: all(room.state == "over" for room in rooms))
         for seen in self.seen.values():
             self.assertEqual(seen, sorted(seen), "no version goes back")
@@ -141,7 +123,7 @@ class SurvivingTests(TestCase):
         node, other = await self.start(), await self.start()
         balancer = Balancer(node)
         rooms = await self.begin(balancer)
-        cells = _cells(rooms[0])
+        cells = cells_of(rooms[0])
         balancer.node = other
         os.kill(node.pid, signal.SIGKILL)
         await until(lambda: not any(room.is_connected for room in rooms))
@@ -158,7 +140,7 @@ class SurvivingTests(TestCase):
         node = await self.start()
         balancer = Balancer(node)
         rooms = await self.begin(balancer)
-        cells = _cells(rooms[0])
+        cells = cells_of(rooms[0])
         os.kill(node.pid, signal.SIGKILL)
         await until(lambda: not any(room.is_connected for room in rooms))
         balancer.node = await self.start()
@@ -183,8 +165,3 @@ class SurvivingTests(TestCase):
         """Read what was recorded of later parts, but for files just made."""
         found = [one.read_bytes() for one in folder.glob("*.2.vinomrec")]
         return [read_recording(data) for data in found if data]
-
-
-def _cells(room: LiveRoom) -> list[int | None]:
-    """List the seats that have the nine cells."""
-    return [cell for row in room.view["board"] for cell in row]
