@@ -28,7 +28,7 @@ class Figure:
         was set, by a peer in the same minutes; ``None`` if that is not known, or
         does not matter.
     :ivar detail: what else the generators reported of the median run.
-    :ivar note: why the runs are no figure; empty if they are.
+    :ivar note: why the runs do not count as a measurement; empty if they do.
     """
 
     name: str
@@ -135,7 +135,7 @@ def ratio(
 
 
 def _note(runs: list[dict[str, Any]]) -> str:
-    """Find why reports are no figure; empty if they are."""
+    """Find why reports do not count as a measurement; empty if they do."""
     return next((run["note"] for run in runs if "note" in run), "")
 
 
