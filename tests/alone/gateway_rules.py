@@ -96,6 +96,7 @@ class RulesUnderLoadTests(TestCase):
         endpoints = [one.endpoint for one in self.all if one.name in names]
         strategy = self.random.choice(_STRATEGIES)
         rule = {"strategy": strategy, "endpoints": endpoints, "match": {"path": "/"}}
+        rule["transport"] = "tcp"
         return json.dumps({"site": rule})
 
     def under_load(self, gateway: GatewayProcess) -> None:

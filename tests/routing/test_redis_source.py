@@ -105,6 +105,12 @@ class RedisRulesTests(TestCase):
         self.set("DEL", "routing:rules")
         self.set("SET", "realm:mapping", "x")
         await until(lambda: "mapping must be a hash" in str(self.routes.mistake))
+        self.set("DEL", "realm:mapping")
+        self.set("SET", "services", "x")
+        await until(lambda: "services must be a hash" in str(self.routes.mistake))
+        self.set("DEL", "services")
+        self.set("HSET", "services", "a", "65536")
+        await until(lambda: "a has the code '65536'" in str(self.routes.mistake))
         self.assertEqual(self.port(), 1)
         self.assertIsNone(source.rules.why)
 

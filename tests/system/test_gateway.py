@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
 from tests.support.child_gateways import short_folder
+from tests.support.redis_servers import new_prefix, shared_server
 from vinom.commands.child_node import free_port
 from vinom.streams.packets import Kind, Packet, PacketReader, encode
 
@@ -176,8 +178,8 @@ class GatewayCase(SynchronousTestCase):
         new.write_text("\n".join(lines) + "\n")
         new.replace(self.folder / "routes.toml")
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start the gateway, and wait until it is ready."""
+    def start(self, *arguments: str, is_ready: bool = True) -> subprocess.Popen[bytes]:
+        """Start the gateway, and wait until it is ready, if it will be."""
         token = self.folder / "token"
         token.write_text("0123456789abcdef\n")
         self.log = self.folder / "log"
@@ -189,7 +191,7 @@ class GatewayCase(SynchronousTestCase):
                     f"--listen=tcp:{self.port}:interface=127.0.0.1",
                     f"--admin=tcp:{self.admin}:interface=127.0.0.1",
                     f"--admin-token-file={token}",
-                    f"--routes={self.folder / 'routes.toml'}",
+                    *self.rules_of(arguments),
                     f"--access-log={self.folder / 'access.log'}",
                     "--gateway-id=g1",
                     *("--drain-lag=0", "--drain-seconds=1"),
@@ -200,8 +202,15 @@ class GatewayCase(SynchronousTestCase):
                 stderr=log,
             )
         self.addCleanup(self.stop, gateway)
-        self.until(lambda: self.get("ready") is not None)
+        if is_ready:
+            self.until(lambda: self.get("ready") is not None)
         return gateway
+
+    def rules_of(self, arguments: tuple[str, ...]) -> list[str]:
+        """Have rules come from the file, unless they come from Redis."""
+        if any(one.startswith("--store=") for one in arguments):
+            return []
+        return [f"--routes={self.folder / 'routes.toml'}"]
 
     def stop(self, gateway: subprocess.Popen[bytes]) -> None:
         """End the gateway."""
@@ -223,22 +232,37 @@ class GatewayCase(SynchronousTestCase):
 
     def get(self, page: str) -> str | None:
         """Fetch a page of the admin port; ``None`` without an answer of 200."""
+        code, text = self.ask(page)
+        return text if code == 200 else None
+
+    def ask(self, page: str, method: str = "GET") -> tuple[int, str]:
+        """Get the code and text of the admin port's answer; 0 for none."""
         asked = urllib.request.Request(
             f"http://127.0.0.1:{self.admin}/{page}",
             headers={"authorization": "Bearer 0123456789abcdef"},
+            method=method,
         )
         try:
             with urllib.request.urlopen(asked, timeout=SECONDS) as answer:
-                found: str = answer.read().decode()
-                return found
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
         except OSError:
-            return None
+            return 0, ""
 
     def connect(self) -> socket.socket:
         """Connect to the public port."""
         line = socket.create_connection(("127.0.0.1", self.port), SECONDS)
         self.addCleanup(line.close)
         return line
+
+    def socket_path(self) -> str:
+        """Find a path for a back end's UNIX socket."""
+        path = f"{self.folder}/link.sock"
+        if len(path) > 100:
+            path = f"/tmp/vinom-gateway-{self.port}.sock"
+            self.addCleanup(Path(path).unlink)
+        return path
 
     def rule(self, *servers: EchoServer, **more: Any) -> dict[str, Any]:
         """Write a rule for some servers."""
@@ -259,16 +283,46 @@ def all_of(line: socket.socket, size: int) -> bytes:
     return got
 
 
+class RedisRulesTests(GatewayCase):
+    def test_only_what_must_be_said(self) -> None:
+        """
+        A rule in Redis that names a strategy and back ends, and nothing else, is named
+        as one that no client can reach, until Redis also has the number of its service.
+        Then its back end is greeted with the gateway's id, and one link has all
+        sessions: nothing is restarted for it.
+        """
+        server, prefix = shared_server(), new_prefix()
+        path = self.socket_path()
+        link = LinkServer(path)
+        rule = {"strategy": "consistent_hash", "endpoints": [f"unix:{path}"]}
+        server.command("SET", f"{prefix}routing:rules", json.dumps({"account": rule}))
+        self.start(
+            f"--store={server.url}", f"--store-prefix={prefix}", "--refresh-seconds=600"
+        )
+        self.assertIn("account", json.loads(self.get("ready") or "")["unreachable"])
+        listed = json.loads(self.get("v1/routes") or "")["services"]["account"]
+        self.assertIn("no client", listed["unreachable"])
+        self.assertIn("account: no client can reach", self.log.read_text())
+        server.command("HSET", f"{prefix}services", "account", "7")
+        server.command("PUBLISH", f"{prefix}routing:changed", "")
+        self.until(lambda: "unreachable" not in json.loads(self.get("ready") or ""))
+        listed = json.loads(self.get("v1/routes") or "")["services"]["account"]
+        self.assertEqual(listed["codes"], [7])
+        self.assertNotIn("unreachable", listed)
+        client = PacketClient(self.connect())
+        for user in range(4):
+            self.assertEqual(client.echo(client.open(7, user_id=user), b"x"), b"x")
+        self.assertEqual(link.links, 1)
+        self.assertEqual(link.opened[0], {"gateway_id": "g1"})
+
+
 class GatewayTests(GatewayCase):
     def test_one_port(self) -> None:
         """
         Lobby lines, unknown bytes and packets come to one port, over TLS and plain, and
         reach their back ends; one line of the access log is written for each session.
         """
-        socket_path = f"{self.folder}/link.sock"
-        if len(socket_path) > 100:
-            socket_path = f"/tmp/vinom-gateway-{self.port}.sock"
-            self.addCleanup(Path(socket_path).unlink)
+        socket_path = self.socket_path()
         link = LinkServer(socket_path)
         self.write_routes(
             lobby=self.rule(self.echo),
@@ -459,6 +513,50 @@ class GatewayTests(GatewayCase):
             got += data
         sending.join()
         self.assertTrue(bytes(got) == sent, len(got))
+
+    def test_what_cannot_work(self) -> None:
+        """
+        Rules that need a certificate which this gateway does not have are refused when
+        they are read: it is not ready, and says what to set.
+        """
+        self.write_routes(lobby=self.rule(self.echo, transport="packets+tls"))
+        self.start(is_ready=False)
+        self.until(lambda: self.ask("health")[0] == 200)
+        code, text = self.ask("ready")
+        self.assertEqual(code, 503)
+        self.assertIn("lobby", json.loads(text)["rules"])
+        self.assertIn("set link_certificate_file", json.loads(text)["rules"])
+
+    def test_back_ends_that_never_answered(self) -> None:
+        """
+        A back end counts as good, in the list of rules and in metrics, once it could be
+        reached, and not before; the list shows all that its rule says.
+        """
+        rule = self.rule(self.echo, sticky=30.0, **{"match.path": "/x"})
+        nobody = f"127.0.0.1:{free_port()}"
+        rule["endpoints"].append(nobody)
+        self.write_routes(lobby=rule)
+        self.start("--check-seconds=0.4")
+
+        def states() -> dict[str, str]:
+            listed = json.loads(self.get("v1/routes") or "")["services"]["lobby"]
+            self.assertEqual(listed["match"], {"host": "", "path": "/x"})
+            self.assertEqual(listed["sticky"], 30.0)
+            found: dict[str, str] = listed["endpoints"]
+            return found
+
+        seen: set[str] = set()
+
+        def is_open() -> bool:
+            seen.add(states()[nobody])
+            text = self.get("metrics") or ""
+            self.assertIn(f'backend_usable{{backend="{nobody}"}} 0.0', text)
+            return "open" in seen and states()[f"127.0.0.1:{self.echo.port}"] == "good"
+
+        self.until(is_open)
+        self.assertNotIn("good", seen)
+        code, text = self.ask("v1/drain", "POST")
+        self.assertEqual((code, json.loads(text)["state"]), (200, "draining"))
 
     def test_back_end_hangs(self) -> None:
         """

@@ -72,7 +72,12 @@ def admin_site(
         "metrics": _of(operations.facts),
     }
     if token is not None:
-        drain = Asked("POST", lambda body: operations.drain())
+
+        def begin(body: bytes) -> Mapping[str, Any]:
+            operations.drain()
+            return operations.status()
+
+        drain = Asked("POST", begin)
         api = Folder(
             drain=drain,
             status=Asked("GET", lambda body: operations.status()),

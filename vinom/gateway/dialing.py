@@ -83,11 +83,8 @@ class Dialer:
                 return connecting.wait(self._waits, deadline)
         where = self._where(endpoint)
         if over_tls:
-            if self._tls is None:
-                raise ConnectionError(
-                    "packets+tls needs a certificate: set link_certificate_file, "
-                    "link_key_file and link_authority_file"
-                )
+            # Rules that need it are refused.
+            assert self._tls is not None, "no certificate"
             where = wrapClientTLS(self._tls(), where)
         connected: Deferred[Any] = where.connect(_Only(protocol))
         return connected

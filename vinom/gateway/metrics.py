@@ -48,7 +48,7 @@ _GAUGES = (
     ("sessions", "Open sessions, by service.", "service"),
     ("connections_open", "Open client connections.", ""),
     ("backend_sessions", "Open sessions, by back end.", "backend"),
-    ("backend_usable", "1 while a back end gets sessions, else 0.", "backend"),
+    ("backend_usable", "1 if a back end was reached and gets sessions.", "backend"),
     ("links", "Open links, by back end.", "backend"),
     ("rules_valid", "1 if the newest rules are in use, 0 if they have a mistake.", ""),
     ("rules_loaded", "1 if there are rules.", ""),

@@ -51,7 +51,7 @@ from vinom.routing.checks import HealthChecks
 from vinom.routing.health import Health
 from vinom.routing.redis_source import RedisSource, redis_source
 from vinom.routing.router import Router
-from vinom.routing.routes import Routes
+from vinom.routing.routes import UNREACHABLE, Routes
 from vinom.routing.rules import Endpoint
 from vinom.routing.sources import FileRules
 from vinom.store.redis.address import StoreAddress
@@ -108,7 +108,12 @@ class Gateway(MultiService):
             lobby_service=settings.lobby_service,
             other_service=settings.other_service or "",
         )
-        self.routes = Routes(self.router, settings.services, self.health.keep)
+        self.routes = Routes(
+            self.router,
+            settings.services,
+            self.health.keep,
+            settings.link_certificate_file is not None,
+        )
         self._access_file = AccessFile(settings.access_log)
         has_log = settings.access_log is not None
         self._access_log = AccessLog(
@@ -396,6 +401,9 @@ class Gateway(MultiService):
     def details(self) -> Mapping[str, Any]:
         """The state of the rules."""
         found: dict[str, Any] = {"rules": self.routes.mistake or "ok"}
+        unreachable = self.router.unreachable()
+        if unreachable:
+            found["unreachable"] = unreachable
         if self.redis is not None:
             found["store"] = self.redis.rules.why or "ok"
         return found
@@ -416,13 +424,20 @@ class Gateway(MultiService):
     def listed_routes(self) -> Mapping[str, Any]:
         """The rules that are in use, and the state of their back ends."""
         router = self.router
+        lost = {one: {"unreachable": UNREACHABLE} for one in router.unreachable()}
         return {
             "services": {
                 name: {
                     "strategy": rule.strategy,
                     "transport": rule.transport,
                     "codes": rule.codes,
+                    "match": {"host": rule.host, "path": rule.path},
+                    "check": rule.check,
+                    "sticky": rule.sticky,
+                    "most_sessions": rule.most_sessions,
+                    "first_answer_seconds": rule.first_answer_seconds,
                     "endpoints": self._states(rule.endpoints),
+                    **lost.get(name, {}),
                     **rule.others,
                 }
                 for name, rule in router.rules.by_name.items()
@@ -468,7 +483,7 @@ class Gateway(MultiService):
             "connections_open": self.limits.connections.total,
             "backend_sessions": {str(one): router.open[one] for one in known},
             "backend_usable": {
-                str(one): int(self.health.is_usable(one)) for one in known
+                str(one): int(self.health.state(one) == "good") for one in known
             },
             "links": self.links.links,
             "rules_valid": int(self.routes.mistake is None),

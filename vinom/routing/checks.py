@@ -107,7 +107,7 @@ class HealthChecks(Service):
             self.failed += 1
             if not is_ours(error):
                 self._health.failed(endpoint)
-            if self._health.state(endpoint) == "open" and before == "good":
+            if self._health.state(endpoint) == "open" and before in ("good", "new"):
                 _log.warn(
                     "back end {endpoint} is down: {why}",
                     endpoint=str(endpoint),

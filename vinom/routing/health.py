@@ -84,6 +84,7 @@ class Health:
     ejected: int = attrs.field(default=0, init=False)
     _known: dict[Endpoint, _Known] = attrs.field(factory=dict, init=False)
     _named: set[Endpoint] | None = attrs.field(default=None, init=False)
+    _reached: set[Endpoint] = attrs.field(factory=set, init=False)
 
     def is_usable(self, endpoint: Endpoint) -> bool:
         """May this back end get a session now?"""
@@ -99,13 +100,18 @@ class Health:
         return known is None or _is_closed(known, self.now())
 
     def state(self, endpoint: Endpoint) -> str:
-        """Name its state: "good", "out", "open" or "half-open"."""
+        """
+        Name its state.
+
+        :returns: "good", "out", "open", "half-open", or "new" if it gets sessions but
+            was never reached.
+        """
         known, now = self._known.get(endpoint), self.now()
-        if known is None:
-            return "good"
-        if known.is_open:
+        if known is not None and known.is_open:
             return "half-open" if now >= known.until else "open"
-        return "out" if now < known.out_until else "good"
+        if known is not None and now < known.out_until:
+            return "out"
+        return "good" if endpoint in self._reached else "new"
 
     def tries(self, endpoint: Endpoint) -> None:
         """A session or check is about to try it; no other may if a breaker is open."""
@@ -115,6 +121,7 @@ class Health:
 
     def reached(self, endpoint: Endpoint) -> None:
         """It could be reached."""
+        self._reached.add(endpoint)
         known = self._known.get(endpoint)
         if known is not None:
             known.failures = known.pauses = 0
@@ -167,6 +174,7 @@ class Health:
     def keep(self, endpoints: set[Endpoint]) -> None:
         """Keep only the records of these: no rule names the others any more."""
         self._named = endpoints
+        self._reached &= endpoints
         for endpoint in set(self._known) - endpoints:
             del self._known[endpoint]
 

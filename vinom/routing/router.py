@@ -162,6 +162,15 @@ class Router:
         name = self.lobby_service if is_lobby else self.other_service
         return self.rules.by_name.get(name)
 
+    def unreachable(self) -> list[str]:
+        """List the services whose rules apply to no request."""
+        named = self.lobby_service, self.other_service
+        return [
+            name
+            for name, rule in self.rules.by_name.items()
+            if not (rule.codes or rule.path or name in named)
+        ]
+
     def realm_of(self, rule: Rule, request: Request) -> int:
         """Find the realm of a request: its own, or the one in its host and path."""
         return request.realm_id or rule.realm_in(request.called, request.path)

@@ -14,9 +14,22 @@ from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
 from vinom.routing.router import Router
-from vinom.routing.rules import Endpoint, Rules, check_rules, read_realms, read_rules
+from vinom.routing.rules import (
+    Endpoint,
+    Rules,
+    check_rules,
+    read_realms,
+    read_rules,
+    read_services,
+)
 
 _log = Logger()
+
+#: What is wrong with the rules that `Router.unreachable` lists.
+UNREACHABLE = (
+    "no client can reach it: give its rule a code or a match, or its name a number in "
+    "services"
+)
 
 
 @attrs.define(eq=False)
@@ -27,6 +40,7 @@ class Routes:
     :ivar router: gets the rules.
     :ivar services: codes of services whose rules name none.
     :ivar changed: called with all back ends of new rules.
+    :ivar has_certificate: can back ends be reached by ``packets+tls``?
     :ivar is_loaded: have there ever been valid rules?
     :ivar mistake: the mistake in the newest rules; ``None`` if they are in use.
     :ivar taken: how many times new rules came into use.
@@ -36,23 +50,33 @@ class Routes:
     router: Router
     services: Mapping[str, int] = attrs.field(factory=dict)
     changed: Callable[[set[Endpoint]], None] = lambda _: None
+    has_certificate: bool = True
     is_loaded: bool = attrs.field(default=False, init=False)
     mistake: str | None = attrs.field(default=None, init=False)
     taken: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
     _newest: Any = attrs.field(default=None, init=False)
 
-    def offer_text(self, rules: bytes | None, realms: Mapping[bytes, bytes]) -> None:
+    def offer_text(
+        self,
+        rules: bytes | None,
+        realms: Mapping[bytes, bytes],
+        services: Mapping[bytes, bytes] | None = None,
+    ) -> None:
         """
         Use rules and realms from Redis.
 
         :param rules: JSON; ``None`` for no rules.
+        :param services: codes of services, which count before those of the settings.
         """
+        codes = services or {}
         self._offer(
-            (rules, dict(realms)),
+            (rules, dict(realms), dict(codes)),
             lambda: (
-                read_rules(rules or b"{}", self.services),
-                read_realms({_text(one): _text(realms[one]) for one in realms}),
+                read_rules(
+                    rules or b"{}", {**self.services, **read_services(_texts(codes))}
+                ),
+                read_realms(_texts(realms)),
             ),
         )
 
@@ -99,6 +123,7 @@ class Routes:
             return
         try:
             rules, realms = read()
+            self._check_links(rules)
         except Misconfigured as error:
             self.refuse(given, str(error))
             return
@@ -116,7 +141,20 @@ class Routes:
             count=len(rules.by_name),
             realms=len(realms),
         )
+        for service in self.router.unreachable():
+            _log.warn("{service}: {why}", service=service, why=UNREACHABLE)
+
+    def _check_links(self, rules: Rules) -> None:
+        for name, rule in rules.by_name.items():
+            if rule.transport == "packets+tls" and not self.has_certificate:
+                raise Misconfigured(
+                    f"rules: {name}: packets+tls needs a certificate: set "
+                    "link_certificate_file, link_key_file and link_authority_file"
+                )
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
+def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in found.items()
+    }

@@ -52,7 +52,7 @@ class _Rule(Struct, frozen=True):
 
     strategy: Strategy
     endpoints: list[str] = []
-    transport: Transport = "tcp"
+    transport: Transport | None = None
     sticky: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     check: Annotated[str, Meta(max_length=200, pattern="^(/[!-~]*)?$")] = ""
     most_sessions: Annotated[int, Meta(ge=0)] = 0
@@ -239,9 +239,10 @@ def read_endpoint(text: str, where: str = "endpoint") -> Endpoint:
 
 def read_rules(text: bytes | str, services: Mapping[str, int] | None = None) -> Rules:
     """
-    Read rules from JSON: an object with a rule for each service.
+    Read rules from JSON, as Redis has them: an object with a rule for each service.
 
-    If one rule has a mistake the whole set is refused.
+    If one rule has a mistake the whole set is refused. Back ends of rules that name no
+    transport are reached by packets.
 
     :param services: codes of services whose rules name none.
     :raises Misconfigured: names the service and the member at fault.
@@ -259,14 +260,19 @@ def read_rules(text: bytes | str, services: Mapping[str, int] | None = None) -> 
         found = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise Misconfigured(f"rules: not valid JSON: {error}") from None
-    return check_rules(found, services)
+    return check_rules(found, services, "packets")
 
 
-def check_rules(found: Any, services: Mapping[str, int] | None = None) -> Rules:
+def check_rules(
+    found: Any,
+    services: Mapping[str, int] | None = None,
+    transport: Transport = "tcp",
+) -> Rules:
     """
     Check rules that are already parsed, such as those of a TOML file.
 
     :param services: codes of services whose rules name none.
+    :param transport: that of rules which name none.
     :raises Misconfigured: names the service and the member at fault.
     """
     if not isinstance(found, dict):
@@ -275,7 +281,7 @@ def check_rules(found: Any, services: Mapping[str, int] | None = None) -> Rules:
     by_code: dict[int, Rule] = {}
     by_path: dict[tuple[str, str], Rule] = {}
     for name, given in found.items():
-        rule = _read_rule(name, given, services or {})
+        rule = _read_rule(name, given, services or {}, transport)
         by_name[name] = rule
         for code in rule.codes:
             other = by_code.setdefault(code, rule)
@@ -291,6 +297,23 @@ def check_rules(found: Any, services: Mapping[str, int] | None = None) -> Rules:
                     f"{rule.host}{rule.path}"
                 )
     return Rules(by_name, by_code, by_path)
+
+
+def read_services(found: Mapping[str, str]) -> dict[str, int]:
+    """
+    Read the codes of services, as Redis has them.
+
+    :param found: ``service_type`` by the service's name, as text.
+    :raises Misconfigured: names the service at fault.
+    """
+    codes: dict[str, int] = {}
+    for name, code in found.items():
+        if not (code.isascii() and code.isdecimal()) or int(code) > _MOST_CODE:
+            raise Misconfigured(
+                f"services: {name} has the code {code!r}: use 0 to {_MOST_CODE}"
+            )
+        codes[name] = int(code)
+    return codes
 
 
 def read_realms(found: Mapping[Any, Any]) -> dict[int, Endpoint]:
@@ -314,7 +337,9 @@ def read_realms(found: Mapping[Any, Any]) -> dict[int, Endpoint]:
     return realms
 
 
-def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
+def _read_rule(
+    name: str, given: Any, services: Mapping[str, int], transport: Transport
+) -> Rule:
     if _NAME.fullmatch(name) is None:
         raise Misconfigured(
             f"rules: {name!r} is not a valid service name: use 1 to 64 letters, "
@@ -355,7 +380,7 @@ def _read_rule(name: str, given: Any, services: Mapping[str, int]) -> Rule:
         _codes(name, rule, services),
         match.host.lower(),
         path,
-        rule.transport,
+        rule.transport or transport,
         rule.sticky,
         rule.check,
         rule.most_sessions,

@@ -138,7 +138,7 @@ class RedisRules(Service):
             )
         if mistake is None:
             self._run = found.run
-            self._routes.offer_text(found.rules, found.realms)
+            self._routes.offer_text(found.rules, found.realms, found.services)
         else:
             self._routes.refuse(mistake, mistake)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -20,12 +21,14 @@ class StoredRoutes:
 
     :ivar rules: JSON; ``None`` if there are none.
     :ivar realms: back ends by ``realm_id``.
+    :ivar services: codes by the service's name.
     :ivar run: names the run of Redis that had them; empty if it does not say.
     :ivar mistake: a key of the wrong type; ``None`` if there is none.
     """
 
     rules: bytes | None
     realms: Mapping[bytes, bytes]
+    services: Mapping[bytes, bytes]
     run: bytes = b""
     mistake: str | None = None
 
@@ -42,7 +45,7 @@ class RedisRoutes:
 
     @property
     def channel(self) -> str:
-        """The channel: any message means that rules or realms have changed."""
+        """The channel: any message means that something here has changed."""
         return f"{self.client.prefix}routing:changed"
 
     @property
@@ -52,19 +55,21 @@ class RedisRoutes:
 
     def read(self) -> Deferred[StoredRoutes]:
         """
-        Read rules and realms in one step.
+        Read rules, realms and the codes of services in one step.
 
         :raises StoreUnavailable: Redis does not answer.
         """
         return self.client.run(_READ).addCallback(self._found)
 
-    def _found(self, found: list[bytes]) -> StoredRoutes:
-        kind, rules, run, *pairs = found
-        prefix = self.client.prefix
+    def _found(self, found: list[Any]) -> StoredRoutes:
+        kind, rules, run, *hashes = found
         mistake = None
-        if kind == b"mapping":
-            mistake = f"the key {prefix}realm:mapping must be a hash"
+        if kind in (b"realm:mapping", b"services"):
+            mistake = f"the key {self.client.prefix}{kind.decode()} must be a hash"
         elif kind not in (b"string", b"none"):
             mistake = f"the key {self.key} must be a string of JSON"
-        realms = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        return StoredRoutes(rules if kind == b"string" else None, realms, run, mistake)
+        realms, services = (
+            dict(zip(pairs[::2], pairs[1::2], strict=True)) for pairs in hashes
+        )
+        rules = rules if kind == b"string" else None
+        return StoredRoutes(rules, realms, services, run, mistake)

@@ -1,21 +1,21 @@
--- Read the rules of a gateway and the back ends of its realms in one step
--- Returns the type of the rules' key, the rules, what names this run of Redis, and each
--- realm with its back end.
+-- Read the rules of a gateway, the back ends of its realms and the codes of services in
+-- one step
+-- Returns the type of the rules' key (or the name of another key of a wrong type), the
+-- rules, what names this run of Redis, each realm with its back end, and each service
+-- with its code.
 local kind = redis.call('TYPE', P .. 'routing:rules').ok
 local rules = ''
 if kind == 'string' then
   rules = redis.call('GET', P .. 'routing:rules')
 end
-local mapping = redis.call('TYPE', P .. 'realm:mapping').ok
-if mapping ~= 'hash' and mapping ~= 'none' then
-  kind = 'mapping'
+local hashes = {}
+for number, key in ipairs({ 'realm:mapping', 'services' }) do
+  local is = redis.call('TYPE', P .. key).ok
+  if is ~= 'hash' and is ~= 'none' then
+    kind = key
+  end
+  hashes[number] = is == 'hash' and redis.call('HGETALL', P .. key) or {}
 end
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
-local found = { kind, rules, run }
-if mapping == 'hash' then
-  for _, one in ipairs(redis.call('HGETALL', P .. 'realm:mapping')) do
-    found[#found + 1] = one
-  end
-end
-return found
+return { kind, rules, run, hashes[1], hashes[2] }
