@@ -112,7 +112,7 @@ TO_NODE = (
     SeatChanged("m1", 1, "joined"),
     MatchStarted("m1"),
     RoundEnded("m1", {"scores": {"0": 3}}),
-    RoomEnded(MatchEnd("m1", "finished", {"places": [[0]]}, (0, 1), 9, "ab" * 8)),
+    RoomEnded(MatchEnd("m1", "finished", {"places": [[0]]}, (0, 1), 9, "ab" * 8), 8),
     RelayState("m1", 9, "playing", 1.5, {0: 7}, (b"{}",), {-1: 0, 0: 0}, b"{}"),
     RelayState("m1", 9, "over", 1.5, {0: 8}),
     RelayEvent("m1", 9, "rolled", {"die": 3}, None),

@@ -9,9 +9,17 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
-from tests.support.games import Say, Tale, Teller
+from tests.support.games import Say, Tale, Teller, Ticking
 from vinom.control.changes import apply_change, change_between
-from vinom.control.messages import HandOver, Kept, KeptTaken, MatchStarted
+from vinom.control.messages import (
+    Adopted,
+    CloseRoom,
+    HandOver,
+    Kept,
+    KeptTaken,
+    MatchStarted,
+    RoomEnded,
+)
 from vinom.errors import PeerError, Unreadable
 from vinom.gameserver.keeping import read_kept
 from vinom.model import MatchPlan, SeatPlan
@@ -381,6 +389,109 @@ class LossyLinkTests(SynchronousTestCase):
         net.server.received(KeptTaken("m1", net.checkpoint[1]))
         net.run(0.2)
         self.assertIn("unsafe", players[1].lines[-1])
+
+    def answer(self, net: GameNet, seconds: float, delay: float = 0.02) -> None:
+        """Let time pass with a node that answers each checkpoint, and the end."""
+        answered = {0}
+        for _ in range(round(seconds / 0.002)):
+            for told in net.told:
+                if isinstance(told, Kept | RoomEnded) and told.number not in answered:
+                    answered.add(told.number)
+                    answer = KeptTaken("m1", told.number)
+                    net.reactor.callLater(delay, net.server.received, answer)
+            net.reactor.advance(0.002)
+
+    def test_ends_before_the_answer(self) -> None:
+        """
+        A match that ends while the node has not answered yet ends for its players: when
+        the last of them leaves, when an operator closes it, and at its time limit.
+        """
+        game = Teller()
+        game.time_limit = 3.0
+        for how in ("leave", "close", "time limit"):
+            net = GameNet(games={"teller": game})
+            players = net.begin()
+            net.server.linked(net.told.append, is_lossy=True)
+            self.answer(net, 0.2)
+            players[0].say("last") if how != "leave" else players[0].leave()
+            self.answer(net, 0.01)
+            if how == "leave":
+                players[1].leave()
+            elif how == "close":
+                net.server.received(CloseRoom("m1", "ended"))
+            self.answer(net, 8.0)
+            self.assertEqual(({}, 1, 1), (net.server.rooms, net.stopped, len(net.ends)))
+            if how != "leave":
+                self.assertIn("last", players[1].lines[-1])
+                self.assertEqual(len(players[1].over), 1)
+
+    def test_end_waits_for_the_answer(self) -> None:
+        """
+        Players are shown the last state and the end when the node has the end: nobody
+        sees a match won that goes on at an earlier state because its machine died.
+        """
+
+        class Short(Ticking):
+            """Its last tick and its end come in one turn."""
+
+            time_limit = 1.0
+
+        net = GameNet(games={"ticking": Short()})
+        players = net.begin(game="ticking")
+        net.server.linked(net.told.append, is_lossy=True)
+        kept = 0
+        while not net.ends:
+            self.answer(net, 0.002, delay=0.0)
+            for told in net.of(Kept):
+                kept = max(kept, told.version)
+        net.run(3.0)
+        self.assertLessEqual(players[0].seen.version, kept)
+        self.assertEqual((players[0].over, net.stopped), ([], 0))
+        self.answer(net, 3.0)
+        (end,), (over,) = net.ends, players[0].over
+        self.assertEqual((over.reason, over.version), (end.reason, end.version))
+        self.assertEqual((players[0].seen.version, net.stopped), (end.version, 1))
+
+    def test_unknown_to_the_node(self) -> None:
+        """
+        A node that comes back gave the match to another process meanwhile: this one
+        closes its players' connections, and ends.
+        """
+        net = GameNet()
+        players = net.begin()
+        net.server.linked(net.told.append, is_lossy=True)
+        self.answer(net, 0.2)
+        net.server.unlinked()
+        net.run(1.0)
+        net.server.linked(net.told.append, is_lossy=True)
+        net.server.received(Adopted(()))
+        net.run(1.0)
+        self.assertEqual((net.server.rooms, net.stopped), ({}, 1))
+        self.assertEqual((players[0].over, len(players[0].lost)), ([], 1))
+
+    def test_node_lost_at_the_end(self) -> None:
+        """
+        The end that a lost node may not have is reported to the next one, and shown
+        then. If none comes, players are sent nothing: the match may go on elsewhere.
+        """
+        for comes in (True, False):
+            net = GameNet(lease=10.0)
+            players = net.begin()
+            net.server.linked(net.told.append, is_lossy=True)
+            self.answer(net, 0.2)
+            net.server.received(CloseRoom("m1", "ended"))
+            net.run(0.1)
+            net.server.unlinked()
+            net.run(3.0)
+            self.assertEqual((players[0].over, net.stopped), ([], 0))
+            if comes:
+                (playing,) = net.server.ready(1).matches
+                net.server.linked(net.told.append, is_lossy=True)
+                net.server.received(Adopted((playing.match_id,)))
+                self.answer(net, 3.0)
+            else:
+                net.run(8.0)
+            self.assertEqual((len(players[0].over), net.stopped), (comes, 1))
 
     def test_comes_again_meanwhile(self) -> None:
         """

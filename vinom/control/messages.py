@@ -117,7 +117,7 @@ class Heartbeat(ToServer, frozen=True, tag="heartbeat"):
 
 class KeptTaken(ToServer, frozen=True, tag="kept_taken"):
     """
-    The node has the checkpoint with this number, and all before it.
+    The node has the checkpoint (or the end) with this number, and all before it.
 
     Sent over links that can lose a message together with its sender. Over a UNIX
     socket, which the node reads to the end, it is sent only once, after the first
@@ -351,9 +351,16 @@ class RoundEnded(ToNode, frozen=True, tag="round_ended"):
 
 
 class RoomEnded(ToNode, frozen=True, tag="room_ended"):
-    """The room is closed; its players are sent the end."""
+    """
+    The room is closed; its players are sent the end.
+
+    :ivar number: of the last checkpoint plus 1; 0 if there is none. Over a link that
+        can lose this message, `KeptTaken` with this number answers it, and players of
+        a game that shows only what is kept are sent the end after that.
+    """
 
     end: MatchEnd
+    number: int = 0
 
 
 class CookieKeyReport(Struct, frozen=True):

@@ -913,8 +913,11 @@ class GameServer:
                 | RelayFailed()
             ):
                 self.rooms.relayed(message)
-            case RoomEnded(end):
+            case RoomEnded(end, number):
                 if end.match_id in self.rooms:
+                    if number and self._link is not None and self._link.is_lossy:
+                        # Until it knows that this is here, players are not sent it.
+                        self.send(KeptTaken(end.match_id, number))
                     self._reports.match_over(self, end.match_id)
                     self.rooms.ended(end)
                     self._forget(end.match_id)

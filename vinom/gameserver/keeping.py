@@ -414,6 +414,8 @@ class MatchKeeper:
         """Is everything that would be shown now kept, or kept before it is sent?"""
         if self._is_over:
             return True
+        if self._host.ended_at is not None:
+            return self.taken >= self.number
         line = self._line
         if self._is_frozen or not line.has_left():
             return False
@@ -516,6 +518,14 @@ class MatchKeeper:
             self._length,
             self._version,
         )
+
+    def end(self) -> int:
+        """Number the match's end, which is reported instead of a last checkpoint."""
+        self.number += 1
+        line = self._line
+        if not self.is_ahead or (line.keeps() and not line.is_lossy()):
+            self.taken = self.number
+        return self.number
 
     def again(self) -> None:
         """Send a whole checkpoint at the end of the next turn; the last was lost."""

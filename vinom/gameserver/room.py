@@ -776,7 +776,7 @@ class HostedRoom:
     def deadline(self) -> float | None:
         """When to call `ring` next, at the latest."""
         at = self.room.deadline()
-        if self.host.ended_at is not None:
+        if self.host.ended_at is not None and not self.host.is_held:
             at = self.host.ended_at + FAREWELL
         return self._links_at if at is None else min(at, self._links_at)
 

@@ -491,12 +491,19 @@ class GameServer:
             self._is_adopted = True
         now = self._seconds()
         self.lease.adopted(now)
-        for hosted in self._matches():
-            if hosted.room.plan.match_id not in match_ids:
+        for hosted in [one for one in self.rooms.values() if not one.is_relayed]:
+            if hosted.room.plan.match_id not in match_ids and (
+                hosted.is_open or hosted.host.is_held
+            ):
                 self._log.error(
                     "match {match_id} is not known to the node, and ends",
                     match_id=hosted.room.plan.match_id,
                 )
+                if hosted.host.is_held:
+                    # What its players were not shown is not kept: they ask the lobby
+                    # whether the match goes on elsewhere.
+                    hosted.part()
+                    continue
                 hosted.room.close("lost", now)
             hosted.go_on(now)
             hosted.end_turn(now)
@@ -517,6 +524,8 @@ class GameServer:
         if isinstance(message, messages.RoomEnded):
             hosted = self.rooms.get(message.end.match_id)
             if hosted is not None and not hosted.is_relayed:
+                if isinstance(hosted.host.keeper, MatchKeeper):
+                    message = replace(message, number=hosted.host.keeper.end())
                 self._orphan.match_ended(hosted.playing(), message)
         self._send(message)
 

@@ -101,7 +101,8 @@ class Keeper(Protocol):
         """
         Is everything kept that the outlets would show now?
 
-        If not, it has `RoomHost.end_turn` called again when it is.
+        If not, it has `RoomHost.end_turn` called again when it is. It is asked about
+        the end once the outlets have it.
         """
 
 
@@ -170,7 +171,7 @@ class RoomHost:
     :ivar outlets: get its states and events, in this order.
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar applied: by seat, the number of the last action that a state answers.
-    :ivar ended_at: when the room closed; ``None`` while it runs.
+    :ivar ended_at: when the outlets might show its end; ``None`` while it runs.
     :ivar ticks: whether the game has fixed steps.
     :ivar keeper: keeps checkpoints; ``None`` if the room lives in this process only.
     :ivar is_held: must what happened wait, because it is not kept yet?
@@ -278,13 +279,13 @@ class RoomHost:
 
         :returns: whether nothing is left to send.
         """
-        room, keeper = self.room, self.keeper
-        if keeper is not None and room.phase != "closed":
-            self.is_held = not keeper.may_show(now)
-            if self.is_held:
-                return False
+        room = self.room
+        if room.phase != "closed" and self._must_wait(now):
+            return False
         if room.effects:
             self._settle(now)
+        if room.phase == "closed" and self._must_wait(now):
+            return False
         # Here everything that players will see is settled, and nothing is shown yet.
         is_all = True
         for outlet in self.outlets:
@@ -292,10 +293,21 @@ class RoomHost:
         if room.effects:
             # A game may fail while it makes its views.
             self._settle(now)
+            if room.phase == "closed" and self._must_wait(now):
+                return False
             for outlet in self.outlets:
                 outlet.show(now)
             return False
         return is_all
+
+    def _must_wait(self, now: float) -> bool:
+        """Must everything that happened wait, because it is not kept yet?"""
+        if self.keeper is not None:
+            self.is_held = not self.keeper.may_show(now)
+            if self.is_held and self.ended_at is not None:
+                # Its players have time to get the end once it is shown.
+                self.ended_at = now
+        return self.is_held
 
     def _settle(self, now: float) -> None:
         room, outlets = self.room, self.outlets
