@@ -21,6 +21,42 @@ function nameOfWay(x, y) {
   return y > 0 ? "down" : "up";
 }
 
+/**
+ * A gopher that dances: it sways, stretches and waves. Dancing is key.
+ *
+ * @param {CanvasRenderingContext2D} pen
+ * @param {number} x where it stands @param {number} y
+ * @param {number} size half of its height
+ * @param {string} colour
+ * @param {number} beat radians of its dance; 0 stands still
+ */
+function drawGopher(pen, x, y, size, colour, beat) {
+  const sway = Math.sin(beat);
+  const stretch = 1 + 0.12 * Math.sin(2 * beat);
+  /** @param {string} fill @param {number[][]} ovals each: x, y, wide, high, turned by */
+  const put = (fill, ...ovals) => {
+    pen.fillStyle = fill;
+    for (const [ovalX, ovalY, wide, high, turn = 0] of ovals) {
+      pen.beginPath();
+      pen.ellipse(ovalX, ovalY, wide, high, turn, 0, 2 * Math.PI);
+      pen.fill();
+    }
+  };
+  pen.save();
+  pen.translate(x, y + 0.4 * size);
+  pen.scale(size, size);
+  // Its feet stay on the beat while the body leans over them.
+  put("#e8c39e", [-0.25, -0.06 * Math.max(0, sway), 0.2, 0.1], [0.25, 0.06 * Math.min(0, sway), 0.2, 0.1]);
+  pen.rotate(0.22 * sway);
+  pen.scale(1 / stretch, stretch);
+  put("#e8c39e", [-0.56, -0.65 - 0.3 * sway, 0.11, 0.26, -0.9 + sway], [0.56, -0.65 + 0.3 * sway, 0.11, 0.26, 0.9 + sway]);
+  put(colour, [-0.36, -1.3, 0.14, 0.14], [0.36, -1.3, 0.14, 0.14], [0, -0.72, 0.48, 0.72]);
+  put("#fff", [-0.2, -1.08, 0.19, 0.2], [0.2, -1.08, 0.19, 0.2], [0, -0.76, 0.07, 0.12]);
+  put("#e8c39e", [0, -0.85, 0.17, 0.09]);
+  put("#202124", [-0.16 + 0.05 * sway, -1.06, 0.07, 0.08], [0.16 + 0.05 * sway, -1.06, 0.07, 0.08], [0, -0.9, 0.08, 0.05]);
+  pen.restore();
+}
+
 /** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
@@ -176,8 +212,8 @@ export function mount(context) {
       const [row, col] = places[seat];
       const from = drawn[seat] ?? [row, col];
       drawn[seat] = [from[0] + (row - from[0]) * near, from[1] + (col - from[1]) * near];
-      let x = (drawn[seat][1] + 0.5) * cell;
-      let y = (drawn[seat][0] + 0.5) * cell;
+      const x = (drawn[seat][1] + 0.5) * cell;
+      const y = (drawn[seat][0] + 0.5) * cell;
       const dances = dancing.includes(seat);
       const radius = cell * 0.36 * (over && winners.includes(seat) ? 1.25 : 1);
       if (dances) {
@@ -188,13 +224,12 @@ export function mount(context) {
         const sway = isCalm() ? 0 : Math.sin(now / 260) * cell * 0.2;
         // Above the dancer or, at the upper edge, below; never beyond an edge.
         const middle = Math.max(cell, Math.min(width - cell, x));
-        const high = y < cell * 1.5 ? y + cell : y - cell * 1.15;
+        const high = y < cell * 1.5 ? cell * 2.2 : y - cell * 1.3;
         pen.fillText("♪", middle - cell * 0.5 + sway, high);
         pen.fillText("♫", middle + cell * 0.5 - sway, high - cell * 0.1);
-        if (!isCalm()) {
-          x += Math.sin(now / 130) * cell * 0.16;
-          y -= Math.abs(Math.sin(now / 130)) * cell * 0.34;
-        }
+        // Its head stays on the canvas, also in the uppermost row.
+        drawGopher(pen, x, Math.max(y, cell * 1.15), cell * 0.95, colourOf(seat), isCalm() ? 0 : now / 130);
+        continue;
       }
       drawDisc(pen, x, y, radius, colourOf(seat), seat);
       if (seat === room.seat) {
