@@ -6,11 +6,14 @@ import argparse
 import ast
 import re
 import shlex
+import sys
 import tomllib
+import types
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.check.trial import try_game
 from vinom.commands import cli
 from vinom.commands.cli import COMMANDS
 from vinom.node.settings import TABLE
@@ -135,6 +138,32 @@ class ProjectTests(SynchronousTestCase):
             self.assertRegex(lines[3], r"^\*20\d\d-\d\d-\d\d, ")
             self.assertLess(len(lines), 60, path.name)
         self.assertEqual(len(numbers), len(set(numbers)))
+
+    def test_readme_is_short_and_leads_somewhere(self) -> None:
+        """
+        The README fits on a screen or two, and none of its links is broken.
+        """
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        self.assertLessEqual(len(readme.splitlines()), 90)
+        links = re.findall(r"\]\(([^)]+)\)", readme)
+        self.assertGreater(len(links), 9)
+        self.assertEqual([link for link in links if not (ROOT / link).exists()], [])
+
+    def test_readme_shows_a_whole_game(self) -> None:
+        """
+        The README's game passes ``vinom check``, in as many lines as it says.
+        """
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        (listing,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+        lines = [line for line in listing.splitlines() if line.strip()]
+        self.assertLessEqual(len(lines), 40)
+        self.assertIn(f"in {len(lines)} lines of code", readme)
+        module = types.ModuleType("ttt")
+        sys.modules["ttt"] = module
+        self.addCleanup(sys.modules.pop, "ttt")
+        exec(listing, vars(module))
+        trial = try_game(module.TicTacToe(), "ttt", 2, 11)
+        self.assertEqual(trial.findings, [])
 
     def test_ci_runs_the_readme(self) -> None:
         """
