@@ -24,18 +24,12 @@ def read_floors(source: str) -> list[list[str]]:
     raise LookupError("tests/test_architecture.py has no FLOORS")
 
 
-def is_built(concept: str) -> bool:
-    """Is there a package or a module of this name?"""
-    return (PACKAGE / concept).is_dir() or (PACKAGE / f"{concept}.py").is_file()
-
-
 def draw(floors: list[list[str]]) -> str:
-    """Draw the house, its ground at the bottom; concepts that are to come are in ()."""
+    """Draw the house, its ground at the bottom."""
     line = "+" + "-" * (WIDTH + 2) + "+"
     drawn = [line]
     for floor in reversed(floors):
-        names = [name if is_built(name) else f"({name})" for name in floor]
-        drawn += [f"| {'   '.join(names).center(WIDTH)} |", line]
+        drawn += [f"| {'   '.join(floor).center(WIDTH)} |", line]
     return "\n".join(drawn)
 
 
@@ -57,7 +51,7 @@ class Floors(SphinxDirective):
         picture = draw(floors)
         lines = ["::", "", *(f"   {row}" for row in picture.splitlines()), ""]
         for floor in floors:
-            for concept in filter(is_built, floor):
+            for concept in floor:
                 # In docstrings single back quotes name our own code.
                 text = paragraph_of(concept).replace("`", "``").replace("````", "``")
                 lines += [f"``{concept}``", f"   {text}", ""]
