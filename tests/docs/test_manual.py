@@ -174,6 +174,25 @@ class ProjectTests(SynchronousTestCase):
         script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
         self.assertIn(f"{command} || status=$?", [line.strip() for line in script])
 
+    def test_every_test_has_a_tier(self) -> None:
+        """
+        No folder of tests is forgotten by all three tiers of tox.
+        """
+        config = (ROOT / "tox.ini").read_text(encoding="utf-8")
+        _, _, tiers = config.partition("[tier]")
+        listed = re.findall(r"tests(?:\.\w+)+", tiers.partition("[testenv]")[0])
+        places = [path for path in (ROOT / "tests").iterdir() if path.name != "alone"]
+        places += (ROOT / "tests" / "alone").iterdir()
+        found = {
+            ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for path in places
+            if path.suffix == ".py" or any(path.rglob("test_*.py"))
+        }
+        self.assertEqual(
+            {name for name in found if not name.endswith("__init__")} - set(listed),
+            set(),
+        )
+
     def test_minimum_is_what_we_promise(self) -> None:
         """
         ``tox -e minimum`` tests every lower bound, and no other version.
