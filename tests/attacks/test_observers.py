@@ -408,15 +408,17 @@ class MemoryTests(SynchronousTestCase):
         self.net.run()
         for size in range(24):
             record = b"\x16\xfe\xfd\0\1" + bytes(6) + size.to_bytes(2) + bytes(size)
-            self.net.server.receive(record * 2, ANN, self.net.now)
+            self.net.receive(record * 2, ANN)
         self.net.advance(3.0)
         self.assertTrue(client.is_open)
+        client.send(b"plays")
+        self.net.run()
         for kind in (20, 21, 22, 23):
             for size in range(24):
                 head = bytes((kind,)) + b"\xfe\xfd\0\1" + bytes(5) + b"\x09"
                 record = head + size.to_bytes(2) + bytes(size)
                 for datagram in (record, record * 2):
-                    self.net.server.receive(datagram, ANN, self.net.now)
+                    self.net.receive(datagram, ANN)
         self.assertTrue(self.net.server.is_known(ANN))
         self.net.run()
         self.assertTrue(client.is_open)

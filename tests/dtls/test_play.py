@@ -40,7 +40,7 @@ class PlayCase(SynchronousTestCase):
         return datagrams
 
     def receive(self, datagram: bytes) -> None:
-        self.net.server.receive(datagram, ANN, self.net.now)
+        self.net.receive(datagram, ANN)
 
     def payloads(self) -> list[bytes]:
         """What the server got since the last call."""
@@ -210,17 +210,18 @@ class PayloadTests(PlayCase):
     @given(st.lists(st.binary(max_size=100), max_size=5), st.integers(20, 23))
     def test_anything(self, junk: list[bytes], kind: int) -> None:
         """
-        No bytes from a player's address do harm to its association.
+        No bytes from a player's address do harm to its association, before its first
+        payload or after it.
         """
-        for datagram in junk:
+        for datagram in (*junk, *self.sealed(b"first"), *junk):
             for epoch in (b"\0\0", b"\0\1"):
-                head = bytes((kind,)) + b"\xfe\xfd" + epoch + bytes(6)
+                head = bytes((kind,)) + b"\xfe\xfd" + epoch + bytes(5) + b"\x63"
                 self.receive(datagram)
                 self.receive(head + len(datagram).to_bytes(2) + datagram)
                 self.client.receive(head + datagram, self.net.now)
         self.net.server.take_datagrams()
         self.client.take_datagrams()
-        self.payloads()
+        self.assertEqual(self.payloads(), [b"first"])
         self.client.send(b"fine")
         self.assertEqual(self.payloads(), [b"fine"])
         self.net.server.send(self.association, b"fine")

@@ -105,7 +105,7 @@ class Net:
                 for datagram in client.take_datagrams():
                     moved = True
                     if self._passes("client", datagram):
-                        self.server.receive(datagram, address, self.now)
+                        self.receive(datagram, address)
             for datagram, address in self.server.take_datagrams():
                 moved = True
                 if self._passes("server", datagram) and address in self.clients:
@@ -115,6 +115,11 @@ class Net:
         self.server_events += self.server.take_events()
         for address, client in self.clients.items():
             self.client_events[address] += client.take_events()
+
+    def receive(self, datagram: bytes, address: Address) -> None:
+        """Hand the server a datagram from any address, as its port does."""
+        if not self.server.receive_play(datagram, address, self.now):
+            self.server.receive(datagram, address, self.now)
 
     def _passes(self, sender: str, datagram: bytes) -> bool:
         number = self._counts[sender]

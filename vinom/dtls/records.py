@@ -259,7 +259,7 @@ def without_short_records(datagram: bytes, shortest: int) -> bytes:
     """
     Remove encrypted records that nobody can have sealed, and a tail that is no record.
 
-    OpenSSL before 3.6 does not drop such a record but gives up, so anybody who can
+    OpenSSL before 4.0.3 does not drop such a record but gives up, so anybody who can
     spoof an address could end a connection.
 
     :param shortest: of a record's body, bytes.

@@ -31,6 +31,7 @@ from vinom.dtls.records import (
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
     RECORD_HEADER,
+    SHORTEST_SEALED,
     cut_datagrams,
     is_client_hello,
     random_of,
@@ -171,7 +172,11 @@ class DtlsServer:
         # This runs for each input, so the usual case is written out here, from
         # `is_one_record` to `_opened`; `_open_records` does all others.
         channel = association.channel
-        if (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size or channel.flight:
+        if (
+            (datagram[11] << 8 | datagram[12]) + RECORD_HEADER != size
+            or size < RECORD_HEADER + SHORTEST_SEALED
+            or channel.flight
+        ):
             self._open_records(association, datagram, now)
             return True
         try:
