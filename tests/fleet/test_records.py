@@ -11,7 +11,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import match_plan
-from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, birth_of
+from vinom.fleet.local import fleet
+from vinom.fleet.local.fleet import HIDDEN, GameServerProgram, LocalFleet, birth_of
 from vinom.fleet.local.mailbox import (
     LETTER,
     clear_mailboxes,
@@ -205,6 +206,21 @@ class HandleTests(SynchronousTestCase):
         self.assertFalse(self.reaches("s2", self.handle))
         self.patch(os, "geteuid", lambda: self.theirs.stat().st_uid + 1)
         self.assertFalse(self.reaches("s1", self.handle), "of another user")
+
+    def test_hidden(self) -> None:
+        """
+        If the system shows nobody when a process began, its mailbox shows that it still
+        runs; without that, another process may have its number.
+        """
+        server: Any = Named()
+        where = ServerAddress("play.example", 50000)
+        hidden = self.handle.replace(self.birth, HIDDEN)
+        self.assertTrue(self.reaches("s1", hidden))
+        self.patch(fleet, "birth_of", lambda pid: HIDDEN)
+        self.assertTrue(self.reaches("s1", self.handle))
+        remove_mailbox(self.theirs, "s1")
+        self.assertFalse(self.reaches("s1", self.handle))
+        self.assertFalse(self.fleet.adopt(server, self.handle, where))
 
     def test_handed_on(self) -> None:
         """

@@ -190,6 +190,7 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "give the key away", lambda: os.chown(key, os.getuid(), -1)
     yield "make the key look old", lambda: os.utime(key, (1, 1))
     yield "mark the key", lambda: os.setxattr(key, "user.burglar", b"x")
+    yield "empty the key", lambda: os.truncate(key, 0)
     yield "watch the state", lambda: _watch(state)
     yield "write code", lambda: open(__file__, "a").close()
     yield "write /tmp", lambda: open(f"/tmp/vinom-burglar-{os.getpid()}", "w").close()
@@ -228,6 +229,9 @@ def attempts(what: Rob) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "run a shell", lambda: subprocess.run("true", shell=True, check=True)
     yield "become a program", lambda: os.execv("/bin/false", ["false"])
     yield "fork", _fork
+    # Memory that no limit of a process counts.
+    yield "memory file", lambda: os.close(os.memfd_create("more"))
+    yield "secret memory", lambda: _system_call(447, 0)
     for name in ("mount", "bpf", "io_uring_setup"):
         number = _NUMBERS[platform.machine()][name]
         yield name, lambda n=number: _system_call(n, None, None, None, None, None)

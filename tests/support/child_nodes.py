@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
@@ -11,9 +12,15 @@ from vinom.commands.child_node import ChildNode, free_port
 from vinom.keys.authority import Authority
 
 
-async def start_node(test: TestCase, *arguments: str) -> ChildNode:
-    """Start a node, which is stopped when the test is over."""
-    node = ChildNode(reactor, arguments)
+async def start_node(
+    test: TestCase, *arguments: str, spawner: Any = reactor
+) -> ChildNode:
+    """
+    Start a node, which is stopped when the test is over.
+
+    :param spawner: starts it; see `tests.support.units.UnderUnit`.
+    """
+    node = ChildNode(spawner, arguments)
     test.addCleanup(node.stop)
     await node.start()
     return node

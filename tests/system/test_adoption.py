@@ -21,6 +21,7 @@ from tests.support.cut_links import cut_links
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
+from tests.support.units import UnderUnit
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
@@ -42,10 +43,11 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-class AdoptionTests(TestCase):
-    """A node is killed, or stopped, in the middle of a match."""
+class Adopting(TestCase):
+    """Opens a node with a match, and looks at its game servers."""
 
     timeout = 120
+    spawner: Any = reactor
 
     def setUp(self) -> None:
         # Not below the test's own directory: a socket's path has to be short.
@@ -68,6 +70,7 @@ class AdoptionTests(TestCase):
             "--game=vinom.games.tictactoe:TicTacToe",
             "--drain-seconds=0",
             *arguments,
+            spawner=self.spawner,
         )
         self.addCleanup(node.kill)
         self.addCleanup(hang_up, self.clients)
@@ -113,6 +116,10 @@ class AdoptionTests(TestCase):
         for match in matches:
             match.leave()
         await until(lambda: not self.ask("status")["fleet"]["rooms"])
+
+
+class AdoptionTests(Adopting):
+    """A node is killed, or stopped, in the middle of a match."""
 
     async def test_killed_in_the_middle(self) -> None:
         """
@@ -310,3 +317,27 @@ class AdoptionTests(TestCase):
             await node.end()
             self.assertIsNone(other.poll())
             other.communicate(b"\n")
+
+
+class UnitTests(Adopting):
+    """The node runs as the unit of systemd has it: no rights, mounts of its own."""
+
+    spawner = UnderUnit(reactor)
+
+    async def test_killed_and_restarted(self) -> None:
+        """
+        A match outlives its node that is killed, and then `systemctl restart`: it goes
+        on in the same process.
+        """
+        node = await self.start("--on-stop=leave")
+        matches = await self.begin()
+        before = self.playing()["pid"]
+        for number in ("KILL", "TERM"):
+            node.process.signalProcess(number)
+            await node.end()
+            node = await self.start("--on-stop=leave")
+            await until(lambda: self.playing()["stage"] == "listening")
+            self.assertEqual(self.playing()["pid"], before)
+        await place_marks(matches, 3)
+        await self.leave(matches)
+        self.assertNotIn("lost", self.ask("status")["matches"]["ended"])

@@ -43,15 +43,16 @@ class Twistd(ProcessProtocol):
     :ivar ended: fires with its exit code.
     """
 
-    def __init__(self, *arguments: str, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, spawner: Any = reactor, **variables: str
+    ) -> None:
         ports = [one for one in arguments if one.startswith("--port=")]
         self.port = int(ports[-1].partition("=")[2])
         self.printed = ""
         self.ended: Deferred[int | None] = Deferred()
         self.code: int | None = None
         command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom"]
-        spawn: Any = reactor
-        self.process = spawn.spawnProcess(
+        self.process = spawner.spawnProcess(
             self, sys.executable, [*command, *arguments], environment(**variables)
         )
 

@@ -125,10 +125,12 @@ def settle() -> None:
 
     :raises OSError: the kernel refuses what it can do.
     """
-    kernel.drop_capabilities()
-    if kernel.has_seccomp():
-        machine = kernel.machine()
-        kernel.load_filter(settled_program(machine, os.getpid()))
+    try:
+        kernel.drop_capabilities()
+    finally:
+        if kernel.has_seccomp():
+            machine = kernel.machine()
+            kernel.load_filter(settled_program(machine, os.getpid()))
 
 
 def missing() -> list[str]:

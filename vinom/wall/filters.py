@@ -41,7 +41,9 @@ NEVER: Numbers = {
     "pidfd_getfd": (438, 438),
     "kcmp": (312, 272),
     # Owners, rights, times and attributes of files, and reports about them: Landlock
-    # has no rights for these, so a name of a hidden file would be enough.
+    # has no rights for these, so a name of a hidden file would be enough. It has one for
+    # truncate(2) since its version 3.
+    "truncate": (76, 45),
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -133,6 +135,9 @@ SETTLED: Numbers = {
     "semctl": (66, 191),
     "mq_open": (240, 180),
     "mq_unlink": (241, 181),
+    # Memory that counts for no limit of a process.
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     # Other processes of the same user: their share of the processor, their memory.
     "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119),

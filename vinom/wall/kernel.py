@@ -95,6 +95,9 @@ def drop_capabilities(keep: tuple[int, ...] = ()) -> None:
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     held = (ctypes.c_uint32 * 6)()
     _system_call(_CALLS[kind][1] - 1, header, held)  # capget(2) is its neighbour
+    if not any(held):
+        # Perhaps it may not even call capset(2), as under our unit of systemd.
+        return
     wanted = 0
     for one in keep:
         wanted |= 1 << one

@@ -74,6 +74,9 @@ RESTART_SECONDS = (0.1, 5.0)
 #: The variable that holds the id of a game server with a command.
 SERVER_ID = "VINOM_SERVER_ID"
 
+#: Stands in a handle for when a process began, if the system does not say.
+HIDDEN = "?"
+
 # How long a fork server may take to report how a process ended, seconds.
 _STATUS_SECONDS = 1.0
 
@@ -128,7 +131,7 @@ class _Process:
     :ivar dialed: the process that dialed before this one was known to run; or 0.
     :ivar watch: reports when it ends.
     :ivar signal_due: the signal to send as soon as it runs.
-    :ivar birth: tells it from a later process with the same id: see `birth_of`.
+    :ivar birth: when it began: see `birth_of`.
     :ivar is_adopted: an earlier node started it.
     :ivar output: what it prints, if this node has called it.
     :ivar mail: folder of its mailbox, unless it is this node's own.
@@ -297,6 +300,9 @@ class LocalFleet:
         user = self._program.user
         if user is not None and peer.uid == user.uid:
             return True
+        if peer.uid == os.geteuid() and birth_of(peer.pid) == HIDDEN:
+            # A process of our own user that hides as game servers do.
+            return True
         ours = {process.pid for process in self._processes.values()} - {0}
         links = [*self._dead_links, *([self._link] if self._link else [])]
         ours |= {link.pid for link in links}
@@ -305,7 +311,7 @@ class LocalFleet:
     def handle(self, server_id: str) -> str:
         """Name its process, and when that began; empty without one."""
         process = self._processes.get(server_id)
-        if self._mail is None or process is None or not process.birth:
+        if self._mail is None or process is None or process.pidfd is None:
             return ""
         return f"{process.pid} {process.birth} {process.mail or self._mail}"
 
@@ -336,7 +342,7 @@ class LocalFleet:
         except OSError:
             return False
         # In this order: what the descriptor stands for is what was born then.
-        if birth_of(pid) != birth or _has_ended(pidfd):
+        if not self._lives(server_id, found) or _has_ended(pidfd):
             os.close(pidfd)
             return False
         process = _Process(server, pid=pid, pidfd=pidfd, birth=birth, mail=mail)
@@ -361,13 +367,26 @@ class LocalFleet:
         found = _read_handle(handle)
         if found is None or self._mail is None:
             return False
-        pid, birth, mail = found
-        mail = mail or self._mail
+        mail = found[2] or self._mail
         return (
-            birth_of(pid) == birth
-            and is_own_folder(mail)
+            is_own_folder(mail)
             and has_mailbox(mail, server_id)
+            and self._lives(server_id, found)
         )
+
+    def _lives(self, server_id: str, found: tuple[int, str, Path | None]) -> bool:
+        """
+        Is the process of a handle still the same one?
+
+        By when it began; if the system hides that, by its mailbox, which no other
+        process has.
+        """
+        pid, birth, mail = found
+        now = birth_of(pid)
+        if HIDDEN not in (birth, now):
+            return birth == now
+        mail = mail or self._mail
+        return mail is not None and has_mailbox(mail, server_id)
 
     def call(self, server_id: str) -> None:
         """Send it one end of a new link, and a pipe for what it prints."""
@@ -515,9 +534,8 @@ class LocalFleet:
         self._restart_after = RESTART_SECONDS[0]
         process.calm()
         process.pid, process.pidfd = pid, pidfd
-        birth = birth_of(pid)
-        # Unless it has ended, this was its own.
-        process.birth = "" if _has_ended(pidfd) else birth
+        # Unless it has ended, in which case nobody asks.
+        process.birth = birth_of(pid)
         if process.dialed not in (0, pid):
             self._log.error(
                 "process {other} dialed as game server {server}, which is {pid}",
@@ -676,13 +694,15 @@ def birth_of(pid: int) -> str:
     """
     Write when a process began, for this machine's run: so it is one process for ever.
 
-    :returns: empty if there is no such process, or the system does not say.
+    :returns: `HIDDEN` if there is no such process, or the system does not say: where
+        ``/proc`` is mounted with ``hidepid``, as by systemd's ``ProtectProc``, nobody
+        sees a process that hides its memory, as game servers do.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return ""
+        return HIDDEN
     # proc(5): the 22nd field; the 2nd may contain blanks and brackets.
     return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
