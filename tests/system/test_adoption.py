@@ -338,6 +338,7 @@ class UnitTests(Adopting):
             node = await self.start("--on-stop=leave")
             await until(lambda: self.playing()["stage"] == "listening")
             self.assertEqual(self.playing()["pid"], before)
-        await place_marks(matches, 3)
+            await place_marks(matches, 1)
+        await place_marks(matches, 1)
         await self.leave(matches)
         self.assertNotIn("lost", self.ask("status")["matches"]["ended"])

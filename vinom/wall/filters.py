@@ -41,8 +41,8 @@ NEVER: Numbers = {
     "pidfd_getfd": (438, 438),
     "kcmp": (312, 272),
     # Owners, rights, times and attributes of files, and reports about them: Landlock
-    # has no rights for these, so a name of a hidden file would be enough. It has one for
-    # truncate(2) since its version 3.
+    # has no rights for these, so a name of a hidden file would be enough. One for
+    # truncate(2) came with its version 3.
     "truncate": (76, 45),
     "chmod": (90, None),
     "fchmod": (91, 52),
