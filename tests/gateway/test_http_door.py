@@ -368,6 +368,26 @@ class HeaderTests(DoorCase):
             [self.limits.admit("192.0.2.1", 0.0) for _ in range(10)][-2:], [True, False]
         )
 
+    def test_sessions_of_one_connection(self) -> None:
+        """
+        Requests that need another connection to a back end count like new connections
+        of their address, also on a connection that stays: one too many is refused, and
+        no back end gets it.
+        """
+        self.limits.rate = AddressBuckets(1, 3)
+        client = self.client(GET)
+        for _ in range(9):
+            self.answer(OK.replace(b"OK", b"OK\r\nConnection: close"))
+            client.give(GET)
+        self.assertEqual(len(self.gateway.servers.opened), 4)
+        answers = client.take()
+        self.assertEqual(answers.count(b"HTTP/1.1 200"), 4)
+        self.assertIn(b"HTTP/1.1 503", answers)
+        self.assertEqual(self.limits.refused["session_too_fast"], 1)
+        self.gateway.clock.advance(1)
+        self.client(GET)
+        self.assertEqual(len(self.gateway.servers.opened), 5)
+
     def test_what_clients_see(self) -> None:
         """
         Headers of the back end's connection stay there; all others arrive as they are.
@@ -806,6 +826,7 @@ class FlowTests(DoorCase):
         Nor is one whose requests the gateway answers itself; when it reads again it has
         an answer to each, in order.
         """
+        self.limits.rate = AddressBuckets(1000, 1000)
         self.gateway.router.use(check_rules({}))
         client = self.connect()
         client.fill()

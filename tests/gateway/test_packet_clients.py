@@ -234,6 +234,31 @@ class SessionTests(ClientCase):
         self.assertEqual(self.reasons(), [])
         self.assertEqual(len(self.servers.opened), 5)
 
+    def test_too_many_of_an_address(self) -> None:
+        """
+        Sessions count like connections of their address, whichever connections they
+        come over: one too many is refused, and one that ends makes room for another.
+        """
+        self.transport.lose()
+        self.limits.connections = NetworkCounts(4)
+        self.transport, other = self.connect(), self.connect()
+        self.transport.give(written(opening(5), opening(6), opening(7)))
+        self.assertEqual(self.reasons(), [])
+        other.give(written(opening(15), opening(16)))
+        refused = [one for one in packets(other.take()) if one.kind is Kind.CLOSE]
+        self.assertEqual([one.session_id for one in refused], [16])
+        self.assertTrue(refused[0].body.startswith(b"too_many: "))
+        self.assertFalse(self.limits.admit("192.0.2.1", 0.0))
+        self.assertTrue(self.limits.admit("192.0.2.2", 0.0))
+        self.limits.leave("192.0.2.2")
+        self.servers.last.leg.lost(Reason.DONE)
+        self.transport.give(written(Packet(Kind.CLOSE, b"done", session_id=5)))
+        other.give(written(opening(17), opening(18)))
+        self.assertEqual(len(self.servers.opened), 6)
+        for transport in (self.transport, other):
+            transport.lose()
+        self.assertEqual(self.limits.connections.total, 0)
+
     def test_of_a_proxy(self) -> None:
         """
         A proxy's own sessions are not limited: it may open many, for many clients.

@@ -1,4 +1,4 @@
-"""A node with few descriptors, and somebody who wants them all."""
+"""A node and a gateway with few descriptors, and somebody who wants them all."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ import resource
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.whole_node import WholeNode
+from tests.system.test_gateway import GatewayCase, all_of
 from vinom.commands.child_node import free_port
 from vinom.node.asking import AdminLine
+from vinom.streams.packets import Kind, Packet, encode
 
-#: Of the node.
+#: Of the node, and of the gateway.
 LIMIT = 320
+
+
+@contextlib.contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Have processes that are started meanwhile have few descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -27,17 +41,13 @@ class DescriptorTests(SynchronousTestCase):
         self.addCleanup(folder.rmdir)
         self.addCleanup(token.unlink)
         self.admin = free_port()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, hard))
-        try:
+        with few_descriptors():
             self.node = WholeNode(
                 f"--admin={self.admin}",
                 f"--admin-token-file={token}",
                 "--descriptor-reserve=64",
                 "--admin-connections=32",
             )
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.addCleanup(self.node.stop)
         self.node.wait()
 
@@ -86,3 +96,29 @@ class DescriptorTests(SynchronousTestCase):
         self.assertNotIn("EMFILE", self.node.log())
         status = AdminLine(self.node.state / "admin.sock").get("status")
         self.assertGreater(status["descriptors"]["closed_for_newcomers"], 0)
+
+
+class GatewayDescriptorTests(GatewayCase):
+    def test_sessions(self) -> None:
+        """
+        Nor do those who take all of a gateway's, by connections or by sessions of
+        packets: others are served, and its operator too.
+        """
+        self.write_routes(lobby=self.rule(self.echo), echo=self.rule(self.echo, code=7))
+        with few_descriptors():
+            self.start("--new-connections=1000")
+        opening = encode(Packet(Kind.OPEN, service_type=7))
+        for number in range(LIMIT):
+            source = f"127.0.1.{number % 2 + 1}", 0
+            with contextlib.suppress(OSError):
+                line = socket.create_connection(("127.0.0.1", self.port), 10, source)
+                self.addCleanup(line.close)
+                line.sendall(opening * 50 if number < 20 else b"{")
+        for _ in range(5):
+            line = self.connect()
+            line.sendall(b"{}\n")
+            self.assertEqual(all_of(line, 3), b"{}\n")
+            line.close()
+        self.assertIsNotNone(self.get("ready"))
+        self.assertNotIn("Traceback", self.log.read_text())
+        self.assertNotIn("EMFILE", self.log.read_text())

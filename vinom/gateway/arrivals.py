@@ -3,51 +3,87 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
+from typing import Any
 
 import attrs
 
 from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
+from vinom.limits.buckets import NetworkCounts, wide_network_of
 from vinom.lines.forwarded import Proxies
+
+#: Most connections of a network that are not closed to make room for others.
+_HOUSEHOLD = 16
 
 
 @attrs.define(eq=False)
 class Limits:
     """
-    The limits of clients' connections.
+    The limits of clients' connections and sessions.
 
-    :ivar connections: counts open connections, per network and in total.
-    :ivar rate: limits new connections per second.
+    A session is a connection to a back end, so it counts like one of a client: the
+    first one with the connection that it came over, each further one that is open on
+    the same connection for itself.
+
+    :ivar connections: counts what is open, per network and in total.
+    :ivar rate: limits new connections and sessions per second.
     :ivar proxies: addresses whose connections count for the clients that they name.
-    :ivar refused: how many connections were refused, by reason.
+    :ivar refused: how many connections and sessions were refused, by reason.
+    :ivar open: connections that are counted, the oldest first.
     """
 
     connections: NetworkCounts
     rate: AddressBuckets
     proxies: Proxies = attrs.field(factory=Proxies)
     refused: Counter[str] = attrs.field(factory=Counter)
+    open: dict[Arrival, None] = attrs.field(factory=dict, init=False)
+    #: Those that are closed next, in reverse order.
+    _next: list[Arrival] = attrs.field(factory=list, init=False)
 
-    def admit(self, host: str, now: float) -> bool:
-        """Count a new connection from this address; ``False`` if there are too many."""
+    def admit(self, host: str, now: float, kind: str = "") -> bool:
+        """
+        Count a new connection from this address; ``False`` if there are too many.
+
+        :param kind: begins the reason in *refused*.
+        """
         if self.proxies.trusts(host):
             is_admitted = self.connections.enter_unnamed()
-            self.refused["too_many"] += not is_admitted
+            self.refused[kind + "too_many"] += not is_admitted
             return is_admitted
         if self.connections.is_full(host):
-            self.refused["too_many"] += 1
+            self.refused[kind + "too_many"] += 1
             return False
         if not self.rate.take(host, now):
-            self.refused["too_fast"] += 1
+            self.refused[kind + "too_fast"] += 1
             return False
         self.connections.add(host)
         return True
 
     def may_begin(self, host: str, now: float) -> bool:
-        """Count a session as a new connection; ``False`` if they come too fast."""
+        """Take one from the rate for a session; ``False`` if they come too fast."""
         if self.proxies.trusts(host) or self.rate.take(host, now):
             return True
         self.refused["session_too_fast"] += 1
         return False
+
+    def make_room(self) -> bool:
+        """
+        Close the oldest connection of the network that has most.
+
+        :returns: ``False`` if none has more than a household may have.
+        """
+        while True:
+            while self._next:
+                arrival = self._next.pop()
+                if arrival in self.open:
+                    arrival.transport.abortConnection()
+                    return True
+            network, count = self.connections.largest()
+            if count <= _HOUSEHOLD:
+                return False
+            # Several, because each search looks at all.
+            oldest = (one for one in self.open if one.is_in(network))
+            self._next = [*islice(oldest, _HOUSEHOLD)][::-1]
 
     def enter_again(self, host: str) -> None:
         """Count a connection again that was no longer counted but stays."""
@@ -72,21 +108,34 @@ class Arrival:
     :ivar host: the client's address, which a proxy may have named.
     :ivar port: its port.
     :ivar is_tls: whether it came over TLS.
+    :ivar transport: its transport.
     """
 
     host: str
     port: int
     _limits: Limits
     is_tls: bool = False
+    transport: Any = None
     _is_counted: bool = True
     #: The connection was counted already, and its first session with it.
     _is_first: bool = True
+    #: Open sessions of packets.
+    _sessions: int = 0
     #: The address that the connection counts for.
     _owner: str = attrs.field(init=False)
 
     @_owner.default
     def _found(self) -> str:
         return self.host
+
+    def __attrs_post_init__(self) -> None:
+        self._limits.open[self] = None
+
+    def is_in(self, network: str) -> bool:
+        """Does it count towards this /24, or IPv6 /48?"""
+        owner = self._owner
+        is_in = wide_network_of(owner) == network
+        return is_in and not self._limits.proxies.trusts(owner)
 
     def is_of(self, host: str, now: float) -> bool:
         """
@@ -109,19 +158,42 @@ class Arrival:
         limits.enter_again(owner)
         return False
 
-    def may_begin(self, now: float) -> bool:
+    def may_begin(self, host: str, now: float) -> bool:
         """
-        May one more session begin, of those that share this connection?
+        May a session begin that takes the place of the connection's last one?
 
+        :param host: the address of its client.
         :param now: seconds.
         """
         if self._is_first:
             self._is_first = False
             return True
-        return self._limits.may_begin(self.host, now)
+        return self._limits.may_begin(host, now)
+
+    def open_session(self, now: float) -> bool:
+        """
+        Count one more of several sessions; ``False`` if its address has too many.
+
+        :param now: seconds.
+        """
+        if self._sessions:
+            is_open = self._limits.admit(self.host, now, "session_")
+        else:
+            is_open = self.may_begin(self.host, now)
+        self._sessions += is_open
+        return is_open
+
+    def close_session(self) -> None:
+        """No longer count one of these."""
+        self._sessions -= 1
+        if self._sessions > 0:
+            self._limits.leave(self.host)
 
     def end(self) -> None:
         """No longer count the connection; may be called more than once."""
         if self._is_counted:
             self._is_counted = False
+            while self._sessions:
+                self.close_session()
             self._limits.leave(self._owner)
+            del self._limits.open[self]

@@ -19,6 +19,7 @@ from vinom.gateway.sessions import (
     SessionRequest,
 )
 from vinom.limits.logged import BoundedLog
+from vinom.lines.reserve import Reserve
 from vinom.routing.health import Health, is_ours
 from vinom.routing.router import Router
 from vinom.routing.rules import Endpoint, Rule
@@ -65,6 +66,7 @@ class Backends:
         ids: SessionIds,
         clock: IReactorTime,
         ended: Callable[[Session], None] = lambda _: None,
+        reserve: Reserve | None = None,
     ) -> None:
         """
         :param router: chooses back ends.
@@ -73,7 +75,9 @@ class Backends:
         :param ids: assigns ids of sessions.
         :param clock: the clock.
         :param ended: called at the end of each session that began.
+        :param reserve: of descriptors; ``None`` keeps none.
         """
+        self._reserve = reserve or Reserve()
         self._router, self._health, self._transports = router, health, transports
         self._ids, self._clock, self._note_end = ids, clock, ended
         self._bounded_log = BoundedLog(_log, clock)
@@ -149,6 +153,11 @@ class Backends:
         if most and count >= most:
             self._refuse(
                 session, Reason.TOO_MANY, f"{rule.service} has {most} sessions"
+            )
+            return
+        if not (rule.is_linked or self._reserve.admits()):
+            self._refuse(
+                session, Reason.TOO_MANY, "this gateway has no descriptors left"
             )
             return
         session.service = rule.service

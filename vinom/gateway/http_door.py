@@ -385,7 +385,10 @@ class HttpClient(Protocol):
             # back, and sending the request again is safe.
             request, head = self._again
             self._again = None
-            self._begin(request).session.client.received(head)
+            try:
+                self._begin(request).session.client.received(head)
+            except BadHead as error:
+                self._refuse(error.status, str(error))
         else:
             if reason in _BROKEN:
                 self._door.backends.answered(end.session, False)
@@ -475,7 +478,7 @@ class HttpClient(Protocol):
         """
         Send a request to a back end, the last request's if possible.
 
-        :raises BadHead: a proxy sends it for a client that has too many connections.
+        :raises BadHead: its client has too many connections, or makes them too fast.
         """
         door, arrival, target = self._door, self._arrival, exchange.target
         sender = request_fields(
@@ -514,6 +517,13 @@ class HttpClient(Protocol):
         end.session.client.received(head + body)
 
     def _begin(self, request: SessionRequest) -> _BackendEnd:
+        """
+        Begin a session.
+
+        :raises BadHead: the client begins too many.
+        """
+        if not self._arrival.may_begin(request.host, self._door.clock.seconds()):
+            raise BadHead(503, "your address makes too many connections per second")
         self._end = end = _BackendEnd(self)
         session = self._door.backends.begin(request, end)
         assert session is not None, "it brought no id"

@@ -142,7 +142,7 @@ class LinkBackend:
         where = endpoint, rule.transport == "packets+tls"
         links = self._links.get(where, ())
         if all(one.is_over or one in self._closing for one in links):
-            self.emptied(await self._dial(where))
+            self.ended(await self._dial(where))
 
     def close(self) -> None:
         """Close all links."""
@@ -161,8 +161,10 @@ class LinkBackend:
         elif greeting is not None and not greeting.called:
             greeting.callback(None)
 
-    def emptied(self, line: PacketLine) -> None:
-        """The last session of a link is over."""
+    def ended(self, line: PacketLine) -> None:
+        """A session of a link is over, perhaps the last one."""
+        if line.channels:
+            return
         if line in self._closing:
             line.end(Reason.DONE, "drained")
         elif line in self._where and line not in self._idle:

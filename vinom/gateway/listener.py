@@ -90,7 +90,7 @@ class Doors(Factory):
             self._bounded_log.info("refused {host}: too many connections", host=host)
             transport.abortConnection()
             return
-        arrival = Arrival(host, port, self._limits)
+        arrival = Arrival(host, port, self._limits, transport=transport)
         try:
             watch_for_death(transport)
             data = b""

@@ -16,7 +16,9 @@ from vinom.streams.ends import Reason
 #: at 1.
 _OUTCOMES = dict.fromkeys((reason.value for reason in Reason), 0)
 _ARRIVED = dict.fromkeys((*(one.value for one in Spoken), "silent", "lost"), 0)
-_REFUSED = dict.fromkeys(("too_many", "too_fast", "session_too_fast"), 0)
+_REFUSED = dict.fromkeys(
+    (kind + why for kind in ("", "session_") for why in ("too_many", "too_fast")), 0
+)
 
 #: Name, help, label. Counters first, then gauges; each is the fact of the same name.
 _COUNTERS = (

@@ -115,8 +115,8 @@ class PacketClients:
             line.refuse(wanted, Reason.TOO_MANY, why)
             return
         arrival = self._arrivals[line]
-        if not arrival.may_begin(self._clock.seconds()):
-            why = "your address opens too many sessions per second"
+        if not arrival.open_session(self._clock.seconds()):
+            why = "your address has too many sessions, or opens them too fast"
             line.refuse(wanted, Reason.TOO_MANY, why)
             return
         request = SessionRequest(
@@ -133,6 +133,7 @@ class PacketClients:
         channel = Channel(line, wanted)
         session = self._backends.begin(request, channel)
         if session is None:
+            arrival.close_session()
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
         channel.session_id, channel.leg = session.session_id, session.client
@@ -157,9 +158,10 @@ class PacketClients:
         for line in self.lines:
             line.end(Reason.DRAINING, _DRAINING)
 
-    def emptied(self, line: PacketLine) -> None:
-        """The last session of a client is over; the client may open others."""
-        if self._is_draining:
+    def ended(self, line: PacketLine) -> None:
+        """A session is over; the client may open others."""
+        self._arrivals[line].close_session()
+        if self._is_draining and not line.channels:
             line.end(Reason.DRAINING, _DRAINING)
 
     def closing(self, line: PacketLine, why: str) -> None:

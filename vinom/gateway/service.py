@@ -42,6 +42,7 @@ from vinom.limits.addresses import SITE_SHARE, AddressBuckets
 from vinom.limits.buckets import NetworkCounts
 from vinom.lines.forwarded import Proxies
 from vinom.lines.https import WebClient
+from vinom.lines.reserve import Reserve, ReservingFactory
 from vinom.lines.sniff import Spoken
 from vinom.lines.tls import NamedTls
 from vinom.reactor.direct import DirectReads
@@ -63,6 +64,8 @@ _log = Logger()
 
 #: New connections that an address may make at once, in seconds of its rate.
 _BURST_SECONDS = 4.0
+#: File descriptors that clients and their sessions cannot take.
+_RESERVE = 64
 
 
 def gateway_id_of(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -120,14 +123,6 @@ class Gateway(MultiService):
             self.gateway_id, self._access_file.write if has_log else None, time.time
         )
         self._transports = self._make_transports()
-        self.backends = Backends(
-            self.router,
-            self.health,
-            self._transports,
-            SessionIds(secrets.randbits(62)),
-            reactor,
-            self._access_log.ended,
-        )
         per_address = settings.max_connections_per_address
         self.limits = Limits(
             NetworkCounts(
@@ -137,6 +132,16 @@ class Gateway(MultiService):
                 settings.new_connections, _BURST_SECONDS * settings.new_connections
             ),
             Proxies(settings.trusted_proxy),
+        )
+        self.reserve = Reserve(_RESERVE, make_room=self.limits.make_room)
+        self.backends = Backends(
+            self.router,
+            self.health,
+            self._transports,
+            SessionIds(secrets.randbits(62)),
+            reactor,
+            self._access_log.ended,
+            self.reserve,
         )
         self.doors = Doors(
             self._doors(),
@@ -342,7 +347,9 @@ class Gateway(MultiService):
         await handover.serve()
 
     def _serve(self, inherited: Mapping[str, int]) -> None:
-        factory = public_factory(self.doors, self.settings.proxy)
+        factory = ReservingFactory(
+            public_factory(self.doors, self.settings.proxy), self.reserve
+        )
         ports, admin = self.ports, self.settings.admin
         # A port whose address has changed is not taken over.
         left = dict(inherited)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from math import inf
+from operator import itemgetter
 
 import attrs
 
@@ -195,6 +196,10 @@ class NetworkCounts:
     def count(self, host: str) -> int:
         """Return the count of this network."""
         return self._counts.get(network_of(host), 0)
+
+    def largest(self) -> tuple[str, int]:
+        """Find the /24, or IPv6 /48, with the highest count; it looks at all."""
+        return max(self._wide.items(), key=itemgetter(1), default=("", 0))
 
     def __len__(self) -> int:
         return len(self._counts)

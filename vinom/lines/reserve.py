@@ -62,12 +62,15 @@ class Reserve:
 
     :ivar size: how many to keep free; 0 keeps none.
     :ivar left: counts those that are left.
+    :ivar make_room: closes a connection, if one should go, of those that did not
+        `join`.
     :ivar closed: how many connections made room.
     :ivar refused: how many newcomers were turned away.
     """
 
     size: int = 0
     left: Callable[[], int] = descriptors_left
+    make_room: Callable[[], bool] = lambda: False
     closed: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
     _open: OrderedDict[Closable, None] = attrs.field(factory=OrderedDict, init=False)
@@ -110,7 +113,9 @@ class Reserve:
             # Looked at again after all others.
             self._open[connection] = None
         if queued is None:
-            return False
+            is_closed = self.make_room()
+            self.closed += is_closed
+            return is_closed
         del self._open[queued]
         self._close(queued)
         return True

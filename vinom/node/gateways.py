@@ -202,8 +202,8 @@ class GatewayLinks(Service):
         else:
             self._open(line, packet)
 
-    def emptied(self, line: PacketLine) -> None:
-        """The last session of a link is over; it may carry others."""
+    def ended(self, line: PacketLine) -> None:
+        """A session of a link is over; it may carry others."""
 
     def closing(self, line: PacketLine, why: str) -> None:
         """A gateway is about to close a link: its sessions end with it."""

@@ -47,8 +47,8 @@ class Taker(Shape):
         Session 0 is a greeting on a link, and asks for an id on other lines.
         """
 
-    def emptied(self, line: PacketLine) -> None:
-        """The last session of the line is over."""
+    def ended(self, line: PacketLine) -> None:
+        """A session of the line is over, which stays."""
 
     def closing(self, line: PacketLine, why: str) -> None:
         """The peer accepts no more sessions; open ones go on."""
@@ -291,8 +291,8 @@ class PacketLine(Protocol):
         self._starved.pop(channel, None)
         if self.channels.get(channel.session_id) is channel:
             del self.channels[channel.session_id]
-            if not self.channels and not self.is_over:
-                self._taker.emptied(self)
+            if not self.is_over:
+                self._taker.ended(self)
 
     def _received(self, packet: Packet) -> None:
         kind, channel = packet.kind, self.channels.get(packet.session_id)
