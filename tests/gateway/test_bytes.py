@@ -22,7 +22,9 @@ from vinom.streams.ends import Reason
 class BytesCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway()
-        self.limits = Limits(NetworkCounts(2), AddressBuckets(1, 3))
+        self.limits = Limits(
+            NetworkCounts(2), AddressBuckets(1, 3), AddressBuckets(1e6, 1e6)
+        )
         door = bytes_door(
             "lines",
             self.gateway.backends,

@@ -59,7 +59,9 @@ class DoorCase(SynchronousTestCase):
             self.gateway.clock,
             HttpBounds(head=2048, body=100),
         )
-        self.limits = Limits(NetworkCounts(9), AddressBuckets(9, 99))
+        self.limits = Limits(
+            NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
+        )
 
     def connect(self, host: str = "192.0.2.1") -> MemoryTransport:
         """Make a connection, which nothing came from yet."""
@@ -282,6 +284,8 @@ class HeaderTests(DoorCase):
             b"X_Forwarded_For: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\n"
             b"X-Real-IP: 127.0.0.1\r\nX-Forwarded-Host: evil\r\nVia: 1.0 older\r\n"
             b"X-Original-URL: /admin\r\nContent_Length: 7\r\n"
+            b"True-Client-IP: 127.0.0.1\r\ncf-connecting-ip: 127.0.0.1\r\n"
+            b"Fastly-Client-IP: 127.0.0.1\r\nX-Client-IP: 127.0.0.1\r\n"
             b"Connection: close, X-Own, X-Forwarded-For, Cookie, Host\r\nX-Own: 1\r\n"
             b"TE: trailers\r\nProxy-Authorization: x\r\nKeep-Alive: 5\r\n"
             b"Upgrade: h2c\r\nHTTP2-Settings: x\r\n"
@@ -333,7 +337,12 @@ class HeaderTests(DoorCase):
         client whose request comes over it, and for nobody before that.
         """
         proxies = Proxies((ip_network("192.0.2.1"),))
-        self.limits = Limits(NetworkCounts(2, 9, 9), AddressBuckets(9, 99), proxies)
+        self.limits = Limits(
+            NetworkCounts(2, 9, 9),
+            AddressBuckets(9, 99),
+            AddressBuckets(1e6, 1e6),
+            proxies,
+        )
         self.door.proxies = proxies
 
         def come() -> MemoryTransport:
@@ -367,6 +376,37 @@ class HeaderTests(DoorCase):
         self.assertEqual(
             [self.limits.admit("192.0.2.1", 0.0) for _ in range(10)][-2:], [True, False]
         )
+
+    def test_nobody_is_named(self) -> None:
+        """
+        Whoever has a proxy's headers name nobody, or somebody else in each, counts like
+        one address, all of them together, and is not without limits.
+        """
+        proxies = Proxies((ip_network("192.0.2.1"),))
+        self.door.proxies = proxies
+        for headers in (
+            b"X-Forwarded-For: 203.0.113.5\r\nForwarded: for=x",
+            b"X-Forwarded-For: 203.0.113.5\r\nForwarded: for=203.0.113.6",
+            b"X-Forwarded-For: x",
+            b"X-Forwarded-For: x, 192.0.2.1",
+            b"Forwarded: for",
+        ):
+            rates = [AddressBuckets(9, 99) for _ in range(2)]
+            self.limits = Limits(NetworkCounts(2), *rates, proxies)
+            request = GET.replace(b"\r\n\r\n", b"\r\n" + headers + b"\r\n\r\n")
+            clients = []
+            for _ in range(4):
+                self.assertTrue(self.limits.admit("192.0.2.1", 0.0))
+                arrival = Arrival("192.0.2.1", 5, self.limits)
+                clients.append(MemoryTransport(self.door(arrival), "192.0.2.1"))
+                clients[-1].give(request)
+            answers = [client.take()[:12] for client in clients]
+            self.assertEqual(answers, [b""] * 2 + [b"HTTP/1.1 503"] * 2)
+            session = self.gateway.servers.opened[-1][1]
+            self.assertEqual(session.request.host, "192.0.2.1%unclear")
+            for client in clients:
+                client.lose()
+            self.assertEqual(self.limits.connections.total, 0)
 
     def test_sessions_of_one_connection(self) -> None:
         """

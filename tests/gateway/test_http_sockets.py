@@ -20,7 +20,9 @@ class HttpSocketTests(SocketCase):
         slowly.
         """
         gateway = MemoryGateway({"site": SITE})
-        limits = Limits(NetworkCounts(9), AddressBuckets(9, 99))
+        limits = Limits(
+            NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
+        )
         door = HttpDoor(gateway.backends, gateway.clock)
         made: list[HttpClient] = []
 

@@ -47,7 +47,9 @@ class ClientCase(SynchronousTestCase):
         self.clients = PacketClients(
             self.gateway.backends, self.gateway.clock, most_sessions=3
         )
-        self.limits = Limits(NetworkCounts(10), AddressBuckets(100, 100))
+        self.limits = Limits(
+            NetworkCounts(10), AddressBuckets(100, 100), AddressBuckets(1e6, 1e6)
+        )
         self.servers = self.gateway.servers
         self.transport = self.connect()
 
@@ -259,6 +261,28 @@ class SessionTests(ClientCase):
             transport.lose()
         self.assertEqual(self.limits.connections.total, 0)
 
+    def test_packets_without_end(self) -> None:
+        """
+        An address that sends packets faster than the gateway reads for one address has
+        to wait, on all its connections, whatever the packets are; others do not.
+        """
+        self.limits.packets = AddressBuckets(100, 100)
+        pings = written(*[Packet(Kind.PING, b"12345678")] * 200)
+        other = self.connect()
+        self.transport.give(pings)
+        self.assertTrue(self.transport.is_paused)
+        other.give(written(opening(15), data(15, b"x")))
+        self.assertTrue(other.is_paused)
+        self.gateway.clock.advance(0.9)
+        self.assertTrue(self.transport.is_paused)
+        self.gateway.clock.advance(0.2)
+        self.assertFalse(self.transport.is_paused or other.is_paused)
+        self.assertEqual(len(self.answers()), 200)
+        for _ in range(50):
+            self.gateway.clock.advance(1)
+            self.transport.give(written(*[Packet(Kind.PING)] * 99))
+            self.assertFalse(self.transport.is_paused)
+
     def test_of_a_proxy(self) -> None:
         """
         A proxy's own sessions are not limited: it may open many, for many clients.
@@ -340,20 +364,23 @@ class CreditTests(ClientCase):
 
     def test_no_credit_ever(self) -> None:
         """
-        A client that never gives credit loses the session after 30 s, no earlier; one
-        that gives a little from time to time keeps it.
+        A client that never gives credit, or none to speak of, loses the session after
+        30 s, no earlier; one that reads slowly keeps it.
         """
-        self.transport.give(written(opening(5), opening(6)))
+        self.transport.give(written(opening(5), opening(6), opening(7)))
         for _, _, end in self.servers.opened:
-            end.leg.received(b"x" * (WINDOW + 100))
+            end.leg.received(b"x" * 3 * WINDOW)
         self.transport.take()
-        for _ in range(8):
+        for number in range(1, 19):
+            self.assertEqual(self.reasons(), ["too_slow"] * 2 * (number == 8))
             self.gateway.clock.pump([VISIT_SECONDS / 100] * 100)
-            self.transport.give(
-                written(Packet(Kind.WINDOW, (1).to_bytes(4), session_id=6))
-            )
-        self.assertEqual(self.reasons(), ["too_slow"])
-        self.assertEqual(self.gateway.outcomes(), ["too_slow"])
+            for session_id, credit in (5, number % 2), (6, 3000):
+                body = credit.to_bytes(4)
+                self.transport.give(
+                    written(Packet(Kind.WINDOW, body, session_id=session_id))
+                )
+        self.assertEqual(self.gateway.outcomes(), ["too_slow"] * 2)
+        self.assertEqual(len(self.gateway.backends.open), 1)
 
     def test_credit_comes_back(self) -> None:
         """

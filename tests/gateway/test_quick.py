@@ -70,7 +70,9 @@ class QuickCase(TestCase):
             loop,
             self.ended.append,
         )
-        self.limits = Limits(NetworkCounts(50), AddressBuckets(1000, 1000))
+        self.limits = Limits(
+            NetworkCounts(50), AddressBuckets(1000, 1000), AddressBuckets(1e6, 1e6)
+        )
         self.turns = TurnEnd(loop)
         door = bytes_door("tcp", self.backends, loop, direct=direct)
         self.doors = Doors(

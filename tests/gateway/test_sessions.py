@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from errno import EMFILE, ENOSPC
+from errno import EADDRNOTAVAIL, EMFILE, ENOBUFS, ENOMEM, ENOSPC
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectBindError
+from twisted.internet.error import getConnectError
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.gateways import MemoryGateway, MemoryStream
+from tests.support.gateways import MemoryGateway, MemoryStream, every_size
 from vinom.gateway.access_log import AccessFile, AccessLog, access_line
 from vinom.gateway.sessions import (
     MOST_EARLY,
@@ -216,12 +216,14 @@ class BeginTests(SessionCase):
 
     def test_no_descriptors(self) -> None:
         """
-        That this process has no descriptor left says nothing of any back end: all get
-        sessions again as soon as it has one.
+        That this process or machine has no descriptor, local port or memory left for
+        a socket says nothing of any back end: all get sessions again as soon as it has.
         """
+        lacks = EMFILE, EADDRNOTAVAIL, ENOBUFS, ENOMEM
 
         async def fail(*given: Any) -> MemoryStream:
-            raise ConnectBindError(EMFILE, "too many open files")
+            error = lacks[self.gateway.backends.counts.begun["packets"] % 4]
+            raise getConnectError((error, "none left"))
 
         servers, opens = self.gateway.servers, self.gateway.servers.open
         servers.open = fail  # type: ignore[method-assign]
@@ -234,6 +236,48 @@ class BeginTests(SessionCase):
         servers.open = opens  # type: ignore[method-assign]
         self.begin()
         self.assertEqual(len(servers.opened), 1)
+
+    def test_forged_proxy_header(self) -> None:
+        """
+        A client that begins with a header of the PROXY protocol, to name an address of
+        its own to a back end that trusts the gateway, never completes it there.
+        """
+        second = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)
+        first = b"PROXY TCP4 203.0.113.7 10.0.0.1 1 2\r\n"
+        for header in (first, second):
+            for kind in ("lines", "tcp", "packets"):
+                for size in every_size(header):
+                    self.client = MemoryStream()
+                    session = self.begin(kind=kind)
+                    for start in range(0, len(header), size):
+                        if not session.is_over:
+                            session.client.received(header[start : start + size])
+                    self.assertEqual(session.outcome, Reason.BAD_PACKET)
+                    self.assertLess(len(self.gateway.servers.last.got), 12)
+        for honest in (b"\r\n\r\n{}\n", b"PROX", b"PROXIES", b"\r", b"x" + first):
+            self.client = MemoryStream()
+            session = self.begin()
+            session.client.received(honest[:3])
+            session.client.received(honest[3:] + first)
+            self.assertEqual(self.gateway.servers.last.got, honest + first)
+
+    def test_services_of_http(self) -> None:
+        """
+        A service of HTTP cannot be had by packets, in which a client could write
+        headers that the gateway leaves out of requests; over a link it can, where the
+        gateway names the client.
+        """
+        rule = {"strategy": "round_robin", "endpoints": ["a:1"], "code": 7}
+        site = {**rule, "match": {"path": "/"}}
+        for service, outcome in (
+            (site, Reason.UNKNOWN_SERVICE),
+            ({**site, "transport": "packets"}, None),
+            (rule, None),
+        ):
+            self.gateway.router.use(check_rules({"site": service}))
+            session = self.begin()
+            self.gateway.clock.advance(0)
+            self.assertEqual(session.outcome, outcome)
 
     def test_unknown_service(self) -> None:
         """

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from vinom.http.headers import UNCLEAR
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkCounts, wide_network_of
 from vinom.lines.forwarded import Proxies
@@ -27,6 +28,7 @@ class Limits:
 
     :ivar connections: counts what is open, per network and in total.
     :ivar rate: limits new connections and sessions per second.
+    :ivar packets: limits packets per second.
     :ivar proxies: addresses whose connections count for the clients that they name.
     :ivar refused: how many connections and sessions were refused, by reason.
     :ivar open: connections that are counted, the oldest first.
@@ -34,11 +36,16 @@ class Limits:
 
     connections: NetworkCounts
     rate: AddressBuckets
+    packets: AddressBuckets
     proxies: Proxies = attrs.field(factory=Proxies)
     refused: Counter[str] = attrs.field(factory=Counter)
     open: dict[Arrival, None] = attrs.field(factory=dict, init=False)
     #: Those that are closed next, in reverse order.
     _next: list[Arrival] = attrs.field(factory=list, init=False)
+
+    def is_exempt(self, host: str) -> bool:
+        """Is this the address of a proxy that serves many clients?"""
+        return not host.endswith(UNCLEAR) and self.proxies.trusts(host)
 
     def admit(self, host: str, now: float, kind: str = "") -> bool:
         """
@@ -46,7 +53,7 @@ class Limits:
 
         :param kind: begins the reason in *refused*.
         """
-        if self.proxies.trusts(host):
+        if self.is_exempt(host):
             is_admitted = self.connections.enter_unnamed()
             self.refused[kind + "too_many"] += not is_admitted
             return is_admitted
@@ -61,7 +68,7 @@ class Limits:
 
     def may_begin(self, host: str, now: float) -> bool:
         """Take one from the rate for a session; ``False`` if they come too fast."""
-        if self.proxies.trusts(host) or self.rate.take(host, now):
+        if self.is_exempt(host) or self.rate.take(host, now):
             return True
         self.refused["session_too_fast"] += 1
         return False
@@ -87,14 +94,14 @@ class Limits:
 
     def enter_again(self, host: str) -> None:
         """Count a connection again that was no longer counted but stays."""
-        if self.proxies.trusts(host):
+        if self.is_exempt(host):
             self.connections.enter_unnamed()
         else:
             self.connections.enter(host)
 
     def leave(self, host: str) -> None:
         """No longer count a connection from this address."""
-        if self.proxies.trusts(host):
+        if self.is_exempt(host):
             self.connections.leave_unnamed()
         else:
             self.connections.leave(host)
@@ -135,7 +142,7 @@ class Arrival:
         """Does it count towards this /24, or IPv6 /48?"""
         owner = self._owner
         is_in = wide_network_of(owner) == network
-        return is_in and not self._limits.proxies.trusts(owner)
+        return is_in and not self._limits.is_exempt(owner)
 
     def is_of(self, host: str, now: float) -> bool:
         """
@@ -146,7 +153,7 @@ class Arrival:
         :returns: ``False`` if the client has too many; then nothing changed.
         """
         limits, owner = self._limits, self._owner
-        if host == owner or limits.proxies.trusts(host) or not self._is_counted:
+        if host == owner or limits.is_exempt(host) or not self._is_counted:
             return True
         # First, so that at the limit the connection does not block itself.
         limits.leave(owner)
@@ -169,6 +176,17 @@ class Arrival:
             self._is_first = False
             return True
         return self._limits.may_begin(host, now)
+
+    def pay(self, count: int, now: float) -> float:
+        """
+        Count packets that came.
+
+        :param now: seconds.
+        :returns: for how many seconds no more should be read.
+        """
+        if self._limits.is_exempt(self.host):
+            return 0.0
+        return self._limits.packets.owe(self.host, now, count)
 
     def open_session(self, now: float) -> bool:
         """

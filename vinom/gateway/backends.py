@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.gateway.sessions import (
+    HTTP_KINDS,
     Session,
     SessionCounts,
     SessionIds,
@@ -29,8 +30,6 @@ _log = Logger()
 
 #: Back ends that are tried for a session.
 MOST_TRIES = 3
-#: Kinds of sessions whose answers are counted by `Backends.answered`.
-_ANSWERED = frozenset(("http", "websocket"))
 
 
 class Opens(Shape):
@@ -149,6 +148,11 @@ class Backends:
             why = "no rule names this service"
             self._refuse(session, Reason.UNKNOWN_SERVICE, why)
             return
+        if rule.path and request.kind == "packets" and not rule.is_linked:
+            # In raw bytes a client could name itself, where the gateway does for HTTP.
+            why = "the rule of this service has match: use HTTP or a WebSocket"
+            self._refuse(session, Reason.UNKNOWN_SERVICE, why)
+            return
         most, count = rule.most_sessions, self.counts.open[rule.service]
         if most and count >= most:
             self._refuse(
@@ -236,7 +240,7 @@ class Backends:
         refused = asked = None
         if rule.is_linked:
             refused = partial(self._refused, session, rule, tried)
-        if rule.first_answer_seconds and request.kind not in _ANSWERED:
+        if rule.first_answer_seconds and request.kind not in HTTP_KINDS:
             asked = partial(self._asked, session, rule.first_answer_seconds)
         session.serve(stream, refused, asked)
 
@@ -317,7 +321,7 @@ class Backends:
             is_bad = session.outcome is Reason.BACKEND_LOST
             kind = session.request.kind
             # For HTTP answers count, including those to WebSocket handshakes.
-            if kind not in _ANSWERED or (is_bad and kind == "websocket"):
+            if kind not in HTTP_KINDS or (is_bad and kind == "websocket"):
                 self._health.answered(session.endpoint, not is_bad)
             self._router.stick(
                 session.service,

@@ -97,7 +97,7 @@ class PacketClients:
         return list(self._arrivals)
 
     def _line(self, arrival: Arrival) -> PacketLine:
-        line = self._make(pace=pace_of(self._bytes_per_second))
+        line = self._make(pace=pace_of(self._bytes_per_second), pay=arrival.pay)
         self._arrivals[line] = arrival
         return line
 

@@ -64,6 +64,8 @@ _log = Logger()
 
 #: New connections that an address may make at once, in seconds of its rate.
 _BURST_SECONDS = 4.0
+#: Packets per second of an address, for each new connection that it may make.
+_PACKETS = 400
 #: File descriptors that clients and their sessions cannot take.
 _RESERVE = 64
 
@@ -124,6 +126,7 @@ class Gateway(MultiService):
         )
         self._transports = self._make_transports()
         per_address = settings.max_connections_per_address
+        packets = _PACKETS * settings.new_connections
         self.limits = Limits(
             NetworkCounts(
                 per_address, SITE_SHARE * per_address, settings.max_connections
@@ -131,6 +134,7 @@ class Gateway(MultiService):
             AddressBuckets(
                 settings.new_connections, _BURST_SECONDS * settings.new_connections
             ),
+            AddressBuckets(packets, packets),
             Proxies(settings.trusted_proxy),
         )
         self.reserve = Reserve(_RESERVE, make_room=self.limits.make_room)

@@ -12,10 +12,13 @@ from collections.abc import Callable
 
 import attrs
 
+from vinom.lines.sniff import begins_proxy_header
 from vinom.routing.rules import Endpoint
 from vinom.streams.ends import Reason, Stream
 from vinom.streams.packets import OWN_SESSION
 
+#: Kinds of sessions over HTTP.
+HTTP_KINDS = frozenset(("http", "websocket"))
 #: How long an id chosen by a client stays reserved after its session, seconds.
 REST_SECONDS = 60.0
 #: Most reserved ids; if there are more, the oldest is freed earlier.
@@ -148,7 +151,7 @@ class SessionLeg:
     :ivar bytes: how many bytes its peer has sent.
     """
 
-    __slots__ = ("_session", "bytes", "is_client", "is_finished", "other")
+    __slots__ = ("_head", "_session", "bytes", "is_client", "is_finished", "other")
 
     def __init__(self, session: Session, other: Stream, is_client: bool) -> None:
         """
@@ -159,11 +162,25 @@ class SessionLeg:
         self._session, self.other, self.is_client = session, other, is_client
         self.bytes = 0
         self.is_finished = False
+        #: The first bytes of a client, while they may begin a PROXY header; for HTTP
+        #: the gateway writes them.
+        is_raw = is_client and session.request.kind not in HTTP_KINDS
+        self._head: bytes | None = b"" if is_raw else None
 
     def received(self, data: bytes) -> None:
         """The peer sent bytes."""
         self.bytes += len(data)
+        if self._head is not None and self._is_forged(self._head + data):
+            # Back ends that trust the gateway would believe it.
+            why = "a session cannot begin with a PROXY header"
+            self._session.end(Reason.BAD_PACKET, why)
+            return
         self.other.send(data)
+
+    def _is_forged(self, head: bytes) -> bool:
+        is_begun = begins_proxy_header(head)
+        self._head = head if is_begun is None else None
+        return bool(is_begun)
 
     def finished(self) -> None:
         """The peer sends no more, which ends the session if it is the back end."""

@@ -191,12 +191,15 @@ class Settings:
         "strangers", _COUNT, "most client connections", 20_000
     )
     max_connections_per_address: int = option(
-        "strangers", _COUNT, "most connections from one address, or one IPv6 /64", 256
+        "strangers",
+        _COUNT,
+        "most connections from one address, or one IPv6 /64, with sessions of packets",
+        256,
     )
     new_connections: float = option(
         "strangers",
         Bounded(float, 0.01, 10**6),
-        "most new connections per second from one address, with sessions of packets",
+        "most new connections and sessions per second from one address",
         50.0,
     )
     sniff_seconds: float = option(

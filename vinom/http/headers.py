@@ -43,8 +43,29 @@ _END_TO_END = frozenset(
     (b"host", b"authorization", b"cookie", b"content-type", b"via", b"traceparent")
 )
 #: Headers in which only trusted proxies may name the client of a request.
-_CLAIMS = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"x-original-", b"x-rewrite-")
+_CLAIMS = (
+    b"forwarded",
+    b"x-forwarded-",
+    b"x-real-ip",
+    b"x-original-",
+    b"x-rewrite-",
+    # Of the proxies of Akamai, Cloudflare, Fastly, Envoy, Azure and others.
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"cf-pseudo-ipv4",
+    b"fastly-client-ip",
+    b"client-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-envoy-external-address",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-appengine-user-ip",
+)
 _VIA = b"vinom-gateway"
+#: Behind an address, as IPv6 writes a zone: a trusted proxy's, of which a stranger's
+#: header hides the client. Such requests have limits, together.
+UNCLEAR = "%unclear"
 
 
 @attrs.frozen
@@ -52,7 +73,8 @@ class Sender:
     """
     The client of a request, and the headers for the back end.
 
-    :ivar host: the client's address, as far as it is known.
+    :ivar host: the client's address, as far as it is known; with `UNCLEAR`, it is that
+        of a proxy whose headers name nobody who is believed.
     :ivar fields: all headers for the back end except those that frame the body.
     """
 
@@ -189,7 +211,10 @@ def _client_of(
         [value.decode("latin-1") for value in by_name.get(b"x-forwarded-for", ())],
         any(sign.encode() in by_name for sign in SIGNS),
     )
-    return proxies.client(peer, said)
+    host = proxies.client(peer, said)
+    if said.names_somebody and proxies.trusts(host):
+        host = host.partition("%")[0] + UNCLEAR
+    return host
 
 
 def _via(before: Iterable[bytes], version: bytes) -> bytes:

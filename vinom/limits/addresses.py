@@ -47,6 +47,10 @@ class AddressBuckets:
         """May one more event happen? If not, nothing is taken."""
         return self._buckets.take(host, now)
 
+    def owe(self, host: str, now: float, n: int) -> float:
+        """*n* events happened; returns for how many seconds none should follow."""
+        return self._buckets.owe(host, now, n)
+
 
 @attrs.define
 class AddressCounts:

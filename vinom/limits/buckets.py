@@ -48,6 +48,12 @@ class TokenBucket:
         self._level = level - n
         return True
 
+    def owe(self, now: float, n: float) -> float:
+        """*n* more events happened; returns in how many seconds that is paid."""
+        self._refill(now)
+        self._level -= n
+        return max(0.0, -self._level / self.rate)
+
     def put_back(self, n: float = 1) -> None:
         """What was taken did not happen after all."""
         self._level = min(self.burst, self._level + n)
@@ -243,6 +249,13 @@ class NetworkBuckets:
             return True
         bucket.put_back(n)
         return False
+
+    def owe(self, host: str, now: float, n: float) -> float:
+        """*n* events of this network happened: in how many seconds is that paid?"""
+        wait = self._bucket(host, now).owe(now, n)
+        if self.wide_share == inf:
+            return wait
+        return max(wait, self._wide_bucket(host, now).owe(now, n))
 
     def wait(self, host: str, now: float, n: float = 1) -> float:
         """Return in how many seconds *n* events of this network may happen."""

@@ -69,6 +69,18 @@ def sniff(data: bytes) -> Spoken | None:
     return Spoken.HTTP if method["end"] else None
 
 
+def begins_proxy_header(data: bytes) -> bool | None:
+    """
+    Do these bytes begin a PROXY header, of either version?
+
+    :returns: ``None`` if more bytes are needed; never with 12.
+    """
+    if data.startswith((PROXY_LINE, _SIGNATURE)):
+        return True
+    is_short = PROXY_LINE.startswith(data) or _SIGNATURE.startswith(data)
+    return None if is_short else False
+
+
 def end_of_proxy_header(data: bytes) -> int | None:
     """
     Find the length of the PROXY header at the start of a connection; 0 without one.
@@ -77,15 +89,15 @@ def end_of_proxy_header(data: bytes) -> int | None:
     :returns: ``None`` if more bytes are needed to know, or to complete it.
     """
     size = len(data)
+    is_begun = begins_proxy_header(data)
+    if not is_begun:
+        return 0 if is_begun is False else None
     if data.startswith(PROXY_LINE):
         end = data.find(_END, 0, LONGEST_PROXY_LINE)
         if end >= 0:
             return end + len(_END)
         return None if size < LONGEST_PROXY_LINE else size
-    if data.startswith(_SIGNATURE):
-        if size < _ENOUGH:
-            return None
-        end = _ENOUGH + int.from_bytes(data[_ENOUGH - 2 : _ENOUGH])
-        return end if size >= end else None
-    is_begun = PROXY_LINE.startswith(data) or _SIGNATURE.startswith(data)
-    return None if is_begun else 0
+    if size < _ENOUGH:
+        return None
+    end = _ENOUGH + int.from_bytes(data[_ENOUGH - 2 : _ENOUGH])
+    return end if size >= end else None

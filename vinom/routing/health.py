@@ -14,7 +14,7 @@ recorded:
 from __future__ import annotations
 
 from collections.abc import Callable
-from errno import EMFILE, ENFILE
+from errno import EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM
 
 import attrs
 
@@ -33,6 +33,8 @@ SPAN = 4.0
 LEAST_ANSWERS = 10
 #: How long an outlier gets nothing, seconds.
 OUT_SECONDS = 10.0
+#: Descriptors, local ports or memory are used up here.
+_OURS = frozenset((EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS, ENOMEM))
 
 
 @attrs.define(eq=False)
@@ -186,8 +188,8 @@ class Health:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Is it not the back end's fault, because this process has no descriptor left?"""
-    return getattr(error, "osError", None) in (EMFILE, ENFILE)
+    """Is it not the back end's fault, because we lack what a socket takes?"""
+    return getattr(error, "osError", None) in _OURS
 
 
 def _is_closed(known: _Known, now: float) -> bool:

@@ -60,6 +60,7 @@ class Channel:
     __slots__ = (
         "_closing",
         "_credit",
+        "_fed",
         "_held",
         "_is_finishing",
         "_is_over",
@@ -81,6 +82,8 @@ class Channel:
         self._credit, self._window, self._taken = WINDOW, WINDOW, 0
         # Bytes for which there is no credit yet.
         self._held: deque[bytes] | None = None
+        # Credit since this was last enough to show that the peer reads.
+        self._fed = 0
         self._is_paused = self._is_finishing = self._is_over = False
         self._closing: bytes | None = None
 
@@ -106,6 +109,7 @@ class Channel:
             self._held = deque()
             self._held.append(data)
             if not self._send_held():
+                self._fed = 0
                 self._line.starve(self)
                 self.leg.filled()
             return
@@ -171,10 +175,13 @@ class Channel:
         self._credit += credit
         if self._held is None:
             return
-        self._line.feed(self)
+        self._fed += credit
         if not self._send_held():
-            self._line.starve(self)
+            if self._fed >= _PIECE:
+                self._fed = 0
+                self._line.starve(self)
             return
+        self._line.feed(self)
         if self._is_finishing:
             self._line.transmit(data_header(self.session_id, 0))
         if self._closing is not None:

@@ -6,7 +6,7 @@ Both ends of a link use the same class; a `Taker` handles the differences.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 from typing import Protocol as Shape
 
@@ -82,6 +82,7 @@ class PacketLine(Protocol):
         most_owed: int = 0,
         most_body: int = MOST_BODY,
         pace: Pace | None = None,
+        pay: Callable[[int, float], float] | None = None,
         direct: DirectReads | None = None,
         turns: TurnEnd | None = None,
     ) -> None:
@@ -99,13 +100,15 @@ class PacketLine(Protocol):
             may leave unread; 0 for no limit, for peers that we trust.
         :param most_body: longest body of a packet, bytes.
         :param pace: limits how fast the peer may send; ``None`` for no limit.
+        :param pay: counts its packets, and the time; returns for how many seconds to
+            read no more; ``None`` for no limit.
         :param direct: reads connections without the reactor.
         :param turns: reports the end of a turn, when everything written in it is sent;
             ``None`` sends everything at once.
         """
         self._direct, self._turns = direct, turns
         self._unsent: list[bytes] = []
-        self._pace = pace
+        self._pace, self._pay = pace, pay
         self._paused: IDelayedCall | None = None
         self._taker, self._clock, self._rounds = taker, clock, rounds
         self._lost, self._pings, self._reasons = lost, pings, reasons
@@ -131,10 +134,18 @@ class PacketLine(Protocol):
         self._rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self.is_over:
-            self._read(data)
-            if self._pace is not None:
-                self._slow_down(self._pace.wait(len(data), self._clock.seconds()))
+        if self.is_over:
+            return
+        before = self._reader.ended
+        self._read(data)
+        if self._pay is None and self._pace is None:
+            return
+        now, wait = self._clock.seconds(), 0.0
+        if self._pay is not None:
+            wait = self._pay(self._reader.ended - before, now)
+        if self._pace is not None:
+            wait = max(wait, self._pace.wait(len(data), now))
+        self._slow_down(wait)
 
     def _read(self, data: bytes) -> None:
         self._silent = 0
