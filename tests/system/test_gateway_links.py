@@ -23,9 +23,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from tests.support.child_gateways import ChildGateway, start_gateway
+from tests.support.child_gateways import ChildGateway, start_gateway, until
 from tests.support.child_nodes import start_node
 from tests.system.test_gateway import PacketClient
+from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match
 from vinom.client.rooms import LiveRoom
@@ -129,9 +130,12 @@ class GatewayLinksTests(TestCase):
             f"--link-authority-file={folder / 'authority.pem'}",
         )
 
-    async def node(self, where: str, *arguments: str) -> ChildNode:
-        """Start a node that gateways may link to."""
-        return await start_node(self, f"--gateway-link={where}", *OPEN, *arguments)
+    async def node(
+        self, where: str, *arguments: str, is_open: bool = True
+    ) -> ChildNode:
+        """Start a node that gateways may link to, open to guests without TLS or not."""
+        opens = OPEN if is_open else ()
+        return await start_node(self, f"--gateway-link={where}", *opens, *arguments)
 
     async def behind_tls(self, *arguments: str) -> ChildGateway:
         """Start two nodes, and a gateway that links to them over TLS."""
@@ -229,6 +233,22 @@ class GatewayLinksTests(TestCase):
         self.assertEqual(refused["error"]["code"], "busy")
         found = await deferToThread(self.status, full)
         self.assertEqual(found["gateways"]["served"], 1)
+
+    async def test_plaintext(self) -> None:
+        """
+        Who comes to a plain port of a gateway, whose node wants TLS, is told so by any
+        client; and so is the gateway's operator, by the access log.
+        """
+        where = f"unix:{self.folder / 'a.sock'}"
+        await self.node(where, is_open=False)
+        gateway = await start_gateway(self, self.rules("packets", where))
+        at = HostnameEndpoint(reactor, "127.0.0.1", gateway.port)
+        player = LobbyClient(reactor, at, Hello(PROTOCOL, "ann"))
+        refused = await self.assertFailure(player.hello(), LobbyRefusal)
+        self.assertEqual(refused.code, "plaintext_refused")
+        await until(self, gateway.sessions, "the session is over")
+        (session,) = gateway.sessions()
+        self.assertIn("plaintext_refused: use TLS", session["why"])
 
     async def test_match(self) -> None:
         """

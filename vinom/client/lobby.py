@@ -296,6 +296,10 @@ class LobbyClient:
             connected(line)
         try:
             welcome = await line.ask(hello)
+        except LineLost:
+            if line.last_word is None:
+                raise
+            raise _refusal(line.last_word) from None
         except LobbyRefusal as refusal:
             line.close()
             if refusal.code == Code.UNKNOWN_PLAYER_KEY:

@@ -37,6 +37,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     sent: int
     seconds: float
     outcome: str
+    why: str = ""
     realm_id: int = 0
     user: int | str | None = None
     traceparent: str = ""
@@ -67,6 +68,7 @@ def access_line(session: Session, gateway_id: str, now: float) -> bytes:
             round(now - session.began, 3),
             # As text: it is an enumeration.
             "" if outcome is None else outcome.value,
+            session.why,
             session.realm_id,
             request.user,
             request.traceparent,

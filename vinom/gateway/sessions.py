@@ -219,6 +219,7 @@ class Session:
     :ivar realm_id: the realm of the request, or of its host and path; 0 for none.
     :ivar endpoint: the back end; ``None`` before one is found.
     :ivar outcome: why it has ended; ``None`` while it lasts.
+    :ivar why: the same in words, if there are any.
     """
 
     session_id: int
@@ -230,6 +231,7 @@ class Session:
     realm_id: int = attrs.field(init=False)
     endpoint: Endpoint | None = None
     outcome: Reason | None = None
+    why: str = ""
     #: The sides to which the client's end and the back end's report.
     client: SessionLeg = attrs.field(init=False)
     backend: SessionLeg = attrs.field(init=False)
@@ -319,7 +321,7 @@ class Session:
         """
         if self.outcome is not None:
             return
-        self.outcome = reason
+        self.outcome, self.why = reason, words
         self.client.other.close(reason, words)
         if not by_client:
             self.client_end.close(reason, words)

@@ -275,7 +275,8 @@ class LineProtocol(Protocol):
         # Twisted keeps a connection open as long as it has a producer.
         cast(IConsumer, self.transport).unregisterProducer()
         cast(IPushProducer, self.transport).resumeProducing()
-        close_gently(self.transport, self._is_tls)
+        why = "" if code is None else f"{code.value}: {reason}"
+        close_gently(self.transport, self._is_tls, why)
         self._arm(self._lines.bounds.close_seconds)
 
     # What the transport asks (IPushProducer).
@@ -415,7 +416,7 @@ class FirstByteProtocol(Protocol):
         self._is_refused = True
         self._lines.errors[code] += 1
         cast(ITransport, self.transport).write(encode_failure(code, why) + b"\n")
-        close_gently(self.transport, is_tls=False)
+        close_gently(self.transport, is_tls=False, why=f"{code.value}: {why}")
         delay = self._lines.bounds.close_seconds
         self._alarm = self._lines.clock.callLater(delay, self._give_up)
 
@@ -462,13 +463,17 @@ class LineFactory(ServerFactory):
         return protocol
 
 
-def close_gently(transport: ITransport | None, is_tls: bool) -> None:
+def close_gently(transport: ITransport | None, is_tls: bool, why: str = "") -> None:
     """
     Close our half first; what still comes is read, and ignored by the caller.
 
     Closing over unread bytes resets the connection, and that can take the last
     message away from the peer. TLS has a closing message of its own for this.
+
+    :param why: the reason, for a gateway that carries the connection.
     """
+    if hasattr(transport, "why"):
+        transport.why = why
     if not is_tls and ITCPTransport.providedBy(transport):
         transport.loseWriteConnection()
     elif transport is not None:

@@ -35,6 +35,7 @@ class Carried:
 
     :ivar protocol: gets the bytes; set by the code that takes over the connection.
     :ivar has_descriptor: false: closing it frees no descriptor (`vinom.lines.reserve`).
+    :ivar why: why it is closed, for the gateway.
     :ivar has_unsent: does the peer not read what it was sent?
     """
 
@@ -52,6 +53,7 @@ class Carried:
         "disconnecting",
         "has_unsent",
         "protocol",
+        "why",
     )
     has_descriptor = False
 
@@ -68,6 +70,7 @@ class Carried:
         kind: Any = IPv6Address if ":" in host else IPv4Address
         self._peer = kind("TCP", host, port)
         self.protocol: Any = None
+        self.why = ""
         self._producer: Any = None
         self._held: list[bytes] = []
         self._is_over = self._is_paused = self._is_finished = self._is_ringing = False
@@ -227,7 +230,7 @@ class Carried:
 
     def _close(self) -> None:
         self._is_over = self.disconnecting = True
-        self._channel.close(Reason.DONE)
+        self._channel.close(Reason.DONE, self.why)
         self._report_later(ConnectionDone())
 
     def _report_later(self, error: Exception) -> None:
