@@ -17,8 +17,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.conversation.test_identity import pem, token
 from tests.support.certificates import authority
 from tests.support.child_gateways import short_folder
 from tests.support.redis_servers import new_prefix, shared_server
@@ -438,6 +440,53 @@ class GatewayTests(GatewayCase):
         talk()
         self.until(lambda: log.read_bytes().count(b"\n") == 1)
         self.assertEqual(moved.read_bytes().count(b"\n"), 2)
+
+    def test_certificates_and_keys_are_replaced(self) -> None:
+        """
+        After SIGHUP a gateway shows its new certificate, and knows users by the new key
+        of the identity provider; those who are connected stay.
+        """
+
+        def replace(name: str, key: Any) -> None:
+            leaf = authority().issue(name)
+            (self.folder / "c.pem").write_bytes(leaf.certificate)
+            (self.folder / "c.key").write_bytes(leaf.key)
+            (self.folder / "id.pem").write_bytes(pem(key))
+
+        old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+        replace("old.example", old)
+        self.write_routes(web=self.rule(self.echo, **{"match.path": "/"}))
+        gateway = self.start(
+            f"--tls-certificate-file={self.folder / 'c.pem'}",
+            f"--tls-key-file={self.folder / 'c.key'}",
+            f"--identity-keys-file={self.folder / 'id.pem'}",
+            *("--identity-issuer=https://id.example", "--identity-audience=vinom"),
+        )
+        context = ssl.create_default_context(cadata=authority().anchor.decode())
+
+        def ask(name: str, key: Any) -> socket.socket:
+            """Ask over TLS, with a token; the back end's answer is no HTTP."""
+            line = context.wrap_socket(self.connect(), server_hostname=name)
+            self.addCleanup(line.close)
+            proof = token(key, exp=time.time() + 60)
+            line.sendall(
+                f"GET / HTTP/1.1\r\nHost: {name}\r\n"
+                f"Authorization: Bearer {proof}\r\n\r\n".encode()
+            )
+            self.assertIn(b" 502 ", line.recv(1000))
+            return line
+
+        kept = ask("old.example", old)
+        replace("new.example", new)
+        gateway.send_signal(signal.SIGHUP)
+        self.until(lambda: "new certificate" in self.log.read_text())
+        ask("new.example", new).close()
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b" 502 ", kept.recv(1000))
+        kept.close()
+        self.until(lambda: len(self.accesses()) == 3)
+        users = [one.get("user") for one in self.accesses()]
+        self.assertEqual(users, ["ann@x", "ann@x", None])
 
     def run_gateway(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a gateway that cannot start, to its end."""

@@ -54,6 +54,10 @@ class Certificates(Service):
 
     def _look(self) -> None:
         self._next = self._clock.callLater(LOOK_SECONDS, self._look)
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the files; those that cannot be used change nothing."""
         for number, pair in enumerate(self._files):
             try:
                 found = _contents(*pair)

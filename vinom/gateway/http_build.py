@@ -7,6 +7,7 @@ import time
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.conversation.identity import OutsideVerifier
+from vinom.conversation.provider import ProviderKeys
 from vinom.gateway.backends import Backends
 from vinom.gateway.http_door import HttpBounds, HttpDoor
 from vinom.gateway.settings import Settings
@@ -28,7 +29,6 @@ def http_door(
     :param backends: begins sessions.
     :param clock: for deadlines.
     :param direct: reads connections without the reactor.
-    :raises Misconfigured: the keys of the identity provider cannot be used.
     """
     bounds = HttpBounds(
         head=settings.http_head_bytes,
@@ -43,14 +43,28 @@ def http_door(
         bytes_per_second=settings.bytes_per_second,
     )
     proxies = Proxies(settings.trusted_proxy)
-    door = HttpDoor(backends, clock, bounds, proxies, direct=direct)
-    keys, issuer = settings.identity_keys_file, settings.identity_issuer
-    if keys and issuer and settings.identity_audience:
-        verifier = OutsideVerifier(
-            read_file(keys, "identity_keys_file") or b" ",
-            issuer,
-            settings.identity_audience,
-        )
-        claim, cookie = settings.identity_user_claim, settings.identity_cookie
-        door.user_of = Users(verifier, claim, time.time, cookie).of
-    return door
+    return HttpDoor(backends, clock, bounds, proxies, direct=direct)
+
+
+def find_users(
+    settings: Settings, clock: IReactorTime
+) -> tuple[Users, ProviderKeys] | None:
+    """
+    Make what finds the users of requests, and what reads its keys again.
+
+    :raises Misconfigured: the keys of the identity provider cannot be used.
+    """
+    file, issuer = settings.identity_keys_file, settings.identity_issuer
+    if not (file and issuer and settings.identity_audience):
+        return None
+    # It is read again later, after twistd has changed its folder.
+    path = file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, settings.identity_audience)
+    claim, cookie = settings.identity_user_claim, settings.identity_cookie
+    users = Users(verifier, claim, time.time, cookie)
+    return users, ProviderKeys(verifier, clock, read=read, place=str(path))

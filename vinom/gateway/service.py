@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom import __version__
+from vinom.conversation.provider import ProviderKeys
 from vinom.errors import Misconfigured
 from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
@@ -28,7 +29,7 @@ from vinom.gateway.certificates import Certificates
 from vinom.gateway.dialing import Dialer
 from vinom.gateway.draining import Draining
 from vinom.gateway.handover import Handover
-from vinom.gateway.http_build import http_door
+from vinom.gateway.http_build import find_users, http_door
 from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.listener import Door, Doors, public_factory
@@ -119,6 +120,7 @@ class Gateway(MultiService):
             self.health.keep,
             settings.link_certificate_file is not None,
         )
+        self._reloadable: list[Certificates | ProviderKeys] = []
         self._access_file = AccessFile(settings.access_log)
         has_log = settings.access_log is not None
         self._access_log = AccessLog(
@@ -262,6 +264,11 @@ class Gateway(MultiService):
             **bounds,
         )
         self.http = http_door(settings, self.backends, self._reactor, self._direct)
+        found = find_users(settings, self._reactor)
+        if found is not None:
+            users, keys = found
+            self.http.user_of = users.of
+            self._reloadable.append(keys)
         doors: dict[Spoken, Door] = {
             Spoken.HTTP: self.http,
             Spoken.LINES: bytes_of(kind="lines"),
@@ -280,6 +287,7 @@ class Gateway(MultiService):
             return None
         certificates = Certificates(files, self._reactor)
         self._own(certificates)
+        self._reloadable.append(certificates)
         return certificates.tls
 
     def startService(self) -> None:
@@ -327,8 +335,13 @@ class Gateway(MultiService):
             self.draining.begin()
 
     def reload(self) -> None:
-        """Handle SIGHUP: open the access log again, which logrotate may have moved."""
+        """
+        Handle SIGHUP: open the access log again, which logrotate may have moved; read
+        certificates and the keys of the identity provider.
+        """
         self._access_file.reopen()
+        for files in self._reloadable:
+            files.reload()
 
     def drain(self) -> None:
         """Accept no new clients, and exit when the last one is gone."""

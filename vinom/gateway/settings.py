@@ -276,8 +276,8 @@ class Settings:
     identity_keys_file: Path | None = option(
         "http",
         PathName(),
-        "public keys of a JWT provider, PEM or JSON Web Key Set: rules take a "
-        "request's user from a claim of its bearer token",
+        "public keys of a JWT provider, PEM or JSON Web Key Set, read again on SIGHUP: "
+        "rules take a request's user from a claim of its bearer token",
     )
     identity_issuer: str | None = option(
         "http", Text(), "the iss claim of the provider's JWTs"
