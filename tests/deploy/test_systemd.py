@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import tomllib
 from pathlib import Path
+from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.child_gateways import TWISTD
 from tests.support.needs import needs
+from tests.system.test_gateway import EchoServer
 from vinom.commands.child_node import free_port
 from vinom.gateway.settings import SOURCES as GATEWAY
 from vinom.gateway.settings import Settings as GatewaySettings
@@ -149,78 +154,125 @@ class UnitTests(SynchronousTestCase):
         wanted = [f"systemd:domain={kind}:index={n}" for n, kind in enumerate(kinds)]
         self.assertEqual(list(gateway.listen), wanted)
 
-    def test_socket_activation(self) -> None:
-        """
-        The gateway serves at the sockets that systemd holds, of both kinds, with the
-        example file; it ends at SIGTERM without an error.
-        """
-        needs("systemd-socket-activate", "openssl")
-        folder = Path(self.mktemp()).resolve()
-        folder.mkdir()
-        text = (UNITS / "gateway.toml").read_text(encoding="utf-8")
-        self.assertIn('"tcp:9600:', text)
-        for old, new in (
-            ("/etc/vinom/routes.toml", str(UNITS / "routes.toml")),
-            ("/etc/vinom/tls", str(folder)),
-            ("/var/log/vinom-gateway", str(folder)),
-            ("tcp:9600:", "tcp:0:"),
-        ):
-            text = text.replace(old, new)
-        (folder / "gateway.toml").write_text(text, encoding="utf-8")
-        public = Authority.open(folder, "test.vinom", time.time).lobby(["localhost"])
-        (folder / "chain.pem").write_bytes(public.certificate)
-        (folder / "site.key").write_bytes(public.key)
-        addresses = [("127.0.0.1", free_port()), ("::1", free_port())]
-        listening = [
-            f"--listen={f'[{host}]' if ':' in host else host}:{port}"
-            for host, port in addresses
+    def run_unit(self, folder: Path, *held: socket.socket) -> subprocess.Popen[bytes]:
+        """Run the gateway's unit as systemd does, with sockets that it holds."""
+        given = shlex.split(one("vinom-gateway.service", "ExecStart"))
+        command = [
+            part.replace("$$", "$")
+            .replace("/opt/vinom/bin/twistd", str(folder / "twistd"))
+            .replace("/etc/vinom", str(folder))
+            for part in given
         ]
-        with (folder / "output").open("wb") as output:
+        # As systemd names them: after the unit.
+        names = ":".join(["vinom-gateway.socket"] * len(held))
+        environment = f"LISTEN_PID=$$ LISTEN_FDS={len(held)} LISTEN_FDNAMES={names}"
+
+        def give() -> None:
+            for number, socket_held in enumerate(held):
+                os.dup2(socket_held.fileno(), 3 + number)
+
+        with (folder / "output").open("ab") as output:
             gateway = subprocess.Popen(
-                [
-                    *("systemd-socket-activate", *listening),
-                    # As systemd names them: after the unit.
-                    "--fdname=vinom-gateway.socket:vinom-gateway.socket",
-                    *("-E", f"PYTHONPATH={UNITS.parents[1]}"),
-                    *(*TWISTD, "vinom-gateway"),
-                    *("--config", str(folder / "gateway.toml")),
-                ],
+                ["/bin/sh", "-c", f'export {environment}; exec "$@"', "sh", *command],
                 cwd=folder,
+                preexec_fn=give,
+                pass_fds=range(3, 3 + len(held)),
+                start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         self.addCleanup(gateway.wait)
-        self.addCleanup(gateway.kill)
-        for address in addresses:
-            answer = self.ask(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            # There is no node behind it.
-            said = (folder / "output").read_text(encoding="utf-8")
-            self.assertTrue(answer.startswith(b"HTTP/1.1 503 "), said)
-        gateway.terminate()
-        self.assertEqual(gateway.wait(20), 0)
+        # Old gateways are no longer its children.
+        self.addCleanup(os.killpg, gateway.pid, signal.SIGKILL)
+        return gateway
 
-    def ask(self, address: tuple[str, int], request: bytes) -> bytes:
-        """Send a request as soon as somebody listens, and read what comes."""
-        for _ in range(100):
+    def test_restart(self) -> None:
+        """
+        The gateway serves at the sockets that systemd holds, of both kinds, with the
+        example file. When it is restarted the unit has stopped at once; nobody who
+        connects is refused or waits for long, and who is connected stays.
+        """
+        needs("openssl")
+        folder = Path(mkdtemp(prefix="vinom-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        echo = EchoServer()
+        self.addCleanup(echo.kill)
+        text = (UNITS / "gateway.toml").read_text(encoding="utf-8")
+        self.assertIn('"tcp:9600:', text)
+        for old, new in (
+            ("/etc/vinom/tls", str(folder)),
+            ("/etc/vinom", str(folder)),
+            ("/run/vinom-gateway", str(folder)),
+            ("/var/log/vinom-gateway", str(folder)),
+            ("tcp:9600:", f"tcp:{free_port()}:"),
+        ):
+            self.assertIn(old, text)
+            text = text.replace(old, new)
+        (folder / "gateway.toml").write_text(text, encoding="utf-8")
+        (folder / "routes.toml").write_text(
+            '[services.lobby]\nstrategy = "round_robin"\n'
+            f'endpoints = ["127.0.0.1:{echo.port}"]\n'
+        )
+        (folder / "twistd").write_text(
+            f"#!/bin/sh\nexport PYTHONPATH={UNITS.parents[1]}\n"
+            f'exec {shlex.join(TWISTD[:-2])} "$@"\n'
+        )
+        (folder / "twistd").chmod(0o755)
+        public = Authority.open(folder, "test.vinom", time.time).lobby(["localhost"])
+        (folder / "chain.pem").write_bytes(public.certificate)
+        (folder / "site.key").write_bytes(public.key)
+        held = [
+            socket.create_server(("127.0.0.1", 0)),
+            socket.create_server(("::1", 0), family=socket.AF_INET6),
+        ]
+        for one_held in held:
+            self.addCleanup(one_held.close)
+
+        def say(line: socket.socket) -> None:
+            line.sendall(b"{}\n")
             try:
-                connection = socket.create_connection(address, 30)
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
-        else:
-            self.fail(f"nobody listens at {address}")
-        with connection:
-            connection.sendall(request)
-            return connection.recv(1000)
+                got = line.recv(100)
+            except TimeoutError:
+                got = b""
+            said = (folder / "output").read_text(encoding="utf-8")
+            self.assertEqual(got, b"{}\n", said)
+
+        def open_all() -> list[socket.socket]:
+            lines = [
+                socket.create_connection(one_held.getsockname()[:2], 15)
+                for one_held in held
+            ]
+            for line in lines:
+                self.addCleanup(line.close)
+                say(line)
+            return lines
+
+        gateway = self.run_unit(folder, *held)
+        kept = open_all()
+        for _ in range(2):
+            gateway.terminate()
+            self.assertEqual(gateway.wait(5), 0)
+            # The next one is not there yet.
+            open_all()
+            gateway = self.run_unit(folder, *held)
+            self.until(folder / "output", "another process has the ports")
+            (folder / "output").write_bytes(b"")
+            open_all()
+            for line in kept:
+                say(line)
+
+    def until(self, log: Path, words: str) -> None:
+        """Wait until a log has some words."""
+        give_up = time.monotonic() + 30
+        while words not in log.read_text(encoding="utf-8"):
+            self.assertLess(time.monotonic(), give_up, log.read_text(encoding="utf-8"))
+            time.sleep(0.05)
 
     def test_stopped_in_time(self) -> None:
         """
-        systemd waits until node and gateway have drained.
+        systemd waits until a node has drained.
         """
         node = gather({}, {}, UNITS / "node.toml")
         seconds = float(one("vinom.service", "TimeoutStopSec"))
         self.assertGreater(seconds, node.drain_seconds + 5)
-        gateway = self.settings(GATEWAY, UNITS / "gateway.toml")
-        seconds = float(one("vinom-gateway.service", "TimeoutStopSec"))
-        self.assertGreater(seconds, gateway.drain_lag + gateway.drain_seconds + 5)

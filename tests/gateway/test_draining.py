@@ -128,6 +128,21 @@ class PortsTests(TestCase):
                 taken.close()
                 self.assertEqual(client.recv(9), b"served")
 
+    async def test_taken_over(self) -> None:
+        """
+        A port that is taken over never holds the process up, whatever was done to its
+        socket before.
+        """
+        held = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(held.close)
+        given = os.dup(held.fileno())
+        os.set_blocking(given, True)
+        ports = Ports(reactor, "g1")
+        ports.listen("listen", "tcp:0", Factory(), given)
+        self.addCleanup(ports.close)
+        (taken,) = ports.descriptors().values()
+        self.assertFalse(os.get_blocking(taken))
+
 
 class HttpDrainTests(DoorCase):
     def test_requests(self) -> None:

@@ -102,6 +102,8 @@ class Ports:
     def _adopt(
         self, name: str, where: str, descriptor: int, factory: IProtocolFactory
     ) -> None:
+        # systemd makes sockets that it holds blocking whenever it starts a process.
+        os.set_blocking(descriptor, False)
         with socket.socket(fileno=os.dup(descriptor)) as found:
             family = found.family
         port = self._reactor.adoptStreamPort(descriptor, family, factory)
