@@ -472,8 +472,9 @@ def close_gently(transport: ITransport | None, is_tls: bool, why: str = "") -> N
 
     :param why: the reason, for a gateway that carries the connection.
     """
-    if hasattr(transport, "why"):
-        transport.why = why
+    carried: Any = transport
+    if hasattr(carried, "why"):
+        carried.why = why
     if not is_tls and ITCPTransport.providedBy(transport):
         transport.loseWriteConnection()
     elif transport is not None:
