@@ -624,14 +624,16 @@ class RoomClaim:
     What came of asking for a room that is not on this node.
 
     :ivar kind: "adopted": it is this node's from now on; "new": nobody had it, and its
-        id is this node's now; "gone": nobody has it; "owned": another node has it.
+        id is this node's now; "gone": nobody has it; "owned": another node has it;
+        "ended": a game was played in it, which has ended.
     :ivar fence: number of this ownership, larger than those of all earlier ones.
-    :ivar data: the latest checkpoint; empty if there is none.
+    :ivar data: the latest checkpoint; empty if there is none. Of a room that has ended:
+        the reason.
     :ivar seconds: of a room that is owned: when its owner's lease ends at the earliest.
     :ivar node_id: of a room that is owned: its owner.
     """
 
-    kind: Literal["adopted", "new", "gone", "owned"]
+    kind: Literal["adopted", "new", "gone", "owned", "ended"]
     fence: int = 0
     data: bytes = attrs.field(default=b"", repr=False)
     seconds: float = 0.0

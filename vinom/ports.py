@@ -595,18 +595,21 @@ class ICheckpointStore(Interface):
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def claim(room_id: str, reserve: bool) -> Deferred[RoomClaim]:
+    def claim(room_id: str, reserve: bool, again: bool = False) -> Deferred[RoomClaim]:
         """
         Take over a room that was released, or whose owner's lease is over.
 
         :param reserve: if nobody has a room with this id, keep the id for this node.
+        :param again: even if a game has ended in an earlier room with it.
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def remove(room_id: str, fence: int) -> Deferred[bool]:
+    def remove(room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
         """
         Forget a room of this node that has closed.
 
+        :param ending: if a game was played in it, why that ended: claims of the next
+            24 hours answer that.
         :returns: fires ``False`` if another node has it.
         """
 

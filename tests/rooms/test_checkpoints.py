@@ -464,13 +464,38 @@ class AdoptionTests(SynchronousTestCase):
         self.first.store.is_away = True
         self.move()
         self.first.rooms.startService()
-        self.first.rooms.stopService()
+        stopped = self.first.rooms.stopService()
+        self.nodes.wait(5.0)
+        self.successResultOf(stopped)
         self.assertTrue(self.ann.is_closed)
         self.assertNotIn("room_closed", [m["type"] for m in self.ann.heard()])
         self.first.is_alive = False
         self.nodes.wait(SECONDS + 1)
         _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
         self.assertEqual(said[0]["type"], "reconnect_result", said)
+
+    def test_drain(self) -> None:
+        """
+        A node that drains leaves a room to the store as soon as nobody is connected,
+        and a player gets it back from the next node.
+        """
+        drained = self.first.rooms.drain()
+        self.ann.hang_up()
+        self.assertNoResult(drained)
+        self.bob.hang_up()
+        self.successResultOf(drained)
+        _, said = self.back(self.second, self.bob_key)
+        self.assertEqual(said[0]["data"]["seat"], 1)
+
+    def test_stopped(self) -> None:
+        """
+        A node that stops while both play leaves their room to the next one.
+        """
+        self.first.rooms.startService()
+        self.successResultOf(self.first.rooms.stopService())
+        self.assertNotIn("room_closed", [m["type"] for m in self.ann.heard()])
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["data"]["seat"], 1)
 
     def test_nobody_comes_after_a_move(self) -> None:
         """
@@ -585,16 +610,27 @@ class AdoptionTests(SynchronousTestCase):
 
     def test_closed_room(self) -> None:
         """
-        Nothing is kept of a room that has closed.
+        Of a room that has closed only its end is kept: every node sends it to those who
+        ask for the room, and opens another one only for those who ask for that.
         """
-        self.assertIn("r1", self.nodes.rooms)
+        self.assertNotEqual(self.nodes.rooms["r1"].data, b"")
         self.first.rooms.close_room("r1")
-        self.assertNotIn("r1", self.nodes.rooms)
+        self.assertEqual(self.nodes.rooms["r1"].data, b"")
+        for node in (self.first, self.second):
+            eve, _ = node.hello("eve")
+            (said,) = eve.ask("join_room", game="pair", room_id="r1")
+            self.assertEqual(said["error"]["code"], "no_such_room")
+            self.assertEqual(said["error"]["details"]["reason"], "ended")
+            self.assertIn("has ended", said["error"]["message"])
+        _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
+        self.assertEqual(said[0]["error"]["details"]["reason"], "ended")
+        _, _, place = self.join(self.second, "eve", create=True)
+        self.assertEqual(len(place["players"]), 1)
 
     def test_closed_while_the_store_is_away(self) -> None:
         """
         A room that closes while the store is away does not come back: it is removed
-        when the store answers, and its id opens a new one.
+        when the store answers, and its id opens a new one for those who want that.
         """
         self.ann.do(1, word="one")
         self.first.turn()
@@ -604,9 +640,9 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
         self.first.store.is_away = False
         self.nodes.wait(1.0)
-        self.assertNotIn("r1", self.nodes.rooms)
+        self.assertEqual(self.nodes.rooms["r1"].data, b"")
         self.assertEqual(self.first.rooms.figures()["unremoved"], 0)
-        self.join(self.first, "eve")
+        self.join(self.first, "eve", create=True)
         self.nodes.wait(2.0)
         self.assertIn("r1", self.nodes.rooms)
 
@@ -619,7 +655,7 @@ class AdoptionTests(SynchronousTestCase):
         self.first.store.is_away = True
         self.first.rooms.close_room("r1")
         self.first.store.is_away = False
-        _, _, place = self.join(self.first, "eve")
+        _, _, place = self.join(self.first, "eve", create=True)
         self.assertEqual(len(place["players"]), 1)
         self.nodes.wait(2.0)
         self.assertNotEqual(self.nodes.rooms["r1"].data, b"")

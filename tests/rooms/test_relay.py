@@ -353,7 +353,7 @@ class ApartLossTests(SynchronousTestCase):
         self.assertEqual(said[0]["data"]["players"][0]["name"], "ann")
         self.assertEqual(self.closed(ann), ["crashed"])
         self.assertEqual(bob.heard()[-1]["type"], "kicked")
-        again = bob.ask("join_room", game="open", room_id="r1")
+        again = bob.ask("join_room", game="open", room_id="r1", create=True)
         self.assertEqual(again[0]["type"], "join_room_result")
 
     def test_no_place(self) -> None:

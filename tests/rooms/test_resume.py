@@ -193,6 +193,32 @@ class ReconnectTests(SynchronousTestCase):
         self.assertEqual(error["code"], "no_such_room")
         self.assertEqual(error["details"]["reason"], "ended")
 
+    def test_ended_room_asked_for(self) -> None:
+        """
+        Who asks for a room whose game has ended learns that, and gets no other game
+        instead; whoever wants one says so.
+        """
+        self.world.rooms.close_room("r1")
+        eve, _ = self.world.hello("eve")
+        asked = {"game": "pair", "room_id": "r1"}
+        for how in ({}, {"create": False}, {"spectate": True}):
+            (said,) = eve.ask("join_room", **asked, **how)
+            self.assertEqual(said["error"]["code"], "no_such_room")
+            self.assertEqual(said["error"]["details"]["reason"], "ended")
+        (said,) = eve.ask("join_room", **asked, create=True)
+        self.assertEqual(said["data"]["state"], "gathering")
+
+    def test_room_without_a_game(self) -> None:
+        """
+        A room that closed before its game began may be opened again.
+        """
+        ann, _ = self.world.joined("ann", "r2", "pair")
+        self.world.rooms.close_room("r2")
+        (said,) = ann.heard()[-1:]
+        self.assertEqual(said["type"], "room_closed")
+        (said,) = ann.ask("join_room", game="pair", room_id="r2")
+        self.assertEqual(said["type"], "join_room_result")
+
 
 class LeaveTests(SynchronousTestCase):
     """Going, and what is left."""

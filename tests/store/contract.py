@@ -905,6 +905,25 @@ class CheckpointStoreContract:
         claim = await first.claim("r1", True)
         self.assertEqual((claim.kind, claim.fence), ("new", 3))
 
+    async def test_a_game_that_has_ended(self) -> None:
+        """
+        Who asks for a room whose game has ended learns why, from any node; a new room
+        with its id must be asked for.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"one", 60.0)
+        self.assertTrue(await first.remove("r1", 1, "finished"))
+        for store in (first, second):
+            for reserve in (False, True):
+                claim = await store.claim("r1", reserve)
+                self.assertEqual((claim.kind, claim.data), ("ended", b"finished"))
+        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
+        self.assertEqual(list(await second.orphans("", 10)), [])
+        claim = await second.claim("r1", True, True)
+        self.assertEqual((claim.kind, claim.fence), ("new", 2))
+        self.assertEqual((await second.claim("r1", True)).kind, "new")
+        self.assertEqual((await first.claim("r1", True)).kind, "owned")
+
     async def test_release(self) -> None:
         """
         A room that its node released goes on elsewhere at once, from the last

@@ -1,4 +1,4 @@
-"""Rooms outlive their node: real nodes, a real Redis, SIGKILL."""
+"""Rooms outlive their node: real nodes, a real Redis, SIGKILL and SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from msgspec import Raw
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
@@ -19,12 +20,15 @@ from tests.support.redis_servers import RedisServer, until
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.commands.child_node import ChildNode
+from vinom.games.dice import Dice
 from vinom.games.tictactoe import TicTacToe
 from vinom.keys.authority import Authority
 from vinom.messages.lobby import Hello
 from vinom.messages.rooms import JoinRoom
 from vinom.node.asking import AdminLine
 from vinom.play.recording import Recording, read_recording, replay
+
+_TABLE = JoinRoom(TicTacToe.name, "table")
 
 
 @implementer(IStreamClientEndpoint)
@@ -45,7 +49,7 @@ class Balancer:
 
 
 class SurvivingTests(TestCase):
-    """A node is killed, without a goodbye."""
+    """A node is killed, without a goodbye, or stopped."""
 
     timeout = 120
 
@@ -89,11 +93,13 @@ class SurvivingTests(TestCase):
         found: dict[str, Any] = line.get("status")
         return found
 
-    async def join(self, balancer: Balancer, name: str) -> LiveRoom:
+    async def join(
+        self, balancer: Balancer, name: str, asked: JoinRoom = _TABLE
+    ) -> LiveRoom:
         lobby = LobbyClient(reactor, balancer, Hello(protocol=1, name=name))  # type: ignore[arg-type]
         player = PlayerRooms(reactor, lobby)  # type: ignore[arg-type]
         self.players.append(player)
-        room = await player.join(JoinRoom(TicTacToe.name, "table"))
+        room = await player.join(asked)
         seen = self.seen[name] = []
         room.on_state(lambda room: seen.append(room.version))
         return room
@@ -146,6 +152,64 @@ class SurvivingTests(TestCase):
         balancer.node = await self.start()
         await until(lambda: all(room.is_connected for room in rooms))
         await self.finish(rooms, cells)
+
+    async def check_stopped(self, is_alone: bool, are_away: bool) -> None:
+        """
+        Stop a node by SIGTERM in the middle of a game, and play on.
+
+        :param is_alone: is it the only node, and started again?
+        :param are_away: have both players closed the page before?
+        """
+        node = await self.start("--drain-seconds=1")
+        balancer = Balancer(node)
+        options = Raw(b'{"target": 600, "turn_seconds": 321.0}')
+        asked = JoinRoom(Dice.name, "table", options)
+        rooms = [await self.join(balancer, name, asked) for name in ("ann", "bob")]
+        await until(lambda: all(room.view is not None for room in rooms))
+        rooms[rooms[0].view["turn"]].act({"type": "roll"})
+        await until(lambda: rooms[0].view["due"] > 321.0)
+        view, time, setup = rooms[0].view, rooms[0].time, rooms[0].setup
+        if are_away:
+            self.hang_up()
+            await until(lambda: not self.status(node)["players"])
+        if is_alone:
+            await node.end()
+            balancer.node = await self.start()
+        else:
+            balancer.node = await self.start()
+            await node.end()
+        if are_away:
+            # With the id alone, as a page that was opened again.
+            asked = JoinRoom(Dice.name, "table")
+            rooms = [await player.join(asked) for player in self.players]
+        await until(lambda: all(room.is_connected for room in rooms))
+        self.assertEqual([room.seat for room in rooms], [0, 1])
+        await until(lambda: all(room.view is not None for room in rooms))
+        self.assertEqual((rooms[0].view, rooms[0].setup), (view, setup))
+        self.assertGreaterEqual(rooms[0].time, time)
+        self.assertLess(rooms[0].time, time + 5.0)
+        self.assertFalse(any(room.is_over for room in rooms))
+
+    async def test_stopped_while_players_are_away(self) -> None:
+        """
+        SIGTERM to the only node while both players of a slow game are away: after the
+        next start the game is there, with turn, clock and seats.
+        """
+        await self.check_stopped(is_alone=True, are_away=True)
+
+    async def test_stopped_while_players_play(self) -> None:
+        """
+        The same for players who are connected when the time to end is over: they
+        come back by themselves.
+        """
+        await self.check_stopped(is_alone=True, are_away=False)
+
+    async def test_stopped_beside_another_node(self) -> None:
+        """
+        A node to which no other has a link is stopped while both are away: its game
+        goes on at the other one.
+        """
+        await self.check_stopped(is_alone=False, are_away=True)
 
     async def verify_recording(self, node: ChildNode) -> None:
         """Replay the part that the other node recorded, from its checkpoint."""

@@ -85,7 +85,9 @@ class LineSeat:
         """Note that the place is ours, for the first time or again."""
         self.room_id, self.seat = place.room_id, place.seat
         self.setup = _read(bytes(place.setup))
-        self._join = JoinRoom(self.game, place.room_id, spectate=place.seat is None)
+        self._join = JoinRoom(
+            self.game, place.room_id, spectate=place.seat is None, create=False
+        )
         self.news.sit(place)
         self._views.clear()
         self.acked = max(self.acked, place.acted)

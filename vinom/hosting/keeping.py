@@ -51,8 +51,8 @@ class Keeping:
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self.paused = 0
         self._codecs: dict[type, StateCodec | None] = {}
-        # Fences of rooms that have closed, and that the store may still have.
-        self._closed: dict[str, int] = {}
+        # Fences and endings of rooms that have closed, which the store may still have.
+        self._closed: dict[str, tuple[int, str]] = {}
         self._removing: IDelayedCall | None = None
 
     @property
@@ -68,13 +68,14 @@ class Keeping:
         if not self.paused:
             _log.info("no room waits for the store any more")
 
-    def remove(self, room_id: str, fence: int) -> None:
+    def remove(self, room_id: str, fence: int, ending: str = "") -> None:
         """
         Forget a room of this node that has closed; tries until the store answers.
 
         :param fence: number of this node's ownership of it.
+        :param ending: why the game in it ended; empty if none was played.
         """
-        self._closed[room_id] = fence
+        self._closed[room_id] = fence, ending
         Deferred.fromCoroutine(self.removed(room_id)).addErrback(self._not_removed)
 
     async def removed(self, room_id: str) -> None:
@@ -83,11 +84,11 @@ class Keeping:
 
         :raises StoreUnavailable: it does not answer.
         """
-        fence = self._closed.get(room_id)
-        if fence is not None:
-            await self.store.remove(room_id, fence)
+        closed = self._closed.get(room_id)
+        if closed is not None:
+            await self.store.remove(room_id, *closed)
             # If it was not ours another node has it.
-            if self._closed.get(room_id) == fence:
+            if self._closed.get(room_id) == closed:
                 del self._closed[room_id]
 
     def _not_removed(self, failure: Failure) -> None:
@@ -227,11 +228,12 @@ class RoomKeeper:
             self._put()
         return stamp == self._kept
 
-    def stop(self, forget: bool) -> None:
+    def stop(self, forget: bool, ending: str = "") -> None:
         """
         Keep no more checkpoints: the room is over, or another node has it.
 
         :param forget: remove what is kept.
+        :param ending: why the game in it ended; empty if none was played.
         """
         if self.is_over:
             return
@@ -241,7 +243,7 @@ class RoomKeeper:
             self.keeping.count_pause(False)
         self._cancel()
         if forget:
-            self.keeping.remove(self.room_id, self.fence)
+            self.keeping.remove(self.room_id, self.fence, ending)
 
     def leave(self) -> bool:
         """

@@ -51,7 +51,8 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     :ivar public: list a new room with an id, as those without are; otherwise only who
         knows its id finds it.
     :ivar create: false refuses with ``no_such_room`` instead of opening a room: for
-        invitations, whose room may have closed.
+        invitations, whose room may have closed. Without it, only an id of which a game
+        has ended in the last 24 hours is refused so; true opens another room there.
     """
 
     game: ShortText
@@ -60,7 +61,7 @@ class JoinRoom(Request, frozen=True, tag="join_room", tag_field="type"):
     loadout: Raw = Raw(b"{}")
     spectate: bool = False
     public: bool = False
-    create: bool = True
+    create: bool | None = None
 
 
 class LeaveRoom(Request, frozen=True, tag="leave_room", tag_field="type"):

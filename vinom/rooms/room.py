@@ -517,7 +517,7 @@ class NodeRoom:
                 conversation.end(
                     Refused(
                         Code.UNAVAILABLE,
-                        "this room went on at another node; connect again",
+                        "this room goes on elsewhere; connect again",
                         {"room_id": self.room_id},
                     )
                 )
@@ -1245,7 +1245,7 @@ class NodeRoom:
             return
         self.is_closed = True
         if self._keeper is not None:
-            self._keeper.stop(forget=True)
+            self._keeper.stop(forget=True, ending=reason if self.phase else "")
         fault = self._fault()
         self._alarm.stop()
         self._expect_nobody()

@@ -10,9 +10,9 @@ from typing import Any
 
 from msgspec import structs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from vinom.conversation.conversation import (
@@ -66,6 +66,10 @@ from vinom.rooms.visits import VisitedRoom, Visits
 
 #: Rooms that are handed to other nodes, or ended after their node, at once.
 _AT_ONCE = 100
+#: How long a node that stops waits for the store to take its rooms, seconds.
+_STOP_SECONDS = 5.0
+#: Without a store: of as many rooms that have closed the node knows why.
+_MOST_ENDINGS = 4096
 #: In place of a checkpoint, of a room that is not kept.
 NOT_KEPT = b"-"
 #: Between two rooms that are stored again, seconds.
@@ -140,6 +144,8 @@ class Rooms(Service):
         # Of ids that are kept for rooms of this node, until these are opened; and of
         # rooms that are not kept, but found by other nodes.
         self._fences: dict[str, int] = {}
+        # Without a store: how the games of rooms that have closed ended.
+        self._endings: OrderedDict[str, str] = OrderedDict()
         self._announced: dict[str, int] = {}
         self._announcing = LoopingCall(self.store_again)
         self._announcing.clock = clock
@@ -178,14 +184,20 @@ class Rooms(Service):
         if self._keeping is not None:
             self._announcing.start(_ANNOUNCED_SECONDS, now=False)
 
-    def stopService(self) -> None:
-        """Close every room; all members are sent why."""
+    def stopService(self) -> Deferred[None]:
+        """Leave rooms that are kept to the next node; close the others, and say why."""
         Service.stopService(self)
-        self.is_draining = True
         if self._announcing.running:
             self._announcing.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        moved = Deferred.fromCoroutine(self.move())
+        late: Deferred[None] = deferLater(self._clock, _STOP_SECONDS)
+        await DeferredList([moved, late], fireOnOneCallback=True, consumeErrors=True)
+        late.cancel()
         for room in tuple(self._rooms.values()):
-            if room.is_moving:
+            if room.is_kept:
                 # The store does not answer; what it has is enough.
                 room.vanish()
             room.close("shutdown")
@@ -214,7 +226,7 @@ class Rooms(Service):
 
     def _move(self, room: NodeRoom) -> Deferred[None]:
         """Hand a room to another node; fires when it is gone, or cannot be moved."""
-        moved = self._moving[room.room_id] = Deferred()
+        moved = self._moving.setdefault(room.room_id, Deferred())
         if not room.move():
             self._settle_move(room)
         return moved
@@ -236,10 +248,10 @@ class Rooms(Service):
         )
 
     def _close_if_deserted(self, room: NodeRoom) -> None:
-        """Close a room in a drain if nobody is connected: nobody will come back."""
-        if self.is_moving and room.is_kept:
+        """Let go of a room in a drain if nobody is connected: nobody may come here."""
+        if not room.policy.is_own or room.broadcast.live:
             return
-        if room.policy.is_own and not room.broadcast.live:
+        if not room.move():
             room.close("shutdown")
 
     # What rooms report.
@@ -257,7 +269,11 @@ class Rooms(Service):
             self._opened.leave(room.opener)
             self._index.remove(room)
             self._ended[reason] += 1
-            self._withdraw(room.room_id)
+            self._withdraw(room.room_id, reason if room.phase else "")
+            if room.phase and self._keeping is None:
+                self._endings[room.room_id] = reason
+                if len(self._endings) > _MOST_ENDINGS:
+                    self._endings.popitem(last=False)
         self._settle_move(room)
         if self.is_draining and not self._rooms:
             drained, self._drained = self._drained, []
@@ -461,7 +477,10 @@ class Rooms(Service):
     def _open(
         self, game: Game[Any, Any], asked: JoinRoom, options: bytes, host: str
     ) -> NodeRoom:
-        if asked.spectate or not asked.create:
+        ending = self._endings.get(asked.room_id or "")
+        if ending is not None and (asked.spectate or not asked.create):
+            raise _ended(str(asked.room_id), ending)
+        if asked.spectate or asked.create is False:
             raise Refused(
                 Code.NO_SUCH_ROOM, "there is no such room", {"field": "data.room_id"}
             )
@@ -491,6 +510,7 @@ class Rooms(Service):
         terms = RoomTerms(
             room_id, asked.game, game, options, is_public, is_listed, host
         )
+        self._endings.pop(room_id, None)
         room = self._add_room(terms, self._fences.get(room_id, 1))
         self._made += 1
         self._index.changed(room)
@@ -553,14 +573,14 @@ class Rooms(Service):
         if self._keeping is not None and room.room_id in self._announced:
             self._announce(self._keeping, room.room_id)
 
-    def _withdraw(self, room_id: str) -> None:
+    def _withdraw(self, room_id: str, ending: str) -> None:
         fence = self._announced.pop(room_id, None)
         if fence is not None:
-            self._forget_room(room_id, fence)
+            self._forget_room(room_id, fence, ending)
 
-    def _forget_room(self, room_id: str, fence: int) -> None:
+    def _forget_room(self, room_id: str, fence: int, ending: str = "") -> None:
         if self._keeping is not None:
-            self._keeping.remove(room_id, fence)
+            self._keeping.remove(room_id, fence, ending)
 
     # Rooms that other nodes had.
 
@@ -652,9 +672,9 @@ class Rooms(Service):
         if is_match_id(room_id):
             node_id = await self._node_of_match(room_id)
         else:
-            opens = isinstance(request, JoinRoom) and request.create
-            opens = opens and not getattr(request, "spectate", False)
-            node_id = await self._fetch(room_id, opens and not self.is_draining)
+            create = getattr(request, "create", False)
+            opens = create is not False and not getattr(request, "spectate", False)
+            node_id = await self._fetch(room_id, opens, create is True)
         if node_id and conversation.is_visiting:
             # It was here when its node asked the store.
             raise _busy(room_id, 1.0, "this room is on another node")
@@ -689,11 +709,12 @@ class Rooms(Service):
             return ""
         return await self._matches.owner(match_id) or ""
 
-    async def _fetch(self, room_id: str, reserve: bool) -> str:
+    async def _fetch(self, room_id: str, reserve: bool, again: bool) -> str:
         """
         Take a room over if its owner's lease is over.
 
         :param reserve: keep the id for a new room if nobody has it.
+        :param again: even if a game has ended in an earlier room with it.
         :returns: the other node that has it; empty if none has, or this one now.
         :raises Refused: it cannot go on, or that node cannot be asked.
         """
@@ -707,13 +728,15 @@ class Rooms(Service):
             raise _busy(room_id, 1.0, "this node has no room for another one")
         # If one with this id has closed here it must not come back.
         await self._keeping.removed(room_id)
-        claim = await self._keeping.store.claim(room_id, reserve)
+        claim = await self._keeping.store.claim(room_id, reserve, again)
         if room_id in self._rooms:
             return ""
         if claim.kind == "owned":
             if self._visits is None:
                 raise _busy(room_id, claim.seconds, "this room is on another node")
             return claim.node_id
+        if claim.kind == "ended":
+            raise _ended(room_id, claim.data.decode())
         if claim.kind == "new":
             self._fences[room_id] = claim.fence
         elif claim.kind == "adopted":
@@ -798,12 +821,8 @@ class Rooms(Service):
         play = None if kept is None or is_played else kept.play
         if play is not None and self._results is not None:
             self._results.match_over(play.plan, "lost")
-        self._forget_room(room_id, claim.fence)
-        return Refused(
-            Code.NO_SUCH_ROOM,
-            f"this room is lost: {why}",
-            {"room_id": room_id, "reason": "lost", "outcome": None},
-        )
+        self._forget_room(room_id, claim.fence, "lost")
+        return _ended(room_id, "lost", f"this room is lost: {why}")
 
     def _go_on(
         self,
@@ -1043,6 +1062,17 @@ def _busy(room_id: str | None, seconds: float, why: str) -> Refused:
         Code.BUSY,
         f"{why}; try again",
         {"retry_after": round(max(seconds, 0.1), 3), "room_id": room_id},
+    )
+
+
+def _ended(room_id: str, reason: str, why: str = "") -> Refused:
+    """Write that a room is over, so that nobody takes another game for it."""
+    why = why or (
+        f"the game in this room has ended: {reason}; for another one choose a new "
+        'room_id, or send "create": true'
+    )
+    return Refused(
+        Code.NO_SUCH_ROOM, why, {"room_id": room_id, "reason": reason, "outcome": None}
     )
 
 

@@ -19,7 +19,8 @@ class _Kept:
     """
     A room: its owner and its latest checkpoint.
 
-    It has no owner if it has closed, and then no checkpoint, or if it was released.
+    It has no owner if it has closed, and then no checkpoint but perhaps an ending, or
+    if it was released.
     """
 
     node_id: str
@@ -27,6 +28,7 @@ class _Kept:
     data: bytes = b""
     grace: float = 0.0
     released_at: float = 0.0
+    ending: str = ""
 
 
 @implementer(ICheckpointStore)
@@ -75,11 +77,15 @@ class MemoryCheckpointStore:
         self.rooms[room_id] = _Kept("", fence, data, grace, self.nodes.now())
         return succeed(True)
 
-    def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
+    def claim(
+        self, room_id: str, reserve: bool, again: bool = False
+    ) -> Deferred[RoomClaim]:
         """Take over a room that has no owner whose lease lasts."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
+        if kept is not None and kept.ending and not (reserve and again):
+            return succeed(RoomClaim("ended", data=kept.ending.encode()))
         if kept is None or not (kept.node_id or kept.data):
             if not reserve:
                 return succeed(RoomClaim("gone"))
@@ -95,18 +101,18 @@ class MemoryCheckpointStore:
         kept.node_id, kept.fence = self.node_id, kept.fence + 1
         return succeed(_owned(kept))
 
-    def remove(self, room_id: str, fence: int) -> Deferred[bool]:
+    def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
         """Forget a room of this node."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
         if kept is None or (kept.node_id, kept.fence) != (self.node_id, fence):
             return succeed(False)
-        if fence == 1:
+        if fence == 1 and not ending:
             del self.rooms[room_id]
         else:
             # A node that slept meanwhile must not bring it back.
-            kept.node_id, kept.data = "", b""
+            self.rooms[room_id] = _Kept("", fence, ending=ending)
         return succeed(True)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:

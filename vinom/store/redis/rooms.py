@@ -73,7 +73,9 @@ class RedisCheckpointStore:
         asked = self._after_put(room_id, _STEPS["release"], str(fence), data, wait)
         return asked.addCallback(bool)
 
-    def claim(self, room_id: str, reserve: bool) -> Deferred[RoomClaim]:
+    def claim(
+        self, room_id: str, reserve: bool, again: bool = False
+    ) -> Deferred[RoomClaim]:
         """Take over a room that has no owner whose lease lasts."""
 
         def read(found: list[bytes]) -> RoomClaim:
@@ -86,12 +88,13 @@ class RedisCheckpointStore:
                 node_id.decode(),
             )
 
-        asked = self.client.run(_STEPS["claim"], room_id, str(int(reserve)))
+        wish = "0" if not reserve else "2" if again else "1"
+        asked = self.client.run(_STEPS["claim"], room_id, wish)
         return asked.addCallback(read)
 
-    def remove(self, room_id: str, fence: int) -> Deferred[bool]:
+    def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
         """Forget a room of this node."""
-        asked = self._after_put(room_id, _STEPS["remove"], str(fence))
+        asked = self._after_put(room_id, _STEPS["remove"], str(fence), ending)
         return asked.addCallback(bool)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:

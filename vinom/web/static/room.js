@@ -87,7 +87,7 @@ export function showRoom({ main, client, catalogue }, where) {
   /** @param {string} roomId @param {string} game */
   async function reopen(roomId, game) {
     try {
-      await client.join(game, { roomId, public: true });
+      await client.join(game, { roomId, public: true, create: true });
       enter();
     } catch (error) {
       toast(inWords(error));

@@ -156,7 +156,7 @@ const MOST_WAITING = 256;
  * @property {Json} [loadout] what you bring, if the game accepts anything
  * @property {boolean} [spectate] watch, without a seat
  * @property {boolean} [public] list a new room that has a `roomId`, as those without are; otherwise only who knows its id finds it
- * @property {boolean} [create] false: fail with "no_such_room" rather than open a room
+ * @property {boolean} [create] false: fail with "no_such_room" rather than open a room; true: open one even where a game has just ended
  */
 
 /** Why a request failed. `code` is one of the protocol's, or one of this module's:
@@ -471,7 +471,7 @@ export class Client extends Emitter {
     if (loadout !== undefined) data.loadout = loadout;
     if (spectate) data.spectate = true;
     if (isPublic) data.public = true;
-    if (create === false) data.create = false;
+    if (create !== undefined) data.create = create;
     return this.request("join_room", data, (found) => {
       const room = this.places.get(found.room_id) ?? new Room(this, found.room_id);
       this.places.set(room.roomId, room);
@@ -1567,12 +1567,12 @@ export class Room extends Emitter {
   #joinAgain() {
     const had = this.version;
     /** @type {Record<string, Json>} */
-    const asked = { game: this.game, room_id: this.roomId };
+    const asked = { game: this.game, room_id: this.roomId, create: false };
     if (this.seat === null) asked.spectate = true;
     this.#client
       .request("join_room", asked, (facts) => {
         if (facts.version < had) {
-          // Our room is gone, and this request has just made a new one with its id.
+          // Our room is gone, and somebody has made a new one with its id.
           this.#client.request("leave_room", { room_id: this.roomId }).catch(() => {});
           this._closed("lost", null);
         } else {
@@ -1583,7 +1583,7 @@ export class Room extends Emitter {
         if (error.code === "busy" || error.code === "store_unavailable") {
           setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
         } else if (error.code !== "connection_lost" && error.code !== "offline") {
-          this._closed(error.code, null);
+          this._closed(error.details.reason ?? error.code, error.details.outcome ?? null);
         }
       });
   }

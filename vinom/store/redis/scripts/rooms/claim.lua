@@ -1,17 +1,23 @@
--- Take over a room that was released, or whose owner's lease is over: its id, and 1 to reserve an id that is free
--- Returns what came of it, fence, checkpoint, how many ms its owner's lease lasts, and who
+-- Take over a room that was released, or whose owner's lease is over: its id, and 1 to reserve an id that is free, 2 also if a game has ended there
+-- Returns what came of it, fence, checkpoint (or why a game in it ended), how many ms its owner's lease lasts, and who
 -- that is.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
 end
 local id, key = ARGV[4], P .. 'room:' .. ARGV[4]
-local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
+local node, fence, data, ending = unpack(
+  redis.call('HMGET', key, 'node', 'fence', 'data', 'ending')
+)
+if ending and ARGV[5] ~= '2' then
+  return { 'ended', '0', ending, '0', '' }
+end
 if not node or (node == '' and not data) then
-  if ARGV[5] ~= '1' then
+  if ARGV[5] == '0' then
     return { 'gone', '0', '', '0', '' }
   end
   fence = tostring(tonumber(fence or '0') + 1)
   redis.call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
+  redis.call('HDEL', key, 'ending')
   redis.call('PEXPIRE', key, RESERVED)
   own(id)
   return { 'new', fence, '', '0', '' }

@@ -1,4 +1,4 @@
--- Forget a room that has closed: its id, fence
+-- Forget a room that has closed: its id, fence, why the game in it ended (empty if none was played)
 -- Returns 0 if another node has it.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
@@ -11,11 +11,12 @@ if found[1] ~= ARGV[2] or found[2] ~= ARGV[5] then
   end
   return 0
 end
-if ARGV[5] == '1' then
-  redis.call('DEL', key)
-else
-  redis.call('HSET', key, 'node', '')
-  redis.call('HDEL', key, 'data')
+redis.call('DEL', key)
+if ARGV[6] ~= '' then
+  redis.call('HSET', key, 'node', '', 'fence', ARGV[5], 'ending', ARGV[6])
+  redis.call('PEXPIRE', key, LIFETIME)
+elseif ARGV[5] ~= '1' then
+  redis.call('HSET', key, 'node', '', 'fence', ARGV[5])
   redis.call('PEXPIRE', key, REMEMBERED)
 end
 redis.call('SREM', P .. 'rooms-of:' .. ARGV[2], ARGV[4])
