@@ -212,6 +212,40 @@ class BlockedTests(SynchronousTestCase):
         self.assertEqual((2, ["told"]), (ann.match.joins, ann.events))
         self.both_play(ann, bob)
 
+    def test_actions_of_a_lost_line(self) -> None:
+        """
+        Actions that were written and never arrived, because the connection died, are
+        sent again on the next one: each is applied once, in order, and none counts as
+        applied before.
+        """
+        ann, bob = self.begin("lobby", "udp", blocked=False)
+        assert ann.match is not None
+        lines = self.world.endpoint.lines
+        line = next(one for one in lines if one.client is ann.match._seat.line._line)
+        before = len(bob.lines)
+        numbers = [ann.say("0")]
+        self.run_for(0.5)
+        carry = line.carry
+        # What either end writes is swallowed by the network.
+        line.carry = lambda peer, data: None
+        numbers += [ann.say(str(number)) for number in range(1, 6)]
+        self.run_for(0.5)
+        self.assertEqual(numbers[0], ann.match.acked)
+        line.carry = carry
+        line.end()
+        self.run_for(2.0)
+        numbers.append(ann.say("6"))
+        self.run_for(0.5)
+        words = [text.split()[2] for text in bob.lines[before:] if len(text) < 9]
+        self.assertEqual(list("0123456"), words, bob.lines)
+        self.assertEqual(sorted(set(numbers)), numbers)
+        self.assertEqual(numbers[-1], ann.match.acked)
+        # The server would refuse more, and a refused one must not be sent for ever.
+        line = next(one for one in lines if one.client is ann.match._seat.line._line)
+        line.carry = lambda peer, data: None
+        sent = [ann.say("more") for _ in range(65)]
+        self.assertEqual((sent[63] > 0, sent[64]), (True, 0))
+
     def test_lobby_is_away(self) -> None:
         """
         While the lobby is away the seat is looked for, and taken when it is back.

@@ -25,6 +25,8 @@ from vinom.messages.rooms import (
 #: How the server describes our place in a room.
 PlaceDescription = JoinRoomResult | ReconnectResult
 
+#: Most actions of a place that may wait for an answer.
+_MOST_WAITING = 64
 #: Most views kept as bases of patches.
 _MOST_VIEWS = 32
 
@@ -37,7 +39,8 @@ class LineSeat:
     One place in a room, or in a match, that is played over a lobby line.
 
     It outlives lines: `take` asks for the place on each new one. It keeps what the
-    states have shown, and finds the events that are new; its owner sends and receives.
+    states have shown, finds the events that are new, and keeps actions until they are
+    answered, so that they can be sent again; its owner sends and receives.
 
     :param join: the first request for the place.
     :param patches: ask for differences where they are shorter than views.
@@ -49,6 +52,7 @@ class LineSeat:
     :ivar time: of the view, seconds of match time.
     :ivar acked: number of our latest action that was applied.
     :ivar skipped: number of states that the server left out because we read slowly.
+    :ivar waiting: the actions without an answer, by number, as messages.
     :ivar news: which news and events have arrived, and the resume token.
     """
 
@@ -60,6 +64,7 @@ class LineSeat:
         self.view: Any = None
         self.version = self.acked = self.skipped = 0
         self.time = 0.0
+        self.waiting: dict[int, bytes] = {}
         self.news = RoomNews()
         self._views: dict[int, Any] = {}
 
@@ -90,22 +95,24 @@ class LineSeat:
         )
         self.news.sit(place)
         self._views.clear()
-        self.acked = max(self.acked, place.acted)
+        self._settle(place.acted)
 
     def begin(self, push: RoomStarted) -> None:
         """Note that play begins, for the first time or again."""
         self.seat, self.setup = push.seat, _read(bytes(push.setup))
         self._views.clear()
 
-    def action(self, number: int, data: Any, *, names_view: bool = False) -> bytes:
+    @property
+    def is_full(self) -> bool:
+        """Must `act` wait until more actions are answered?"""
+        return len(self.waiting) >= _MOST_WAITING
+
+    def act(self, number: int, data: Any) -> bytes:
         """
-        Encode an action.
+        Encode an action, and keep it in `waiting`.
 
         :param number: its id, which `acked` reaches.
         :param data: a dict, or the game's own struct.
-        :param names_view: say which view we have, if we asked for patches. The server
-            then sends differences from it; an action that is sent again has no use
-            for them.
         """
         message = {
             "type": "action",
@@ -113,15 +120,19 @@ class LineSeat:
             "id": number,
             "data": data if isinstance(data, Mapping) else to_builtins(data),
         }
-        if (
-            names_view
-            and self._patches
-            and self.view is not None
-            and len(self._views) < _MOST_VIEWS
-        ):
-            self._views[self.version] = self.view
-            message["seen"] = self.version
-        return _write(message)
+        encoded = self.waiting[number] = _write(message)
+        if not self._patches or self.view is None or len(self._views) >= _MOST_VIEWS:
+            return encoded
+        # The server sends differences from it; an action that is sent again has no use
+        # for them.
+        self._views[self.version] = self.view
+        return _write({**message, "seen": self.version})
+
+    def _settle(self, acked: int) -> None:
+        """Forget the actions that were applied."""
+        self.acked = max(self.acked, acked)
+        for number in [one for one in self.waiting if one <= self.acked]:
+            del self.waiting[number]
 
     def see(self, shown: GameState, deliver: Callable[[EventTold], None]) -> bool:
         """
@@ -143,7 +154,7 @@ class LineSeat:
         else:
             return False
         self.version, self.time = shown.version, shown.time
-        self.acked = max(self.acked, shown.ack.get(str(self.seat), 0))
+        self._settle(shown.ack.get(str(self.seat), 0))
         return True
 
 

@@ -46,7 +46,8 @@ class RoomLine:
     Carry a seat's actions and states over a lobby line, until it is lost or closed.
 
     The match is joined like a room (docs/protocol/rooms.rst), and delivers the same
-    events as a `vinom.client.game_line.GameLine`.
+    events as a `vinom.client.game_line.GameLine`. Actions that were not answered on the
+    line before are sent again, with their numbers.
 
     :param clock: measures and schedules time; the reactor.
     :param lobby: opens the line.
@@ -96,10 +97,10 @@ class RoomLine:
         :param action: MessagePack.
         :returns: the number it is acknowledged by; 0 if it could not be sent.
         """
-        if self._line is None or not self._is_joined:
+        if self._line is None or not self._is_joined or self._place.is_full:
             return 0
         self.number += 1
-        self._line.say(self._place.action(self.number, _unpack(action)))
+        self._line.say(self._place.act(self.number, _unpack(action)))
         return self.number
 
     def leave(self) -> None:
@@ -126,6 +127,8 @@ class RoomLine:
         self._is_joined = True
         self._place.sit(description)
         self.number = max(self.number, self._place.acked)
+        for action in self._place.waiting.values():
+            line.say(action)
         self._ping()
         self._report_seat(description.seat)
 
@@ -212,6 +215,7 @@ class RoomLine:
 
     def _refuse(self, failed: Failed) -> None:
         if isinstance(failed.id, int):
+            self._place.waiting.pop(failed.id, None)
             self._deliver(
                 ActionRefused(failed.id, failed.code, reason_of(failed), failed.message)
             )

@@ -37,8 +37,6 @@ from vinom.messages.rooms import (
     TeamSet,
 )
 
-#: Most actions of a room that may wait for an answer.
-MOST_WAITING = 64
 #: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
 #: half longer at random, a second at most, so that not all come back at once.
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -91,7 +89,6 @@ class LiveRoom:
         self.room_id, self.game = description.room_id, description.game
         self.is_over = False
         self.closed: Deferred[RoomResult] = Deferred()
-        self._waiting: dict[int, bytes] = {}
         self._on_state: list[Callable[[LiveRoom], None]] = []
         self._on_event: list[Callable[[str, Any], None]] = []
         self._on_refusal: list[Callable[[Refusal], None]] = []
@@ -148,12 +145,12 @@ class LiveRoom:
         :returns: its id, which `acked` reaches; 0 if 64 are waiting already, or the
             room is over.
         """
-        if self.is_over or len(self._waiting) >= MOST_WAITING:
+        if self.is_over or self.place.is_full:
             return 0
         number = self._rooms.next_id()
-        self._waiting[number] = self.place.action(number, action)
+        message = self.place.act(number, action)
         if self.is_connected:
-            self._rooms.say(self.place.action(number, action, names_view=True))
+            self._rooms.say(message)
         return number
 
     def leave(self) -> None:
@@ -189,8 +186,7 @@ class LiveRoom:
         }
         self.is_connected, self._known = True, description.number
         self.is_paused = False
-        self._settle()
-        for message in self._waiting.values():
+        for message in self.place.waiting.values():
             self._rooms.say(message)
 
     def lose(self) -> None:
@@ -201,7 +197,7 @@ class LiveRoom:
         """Close the room for the player; only the first result counts."""
         if not self.is_over:
             self.is_over, self.is_connected = True, False
-            self._waiting.clear()
+            self.place.waiting.clear()
             self.closed.callback(result)
 
     def receive(self, push: Push) -> None:
@@ -236,7 +232,7 @@ class LiveRoom:
     def refuse(self, failed: Failed) -> bool:
         """Report a refused action; ``False`` if it is not one of this room's."""
         number = failed.id
-        if not isinstance(number, int) or self._waiting.pop(number, None) is None:
+        if not isinstance(number, int) or self.place.waiting.pop(number, None) is None:
             return False
         for call in self._on_refusal:
             call(Refusal(number, failed.code, reason_of(failed), failed.message))
@@ -264,18 +260,12 @@ class LiveRoom:
             return
         if self.state == "gathering":
             self.state = "playing"
-        self._settle()
         for call in self._on_state:
             call(self)
 
     def _deliver(self, event: EventTold) -> None:
         for call in self._on_event:
             call(event.kind, event.data)
-
-    def _settle(self) -> None:
-        """Forget the actions that were applied."""
-        for number in [n for n in self._waiting if n <= self.acked]:
-            del self._waiting[number]
 
 
 class PlayerRooms:
