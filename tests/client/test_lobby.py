@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import Duel, LobbyWorld
@@ -30,7 +32,9 @@ class LobbyClientTests(SynchronousTestCase):
 
     def player(self, name: str) -> LobbyClient:
         hello = Hello(PROTOCOL, name)
-        return LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
+        return LobbyClient(
+            self.world.clock, self.endpoint, hello, timeout=5.0, chance=lambda: 0.0
+        )
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 8 + [0.05] * round(seconds / 0.05))
@@ -157,6 +161,27 @@ class LobbyClientTests(SynchronousTestCase):
         other = self.player("bob").find_match("duel")
         found = self.await_(finding, 1.0)
         self.assertEqual(self.successResultOf(other).match_id, found.match_id)
+
+    def test_many_lose_their_lines(self) -> None:
+        """
+        Of many who wait in the queue when the lobby goes away no two dial again in the
+        same moment.
+        """
+        dialled: list[float] = []
+
+        class Away:
+            def connect(self, factory: Any) -> Deferred[Any]:
+                dialled.append(clock.seconds())
+                return fail(ConnectionRefusedError())
+
+        clock = Clock()
+        for number in range(20):
+            client = LobbyClient(clock, Away(), Hello(PROTOCOL, f"p{number}"))  # type: ignore[arg-type]
+            client.find_match("duel")
+        del dialled[:]
+        clock.pump([0.0001] * 30_000)
+        self.assertGreater(len(dialled), 60)
+        self.assertGreater(len({round(one, 3) for one in dialled}), 45)
 
     def test_cancel(self) -> None:
         """

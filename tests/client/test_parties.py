@@ -16,6 +16,7 @@ from vinom.client.lobby import LobbyClient, RoomOffered
 from vinom.client.match import Match
 from vinom.client.parties import LiveParty, Offer, PlayerParties
 from vinom.control.messages import RoomEnded
+from vinom.errors import Code, Refused
 from vinom.matchmaking.queues import read_tables
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchFound
@@ -192,6 +193,48 @@ class PlayerPartiesTests(PartiesCase):
         self.assertEqual([one.connected for one in first.members], [True, True])
         self.await_(second.ready())
         self.assertTrue(first.members[1].ready)
+
+    def test_refused_for_good(self) -> None:
+        """
+        A member whose lobby refuses it, for a reason that cannot pass, is out of its
+        party, stops waiting for a match, and does not ask for ever.
+        """
+        _, second = self.pair()
+        waiting = second.next_match()
+
+        async def greet(*_: Any) -> Any:
+            raise Refused(Code.UNAUTHORIZED, "this game is closed")
+
+        self.patch(self.world.desk, "greet", greet)
+        self.endpoint.lines[-1].end()
+        self.pass_time(1.0)
+        self.assertEqual("unauthorized", self.successResultOf(second.closed))
+        refusal = self.failureResultOf(waiting, LobbyRefusal).value
+        self.assertEqual("unauthorized", refusal.code)
+        lines = len(self.endpoint.lines)
+        self.pass_time(60.0)
+        self.assertEqual(lines, len(self.endpoint.lines))
+
+    def test_asked_to_wait(self) -> None:
+        """
+        A member whose lobby has too much to do comes back as late as it is told.
+        """
+        _, second = self.pair()
+        greet = self.world.desk.greet
+
+        async def refuse(*_: Any) -> Any:
+            raise Refused(Code.BUSY, "too many at once", {"retry_after": 30.0})
+
+        self.patch(self.world.desk, "greet", refuse)
+        self.endpoint.lines[-1].end()
+        self.pass_time(1.0)
+        lines = len(self.endpoint.lines)
+        self.pass_time(25.0)
+        self.assertEqual(lines, len(self.endpoint.lines))
+        self.patch(self.world.desk, "greet", greet)
+        self.pass_time(10.0)
+        self.assertFalse(second.is_over)
+        self.await_(second.ready())
 
     def test_closed_while_away(self) -> None:
         """

@@ -129,6 +129,21 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual((ann.host, bob.host), (0, 0))
         self.assertEqual(ann.players[2].state, "bot")
 
+    def test_too_many_at_once(self) -> None:
+        """
+        A player of several rooms whose line breaks asks for them too fast for the
+        server's limit; it waits as long as it is told, and is back in all of them.
+        """
+        self.world = RoomsWorld(rate=1.0, burst=2.0)
+        self.endpoint = LobbyEndpoint(self.world)
+        ann, rooms = self.player("ann"), []
+        for number in range(4):
+            joining = ann.join(JoinRoom("few", f"r{number}"))
+            rooms.append(self.await_(joining, 1.0))
+        self.cut()
+        self.pass_time(10.0)
+        self.assertEqual([True] * 4, [room.is_connected for room in rooms])
+
     def test_lost_answer(self) -> None:
         """
         Where the answer with the new resume token was lost, the player key does it.

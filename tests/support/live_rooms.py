@@ -261,13 +261,15 @@ class RoomsWorld(LobbyWorld):
         self,
         seed: int = 1,
         actions: float = 100.0,
+        rate: float = 100.0,
+        burst: float = 1000.0,
         shows_faults: bool = False,
         **bounds: Any,
     ) -> None:
         super().__init__(
             seed,
             games={game.name: game() for game in GAMES},
-            bounds=Bounds(rate=100.0, burst=1000.0, actions=actions),
+            bounds=Bounds(rate=rate, burst=burst, actions=actions),
             room_bounds=RoomBounds(**bounds),
             shows_faults=shows_faults,
         )

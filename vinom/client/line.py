@@ -39,6 +39,12 @@ class LobbyRefusal(VinomError):
         self.message = message
         self.details = details or {}
 
+    @property
+    def retry_after(self) -> float:
+        """When the lobby wants to be asked again, seconds; 0 if it names no time."""
+        found = self.details.get("retry_after")
+        return float(found) if isinstance(found, int | float) else 0.0
+
 
 class SentAway(VinomError):
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from random import random
 from typing import Any
 
 import attrs
@@ -49,6 +50,8 @@ _PASSING = frozenset(
         *(Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
     }
 )
+#: The same for who comes back by itself, and may have asked for much at once.
+PASSING_ON_RETURN = _PASSING | {Code.RATE_LIMITED}
 
 #: Makes what connects to the lobby at a host and port, as to the first one.
 Elsewhere = Callable[[str, int], IStreamClientEndpoint]
@@ -104,6 +107,8 @@ class LobbyClient:
     :param timeout: how long to try to reach the lobby, seconds.
     :param measure: measures echoes to the regions that the lobby offers.
     :param elsewhere: reaches other nodes, to be sent to those of our rooms.
+    :param chance: gives numbers from 0 to 1, which lengthen the pauses between
+        attempts: clients that lost the lobby together must not return together.
     """
 
     def __init__(
@@ -114,8 +119,10 @@ class LobbyClient:
         timeout: float = 30.0,
         measure: Measure | None = None,
         elsewhere: Elsewhere | None = None,
+        chance: Callable[[], float] = random,
     ) -> None:
         self._clock, self._endpoint, self._hello = clock, endpoint, hello
+        self._chance = chance
         self._timeout, self._measure = timeout, measure
         self._elsewhere = elsewhere
         self._regions: tuple[RegionOffer, ...] = ()
@@ -356,7 +363,7 @@ class LobbyClient:
                     # The lobby is there, but not for us: each hello works.
                     busy_since = began if busy_since is None else busy_since
                     began = busy_since
-                    hold = max(hold, _retry_after(refusal))
+                    hold = max(hold, refusal.retry_after)
                 if self._clock.seconds() - began > self._timeout:
                     raise
             except LineLost:
@@ -364,7 +371,8 @@ class LobbyClient:
                     raise
             pause = PAUSES[min(attempt, len(PAUSES) - 1)]
             attempt += 1
-            await deferLater(self._clock, max(pause, hold), _nothing)
+            longer = 1 + self._chance() / 2
+            await deferLater(self._clock, max(pause, hold) * longer, _nothing)
 
     async def _with_echoes(self, queue: Queue) -> Queue:
         """Add how far the regions are, measured once, where a queue may need it."""
@@ -480,12 +488,6 @@ def _refusal(word: Failed | None) -> LobbyRefusal | LineLost:
     if word is None:
         return LineLost("the line to the lobby closed")
     return LobbyRefusal(word.code, word.message, word.details)
-
-
-def _retry_after(refusal: LobbyRefusal) -> float:
-    """Return how long the lobby asks us to wait, seconds; 0 if it does not say."""
-    told = refusal.details.get("retry_after")
-    return float(told) if isinstance(told, int | float) else 0.0
 
 
 def _reason(error: Exception) -> str:

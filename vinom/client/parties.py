@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.lobby import LobbyClient, RoomOffered, raw
+from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, RoomOffered, raw
 from vinom.client.match import Match
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
@@ -109,8 +109,8 @@ class LiveParty:
     :ivar party_id: its id.
     :ivar token: its invite token, if we know it: give it and `party_id` to friends.
     :ivar is_over: are we out of it?
-    :ivar closed: fires with the reason when we are out: ``left``, ``kicked``, ``away``
-        or ``lost``; never fails.
+    :ivar closed: fires with the reason when we are out: ``left``, ``kicked``, ``away``,
+        ``lost``, or the code for which the lobby does not let us in; never fails.
     """
 
     def __init__(
@@ -405,7 +405,14 @@ class PlayerParties:
             one.callback(result)
 
     async def _dial(self) -> LobbyLine:
-        line = await self._lobby.open_line(self._receive, self._lost)
+        line: LobbyLine | None = None
+
+        def lost() -> None:
+            # Not one on which we were refused.
+            if line is not None and line is self._line:
+                self._lost()
+
+        line = await self._lobby.open_line(self._receive, lost)
         if not line.is_open:
             raise LineLost("the line to the lobby closed")
         self._line = line
@@ -424,18 +431,22 @@ class PlayerParties:
         return bool(self.party or self._matches or self._on_invite)
 
     async def _return(self) -> None:
-        tries = 0
+        tries, hold = 0, 0.0
         while self._line is None and self._is_needed():
-            pause = PAUSES[min(tries, len(PAUSES) - 1)]
-            tries += 1
+            pause = max(hold, PAUSES[min(tries, len(PAUSES) - 1)])
+            tries, hold = tries + 1, 0.0
             await deferLater(self._clock, pause * (1 + self._chance() / 2))
             if self._is_closed:
                 return
             try:
                 await self._open()
             except LobbyRefusal as refusal:
-                if refusal.code == Code.UNKNOWN_PLAYER_KEY:
-                    self._out("lost")
+                if refusal.code not in PASSING_ON_RETURN:
+                    is_forgotten = refusal.code == Code.UNKNOWN_PLAYER_KEY
+                    self._out("lost" if is_forgotten else refusal.code)
+                    self._no_match(Failure(refusal))
+                    return
+                hold = refusal.retry_after
             except LineLost:
                 pass
 

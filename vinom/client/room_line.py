@@ -159,8 +159,7 @@ class RoomLine:
         if self._is_over:
             return
         if isinstance(error, LobbyRefusal) and error.code == Code.BUSY:
-            retry_after = float(error.details.get("retry_after") or 0.0)
-            self._deliver(Rejected(error.code, error.message, retry_after))
+            self._deliver(Rejected(error.code, error.message, error.retry_after))
         else:
             self._break(failure.getErrorMessage())
 

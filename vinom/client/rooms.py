@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient
 from vinom.client.match import Refusal
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
@@ -44,8 +44,6 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 TIMEOUT = 900.0
 #: How often one request may be sent to another node: rooms move seldom.
 _MOST_MOVES = 3
-#: The room may be back in a moment: its node died, and its lease is not over yet.
-_PASSING = (Code.BUSY, Code.STORE_UNAVAILABLE, Code.UNAVAILABLE)
 
 
 @attrs.frozen
@@ -434,7 +432,7 @@ class PlayerRooms:
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
                 if isinstance(error, LobbyRefusal):
-                    pause = _retry_after(error) or pause
+                    pause = min(error.retry_after, PAUSES[-1]) or pause
                 # A server that names a time is not to be found much later.
                 spread = min(pause, 2.0) / 2
                 await deferLater(self._clock, pause + spread * self._chance())
@@ -456,7 +454,8 @@ class PlayerRooms:
         try:
             description = await self._take(room.place)
         except LobbyRefusal as refusal:
-            if refusal.code in _PASSING:
+            if refusal.code in PASSING_ON_RETURN:
+                # Its node died, perhaps, and its lease is not over yet.
                 raise
             reason = str(refusal.details.get("reason") or "lost")
             self._end(room, reason, refusal.details.get("outcome"))
@@ -502,9 +501,3 @@ class PlayerRooms:
             taken = self._rooms.get(str(failed.details.get("room_id")))
             if taken is not None:
                 self._end(taken, "replaced")
-
-
-def _retry_after(refusal: LobbyRefusal) -> float:
-    """Find when the server wants to be asked again, seconds; 0 if it names no time."""
-    found = refusal.details.get("retry_after")
-    return min(float(found), PAUSES[-1]) if isinstance(found, int | float) else 0.0

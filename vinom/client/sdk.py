@@ -172,6 +172,7 @@ class Client:
         spectate: bool = False,
         patches: bool = False,
         public: bool = False,
+        create: bool | None = None,
     ) -> Deferred[LiveRoom]:
         """
         Take a seat in a room on the server; the room is created if it does not exist.
@@ -184,11 +185,15 @@ class Client:
         :param patches: ask for differences where they are shorter than views.
         :param public: list a new room that has a *room_id*, as those without are;
             otherwise only who knows its id finds it.
+        :param create: false never creates one; true creates one even where a game has
+            ended in the last 24 hours.
 
         Fails with `LobbyRefusal` or `LineLost`. If the connection breaks, the client
         makes another and takes the place back.
         """
-        request = JoinRoom(game, room_id, raw(options), raw(loadout), spectate, public)
+        request = JoinRoom(
+            game, room_id, raw(options), raw(loadout), spectate, public, create
+        )
         return self.rooms.join(request, patches=patches)
 
     @property
