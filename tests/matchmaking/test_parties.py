@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, MemoryLine, Party, everybody
 from vinom.errors import NoCapacity, StoreUnavailable
-from vinom.matchmaking.parties import PartyBounds
+from vinom.matchmaking.parties import MOST_WAITING, PartyBounds
 from vinom.model import MatchEnd, QueueEntry
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.parties import MemoryPartyStore
@@ -208,6 +208,58 @@ class FormingTests(SynchronousTestCase):
         self.assertEqual(codes, ["no_such_party"] * 10 + ["rate_limited"] * 2)
         world.enter("bob")
         self.assertEqual(world.join("bob", made)[0]["type"], "party_update")
+
+    def test_passwords_without_end(self) -> None:
+        """
+        An address that makes or tries one password after the other has to wait, right
+        ones included; parties without a password, and other addresses, do not.
+        """
+        world = PartyWorld(guests="yes", party_bounds=PartyBounds(hashes_burst=5))
+        (ann, bob) = world.enter("ann", "bob", host="203.0.113.7")
+        made = world.create("cat", password="secret")
+        wish = {"party_id": made["party_id"], "password": "secret"}
+
+        def again(line: MemoryLine, kind: str, **facts: Any) -> str:
+            (said,) = line.ask(kind, **facts)
+            line.ask("leave_party")
+            return code([said]) if "error" in said else str(said["type"])
+
+        answers = [again(ann, "create_party", password="x") for _ in range(3)]
+        answers += [again(bob, "join_party", **wish) for _ in range(3)]
+        self.assertEqual(answers[2:5], ["party_created", *["party_update"] * 2])
+        self.assertEqual(answers[5], "rate_limited")
+        self.assertEqual(again(ann, "create_party", password="x"), "rate_limited")
+        self.assertEqual(again(ann, "create_party"), "party_created")
+        (dan,) = world.enter("dan", host="198.51.100.7")
+        self.assertEqual(again(dan, "join_party", **wish), "party_update")
+        world.clock.advance(1)
+        self.assertEqual(again(bob, "join_party", **wish), "party_update")
+
+    def test_passwords_are_slow(self) -> None:
+        """
+        While passwords are hashed, one at a time, all others are served; if too many
+        wait, the next one is sent away instead of waiting, too.
+        """
+        waiting: list[tuple[Any, Deferred[Any]]] = []
+
+        def in_thread(call: Any) -> Deferred[Any]:
+            waiting.append((call, Deferred()))
+            return waiting[-1][1]
+
+        world = PartyWorld(guests="yes", in_thread=in_thread)
+        lines = [
+            world.enter(f"g{number}", host=f"198.51.{number}.7")[0]
+            for number in range(MOST_WAITING + 2)
+        ]
+        said = [line.ask("create_party", password="secret") for line in lines]
+        self.assertEqual(said[:-1], [[]] * (MOST_WAITING + 1))
+        self.assertEqual(code(said[-1]), "busy")
+        self.assertTrue(world.create("bob"))
+        for number, line in enumerate(lines[:-1]):
+            call, done = waiting[number]
+            self.assertEqual(len(waiting), number + 1)
+            done.callback(call())
+            self.assertEqual(line.heard()[0]["type"], "party_created")
 
     def test_full(self) -> None:
         """

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from msgspec import Struct, json
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
@@ -210,6 +211,7 @@ class LobbyWorld:
             self.entropy,
             parts.get("party_bounds"),
             address="192.0.2.1:4600",
+            in_thread=parts.get("in_thread") or (lambda call: succeed(call())),
         )
         self.outside = OutsideMatches(
             self.matches, self.identity, self.games, self.entropy

@@ -250,6 +250,10 @@ class NetworkBuckets:
         bucket.put_back(n)
         return False
 
+    def put_back(self, host: str, now: float) -> None:
+        """What was taken of this network did not happen after all."""
+        self._bucket(host, now).put_back()
+
     def owe(self, host: str, now: float, n: float) -> float:
         """*n* events of this network happened: in how many seconds is that paid?"""
         wait = self._bucket(host, now).owe(now, n)

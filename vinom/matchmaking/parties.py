@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
+from typing import Protocol as Shape
 
 import attrs
 from msgspec import Raw
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -69,8 +71,18 @@ from vinom.ports import IEntryStore, IPartyStore
 _MOST_TRIES = 20
 #: Seconds until a step is tried again when storage did not answer.
 _RETRY_SECONDS = 1.0
+#: Most passwords that wait to be hashed.
+MOST_WAITING = 32
 
 _Input = Callable[[PartyInputs], None]
+_T = TypeVar("_T")
+
+
+class InThread(Shape):
+    """Runs what takes long outside the reactor's thread."""
+
+    def __call__(self, call: Callable[[], _T], /) -> Deferred[_T]:
+        """Call it, and give its result."""
 
 
 @attrs.frozen
@@ -85,6 +97,9 @@ class PartyBounds:
     :ivar tries: wrong tokens and passwords per second of one address; four times that
         of its network.
     :ivar tries_burst: most at once.
+    :ivar hashes: passwords made or tried per second of one address, right ones
+        included; four times that of its network.
+    :ivar hashes_burst: most at once.
     :ivar invites: invitations per second of one address; four times that of its
         network.
     :ivar invites_burst: most at once.
@@ -98,6 +113,8 @@ class PartyBounds:
     per_address: int = 64
     tries: float = 0.2
     tries_burst: int = 10
+    hashes: float = 1.0
+    hashes_burst: int = 20
     invites: float = 0.5
     invites_burst: int = 20
     invited: float = 0.1
@@ -123,6 +140,7 @@ class Parties(Service):
         bounds: PartyBounds | None = None,
         *,
         address: str = "",
+        in_thread: InThread,
     ) -> None:
         """
         :param store: where parties are.
@@ -134,7 +152,9 @@ class Parties(Service):
         :param entropy: called with a number, returns that many random bytes.
         :param bounds: limits.
         :param address: where players reach this node, if it is not any of several.
+        :param in_thread: hashes passwords.
         """
+        self._in_thread, self._hashing = in_thread, DeferredLock()
         self._store, self._entries = store, entries
         self._matchmaker, self._matches = matchmaker, matches
         self._online, self._clock, self._entropy = online, clock, entropy
@@ -143,6 +163,7 @@ class Parties(Service):
         self._tries = AddressBuckets(tries, burst)
         # Of passwords only: a token cannot be guessed, and stays usable.
         self._tries_of_party = NetworkBuckets(tries, burst)
+        self._hashes = AddressBuckets(self._bounds.hashes, self._bounds.hashes_burst)
         self._invites = AddressBuckets(self._bounds.invites, self._bounds.invites_burst)
         self._invited = NetworkBuckets(self._bounds.invited, self._bounds.invited_burst)
         self._counts = AddressCounts(self._bounds.per_address)
@@ -302,7 +323,12 @@ class Parties(Service):
             queue = self._matchmaker.find_queue(None, asked.game)
             size = min(size, queue.shape.largest)
             options = self._matchmaker.options_of(queue, bytes(asked.options))
-        token = self._new_secret()
+        token, password_hash = self._new_secret(), ""
+        if asked.password is not None:
+            salt = self._entropy(16)
+            password_hash = await self._hashed(
+                host, partial(hash_password, asked.password, salt)
+            )
         party = Party(
             b32encode(self._entropy(10)).decode().lower(),
             (PartyMember(player, host, bytes(asked.loadout)),),
@@ -311,9 +337,7 @@ class Parties(Service):
             options=options,
             is_open=asked.open,
             token_hash=hash_token(token),
-            password_hash=""
-            if asked.password is None
-            else hash_password(asked.password, self._entropy(16)),
+            password_hash=password_hash,
             size=size,
             maker=host,
         )
@@ -346,7 +370,7 @@ class Parties(Service):
         member = PartyMember(player, host, bytes(asked.loadout))
         for _ in range(_MOST_TRIES):
             party = await self._store.find(asked.party_id)
-            if party is None or not self._may_join(party, me, asked):
+            if party is None or not await self._may_join(party, me, asked, host):
                 self._tries.take(host, self._clock.seconds())
                 # One answer for both: who guesses learns nothing.
                 raise Refused(
@@ -368,7 +392,30 @@ class Parties(Service):
             await self._ensure_free(me)
         raise StoreUnavailable("others changed the party each time")
 
-    def _may_join(self, party: Party, player_id: str, asked: JoinParty) -> bool:
+    async def _hashed(self, host: str, call: Callable[[], _T]) -> _T:
+        """
+        Do what hashes a password, when it is its turn.
+
+        :raises Refused: this address has done so too often, or too many others wait.
+        """
+        now = self._clock.seconds()
+        if not self._hashes.take(host, now):
+            raise Refused(
+                Code.RATE_LIMITED,
+                "your address uses too many passwords; try again later",
+                {"retry_after": round(self._hashes.wait(host, now), 3)},
+            )
+        if len(self._hashing.waiting) >= MOST_WAITING:
+            raise Refused(
+                Code.BUSY,
+                f"{MOST_WAITING} others wait for their passwords; try again",
+                {"retry_after": 1.0},
+            )
+        return await self._hashing.run(self._in_thread, call)
+
+    async def _may_join(
+        self, party: Party, player_id: str, asked: JoinParty, host: str
+    ) -> bool:
         if player_id in party.banned:
             return False
         if player_id in party.invited:
@@ -384,10 +431,14 @@ class Parties(Service):
                     "too many passwords were tried; ask the host for an invitation",
                     {"retry_after": round(wait, 3)},
                 )
-            if is_password(party, asked.password):
-                return True
+            # Before it is hashed, so that many guesses at once count, too.
             self._tries_of_party.take(party.party_id, now)
-            return False
+            is_right = await self._hashed(
+                host, partial(is_password, party, asked.password)
+            )
+            if is_right:
+                self._tries_of_party.put_back(party.party_id, now)
+            return is_right
         return party.is_open and not party.password_hash
 
     async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:

@@ -657,6 +657,9 @@ def build_parts(
             away_seconds=settings.party_away_seconds,
         ),
         address=settings.public_host or "",
+        in_thread=lambda call: deferToThreadPool(
+            reactor, reactor.getThreadPool(), call
+        ),
     )
     matches.freed = parties.freed
     rooms = Rooms(
