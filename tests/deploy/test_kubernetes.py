@@ -36,6 +36,7 @@ from vinom.gateway.settings import Settings as GatewaySettings
 from vinom.node.settings import Settings
 from vinom.node.sources import gather
 from vinom.routing.rules import check_rules
+from vinom.store.redis.address import StoreAddress
 from vinom.web.collector import NodeCollector
 
 ROOT = KUBERNETES.parents[1]
@@ -610,6 +611,37 @@ class RelayTests(SynchronousTestCase):
             game = one(found, "NetworkPolicy", "vinom-gameserver")["spec"]
             self.assertEqual(game["ingress"], [])
             self.assertIn("Ingress", game["policyTypes"])
+
+
+class RedisRulesTests(SynchronousTestCase):
+    """Gateways whose rules are in Redis."""
+
+    def test_redis_rules(self) -> None:
+        """
+        A gateway starts with the component's variables, has the password that it needs,
+        and may reach Redis and back ends that are no nodes.
+        """
+        for base in ("gateway", "overlays/kubernetes", "overlays/development"):
+            found = with_component(Path(self.mktemp()), base, "redis-rules")
+            for each in found:
+                check(each)
+            settings = gateway_settings(found)
+            self.assertIsNone(settings.routes)
+            assert isinstance(settings.store, StoreAddress)
+            assert settings.store_password_file is not None
+            gateway = one(found, "Deployment", "vinom-gateway")
+            folder = settings.store_password_file.parent
+            self.assertIn("password", mounted(found, gateway, folder))
+            (host, port), *_ = settings.store.hosts
+            if base == "overlays/development":
+                # Policies are not for a cluster on one's own machine.
+                (service,) = one(found, "Service", host)["spec"]["ports"]
+                self.assertEqual(service["port"], port)
+                continue
+            egress = one(found, "NetworkPolicy", "vinom-gateway")["spec"]["egress"]
+            self.assertIn({"ports": [{"protocol": "TCP", "port": port}]}, egress)
+            label = {"matchLabels": {"vinom.dev/back-end": "yes"}}
+            self.assertIn({"to": [{"podSelector": label}]}, egress)
 
 
 class MetricTests(SynchronousTestCase):

@@ -53,7 +53,7 @@ class Sources:
 
         :param command_line: the given options: text by setting name; a list of texts if
             it may be repeated, ``True`` for a switch.
-        :param environment: variables; those with the prefix are read.
+        :param environment: variables; those with the prefix are read, if not empty.
         :param config: the TOML file; without it, the one that a variable names.
         :returns: values by name.
         :raises Misconfigured: a key is unknown or a value invalid; names its source.
@@ -92,6 +92,9 @@ class Sources:
                 continue
             if row is None:
                 raise Misconfigured(self.unknown("variable", variable, known))
+            if not text:
+                # Like one that is not set: manifests cannot take variables away.
+                continue
             if row.many:
                 values[row.name] = tuple(
                     checked(variable, row.kind.read, one) for one in text.split()
