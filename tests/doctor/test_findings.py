@@ -21,11 +21,9 @@ from vinom.doctor.findings import (
 from vinom.doctor.machine import (
     clock,
     clock_offset,
-    clock_steps,
     descriptors,
     descriptors_needed,
     disk,
-    handshakes,
     receive_buffer,
     state_directory,
 )
@@ -243,19 +241,6 @@ class MachineTests(DoctorCase):
         # A link, a pidfd, two files for checkpoints, a pipe.
         self.assertEqual(descriptors_needed(67, 256) - needed, 5)
 
-    def test_handshakes(self) -> None:
-        """
-        An operator learns what one address may do, and whether the players of a match
-        can be behind one router.
-        """
-        self.assert_found(
-            handshakes(10.0, 4), "ok", "100 handshakes", "10 more per second", "25 may"
-        )
-        found = handshakes(1.0, 4)
-        self.assert_found(found, "warning", "10 handshakes", "2 may", "up to 4 players")
-        self.assertEqual(found.remedy, "set handshake_rate to 2 or more")
-        self.assert_found(handshakes(2.0, 4), "ok", "5 may be unfinished")
-
     def test_receive_buffer(self) -> None:
         """
         A buffer that the kernel limits is reported with the command that changes it.
@@ -275,8 +260,6 @@ class MachineTests(DoctorCase):
             (clock(True), "clock", "ok"),
             (clock(False), "clock", "warning"),
             (clock(None), "clock", "not checked"),
-            (clock_steps(0.0, 1.0), "clock steps", "ok"),
-            (clock_steps(-0.5, 1.0), "clock steps", "warning"),
         ):
             self.assertEqual((found.name, found.verdict), (name, verdict))
         for offset, verdict in (

@@ -16,13 +16,14 @@ class StoreTests(SynchronousTestCase):
 
     def examine(self, server: RedisServer) -> Finding:
         path = self.mktemp()
-        return examine_shared_store(
+        found = examine_shared_store(
             Settings(
                 store=read_store_address(server.url),
                 authority_certificate_file=path,  # type: ignore[arg-type]
                 authority_key_file=path,  # type: ignore[arg-type]
             )
         )
+        return found[0]
 
     def test_redis(self) -> None:
         """
@@ -37,7 +38,9 @@ class StoreTests(SynchronousTestCase):
         self.assertIn("allkeys-lru", found.told)
         self.assertIn("noeviction", found.remedy or "")
         server.command("CONFIG", "SET", "requirepass", "x")
-        self.assertIn("NOAUTH", str(self.examine(server)))
+        found = self.examine(server)
+        self.assertIn("NOAUTH", found.told)
+        self.assertIn("store_password_file", found.remedy or "")
         server.kill()
         found = self.examine(server)
         self.assertEqual(found.verdict, "failure")
@@ -47,4 +50,5 @@ class StoreTests(SynchronousTestCase):
         """
         Memory needs nothing.
         """
-        self.assertEqual(examine_shared_store(Settings()).verdict, "ok")
+        (found,) = examine_shared_store(Settings())
+        self.assertEqual(found.verdict, "ok")

@@ -10,48 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.doctor.strangers import (
     descriptor_reserve,
-    host_names,
     plain_ports,
     proxies,
-    stranger_limits,
 )
-from vinom.limits.origins import read_origin_rule
-from vinom.node.build import own_hosts
 from vinom.node.settings import Settings
 
 BEHIND = {"advertise": "play.example.org", "http": "tcp:8080:interface=127.0.0.1"}
 
 
 class StrangerTests(SynchronousTestCase):
-    def test_limits(self) -> None:
-        """
-        Each limit for strangers has a line, with the numbers that count.
-        """
-        found = {
-            one.name: one.told
-            for one in stranger_limits(
-                Settings(
-                    connections_per_address=7,
-                    connections_per_network=5,
-                    max_connections=99,
-                    admin_connections=8,
-                    tls_hello_rate=3.0,
-                    request_head_seconds=4.0,
-                    request_body_seconds=6.0,
-                    stranger_log_rate=2.0,
-                )
-            )
-        }
-        for name, words in {
-            "connections": ("7 of one address", "7 of one network", "99 in all"),
-            "admin connections": ("2 of one address", "4 of one network", "8 in all"),
-            "tls handshakes": ("3 per second", "15 at once"),
-            "http requests": ("4 s for the headers", "6 s for the body"),
-            "log of strangers": ("2 lines per second", "40 at once"),
-        }.items():
-            for word in words:
-                self.assertIn(word, found[name])
-
     def test_plain_ports(self) -> None:
         """
         An operator is warned of each port at which player keys or the admin token pass
@@ -95,18 +62,6 @@ class StrangerTests(SynchronousTestCase):
         self.assertEqual(descriptor_reserve(128, 1024).verdict, "ok")
         self.assertEqual(descriptor_reserve(0, 1024).verdict, "warning")
         self.assertEqual(descriptor_reserve(600, 1024).verdict, "warning")
-
-    def test_names(self) -> None:
-        """
-        The names that browsers may use are listed.
-        """
-        rule = read_origin_rule("*.example.com")
-        settings = Settings(advertise="play.example.org", origin=(rule,))
-        found = host_names(settings, own_hosts(settings))
-        self.assertEqual(found.verdict, "ok")
-        self.assertIn("localhost, play.example.org, *.example.com", found.told)
-        settings = Settings(any_origin=True)
-        self.assertEqual(host_names(settings, own_hosts(settings)).verdict, "warning")
 
 
 class ProxyTests(SynchronousTestCase):

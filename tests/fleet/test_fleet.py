@@ -755,6 +755,40 @@ class StartingTests(SynchronousTestCase):
         self.assertLess(len(world.supply.started), 10)
         self.assertEqual(world.counts(), (4, 0, 0))
 
+    def test_says_why(self):
+        """
+        Operators see why no game server comes up until one does; players who wait for
+        one learn that they do.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        world.place("m1")
+        for _ in range(20):
+            for server in world.supply.alive:
+                server.exit(status=1)
+            world.wait(1)
+        status = world.fleet.status()
+        self.assertIn("status 1", status.problem)
+        self.assertTrue(status.is_stuck)
+        self.assertEqual(world.watch.told, [("delayed", "m1")])
+        world.supply.is_slow = False
+        world.wait(30)
+        status = world.fleet.status()
+        self.assertEqual((status.problem, status.is_stuck), ("", False))
+
+    def test_all_ports_taken(self):
+        """
+        Operators see that other programs have all ports.
+        """
+        world = FleetWorld()
+        world.supply.taken_ports = set(range(46000, 46010))
+        world.place("m1")
+        world.wait(3)
+        status = world.fleet.status()
+        self.assertIn("UDP ports", status.problem)
+        self.assertTrue(status.is_stuck)
+        self.assertEqual(world.watch.told, [("delayed", "m1")])
+
 
 class EndingTests(SynchronousTestCase):
     """Drain and stop."""

@@ -36,6 +36,8 @@ PLAYED: dict[str, float] = {
 
 FACTS: dict[str, Any] = {
     "draining": 0,
+    "problems": {"clock": 0, "game_servers": 1},
+    "recordings_stopped": 2,
     "lobby_lines": 3,
     "lobby_players": 2,
     "waiting": {"maze": 2, "roomecho": 0},

@@ -147,6 +147,8 @@ class MemoryRecording:
 class MemoryRecordings:
     """Recordings by match."""
 
+    stopped = 0
+
     def __init__(self) -> None:
         self.matches: dict[str, MemoryRecording] = {}
 

@@ -36,8 +36,11 @@ class WholeNode:
     :ivar state: its directory.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        """:param arguments: more of the node's settings."""
+    def __init__(self, *arguments: str, python: str = sys.executable) -> None:
+        """
+        :param arguments: more of the node's settings.
+        :param python: runs the node, and its game servers.
+        """
         self.http, self.port = free_port(), free_port()
         first, last = free_port_range(8)
         self.state = Path(tempfile.mkdtemp(prefix="vinom-"))
@@ -54,14 +57,15 @@ class WholeNode:
             *arguments,
         ]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "twisted", "vinom", *self.changed(given)],
+            [python, "-m", "twisted", "vinom", *self.changed(given)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={
                 name: value
                 for name, value in os.environ.items()
                 if not name.startswith("VINOM_")
-            },
+            }
+            | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         )
 
     def changed(self, arguments: list[str]) -> list[str]:

@@ -96,6 +96,13 @@ class DescriptorTests(SynchronousTestCase):
         self.assertNotIn("EMFILE", self.node.log())
         status = AdminLine(self.node.state / "admin.sock").get("status")
         self.assertGreater(status["descriptors"]["closed_for_newcomers"], 0)
+        why = "raise LimitNOFILE"
+        self.assertIn(why, status["problems"]["descriptors"])
+        for _ in range(50):
+            if why in self.node.log():
+                break
+            time.sleep(0.1)
+        self.assertEqual(self.node.log().count(why), 1)
 
 
 class GatewayDescriptorTests(GatewayCase):

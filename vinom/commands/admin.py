@@ -187,6 +187,8 @@ def show_status(answer: Answer) -> str:
     ports = {state: fleet[f"ports_{state}"] for state in _PORT_STATES}
     rows: list[tuple[str, ...]] = [
         ("node", f"vinom {answer['version']}, {answer['state']}"),
+        # A node of an older version sends none.
+        *(("problem", why) for why in answer.get("problems", {}).values()),
         ("up", _duration(answer["uptime"])),
         ("lobby", f"{answer['lobby']}, {answer['lines']} lines"),
         ("players", f"{answer['players']} in the lobby"),

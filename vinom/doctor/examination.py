@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ import attrs
 
 from vinom.doctor import trust as doctor_trust
 from vinom.doctor.cluster import examine_cluster
-from vinom.doctor.findings import Finding, failure, ok
+from vinom.doctor.findings import Finding, failure, ok, warning
+from vinom.doctor.game_servers import examine_game_servers
 from vinom.doctor.machine import (
+    examine_clock,
     examine_limits,
     examine_store,
     examine_wall,
-    watch_clock,
 )
 from vinom.doctor.network import examine_udp
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
@@ -44,13 +46,11 @@ class Examination:
     :ivar settings: the node's.
     :ivar source: a second address of this machine, to test a game port from.
     :ivar time_from: URL of a web server whose time is compared with ours.
-    :ivar watch_seconds: for how long, at least, to watch the clock.
     """
 
     settings: Settings
     source: str | None = None
     time_from: str | None = None
-    watch_seconds: float = 0.5
 
     def run(self, entropy: Callable[[int], bytes]) -> list[Finding]:
         """
@@ -60,12 +60,11 @@ class Examination:
         :raises Misconfigured: *source* or *time_from* is invalid.
         """
         settings = self.settings
-        finish_clock = watch_clock(self.watch_seconds)
         node = listener_of(settings.admin_socket)
         host, addresses = examine_host(settings)
         games, most_seats = _games(settings)
         findings = [
-            _node(settings, node),
+            *_node(settings, node),
             *examine_ports(settings, node),
             host,
             *examine_tls(settings, node),
@@ -73,34 +72,39 @@ class Examination:
             *examine_limits(settings, node, most_seats),
             *examine_strangers(settings, node),
             games,
+            *examine_game_servers(settings),
             *_certificates(settings),
             *_identity(settings),
             *examine_provider(settings),
             *examine_cluster(settings),
-            examine_shared_store(settings),
+            *examine_shared_store(settings),
             *examine_receiver(settings),
             *examine_store(settings),
             *examine_wall(settings),
         ]
-        return [*findings, *finish_clock(self.time_from)]
+        return [*findings, *examine_clock(self.time_from)]
 
 
-def _node(settings: Settings, node: int | None) -> Finding:
+def _node(settings: Settings, node: int | None) -> list[Finding]:
     if node is None:
-        return ok("node", "no node runs on this state directory")
+        return [ok("node", "no node runs on this state directory")]
     try:
         status = AdminLine(settings.admin_socket).get("status")
     except (Misconfigured, NotDone) as error:
         whose = f"process {node}" if node else "a process"
-        return failure(
-            "node",
-            f"{whose} has the admin socket, but does not answer: {error}",
-            "run this as the node's user; or look at the node's log, and restart it",
-        )
-    return ok(
-        "node",
-        f"process {node} runs here, {status['state']}, its lobby at {status['lobby']}",
-    )
+        told = f"{whose} has the admin socket, but does not answer: {error}"
+        how = "run this as the node's user; or look at the node's log, and restart it"
+        return [failure("node", told, how)]
+    # The remedy is the last part of the sentence.
+    problems = [
+        re.split(r"[:;] (?!.*[:;] )", why, maxsplit=1)
+        for why in status["problems"].values()
+    ]
+    told = f"process {node} runs here, {status['state']}, its lobby at "
+    return [
+        ok("node", f"{told}{status['lobby']}"),
+        *(warning("node", *parts) for parts in problems),
+    ]
 
 
 def _games(settings: Settings) -> tuple[Finding, int]:

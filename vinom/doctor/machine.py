@@ -9,7 +9,6 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,7 +17,6 @@ from urllib.request import Request, urlopen
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.doctor.ports import open_files_limit
-from vinom.dtls.admission import handshakes_of, unfinished_of
 from vinom.dtls.port import widen_receive_buffer
 from vinom.errors import Misconfigured
 from vinom.keys.tokens import CLOCK_SKEW
@@ -31,8 +29,6 @@ _BASE_DESCRIPTORS = 64
 #: For one game server: its control link and its pidfd; two files for the checkpoints of
 #: a time without a link; and, if an earlier node started it, a pipe for what it prints.
 _PER_SERVER = 5
-#: A smaller step of the wall clock does not matter, seconds.
-_STEP = 0.05
 #: With less free space than this a node cannot run, bytes.
 _LEAST_SPACE = 64 * 10**6
 
@@ -109,29 +105,6 @@ def receive_buffer(
     )
 
 
-def handshakes(rate: float, players: int) -> Finding:
-    """
-    Judge the handshakes of one address with a game server.
-
-    :param rate: the setting, per second.
-    :param players: most players of one match, who may share an address.
-    """
-    name = "handshakes"
-    at_once = handshakes_of(rate)
-    told = (
-        f"one address may begin {at_once.at_once:g} handshakes with a game server at "
-        f"once and {at_once.a_second:g} more per second; {unfinished_of(at_once)} may "
-        "be unfinished"
-    )
-    if unfinished_of(at_once) >= players:
-        return ok(name, told)
-    return warning(
-        name,
-        f"{told}; a match has up to {players} players, who may share one",
-        f"set handshake_rate to {-(-4 * players // 10)} or more",
-    )
-
-
 _SYNCHRONISE = "run an NTP client, such as systemd-timesyncd or chrony"
 
 
@@ -172,23 +145,6 @@ def clock(is_synchronised: bool | None) -> Finding:
         return ok("clock", "the kernel reports that its clock is synchronised")
     told = "the kernel reports that no program synchronises its clock"
     return warning("clock", told, _SYNCHRONISE)
-
-
-def clock_steps(step: float, watched: float) -> Finding:
-    """
-    Judge jumps of the time of day.
-
-    :param step: how far it moved against a clock that nobody sets, seconds.
-    :param watched: for how long both were watched, seconds.
-    """
-    if abs(step) <= _STEP:
-        return ok("clock steps", f"no jump within the {watched:.1f} s of this check")
-    return warning(
-        "clock steps",
-        f"the time of day jumped by {step:+.2f} s within the {watched:.1f} s of this "
-        "check",
-        "let only one program set the clock, and let it slew instead of step",
-    )
 
 
 def state_directory(
@@ -278,48 +234,6 @@ def examine_limits(
     return [
         descriptors(soft, hard, whose, servers, players),
         receive_buffer(asked, granted, usual, most),
-        handshakes(settings.handshake_rate, most_seats),
-        *address_limits(settings),
-    ]
-
-
-def address_limits(settings: Settings) -> list[Finding]:
-    """Judge what one address may take of this node."""
-    first, last = settings.ports
-    policy = fleet_settings(settings).policy
-    places = min(last - first + 1, policy.most) * settings.rooms_per_process
-    named = (
-        (
-            "new guests",
-            f"{settings.guest_burst} at once and {settings.guest_rate:g} per second of "
-            "one address",
-            "",
-        ),
-        (
-            "rooms of an address",
-            f"{settings.rooms_per_address} of the {settings.max_rooms} rooms",
-            "rooms_per_address"
-            if settings.rooms_per_address >= settings.max_rooms
-            else "",
-        ),
-        (
-            "places of an address",
-            f"{settings.places_per_address} seats and spectators in rooms",
-            "",
-        ),
-        (
-            "matches of an address",
-            f"{settings.matches_per_address} of the {places} matches at once",
-            "matches_per_address"
-            if settings.guests == "yes" and settings.matches_per_address >= places
-            else "",
-        ),
-    )
-    return [
-        warning(name, f"{told}: one address may take all", f"lower {setting}")
-        if setting
-        else ok(name, told)
-        for name, told, setting in named
     ]
 
 
@@ -373,26 +287,16 @@ def examine_wall(settings: Settings) -> list[Finding]:
     return [wall(settings.wall == "yes", missing(), is_root, settings.game_user)]
 
 
-def watch_clock(seconds: float) -> Callable[[str | None], list[Finding]]:
+def examine_clock(reference: str | None) -> list[Finding]:
     """
-    Begin to watch the clock.
+    Look at the clock.
 
-    :param seconds: for at least this long.
-    :returns: stops watching and reports; takes the URL of a server whose time is
-        compared with ours.
+    :param reference: URL of a server whose time is compared with ours.
     """
-    began, steady = time.time(), time.monotonic()
-
-    def finish(reference: str | None) -> list[Finding]:
-        time.sleep(max(0.0, steady + seconds - time.monotonic()))
-        watched = time.monotonic() - steady
-        step = time.time() - began - watched
-        findings = [clock(_is_synchronised()), clock_steps(step, watched)]
-        if reference is not None:
-            findings.insert(0, clock_offset(reference, offset_from(reference)))
-        return findings
-
-    return finish
+    findings = [clock(_is_synchronised())]
+    if reference is not None:
+        findings.append(clock_offset(reference, offset_from(reference)))
+    return findings
 
 
 def offset_from(url: str) -> float | None:

@@ -9,15 +9,14 @@ from vinom.doctor.findings import Finding, ok, warning
 from vinom.doctor.ports import open_files_limit
 from vinom.errors import Misconfigured
 from vinom.limits.buckets import is_loopback
-from vinom.limits.origins import Hosts
 from vinom.node.asking import AdminLine, NotDone
-from vinom.node.build import has_tls, own_hosts
+from vinom.node.build import has_tls
 from vinom.node.settings import Settings
 
 
 def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
     """
-    List the limits for strangers, and look for a proxy that nobody configured.
+    Look at what strangers can do, and for a proxy that nobody configured.
 
     :param settings: the node's.
     :param node: process of the running node, which is asked what it has seen.
@@ -26,12 +25,10 @@ def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
     soft, _ = found or resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = 1 << 30 if soft == resource.RLIM_INFINITY else soft
     findings = [
-        *stranger_limits(settings),
         descriptor_reserve(settings.descriptor_reserve, limit),
         *plain_ports(settings),
     ]
     if settings.http is not None:
-        findings.append(host_names(settings, own_hosts(settings)))
         findings.append(proxies(settings, _seen(settings) if node else {}))
     return findings
 
@@ -43,40 +40,6 @@ def _seen(settings: Settings) -> Mapping[str, int]:
         return {}
     seen: Mapping[str, int] = status.get("forwarding", {})
     return seen
-
-
-def stranger_limits(settings: Settings) -> list[Finding]:
-    """List the limits of connections, requests, handshakes and log lines."""
-    s = settings
-    most = s.admin_connections
-    return [
-        ok(
-            "connections",
-            f"to a port, {s.connections_per_address} of one address, "
-            f"{max(s.connections_per_network, s.connections_per_address)} of one "
-            f"network, {s.max_connections} in all; behind a proxy of the settings, by "
-            "the player's own address",
-        ),
-        ok(
-            "admin connections",
-            f"{most // 4} of one address, {most // 2} of one network, {most} in all",
-        ),
-        ok(
-            "tls handshakes",
-            f"{s.tls_hello_rate:g} per second of one address, "
-            f"{5 * s.tls_hello_rate:g} at once",
-        ),
-        ok(
-            "http requests",
-            f"{s.request_head_seconds:g} s for the headers, "
-            f"{s.request_body_seconds:g} s for the body",
-        ),
-        ok(
-            "log of strangers",
-            f"{s.stranger_log_rate:g} lines per second of each kind, "
-            f"{20 * s.stranger_log_rate:g} at once; more are counted",
-        ),
-    ]
 
 
 def descriptor_reserve(reserve: int, limit: int) -> Finding:
@@ -101,27 +64,6 @@ def descriptor_reserve(reserve: int, limit: int) -> Finding:
             f"raise the limit of open files, such as ulimit -n {reserve * 8}",
         )
     return ok(name, told)
-
-
-def host_names(settings: Settings, hosts: Hosts) -> Finding:
-    """List the names that browsers may call the node by."""
-    if hosts.allows_any:
-        return warning(
-            "host names",
-            "any: any_origin lets every web page connect, under every name",
-            "unset any_origin, which is for development",
-        )
-    names = dict.fromkeys(
-        (
-            "localhost",
-            settings.public_host,
-            *(
-                f"{'*.' if rule.is_below else ''}{rule.host}"
-                for rule in settings.origin
-            ),
-        )
-    )
-    return ok("host names", f"IP addresses, {', '.join(names)}; others get 421")
 
 
 def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:

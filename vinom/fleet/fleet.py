@@ -224,6 +224,8 @@ class Fleet(Service):
         self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
         self._pacing, self._refilling = StartPacing(), RefillPacing()
+        # How the last game server ended, if that was before it dialed.
+        self._last_end = ""
         self._refill: IDelayedCall | None = None
         self._keys = KeySharing(clock)
         self._reports = ServerReports(
@@ -420,8 +422,27 @@ class Fleet(Service):
             game_servers={
                 server.server_id: server.describe() for server in self._servers
             },
-            problem=self._supply.problem,
+            problem=self.problem,
         )
+
+    @property
+    def problem(self) -> str:
+        """Why no game server can be started; empty if they can, as far as is known."""
+        ports = self._supply.addresses()
+        known: str = self._supply.problem
+        if known:
+            return known
+        if self._last_end and self._pacing.has_failed_again:
+            return (
+                f"game servers end before they are ready, the last one: "
+                f"{self._last_end}; the node's log has what they print"
+            )
+        if ports.quarantined and not (ports.free or ports.bound):
+            return (
+                "other programs have all UDP ports of game servers: stop those, or set "
+                "ports to another range"
+            )
+        return ""
 
     def totals(self, *more: Mapping[str, float]) -> dict[str, float]:
         """
@@ -560,7 +581,10 @@ class Fleet(Service):
             )
             server.leave()
             return None
-        return server if server.arrived(ready, link) else None
+        if not server.arrived(ready, link):
+            return None
+        self._last_end = ""
+        return server
 
     def _gone(self, server: GameServer) -> None:
         """A game server is gone."""
@@ -574,6 +598,8 @@ class Fleet(Service):
         self._tally.retire(server.figures)
         if not server.has_listened and not server.was_asked_to_leave:
             self._pacing.failed(self._now())
+            if not server.has_dialed:
+                self._last_end = server.end
         match_ids = server.all_matches
         displaced, estate = server.bury("shutdown" if self.is_stopping else None)
         for request in reversed(displaced):
@@ -695,7 +721,7 @@ class Fleet(Service):
             server.tick()
         self._end_late()
         self._pump()
-        if self._supply.problem:
+        if self._waiting and self.problem:
             self._report_delays()
 
     def _report_delays(self) -> None:

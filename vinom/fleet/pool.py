@@ -90,6 +90,11 @@ class StartPacing:
         """One has started."""
         self._wait, self._not_before = 0.0, -inf
 
+    @property
+    def has_failed_again(self) -> bool:
+        """Did another start fail after the first one?"""
+        return self._wait > self.least
+
     def may_start(self, now: float) -> bool:
         """May the next one be started now?"""
         return now >= self._not_before

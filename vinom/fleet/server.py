@@ -167,6 +167,11 @@ class FleetStatus:
     game_servers: Mapping[str, ServerStatus]
     problem: str = ""
 
+    @property
+    def is_stuck(self) -> bool:
+        """Can no match get a game server now?"""
+        return bool(self.problem) and not (self.servers["warm"] and self.ports_free)
+
 
 #: A game server that leaves this many heartbeats unanswered hangs.
 MISSED_HEARTBEATS = 3
@@ -256,7 +261,9 @@ class GameServer:
     :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: the cookie keys that it reported last, without secrets.
     :ivar is_overloaded: it last reported that it is too busy for new players.
+    :ivar has_dialed: its process has opened its link.
     :ivar has_listened: players have been able to reach it.
+    :ivar end: how its process ended, or why it was not started; empty before.
     :ivar was_asked_to_leave: its exit is not a failure.
     :ivar label: by which players' clients verify it: its id, or that of the game
         server whose matches it has.
@@ -300,6 +307,7 @@ class GameServer:
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
+        self.has_dialed, self.end = False, ""
         self.rooms = HostedRooms(
             settings.policy.rooms_per_process,
             self.send,
@@ -387,7 +395,7 @@ class GameServer:
 
     def ended(self, how: Exit) -> None:
         """Its process has ended."""
-        self._has_ended, self._port = True, None
+        self._has_ended, self._port, self.end = True, None, str(how)
         if self._records is not None:
             if self._recorded and not self._records.is_ours(self.server_id):
                 self.whose = self._records.settled(self.server_id)
@@ -503,7 +511,7 @@ class GameServer:
             self.server_id, ready.pid, ready.secret
         ):
             return False
-        self._pid, self._link = ready.pid, link
+        self._pid, self._link, self.has_dialed = ready.pid, link, True
         if welcome := self._supply.welcome(self.server_id):
             self.send(Known(welcome))
         if self.stage == "away":
@@ -818,12 +826,13 @@ class GameServer:
     def _not_started(self, failure: Failure) -> None:
         if self._has_ended:
             return  # It was started, and its exit is known.
+        self.end = failure.getErrorMessage()
         # A supply that knows why has logged that once, for all of them.
         log = self._log.debug if self._supply.problem else self._log.error
         log(
             "game server {server} not started: {why}",
             server=self.server_id,
-            why=failure.getErrorMessage(),
+            why=self.end,
         )
         self._do(self._life.exited)
 

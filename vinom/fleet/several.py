@@ -155,13 +155,18 @@ class SeveralFleets(MultiService):
                 why: sum(each.went_on[why] for each in found)
                 for why in found[0].went_on
             },
-            problem=next((each.problem for each in found if each.problem), ""),
+            problem=self.problem,
             game_servers={
                 server: status
                 for each in found
                 for server, status in each.game_servers.items()
             },
         )
+
+    @property
+    def problem(self) -> str:
+        """Why no game server of some game can be started; empty if they can."""
+        return next((one.problem for one in self._all if one.problem), "")
 
     def totals(self, *more: Mapping[str, float]) -> dict[str, float]:
         """Sum the figures of all game servers, and *more*."""

@@ -931,6 +931,7 @@ class GameServer:
         figures["slipped_seconds"] = self._slipped + sum(
             hosted.room.slipped for hosted in self.rooms.values()
         )
+        figures["recordings_stopped"] = self._recordings.stopped
         figures["overloaded"] = float(self._workload.is_high(self._seconds()))
         figures |= self._samples.measure(self.rooms.values())
         if self._turns is not None:

@@ -64,7 +64,13 @@ class Recording(Protocol):
 
 
 class RecordingStore(Protocol):
-    """Where matches are written down: `vinom.hosting.recordings.Recordings`."""
+    """
+    Where matches are written down: `vinom.hosting.recordings.Recordings`.
+
+    :ivar stopped: counts recordings that ended before their match.
+    """
+
+    stopped: int
 
     def open(
         self,

@@ -81,6 +81,7 @@ class MatchRecording:
     hidden_ids: set[str] | None = None
     send: Callable[[int, bytes, bool], None] | None = None
     _begun: Callable[[MatchRecording], None] | None = None
+    _stopped: Callable[[], None] | None = None
     # Encoded: objects of many rooms would have left the processor's caches by the
     # time they are written.
     _held: bytearray = attrs.field(factory=bytearray)
@@ -231,6 +232,8 @@ class MatchRecording:
         """Stop recording; what was written stays."""
         _log.warn("recording {path} stops: {why}", path=str(self.path), why=why)
         self.is_open = False
+        if self._stopped is not None:
+            self._stopped()
 
 
 @attrs.define(eq=False)
@@ -246,6 +249,7 @@ class Recordings:
     :ivar ids: whether recordings hold the ids of players.
     :ivar send: sends bytes to the node that has the files: the match, the part,
         where in the file they belong, the bytes, and whether they are of the report.
+    :ivar stopped: counts recordings that ended before their match.
     """
 
     directory: Path | None
@@ -261,6 +265,7 @@ class Recordings:
     _stopped: dict[Path, None] = attrs.field(factory=dict)
     _next: IDelayedCall | None = None
     _taken: dict[int, int] = attrs.field(factory=dict)
+    stopped: int = attrs.field(default=0, init=False)
 
     def open(
         self,
@@ -305,9 +310,13 @@ class Recordings:
             given=given,
             send=send,
             begun=None if self.clock is None else self._note,
+            stopped=self._count_stopped,
             held=bytearray(encode_header(plan, game, opened_at, self.ids, part)),
             hidden_ids=None if self.ids else {seat.player_id for seat in plan.seats},
         )
+
+    def _count_stopped(self) -> None:
+        self.stopped += 1
 
     def _send(
         self, match_id: str, part: int, at: int, data: bytes, is_report: bool
@@ -345,6 +354,7 @@ class Recordings:
             self._stopped[path] = None
             if len(self._stopped) > _MOST_STOPPED:
                 del self._stopped[next(iter(self._stopped))]
+            self.stopped += 1
             _log.warn("{path} is not recorded: {why}", path=str(path), why=str(error))
 
     def _open_sent(self, path: Path, at: int) -> int:
@@ -396,6 +406,7 @@ class Recordings:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
                 opened.append(os.open(one, flags | os.O_CLOEXEC, 0o600))
         except OSError as error:
+            self.stopped += 1
             _log.warn("{path} is not recorded: {why}", path=str(path), why=str(error))
             for descriptor in opened:
                 os.close(descriptor)

@@ -434,6 +434,7 @@ class Parts:
     :ivar results: notes how rounds end; ``None`` if none are kept.
     :ivar node_tls: how nodes speak TLS with each other, and with gateways.
     :ivar links: asks other nodes; ``None`` for a single node.
+    :ivar recordings: those of rooms, and the files that game servers are lent.
     :ivar reactor: runs them.
     """
 
@@ -460,6 +461,7 @@ class Parts:
     results: Results | None
     node_tls: NodeTls
     links: NodeLinks | None
+    recordings: Recordings
     reactor: Any
 
     def is_child(self, peer: Peer) -> bool:
@@ -784,6 +786,7 @@ def build_parts(
         results=results,
         node_tls=node_tls,
         links=links,
+        recordings=recordings,
         reactor=reactor,
     )
 

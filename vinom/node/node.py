@@ -62,6 +62,13 @@ from vinom.node.listening import (
     page_over_tls,
 )
 from vinom.node.membership import Membership
+from vinom.node.problems import (
+    Lately,
+    Problems,
+    expired,
+    missing_link,
+    wrong_clock,
+)
 from vinom.node.reporting import Reporting
 from vinom.node.settings import Settings
 from vinom.node.takeover import Takeover
@@ -197,6 +204,8 @@ class Node(MultiService):
                     parts.stores.replicated.watch(self._replica_changed)
                 MultiService.addService(self, self._takeover)
                 MultiService.addService(self, self._reporting)
+            self._problems = self._watch_problems(parts)
+            MultiService.addService(self, self._problems)
             if parts.links is not None:
                 MultiService.addService(self, parts.links)
             if parts.results is not None:
@@ -460,7 +469,48 @@ class Node(MultiService):
         """The reason to send no players here; ``None`` if there is none."""
         if self.state != "serving":
             return self.state
-        return None if self._parts.stores.is_available else "store_unavailable"
+        if not self._parts.stores.is_available:
+            return "store_unavailable"
+        # Pods are a matter of the cluster: at another node they would be no better.
+        is_local = isinstance(self._parts.processes, LocalFleet)
+        if is_local and self._parts.fleet.status().is_stuck:
+            return "no_game_server"
+        return None
+
+    def _watch_problems(self, parts: Parts) -> Problems:
+        """Say where each problem of this node is seen."""
+        stores, reserve = parts.stores, parts.websockets.reserve
+        others = 0
+
+        async def count_others() -> None:
+            nonlocal others
+            others = len(await stores.nodes.nodes()) - 1
+
+        is_alone = stores.client is None or self._settings.node_link is not None
+        return Problems(
+            {
+                "game_servers": lambda: parts.fleet.problem,
+                "node_link": lambda: missing_link(others),
+                "clock": lambda: wrong_clock(stores.clock_ahead()),
+                "certificates": lambda: expired(parts.keys.expiries(), time.time()),
+                "descriptors": Lately(
+                    lambda: reserve.closed + reserve.refused,
+                    "descriptors run out: {count} connections were closed or refused "
+                    "since the start; raise LimitNOFILE, or find out who opens them",
+                ),
+                "recordings": Lately(
+                    self._recordings_stopped,
+                    "{count} recordings have stopped since the start, most often for "
+                    "lack of disk space: the log says why",
+                ),
+            },
+            self._reactor,
+            None if is_alone else count_others,
+        )
+
+    def _recordings_stopped(self) -> float:
+        played = self._parts.fleet.totals().get("recordings_stopped", 0.0)
+        return self._parts.recordings.stopped + played
 
     def _store_changed(self, is_available: bool) -> None:
         if not is_available:
@@ -545,6 +595,9 @@ class Node(MultiService):
                 "available": parts.stores.is_available,
                 "lease": self._membership.lease,
             },
+            "problems": {
+                name: why for name, why in self._problems.found().items() if why
+            },
             "games": sorted(self._games),
             **parts.desk.counts(),
             "queue": {
@@ -573,6 +626,10 @@ class Node(MultiService):
         lines, fleet = parts.desk.counts(), parts.fleet.status()
         return {
             "draining": int(self.state != "serving"),
+            "problems": {
+                name: int(bool(why)) for name, why in self._problems.found().items()
+            },
+            "recordings_stopped": self._recordings_stopped(),
             "lobby_lines": lines["lines"],
             "lobby_players": lines["players"],
             "waiting": queue["waiting"],

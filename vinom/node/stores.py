@@ -104,6 +104,15 @@ class Stores:
         """Does the store answer?"""
         return self.client is None or self.client.is_available
 
+    def clock_ahead(self) -> float | None:
+        """
+        Compare this machine's clock with the store's.
+
+        :returns: how far it is ahead, seconds; ``None`` if there is nothing to compare.
+        """
+        there = None if self.client is None else self.client.seconds()
+        return None if there is None else time.time() - there
+
     def figures(self) -> dict[str, Any]:
         """Count calls of the store for metrics."""
         client, replicated = self.client, self.replicated

@@ -209,7 +209,7 @@ class LocalFleet:
         self._restart: IDelayedCall | None = None
         self._restart_after = RESTART_SECONDS[0]
         self._closed: Deferred[None] | None = None
-        self.problem = ""
+        self.problem, self._cannot_launch = "", False
         self._is_closing_links = self._has_released = False
         self._insist: IDelayedCall | None = None
 
@@ -478,9 +478,15 @@ class LocalFleet:
                 program.user,
             )
         except OSError as error:
-            self._log.error("fork server not started: {error}", error=error)
+            self._cannot_launch = True
+            self.problem = (
+                f"the fork server cannot be started ({error}): make sure that the "
+                "node's user can run that program"
+            )
             self._launch_later()
         else:
+            if self._cannot_launch:
+                self._cannot_launch, self.problem = False, ""
             self._log.info("fork server is {pid}", pid=self._link.pid)
 
     def _launch_later(self) -> None:
@@ -491,6 +497,13 @@ class LocalFleet:
         link, self._link = self._link, None
         if link is not None:
             self._log.error("fork server {pid} died", pid=link.pid)
+            was_asked = any(one.pidfd is None for one in self._processes.values())
+            if was_asked and self._restart_after > RESTART_SECONDS[0]:
+                # Nor has the one before it started any.
+                self.problem = (
+                    "the fork server dies before it has started a game server: the "
+                    "node's log has what it prints"
+                )
             # Its children still print through its pipes.
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
@@ -531,7 +544,7 @@ class LocalFleet:
     # Processes.
 
     def _started(self, process: _Process, pid: int, pidfd: int) -> None:
-        self._restart_after = RESTART_SECONDS[0]
+        self._restart_after, self.problem = RESTART_SECONDS[0], ""
         process.calm()
         process.pid, process.pidfd = pid, pidfd
         # Unless it has ended, in which case nobody asks.

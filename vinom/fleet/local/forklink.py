@@ -237,7 +237,7 @@ class ForkLink:
                         "vinom.fleet.local.forkserver",
                         *arguments,
                     ],
-                    _environment(environment),
+                    child_environment(environment),
                     childFDs={
                         0: nothing.fileno(),
                         1: "r",
@@ -340,7 +340,8 @@ def log_line(line: str) -> None:
     _log.info("{line}", line=line)
 
 
-def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Choose what a fork server and its children get of our variables."""
     known = {name: environment[name] for name in ENVIRONMENT if name in environment}
     # It must find exactly the modules that we would.
     known["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)

@@ -358,6 +358,11 @@ class RedisClient(Service):
         seconds, micros = await self._ask(session, "TIME")
         session.offset = int(seconds) + int(micros) / 1e6 - self._monotonic()
 
+    def seconds(self) -> float | None:
+        """Tell Redis' time, seconds since the Unix epoch; ``None`` if it is away."""
+        session = self._session
+        return None if session is None else self._monotonic() + session.offset
+
     # Calls.
 
     def run(self, script: Script, *args: str | bytes) -> Deferred[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -39,12 +40,14 @@ class FoundStore:
     :ivar port: TCP.
     :ivar version: of Redis.
     :ivar eviction: the setting ``maxmemory-policy``.
+    :ivar ahead: how far this machine's clock is ahead of its clock, seconds.
     """
 
     host: str
     port: int
     version: str
     eviction: str
+    ahead: float
 
 
 def find_store(address: StoreAddress, authority: bytes | None = None) -> FoundStore:
@@ -91,6 +94,8 @@ def _checked(
             ask("AUTH", *who, address.password)
         ask("SELECT", str(address.database))
         facts = _facts(ask("INFO"))
+        seconds, micros = ask("TIME")
+        ahead = time.time() - (int(seconds) + int(micros) / 1e6)
         settings: dict[str, str] = {}
         if address.service is not None:
             found = ask("CONFIG", "GET", "min-replicas-*")
@@ -116,7 +121,8 @@ def _checked(
         _ensure_replicas(address, settings)
         if facts.get("min_slaves_good_slaves", "0") == "0":
             raise StoreUnavailable(f"store {address}: its master has no replica yet")
-    return FoundStore(host, port, version, facts.get("maxmemory_policy", "unknown"))
+    eviction = facts.get("maxmemory_policy", "unknown")
+    return FoundStore(host, port, version, eviction, ahead)
 
 
 def _ensure_replicas(address: StoreAddress, settings: dict[str, str]) -> None:

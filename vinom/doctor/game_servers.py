@@ -1,0 +1,120 @@
+"""``vinom doctor`` starts a game server as the node does, and ends it again."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from vinom.doctor.findings import Finding, failure, ok
+from vinom.errors import Misconfigured
+from vinom.fleet.local.forklink import Answer, arguments, child_environment
+from vinom.fleet.local.forkserver import (
+    MESSAGE_LIMIT,
+    NODE_DESCRIPTOR,
+    NotStarted,
+    Start,
+    Started,
+)
+from vinom.node.build import game_server_program
+from vinom.node.settings import Settings
+
+_NAME = "game servers"
+#: How long one may take to open its link, seconds.
+_DEADLINE = 30.0
+_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+# The fork server finds its node at a fixed descriptor, which only a shell can give it.
+_SHELL = f'exec "$0" "$@" {NODE_DESCRIPTOR}<&0 </dev/null'
+
+
+def examine_game_servers(settings: Settings) -> list[Finding]:
+    """Start one game server, and wait for its link; nothing where pods play."""
+    if settings.away is not None:
+        return []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vinom-") as folder:
+        # With game_user, another user looks for the socket.
+        os.chmod(folder, 0o711)
+        with open(Path(folder, "output"), "w+") as output:
+            try:
+                problem = _try(settings, Path(folder, "control.sock"), output.fileno())
+            except (Misconfigured, OSError) as error:
+                problem = str(error)
+            output.seek(0)
+            printed = [line for line in output.read().splitlines() if line.strip()]
+    if not problem:
+        took = time.monotonic() - began
+        return [ok(_NAME, f"one was started, and opened its link in {took:.1f} s")]
+    last = f"; it printed: {printed[-1]}" if printed else ""
+    return [
+        failure(
+            _NAME,
+            f"none can be started: {problem}{last}",
+            f"have the node's user run {sys.executable}; check the limits of memory "
+            "and processes (server_memory_mb, and TasksMax of the systemd unit)",
+        )
+    ]
+
+
+def _try(settings: Settings, control: Path, output: int) -> str:
+    """Start one; returns why that does not work, or nothing."""
+    program = game_server_program(settings, control)
+    user, name = program.user, "doctor"
+    fork = arguments(
+        program.entry, program.preload, program.settings, 0.0, program.wall
+    )
+    start = Start(
+        name, dict(program.settings), program.memory, program.descriptors, (), {}, ""
+    )
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket(socket.AF_UNIX) as node:
+        node.bind(str(control))
+        control.chmod(0o666)
+        node.listen()
+        command = [sys.executable, "-P", "-m", "vinom.fleet.local.forkserver", *fork]
+        fork_server = subprocess.Popen(
+            ["/bin/sh", "-c", _SHELL, *command],
+            stdin=theirs.fileno(),
+            stdout=output,
+            stderr=output,
+            env=child_environment(os.environ),
+            user=None if user is None else user.uid,
+            group=None if user is None else user.gid,
+        )
+        theirs.close()
+        pid = 0
+        try:
+            ours.send(msgspec.json.encode(start))
+            give_up = time.monotonic() + _DEADLINE
+            while (left := give_up - time.monotonic()) > 0:
+                ready = select.select([node, ours], [], [], left)[0]
+                if node in ready:
+                    return ""
+                if ours not in ready:
+                    break
+                data = ours.recv(MESSAGE_LIMIT)
+                if not data:
+                    return f"the fork server ended with status {fork_server.wait()}"
+                match _answers.decode(data):
+                    case Started(_, pid):
+                        pass
+                    case NotStarted(_, why):
+                        return why
+                    case ended:
+                        return f"it ended with status {ended.status}"
+            return f"it did not open its link within {_DEADLINE:.0f} s"
+        finally:
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+            fork_server.kill()
+            fork_server.wait()
