@@ -785,6 +785,13 @@ class IGameServer(Interface):
     def ended(how: Exit) -> None:
         """Note that its process has ended, and its port is free. Called once."""
 
+    def silent_for() -> float:
+        """
+        Count the seconds since its last message that proves that it was alive.
+
+        Its lease counts from there: see `vinom.gameserver.lease`.
+        """
+
 
 class IFleet(Interface):
     """

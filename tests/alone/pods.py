@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -21,15 +22,42 @@ from tests.support.pod_nodes import PodNodeCase
 from tests.support.redis_servers import RedisServer
 from tests.support.roll_call import RollCall
 from tests.system.test_node import Place, Twistd
-from vinom.client.match import Match, MatchResult
+from vinom.client.match import LONGEST_SILENCE, Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.commands.child_node import ChildNode, free_port
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
+from vinom.game import Game, Table
 from vinom.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
 from vinom.matches.service import NO_GAME_SERVER
 from vinom.node.asking import AdminLine
 
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
+
+
+class Go(Struct, frozen=True):
+    """Hang."""
+
+
+class Standing(Struct, frozen=True):
+    """Nothing has happened."""
+
+
+class Hang(Game[Standing, Go]):
+    """It hangs in a call that nothing interrupts."""
+
+    name = "hang"
+    actions = Go
+    seats = (1, 1)
+    durability = "none"
+
+    def start(self, table: Table) -> Standing:
+        return Standing()
+
+    def act(self, s: Standing, seat: int, action: Go, now: float) -> Standing:
+        return s if sum(range(10**15)) else Standing()
+
+    def view(self, s: Standing, audience: object) -> Standing:
+        return s
 
 
 class PodTroubleTests(PodNodeCase):
@@ -160,6 +188,55 @@ class PodTroubleTests(PodNodeCase):
         await self.warm(node, 1)
         os.kill(node.pid, signal.SIGKILL)
         await self.until(lambda: not self.kubelet.running)
+
+    async def test_hangs_without_its_node(self) -> None:
+        """
+        A pod that hangs, and whose node was killed, ends when its lease is over.
+        """
+        node = await self.start(
+            "--warm=1", "--game=tests.alone.pods:Hang", "--orphan-seconds=6"
+        )
+        await self.warm(node, 1)
+        client: Client = await connect(
+            reactor,  # type: ignore[arg-type]
+            node.host,
+            node.port,
+            name="ann",
+            way="udp",
+        )
+        match = await client.queue(Hang.name)
+        seen: Deferred[None] = Deferred()
+        match.on_state(lambda _: None if seen.called else seen.callback(None))
+        await seen
+        match.act(Go())
+        await deferLater(reactor, 0.3)  # type: ignore[arg-type]
+        client.close()
+        os.kill(node.pid, signal.SIGKILL)
+        await self.until(lambda: not self.kubelet.running)
+
+    async def test_machine_dies(self) -> None:
+        """
+        A machine dies with the pod of a match: the match goes on in another pod while
+        its players still try to come back.
+        """
+        node = await self.start(
+            "--warm=2", *(() if IS_FULL else ("--orphan-seconds=6",))
+        )
+        await self.warm(node, 2)
+        begun: Deferred[Match] = Deferred()
+        playing = Deferred.fromCoroutine(
+            self.play(node, begun.callback, pace=2.0, timeout=LONGEST_SILENCE)
+        )
+        match = await begun
+        lost = self.kubelet.named(await self.pod_of(match.match_id))
+        self.kubelet.is_lost = True
+        assert lost.process is not None
+        lost.process.signalProcess("STOP")
+        await self.until(lambda: self.status(node)["fleet"]["went_on"]["died"])
+        self.kubelet.is_lost = False
+        lost.process.signalProcess("KILL")
+        results = await playing
+        self.assertEqual([one.reason for one in results], ["finished"] * 4)
 
 
 class CutLinkTests(PodNodeCase):

@@ -23,10 +23,12 @@ class ContractServer:
     :ivar gone: fires when it ended.
     :ivar keeps_address: is its address kept when it ends?
     :ivar successor_of: the address that it takes over.
+    :ivar silence: how long ago it was last heard.
     """
 
     keeps_address = False
     successor_of: ServerAddress | None = None
+    silence = 0.0
 
     def __init__(self, server_id: str) -> None:
         self.server_id = server_id
@@ -51,6 +53,9 @@ class ContractServer:
             return succeed(self.successor_of)
         self._wanted = Deferred()
         return self._wanted
+
+    def silent_for(self) -> float:
+        return self.silence
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
         self.binds.append((interface, port))

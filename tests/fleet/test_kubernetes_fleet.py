@@ -18,18 +18,19 @@ import yaml
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.clusters import OnCluster, until
 from tests.support.kubernetes_api.objects import Failed, merged
-from tests.support.kubernetes_api.server import LEASES, PODS, SERVICES
+from tests.support.kubernetes_api.server import PODS, SERVICES
 from tests.support.test_kubernetes_api import DEAF, SLEEPER
 from vinom.errors import NoCapacity
+from vinom.fleet.kubernetes import fleet as fleet_module
 from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
-from vinom.fleet.kubernetes.orphans import Orphans
 from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
@@ -69,6 +70,20 @@ class _OnCluster(OnCluster):
 
     def environment(self) -> dict[str, str]:
         return {}
+
+
+def waiting_status(message: str) -> dict[str, Any]:
+    """The status of a pod whose image cannot be pulled."""
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": message}}
+    container = {
+        "name": "game-server",
+        "image": "no-such-image",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": waiting,
+    }
+    return {"containerStatuses": [container]}
 
 
 class KubernetesContractTests(FleetContract, _OnCluster):
@@ -124,6 +139,7 @@ class RealClusterTests(FleetContract, TestCase):
             PortRing(47000, 47002),
             time.monotonic,
             os.urandom,
+            lease_seconds=75,
         )
         self.fleets.append(fleet)
         return fleet
@@ -177,10 +193,9 @@ class KubernetesFleetTests(_OnCluster):
         fleet = self.make_fleet()
         reached, _ = await self.running(fleet)
         failed = self.assertFailure(reached, NoCapacity)
-        await until(lambda: self.stored(LEASES))
         await fleet.close()
         await failed
-        self.assertEqual((self.stored(), self.stored(LEASES)), ([], []))
+        self.assertEqual(self.stored(), [])
 
     async def test_secret_works_once(self) -> None:
         """
@@ -384,13 +399,16 @@ class KubernetesFleetTests(_OnCluster):
 
     async def test_machine_is_lost(self) -> None:
         """
-        A pod that is to be killed on a machine that is lost is over when its lease is.
+        A pod that is to be killed on a machine that is lost is over when its lease is,
+        which counts from its last answer.
         """
-        fleet = self.make_fleet(lease_seconds=0.3)
+        self.patch(fleet_module, "_END_SECONDS", 0.3)
+        fleet = self.make_fleet(lease_seconds=3600)
         reached, server = await self.running(fleet)
         reached.addErrback(lambda f: f.trap(NoCapacity))
         self.kubelet.is_lost = True
         began = reactor.seconds()
+        server.silence = 3600.0
         fleet.stop("s1", kill=True)
         await server.gone
         self.assertGreaterEqual(reactor.seconds() - began, 0.3)
@@ -525,50 +543,129 @@ class KubernetesFleetTests(_OnCluster):
         await until(lambda: not seen)
         self.assertIn("'taken'", str(self.stored()))
 
-    async def test_orphans(self) -> None:
+    async def test_pods_of_other_nodes(self) -> None:
         """
-        Pods of a node that is gone are deleted when its lease is over, not before, and
-        not if somebody has adopted them.
+        A node leaves the pods of other nodes alone, however long these are silent: it
+        only deletes what is left of those that have ended.
         """
-        for name, owner in (("p1", "gone"), ("p2", "gone"), ("p3", "alive")):
-            template = PodTemplate(read_pods({"image": "sleeper"}), owner, {})
+        self.patch(fleet_module, "_TIDY_SECONDS", 0.2)
+        for name in ("pending", "running", "ended"):
+            template = PodTemplate(read_pods({"image": "sleeper"}), "node-9", {})
             self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
-        times = [0.0]
-        api = self.api()
-        sweeper, alive = (
-            Orphans(reactor, api, owner, lambda: times[0], 30)
-            for owner in ("sweeper", "alive")
-        )
         await until(lambda: len(self.kubelet.running) == 3)
-        for now in (0.0, 20.0, 29.0):
-            times[0] = now
-            await alive.turn()
-            await sweeper.turn()
-        self.assertEqual(len(self.stored()), 3)
-        # Another node adopts a pod between the sweeper's look and its request.
-        pods = await api.find_all("")
-        adopted = next(one for one in pods if one["metadata"]["name"] == "p2")
-        await api.label("p2", {OWNER: "alive"})
-        await sweeper._delete(adopted)
-        times[0] = 31.0
-        await alive.turn()
-        await sweeper.turn()
-        await until(lambda: len(self.stored()) == 2)
-        times[0] = 50.0
-        await alive.turn()
-        await sweeper.turn()
+        for name, phase in (("pending", "Pending"), ("ended", "Failed")):
+            pod = next(o for o in self.stored() if o["metadata"]["name"] == name)
+            self.server.objects.replace(PODS, merged(pod, {"status": {"phase": phase}}))
+        fleet = self.make_fleet(lease_seconds=0.1)
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        await until(lambda: "'ended'" not in str(self.stored()))
+        await deferLater(reactor, 1.0)
+        await fleet.close()
         self.assertEqual(
-            sorted(one["metadata"]["name"] for one in self.stored()), ["p2", "p3"]
+            sorted(one["metadata"]["name"] for one in self.stored()),
+            ["pending", "running"],
         )
-        # Owners of which nothing is left are forgotten: names are made for each node.
-        self.assertEqual(set(sweeper._known), {"alive", "sweeper"})
-        await alive.stop()
-        for pod in self.stored():
-            self.server.objects.remove(PODS, pod)
-        for _ in range(2):
-            await sweeper.turn()
-        self.assertEqual(set(sweeper._known), {"sweeper"})
-        await api.close()
+
+    async def test_refused_for_a_while(self) -> None:
+        """
+        An API server that has just started refuses to delete: the pod is deleted when
+        it has read the roles, and only one line is logged.
+        """
+        self.patch(fleet_module, "_AGAIN_LATER", 0.2)
+        fleet = self.make_fleet()
+        pods = [await self.running(fleet, name) for name in ("s1", "s2")]
+        for reached, _ in pods:
+            reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        no = Failed(403, "Forbidden", "it has not read the roles yet")
+        self.server.disturb("delete", "pods", times=4, fails=no)
+        with capturedLogs() as logged:
+            self.kubelet.kill(str(self.stored()[0]["metadata"]["name"]))
+            fleet.stop("s2")
+            await until(lambda: not self.stored())
+        self.assertEqual(str(logged).count("cannot be deleted"), 1)
+
+    async def test_one_deletion(self) -> None:
+        """
+        A pod that was asked to end is deleted once, so its grace is not cut short.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        fleet.stop("s1")
+        await server.gone
+        await until(lambda: not self.stored())
+        await deferLater(reactor, 0.3)
+        verbs = [verb for verb, _, _ in self.server.requests]
+        self.assertEqual(verbs.count("delete"), 1)
+
+    async def test_host_port_in_use(self) -> None:
+        """
+        A pod whose host port another node's pod has on each machine is given up at
+        once, so that the next one gets another port.
+        """
+        self.pods = {"reach": "host_port"}
+        table = read_pods({"image": "sleeper", "reach": "host_port"})
+        taken = PodTemplate(table, "node-9", {}).pod("p9", "s9", "x", self.ports[0])
+        self.server.objects.create(PODS, "games", taken)
+        fleet = self.make_fleet()
+        failed, _ = self.begin(fleet)
+        why = await self.assertFailure(failed, NoCapacity)
+        self.assertIn("free ports", str(why))
+        reached, server = await self.running(fleet, "s2")
+        server.need()
+        self.assertEqual((await reached).port, self.ports[0] + 1)
+
+    async def test_problem_is_logged_once(self) -> None:
+        """
+        A problem that comes again with another pod, or that the kubelet words in turn
+        in two ways, is one line in the log; another problem is another line.
+        """
+        no = Failed(403, "Forbidden", "")
+        fleet = self.make_fleet()
+        for number in range(4):
+            no.message = (
+                f'pods "vinom-s{number}-qx7{number}" is forbidden: exceeded quota: '
+                f"games, requested: pods=1, used: pods={number}, limited: pods=9"
+            )
+            self.server.disturb("create", "pods", fails=no)
+            with capturedLogs() as logged:
+                reached, _ = self.begin(fleet, f"s{number}")
+                await self.assertFailure(reached, NoCapacity)
+            self.assertEqual(str(logged).count("no game servers"), number == 0)
+        self.assertIn("used: pods=3", fleet.problem)
+        self.image = "no-such-image"
+        fleet = self.make_fleet("node-2")
+        with capturedLogs() as logged:
+            reached, _ = self.begin(fleet)
+            reached.addErrback(lambda failure: failure.trap(NoCapacity))
+            await until(lambda: "Back-off" in fleet.problem)
+            for words in ("rpc error: not found", "Back-off") * 3:
+                (pod,) = self.stored()
+                self.kubelet._update(
+                    pod["metadata"]["uid"], status=waiting_status(words)
+                )
+                await until(lambda words=words: words in fleet.problem)
+        self.assertEqual(str(logged).count("no game servers"), 1)
+
+    async def test_pod_security(self) -> None:
+        """
+        A pod with nothing but an image meets the level "restricted" of Pod Security,
+        if players reach it by a Service.
+        """
+        table = read_pods({"image": "sleeper", "reach": "node_port"})
+        spec = PodTemplate(table, "node-1", {}).pod("p1", "s1", "x")["spec"]
+        (container,) = spec["containers"]
+        self.assertEqual(
+            spec["securityContext"],
+            {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        )
+        self.assertFalse(container["securityContext"]["allowPrivilegeEscalation"])
+        self.assertEqual(
+            container["securityContext"]["capabilities"], {"drop": ["ALL"]}
+        )
+        self.assertNotIn("hostPort", str(container["ports"]))
+        self.assertNotIn("hostNetwork", spec)
 
     async def test_role_fits_the_schemas(self) -> None:
         """
@@ -601,13 +698,11 @@ class KubernetesFleetTests(_OnCluster):
             self.server.objects.forget_history()
             self.server.cut_watches()
             await server.gone
-        first, second = self.fleets
-        # A lease that is there already is read, and taken over.
-        await first._orphans.turn()
-        first._orphans._lease = None
-        await first._orphans.turn()
-        await first.close()
-        await second.close()
+        reached, _ = await self.running(fleet, "s3")
+        failed = self.assertFailure(reached, NoCapacity)
+        for fleet in self.fleets:
+            await fleet.close()
+        await failed
         access = self.server.access
         self.assertEqual(access.used, access.granted())
 

@@ -127,7 +127,7 @@ class PodNodeCase(TestCase):
         return self.server.objects.list(PODS)
 
     async def play(
-        self, node: Any, seen: Any = None, pace: float = 10.0
+        self, node: Any, seen: Any = None, pace: float = 10.0, timeout: float = 600.0
     ) -> list[MatchResult]:
         """Four players play one match."""
         ended: list[Deferred[MatchResult]] = []
@@ -146,7 +146,7 @@ class PodNodeCase(TestCase):
 
             def found(match: Match) -> None:
                 # A busy machine may take a minute to start the next node.
-                match._seat._timeout = 600.0
+                match._seat._timeout = timeout
                 ended.append(match.ended)
                 bot.stop()
                 if seen is not None and number == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 from random import random
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 from msgspec import msgpack
@@ -33,6 +33,11 @@ from vinom.packets.player import (
 _LAST_STATE = 2.0
 _decode = msgpack.Decoder().decode
 _encode = msgpack.Encoder().encode
+
+#: How long a match tries to get its seat back, seconds. It is longer than a match needs
+#: to go on when the machine of its game server dies: the game server's lease
+#: (``orphan_seconds``, 45), and some more.
+LONGEST_SILENCE: Final = 90.0
 
 
 class MatchLost(VinomError):
@@ -122,7 +127,7 @@ class Match:
         reactor: IPlayReactor,
         lobby: LobbyClient,
         found: MatchFound,
-        timeout: float = 60.0,
+        timeout: float = LONGEST_SILENCE,
         datagram_filter: IDatagramFilter | None = None,
         way: Way = "auto",
         chance: Callable[[], float] = random,

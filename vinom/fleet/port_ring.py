@@ -30,17 +30,23 @@ class PortRing:
     _spoilt: dict[int, float]
 
     def __init__(
-        self, first: int, last: int, quarantine: float = QUARANTINE_SECONDS
+        self,
+        first: int,
+        last: int,
+        quarantine: float = QUARANTINE_SECONDS,
+        begin: float = 0.0,
     ) -> None:
         """
         :param first: lowest port.
         :param last: highest port, which is in the ring too.
         :param quarantine: seconds before a port that could not be bound is tried again.
+        :param begin: where in the ring to begin, from 0 to below 1.
         """
         if not 1 <= first <= last <= 65535:
             raise ValueError(f"{first}-{last} is not a range of ports")
         self.quarantine_seconds = quarantine
         self._free, self._bound, self._spoilt = deque(range(first, last + 1)), set(), {}
+        self._free.rotate(-int(begin * len(self._free)))
 
     def counts(self, now: float) -> Addresses:
         """Count the ports; those whose quarantine is over are free."""

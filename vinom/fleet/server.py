@@ -324,6 +324,8 @@ class GameServer:
         self._pid: int | None = None
         self._link: ControlLink | None = None
         self._beats = self._unanswered = 0
+        # When it dialed, or last answered a heartbeat.
+        self._heard_at = now()
         # Its address: requested, being bound, bound; and the anchor for its players.
         self._wanted: Deferred[ServerAddress | None] | None = None
         self._binding: Deferred[bool] | None = None
@@ -392,6 +394,10 @@ class GameServer:
             () if self._records is None else self._supply.mailbox(self.server_id),
         )
         return self._binding
+
+    def silent_for(self) -> float:
+        """Count the seconds since it dialed, or last answered a heartbeat."""
+        return self._now() - self._heard_at
 
     def ended(self, how: Exit) -> None:
         """Its process has ended."""
@@ -512,6 +518,7 @@ class GameServer:
         ):
             return False
         self._pid, self._link, self.has_dialed = ready.pid, link, True
+        self._heard_at = self._now()
         if welcome := self._supply.welcome(self.server_id):
             self.send(Known(welcome))
         if self.stage == "away":
@@ -895,6 +902,7 @@ class GameServer:
                     # Later ones are not answered yet, and its lease counts on that.
                     unanswered = max(0, self._beats - message.number)
                     self._unanswered = min(self._unanswered, unanswered)
+                    self._heard_at = self._now()
                 self.figures = message.figures
                 self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                 self.cookie_keys = message.cookie_keys

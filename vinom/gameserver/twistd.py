@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 from collections.abc import Callable
@@ -14,12 +15,14 @@ from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from vinom.errors import Misconfigured
 from vinom.game_loader import load_games
+from vinom.gameserver.lease import LEASE_SECONDS
 from vinom.gameserver.main import GameServerSettings, make_game_server
 from vinom.gameserver.node_line import NodeLine
 from vinom.gameserver.others import EachInTurn
@@ -41,6 +44,10 @@ __all__ = ["Options", "makeService"]
 _CONNECT_SECONDS = 5.0
 #: How long connecting to one of the other nodes may take, seconds.
 _OTHER_SECONDS = 2.0
+#: How often a game server that does not hang proves that, seconds.
+_PROOF_SECONDS = 5.0
+#: How much longer than its lease it may hang, seconds.
+_HANG_MARGIN = 15.0
 #: A link over which the node sends nothing for this long is dead, seconds.
 _SILENCE_SECONDS = 10.0
 #: Prefix of a proof by token; see docs/protocol/control.rst.
@@ -223,18 +230,36 @@ class GameServerService(Service):
 
 
 class _Program(MultiService):
-    """The game server as twistd runs it; our settings choose the log's format."""
+    """
+    The game server as twistd runs it; our settings choose the log's format.
+
+    It ends if it hangs for longer than its lease, even if no node is left to kill it.
+    """
 
     def __init__(self, options: Options, program: Service) -> None:
         """
         :param options: of the command line, parsed.
         :param program: runs.
         """
+        limits = options["settings"].limits
+        lease = LEASE_SECONDS if limits is None else limits.lease_seconds
+        self._proving = LoopingCall(self._prove, lease + _HANG_MARGIN)
         attach: Any = MultiService.__init__
         attach(self)
         self._options = options
         adopt: Any = program.setServiceParent
         adopt(self)
+
+    def startService(self) -> None:
+        """Run it."""
+        self._proving.start(_PROOF_SECONDS)
+        start: Any = super().startService
+        start()
+
+    def _prove(self, seconds: float) -> None:
+        # A thread that needs no interpreter ends the process otherwise, and writes to
+        # stderr where it hangs.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
 
     def setServiceParent(self, parent: Any) -> None:
         # twistd looks for the observer here, right after it has made the application.

@@ -402,8 +402,6 @@ _PASSED_ON = (
 )
 #: A game server whose lease is over has this long to end by itself, seconds.
 AWAY_MARGIN = 5.0
-#: How long a pod may take to notice that its link is dead, and some more, seconds.
-_POD_LEASE_MARGIN = 30.0
 #: What the API server may add to a step of a pod's life, seconds.
 _POD_SECONDS = 15.0
 #: How much earlier than its pod is killed a game server ends its matches, seconds.
@@ -973,7 +971,7 @@ def supply_of(
         settings.ports,
         reactor,
         entropy,
-        settings.orphan_seconds + _POD_LEASE_MARGIN,
+        settings.orphan_seconds + AWAY_MARGIN,
         ServerAddress(*settings.udp_place) if settings.udp == "relay" else None,
     )
 

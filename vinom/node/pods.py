@@ -43,7 +43,8 @@ def cluster_fleet(
     :param ports: first and last UDP port of machines.
     :param reactor: the clock; its thread gets the results of other threads.
     :param entropy: returns random bytes.
-    :param lease_seconds: how long a game server without a link goes on sending.
+    :param lease_seconds: how long after its last answer a game server has certainly
+        stopped sending.
     :param relayed: where players of all matches connect, if this node relays.
     :raises Misconfigured: the client is not installed, or there is no cluster.
     """
@@ -69,7 +70,9 @@ def cluster_fleet(
         reactor,
         api,
         kind,
-        PortRing(*ports),
+        # Nodes with the same ports must not all begin with the same one: a machine has
+        # each port once.
+        PortRing(*ports, begin=int.from_bytes(entropy(4)) / 2**32),
         time.monotonic,
         entropy,
         lease_seconds=lease_seconds,

@@ -72,6 +72,7 @@ class OnAgones(OnCluster):
             PortRing(*self.ports),
             time.monotonic,
             os.urandom,
+            lease_seconds=75,
         )
         self.fleets.append(fleet)
         return fleet

@@ -179,8 +179,11 @@ class Kubelet:
         pod = self._pod(uid)
         if pod is None or uid in self.running:
             return
-        if self.is_full:
-            message = "0/1 nodes are available: 1 Insufficient cpu."
+        message = "1 Insufficient cpu" if self.is_full else ""
+        if self._is_taken(pod):
+            message = "1 node(s) didn't have free ports for the requested pod ports"
+        if message:
+            message = f"0/1 nodes are available: {message}."
             condition = _condition("PodScheduled", False, "Unschedulable", message)
             self._update(uid, status={"conditions": [condition]})
             return
@@ -191,6 +194,16 @@ class Kubelet:
         )
         if not self.is_stuck:
             self._reactor.callLater(0, self._start, uid)
+
+    def _is_taken(self, pod: dict[str, Any]) -> bool:
+        """Has another pod of the machine one of its host ports?"""
+        others = [
+            one
+            for one in self._server.objects.list(PODS)
+            if one["spec"].get("nodeName")
+            and one["status"]["phase"] not in ("Succeeded", "Failed")
+        ]
+        return any(_host_ports(pod) & _host_ports(one) for one in others)
 
     def _start(self, uid: str) -> None:
         """
@@ -434,6 +447,11 @@ class _Container(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self._kubelet.exited(self._one, reason)
+
+
+def _host_ports(pod: dict[str, Any]) -> set[int]:
+    ports = pod["spec"]["containers"][0].get("ports") or ()
+    return {port.get("hostPort", 0) for port in ports} - {0}
 
 
 def _condition(

@@ -38,13 +38,6 @@ from vinom.keys.authority import Authority
 PODS = Kind("", "v1", "pods", "Pod", schemas.compiled("pod-v1"))
 SERVICES = Kind("", "v1", "services", "Service", schemas.compiled("service-v1"))
 NODES = Kind("", "v1", "nodes", "Node", schemas.compiled("node-v1"), False)
-LEASES = Kind(
-    "coordination.k8s.io",
-    "v1",
-    "leases",
-    "Lease",
-    schemas.compiled("lease-coordination-v1"),
-)
 
 
 @attrs.define
@@ -136,7 +129,7 @@ class ApiServer:
         self.end_pod: Callable[[dict[str, Any], int], None] | None = None
         #: Tokens of pods: name and uid of the pod, and the audiences.
         self.pod_tokens: dict[str, tuple[str, str, tuple[str, ...]]] = {}
-        for kind in (PODS, SERVICES, NODES, LEASES):
+        for kind in (PODS, SERVICES, NODES):
             self.objects.add_kind(kind)
         self.objects.add_kind(
             Kind(

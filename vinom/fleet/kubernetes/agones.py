@@ -31,14 +31,10 @@ _FAILING = ("Error", "Unhealthy")
 
 
 class AgonesServers:
-    """
-    Implements `vinom.fleet.kubernetes.kind.ServerKind` with Agones' GameServers.
+    """Implements `vinom.fleet.kubernetes.kind.ServerKind` with Agones' GameServers."""
 
-    :ivar has_leases: false, because Agones ends a game server that is silent, and one
-        that has lost its node exits by itself.
-    """
-
-    has_leases = False
+    #: Agones deletes those that have ended.
+    others = ""
     is_by_token = has_port_first = has_ring_ports = False
 
     def __init__(
@@ -88,6 +84,10 @@ class AgonesServers:
     def problem_of(self, value: Object) -> str:
         """None: one that was Ready has started."""
         return ""
+
+    def lacks_port(self, value: Object) -> bool:
+        """Never: Agones chooses ports."""
+        return False
 
     # Allocating.
 

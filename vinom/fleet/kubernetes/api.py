@@ -14,7 +14,6 @@ from kubernetes.client import (
     ApiClient,
     AuthenticationV1Api,
     Configuration,
-    CoordinationV1Api,
     CoreV1Api,
     CustomObjectsApi,
 )
@@ -39,6 +38,8 @@ _PART = 500
 #: connection that is silent for longer is dead.
 _WATCH_SECONDS = 290
 _SILENT_SECONDS = 120.0
+#: Selects pods in the phases Succeeded and Failed, by their fields.
+ENDED = "status.phase!=Pending,status.phase!=Running,status.phase!=Unknown"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -190,7 +191,6 @@ class KubernetesApi:
                 partial(self._core.patch_namespaced_pod, **here),
                 partial(self._core.list_namespaced_pod, **here),
             )
-        self._coordination = CoordinationV1Api(self._client)
         self._authentication = AuthenticationV1Api(self._client)
         self._pool = ThreadPool(0, THREADS, "kubernetes")
         self._pool.start()
@@ -259,8 +259,7 @@ class KubernetesApi:
 
         :param grace: how long it may take, seconds. With 0 its object is removed at
             once, even if it still runs.
-        :param preconditions: its ``uid``, and its ``resourceVersion`` if it must not
-            have changed.
+        :param preconditions: its ``uid``.
         """
         body = _delete_options(grace)
         if preconditions:
@@ -288,10 +287,12 @@ class KubernetesApi:
         )
         return asked
 
-    def find_all(self, selector: str) -> Deferred[list[Object]]:
-        """List game servers by their labels."""
+    def find_all(self, selector: str, **narrowed: str) -> Deferred[list[Object]]:
+        """List game servers, as `list_now` does."""
         listed: Deferred[list[Object]] = deferToThreadPool(
-            self._reactor, self._pool, lambda: self.list_now(selector)[0]
+            self._reactor,
+            self._pool,
+            lambda: self.list_now(selector, **narrowed)[0],
         )
         return listed
 
@@ -316,48 +317,6 @@ class KubernetesApi:
         asked: Deferred[Object] = self._ask(self._core.read_node, name)
         return asked
 
-    # Leases.
-
-    def list_leases(self, selector: str) -> Deferred[list[Object]]:
-        """List leases by their labels."""
-        asked: Deferred[Object] = self._ask(
-            self._coordination.list_namespaced_lease,
-            self.namespace,
-            label_selector=selector,
-        )
-        return asked.addCallback(lambda found: found["items"])
-
-    def find_lease(self, name: str) -> Deferred[Object]:
-        """Read a lease."""
-        asked: Deferred[Object] = self._ask(
-            self._coordination.read_namespaced_lease, name, self.namespace
-        )
-        return asked
-
-    def create_lease(self, lease: Object) -> Deferred[Object]:
-        """Create a lease."""
-        asked: Deferred[Object] = self._ask(
-            self._coordination.create_namespaced_lease, self.namespace, lease
-        )
-        return asked
-
-    def replace_lease(self, lease: Object) -> Deferred[Object]:
-        """Replace a lease, unless it was changed since it was read."""
-        asked: Deferred[Object] = self._ask(
-            self._coordination.replace_namespaced_lease,
-            lease["metadata"]["name"],
-            self.namespace,
-            lease,
-        )
-        return asked
-
-    def delete_lease(self, name: str) -> Deferred[Object]:
-        """Remove a lease."""
-        asked: Deferred[Object] = self._ask(
-            self._coordination.delete_namespaced_lease, name, self.namespace
-        )
-        return asked
-
     # Tokens.
 
     def review(self, token: str, audience: str) -> Deferred[Object]:
@@ -374,10 +333,12 @@ class KubernetesApi:
 
     # For the thread of a watch.
 
-    def list_now(self, selector: str) -> tuple[list[Object], str]:
+    def list_now(self, selector: str, **narrowed: str) -> tuple[list[Object], str]:
         """
         List game servers, in parts; blocks.
 
+        :param selector: selects them by their labels.
+        :param narrowed: more arguments of the client's function.
         :returns: the game servers, and the resource version to watch from.
         :raises ApiError: the list is not complete.
         """
@@ -388,6 +349,7 @@ class KubernetesApi:
                 self._calls.list,
                 label_selector=selector,
                 limit=_PART,
+                **narrowed,
                 **more,
             )
             found += listed["items"]
@@ -462,5 +424,6 @@ def _refusal(code: Any, reason: Any, body: Any) -> ApiError:
         status = json.loads(body)
         reason, message = str(status["reason"]), str(status["message"])
     except (TypeError, ValueError, KeyError):
-        reason, message = str(reason), f"HTTP {code} {reason}"
+        reason = " ".join(str(reason).split())
+        message = f"HTTP {code} {reason}" if code else f"no answer: {reason}"
     return ApiError(int(code or 0), reason, message)

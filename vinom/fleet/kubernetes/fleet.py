@@ -20,13 +20,13 @@ from typing import Any
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.errors import NoCapacity
-from vinom.fleet.kubernetes.api import ApiError, KubernetesApi
+from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi
 from vinom.fleet.kubernetes.kind import ServerKind
 from vinom.fleet.kubernetes.objects import (
     MATCH,
@@ -35,9 +35,9 @@ from vinom.fleet.kubernetes.objects import (
     Object,
     label_of,
     name_of,
+    problem_key,
     uid_of,
 )
-from vinom.fleet.kubernetes.orphans import LEASE_SECONDS, Orphans
 from vinom.fleet.kubernetes.template import AUDIENCE
 from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
@@ -51,11 +51,18 @@ _AGAIN_LATER = 10.0
 #: The grace of a pod that is to be killed, seconds: with 0 its object would be removed
 #: while it may still run.
 _KILL_SECONDS = 1
+#: A pod that is to be killed has at least this long to be seen to end, seconds.
+_END_SECONDS = 5.0
+#: How often pods that have ended are searched for, of whatever node, seconds.
+_TIDY_SECONDS = 300.0
 #: How long pods may take to end when the fleet closes, seconds.
 _CLOSE_SECONDS = 15.0
 #: How long after a match is placed its pod is labelled, seconds: players wait for
 #: placements, but nothing waits for labels.
 _LABEL_AFTER = 0.5
+#: Statuses of a deletion that was not carried out, and need not be logged: it is not
+#: needed any more, was logged before, or the object is gone.
+_HARMLESS = (0, 401, 403, 404, 409)
 #: Prefix of a proof by token; any other proof is a secret.
 TOKEN = b"token:"
 
@@ -137,8 +144,8 @@ class KubernetesFleet:
         ring: PortRing,
         now: Callable[[], float],
         entropy: Callable[[int], bytes],
+        lease_seconds: float,
         interface: str = "",
-        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         """
         :param reactor: the clock; its thread gets the results of other threads.
@@ -148,8 +155,9 @@ class KubernetesFleet:
             number of ports counts.
         :param now: seconds on a monotonic clock.
         :param entropy: called with a number, returns that many random bytes.
+        :param lease_seconds: how long after its last answer a game server has certainly
+            stopped sending.
         :param interface: IP address that game servers bind; the pod's own unless given.
-        :param lease_seconds: how long a game server without a link goes on sending.
         """
         self._lease_seconds = lease_seconds
         # Pods that this node has left to a later node.
@@ -166,12 +174,13 @@ class KubernetesFleet:
         self._pauses: set[Deferred[None]] = set()
         self.problem = ""
         # Does the problem keep pods from being made, and not those made from running?
-        self._is_refused = False
+        self._is_refused = self._is_forbidden = False
         self.arrived: Any = None
         self._watch = PodWatch(
             reactor, api, kind.selector, self._listed, self._seen, self._jitter
         )
-        self._orphans = Orphans(reactor, api, kind.owner, now, int(lease_seconds))
+        self._tidying = LoopingCall(self._tidy)
+        self._tidying.clock = reactor
         self._is_open = False
         # Is a game server certainly this node's? If shared, others may take it over.
         self._is_ours: Callable[[str], bool] = lambda _: True
@@ -186,8 +195,8 @@ class KubernetesFleet:
         if not self._is_open:
             self._is_open = True
             self._watch.start()
-            if self._kind.has_leases:
-                self._orphans.start()
+            if self._kind.others:
+                self._tidying.start(_TIDY_SECONDS)
 
     def share(self, is_ours: Callable[[str], bool]) -> None:
         """
@@ -337,6 +346,35 @@ class KubernetesFleet:
                 await self._pause(wait)
         raise AssertionError("unreachable")
 
+    async def _deleted(
+        self, ask: Callable[[], Deferred[Object]], is_wanted: Callable[[], bool]
+    ) -> None:
+        """
+        Repeat a request that deletes until the API server carries it out.
+
+        One that has just started refuses everything until it has read the roles.
+
+        :raises ApiError: the object is gone or was replaced, the request is wrong, or
+            it is not needed any more.
+        """
+        while True:
+            try:
+                await self._answered(ask, is_wanted)
+            except ApiError as error:
+                if error.status not in (401, 403):
+                    raise
+                if not self._is_forbidden:
+                    self._is_forbidden = True
+                    self._log.warn(
+                        "pods cannot be deleted: {why}; this is tried again", why=error
+                    )
+                await self._pause(_AGAIN_LATER)
+                if self._is_closing_threads or not is_wanted():
+                    raise
+            else:
+                self._is_forbidden = False
+                return
+
     async def _answered(
         self, ask: Callable[[], Deferred[Object]], is_wanted: Callable[[], bool]
     ) -> Object:
@@ -415,7 +453,7 @@ class KubernetesFleet:
 
         def refused(failure: Failure) -> None:
             error = failure.value
-            if not isinstance(error, ApiError) or error.status not in (0, 404, 409):
+            if not isinstance(error, ApiError) or error.status not in _HARMLESS:
                 self._log.warn(
                     "{name} cannot be deleted: {why}",
                     name=name,
@@ -423,9 +461,7 @@ class KubernetesFleet:
                 )
 
         Deferred.fromCoroutine(
-            self._answered(
-                lambda: self._kind.end(name, grace, conditions), lambda: True
-            )
+            self._deleted(lambda: self._kind.end(name, grace, conditions), lambda: True)
         ).addErrback(refused)
 
     # Reaching.
@@ -596,13 +632,13 @@ class KubernetesFleet:
         if not isinstance(answer, Failure):
             if pod.value is not None and uid_of(pod.value) not in ("", uid_of(answer)):
                 # Another one has its name.
-                self._over(pod, Exit(None))
+                self._over(pod, Exit(None), is_gone=True)
             elif is_newest and pod.seen == seen:
                 self._look(pod, answer)
             return
         error = answer.value
         if isinstance(error, ApiError) and error.status == 404:
-            self._over(pod, Exit(None))
+            self._over(pod, Exit(None), is_gone=True)
         elif is_newest and self._is_known(pod):
             self._log.error(
                 "the cluster does not say whether pod {name} is there: {why}",
@@ -615,7 +651,7 @@ class KubernetesFleet:
             self._released.discard(self._kind.key_of(value))
         pod = self._by_name.get(self._kind.key_of(value))
         if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
-            if how == "changed" and not self._orphans.is_strange(value):
+            if how == "changed":
                 self._stray(value)
             return
         pod.seen += 1
@@ -625,7 +661,7 @@ class KubernetesFleet:
             # It is gone, or labelled by another node: both look the same.
             self._doubt(pod)
         else:
-            self._over(pod, self._kind.exit_of(value))
+            self._over(pod, self._kind.exit_of(value), is_gone=True)
 
     def _left_over(self, name: str) -> None:
         """Handle a pod whose game server's lease is over, so no node can adopt it."""
@@ -634,19 +670,33 @@ class KubernetesFleet:
             found = Deferred.fromCoroutine(
                 self._answered(partial(self._api.find, name), lambda: True)
             )
-            found.addCallback(self._seen_left).addErrback(
+            found.addCallback(partial(self._seen, "changed")).addErrback(
                 lambda failure: failure.trap(ApiError)
             )
 
-    def _seen_left(self, value: Object) -> None:
-        is_known = self._kind.key_of(value) in self._by_name
-        if not (is_known or self._orphans.is_strange(value)):
-            self._stray(value)
+    def _tidy(self) -> Deferred[None]:
+        """
+        Delete what is left of pods that have ended, and whose node may be gone, too.
+
+        A pod that runs is only deleted by a node whose name is on it.
+        """
+        return Deferred.fromCoroutine(self._remove_ended()).addErrback(
+            lambda failure: self._log.debug(
+                "pods that have ended cannot be listed: {why}",
+                why=failure.getErrorMessage(),
+            )
+        )
+
+    async def _remove_ended(self) -> None:
+        for value in await self._api.find_all(self._kind.others, field_selector=ENDED):
+            if self._kind.key_of(value) not in self._by_name:
+                self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
 
     def _stray(self, value: Object) -> None:
         """Delete an unknown pod of this node: it was given up, or has ended."""
         kind = self._kind
-        if kind.key_of(value) in self._released or kind.key_of(value) in self._left:
+        key, owner = kind.key_of(value), label_of(value, OWNER)
+        if key in self._released or key in self._left or owner != kind.owner:
             return
         if kind.is_ended(value) or not value["metadata"].get("deletionTimestamp"):
             self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
@@ -663,7 +713,11 @@ class KubernetesFleet:
         if kind.is_ended(value):
             self._over(pod, kind.exit_of(value))
             return
-        if kind.is_failing(value):
+        problem = kind.problem_of(value)
+        if problem and pod.ending is None:
+            self._report(problem)
+        if kind.is_failing(value) or kind.lacks_port(value):
+            # Another one gets another port.
             self._end(pod, _KILL_SECONDS)
         if label_of(value, OWNER) != kind.owner and pod.ending is None:
             # It was adopted but not yet labelled, or another node has it now.
@@ -674,16 +728,13 @@ class KubernetesFleet:
             runs, pod.runs = pod.runs, []
             for one in runs:
                 one.callback(value)
-        problem = kind.problem_of(value)
-        if problem and pod.ending is None:
-            self._report(problem)
 
     def _report(self, problem: str) -> None:
         """Log once, not for each pod, what keeps pods from starting."""
         self._is_refused = False
-        if problem == self.problem:
-            return
         before, self.problem = self.problem, problem
+        if problem_key(problem) == problem_key(before):
+            return
         if problem:
             self._log.error(
                 "no game servers: {why}; matches wait until this is solved",
@@ -694,8 +745,12 @@ class KubernetesFleet:
                 "game servers start again; the problem was: {why}", why=before
             )
 
-    def _over(self, pod: _Pod, how: Exit) -> None:
-        """Forget a pod whose processes have ended."""
+    def _over(self, pod: _Pod, how: Exit, is_gone: bool = False) -> None:
+        """
+        Forget a pod whose processes have ended.
+
+        :param is_gone: is its object gone, too?
+        """
         if not self._is_known(pod):
             return
         self._forget(pod)
@@ -706,7 +761,10 @@ class KubernetesFleet:
             self._log.failure("failed to handle the end of pod {name}", name=pod.name)
         why = (pod.value and self._kind.problem_of(pod.value)) or "its pod ended"
         self._stop_reaching(pod, NoCapacity(why))
-        if pod.value is not None:
+        is_going = is_gone or (
+            pod.value is not None and "deletionTimestamp" in pod.value["metadata"]
+        )
+        if pod.value is not None and not is_going:
             # Only its object at the API server remains.
             self._remove(pod.object_name, _KILL_SECONDS, _this(pod.value))
         self._check_closed()
@@ -745,8 +803,10 @@ class KubernetesFleet:
             return
         pod.ending = grace
         if grace == _KILL_SECONDS and pod.giving_up is None:
+            # Its lease counts from its last answer, not from now.
+            left = self._lease_seconds - pod.server.silent_for()
             pod.giving_up = self._reactor.callLater(
-                self._lease_seconds, self._given_up, pod
+                max(left, _END_SECONDS), self._given_up, pod
             )
         if not pod.is_making:
             self._ask_to_end(pod)
@@ -761,7 +821,7 @@ class KubernetesFleet:
         )
         # The only use of a grace of 0.
         self._remove(pod.object_name, 0, _this(pod.value))
-        self._over(pod, Exit(None))
+        self._over(pod, Exit(None), is_gone=True)
 
     def _ask_to_end(self, pod: _Pod) -> None:
         if self._is_known(pod) and pod.ending is not None:
@@ -778,14 +838,14 @@ class KubernetesFleet:
             return self._is_known(pod) and pod.ending == grace
 
         try:
-            await self._answered(
+            await self._deleted(
                 lambda: self._kind.end(pod.object_name, grace, _this(pod.value)),
                 is_wanted,
             )
         except ApiError as error:
             if error.status in (404, 409):
                 # It is gone, or another object has its name.
-                self._over(pod, Exit(None))
+                self._over(pod, Exit(None), is_gone=True)
             elif is_wanted():
                 raise
 
@@ -810,8 +870,7 @@ class KubernetesFleet:
         self._insist = None
         for pod in tuple(self._pods.values()):
             self._log.error(
-                "pod {name} does not end; another node deletes it when the lease of "
-                "this node is over",
+                "pod {name} is not seen to end; without a node it ends by itself",
                 name=pod.name,
             )
             self._over(pod, Exit(None))
@@ -831,9 +890,9 @@ class KubernetesFleet:
     async def _close_threads(self) -> None:
         for pause in tuple(self._pauses):
             pause.cancel()
+        if self._tidying.running:
+            self._tidying.stop()
         if self._is_open:
-            if self._kind.has_leases:
-                await self._orphans.stop()
             await self._watch.stop()
         await self._api.close()
 

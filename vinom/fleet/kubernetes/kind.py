@@ -22,12 +22,14 @@ class ServerKind(Protocol):
     :ivar has_port_first: does each have a port of the ring from its start?
     :ivar has_ring_ports: do players reach it at that port? Otherwise only the number
         of ports counts, as a limit.
-    :ivar has_leases: must other nodes delete those of a node that is gone?
+    :ivar others: label selector of the game servers of all other nodes; empty if what
+        is left of those needs no care.
     """
 
     owner: str
     grace_seconds: int
     selector: str
+    others: str
 
     @property
     def is_by_token(self) -> bool: ...
@@ -37,9 +39,6 @@ class ServerKind(Protocol):
 
     @property
     def has_ring_ports(self) -> bool: ...
-
-    @property
-    def has_leases(self) -> bool: ...
 
     def key_of(self, value: Object) -> str:
         """Read the key that distinguishes it from all earlier ones."""
@@ -58,6 +57,9 @@ class ServerKind(Protocol):
 
     def problem_of(self, value: Object) -> str:
         """Find why it does not start; empty if nothing is known to be wrong."""
+
+    def lacks_port(self, value: Object) -> bool:
+        """Can no machine run it, because its port of the ring is in use there?"""
 
     def make(
         self, key: str, server_id: str, secret: str, port: int, is_again: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ _STUCK = {
     "RunContainerError": "the container cannot be started",
     "CrashLoopBackOff": "the game server exits again and again",
 }
+
+_CHANGING = re.compile(r"vinom-[a-z0-9-]+|[0-9]+")
 
 
 def name_of(pod: Object) -> str:
@@ -97,14 +100,38 @@ def problem_of(pod: Object) -> str:
         what = _STUCK.get(waiting.get("reason", ""))
         if what is not None:
             return f"{what}: {waiting.get('message') or waiting['reason']}"
-    for condition in status.get("conditions") or ():
+    why = _why_unschedulable(pod)
+    return "" if why is None else f"no machine can run the pod: {why}"
+
+
+def problem_key(problem: str) -> str:
+    """
+    Shorten a problem to what stays the same when it comes again, with other pods.
+
+    Names of pods and numbers differ, and what the kubelet says about one image.
+    """
+    known = (what for what in _STUCK.values() if problem.startswith(what))
+    return _CHANGING.sub("", next(known, problem))
+
+
+def lacks_port(pod: Object) -> bool:
+    """
+    Can no machine run it, because its host port is in use there?
+
+    Source: ErrReason of pkg/scheduler/framework/plugins/nodeports/node_ports.go.
+    """
+    return "free ports" in (_why_unschedulable(pod) or "")
+
+
+def _why_unschedulable(pod: Object) -> str | None:
+    for condition in _status(pod).get("conditions") or ():
         if (
             condition.get("type") == "PodScheduled"
             and condition.get("status") == "False"
             and condition.get("reason") == "Unschedulable"
         ):
-            return f"no machine can run the pod: {condition.get('message', '')}"
-    return ""
+            return str(condition.get("message", ""))
+    return None
 
 
 def _status(pod: Object) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from vinom.fleet.kubernetes.objects import (
     exit_of,
     is_ended,
     is_running,
+    lacks_port,
     name_of,
     problem_of,
 )
@@ -28,13 +29,7 @@ _BALANCER_SECONDS = 120.0
 
 
 class Pods:
-    """
-    Implements `vinom.fleet.kubernetes.kind.ServerKind` with pods.
-
-    :ivar has_leases: true, because other nodes delete the pods of a node that is gone.
-    """
-
-    has_leases = True
+    """Implements `vinom.fleet.kubernetes.kind.ServerKind` with pods."""
 
     def __init__(
         self,
@@ -58,6 +53,7 @@ class Pods:
         self.has_port_first = template.reach == "host_port"
         self.has_ring_ports = template.reach in ("host_network", "host_port")
         self.selector = f"{ROLE}={GAME_SERVER},{OWNER}={template.owner}"
+        self.others = f"{ROLE}={GAME_SERVER},{OWNER}!={template.owner}"
 
     # What the API server reports.
 
@@ -84,6 +80,10 @@ class Pods:
     def problem_of(self, value: Object) -> str:
         """Find why it does not start."""
         return problem_of(value)
+
+    def lacks_port(self, value: Object) -> bool:
+        """Can no machine run it, because its host port is in use there?"""
+        return self.has_port_first and lacks_port(value)
 
     # Making.
 

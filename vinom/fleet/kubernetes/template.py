@@ -222,7 +222,10 @@ class PodTemplate:
         spec: Object = {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": {"runAsNonRoot": True},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "terminationGracePeriodSeconds": table.grace_seconds,
             **table.spec,
             "restartPolicy": "Never",

@@ -53,7 +53,8 @@ class PodWatch:
         self._is_over = threading.Event()
         self._answer: Any = None
         self._ended: Deferred[None] | None = None
-        self._failures = 0
+        # Failures one after the other; and answers that the history is gone.
+        self._failures = self._stale = 0
 
     def start(self) -> None:
         """Begin to watch."""
@@ -89,9 +90,10 @@ class PodWatch:
                     self._log.debug(
                         "the watch of pods lists them again: {why}", why=error
                     )
-                    # At once the first time, because the API server may be compacting.
-                    if self._failures == 0:
-                        self._failures = 1
+                    # The API server has answered. At once the first time: it may have
+                    # compacted its history, or started.
+                    self._failures, self._stale = self._stale, self._stale + 1
+                    if self._stale == 1:
                         continue
                 self._wait(error)
             except Exception as error:
@@ -119,7 +121,7 @@ class PodWatch:
                         str(value.get("message", "")),
                     )
                 version = str(value["metadata"]["resourceVersion"])
-                self._failures = 0
+                self._failures = self._stale = 0
                 if event["type"] == "DELETED":
                     self._tell(self._seen, "deleted", value)
                 elif event["type"] != "BOOKMARK":
