@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import ssl
@@ -19,6 +20,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import ClientConnection, connect
 
 from tests.conversation.test_identity import pem, token
 from tests.support.certificates import authority
@@ -82,11 +85,13 @@ class LinkServer:
     A back end that speaks packets, and sends back what it gets.
 
     :ivar opened: the bodies of *open*, in order.
+    :ivar asked: the ids of those of sessions.
     """
 
     def __init__(self, path: str) -> None:
         """:param path: of its UNIX socket."""
         self.opened: list[dict[str, Any]] = []
+        self.asked: list[dict[str, int]] = []
         self.links = 0
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(path)
@@ -110,6 +115,8 @@ class LinkServer:
     def _answers(self, one: Packet) -> list[Packet]:
         if one.kind is Kind.OPEN:
             self.opened.append(json.loads(one.body))
+            if one.session_id:
+                self.asked.append({"user_id": one.user_id, "realm_id": one.realm_id})
             return [] if one.session_id else [Packet(Kind.OPEN, b'{"node_id": "n"}')]
         if one.kind is Kind.PING:
             return [Packet(Kind.PONG, one.body)]
@@ -127,7 +134,7 @@ class LinkServer:
 class PacketClient:
     """A client of packets, on a connection of its own."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket | _Messages) -> None:
         """:param line: to the gateway."""
         self._line, self._reader = line, PacketReader()
         self._got: list[Packet] = []
@@ -160,6 +167,21 @@ class PacketClient:
             else:
                 assert one.kind is Kind.WINDOW, one
         return got
+
+
+class _Messages:
+    """The bytes of a WebSocket's messages, like those of a socket."""
+
+    def __init__(self, web: ClientConnection) -> None:
+        self._web = web
+
+    def sendall(self, data: bytes) -> None:
+        """Send a message."""
+        self._web.send(data)
+
+    def recv(self, size: int) -> bytes:
+        """Wait for a message."""
+        return bytes(self._web.recv(timeout=SECONDS))  # type: ignore[arg-type]
 
 
 class GatewayCase(SynchronousTestCase):
@@ -396,6 +418,62 @@ class GatewayTests(GatewayCase):
         self.assertEqual({one["received"] for one in found}, {18, 25601, 8})
         self.assertEqual(len({one["session"] for one in found}), len(found))
         self.assertEqual(found[-1]["session"].partition(":")[0], "g1")
+
+    def test_packets_in_a_websocket(self) -> None:
+        """
+        A browser speaks packets in binary messages of a WebSocket at one path, over TLS
+        or not, and cut into messages as it likes; other paths are those of the rules.
+        """
+        leaf = authority().issue("play.example")
+        for name, data in (("c.pem", leaf.certificate), ("c.key", leaf.key)):
+            (self.folder / name).write_bytes(data)
+        path = self.socket_path()
+        link = LinkServer(path)
+        self.write_routes(
+            _8={
+                "strategy": "round_robin",
+                "endpoints": [f"unix:{path}"],
+                "transport": "packets",
+            },
+            web=self.rule(self.echo, **{"match.path": "/"}),
+        )
+        gateway = self.start(
+            f"--tls-certificate-file={self.folder / 'c.pem'}",
+            f"--tls-key-file={self.folder / 'c.key'}",
+        )
+        context = ssl.create_default_context(cadata=authority().anchor.decode())
+        for tls in (None, context):
+            line = self.connect()
+            if tls is not None:
+                line = tls.wrap_socket(line, server_hostname="play.example")
+            web = connect("ws://play.example/packets", sock=line, max_size=None)
+            self.addCleanup(web.close)
+            client = PacketClient(_Messages(web))
+            session = client.open(8, user_id=42, realm_id=3)
+            for size in (1, 60_000):
+                body = os.urandom(size)
+                self.assertEqual(client.echo(session, body), body)
+            # Two packets in three messages.
+            data = encode(Packet(Kind.PING, b"1")) + encode(Packet(Kind.PING, b"2"))
+            for part in (data[:5], data[5:40], data[40:]):
+                web.send(part)
+            self.assertEqual([client.next().body for _ in range(2)], [b"1", b"2"])
+        self.assertEqual([one["user_id"] for one in link.asked], [42, 42])
+        self.assertEqual([one["tls"] for one in link.opened[1:]], [False, True])
+        web.send("text")
+        with self.assertRaises(ConnectionClosedError) as closed:
+            web.recv(timeout=SECONDS)
+        self.assertEqual(closed.exception.rcvd.code, 1003)
+        other = self.connect()
+        other.sendall(b"GET /packets HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b" 502 ", other.recv(1000))
+        other.close()
+        gateway.send_signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait(SECONDS), 0)
+        self.assertEqual(
+            sorted((one["kind"], one["service"]) for one in self.accesses()),
+            [("http", "web"), ("packets", "8"), ("packets", "8")],
+        )
 
     def test_stop(self) -> None:
         """

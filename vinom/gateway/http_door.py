@@ -25,6 +25,8 @@ from zope.interface import implementer
 
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
+from vinom.gateway.listener import Door
+from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.http.answers import close_code_of, own_answer, status_of
 from vinom.http.exchange import BadAnswer, Exchange
@@ -35,6 +37,7 @@ from vinom.http.uploads import Upload
 from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
 from vinom.lines.tcp import close_gently
+from vinom.lines.ws.handshake import HandshakeRefused
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.waits import Waits
 from vinom.streams.byte_stream import STUCK_SECONDS
@@ -118,6 +121,8 @@ class HttpDoor:
         self.backends, self.clock = backends, clock
         self.bounds, self.proxies = bounds or HttpBounds(), proxies or Proxies()
         self.user_of, self.direct = user_of, direct
+        #: Serves packets in WebSockets of this host and path, if any.
+        self.packets_at: Callable[[str, str], Door | None] = lambda host, path: None
         self.log = BoundedLog(_log, clock)
         self.answers: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
@@ -508,6 +513,10 @@ class HttpClient(Protocol):
         ):
             self._drop_session(Reason.DONE)
             end = None
+        packets = door.packets_at(target.host, target.path)
+        if packets is not None and exchange.is_upgrade:
+            self._become_packets(exchange, packets, request)
+            return
         head = exchange.write_request(sender.fields)
         self._again = (request, head) if exchange.is_safe else None
         if end is None:
@@ -653,6 +662,34 @@ class HttpClient(Protocol):
             self._close()
 
     # WebSockets.
+
+    def _become_packets(
+        self, exchange: Exchange, packets: Door, request: SessionRequest
+    ) -> None:
+        """
+        Leave the connection to the door of packets, as a WebSocket.
+
+        :raises BadHead: the handshake is not valid.
+        """
+        try:
+            answer = handshake_answer(exchange.target.path, exchange.fields)
+        except HandshakeRefused as error:
+            raise BadHead(error.status, str(error)) from error
+        self._door.answers[101] += 1
+        self._door.clients.discard(self)
+        self._is_over = True
+        self._rest()
+        self._disarm()
+        self._outlet.release()
+        self._outlet.forget()
+        if self._holds:
+            self.transport.resumeProducing()
+        arrival = self._arrival
+        arrival.host, arrival.port = request.host, request.port
+        socket = PacketSocket(self.transport, packets(arrival))
+        socket.begin(answer)
+        if self._held:
+            socket.dataReceived(self._held)
 
     def _become_websocket(self, exchange: Exchange) -> None:
         self._frames = FrameEnds()

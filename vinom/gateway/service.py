@@ -33,6 +33,7 @@ from vinom.gateway.http_build import find_users, http_door
 from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.listener import Door, Doors, public_factory
+from vinom.gateway.packet_sockets import PACKETS_PATH
 from vinom.gateway.packets_door import PacketClients
 from vinom.gateway.ports import Ports
 from vinom.gateway.sessions import SessionIds
@@ -264,6 +265,7 @@ class Gateway(MultiService):
             **bounds,
         )
         self.http = http_door(settings, self.backends, self._reactor, self._direct)
+        self.http.packets_at = self._packets_at
         found = find_users(settings, self._reactor)
         if found is not None:
             users, keys = found
@@ -277,6 +279,14 @@ class Gateway(MultiService):
         if settings.other_service:
             doors[Spoken.OTHER] = bytes_of(kind="tcp")
         return doors
+
+    def _packets_at(self, host: str, path: str) -> Door | None:
+        rules = self.router.rules
+        if path != PACKETS_PATH or not rules.by_code:
+            return None
+        rule = rules.of_request(host, path)
+        is_taken = rule is not None and rule.path.rstrip("/") == path
+        return None if is_taken else self.packet_clients.door
 
     def _tls(self) -> NamedTls | None:
         settings = self.settings
