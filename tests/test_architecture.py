@@ -46,7 +46,7 @@ ADAPTERS: dict[str, str] = {
     "doctor": "*",
     "dtls": "port client_port bad_network",
     "fleet": "fleet hosted key_sharing kubernetes/api kubernetes/fleet "
-    "kubernetes/orphans kubernetes/pods kubernetes/watching local/fleet local/forklink "
+    "kubernetes/pods kubernetes/watching local/fleet local/forklink "
     "local/forkserver local/mailbox records server several",
     "game_loader": "*",
     "gameserver": "*",
