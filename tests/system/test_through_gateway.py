@@ -36,8 +36,6 @@ from tests.system import (
     test_moving,
     test_node,
     test_node_keys,
-    test_old_clients,
-    test_old_listings,
     test_one_address,
     test_other_languages,
     test_public_settings,
@@ -111,7 +109,6 @@ _ALONE = (ShortCutTests, CompressionTests)
 # - test_gateway and what begins so: they have gateways of their own.
 # - test_listening, test_node_inside: how a node starts and stops, inside of the test.
 # - test_lobby_socket: a lobby without a node; test_tutorial types the same.
-# - test_old_listings' GamesTests: games without a node.
 # - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
@@ -131,7 +128,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_isolated_rooms.IsolatedRoomTests, ("test_play",)),
     (test_tutorial.TutorialTests, ("test_netcat",)),
     (test_cross_transport.CrossTransportTests, ("test_udp_is_blocked",)),
-    (test_old_clients.OldPythonTests, ("test_room",)),
     (
         test_several_nodes.SeveralNodesTests,
         ("test_back_to_a_room_of_another_node",),
@@ -139,7 +135,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_slow_games.SlowGameTests, ()),
     (test_surviving.SurvivingTests, ()),
     (test_results.ResultsTests, ()),
-    (test_old_clients.OldJavaScriptTests, ()),
     (test_adoption.AdoptionTests, ()),
     (test_another_node.AnotherNodeTests, ()),
     (test_coming_back.ComingBackTests, ()),
@@ -153,10 +148,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_moving.MovingTests, ()),
     (NodeTests, ()),
     (test_node_keys.NodeKeyTests, ()),
-    (test_old_listings.PythonProgramsTests, ()),
-    (test_old_listings.PythonBlocksTests, ()),
-    (test_old_listings.JavaScriptProgramsTests, ()),
-    (test_old_listings.OldTutorialTests, ()),
     (test_one_address.OneAddressTests, ()),
     (test_other_languages.LanguageTests, ()),
     (PublicSettingsTests, ()),

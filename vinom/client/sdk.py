@@ -11,7 +11,6 @@ Play from Python: log in, queue, and play matches.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from random import random
@@ -71,7 +70,6 @@ def connect(
     datagram_filter: IDatagramFilter | None = None,
     way: Way = "auto",
     stay: bool = False,
-    worn: IDatagramFilter | None = None,
 ) -> Deferred[Client]:
     """
     Log in to the lobby at *host* and *port*.
@@ -93,15 +91,7 @@ def connect(
         server does not answer over UDP for 3 s but the lobby does.
     :param stay: keep a line to the lobby open during matches. If a game server dies,
         the lobby says on it where the match goes on; otherwise that is found out.
-    :param worn: old name of *datagram_filter*; it works for one more release.
     """
-    if worn is not None:
-        warnings.warn(
-            "connect(worn=...) is now connect(datagram_filter=...)",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        datagram_filter = datagram_filter or worn
 
     def reach(host: str, port: int, timeout: float = 30.0) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout)

@@ -20,10 +20,9 @@ from msgspec import Raw, Struct
 
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game, Seat
-from vinom.model import SEED_BYTES, MatchEnd, MatchPlan
+from vinom.model import MatchEnd, MatchPlan
 from vinom.play.frozen import differences, fingerprint, plain, state_hash
 from vinom.play.guard import Guard
-from vinom.play.old_chance import SplitMix64
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, table_of
 from vinom.play.states import codec_of
 from vinom.play.views import Views
@@ -32,10 +31,6 @@ from vinom.play.views import Views
 FORMAT = 4
 #: What a recording has that begins with the match.
 _WHOLE_FORMAT = 3
-#: Recordings before this format were played by games that learned no ids of players.
-_IDS_FORMAT = 3
-#: Recordings of this format have a seed of 64 bits; their games drew from `SplitMix64`.
-_OLD_FORMAT = 1
 #: Longest frame, bytes.
 LONGEST_FRAME = 1 << 24
 
@@ -288,17 +283,11 @@ def read_recording(data: bytes) -> Recording:
 def _read_header(payload: memoryview) -> Header:
     document = msgspec.msgpack.decode(payload)
     found = document["format"]
-    if found not in range(_OLD_FORMAT, FORMAT + 1):
+    if found not in (_WHOLE_FORMAT, FORMAT):
         raise Unreadable(
             f"this recording has format {found!r}; this version reads the formats "
-            f"{_OLD_FORMAT} to {FORMAT}"
+            f"{_WHOLE_FORMAT} and {FORMAT}"
         )
-    plan = document["plan"]
-    if found == _OLD_FORMAT:
-        plan["seed"] = SplitMix64(plan["seed"]).word.to_bytes(SEED_BYTES, "big")
-    if found < _IDS_FORMAT:
-        for seat in plan["seats"]:
-            seat["player_id"] = ""
     return msgspec.convert(document, Header)
 
 
@@ -333,7 +322,7 @@ def replay(
     view_hash = ""
     try:
         if header.part is None:
-            _lay(play, header)
+            play.lay(table_of(header.plan, play.game))
         else:
             play.resume(_point_of(header.part, game), len(header.plan.seats))
         has_begun = has_begun or bool(recording.inputs) or _was_played(recording)
@@ -361,15 +350,6 @@ def replay(
         play.version, play.time, state_hash(play.state), view_hash, fault
     )
     return attrs.evolve(result, differing=_first_difference(recording, play, result))
-
-
-def _lay(play: Play, header: Header) -> None:
-    """Make the state that a match begins with."""
-    table = table_of(header.plan, play.game)
-    if header.format == _OLD_FORMAT:
-        old: Any = SplitMix64(int.from_bytes(header.plan.seed, "big"))
-        table = attrs.evolve(table, chance=old)
-    play.lay(table)
 
 
 def _point_of(part: Part, game: Game[Any, Any]) -> Point:
