@@ -142,6 +142,13 @@ class ComposeTests(SynchronousTestCase):
         broken.write_text(yaml.safe_dump(self.read), encoding="utf-8")
         self.assertNotEqual(check(broken), 0)
 
+    def test_reboot(self) -> None:
+        """
+        Everything starts again with the machine, unless its operator has stopped it.
+        """
+        found = {name: one["restart"] for name, one in self.services.items()}
+        self.assertEqual(set(found.values()), {"unless-stopped"}, found)
+
     def test_settings(self) -> None:
         """
         Nodes and the gateway take their settings; on one machine, no two nodes want the

@@ -7,19 +7,33 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from textwrap import dedent
+from typing import Any
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.deploy.kustomized import documents, kubectl, one
 from tests.deploy.test_kubernetes import SECRETS
+from tests.support.ending import end
 from tests.support.needs import needs
 from tests.support.redis_servers import RedisServer
+from vinom.commands.child_node import free_port, free_port_range
+from vinom.errors import Misconfigured
 from vinom.gateway.link_tls import LinkTls
 from vinom.keys.authority import Authority
+from vinom.node.asking import AdminLine
+from vinom.node.settings import Settings
+from vinom.node.sources import gather
+from vinom.routing.rules import check_rules
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "howto" / "runbook.rst"
@@ -101,6 +115,106 @@ class SecretTests(SynchronousTestCase):
         self.assertEqual(made, SECRETS)
 
 
+class TwoMachinesTests(SynchronousTestCase):
+    """What the page has a reader write for two machines with a Redis."""
+
+    def setUp(self) -> None:
+        self.section = section("On two machines, with systemd and a Redis")
+        blocks = re.findall(
+            r"(?ms)^\.\. code-block:: (?:toml|text)\n\n(.*?)(?=^\S)", self.section
+        )
+        first, last, self.routes = map(dedent, blocks)
+        self.differs = set(tomllib.loads(last))
+        same = [
+            one for one in first.splitlines() if one.split(" ")[0] not in self.differs
+        ]
+        self.nodes = [first, "\n".join([*same, last])]
+
+    def read(self, text: str) -> Settings:
+        path = Path(self.mktemp())
+        path.write_text(text, encoding="utf-8")
+        return gather({}, {}, path)
+
+    def test_files(self) -> None:
+        """
+        Nodes take their files, and those of one machine share nothing that they cannot
+        share; the gateway's rules name both, and the unit finds each.
+        """
+        one, other = map(self.read, self.nodes)
+        for name in self.differs:
+            self.assertNotEqual(getattr(one, name), getattr(other, name), name)
+        self.assertLess(one.ports[1], other.ports[0])
+        rules = tomllib.loads(self.routes)["services"]
+        check_rules(rules)
+        for rule in rules.values():
+            self.assertEqual(rule["endpoints"], [one.gateway_link, other.gateway_link])
+        for number, node in enumerate((one, other), 1):
+            self.assertEqual(node.state_dir.parent, Path("/var/lib/vinom"))
+            self.assertIn(f"vinom@{number}.service", self.section)
+            self.assertIn(f"/etc/vinom/node{number}.toml", self.section)
+
+    def test_run(self) -> None:
+        """
+        Nodes with these files find each other, see nothing wrong with themselves, and
+        hand over to each other.
+        """
+        folder = Path(mkdtemp(prefix="vinom-"))
+        self.addCleanup(rmtree, folder)
+        redis = RedisServer()
+        self.addCleanup(redis.kill)
+        Authority.open(folder, "game.vinom", time.time)
+        for name in ("ca.pem", "ca.key"):
+            (folder / name).write_bytes((folder / "authority" / name).read_bytes())
+        (folder / "admin.token").write_text("0123456789abcdef")
+        (folder / "redis.password").write_text("secret")
+        redis.command("CONFIG", "SET", "requirepass", "secret")
+        for text in self.nodes:
+            for old, new in (
+                ("redis://redis.internal:6379/0", redis.url),
+                ("m1.example.org", "127.0.0.1"),
+                *((path, str(folder)) for path in ("/etc/vinom", "/var/lib/vinom")),
+                ("/run/vinom", str(folder)),
+            ):
+                text = text.replace(old, new)
+            ports = "{}-{}".format(*free_port_range(8))
+            text = re.sub(r"(?m)^ports = .*", f'ports = "{ports}"', text)
+            text = re.sub(r"\b4[67]0\d\b|\b960\d\b", lambda _: str(free_port()), text)
+            self.start(folder, text)
+        lines = [AdminLine(folder / name / "admin.sock") for name in "12"]
+
+        def statuses() -> list[dict[str, Any]]:
+            try:
+                return [line.get("status") for line in lines]
+            except Misconfigured:
+                return []
+
+        self.until(lambda: all(each["store"]["lease"] for each in statuses() or [{}]))
+        time.sleep(3.0)
+        self.assertEqual([each["problems"] for each in statuses()], [{}, {}])
+        # Refused unless the other one can take over.
+        lines[0].post("drain", {"move": True})
+
+    def start(self, folder: Path, text: str) -> None:
+        """Start a node with this file, as the unit does."""
+        (folder / "node.toml").write_text(text, encoding="utf-8")
+        log = (folder / "log").open("ab")
+        self.addCleanup(log.close)
+        command = [sys.executable, "-m", "twisted", "vinom"]
+        node = subprocess.Popen(
+            [*command, "--config", str(folder / "node.toml")], stdout=log, stderr=log
+        )
+        self.addCleanup(end, node)
+        # It has read the file.
+        state = Path(tomllib.loads(text)["state_dir"])
+        self.until((state / "admin.sock").exists)
+
+    def until(self, is_so: Callable[[], Any]) -> None:
+        give_up = time.monotonic() + 60.0
+        while not is_so():
+            self.assertLess(time.monotonic(), give_up)
+            time.sleep(0.1)
+
+
 class PageTests(SynchronousTestCase):
     """What the page names is there."""
 
@@ -147,7 +261,9 @@ class PageTests(SynchronousTestCase):
         named = set()
         for command in commands(TEXT):
             if command.startswith("systemctl"):
-                named |= set(re.findall(r"[\w-]+\.(?:service|socket)", command))
+                named |= set(re.findall(r"[\w@-]+\.(?:service|socket)", command))
+        # Instances of a template.
+        named = {re.sub(r"@\d", "@", unit) for unit in named}
         self.assertLessEqual({"vinom.service", "vinom-gateway.socket"}, named)
         self.assertEqual(named - units, set())
 

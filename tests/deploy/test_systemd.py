@@ -82,7 +82,7 @@ class UnitTests(SynchronousTestCase):
         for unit in (*folder.glob("*.service"), *folder.glob("*.socket")):
             self.assertEqual(self.verify(unit), "", unit.name)
             names.append(unit.name)
-        self.assertEqual(len(names), 3)
+        self.assertEqual(len(names), 4)
         # A misspelt one would be found.
         broken = folder / "vinom.service"
         text = broken.read_text(encoding="utf-8")
@@ -123,8 +123,9 @@ class UnitTests(SynchronousTestCase):
         them are those that the units make.
         """
         node = gather({}, {}, UNITS / "node.toml")
+        # As systemd reads it: empty where there is no instance.
         self.assertIn(
-            "--config /etc/vinom/node.toml", one("vinom.service", "ExecStart")
+            "--config /etc/vinom/node%i.toml", one("vinom.service", "ExecStart")
         )
         state = Path("/var/lib", one("vinom.service", "StateDirectory"))
         self.assertEqual(node.state_dir, state)
@@ -139,6 +140,17 @@ class UnitTests(SynchronousTestCase):
         rules = (UNITS / gateway.routes.name).read_text(encoding="utf-8")
         check_rules(tomllib.loads(rules)["services"])
         self.assertEqual(rules.count(node.gateway_link), 2)
+
+    def test_restarts(self) -> None:
+        """
+        The manual names the same way of being restarted as the unit has.
+        """
+        named = {
+            value
+            for page in (UNITS.parents[1] / "docs" / "howto").glob("*.rst")
+            for value in re.findall(r"\bRestart=([\w-]+)", page.read_text("utf-8"))
+        }
+        self.assertEqual(named, {one("vinom.service", "Restart")})
 
     def settings(self, sources: Sources, path: Path) -> GatewaySettings:
         """Read a gateway's file."""
