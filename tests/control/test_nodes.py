@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -264,6 +265,18 @@ class AnswersTests(SynchronousTestCase):
         self.assertFalse(wire.disconnecting)
         self.clock.advance(0.2)
         self.assertTrue(wire.disconnecting)
+
+    def test_log_of_silence(self) -> None:
+        """
+        Strangers who open many links and say nothing fill no log.
+        """
+        factory = NodeAnswersFactory(self.clock, self.check, self.admit, self.receive)
+        with capturedLogs() as lines:
+            for _ in range(300):
+                link = factory.buildProtocol(None)
+                link.makeConnection(StringTransport())
+            self.clock.advance(GREETING_SECONDS + 1)
+        self.assertLess(len(lines), 30)
 
     def test_bounded(self) -> None:
         """

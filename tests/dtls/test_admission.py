@@ -8,9 +8,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
 from tests.support.hellos import client_hello, cookie_in, extension, in_record
-from vinom.dtls.admission import Address, Admission, Admit, Answer, Drop, Verdict
+from vinom.dtls.admission import (
+    Address,
+    Admission,
+    Admit,
+    Answer,
+    Drop,
+    StrangerPolicy,
+    Verdict,
+)
 from vinom.dtls.records import NOT_ASSOCIATED
-from vinom.limits.pressure import source_of
+from vinom.limits.pressure import Rate, source_of
 
 NAME = f"{LABEL}.{DOMAIN}".encode()
 ANN: Address = ("192.0.2.1", 4000)
@@ -259,6 +267,27 @@ class AdmissionTests(SynchronousTestCase):
             Drop("too_many_handshakes"),
         )
         self.assert_admitted(knock(admission, address=("2001:db8:0:1::1", 1)))
+
+    def test_ipv6_networks_of_one_owner(self) -> None:
+        """
+        An owner of many networks, a /48, has four times the handshakes of one address,
+        however many it moves through; others keep their own.
+        """
+        admission = make(policy=StrangerPolicy(handshakes=Rate(1.0, 10.0)))
+
+        def count(now: float) -> int:
+            verdicts = [
+                knock(admission, address=(f"2001:db8:1:{number:x}::1", 1), now=now)
+                for number in range(200)
+            ]
+            return sum(isinstance(verdict, Admit) for verdict in verdicts)
+
+        self.assertEqual(count(BEGINNING), 40)
+        self.assertEqual(count(BEGINNING + 2), 8)
+        self.assert_admitted(knock(admission, address=("2001:db8:2::1", 1)))
+        verdict = knock(admission, address=ANN)
+        assert isinstance(verdict, Admit)
+        admission.give_back(verdict, ANN, BEGINNING)
 
     def test_many_tickets_of_a_seat(self) -> None:
         """

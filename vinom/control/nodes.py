@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from vinom.control.messages import FRAME_LIMIT, FrameReader
 from vinom.errors import NoCapacity, PeerError
+from vinom.limits.logged import BoundedLog
 from vinom.model import Player
 
 #: Version of the messages; a node with another one is refused.
@@ -348,6 +349,7 @@ class NodeAnswers(Protocol):
         admit: Admit,
         receive: Receive,
         reserve: KeepSeats = _no_seats,
+        bounded_log: BoundedLog | None = None,
     ) -> None:
         """
         :param clock: for peers that stay silent.
@@ -355,8 +357,10 @@ class NodeAnswers(Protocol):
         :param admit: serves `AskWayIn`.
         :param receive: serves `OpenVisit`.
         :param reserve: serves `AskSeats`.
+        :param bounded_log: of links that strangers can begin, too; shared by all.
         """
         self._reserve = reserve
+        self._bounded_log = bounded_log or BoundedLog(self._log, clock)
         self._clock, self._check = clock, check
         self._admit, self._receive = admit, receive
         self._frames = FrameReader()
@@ -497,7 +501,7 @@ class NodeAnswers(Protocol):
     def _refuse(self, why: str) -> None:
         if not self._is_over:
             self._is_over = True
-            self._log.info("node link closed: {why}", why=why)
+            self._bounded_log.info("node link closed: {why}", why=why)
             self.transport.abortConnection()
 
 
@@ -515,7 +519,8 @@ class NodeAnswersFactory(ServerFactory):
         reserve: KeepSeats = _no_seats,
     ) -> None:
         """As `NodeAnswers`."""
-        self._parts = clock, check, admit, receive, reserve
+        bounded_log = BoundedLog(NodeAnswers._log, clock)
+        self._parts = clock, check, admit, receive, reserve, bounded_log
 
     def buildProtocol(self, addr: IAddress | None) -> NodeAnswers:
         protocol = NodeAnswers(*self._parts)

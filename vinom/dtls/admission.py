@@ -25,6 +25,7 @@ from vinom.dtls.records import (
     shows_cookie,
 )
 from vinom.errors import PeerError
+from vinom.limits.addresses import SITE_SHARE
 from vinom.limits.pressure import Budgets, Pressure, Rate, network_of, source_of
 from vinom.model import Ticket
 
@@ -145,7 +146,8 @@ class StrangerPolicy:
     :ivar calm: budgets of each network.
     :ivar tight: budgets while *junk* or more datagrams per second are useless.
     :ivar junk: useless datagrams per second.
-    :ivar handshakes: handshakes of one address, over all its tickets.
+    :ivar handshakes: handshakes of one address, over all its tickets; its network has
+        `SITE_SHARE` times as many.
     """
 
     calm: StrangerLimits = CALM
@@ -241,6 +243,10 @@ class Admission:
         self._policy = policy
         self._hellos = Budgets(policy.calm.hellos, entropy(16))
         self._proven = Budgets(policy.calm.hellos, entropy(16))
+        each = policy.handshakes
+        self._handshakes = Budgets(
+            Rate(SITE_SHARE * each.a_second, SITE_SHARE * each.at_once), entropy(16)
+        )
         self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
         self._not_associated = Allowance(NOTICES[1], now)
         self.pressure = Pressure(policy.junk)
@@ -315,8 +321,8 @@ class Admission:
         """
         for allowance in admit.spent:
             allowance.give_back()
-        if admit.ticket is None:
-            self._nameless_each.give_back(network_of(address[0]))
+        each = self._nameless_each if admit.ticket is None else self._handshakes
+        each.give_back(network_of(address[0]))
         self._count(FAILED, now)
 
     def overflowed(self, count: int, now: float) -> None:
@@ -449,6 +455,10 @@ class Admission:
         every = self._of_source(source, now)
         rate = self._policy.handshakes
         if not every.take(now, rate.a_second, rate.at_once):
+            allowance.give_back()
+            return _TOO_MANY
+        if not self._handshakes.take(network_of(address[0]), now):
+            every.give_back()
             allowance.give_back()
             return _TOO_MANY
         return Admit(shown.ticket, hello, (allowance, every))
