@@ -199,7 +199,7 @@ class IPrematchStore(Interface):
 
     def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:
         """
-        Count one more decline of a player.
+        Count one more decline of a player, or of an address.
 
         :param now: seconds since the Unix epoch.
         :param forget_at: when all declines of this player are forgotten, likewise.

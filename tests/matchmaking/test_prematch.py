@@ -261,6 +261,45 @@ class AskTests(SynchronousTestCase):
         (said,) = world.lines["bob"].ask("decline")[-1:]
         self.assertEqual(said["data"]["retry_after"], 5)
 
+    def test_guests_of_one_address(self) -> None:
+        """
+        Guests of one address who decline, or say nothing, one after the other, soon
+        have to pause, whatever names they take: others then get their match. A network
+        has four times as many tries.
+        """
+        for hosts, most in (
+            (["203.0.113.7"], 5),
+            ([f"203.0.113.{number}" for number in range(200)], 17),
+            ([f"2001:db8:1:{number}::7" for number in range(200)], 17),
+        ):
+            world = AskingWorld(guests="yes")
+            world.enter("ann", host="198.51.100.7")
+            world.queue("ann")
+            spoilt = refused = 0
+            for number in range(30):
+                host = hosts[number % len(hosts)]
+                (eve,) = world.enter(f"eve{number}", host=host)
+                said = eve.ask("queue", game="duel")
+                if "error" in said[0]:
+                    self.assertEqual(code(said), "not_now")
+                    refused += 1
+                    continue
+                world.clock.advance(0)
+                world.lines["ann"].ask("accept")
+                if number % 2:
+                    eve.ask("decline")
+                else:
+                    world.clock.advance(10.1)
+                spoilt += 1
+            self.assertLess(spoilt, 2 * most)
+            self.assertEqual(refused, 30 - spoilt)
+            world.enter("bob", host="192.0.2.7")
+            world.queue("bob")
+            for name in ("ann", "bob"):
+                world.lines[name].ask("accept")
+            world.clock.advance(0)
+            self.assertEqual(len(world.fleet.hosted), 1)
+
     def test_answers_twice(self) -> None:
         """
         A player cannot take back an answer, or answer for a stranger's match.

@@ -449,7 +449,7 @@ class Matchmaker(Service):
             raise self._matches.draining()
         if self._queues.asks:
             # Else nobody is asked, and nobody can decline.
-            await self.prematches.ensure_no_pause(entry.players)
+            await self.prematches.ensure_no_pause(entry)
         self._matches.ensure_one_more(entry)
         queue = self._queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
@@ -596,7 +596,7 @@ class Matchmaker(Service):
             result = "given_back" if is_excused else "declined"
             if prematch is not None and await self._give_back(prematch, entry, result):
                 if not is_excused:
-                    await self.prematches.count_decline(player_id)
+                    await self.prematches.count_decline(entry, player_id)
                 self._gone(entry, asker)
                 return True
             if prematch is not None and prematch.started_by:

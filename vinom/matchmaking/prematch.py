@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.limits.buckets import network_of, wide_network_of
 from vinom.limits.logged import log_unless_away
 from vinom.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.model import Player, Prematch, QueueEntry
@@ -38,6 +39,9 @@ _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 300.0
 #: Declines are forgotten this long after the latest one, seconds.
 _FORGIVEN_AFTER = 900.0
+#: Declines of guests of one address, and of its network, that make no other guest from
+#: there pause: a guest who declined can come again as another one.
+_FREE_OF_ADDRESS, _FREE_OF_NETWORK = 4, 16
 
 
 def pause_seconds(declines: int) -> float:
@@ -52,6 +56,18 @@ def pause_seconds(declines: int) -> float:
         return 0.0
     # 2 ** 6 is more than the longest pause needs.
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * float(1 << min(declines - 1, 6)))
+
+
+def _counts_of(entry: QueueEntry, player: Player) -> dict[str, int]:
+    """Find what a decline of a player counts for, and how many of each are free."""
+    counts = {player.player_id: 0}
+    hosts = dict(zip(entry.player_ids, entry.hosts, strict=False))
+    host = hosts.get(player.player_id)
+    if player.is_guest and host:
+        # An address of this machine is its network, too.
+        counts[f"@{wide_network_of(host)}"] = _FREE_OF_NETWORK
+        counts[f"@{network_of(host)}"] = _FREE_OF_ADDRESS
+    return counts
 
 
 class Asking(Protocol):
@@ -225,29 +241,43 @@ class Prematches:
         """Forget a prematch and its entries; tries until storage answers."""
         await self._answered(lambda: self._store.finish(prematch_id, self._node))
 
-    async def count_decline(self, player_id: str) -> float:
+    async def count_decline(self, entry: QueueEntry, player_id: str) -> float:
         """Count a decline; return how long this player may not queue, seconds."""
-        now = self._clock.seconds()
+        now, pause = self._clock.seconds(), 0.0
+        (player,) = (one for one in entry.players if one.player_id == player_id)
         try:
-            count = await self._store.count_decline(
-                player_id, now, now + _FORGIVEN_AFTER
-            )
+            for counted, free in _counts_of(entry, player).items():
+                count = await self._store.count_decline(
+                    counted, now, now + _FORGIVEN_AFTER
+                )
+                pause = max(pause, pause_seconds(count - free))
         except StoreUnavailable as error:
             self._log.debug("a decline was not counted: {error}", error=error)
-            return 0.0
-        return pause_seconds(count)
+        return pause
 
-    async def ensure_no_pause(self, players: Sequence[Player]) -> None:
+    async def ensure_no_pause(self, entry: QueueEntry) -> None:
         """
-        Check that these players may queue: none declined a short while ago.
+        Check that the players of an entry may queue: none declined a short while ago.
 
         :raises Refused: `NOT_NOW`, with ``retry_after``.
         """
         now = self._clock.seconds()
-        found = await self._store.declines([player.player_id for player in players])
-        for player, (count, last) in zip(players, found, strict=True):
-            wait = last + pause_seconds(count) - now
-            if count and wait > 0:
+        asked = [
+            (player, counted, free)
+            for player in entry.players
+            for counted, free in _counts_of(entry, player).items()
+        ]
+        found = await self._store.declines([counted for _, counted, _ in asked])
+        for (player, counted, free), (count, last) in zip(asked, found, strict=True):
+            wait = last + pause_seconds(count - free) - now
+            if count > free and wait > 0:
+                if counted != player.player_id:
+                    raise Refused(
+                        Code.NOT_NOW,
+                        f"guests from the address of {player.name} did not accept "
+                        "several matches",
+                        {"retry_after": round(wait, 3), "player_id": player.player_id},
+                    )
                 raise Refused(
                     Code.NOT_NOW,
                     f"{player.name} did not accept a match",
@@ -321,7 +351,12 @@ class Prematches:
             self._update(prematch, "dissolved"),
         )
         await self._asking.went_back(again)
-        pauses = {each: await self.count_decline(each) for each in sorted(leavers)}
+        pauses = {
+            each: await self.count_decline(entry, each)
+            for entry in gone
+            for each in entry.player_ids
+            if each in leavers
+        }
         for entry in gone:
             for player in entry.players:
                 if player.player_id != asker:
