@@ -1,4 +1,4 @@
-"""Dashboards and alerts show what nodes export, and nothing else."""
+"""Dashboards and alerts show what nodes and gateways export, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.facts import FACTS
 from tests.support.promql import Wrong, read
+from vinom.gateway.metrics import COUNTERS, GAUGES, GatewayCollector
 from vinom.web.collector import NodeCollector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +36,16 @@ SUFFIXES = {
 
 
 def families() -> list[Metric]:
-    """All that a node exports; that its facts are these is a test of its own."""
+    """All that is exported; that a node's facts are these is a test of its own."""
     process = ProcessCollector(registry=None)
-    return [*NodeCollector(FACTS).collect(), *process.collect()]
+    gateway = {
+        name: {"x": 1} if label else 1 for name, _, label in (*COUNTERS, *GAUGES)
+    }
+    return [
+        *NodeCollector(FACTS).collect(),
+        *GatewayCollector({"gateway_id": "g1", **gateway}).collect(),
+        *process.collect(),
+    ]
 
 
 def series() -> dict[str, set[str]]:
@@ -88,7 +96,7 @@ class ExpressionTests(SynchronousTestCase):
 
     def test_metrics_exist(self) -> None:
         """
-        Every metric and every label that is asked for is exported by a node.
+        Every metric and every label that is asked for is exported.
         """
         known, asked = series(), set()
         for where, expression in expressions():

@@ -12,6 +12,7 @@ import attrs
 
 from vinom.doctor.examination import Examination
 from vinom.doctor.findings import Finding, count_verdicts, summary
+from vinom.doctor.gateway import examine_gateway
 from vinom.doctor.network import answer, probe
 from vinom.errors import Misconfigured
 from vinom.node.settings import TABLE, Settings
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="only probe a machine where vinom doctor --answer runs",
     )
+    parser.add_argument(
+        "--gateway",
+        metavar="PATH",
+        help="only examine the gateway with this TOML file, and VINOM_GATEWAY_*",
+    )
     parser.add_argument("--json", action="store_true", help="print findings as JSON")
     parser.add_argument(
         "--config", metavar="PATH", help="read the node's settings from this TOML file"
@@ -95,6 +101,9 @@ def run(options: argparse.Namespace) -> int:
         raise Misconfigured("--for must be more than 0 seconds, and needs --answer")
     if options.probe:
         return _show(probe(options.probe, os.urandom), options.json)
+    if options.gateway:
+        path = checked_path("--gateway", options.gateway)
+        return _show(examine_gateway(path, os.environ), options.json)
     settings = _settings(options)
     if options.answer:
         answer(settings, options.seconds, lambda line: say(line, flush=True))

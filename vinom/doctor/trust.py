@@ -74,7 +74,7 @@ def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding
                 "set tls_key_file to the key that the certificate was made for",
             )
         ]
-    findings = [_in_time(name, found, now, how)]
+    findings = [in_time(name, found, now, how)]
     if not covers(found.names, host):
         names = ", ".join(found.names) or "nothing"
         findings.append(
@@ -126,10 +126,15 @@ def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
             "the certificate is not an authority's",
             "set authority_certificate_file to one with basicConstraints CA:TRUE",
         )
-    return _in_time(name, found, now, how)
+    return in_time(name, found, now, how)
 
 
-def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
+def in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
+    """
+    Judge the time in which a certificate is valid.
+
+    :param how: how to replace it.
+    """
     if now < found.begins_at:
         return failure(
             name,

@@ -21,7 +21,7 @@ _REFUSED = dict.fromkeys(
 )
 
 #: Name, help, label. Counters first, then gauges; each is the fact of the same name.
-_COUNTERS = (
+COUNTERS = (
     ("sessions_begun", "Sessions, by the client's protocol.", "kind"),
     ("sessions_ended", "Sessions that have ended, by outcome.", "outcome"),
     ("received_bytes", "Bytes that clients sent in sessions.", ""),
@@ -46,7 +46,7 @@ _COUNTERS = (
         "status",
     ),
 )
-_GAUGES = (
+GAUGES = (
     ("sessions", "Open sessions, by service.", "service"),
     ("connections_open", "Open client connections.", ""),
     ("backend_sessions", "Open sessions, by back end.", "backend"),
@@ -84,12 +84,12 @@ class GatewayCollector(Collector):
         )
         info.add_metric([self._facts["gateway_id"], __version__], 1)
         yield info
-        for name, text, label in _COUNTERS:
+        for name, text, label in COUNTERS:
             counter = CounterMetricFamily(
                 f"vinom_gateway_{name}", text, labels=[label] if label else []
             )
             yield self._filled(counter, name, label)
-        for name, text, label in _GAUGES:
+        for name, text, label in GAUGES:
             gauge = GaugeMetricFamily(
                 f"vinom_gateway_{name}", text, labels=[label] if label else []
             )

@@ -185,25 +185,20 @@ class Gateway(MultiService):
         if settings.routes is not None:
             self._own(FileRules(settings.routes, self.routes, reactor))
         if isinstance(settings.store, StoreAddress):
-            self.redis = self._redis(settings.store)
+            self.redis = self._redis()
             for service in self.redis.services:
                 self._own(service)
 
     def _own(self, service: Service) -> None:
         self.addService(service)  # type: ignore[no-untyped-call]  # Twisted's
 
-    def _redis(self, address: StoreAddress) -> RedisSource:
+    def _redis(self) -> RedisSource:
         settings = self.settings
-        if settings.store_password_file is not None:
-            password = read_file(settings.store_password_file, "store_password_file")
-            address = attrs.evolve(
-                address, password=password.decode("utf-8", "replace").strip()
-            )
         authority = None
         if settings.store_ca is not None:
             authority = read_file(settings.store_ca, "store_ca")
         return redis_source(
-            address,
+            store_login(settings),
             authority,
             Owner(self.gateway_id),
             self.routes,
@@ -525,6 +520,20 @@ class Gateway(MultiService):
             "store_available": int(redis is None or redis.client.is_available),
             "draining": int(self.draining.is_begun),
         }
+
+
+def store_login(settings: Settings) -> StoreAddress:
+    """
+    Find the address of the Redis with the rules, and the password for it.
+
+    :raises Misconfigured: the password cannot be read.
+    """
+    address = settings.store
+    assert isinstance(address, StoreAddress)
+    if settings.store_password_file is None:
+        return address
+    password = read_file(settings.store_password_file, "store_password_file")
+    return attrs.evolve(address, password=password.decode("utf-8", "replace").strip())
 
 
 def _chance() -> float:
