@@ -42,10 +42,15 @@ def data(session_id: int, body: bytes) -> Packet:
 
 
 class ClientCase(SynchronousTestCase):
+    idle_seconds = 300.0
+
     def setUp(self) -> None:
         self.gateway = MemoryGateway()
         self.clients = PacketClients(
-            self.gateway.backends, self.gateway.clock, most_sessions=3
+            self.gateway.backends,
+            self.gateway.clock,
+            most_sessions=3,
+            idle_seconds=self.idle_seconds,
         )
         self.limits = Limits(
             NetworkCounts(10), AddressBuckets(100, 100), AddressBuckets(1e6, 1e6)
@@ -322,6 +327,31 @@ class SessionTests(ClientCase):
         """
         self.transport.give(written(Packet(Kind.PING, b"12345678")))
         self.assertEqual(self.answers(), [Packet(Kind.PONG, b"12345678")])
+
+
+class IdleTests(ClientCase):
+    idle_seconds = 20.0
+
+    def test_without_a_session(self) -> None:
+        """
+        A connection that has had no session for some time is closed, with the reason;
+        one that has a session stays, however silent it is.
+        """
+        other, self.transport = self.transport, self.connect()
+        self.transport.give(encode(opening(5)))
+        self.gateway.clock.pump([1.0] * 19)
+        self.assertFalse(other.is_closed)
+        self.gateway.clock.pump([1.0] * 2)
+        (last,) = packets(other.take())
+        self.assertEqual(last.body.partition(b":")[0], b"timeout")
+        self.assertTrue(other.is_closed)
+        self.gateway.clock.pump([1.0] * 100)
+        self.assertFalse(self.transport.is_closed)
+        self.transport.give(encode(Packet(Kind.CLOSE, b"done", session_id=5)))
+        self.gateway.clock.pump([1.0] * 19)
+        self.assertFalse(self.transport.is_closed)
+        self.gateway.clock.pump([1.0] * 2)
+        self.assertTrue(self.transport.is_closed)
 
 
 class CreditTests(ClientCase):

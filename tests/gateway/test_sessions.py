@@ -288,6 +288,24 @@ class BeginTests(SessionCase):
         assert self.client.closed is not None
         self.assertEqual(self.client.closed[0], Reason.UNKNOWN_SERVICE)
 
+    def test_idle(self) -> None:
+        """
+        A session in which nobody sends anything ends, if its rule limits that; bytes of
+        either side keep it.
+        """
+        rule = {"strategy": "round_robin", "endpoints": ["a:1"], "idle_seconds": 30}
+        self.gateway.router.use(check_rules({"7": rule}))
+        session = self.begin()
+        for leg in (session.client, session.backend, session.client):
+            self.gateway.clock.pump([1.0] * 25)
+            leg.received(b"x")
+        self.assertFalse(session.is_over)
+        self.gateway.clock.pump([1.0] * 61)
+        self.assertEqual(session.outcome, Reason.TIMEOUT)
+        self.assertIn("30 s", session.why)
+        self.begin().client.lost(Reason.DONE)
+        self.assertEqual(self.gateway.clock.getDelayedCalls(), [])
+
     def test_rules_change(self) -> None:
         """
         A session that lasts keeps its back end when the rules change, and ends well.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol as Shape
 
+import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -21,6 +22,7 @@ from vinom.gateway.sessions import (
 )
 from vinom.limits.logged import BoundedLog
 from vinom.lines.reserve import Reserve
+from vinom.reactor.waits import Waits
 from vinom.routing.health import Health, is_ours
 from vinom.routing.router import Router
 from vinom.routing.rules import Endpoint, Rule
@@ -47,6 +49,25 @@ class Opens(Shape):
         :returns: the stream, or what gets it.
         :raises Exception: it cannot be reached.
         """
+
+
+@attrs.frozen(eq=False)
+class _Idle:
+    """A session that may not be idle (`vinom.reactor.waits.Waiting`)."""
+
+    backends: Backends
+    session: Session
+    seconds: float
+    moved: int
+
+    def overdue(self) -> None:
+        """End it, if nothing was sent since."""
+        session = self.session
+        moved = session.client.bytes + session.backend.bytes
+        if moved == self.moved:
+            session.end(Reason.TIMEOUT, f"nothing was sent for {self.seconds:g} s")
+        else:
+            self.backends.watch(session, self.seconds, moved)
 
 
 class Backends:
@@ -84,6 +105,9 @@ class Backends:
         self.open: dict[int, Session] = {}
         #: Those whose back ends have to answer.
         self._unanswered: dict[Session, IDelayedCall] = {}
+        #: Those that end when nothing is sent.
+        self._idle: dict[Session, _Idle] = {}
+        self._waits = Waits(clock)
 
     def begin(self, request: SessionRequest, client: Stream) -> Session | None:
         """
@@ -242,6 +266,8 @@ class Backends:
             refused = partial(self._refused, session, rule, tried)
         if rule.first_answer_seconds and request.kind not in HTTP_KINDS:
             asked = partial(self._asked, session, rule.first_answer_seconds)
+        if rule.idle_seconds:
+            self.watch(session, rule.idle_seconds, 0)
         session.serve(stream, refused, asked)
 
     def _missed(
@@ -259,6 +285,15 @@ class Backends:
             service=rule.service,
             why=str(error) or type(error).__name__,
         )
+
+    def watch(self, session: Session, seconds: float, moved: int) -> None:
+        """
+        End a session in which nothing is sent.
+
+        :param moved: bytes sent so far.
+        """
+        idle = self._idle[session] = _Idle(self, session, seconds, moved)
+        self._waits.add(idle, self._clock.seconds() + seconds)
 
     def _asked(self, session: Session, seconds: float) -> None:
         """A back end that has to answer soon got the first bytes of a client."""
@@ -278,16 +313,19 @@ class Backends:
         )
         session.end(Reason.BACKEND_LOST, "the back end did not answer")
 
-    def _forget_unanswered(self, session: Session) -> None:
+    def _forget_timers(self, session: Session) -> None:
         timer = self._unanswered.pop(session, None)
         if timer is not None:
             timer.cancel()
+        idle = self._idle.pop(session, None)
+        if idle is not None:
+            self._waits.remove(idle)
 
     def _refused(
         self, session: Session, rule: Rule, tried: list[Endpoint], words: str
     ) -> None:
         """A back end that can be reached takes no more sessions."""
-        self._forget_unanswered(session)
+        self._forget_timers(session)
         if session.endpoint is not None:
             self._router.ended(session.endpoint)
             session.endpoint = None
@@ -308,7 +346,7 @@ class Backends:
     def _ended(self, session: Session) -> None:
         if self.open.pop(session.session_id, None) is None:
             return
-        self._forget_unanswered(session)
+        self._forget_timers(session)
         counts = self.counts
         if session.service:
             counts.open[session.service] -= 1

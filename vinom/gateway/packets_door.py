@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
@@ -13,7 +14,7 @@ from vinom.gateway.listener import Door
 from vinom.gateway.sessions import SessionRequest
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
-from vinom.reactor.waits import Rounds
+from vinom.reactor.waits import Rounds, Waits
 from vinom.streams.channels import Channel
 from vinom.streams.ends import Reason
 from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
@@ -40,6 +41,18 @@ class _Opening(msgspec.Struct):
 _bodies = msgspec.json.Decoder(_Opening)
 
 
+@attrs.frozen(eq=False)
+class _Unused:
+    """A connection without a session (`vinom.reactor.waits.Waiting`)."""
+
+    line: PacketLine
+    seconds: float
+
+    def overdue(self) -> None:
+        """It had none for too long."""
+        self.line.end(Reason.TIMEOUT, f"no session for {self.seconds:g} s")
+
+
 class PacketClients:
     """
     Serves such clients (`vinom.streams.multiplex.Taker`); `door` makes their lines.
@@ -53,6 +66,7 @@ class PacketClients:
         stuck_seconds: float = 30.0,
         most_body: int = MOST_BODY,
         most_sessions: int = MOST_SESSIONS,
+        idle_seconds: float = 300.0,
         bytes_per_second: float = 0.0,
         direct: DirectReads | None = None,
         turns: TurnEnd | None = None,
@@ -63,6 +77,7 @@ class PacketClients:
         :param stuck_seconds: how long a client may read nothing.
         :param most_body: longest body of a packet, bytes.
         :param most_sessions: most sessions of one connection.
+        :param idle_seconds: how long a connection may be without a session.
         :param bytes_per_second: how fast a client may send; 0 for no limit.
         :param direct: as for `PacketLine`.
         :param turns: as for `PacketLine`.
@@ -72,6 +87,8 @@ class PacketClients:
         self._most_sessions = most_sessions
         self._is_draining = False
         self._arrivals: dict[PacketLine, Arrival] = {}
+        self._idle_seconds, self._waits = idle_seconds, Waits(clock)
+        self._unused: dict[PacketLine, _Unused] = {}
         self._make = partial(
             PacketLine,
             self,
@@ -99,7 +116,17 @@ class PacketClients:
     def _line(self, arrival: Arrival) -> PacketLine:
         line = self._make(pace=pace_of(self._bytes_per_second), pay=arrival.pay)
         self._arrivals[line] = arrival
+        self._wait_for_session(line)
         return line
+
+    def _wait_for_session(self, line: PacketLine) -> None:
+        self._unused[line] = unused = _Unused(line, self._idle_seconds)
+        self._waits.add(unused, self._clock.seconds() + self._idle_seconds)
+
+    def _is_used(self, line: PacketLine) -> None:
+        unused = self._unused.pop(line, None)
+        if unused is not None:
+            self._waits.remove(unused)
 
     def opened(self, line: PacketLine, packet: Packet) -> None:
         """A client asks for a session."""
@@ -137,6 +164,7 @@ class PacketClients:
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
         channel.session_id, channel.leg = session.session_id, session.client
+        self._is_used(line)
         line.add(channel)
         line.open(Packet(Kind.OPEN, session_id=session.session_id))
 
@@ -161,14 +189,19 @@ class PacketClients:
     def ended(self, line: PacketLine) -> None:
         """A session is over; the client may open others."""
         self._arrivals[line].close_session()
-        if self._is_draining and not line.channels:
+        if line.channels:
+            return
+        if self._is_draining:
             line.end(Reason.DRAINING, _DRAINING)
+        else:
+            self._wait_for_session(line)
 
     def closing(self, line: PacketLine, why: str) -> None:
         """Ignore that a client accepts no more sessions: only clients open them."""
 
     def lost(self, line: PacketLine, why: str) -> None:
         """A connection is over."""
+        self._is_used(line)
         self._arrivals.pop(line).end()
 
 

@@ -256,6 +256,7 @@ class Gateway(MultiService):
             self._reactor,
             most_body=settings.most_body,
             most_sessions=settings.most_sessions,
+            idle_seconds=settings.idle_seconds,
             turns=self._turns,
             **bounds,
         )
@@ -465,6 +466,7 @@ class Gateway(MultiService):
                     "sticky": rule.sticky,
                     "most_sessions": rule.most_sessions,
                     "first_answer_seconds": rule.first_answer_seconds,
+                    "idle_seconds": rule.idle_seconds,
                     "endpoints": self._states(rule.endpoints),
                     **lost.get(name, {}),
                     **rule.others,

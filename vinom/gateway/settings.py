@@ -229,6 +229,12 @@ class Settings:
     most_sessions: int = option(
         "strangers", _COUNT, "most sessions on one connection of packets", 256
     )
+    idle_seconds: float = option(
+        "strangers",
+        _SECONDS,
+        "how long a connection of packets may be without a session",
+        300.0,
+    )
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "http",
         Network(),

@@ -57,6 +57,7 @@ class _Rule(Struct, frozen=True):
     check: Annotated[str, Meta(max_length=200, pattern="^(/[!-~]*)?$")] = ""
     most_sessions: Annotated[int, Meta(ge=0)] = 0
     first_answer_seconds: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    idle_seconds: Annotated[float, Meta(ge=0, le=86400)] = 0.0
     code: _Code | None = None
     match: _Match | None = None
 
@@ -108,6 +109,7 @@ class Rule:
     :ivar most_sessions: most sessions of this service at once; 0 for no limit.
     :ivar first_answer_seconds: how long a back end may take to send anything after the
         client did, except over HTTP; 0 for no limit.
+    :ivar idle_seconds: how long nobody may send anything in a session; 0 for no limit.
     :ivar others: members that this version does not know.
     """
 
@@ -122,6 +124,7 @@ class Rule:
     check: str = ""
     most_sessions: int = 0
     first_answer_seconds: float = 0.0
+    idle_seconds: float = 0.0
     others: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
@@ -385,6 +388,7 @@ def _read_rule(
         rule.check,
         rule.most_sessions,
         rule.first_answer_seconds,
+        rule.idle_seconds,
         {key: value for key, value in given.items() if key not in _KNOWN},
     )
 
