@@ -246,8 +246,7 @@ class Desk(Service):
         if self._is_moving:
             raise _stopping()
         known = await self._identity.identify(hello, conversation.host)
-        if not conversation.is_open:
-            raise Refused(Code.TIMEOUT, "the line closed during the hello")
+        _ensure_open(conversation)
         player = known.player
         older = self._online.enter(player.player_id, conversation)
         if older is not None:
@@ -256,9 +255,8 @@ class Desk(Service):
             # From here on other nodes send their messages to this one, so what follows
             # misses nothing.
             await self._online.report(player.player_id)
-            news = [] if known.is_new else await self._news(player)
-            if not conversation.is_open:
-                raise Refused(Code.TIMEOUT, "the line closed during the hello")
+            news = [] if known.is_new else await self._news(player, conversation)
+            _ensure_open(conversation)
         except BaseException:
             self._leave(player.player_id, conversation)
             raise
@@ -332,17 +330,22 @@ class Desk(Service):
         if conversation.player is not None:
             self._leave(conversation.player.player_id, conversation)
 
-    async def _news(self, player: Player) -> list[Push]:
+    async def _news(self, player: Player, conversation: Conversation) -> list[Push]:
         """Find a returning player's party, match, and place in the queue."""
+        _ensure_open(conversation)
         party = await self._parties.player_back(player.player_id)
         # First: the line of a player who is in no party ends with `MatchFound`.
         news: list[Push] = [] if party is None else [party]
-        return news + await self._news_of_match(player)
+        return news + await self._news_of_match(player, conversation)
 
-    async def _news_of_match(self, player: Player) -> list[Push]:
+    async def _news_of_match(
+        self, player: Player, conversation: Conversation
+    ) -> list[Push]:
         found = await self._matches.rejoin(player.player_id)
         if found is not None:
             return [found]
+        # A newer line may have come and gone: its player is not expected back here.
+        _ensure_open(conversation)
         status = await self._matchmaker.player_back(player.player_id)
         if status is not None:
             prematch = await self._matchmaker.prematches.news(player.player_id)
@@ -377,6 +380,16 @@ class Desk(Service):
             self._matchmaker.player_left(player_id)
         elif not self._online.is_here(player_id):
             self._matchmaker.player_moved(player_id)
+
+
+def _ensure_open(conversation: Conversation) -> None:
+    """
+    Check that the line of a player who says hello is still open.
+
+    :raises Refused: `TIMEOUT`.
+    """
+    if not conversation.is_open:
+        raise Refused(Code.TIMEOUT, "the line closed during the hello")
 
 
 def _stopping() -> Refused:

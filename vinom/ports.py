@@ -524,8 +524,8 @@ class IOnlineStore(Interface):
         The node of an older one is sent that it was replaced.
         """
 
-    def leave(player_id: str, epoch: int) -> Deferred[LineEnd]:
-        """Forget a line of this node, unless the player has a newer one."""
+    def leave(player_id: str) -> Deferred[LineEnd]:
+        """Forget a player's line to this node; one to another node is newer."""
 
     def keep(lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
         """

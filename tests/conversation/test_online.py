@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from tests.support.races import Gated, OneAnswer
 from vinom.conversation.online import IOnline
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.messages.envelope import encode_push
@@ -17,6 +19,7 @@ from vinom.messages.lobby import Pong, QueueStatus
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore
 
 
@@ -403,6 +406,67 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.pump([0.5] * 20)
         self.assertEqual(everybody(self.entries), [])
         self.flushLoggedErrors()
+
+    def one_answer(self) -> OneAnswer:
+        """Begin again; one answer to the first node can be held, or lost."""
+        self.setUp()
+        chosen = OneAnswer()
+        parts = {name: self.shared[name] for name in ("players", "entries", "matches")}
+        parts |= {"parties": MemoryPartyStore(), "clock": self.clock}
+        self.two = LobbyWorld(2, lines=MemoryOnlineStore(self.lines, "n2"), **parts)
+        for name in ("players", "entries", "matches", "parties"):
+            parts[name] = Gated(parts[name], chosen)
+        lines: Any = Gated(MemoryOnlineStore(self.lines, "n1"), chosen)
+        self.one = LobbyWorld(1, lines=lines, **parts)
+        return chosen
+
+    def test_gone_during_hello(self) -> None:
+        """
+        A player whose line closed while a slow store kept the hello waiting is sent the
+        match that this node makes, at the node which answered.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.two.queued("ann", "duel")
+            bob, _ = self.one.hello("bob")
+            self.clock.advance(0)
+            ann.hang_up()
+            chosen.arm(number)
+            slow = self.one.line()
+            slow.ask("hello", protocol=1, player_key=said["player_key"])
+            if not chosen.is_met:
+                break
+            slow.hang_up()
+            again, _ = self.two.back(said["player_key"])
+            self.clock.advance(0)
+            bob.ask("queue", game="duel")
+            self.clock.advance(0)
+            self.assertIn("match_found", self.types(again), number)
+            chosen.release()
+        self.assertGreater(number, 3)
+
+    def test_lost_answers_to_a_hello(self) -> None:
+        """
+        Nobody is matched with a player who left after a hello that failed: an answer of
+        the store to it was lost.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.one.queued("ann", "duel")
+            self.clock.advance(0)
+            chosen.arm(number, loses=True)
+            again = self.one.line()
+            again.ask("hello", protocol=1, player_key=said["player_key"])
+            if not chosen.is_met:
+                break
+            for line in (ann, again):
+                line.hang_up()
+            self.clock.pump([0.5] * 60)
+            bob, _ = self.two.queued("bob", "duel")
+            self.clock.advance(0)
+            self.assertEqual(self.types(bob), [], number)
+            self.assertEqual(len(everybody(self.entries)), 1, number)
+        self.assertGreater(number, 3)
 
     def two_asked_by_one(self) -> Any:
         """Ask the second node without a link."""

@@ -435,6 +435,25 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         self.assertEqual(await store.find("account"), ANN)
         self.assertEqual(await known(), [1, 3, 4])
 
+    async def test_guests_who_left(self) -> None:
+        """
+        Guests of the past take no memory, and if the store is full then, a guest of
+        today is forgotten before a player with an account.
+        """
+        store = self.make_store(1000)
+        for number in range(100):
+            one = Player(f"g{number}", "G")
+            await store.add_guest(f"h{number}", one, self.now + 0.001, "192.0.2.1")
+        await until(lambda: not any(":player:" in key for key in self.keys()))
+        store = self.make_store(2)
+        await store.keep("account", ANN, self.now + 60)
+        await store.add_guest("h1", BOB, self.now + 60, "192.0.2.1")
+        await store.add_guest("h2", CAT, self.now + 60, "192.0.2.1")
+        self.assertEqual(await store.find("account"), ANN)
+        self.assertIsNone(await store.find("h1"))
+        for key in self.keys():
+            self.assertLess(self.server.command("MEMORY", "USAGE", key), 1000, key)
+
     async def test_guest_with_an_account(self) -> None:
         """
         Who comes back with its key is not forgotten like a stranger.
@@ -686,9 +705,9 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         (one, _), (two, _) = await self.make_stores()
         entries = RedisEntryStore(self.client)
         await entries.add(entry(ANN, 1.0))
-        epoch = await one.enter("ann")
+        await one.enter("ann")
         await two.enter("ann")
-        self.assertEqual(await one.leave("ann", epoch), "replaced")
+        self.assertEqual(await one.leave("ann"), "replaced")
         self.assertFalse(await entries.suspend("e-ann"))
         self.assertTrue(await entries.claim(["e-ann"]))
 

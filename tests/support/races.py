@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from vinom.conversation.online import Online
-from vinom.errors import Refused
+from vinom.errors import Refused, StoreUnavailable
 from vinom.messages.parties import CreateParty, JoinParty
 from vinom.model import Player
 from vinom.store.memory.entries import MemoryEntryStore
@@ -68,10 +68,53 @@ class Gate:
         self._waiting.pop(index)()
 
 
+class OneAnswer:
+    """
+    Keeps one answer of stores back, or loses it; the step itself has happened.
+
+    Tests try each in turn, and so need not know which steps there are.
+
+    :ivar is_met: was there such an answer?
+    """
+
+    def __init__(self) -> None:
+        self.is_met = False
+        self._left = -1
+        self._loses = False
+        self._held: Callable[[], None] | None = None
+
+    def arm(self, number: int, *, loses: bool = False) -> None:
+        """
+        Choose an answer.
+
+        :param number: how many others come before it from now on.
+        :param loses: it never comes; else it comes with `release`.
+        """
+        self.is_met, self._left, self._loses = False, number, loses
+
+    def call(self, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        found = step()
+        self._left -= 1
+        if self._left != -1:
+            return found
+        self.is_met = True
+        if self._loses:
+            return fail(StoreUnavailable("it closed the connection"))
+        answer: Deferred[Any] = Deferred()
+        self._held = lambda: found.chainDeferred(answer)
+        return answer
+
+    def release(self) -> None:
+        """Let the answer arrive; there are no more of them."""
+        held, self._held, self._left = self._held, None, -1
+        if held is not None:
+            held()
+
+
 class Gated:
     """A store behind a gate."""
 
-    def __init__(self, store: Any, gate: Gate) -> None:
+    def __init__(self, store: Any, gate: Gate | OneAnswer) -> None:
         self._store, self._gate = store, gate
 
     def __getattr__(self, name: str) -> Any:

@@ -111,8 +111,8 @@ class Online:
     # Epochs of their lines; and reports of lines that are under way.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
     _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
-    # Lines that closed while the store did not answer: it still lists them.
-    _unreported: dict[str, int] = attrs.field(factory=dict, init=False)
+    # Players whose lines closed while the store did not answer: it may still list them.
+    _unreported: set[str] = attrs.field(factory=set, init=False)
     # What other nodes have sent to players about whom the store is being asked.
     _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # How many messages were not sent to other nodes since the store is away.
@@ -158,7 +158,7 @@ class Online:
         conversation = self._conversations.get(player_id)
         if conversation is None:
             # It closed meanwhile.
-            await self._forget(self.store, player_id, epoch)
+            await self._forget(self.store, player_id)
             return
         self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
         # The newest line has the highest epoch, which another report may bring.
@@ -174,21 +174,21 @@ class Online:
 
     async def left(self, player_id: str) -> LineEnd:
         """Report that a player's line to this node is closed; find what that means."""
-        epoch, end = self._epochs.pop(player_id, 0), _HELD
-        if self.store is not None and epoch:
+        self._epochs.pop(player_id, None)
+        end = _HELD
+        if self.store is not None:
             try:
-                end = await self._forget(self.store, player_id, epoch)
+                end = await self._forget(self.store, player_id)
             except StoreUnavailable as error:
                 # As far as this node knows.
                 self._log.info("a line stays listed: {why}", why=error)
         return "replaced" if player_id in self._conversations else end
 
-    async def _forget(self, store: IOnlineStore, player_id: str, epoch: int) -> LineEnd:
+    async def _forget(self, store: IOnlineStore, player_id: str) -> LineEnd:
         """Have the store forget a line; if it does not answer, when it does again."""
-        self._unreported[player_id] = epoch
-        end = await store.leave(player_id, epoch)
-        if self._unreported.get(player_id) == epoch:
-            del self._unreported[player_id]
+        self._unreported.add(player_id)
+        end = await store.leave(player_id)
+        self._unreported.discard(player_id)
         return end
 
     async def report_all(self) -> None:
@@ -201,8 +201,12 @@ class Online:
         """
         if self.store is None:
             return
-        for player_id, epoch in list(self._unreported.items()):
-            await self._forget(self.store, player_id, epoch)
+        for player_id in list(self._unreported):
+            if player_id in self._conversations:
+                # The store lists the newer line.
+                self._unreported.discard(player_id)
+            else:
+                await self._forget(self.store, player_id)
         lines = list(self._epochs.items())
         for first in range(0, len(lines), _AT_ONCE):
             some = [
@@ -220,11 +224,16 @@ class Online:
 
     def is_here(self, player_id: str) -> bool:
         """Is this player connected to this node?"""
-        return player_id in self._conversations
+        return self._here(player_id) is not None
+
+    def _here(self, player_id: str) -> Conversation | None:
+        """Find a player's conversation; one whose hello still waits may have closed."""
+        found = self._conversations.get(player_id)
+        return None if found is None or not found.is_open else found
 
     def key_of(self, player_id: str) -> tuple[str, Player] | None:
         """Find the hash of the key of a player who is connected to this node."""
-        conversation = self._conversations.get(player_id)
+        conversation = self._here(player_id)
         if conversation is None or conversation.player is None:
             return None
         key_hash = conversation.key_hash
@@ -235,7 +244,7 @@ class Online:
         return Deferred.fromCoroutine(self._away(player_ids))
 
     async def _away(self, player_ids: Iterable[str]) -> Sequence[str]:
-        away = [one for one in player_ids if one not in self._conversations]
+        away = [one for one in player_ids if self._here(one) is None]
         if away and self.store is not None:
             elsewhere = set(await self.store.elsewhere(away))
             away = [one for one in away if one not in elsewhere]
@@ -243,7 +252,7 @@ class Online:
 
     def absence(self, player_id: str) -> Deferred[float]:
         """Find for how long a player has been connected to no node."""
-        if player_id in self._conversations:
+        if self._here(player_id) is not None:
             return succeed(0.0)
         if self.store is None:
             return succeed(inf)
@@ -253,15 +262,14 @@ class Online:
         return self.store.absence(player_id)
 
     async def _absence(self, store: IOnlineStore, player_id: str) -> float:
-        if (epoch := self._unreported.get(player_id)) is not None:
-            await self._forget(store, player_id, epoch)
+        await self._forget(store, player_id)
         return await store.absence(player_id)
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
         others = []
         for player_id in player_ids:
-            conversation = self._conversations.get(player_id)
+            conversation = self._here(player_id)
             if conversation is not None and player_id in self._held:
                 # It must not overtake what another node has sent before.
                 self._held[player_id].append(push)
@@ -276,7 +284,7 @@ class Online:
         """Send each of these players, at any node, what went wrong."""
         others = []
         for player_id in player_ids:
-            conversation = self._conversations.get(player_id)
+            conversation = self._here(player_id)
             if conversation is not None:
                 conversation.warn(refusal)
             else:
@@ -320,7 +328,7 @@ class Online:
                 case Failed(code, text, details):
                     refusal = Refused(Code(code), text, details)
                     for player_id in player_ids:
-                        if (one := self._conversations.get(player_id)) is not None:
+                        if (one := self._here(player_id)) is not None:
                             one.warn(refusal)
                 case None:
                     raise PeerError("this version does not know it")
@@ -330,7 +338,7 @@ class Online:
     def _send_here(self, player_ids: Sequence[str], push: Push) -> None:
         is_place = isinstance(push, QueueStatus) and push.state == "waiting"
         for player_id in player_ids:
-            conversation = self._conversations.get(player_id)
+            conversation = self._here(player_id)
             if conversation is None:
                 continue
             if player_id in self._held:
@@ -361,7 +369,7 @@ class Online:
             is_true = True
         finally:
             held = self._held.pop(player_id)
-        conversation = self._conversations.get(player_id)
+        conversation = self._here(player_id)
         if is_true and conversation is not None:
             conversation.send(push)
         for later in held:
@@ -369,7 +377,7 @@ class Online:
 
     def replaced(self, player_id: str, epoch: int) -> None:
         """Close a line whose player has said hello at another node."""
-        conversation = self._conversations.get(player_id)
+        conversation = self._here(player_id)
         if player_id in self._reporting:
             # Its epoch is still on its way here.
             reports = self._reporting[player_id]

@@ -180,7 +180,7 @@ class Node(MultiService):
                 parts.adoption.check_owned,
             )
             self._reporting = Reporting(parts.online, self._reactor)
-            parts.online.missed = parts.desk.look_again
+            parts.online.missed = self._messages_missed
             parts.online.is_queued = parts.matchmaker.is_queued
             self._first = [*parts.stores.services, self._membership]
             if parts.stores.client is not None and parts.stores.estates is not None:
@@ -546,8 +546,12 @@ class Node(MultiService):
         self._parts.matches.check_owned(self._membership.has_emptied)
         if self._membership.has_emptied:
             self._parts.desk.store_emptied()
-        self._reporting.report()
         self._parts.rooms.store_again()
+        self._messages_missed()
+
+    def _messages_missed(self) -> None:
+        """Other nodes' messages were lost, those about replaced lines too."""
+        self._reporting.report()
         self._parts.desk.look_again()
 
     def _node_facts(self) -> NodeFacts:

@@ -56,12 +56,10 @@ class MemoryOnlineStore:
             watch.replaced(player_id, older)
         return succeed(epoch)
 
-    def leave(self, player_id: str, epoch: int) -> Deferred[LineEnd]:
+    def leave(self, player_id: str) -> Deferred[LineEnd]:
         """Forget a line; whether its player is in a queue is not known here."""
-        if self.shared.lines.get(player_id, (self.node_id, epoch)) != (
-            self.node_id,
-            epoch,
-        ):
+        node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+        if node != self.node_id:
             return succeed("replaced")
         self.shared.lines.pop(player_id, None)
         self.shared.left[player_id] = self.shared.now()

@@ -52,10 +52,9 @@ class RedisOnlineStore:
         """Record a player's newest line."""
         return self.client.run(_STEPS["enter"], player_id)
 
-    def leave(self, player_id: str, epoch: int) -> Deferred[LineEnd]:
+    def leave(self, player_id: str) -> Deferred[LineEnd]:
         """Forget a line."""
-        left = self.client.run(_STEPS["leave"], player_id, str(epoch))
-        return left.addCallback(_end)
+        return self.client.run(_STEPS["leave"], player_id).addCallback(_end)
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
         """Record lines again."""

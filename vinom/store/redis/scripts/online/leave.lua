@@ -1,8 +1,9 @@
--- Forget a line of this node: the player, the line's epoch
--- Returns 'replaced' if the player has a newer one; 'free' if they are in no queue and no
+-- Forget a player's line to this node, of whatever epoch: the answer to enter, which has the
+-- epoch, may be lost. The player
+-- Returns 'replaced' if the player has one to another node; 'free' if they are in no queue and no
 -- party, so that nothing more needs to be asked; else 'held'.
-local node, epoch = line_of(ARGV[4])
-if node and (node ~= ARGV[2] or epoch ~= tonumber(ARGV[5])) then
+local node = line_of(ARGV[4])
+if node and node ~= ARGV[2] then
   return 'replaced'
 end
 redis.call('DEL', P .. 'line:' .. ARGV[4])

@@ -1,7 +1,7 @@
 -- Shared by the steps on players.
 --
--- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists,
--- the oldest first, those who have only said hello.
+-- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists
+-- likewise those who have only said hello.
 
 -- Does a player wait or play, or is the player in a party?
 local function is_needed(player)
@@ -47,7 +47,9 @@ end
 
 -- Make room for one more player; false if that is not possible.
 local function make_room(most)
-  redis.call('ZREMRANGEBYSCORE', P .. 'players', '-inf', now)
+  for _, key in ipairs({ P .. 'players', P .. 'guests' }) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  end
   return redis.call('ZCARD', P .. 'players') < tonumber(most)
     or forget_guest()
     or forget_player()
