@@ -1,0 +1,199 @@
+"""Two real nodes and a real Redis, some of whose answers do not come."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import FailTest, TestCase
+
+from tests.support.child_nodes import shared_by_nodes, start_node
+from tests.support.lines import Typed, typed
+from tests.support.losing import LosingWay
+from tests.support.redis_servers import RedisServer, until
+from vinom.commands.child_node import ChildNode
+from vinom.games.tictactoe import TicTacToe
+from vinom.messages.catalogue import PROTOCOL
+from vinom.node.asking import AdminLine
+
+#: Why a test fails, and how: anything else is an error.
+EXPECTED = ((FailTest,), "where a player is")
+#: In which a node asks everything that it always asks, seconds.
+_IDLE_SECONDS = 2.5
+#: After which a message is taken to be lost, seconds: a step is repeated each second.
+_PATIENCE = 5.0
+
+
+class LostAnswersTests(TestCase):
+    """Answers to node A are lost, or messages to it; node B has all of them."""
+
+    timeout = 120
+
+    async def setUp(self) -> None:
+        self.server = RedisServer()
+        self.addCleanup(self.server.kill)
+        self.way = LosingWay(self.server.port)
+        self.addCleanup(self.way.close)
+        arguments = "--accept-seconds=60", "--guest-rate=100"
+        arguments += shared_by_nodes(self, self.server.url)[1:]
+        urls = (f"redis://127.0.0.1:{self.way.port}/0", self.server.url)
+        self.a, self.b = await gatherResults(
+            [
+                Deferred.fromCoroutine(
+                    start_node(self, f"--store={url}", *arguments, "--warm=0")
+                )
+                for url in urls
+            ]
+        )
+        for node in (self.a, self.b):
+            await until(
+                lambda node=node: self.ask_node(node, "status")["store"]["lease"]
+            )
+        self.numbers = count(1)
+
+    def ask_node(self, node: ChildNode, page: str) -> dict[str, Any]:
+        """Ask for what operators see."""
+        found: dict[str, Any] = AdminLine(Path(node.state_dir) / "admin.sock").get(page)
+        return found
+
+    async def learn(self) -> None:
+        """Learn what node A always asks, whatever players do."""
+        self.way.is_learning = True
+        await deferLater(reactor, _IDLE_SECONDS)
+        self.way.is_learning = False
+
+    async def player(self, node: ChildNode) -> Typed:
+        """A new player's line."""
+        return await typed(node.host, node.port, f"p{next(self.numbers)}")
+
+    async def answer(self, line: Typed, type: str, /, **data: Any) -> dict[str, Any]:
+        """Ask, and find the answer, a refusal too."""
+        number = next(self.numbers)
+        line.say(type, number, **data)
+
+        def found() -> list[dict[str, Any]]:
+            return [one for one in line.heard if one.get("id") == number]
+
+        await until(found)
+        return found()[0]
+
+    async def insist(self, line: Typed, type: str, /, **data: Any) -> None:
+        """Ask until the store answers."""
+        while True:
+            said = await self.answer(line, type, **data)
+            if said.get("error", {}).get("code") != "store_unavailable":
+                return
+            await deferLater(reactor, 0.05)
+
+    async def queued(self, line: Typed) -> None:
+        await line.ask("queue", "queue_status", game=TicTacToe.name)
+
+    async def test_hello(self) -> None:
+        """
+        A player who leaves after a hello that failed keeps its place in the queue for a
+        while, as any other, and cannot be matched meanwhile.
+        """
+        await self.learn()
+        for number in count():
+            ann = await self.player(self.a)
+            await self.queued(ann)
+            welcome = ann.heard[0]["data"]
+            self.way.lose(number)
+            again = await connectProtocol(
+                HostnameEndpoint(reactor, self.a.host, self.a.port), Typed()
+            )
+            key = welcome["player_key"]
+            await self.answer(again, "hello", protocol=PROTOCOL, player_key=key)
+            for line in (ann, again):
+                line.transport.loseConnection()
+            if not self.way.is_met:
+                break
+            await until(partial(self.is_away, welcome["player_id"]))
+        self.assertGreater(number, 3)
+
+    def is_away(self, player_id: str) -> bool:
+        """Does node B see that a player is gone, so that nobody is matched with it?"""
+        found = self.ask_node(self.b, f"explain/{player_id}")
+        return found["state"] == "suspended" and not found["connected"]
+
+    async def test_decline(self) -> None:
+        """
+        Two who wait after somebody else has declined are asked about their match.
+        """
+        await self.learn()
+        for number in count():
+            ann, bob, cat = [await self.player(self.a) for _ in range(3)]
+            for line in (ann, bob):
+                asked = line.hear("prematch")
+                await self.queued(line)
+            await asked
+            await self.queued(cat)
+            both = [one.hear("prematch") for one in (ann, cat)]
+            self.way.lose(number)
+            await self.insist(bob, "decline")
+            is_met = self.way.is_met
+            self.way.stop_losing()
+            with contextlib.suppress(AssertionError):
+                await until(
+                    lambda both=both: all(one.called for one in both), _PATIENCE
+                )
+            self.assertTrue(
+                all(one.called for one in both), "both wait, and are not asked"
+            )
+            for line in (ann, bob, cat):
+                line.transport.loseConnection()
+            if not is_met:
+                break
+        self.assertGreater(number, 1)
+
+    test_decline.todo = EXPECTED  # type: ignore[attr-defined]
+
+    async def test_cancel_for_a_party(self) -> None:
+        """
+        A party whose host has cancelled is not in the queue: its members may be ready.
+        """
+        await self.learn()
+        for number in count():
+            ann, bob = [await self.player(self.a) for _ in range(2)]
+            made = await ann.ask("create_party", "party_created", open=True)
+            party = made["party_id"]
+            await bob.ask("join_party", "party_update", party_id=party)
+            await self.queued(ann)
+            self.way.lose(number)
+            await self.insist(ann, "cancel")
+            is_met = self.way.is_met
+            self.way.stop_losing()
+            said = await self.answer(bob, "ready_in_party", ready=True)
+            self.assertEqual(said["type"], "party_update", said)
+            for line in (ann, bob):
+                line.transport.loseConnection()
+            if not is_met:
+                break
+        self.assertGreater(number, 1)
+
+    test_cancel_for_a_party.todo = EXPECTED  # type: ignore[attr-defined]
+
+    async def test_messages_of_others_lost(self) -> None:
+        """
+        A player's older line ends when the player says hello at another node, if the
+        older one's node hears nothing of others for a moment, too.
+        """
+        ann = await self.player(self.a)
+        over = ann.hear("error")
+        self.way.is_deaf = True
+        self.server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        again = await connectProtocol(
+            HostnameEndpoint(reactor, self.b.host, self.b.port), Typed()
+        )
+        key = ann.heard[0]["data"]["player_key"]
+        await again.ask("hello", "welcome", protocol=PROTOCOL, player_key=key)
+        self.way.is_deaf = False
+        await until(lambda: over.called)
+        self.assertEqual((await over)["code"], "replaced")
