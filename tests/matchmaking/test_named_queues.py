@@ -133,6 +133,27 @@ class BackfillTests(SynchronousTestCase):
         entry = self.successResultOf(self.world.entries.entry_of(welcome["player_id"]))
         self.assertIsNotNone(entry)
 
+    def test_a_silent_node(self) -> None:
+        """
+        Players of other queues do not wait for a node that does not say whether it has
+        free seats; those who would have got them are matched when that is known.
+        """
+        answer: Deferred[str] = Deferred()
+        silent = self.patch(self.running, "seats", lambda *_: answer)
+        filling = [
+            self.world.queued(f"a{n}", "open", queue="fill")[0] for n in range(8)
+        ]
+        self.world.clock.advance(0)
+        others = [self.world.queued(f"b{n}", "open")[0] for n in range(8)]
+        self.world.clock.advance(0)
+        for line in others:
+            self.assertEqual(line.heard()[-1]["type"], "match_found")
+        silent.restore()
+        answer.callback("")
+        self.world.clock.advance(0)
+        for line in filling:
+            self.assertEqual(line.heard()[-1]["type"], "match_found")
+
     def test_explain(self) -> None:
         """
         An operator sees that running rooms have no seats.

@@ -257,6 +257,8 @@ class Matchmaker(Service):
         # that lately got none.
         self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
         self._no_seats: dict[_Pool, int] = {}
+        # Queues whose players are being offered such seats.
+        self._offers: dict[_Pool, Deferred[None]] = {}
         # By queue: when it may start matches again, and how often it could not.
         self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
@@ -884,7 +886,17 @@ class Matchmaker(Service):
             return
         queue = self._queues.of(pool[0], pool[2])
         if queue is not None and queue.backfills and self.running_rooms is not None:
-            await self._backfill(self.running_rooms, queue, pool, now)
+            offer = self._offers.pop(pool, None)
+            if offer is None:
+                work = self._backfill(self.running_rooms, pool, now)
+                offer = Deferred.fromCoroutine(work)
+                if not offer.called:
+                    offer.addBoth(self._offered, pool)
+            if not offer.called:
+                # Another node may not answer: other queues do not wait for it.
+                self._offers[pool] = offer
+                return
+            await offer
         waiting = await self._entries.waiting(*pool)
         due = None
         if queue is not None and waiting.ready >= queue.shape.fewest:
@@ -895,9 +907,12 @@ class Matchmaker(Service):
         if self._wait_warning:
             self._set_due(pool, self._watch_wait(pool, waiting, now))
 
-    async def _backfill(
-        self, running: Running, queue: Queue, pool: _Pool, now: float
-    ) -> None:
+    def _offered(self, result: Any, pool: _Pool) -> Any:
+        """Have a round match those who got no seat."""
+        self._look_at(pool)
+        return result
+
+    async def _backfill(self, running: Running, pool: _Pool, now: float) -> None:
         """Send players who wait to free seats of running rooms, longest wait first."""
         game, options, name = pool
         entries = await self._entries.oldest(game, options, _MOST_OFFERED, name)
