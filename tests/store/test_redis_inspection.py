@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.store.contract import ANN, BOB, entry
 from tests.support.certificates import authority, new_authority
 from tests.support.redis_servers import (
+    SAFE,
     RedisServer,
     WatchedRedis,
     make_client,
@@ -175,6 +176,14 @@ class FindTests(SynchronousTestCase):
             self.assertLess(time.monotonic(), give_up)
             time.sleep(0.05)
         self.assertEqual(self.find(url).port, master.port)
+        # Another Sentinel is cut off with a master of the past.
+        old = self.start(*SAFE)
+        cut = self.start(
+            f"sentinel monitor main 127.0.0.1 {old.port} 1\n", is_sentinel=True
+        )
+        both = f"127.0.0.1:{cut.port},127.0.0.1:{sentinel.port}"
+        found = self.find(f"redis+sentinel://{both}/main")
+        self.assertEqual(found.port, master.port)
         self.refuses(
             f"redis+sentinel://127.0.0.1:{sentinel.port}/other",
             "no service 'other'",

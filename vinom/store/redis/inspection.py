@@ -58,10 +58,22 @@ def find_store(address: StoreAddress, authority: bytes | None = None) -> FoundSt
     :raises StoreUnavailable: it does not answer; it may do so later.
     :raises Misconfigured: it cannot be used as it is.
     """
+    for host, port in address.hosts[:-1]:
+        try:
+            return _found_by(address, host, port, authority)
+        except StoreUnavailable:
+            # It may be cut off, together with the master that it names.
+            continue
+    return _found_by(address, *address.hosts[-1], authority)
+
+
+def _found_by(
+    address: StoreAddress, host: str, port: int, authority: bytes | None
+) -> FoundStore:
+    """Check the Redis at an address, or the one that the Sentinel there names."""
     try:
-        host, port = address.hosts[0]
         if address.service is not None:
-            host, port = _ask_sentinels(address.hosts, address.service)
+            host, port = _ask_sentinel(host, port, address.service)
         context = _context(authority) if address.is_tls else None
         with closing(_connect(host, port, context)) as line:
             return _checked(address, line, host, port)
@@ -142,24 +154,14 @@ def _ensure_replicas(address: StoreAddress, settings: dict[str, str]) -> None:
         )
 
 
-def _ask_sentinels(hosts: Iterable[tuple[str, int]], service: str) -> tuple[str, int]:
-    """Find the master's address; the first Sentinel that knows it is believed."""
-    problem: Exception = StoreUnavailable("no Sentinel")
-    for host, port in hosts:
-        try:
-            with (
-                closing(_connect(host, port, None)) as line,
-                line.makefile("rb") as answers,
-            ):
-                _send(line, ("SENTINEL", "get-master-addr-by-name", service))
-                found = _answer(answers)
-        except (OSError, EOFError) as error:
-            problem = error
-            continue
-        if found is not None:
-            return found[0], int(found[1])
-        problem = OSError(f"Sentinel {host}:{port} knows no service {service!r}")
-    raise problem
+def _ask_sentinel(host: str, port: int, service: str) -> tuple[str, int]:
+    """Find the master's address, as this Sentinel knows it."""
+    with closing(_connect(host, port, None)) as line, line.makefile("rb") as answers:
+        _send(line, ("SENTINEL", "get-master-addr-by-name", service))
+        found = _answer(answers)
+    if found is None:
+        raise OSError(f"Sentinel {host}:{port} knows no service {service!r}")
+    return found[0], int(found[1])
 
 
 def _context(authority: bytes | None) -> ssl.SSLContext:
