@@ -135,12 +135,14 @@ class Prematch:
         """
         List those who do not go back to the queue, if it is dissolved now.
 
+        A decline makes nobody else silent: clocks of nodes differ.
+
         :param now: seconds since the Unix epoch.
         """
-        if now < self.until:
+        if self.declined or now < self.until:
             return self.declined
         everybody = {player.player_id for player in self.players}
-        return self.declined | (everybody - self.accepted)
+        return everybody - self.accepted
 
     def has_left(self, entry: QueueEntry, now: float) -> bool:
         """Is one of the players of this entry among its leavers?"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.matchmaking.test_parties import PartyWorld, code, pushed
@@ -16,6 +17,7 @@ from vinom.model import MatchPlan, Prematch, SeatPlan
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 
 class AskingWorld(PartyWorld):
@@ -498,6 +500,42 @@ class AskTests(SynchronousTestCase):
         world.matchmaker.stopService()
         world.parties.stopService()
         self.assertEqual(world.clock.getDelayedCalls(), [])
+
+
+class SkewedClocksTests(SynchronousTestCase):
+    """Two nodes, the second of whose clocks is ahead."""
+
+    def test_decline_at_the_other_node(self) -> None:
+        """
+        A player who still has time to answer waits again if somebody declines at a node
+        in whose clock the time is over.
+        """
+        clocks = Clock(), Clock()
+        clocks[0].advance(1_000_000.0)
+        clocks[1].advance(1_000_003.0)
+        now = clocks[0].seconds
+        lines, entries = Lines(now=now), MemoryEntryStore()
+        players = MemoryPlayerStore(now)
+        one, two = (
+            LobbyWorld(
+                number,
+                clock=clock,
+                lines=MemoryOnlineStore(lines, f"n{number}"),
+                entries=entries,
+                players=players,
+                accept_seconds=10.0,
+            )
+            for number, clock in enumerate(clocks)
+        )
+        bob, _ = two.queued("bob", "duel")
+        ann, _ = one.queued("ann", "duel")
+        for clock in clocks:
+            clock.pump([0.0, 7.5])
+        self.assertTrue(pushed(ann, "prematch"))
+        bob.ask("decline")
+        self.assertEqual(pushed(ann, "queue_status")[-1]["state"], "waiting")
+        (waits,) = everybody(entries)
+        self.assertEqual(waits.players[0].name, "ann")
 
 
 class PartyPrematchTests(SynchronousTestCase):
