@@ -281,8 +281,17 @@ class Desk(Service):
         )
         return player, welcome, news
 
-    async def serve(self, player: Player, request: Request, host: str) -> Push:
-        """Answer a request of a player who said hello, from this address."""
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push:
+        """Answer a request of a player who said hello."""
+        answer = await self._answer(player, request, conversation.host)
+        if isinstance(answer, QueueStatus) and not conversation.is_open:
+            # The player may have a newer line, whose hello was answered before.
+            self._online.send([player.player_id], answer)
+        return answer
+
+    async def _answer(self, player: Player, request: Request, host: str) -> Push:
         match request:
             case Queue(game, options, loadout, queue, echoes):
                 status = await self._parties.queue(

@@ -142,7 +142,7 @@ class Prematch:
         if self.declined or now < self.until:
             return self.declined
         everybody = {player.player_id for player in self.players}
-        return everybody - self.accepted
+        return frozenset(everybody - self.accepted)
 
     def has_left(self, entry: QueueEntry, now: float) -> bool:
         """Is one of the players of this entry among its leavers?"""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import count
+from functools import partial
+from itertools import count, product
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -467,6 +468,38 @@ class TwoNodesTests(SynchronousTestCase):
             self.assertEqual(self.types(bob), [], number)
             self.assertEqual(len(everybody(self.entries)), 1, number)
         self.assertGreater(number, 3)
+
+    def test_said_hello_meanwhile(self) -> None:
+        """
+        What a request came to is sent to the newer line of its player, to this node or
+        another one, if that line's hello was answered first.
+        """
+        for is_queued, is_here in product((False, True), repeat=2):
+            for number in count():
+                chosen = self.one_answer()
+                ann, said = self.one.hello("ann", ends_at_match=False)
+                ask = partial(ann.ask, "queue", game="party")
+                if is_queued:
+                    ask()
+                    ask = partial(ann.ask, "cancel")
+                self.clock.advance(0)
+                chosen.arm(number)
+                ask()
+                if not chosen.is_met:
+                    break
+                again, news = (self.one if is_here else self.two).back(
+                    said["player_key"]
+                )
+                chosen.release()
+                self.clock.advance(0)
+                news += again.heard()
+                states = [
+                    m["data"]["state"] for m in news if m["type"] == "queue_status"
+                ]
+                is_waiting = bool(everybody(self.entries))
+                where = is_queued, is_here, number
+                self.assertEqual(states[-1:] == ["waiting"], is_waiting, where)
+            self.assertGreater(number, 1)
 
     def two_asked_by_one(self) -> Any:
         """Ask the second node without a link."""

@@ -130,6 +130,28 @@ class RedisEntryStoreTests(EntryStoreContract, RedisCase):
         return store
 
 
+    async def test_as_long_as_its_queue(self) -> None:
+        """
+        An entry whose player came back late has its place as long as it is stored, if
+        nobody else has queued since.
+        """
+        others = set(self.keys())
+        store = self.make_store()
+        await store.add(entry(ANN, 1.0))
+        await store.suspend("e-ann")
+        own = [key for key in self.keys() if key not in others]
+        for key in own:
+            self.server.command("PEXPIRE", key, "1000000")
+        await store.resume("e-ann")
+        for key in own:
+            if self.server.command("PTTL", key) <= 1000000:
+                self.server.command("DEL", key)
+        self.assertEqual(await store.place("e-ann"), 1)
+        self.assertTrue(await store.suspend("e-ann"))
+        self.assertTrue(await store.resume("e-ann"))
+        self.assertTrue(await store.claim(["e-ann"]))
+
+
 class _EntriesAndPrematches:
     """Both stores of a client, as the memory has them in one."""
 

@@ -94,8 +94,9 @@ class OneAnswer:
 
     def call(self, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
         found = step()
-        self._left -= 1
-        if self._left != -1:
+        if isinstance(found, Deferred):
+            self._left -= 1
+        if not isinstance(found, Deferred) or self._left != -1:
             return found
         self.is_met = True
         if self._loses:

@@ -150,7 +150,9 @@ class Answering(Protocol):
     ) -> tuple[Player, Welcome, list[Push]]:
         """Answer a hello; fails with `Refused`."""
 
-    async def serve(self, player: Player, request: Request, host: str) -> Push:
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push:
         """Answer a request of the lobby; fails with `Refused`."""
 
     def serve_now(
@@ -467,7 +469,7 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                push = await self._desk.serve(self.player, request, self.host)
+                push = await self._desk.serve(self, self.player, request)
                 self._note(push)
                 self._talk.answered(push)
         except Exception as error:

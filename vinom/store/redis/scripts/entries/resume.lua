@@ -15,7 +15,6 @@ end
 if suspended == '1' and not prematch then
   local its = P .. 'queue:' .. queue
   redis.call('ZADD', its .. ':ready', redis.call('ZSCORE', its .. ':places', place), place)
-  redis.call('PEXPIRE', its .. ':ready', redis.call('PTTL', its .. ':places'))
   redis.call('HINCRBY', its, 'ready', tonumber(place:match('^%d+:(%d+):')))
   redis.call('HINCRBY', P .. 'queued', ':suspended', -1)
 end
@@ -25,5 +24,6 @@ if node ~= ARGV[2] then
 end
 if suspended == '1' or node ~= ARGV[2] then
   keep(ARGV[4], players, LIFETIME)
+  keep_queue(queue)
 end
 return 1

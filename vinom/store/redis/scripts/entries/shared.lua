@@ -6,6 +6,17 @@
 -- An entry that is in a prematch has its name in the field 'prematch'. It is in none of
 -- the queue's sets and counts, and knows its place, for the case that it goes back.
 
+-- Give what counts a queue's entries a new lifetime: that of the last of them.
+local function keep_queue(queue)
+  local its = P .. 'queue:' .. queue
+  for _, key in ipairs({ its, its .. ':places', its .. ':ready' }) do
+    redis.call('PEXPIRE', key, LIFETIME)
+  end
+  for _, name in ipairs({ 'waiting', 'queued', 'arrivals' }) do
+    redis.call('PEXPIRE', P .. name, LIFETIME)
+  end
+end
+
 -- Put a place in its queue, and in all counts; the options are those of the queue.
 local function put_in(queue, place, since, suspended, options)
   local its = P .. 'queue:' .. queue
@@ -20,12 +31,8 @@ local function put_in(queue, place, since, suspended, options)
   else
     redis.call('ZADD', its .. ':ready', since, place)
     redis.call('HINCRBY', its, 'ready', players)
-    redis.call('PEXPIRE', its .. ':ready', LIFETIME)
   end
-  -- What counts entries lives as long as the last of them.
-  for _, key in ipairs({ its, its .. ':places', P .. 'waiting', P .. 'queued', P .. 'arrivals' }) do
-    redis.call('PEXPIRE', key, LIFETIME)
-  end
+  keep_queue(queue)
 end
 
 -- Take a place out of its queue, and out of all counts.
