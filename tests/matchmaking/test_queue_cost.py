@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import vinom
+from tests.support.lobbies import LobbyWorld
 from tests.support.queues import KINDS, MANY, crowded
 
 #: Enough to find out a search; ``VINOM_CROWDS=full`` in the environment has all.
@@ -25,6 +28,45 @@ def frames_of_a_request(waiting: int, kind: str) -> list[str]:
     world.queued("bob", "crowd")[0].ask("cancel")
     line, _ = world.hello("ann")
     world.clock.advance(0)
+    said: list[dict[str, Any]] = []
+
+    def ask() -> None:
+        said.extend(line.ask("queue", game="crowd"))
+        world.clock.advance(0)
+
+    called = frames_of(ask)
+    place = 1 if kind == "other options" else waiting + 1
+    assert said[0]["data"]["position"] == place, said
+    return called
+
+
+def lines_of_a_cancel(matches: int) -> int:
+    """Count lines of our functions that run when a player cancels while others play."""
+    world = LobbyWorld()
+    for number in range(2 * matches):
+        world.queued(f"p{number}", "duel")
+        world.clock.advance(0)
+    assert len(world.fleet.hosted) == matches
+    line, _ = world.hello("ann")
+    count = 0
+
+    def note(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return note if frame.f_code.co_filename.startswith(_OURS) else None
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        line.ask("cancel")
+    finally:
+        sys.settrace(before)
+    assert count > 10
+    return count
+
+
+def frames_of(work: Callable[[], None]) -> list[str]:
+    """Do *work*, and list the calls of our functions."""
     called: list[str] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -34,12 +76,9 @@ def frames_of_a_request(waiting: int, kind: str) -> list[str]:
 
     sys.setprofile(note)
     try:
-        said = line.ask("queue", game="crowd")
-        world.clock.advance(0)
+        work()
     finally:
         sys.setprofile(None)
-    place = 1 if kind == "other options" else waiting + 1
-    assert said[0]["data"]["position"] == place, said
     return called
 
 
@@ -56,3 +95,9 @@ class QueueCostTests(SynchronousTestCase):
             few = frames_of_a_request(10, kind)
             self.assertIn("matchmaking/matchmaker.py: Matchmaker._round", few)
             self.assertEqual(few, frames_of_a_request(_MANY, kind), kind)
+
+    def test_cancel(self) -> None:
+        """
+        A request to cancel costs the same whether few or many matches are being played.
+        """
+        self.assertEqual(lines_of_a_cancel(2), lines_of_a_cancel(100))

@@ -129,7 +129,6 @@ class RedisEntryStoreTests(EntryStoreContract, RedisCase):
         verifyObject(IEntryStore, store)
         return store
 
-
     async def test_as_long_as_its_queue(self) -> None:
         """
         An entry whose player came back late has its place as long as it is stored, if

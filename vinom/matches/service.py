@@ -709,7 +709,7 @@ class Matches(Service):
         return self._forming(player_id) is not None
 
     def _forming(self, player_id: str) -> _Live | None:
-        for live in self._live.values():
+        for live in self._of_players.get(player_id, ()):
             match = live.match
             if (
                 live.hosting is not None
