@@ -37,6 +37,8 @@ const MOVE_PATIENCE = 4_000;
 const MOST_MOVES = 3;
 /** Events kept until the first listener is added. */
 const MOST_WAITING = 256;
+/** Actions of one room that may wait for an answer; more are refused at once. */
+const MOST_ACTIONS = 64;
 
 /**
  * @typedef {any} Json Any JSON value, such as a game's views and actions.
@@ -772,13 +774,14 @@ export class Client extends Emitter {
     const tooLong = setTimeout(() => this.#lost(socket), isMove ? MOVE_PATIENCE : PATIENCE * 2);
     let isOpen = false;
     socket.onopen = () => {
+      clearTimeout(tooLong);
       isOpen = true;
       this.#refusals = 0;
       this.#hello();
     };
     socket.onmessage = (event) => {
       if (socket !== this.#socket) return;
-      this.#lastHeard = Date.now();
+      this.#lastHeard = performance.now();
       this.#probeEnds = 0;
       const found = JSON.parse(String(event.data));
       for (const message of Array.isArray(found) ? found : [found]) {
@@ -791,7 +794,6 @@ export class Client extends Emitter {
       this.#lost(socket);
       if (!isOpen && !isMove) this.#askWhy();
     };
-    socket.addEventListener?.("open", () => clearTimeout(tooLong));
   }
 
   /**
@@ -840,7 +842,7 @@ export class Client extends Emitter {
         const isOld = !this.#movedTo;
         this.#stay();
         if (isOld && this.status === "connecting") this.#hello();
-        else this.#drop();
+        else this._drop();
       } else if (error.code === "unknown_player_key" && (name || credentials)) {
         // The server restarted, or forgot this player.
         this.playerKey = "";
@@ -852,14 +854,14 @@ export class Client extends Emitter {
         }
         this.#finish("refused", error);
       } else {
-        this.#drop();
+        this._drop();
       }
     });
   }
 
   /** @param {boolean} isSame did the server recognize us as the same player? */
   #online(isSame) {
-    this.#onlineSince = this.#lastHeard = Date.now();
+    this.#onlineSince = this.#lastHeard = performance.now();
     this.#setStatus("online");
     this.#admitted();
     clearInterval(this.#watchdog);
@@ -921,14 +923,14 @@ export class Client extends Emitter {
 
   /** Check that the connection works: a network can die silently. */
   #look() {
-    const now = Date.now();
-    if (this.#probeEnds && now >= this.#probeEnds) this.#drop();
+    const now = performance.now();
+    if (this.#probeEnds && now >= this.#probeEnds) this._drop();
     else if (now - this.#lastHeard >= QUIET) this.#probe(PATIENCE);
   }
 
   /** @param {number} patience */
   #probe(patience) {
-    const ends = Date.now() + patience;
+    const ends = performance.now() + patience;
     if (this.#probeEnds) {
       this.#probeEnds = Math.min(this.#probeEnds, ends);
       return;
@@ -938,7 +940,7 @@ export class Client extends Emitter {
   }
 
   /** Give up a connection that may be dead without having closed. */
-  #drop() {
+  _drop() {
     const socket = this.#socket;
     if (socket === null) return;
     this.#lost(socket);
@@ -949,7 +951,7 @@ export class Client extends Emitter {
   #lost(socket) {
     if (socket !== this.#socket) return;
     const wasOnline = this.#onlineSince > 0;
-    const isGood = wasOnline && Date.now() - this.#onlineSince >= STABLE;
+    const isGood = wasOnline && performance.now() - this.#onlineSince >= STABLE;
     this.#leave(socket);
     if (this.isOver) return;
     if (this.#movedTo) {
@@ -1351,6 +1353,8 @@ export class Room extends Emitter {
   #resume = "";
   /** @type {Map<number, {action: Json, resolve: () => void, reject: (error: VinomError) => void}>} */
   #actions = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #backAlarm;
   /** @type {Map<number, Json>} Acknowledged views by version: the bases of patches. */
   #bases = new Map();
   #ackAt = 0;
@@ -1388,7 +1392,8 @@ export class Room extends Emitter {
   /**
    * Play. Resolves when the action has been applied, and fails with `VinomError` if not:
    * code "rejected" means that the rules forbid it, and `details.reason` says why. If the
-   * connection is lost the action may be sent twice, but is applied once.
+   * connection is lost the action may be sent twice, but is applied once. While 64 wait
+   * for an answer it fails with "rate_limited".
    *
    * @param {Json} action the game's own
    * @returns {Promise<void>}
@@ -1396,6 +1401,10 @@ export class Room extends Emitter {
   act(action) {
     if (this.closed !== null || this.#client.isOver) {
       return Promise.reject(new VinomError("closed", "this room is closed"));
+    }
+    if (this.#actions.size >= MOST_ACTIONS) {
+      const words = `${MOST_ACTIONS} of your actions wait for an answer; wait for a state`;
+      return Promise.reject(new VinomError("rate_limited", words));
     }
     const id = this.#client._nextAction();
     /** @type {Promise<void>} */
@@ -1532,7 +1541,9 @@ export class Room extends Emitter {
 
   /** The client has reconnected. */
   _comeBack() {
-    if (this.closed !== null) return;
+    clearTimeout(this.#backAlarm);
+    // The next connection calls this again.
+    if (this.closed !== null || this.#client.status !== "online") return;
     const asked = { resume: this.#resume, heard: this.#heard };
     this.#client
       .request("reconnect", asked, (facts) => this._joined(facts, true))
@@ -1544,12 +1555,17 @@ export class Room extends Emitter {
     switch (error.code) {
       case "connection_lost":
       case "offline":
-      case "timeout":
         return; // The next connection tries again.
+      case "timeout":
+        // Have we our place now or not? On another connection we get it in any case.
+        this.#client._drop();
+        return;
       case "rate_limited":
       case "busy": // Its node died a moment ago; another one takes it over.
+      case "unavailable":
       case "store_unavailable":
-        setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
+        clearTimeout(this.#backAlarm);
+        this.#backAlarm = setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
         return;
       case "bad_resume":
         // The last answer, with its new token, was lost with the connection. The player key
@@ -1579,13 +1595,7 @@ export class Room extends Emitter {
           this._joined(facts, true);
         }
       })
-      .catch((error) => {
-        if (error.code === "busy" || error.code === "store_unavailable") {
-          setTimeout(() => this._comeBack(), this.#client._pauseAfter(error));
-        } else if (error.code !== "connection_lost" && error.code !== "offline") {
-          this._closed(error.details.reason ?? error.code, error.details.outcome ?? null);
-        }
-      });
+      .catch((error) => this.#cannotComeBack(error));
   }
 
   /**
