@@ -36,7 +36,7 @@ from vinom.messages.lobby import (
     RegionOffer,
     Welcome,
 )
-from vinom.messages.parties import PARTY_REQUESTS, Accept, Decline
+from vinom.messages.parties import PARTY_REQUESTS, Accept, Decline, PartyClosed
 from vinom.messages.rooms import JoinRoom
 from vinom.model import Player
 from vinom.reactor.waits import Waits
@@ -209,12 +209,15 @@ class Desk(Service):
                 del waiting[-_PUT_BACK_AT_ONCE:]
 
     def _waiting(self) -> list[Conversation]:
-        """List those whose players wait for news of other nodes."""
+        """List those whose players wait for news of other nodes, or have a party."""
         return [
             conversation
             for conversation in self._conversations
-            if (conversation.is_queued or conversation.is_in_play)
-            and not conversation.memberships
+            if conversation.party_id
+            or (
+                (conversation.is_waiting or conversation.is_in_play)
+                and not conversation.memberships
+            )
         ]
 
     async def _send_missed(self, conversation: Conversation) -> None:
@@ -223,6 +226,10 @@ class Desk(Service):
             return
         player_id = conversation.player.player_id
         news: list[Push] = []
+        party_id = conversation.party_id
+        if party_id and not await self._parties.has(party_id, player_id):
+            # Nobody may be left to send it: the store may have lost the party.
+            news.append(PartyClosed(party_id, "lost"))
         found = await self._matches.rejoin(player_id)
         if found is not None:
             news.append(found)

@@ -194,6 +194,32 @@ class PlayerPartiesTests(PartiesCase):
         self.await_(second.ready())
         self.assertTrue(first.members[1].ready)
 
+    def test_gone_meanwhile(self) -> None:
+        """
+        A member who comes back when the party is gone learns it.
+        """
+        first, second = self.pair()
+        self.endpoint.is_up = False
+        self.endpoint.lines[-1].end()
+        self.pass_time()
+        self.await_(first.kick(self.bob.player_id))
+        self.endpoint.is_up = True
+        self.pass_time(2.0)
+        self.assertEqual("lost", self.successResultOf(second.closed))
+        self.assertFalse(first.is_over)
+
+    def test_forgotten(self) -> None:
+        """
+        The store loses the party: both members are sent that it is over.
+        """
+        first, second = self.pair()
+        self.world.party_store._parties.clear()
+        self.world.party_store._party_of.clear()
+        self.world.desk.look_again()
+        self.pass_time()
+        for party in (first, second):
+            self.assertEqual("lost", self.successResultOf(party.closed))
+
     def test_refused_for_good(self) -> None:
         """
         A member whose lobby refuses it, for a reason that cannot pass, is out of its

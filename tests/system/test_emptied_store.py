@@ -128,6 +128,23 @@ class EmptiedStoreTests(TestCase):
         self.assertEqual(self.server.command("KEYS", "*:match-of:*"), [])
         await until(lambda: not self.server.command("KEYS", "*:server:*"))
 
+    async def test_party(self) -> None:
+        """
+        A party is gone with the Redis that had it: its members, each connected to
+        another node, are sent that, so that no host queues alone by mistake.
+        """
+        players: list[Client] = []
+        for node, name in zip(self.nodes, ("ann", "bob"), strict=True):
+            players.append(await connect(reactor, node.host, node.port, name=name))  # type: ignore[arg-type]
+        self.clients += players
+        ann = await players[0].parties.create(TicTacToe.name)
+        bob = await players[1].parties.join(ann.party_id, token=ann.token)
+        await until(lambda: len(ann.members) == 2)
+        self.server.kill()
+        await until(lambda: not any(self.is_ready(node) for node in self.nodes))
+        self.come_back()
+        self.assertEqual(["lost", "lost"], [await ann.closed, await bob.closed])
+
     async def test_ends_while_it_is_away(self) -> None:
         """
         A match that ends while Redis is away is over when it is back: both players find

@@ -18,7 +18,7 @@ from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, RoomOffered, raw
 from vinom.client.match import Match
 from vinom.errors import Code
 from vinom.messages.envelope import Failed, Push, Request
-from vinom.messages.lobby import Cancel, MatchFound, Queue, QueueStatus, RoomFound
+from vinom.messages.lobby import Cancel, MatchFound, Ping, Queue, QueueStatus, RoomFound
 from vinom.messages.parties import (
     UNCHANGED,
     Accept,
@@ -263,7 +263,7 @@ class PlayerParties:
         self._last_match = ""
         self._on_invite: list[Callable[[PartyInvite], None]] = []
         self._on_offer: Callable[[Offer], None] = accept
-        self._is_closed = self._is_replaced = False
+        self._is_closed = self._is_replaced = self._is_confirmed = False
 
     @property
     def player_id(self) -> str:
@@ -406,6 +406,7 @@ class PlayerParties:
 
     async def _dial(self) -> LobbyLine:
         line: LobbyLine | None = None
+        self._is_confirmed = False
 
         def lost() -> None:
             # Not one on which we were refused.
@@ -416,7 +417,15 @@ class PlayerParties:
         if not line.is_open:
             raise LineLost("the line to the lobby closed")
         self._line = line
+        if self.party is not None:
+            # Its update comes with the welcome, and so before the answer to a ping.
+            line.ask(Ping()).addCallbacks(self._look, lambda _: None)
         return line
+
+    def _look(self, _: Push) -> None:
+        """We are in our party no more if the lobby does not say that we are."""
+        if not self._is_confirmed:
+            self._out("lost")
 
     def _lost(self) -> None:
         self._line = None
@@ -443,8 +452,8 @@ class PlayerParties:
             except LobbyRefusal as refusal:
                 if refusal.code not in PASSING_ON_RETURN:
                     is_forgotten = refusal.code == Code.UNKNOWN_PLAYER_KEY
-                    self._out("lost" if is_forgotten else refusal.code)
                     self._no_match(Failure(refusal))
+                    self._out("lost" if is_forgotten else refusal.code)
                     return
                 hold = refusal.retry_after
             except LineLost:
@@ -457,6 +466,7 @@ class PlayerParties:
             if push.code == Code.REPLACED:
                 self._is_replaced = True
         elif isinstance(push, PartyUpdate):
+            self._is_confirmed = True
             if self.party is None or self.party.party_id != push.party.party_id:
                 self._enter(push.party)
             else:
@@ -478,6 +488,7 @@ class PlayerParties:
             )
 
     def _enter(self, view: PartyView, token: str = "") -> LiveParty:
+        self._is_confirmed = True
         party = self.party
         if party is None or party.party_id != view.party_id:
             self._out("lost")
@@ -490,6 +501,8 @@ class PlayerParties:
         party, self.party = self.party, None
         if party is not None:
             party.end(reason)
+            why = f"you are not in this party any more: {reason}"
+            self._no_match(Failure(LobbyRefusal(Code.NOT_IN_PARTY, why)))
 
     def _found(self, found: MatchFound) -> None:
         if found.match_id == self._last_match:

@@ -233,9 +233,14 @@ class Conversation:
         return self._queue_state == "waiting"
 
     @property
+    def party_id(self) -> str:
+        """In which party is this player, as far as it was sent? Empty if in none."""
+        return self._talk.party_id
+
+    @property
     def is_queued(self) -> bool:
         """Does this player wait in a queue, or is it in a party?"""
-        return self.is_waiting or self._talk.is_in_party
+        return self.is_waiting or bool(self.party_id)
 
     def introduce(self, player: Player) -> None:
         """Begin without a hello: the player said it elsewhere."""
@@ -514,15 +519,15 @@ class Conversation:
             self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
 
     def _note(self, push: Push) -> None:
-        """Store whether this player waits for a match, and is in a party."""
+        """Store whether this player waits for a match, and its party."""
         if isinstance(push, QueueStatus):
             self._queue_state = push.state
         elif isinstance(push, MatchFound | MatchEnded | RoomFound):
             self._queue_state = "idle"
         elif isinstance(push, PartyUpdate | PartyCreated):
-            self._talk.is_in_party = True
+            self._talk.party_id = push.party.party_id
         elif isinstance(push, PartyClosed):
-            self._talk.is_in_party = False
+            self._talk.party_id = ""
 
     def overdue(self) -> None:
         """End the conversation if the hello is missing, or the player was silent."""

@@ -84,13 +84,13 @@ class Talk:
 
     :ivar ends_at_match: `MatchFound` is the last message...
     :ivar stays: ...unless the peer asked to stay here...
-    :ivar is_in_party: ...or is in a party.
+    :ivar party_id: ...or is in this party; empty if in none.
     :ivar held: requests that wait until the current one is done.
     """
 
     ends_at_match: bool = False
     stays: bool = False
-    is_in_party: bool = False
+    party_id: str = ""
     outbox: list[Send | Work | HangUp] = attrs.field(factory=list)
     held: deque[Asked] = attrs.field(factory=deque)
     stage: Stage = attrs.field(default=_GREETING, init=False)
@@ -239,7 +239,7 @@ class Talk:
     def _say(self, push: Push, id: RequestId = None) -> bool:
         """Send it; can more follow?"""
         self.outbox.append(Send(encode_push(push, id)))
-        ends = self.ends_at_match and not (self.stays or self.is_in_party)
+        ends = self.ends_at_match and not (self.stays or self.party_id)
         return not (ends and isinstance(push, MatchFound))
 
     def _fail(self, refusal: Refused, id: RequestId = None) -> None:

@@ -275,6 +275,11 @@ class Parties(Service):
         """A player's line closed: keep the place in the party for a while."""
         self._run(self._note_lost(player_id))
 
+    async def has(self, party_id: str, player_id: str) -> bool:
+        """Is a player in this party?"""
+        party = await self._store.party_of(player_id)
+        return party is not None and party.party_id == party_id
+
     async def player_back(self, player_id: str) -> PartyUpdate | None:
         """A player said hello: return how its party is, if it is in one."""
         self._stop_waiting(player_id)

@@ -234,7 +234,8 @@ class PartyClosed(Push, frozen=True, tag="party_closed", tag_field="type"):
     """
     You are no longer in this party; answers `LeaveParty`.
 
-    :ivar reason: "left", "kicked", or "away": you were disconnected for too long.
+    :ivar reason: "left", "kicked", "away": you were disconnected for too long, or
+        "lost": the server lost the party, or your place in it.
     """
 
     party_id: str
