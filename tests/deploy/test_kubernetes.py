@@ -430,6 +430,9 @@ class WorkloadTests(SynchronousTestCase):
                     asked = container[probe]["httpGet"]
                     self.assertEqual(asked["path"], path)
                     self.assertEqual(asked.get("scheme"), scheme)
+                    # One slow answer takes no pod away.
+                    self.assertGreater(container[probe]["timeoutSeconds"], 1)
+                    self.assertGreater(container[probe]["failureThreshold"], 1)
             # Probes ask for HTTPS because the node serves it.
             self.assertTrue(node_settings(found).http_tls)
 

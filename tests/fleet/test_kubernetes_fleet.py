@@ -28,11 +28,13 @@ from tests.support.kubernetes_api.server import PODS, SERVICES
 from tests.support.test_kubernetes_api import DEAF, SLEEPER
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import fleet as fleet_module
-from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
+from vinom.fleet.kubernetes import watching
+from vinom.fleet.kubernetes.api import ApiError, KubernetesApi, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
 from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
+from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
 from vinom.keys.authority import Authority
 
@@ -666,6 +668,45 @@ class KubernetesFleetTests(_OnCluster):
         )
         self.assertNotIn("hostPort", str(container["ports"]))
         self.assertNotIn("hostNetwork", spec)
+
+    async def test_watch_after_an_outage(self) -> None:
+        """
+        After an outage of the API server the history is gone: the pods are listed again
+        at once, however long the outage was.
+        """
+        done: list[str] = []
+        over: Deferred[None] = Deferred()
+
+        class Away:
+            """An API server that is away for a while, and starts with no history."""
+
+            lists = watches = 0
+
+            def list_now(self, selector: str) -> tuple[list[Any], str]:
+                self.lists += 1
+                done.append("list")
+                return [], "1"
+
+            def watch_now(self, selector: str, version: str) -> Any:
+                self.watches += 1
+                if self.lists == 2:
+                    reactor.callFromThread(over.callback, None)
+                    time.sleep(0.2)
+                if self.watches < 9:
+                    raise ApiError(0, "NoAnswer", "it is away")
+                raise ApiError(410, "Expired", "too old resource version")
+
+        def chance() -> float:
+            done.append("wait")
+            return 0.0
+
+        self.patch(watching, "RETRY_SECONDS", (0.001, 0.01))
+        api: Any = Away()
+        watch = PodWatch(reactor, api, "", lambda _: None, lambda *_: None, chance)
+        watch.start()
+        await over
+        await watch.stop()
+        self.assertEqual(done[:10], ["list", *["wait"] * 8, "list"])
 
     async def test_role_fits_the_schemas(self) -> None:
         """

@@ -10,6 +10,7 @@ from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
 from tests.support.games import Teller
 from vinom.control import unsent
 from vinom.control.messages import (
+    FRAME_LIMIT,
     Adopted,
     CloseRoom,
     Draining,
@@ -25,6 +26,7 @@ from vinom.control.messages import (
     RoomEnded,
     SeatChanged,
     ToNode,
+    encode,
 )
 from vinom.control.unsent import make_unsent, read_unsent
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
@@ -111,7 +113,8 @@ class OrphanTests(SynchronousTestCase):
         (playing,) = ready.matches
         self.assertTrue(playing.is_started)
         self.assertEqual([0, 1], [ticket.seat for ticket in playing.tickets])
-        self.assertEqual(b"all", playing.recorded)
+        # It is in the file.
+        self.assertEqual(b"", playing.recorded)
         self.assertEqual(net.recordings.matches["m1"].length, playing.length)
         self.assertEqual({0: "joined", 1: "left"}, playing.seats)
         self.assertEqual([SeatChanged("m1", 1, "left")], rest)
@@ -157,6 +160,20 @@ class OrphanTests(SynchronousTestCase):
         self.assertEqual(b"", playing.checkpoint)
         self.assertEqual((playing.number + 1, 0), (kept.number, kept.base))
         self.assertIn(b"kept", kept.data)
+
+    def test_many_matches(self) -> None:
+        """
+        A process with many matches, whose recordings hold much, has a link again.
+        """
+        net = GameNet(rooms_limit=64, lease=10.0)
+        net.bind()
+        for number in range(64):
+            net.open(f"m{number}")
+            net.recordings.matches[f"m{number}"].held = bytes(32 * 1024)
+        self.cut(net)
+        ready = net.server.ready(1)
+        self.assertLess(len(encode(ready)), FRAME_LIMIT)
+        self.assertEqual(64, len(ready.matches))
 
     def test_match_ends_meanwhile(self) -> None:
         """

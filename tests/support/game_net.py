@@ -128,13 +128,14 @@ class MemoryRecording:
         self.part: Part | None = None
         self.end: MatchEnd | None = None
         self.report: str | None = None
+        self.held = b"all"
 
     @property
     def length(self) -> int:
         return len(self.recorded)
 
     def news(self, is_all: bool = False) -> bytes:
-        return b"all" if is_all else b""
+        return self.held if is_all else b""
 
     def record(self, recorded: Recorded) -> None:
         self.recorded.append(recorded)
@@ -168,7 +169,8 @@ class MemoryRecordings:
         return 0
 
     def flush(self) -> None:
-        pass
+        for recording in self.matches.values():
+            recording.held = b""
 
 
 class GamePlayer:

@@ -377,6 +377,8 @@ class GameServer:
 
     def _playing(self) -> list[Playing]:
         """Describe the matches, with their newest checkpoints as far as these fit."""
+        # What recordings hold would not fit beside the checkpoints of many matches.
+        self._recordings.flush()
         playing, left = [], LONGEST_CHECKPOINT
         for hosted in self._matches():
             one, keeper = hosted.playing(), hosted.host.keeper
