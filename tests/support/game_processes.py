@@ -156,3 +156,19 @@ def play(server_id: str, settings: dict[str, Any]) -> None:
                     return
                 case Stop():
                     return
+
+
+def floods(server_id: str, settings: dict[str, Any]) -> None:
+    """Print much more than anybody can read, and end."""
+    for number in range(50_000):
+        print("flood", number)
+
+
+def chats(server_id: str, settings: dict[str, Any]) -> None:
+    """Print once a file is there; then sign."""
+    while not Path(settings["go"]).exists():
+        time.sleep(0.01)
+    for _ in range(3):
+        print("Is anybody there?", flush=True)
+        print("Nobody.", file=sys.stderr, flush=True)
+    sign(settings)

@@ -27,6 +27,7 @@ from vinom.control.link import ControlServer
 from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
+from vinom.fleet.local import fleet as local
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
 from vinom.fleet.local.forklink import ForkLink, arguments
 from vinom.fleet.local.forkserver import Start, Started
@@ -113,6 +114,17 @@ class LocalFleetTests(TestCase):
         await self.servers[server_id].gone
         (how,) = self.servers[server_id].exits
         return how
+
+    def log_lines(self) -> list[str]:
+        """What is logged from now on: the lines of game servers, and other events."""
+        lines: list[str] = []
+
+        def observe(event):
+            lines.append(event.get("line") or event.get("log_format") or "")
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return lines
 
     async def test_what_a_child_has(self):
         """
@@ -243,17 +255,42 @@ class LocalFleetTests(TestCase):
         """
         What a game server prints is in the node's log.
         """
-        lines = []
-
-        def observe(event):
-            lines.append(event.get("line"))
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        lines = self.log_lines()
         fleet = self.make("end", {"print": "good day"})
         await self.start(fleet)
         await self.exit_of()
         await until(lambda: "good day" in lines)
+
+    async def test_flood(self):
+        """
+        Of one game server that prints without end the node logs a part, and says so; it
+        does not have to wait, and what others print is logged as ever.
+        """
+        lines = self.log_lines()
+        fleet = self.make("floods")
+        await self.start(fleet)
+        self.assertEqual((await self.exit_of()).status, 0)
+        logged = [line for line in lines if line.startswith("flood")]
+        self.assertGreater(len(logged), 100)
+        self.assertLess(len(logged), 10_000)
+        self.assertTrue([line for line in lines if "dropped" in line], lines[-1])
+        other = self.make("end", {"print": "good day"})
+        await self.start(other, "s2")
+        await self.exit_of("s2")
+        await until(lambda: "good day" in lines)
+
+    async def test_prints_for_nobody(self):
+        """
+        A game server whose node is gone prints, and nothing comes of it.
+        """
+        go = Path(self.mktemp()).absolute()
+        fleet = self.make("chats", {"go": str(go)}, mail=Path(self.mktemp()))
+        pid = await self.start(fleet)
+        fleet.release("s1")
+        await fleet.close()
+        go.touch()
+        await until(lambda: not is_running(pid))
+        self.assertEqual(self.signed.read_text(), str(pid))
 
     async def test_memory_limit(self):
         """
@@ -365,9 +402,10 @@ class LocalFleetTests(TestCase):
         """
         started = Deferred()
 
-        def told(message, pidfd):
+        def told(message, descriptors):
+            for one in descriptors:
+                os.close(one)
             if isinstance(message, Started):
-                os.close(pidfd)
                 started.callback(message.pid)
 
         link = ForkLink(
@@ -383,6 +421,20 @@ class LocalFleetTests(TestCase):
         await link.close()
         self.assertFalse(is_running(pid))
         self.assertFalse(is_running(link.pid))
+
+    async def test_ends_after_its_fork_server(self):
+        """
+        When a process ends whose fork server was replaced, that is known at once: the
+        new one is not asked about it.
+        """
+        self.patch(local, "STATUS_SECONDS", 3600.0)
+        fleet = self.make("stay")
+        pid = await self.start(fleet)
+        os.kill(fleet.fork_server_pid, signal.SIGKILL)
+        await until(lambda: fleet.fork_server_pid is None)
+        await until(lambda: fleet.fork_server_pid)
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(await self.exit_of(), Exit(pid))
 
     async def test_adopted(self):
         """
@@ -424,9 +476,10 @@ class LocalFleetTests(TestCase):
         """
         started = Deferred()
 
-        def told(message, pidfd):
+        def told(message, descriptors):
+            for one in descriptors:
+                os.close(one)
             if isinstance(message, Started):
-                os.close(pidfd)
                 pids.append(message.pid)
                 if len(pids) == 2:
                     started.callback(None)

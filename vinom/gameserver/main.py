@@ -159,7 +159,7 @@ class _Output:
 
     def write(self, text: str) -> None:
         if not self.is_hushed:
-            # The pipe may have ended with its node; play goes on.
+            # In a pod the reader may be gone; play goes on.
             with suppress(OSError):
                 sys.stdout.write(text)
 

@@ -39,7 +39,6 @@ from vinom.fleet.local.forklink import (
     Readable,
     User,
     arguments,
-    log_line,
 )
 from vinom.fleet.local.forkserver import (
     LEASE_SECONDS,
@@ -77,8 +76,8 @@ SERVER_ID = "VINOM_SERVER_ID"
 #: Stands in a handle for when a process began, if the system does not say.
 HIDDEN = "?"
 
-# How long a fork server may take to report how a process ended, seconds.
-_STATUS_SECONDS = 1.0
+#: How long a fork server may take to report how a process ended, seconds.
+STATUS_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -132,8 +131,8 @@ class _Process:
     :ivar watch: reports when it ends.
     :ivar signal_due: the signal to send as soon as it runs.
     :ivar birth: when it began: see `birth_of`.
-    :ivar is_adopted: an earlier node started it.
-    :ivar output: what it prints, if this node has called it.
+    :ivar link: of its fork server; ``None`` if an earlier node started it.
+    :ivar output: what it prints; ``None`` if this node has not called it yet.
     :ivar mail: folder of its mailbox, unless it is this node's own.
     """
 
@@ -147,7 +146,7 @@ class _Process:
     watch: Readable | None = None
     signal_due: signal.Signals | None = None
     birth: str = ""
-    is_adopted: bool = False
+    link: ForkLink | None = None
     output: PipedOutput | None = None
     mail: Path | None = None
 
@@ -252,7 +251,7 @@ class LocalFleet:
         )
         if self._link is None or not self._link.start(start):
             return fail(NoCapacity("the fork server does not take requests now"))
-        process = _Process(server)
+        process = _Process(server, link=self._link)
         process.alarm = self._reactor.callLater(START_SECONDS, self._hangs, process)
         self._processes[server_id] = process
 
@@ -346,7 +345,6 @@ class LocalFleet:
             os.close(pidfd)
             return False
         process = _Process(server, pid=pid, pidfd=pidfd, birth=birth, mail=mail)
-        process.is_adopted = True
         self._processes[server_id] = process
         self._ports.withhold(server_id, where.port)
         process.watch = Readable(pidfd, lambda: self._ended(process))
@@ -396,6 +394,8 @@ class LocalFleet:
         mail = process.mail or self._mail
         ours, theirs = socket.socketpair()
         reads, writes = os.pipe()
+        # It would wait for us otherwise: see `vinom.fleet.local.printing`.
+        os.set_blocking(writes, False)
         with ours, theirs:
             is_sent = post(mail, server_id, (theirs.fileno(), writes))
             os.close(writes)
@@ -412,7 +412,7 @@ class LocalFleet:
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
         if process.output is not None:
             process.output.close()
-        process.output = PipedOutput(self._reactor, reads, log_line)
+        process.output = PipedOutput(self._reactor, reads, server_id)
 
     def release(self, server_id: str) -> None:
         """Watch a game server no more, which plays on at its port."""
@@ -504,7 +504,6 @@ class LocalFleet:
                     "the fork server dies before it has started a game server: the "
                     "node's log has what it prints"
                 )
-            # Its children still print through its pipes.
             self._dead_links.append(link)
             link.ended.addCallback(lambda _: self._dead_links.remove(link))
         if self._closed is None:
@@ -521,11 +520,13 @@ class LocalFleet:
             self._log.error("fork server {pid} hangs", pid=self._link.pid)
             self._link.kill()
 
-    def _answered(self, message: Answer, pidfd: int | None) -> None:
+    def _answered(self, message: Answer, descriptors: tuple[int, ...]) -> None:
         process = self._processes.get(message.server_id)
         if isinstance(message, Started):
-            if process is None or pidfd is None:
+            if process is None or len(descriptors) != 2:
                 raise AssertionError(f"{message} was not asked for")
+            pidfd, output = descriptors
+            process.output = PipedOutput(self._reactor, output, process.server_id)
             self._started(process, message.pid, pidfd)
         elif process is None:
             # This answer comes too late; we have given up.
@@ -578,13 +579,13 @@ class LocalFleet:
             reached.errback(NoCapacity(why))
 
     def _ended(self, process: _Process) -> None:
-        """The process has ended; the fork server reports how, if it can."""
+        """The process has ended; its fork server reports how, if it lives."""
         if process.pidfd is None or not _has_ended(process.pidfd):
             return  # Our own reactor is stopping.
         self._stop_watching(process)
-        if self._link is not None and not process.is_adopted:
+        if self._link is not None and process.link is self._link:
             process.alarm = self._reactor.callLater(
-                _STATUS_SECONDS, self._unexplained, process
+                STATUS_SECONDS, self._unexplained, process
             )
         else:
             self._unexplained(process)

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -38,6 +39,7 @@ from vinom.fleet.local.forkserver import (
     Started,
     encode,
 )
+from vinom.limits.buckets import TokenBucket
 from vinom.wall.enclosure import Enclosure
 
 #: Variables that a game server gets of its node's environment: where things are, and
@@ -135,52 +137,102 @@ class _Lines:
 
 
 #: How much of a pipe is read at once, bytes.
-_PIPE_BYTES = 64 * 1024
+_PIPE_BYTES = 16 * 1024
+
+#: Lines of one game server that are logged, a second and at once, and the bytes that
+#: count as one line: logging is work that every player of the node waits for.
+PRINTED = TokenBucket(200, 2000)
+_LINE_BYTES = 256
+#: When it has printed too much, nothing is read of it for this long, seconds.
+_PAUSE = 0.5
 
 
 class PipedOutput:
-    """The output of a game server that an earlier node's fork server started."""
+    """The output of a game server, to its end; of too much a part is dropped."""
 
-    def __init__(
-        self, reactor: IReactorFDSet, pipe: int, print_line: Callable[[str], None]
-    ) -> None:
+    def __init__(self, reactor: ILocalReactor, pipe: int, server_id: str) -> None:
         """
-        Read it to its end.
+        Log what it prints.
 
-        :param reactor: watches it.
+        :param reactor: watches the pipe.
         :param pipe: closed here.
-        :param print_line: called with each line.
+        :param server_id: whose it is.
         """
         os.set_blocking(pipe, False)
-        self._reactor, self._pipe = reactor, pipe
-        self._lines = _Lines(print_line)
+        self._reactor, self._pipe, self._server_id = reactor, pipe, server_id
+        self._lines = _Lines(self._print)
+        self._bucket = TokenBucket(PRINTED.rate, PRINTED.burst)
+        self._dropped = 0
         self._reader = Readable(pipe, self._read)
+        self._pause: IDelayedCall | None = None
         self._is_open = True
         reactor.addReader(self._reader)
 
     def _read(self) -> None:
+        if self._take() and self._dropped and self._pause is None:
+            self._reactor.removeReader(self._reader)
+            self._pause = self._reactor.callLater(_PAUSE, self._go_on)
+
+    def _take(self) -> bool:
+        """Read once; returns whether there was something."""
         if not self._is_open:
-            return
+            return False
         try:
             data = os.read(self._pipe, _PIPE_BYTES)
         except BlockingIOError:
-            return
+            return False
         if data:
             self._lines.receive(data)
         else:
-            self.close()
+            self._end()
+        return bool(data)
+
+    def _print(self, line: str) -> None:
+        size = max(1.0, len(line) / _LINE_BYTES)
+        if self._bucket.take(time.monotonic(), size):
+            log_line(line)
+        else:
+            self._dropped += 1
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._tell()
+        self._reactor.addReader(self._reader)
+
+    def _tell(self) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            _log.warn(
+                "{count} lines that game server {server} printed were dropped: it may "
+                "print {rate:g} a second",
+                count=dropped,
+                server=self._server_id,
+                rate=PRINTED.rate,
+            )
 
     def close(self) -> None:
-        """Read no more."""
-        if self._is_open:
-            self._is_open = False
-            self._lines.finish()
-            self._reactor.removeReader(self._reader)
-            os.close(self._pipe)
+        """Log what is there, and read no more."""
+        # A pipe has room for that much.
+        for _ in range(64):
+            if not self._take():
+                break
+        self._end()
+
+    def _end(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._lines.finish()
+        self._tell()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._reactor.removeReader(self._reader)
+        os.close(self._pipe)
 
 
 class _Output(ProcessProtocol):
-    """The output of the fork server and its children, and the end of all of them."""
+    """The output of the fork server, and its end."""
 
     transport: IProcessTransport
 
@@ -207,7 +259,7 @@ class ForkLink:
         reactor: ILocalReactor,
         arguments: list[str],
         environment: Mapping[str, str],
-        answered: Callable[[Answer, int | None], None],
+        answered: Callable[[Answer, tuple[int, ...]], None],
         gone: Callable[[], None],
         user: User | None = None,
     ) -> None:
@@ -215,8 +267,8 @@ class ForkLink:
         :param reactor: runs it, and watches its socket.
         :param arguments: for `vinom.fleet.local.forkserver`.
         :param environment: ours; very little of it is passed on.
-        :param answered: called with what it reports, and with a pidfd that is then the
-            caller's to close, or ``None``.
+        :param answered: called with what it reports; with `Started` come a pidfd and a
+            pipe, which are then the caller's to close.
         :param gone: called once, when it ended; its children may live on.
         :param user: as whom it runs; ``None`` for ours.
         """
@@ -283,11 +335,7 @@ class ForkLink:
         return self._output.ended
 
     def leave(self) -> None:
-        """
-        Let go of it and of its children, which play on; it ends by itself.
-
-        Nothing more is read of what they print.
-        """
+        """Let go of it and of its children, which play on; it ends by itself."""
         self._stop_reading()
         self._process.loseConnection()
 
@@ -300,7 +348,7 @@ class ForkLink:
         while self._is_open:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self._socket, MESSAGE_LIMIT, 1, socket.MSG_CMSG_CLOEXEC
+                    self._socket, MESSAGE_LIMIT, 2, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
@@ -310,9 +358,7 @@ class ForkLink:
                 self._stop_reading()
                 self._gone()
                 return
-            self._answered(
-                _from_fork_server.decode(data), descriptors[0] if descriptors else None
-            )
+            self._answered(_from_fork_server.decode(data), tuple(descriptors))
 
     def _stop_reading(self) -> None:
         if self._is_open:

@@ -34,6 +34,7 @@ from msgspec import Struct
 from setproctitle import setproctitle
 
 from vinom.fleet.local.outliving import ENDS, PLAYS_ON, make_page, use_page
+from vinom.fleet.local.printing import print_without_fail
 from vinom.wall.enclosure import Enclosure, lower_limit, part
 
 #: Descriptor of the socket to the node.
@@ -76,7 +77,7 @@ class Start(Struct, frozen=True, tag="start"):
 
 
 class Started(Struct, frozen=True, tag="started"):
-    """The process runs; its pidfd comes with the message."""
+    """The process runs; its pidfd comes with the message, and a pipe: its output."""
 
     server_id: str
     pid: int
@@ -169,27 +170,39 @@ class ForkServer:
     def _start(self, start: Start) -> None:
         page = make_page()
         try:
-            pid = os.fork()
+            reads, writes = os.pipe()
         except OSError as error:
             self._send(encode(NotStarted(start.server_id, str(error))))
             return
-        if pid == 0:
-            use_page(page)
-            become_game_server(self.entry, start, self.is_walled)
         try:
-            pidfd = os.pidfd_open(pid)
+            pid = os.fork()
+            if pid == 0:
+                use_page(page)
+                become_game_server(self.entry, start, self.is_walled, writes)
+            pidfd = self._watch(pid)
         except OSError as error:
-            # Without a pidfd we could lose it, so we end it. It is still our child, so
-            # the pid cannot belong to another process.
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            os.close(reads)
             self._send(encode(NotStarted(start.server_id, str(error))))
             return
+        finally:
+            os.close(writes)
         # The next ones have no business with this page.
         page.madvise(MADV_DONTFORK)
         self._children[pidfd] = _Child(start.server_id, pid, page)
         self._poll.register(pidfd, select.POLLIN)
-        self._send(encode(Started(start.server_id, pid)), pidfd)
+        self._send(encode(Started(start.server_id, pid)), pidfd, reads)
+        os.close(reads)
+
+    @staticmethod
+    def _watch(pid: int) -> int:
+        try:
+            return os.pidfd_open(pid)
+        except OSError:
+            # Without a pidfd we could lose it, so we end it. It is still our child, so
+            # the pid cannot belong to another process.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def _reap(self, pidfd: int) -> None:
         child = self._children.pop(pidfd)
@@ -229,7 +242,9 @@ class ForkServer:
         self._kill_at = inf if is_last else self._last_kill_at
 
 
-def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
+def become_game_server(
+    entry: str, start: Start, is_walled: bool, output: int
+) -> NoReturn:
     """
     Turn this freshly forked process into a game server, and never return.
 
@@ -238,9 +253,14 @@ def become_game_server(entry: str, start: Start, is_walled: bool) -> NoReturn:
     :param entry: called with the server's id and its settings.
     :param start: what was asked for.
     :param is_walled: whether it is parted from its siblings.
+    :param output: the pipe that it is to print to.
     """
     status = 1
     try:
+        for standard in (1, 2):
+            os.dup2(output, standard)
+        # A program of somebody else's may not expect that; it waits if it must.
+        os.set_blocking(output, bool(start.command))
         # Ctrl-C in a terminal is for the node, which drains.
         os.setsid()
         setproctitle(f"vinom game server {start.server_id}: starting")
@@ -334,6 +354,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The first call moves the environment, once for all children.
     setproctitle("vinom fork server")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Before games are loaded, which may keep these; children write to the same numbers.
+    sys.stdout, sys.stderr = print_without_fail(1), print_without_fail(2)
     preload(options.preload, options.settings)
     if options.wall is not None:
         for what in Enclosure(**options.wall).enclose():
