@@ -7,7 +7,7 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, GameNet
-from vinom.control.messages import Heartbeat
+from vinom.control.messages import Draining, Heartbeat
 from vinom.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE, Lease
 
 
@@ -145,3 +145,17 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual(sent, [])
         self.assertEqual(net.stopped, 1)
         self.assertEqual(net.ends, [])
+
+    def test_waits_for_a_match(self) -> None:
+        """
+        One without a match whose node was silent for a lease takes none: it says so,
+        and ends, for its players would hear nothing from it.
+        """
+        net = GameNet()
+        net.bind()
+        self.beat(net, 5)
+        net.reactor.rightNow += LEASE_SECONDS
+        net.open()
+        net.run(0.1)
+        self.assertIn(Draining(), net.told)
+        self.assertEqual(net.stopped, 1)

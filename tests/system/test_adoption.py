@@ -215,6 +215,25 @@ class AdoptionTests(Adopting):
         self.assertTrue(is_running(playing))
         await until(lambda: not is_running(playing), 8)
 
+    async def test_node_stands_still(self) -> None:
+        """
+        A node stands still for longer than any lease, with game servers that wait for a
+        match. The match that it has goes on at one of its game servers.
+        """
+        node = await self.start("--orphan-seconds=6", "--warm=4")
+        matches = await self.begin()
+        await until(lambda: len([s for s in self.servers().values() if s["pid"]]) > 4)
+        before = self.playing()["pid"]
+        os.kill(node.process.pid, signal.SIGSTOP)
+        try:
+            await until(lambda: not is_running(before))
+        finally:
+            os.kill(node.process.pid, signal.SIGCONT)
+        await until(lambda: all(match.is_connected for match in matches))
+        await place_marks(matches, 3)
+        await self.leave(matches)
+        self.assertNotIn("lost", self.ask("status")["matches"]["ended"])
+
     async def test_with_redis(self) -> None:
         """
         With Redis, the match goes on at the node that is started again, though its

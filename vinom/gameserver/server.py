@@ -533,6 +533,12 @@ class GameServer:
 
     def received(self, message: AnyToServer) -> None:
         """Carry out an order of the node."""
+        if not self.rooms and self.lease.is_over(self._seconds()):
+            # It stood still, or this process did: nothing here may reach a player.
+            if not (self._is_draining or self._is_over):
+                self._log.warn("no node has been there for long: this process ends")
+                self.drain()
+            return
         match message:
             case messages.Heartbeat():
                 self._orphan.forget_ends()
