@@ -271,6 +271,21 @@ class AdoptionTests(Adopting):
         self.assertNotIn("lost", ended)
         self.assertEqual(sum(ended.values()), 1)
 
+    async def test_game_server_is_asked_to_end(self) -> None:
+        """
+        A game server that gets SIGTERM hands its match over: another one goes on.
+        """
+        await self.start()
+        matches = await self.begin()
+        before = self.playing()["pid"]
+        os.kill(before, signal.SIGTERM)
+        await until(lambda: not is_running(before))
+        await until(lambda: all(match.is_connected for match in matches))
+        await place_marks(matches, 3)
+        self.assertNotEqual(self.playing()["pid"], before)
+        await self.leave(matches)
+        self.assertEqual(self.ask("status")["matches"]["ended"], {"finished": 1})
+
     async def test_killed_without_a_link(self) -> None:
         """
         A game server whose link was cut plays on, and is then killed. Another one goes

@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 import msgspec
 from msgspec import Struct
 from setproctitle import setproctitle
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
@@ -280,8 +281,14 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
         failed.append(failure)
         reactor.callLater(0, reactor.stop)
 
+    async def leave() -> None:
+        await program.hand_over_last()
+        await program.stop()
+
     # SIGTERM stops the reactor, which waits for this.
-    reactor.addSystemEventTrigger("before", "shutdown", program.stop)
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: Deferred.fromCoroutine(leave())
+    )
     line.open().addErrback(unreachable)
     reactor.run()
     recordings.flush()

@@ -892,12 +892,14 @@ class GameServer:
 
     def hand_over_last(self) -> Deferred[None]:
         """
-        Have the node take what it can: the time to drain is over; fires when it has.
+        Have the node take what it can; fires when it has.
 
-        Matches that were not handed over are still here then, if it took too long.
+        At once if it has said that this is to end, or is gone. Matches that were not
+        handed over are still here then, if it took too long.
         """
         done: Deferred[None] = Deferred()
-        if self._is_over or not self._keepers():
+        is_alone = self._is_stopping or self._is_away
+        if self._is_over or is_alone or not self._keepers():
             done.callback(None)
             return done
         self._waiting.append(done)
