@@ -9,7 +9,7 @@ from msgspec import msgpack
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import CORRIDOR, PlayedWorld, ScriptedServer
-from vinom.client.match import Match, MatchLost, MatchResult, Refusal
+from vinom.client.match import LONGEST_SILENCE, Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.errors import Code
 
@@ -332,7 +332,7 @@ class MatchTests(SynchronousTestCase):
         self.place_on({"is_welcoming": False})
         self.pass_time(5.0)
         self.assertNoResult(queued)
-        self.pass_time(70.0)
+        self.pass_time(LONGEST_SILENCE + 10.0)
         self.failureResultOf(queued, MatchLost)
 
     def test_seat_is_somebody_elses(self) -> None:
@@ -348,11 +348,11 @@ class MatchTests(SynchronousTestCase):
 
     def test_gives_up(self) -> None:
         """
-        A seat that cannot be taken back for a minute is lost.
+        A seat that cannot be taken back for a minute and a half is lost.
         """
         match, server = self.play()
         self.world.reactor.dead.add(server.port)
-        self.pass_time(55.0)
+        self.pass_time(LONGEST_SILENCE - 5.0)
         self.assertEqual(self.results, [])
         self.pass_time(20.0)
         self.assertEqual([result.reason for result in self.results], ["lost"])
