@@ -679,4 +679,4 @@ class Exit:
         if self.status is not None:
             return f"status {self.status}"
         # Only its parent process learns it, and that may be gone.
-        return "nobody knows how"
+        return "its status is unknown, as its parent process is gone"

@@ -129,7 +129,9 @@ class BoundedLogTests(LoggedCase):
         )
         self.lines.clear()
         self.clock.advance(REPORT_SECONDS)
-        self.assertEqual(self.lines, ["7 more lines were not logged: refused {host}"])
+        self.assertEqual(
+            self.lines, ["7 more lines were not logged, the last one: refused 9"]
+        )
         self.lines.clear()
         log.info("refused {host}", host="x")
         self.assertEqual(self.lines, ["refused x"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import StoreUnavailable
@@ -107,7 +108,11 @@ class MembershipTests(SynchronousTestCase):
         self.clock.advance(0.5)
         self.assertFalse(self.member.is_current)
         self.store.silent = False
-        self.member.beat()
+        with capturedLogs() as logged:
+            self.member.beat()
+        self.assertIn(
+            "silent for longer than 10 s", "\n".join(map(formatEvent, logged))
+        )
         self.assertTrue(self.member.is_current)
         self.assertGreater(self.member.lease, number)
         # What others did meanwhile is looked up once.
@@ -167,7 +172,12 @@ class MembershipTests(SynchronousTestCase):
         self.store.lose()
         self.clock.advance(0.5)
         self.assertFalse(self.member.is_store_complete)
-        self.member.beat()
+        with capturedLogs() as logged:
+            self.member.beat()
+        told = "\n".join(map(formatEvent, logged))
+        self.assertIn("the store has lost everything", told)
+        # Nobody was silent.
+        self.assertNotIn("silent for longer", told)
         self.assertEqual(self.regained, [self.member.lease])
         self.assertTrue(self.member.has_emptied)
         self.assertFalse(self.member.is_store_complete)

@@ -193,7 +193,7 @@ def run(options: argparse.Namespace) -> int:
     code = run_in_foreground(build)
     report = runs[0].tally.report()
     if not runs[0].tally.started:
-        reason = why_none(report["errors"], plan.lobby, options.seconds)
+        reason = why_none(runs[0].tally.reasons, plan.lobby, options.seconds)
         say(f"vinom bots: {reason}", file=sys.stderr)
     for kind, reason in runs[0].tally.reasons.items():
         say(f"vinom bots: {kind}: {reason}", file=sys.stderr)
@@ -313,11 +313,11 @@ def _ends(game: Game[Any, Any]) -> bool:
     return type(game).outcome is not Game.outcome
 
 
-def why_none(errors: Container[str], lobby: LobbyAddress, seconds: float) -> str:
+def why_none(reasons: Container[str], lobby: LobbyAddress, seconds: float) -> str:
     """Write that no match began, and what to check first."""
-    if "line_lost" in errors:
+    if "line_lost" in reasons:
         return f"no match began: cannot reach a lobby at {lobby}; set --connect"
-    if errors:
+    if reasons:
         return "no match began"
     return (
         f"no match began in {seconds:g} s; a match waits for more players before it "

@@ -6,12 +6,11 @@ A flood of refused input must not fill the disk, nor hide the rest of the log.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 
 from vinom.errors import StoreUnavailable
@@ -47,7 +46,8 @@ class BoundedLog:
     clock: IReactorTime
     bounds: LogBounds = attrs.field(factory=LogBounds)
     _budgets: dict[str, TokenBucket] = attrs.field(factory=dict, init=False)
-    _left_out: Counter[str] = attrs.field(factory=Counter, init=False)
+    # By kind: how many, and the last of them.
+    _left_out: dict[str, tuple[int, Any]] = attrs.field(factory=dict, init=False)
 
     def info(self, format: str, **values: Any) -> None:
         """
@@ -55,25 +55,25 @@ class BoundedLog:
 
         :param format: constant text of ours, never of a stranger: it names the kind.
         """
-        if self._may(format):
+        if self._may(format, values):
             self._log.info(format, **values)
 
     def warn(self, format: str, **values: Any) -> None:
         """Log one line of level warn, or count it."""
-        if self._may(format):
+        if self._may(format, values):
             self._log.warn(format, **values)
 
     def error(self, format: str, **values: Any) -> None:
         """Log one line of level error, or count it."""
-        if self._may(format):
+        if self._may(format, values):
             self._log.error(format, **values)
 
     def failure(self, format: str, failure: Failure, **values: Any) -> None:
         """Log one traceback, or count it."""
-        if self._may(format):
+        if self._may(format, values):
             self._log.failure(format, failure, **values)
 
-    def _may(self, kind: str) -> bool:
+    def _may(self, kind: str, values: dict[str, Any]) -> bool:
         budget = self._budgets.get(kind)
         if budget is None:
             bounds = self.bounds
@@ -82,14 +82,17 @@ class BoundedLog:
             return True
         if not self._left_out:
             self.clock.callLater(REPORT_SECONDS, self._report)
-        self._left_out[kind] += 1
+        count, _ = self._left_out.get(kind, (0, {}))
+        self._left_out[kind] = count + 1, values
         return False
 
     def _report(self) -> None:
-        left_out, self._left_out = self._left_out, Counter()
-        for kind, count in left_out.items():
+        left_out, self._left_out = self._left_out, {}
+        for kind, (count, last) in left_out.items():
             self._log.info(
-                "{count} more lines were not logged: {kind}", count=count, kind=kind
+                "{count} more lines were not logged, the last one: {last}",
+                count=count,
+                last=formatEvent({"log_format": kind, **last}),
             )
 
 

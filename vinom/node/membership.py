@@ -60,7 +60,9 @@ class Membership(Service):
         self._ends = 0.0
         self._next: IDelayedCall | None = None
         self._end: IDelayedCall | None = None
-        self._is_asking = self._is_due = self._has_lost = False
+        self._is_asking = self._is_due = False
+        # The number of the lease that was over before there is another one.
+        self._lost = 0
         self.lease = 0
         self.has_emptied = False
         self._epoch = ""
@@ -144,13 +146,7 @@ class Membership(Service):
         facts = self._facts()
         sent = self._monotonic()
         if self.lease and not await self._nodes.renew(facts, self.lease, self._seconds):
-            self._log.warn(
-                "lease {number} of this node is over: it was silent for longer than "
-                "{seconds:g} s",
-                number=self.lease,
-                seconds=self._seconds,
-            )
-            self.lease, self._has_lost = 0, True
+            self._lost, self.lease = self.lease, 0
             sent = self._monotonic()
         is_new = not self.lease
         if is_new:
@@ -162,15 +158,22 @@ class Membership(Service):
                 node_id=facts.node_id,
                 number=self.lease,
             )
-            self.has_emptied = self._has_lost and self._nodes.epoch != self._epoch
+            self.has_emptied = bool(self._lost) and self._nodes.epoch != self._epoch
             self._epoch = self._nodes.epoch
+        if is_new and self._lost and not self.has_emptied:
+            self._log.warn(
+                "lease {number} of this node is over: it was silent for longer than "
+                "{seconds:g} s",
+                number=self._lost,
+                seconds=self._seconds,
+            )
         self._believe(is_new and self.has_emptied)
         self._ends = sent + self._seconds
         self._await_end()
         if is_new:
             self._granted()
-        if self._has_lost:
-            self._has_lost = False
+        if self._lost:
+            self._lost = 0
             self._regained()
 
     def _believe(self, is_emptied: bool) -> None:

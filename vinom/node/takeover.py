@@ -220,7 +220,7 @@ class Takeover(Service):
             # Until then the node stays listed as one whose lease is over.
             return
         if await self._nodes.leave(node_id, lease.number):
-            self._log.warn(
+            (self._log.warn if lost else self._log.info)(
                 "node {node_id} is gone: {lost} of its matches are lost",
                 node_id=node_id,
                 lost=lost,

@@ -18,6 +18,7 @@ from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
 from vinom.game import Chance, Game
+from vinom.messages.lobby import QueueStatus
 
 #: How long to wait for an action's answer before the next action, seconds.
 _ANSWER_TIMEOUT = 0.5
@@ -45,7 +46,12 @@ class Queuer(Protocol):
     """What a bot needs of a client."""
 
     def queue(
-        self, game: str, options: Any, *, on_found: Callable[[Match], None]
+        self,
+        game: str,
+        options: Any,
+        *,
+        on_status: Callable[[QueueStatus], None],
+        on_found: Callable[[Match], None],
     ) -> Deferred[Match]:
         """Queue for a match and take the seat in it: see `Client.queue`."""
 
@@ -129,12 +135,18 @@ class Bot:
                 await deferLater(self._reactor, pause)
         self._client.close()
 
+    def _waits(self, status: QueueStatus) -> None:
+        if status.problem:
+            # Not an error: the match keeps its place.
+            self._tally.reasons.setdefault("waiting", status.problem)
+
     async def _play(self) -> bool:
         """Queue, and play a match to its end; was a seat taken?"""
         began = self._reactor.seconds()
         self._queueing = self._client.queue(
             self._name,
             self._habits.options,
+            on_status=self._waits,
             on_found=lambda match: self._found(match, began),
         )
         self.is_waiting = True

@@ -15,6 +15,7 @@ from vinom.client.match import Match, MatchLost
 from vinom.client.parties import LiveParty
 from vinom.client.sdk import Client
 from vinom.errors import Code
+from vinom.messages.lobby import QueueStatus
 
 #: Pause before the next look at a party that is not ready, seconds.
 _PAUSE = 0.1
@@ -58,11 +59,17 @@ class PartyClient:
         self._invitation, self._is_first = invitation, is_first
 
     def queue(
-        self, game: str, options: Any, *, on_found: Callable[[Match], None]
+        self,
+        game: str,
+        options: Any,
+        *,
+        on_status: Callable[[QueueStatus], None] = lambda _: None,
+        on_found: Callable[[Match], None],
     ) -> Deferred[Match]:
         """
         Wait for the next match of the party.
 
+        :param on_status: not called: the party is told, not each of its members.
         :param on_found: called with it, also if its seat cannot be taken.
 
         Fails as `Client.queue`; cancelling leaves the queue.

@@ -74,7 +74,7 @@ class Tally:
     :ivar states: number of states received.
     :ivar handshakes: number of DTLS handshakes finished.
     :ivar errors: how often each code occurred.
-    :ivar reasons: the first message with each code.
+    :ivar reasons: the first message with each code, or why a match waits.
     :ivar input_to_state: from sending an action to the state that answers it.
     :ivar queue_to_match: from queueing to the match.
     :ivar match_to_joined: from the match to the seat.
