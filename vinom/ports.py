@@ -886,7 +886,7 @@ class IFleet(Interface):
 class IMatchWatch(Interface):
     """Gets the events of a match that a game server plays."""
 
-    def delayed(match_id: str) -> None:
+    def delayed(match_id: str, why: str) -> None:
         """Note that it waits because no game server can be had; at most once."""
 
     def started(match_id: str) -> None:

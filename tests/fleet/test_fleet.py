@@ -84,6 +84,24 @@ class PlacingTests(SynchronousTestCase):
         )
         self.assertEqual(len(world.watch.told), 2)
 
+    def test_all_are_in_use(self):
+        """
+        A match that waits for another to end is told so; the log says it once.
+        """
+        for given in ({"most": 1}, {"ports": 1}):
+            world = FleetWorld(warm=0, **given)
+            self.successResultOf(world.place("m1"))
+            second, third = world.place("m2"), world.place("m3")
+            with capturedLogs() as logged:
+                world.wait(5)
+            told = [one for one in world.watch.told if one[0] == "delayed"]
+            self.assertEqual(told, [("delayed", "m2"), ("delayed", "m3")])
+            self.assertIn("in use", world.watch.why)
+            self.assertNoResult(second)
+            self.assertNoResult(third)
+            lines = [formatEvent(event) for event in logged]
+            self.assertEqual(len([one for one in lines if "matches wait" in one]), 1)
+
     def test_delayed_again(self):
         """
         It is reported again if its game server dies before it began, and no other one
@@ -117,8 +135,8 @@ class PlacingTests(SynchronousTestCase):
         world.supply.refuses, world.supply.problem = True, "exceeded quota: games"
         delayed = world.watch.delayed
 
-        def fail(match_id):
-            delayed(match_id)
+        def fail(match_id, why):
+            delayed(match_id, why)
             if match_id == "m1":
                 raise ZeroDivisionError
 

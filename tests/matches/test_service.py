@@ -19,7 +19,7 @@ from tests.support.lobbies import (
 )
 from vinom.conversation.online import Online
 from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
-from vinom.matches.service import NO_GAME_SERVER
+from vinom.fleet.fleet import NO_GAME_SERVER
 from vinom.messages.outside import OutsidePlayer, decode_start
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.play.play import table_of
@@ -71,18 +71,25 @@ class DelayedTests(SessionCase):
         for line in (ann, bob):
             line.heard()
         (hosted,) = world.fleet.hosted
-        hosted.watch.delayed(hosted.plan.match_id)
+        world.clock.advance(3)
+        hosted.watch.delayed(hosted.plan.match_id, NO_GAME_SERVER)
+        why = Deferred.fromCoroutine(
+            world.matchmaker.explain(welcome["player_id"])
+        ).addCallback(lambda found: found["why"])
+        self.assertEqual(self.successResultOf(why), NO_GAME_SERVER)
         for line in (ann, bob):
             (said,) = line.heard()
             self.assertEqual(said["data"]["state"], "matched")
+            self.assertEqual(said["data"]["position"], 1)
+            self.assertGreaterEqual(said["data"]["waited"], 3)
             self.assertEqual(said["data"]["problem"], NO_GAME_SERVER)
         again, said = world.back(welcome["player_key"])
         self.assertEqual(said[-1]["data"]["problem"], NO_GAME_SERVER)
         world.fleet.answer(0)
         self.assertEqual(kinds(again.heard()), ["match_found"])
         self.assertEqual(kinds(bob.heard()), ["match_found"])
-        hosted.watch.delayed("unknown")
-        hosted.watch.delayed(hosted.plan.match_id)
+        hosted.watch.delayed("unknown", NO_GAME_SERVER)
+        hosted.watch.delayed(hosted.plan.match_id, NO_GAME_SERVER)
         self.assertEqual(bob.heard(), [])
 
 

@@ -64,7 +64,7 @@ class Watch:
         self.ends: list[MatchEnd] = []
         self.starts = 0
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         pass
 
     def started(self, match_id: str) -> None:

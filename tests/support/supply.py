@@ -341,8 +341,9 @@ class RecordingWatch:
         self.ends: list[MatchEnd] = []
         self.resumptions: list[Placement] = []
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         self.told.append(("delayed", match_id))
+        self.why = why
 
     def started(self, match_id: str) -> None:
         self.told.append(("started", match_id))

@@ -167,6 +167,16 @@ GOING_ON_SECONDS = 60.0
 # How often all game servers are checked, seconds.
 _TICK = 1.0
 
+#: What players of a match are sent for which no game server can be had.
+NO_GAME_SERVER = (
+    "no game server can be started at present; your match keeps its place, and starts "
+    "as soon as one can"
+)
+ALL_IN_USE = (
+    "all game servers are in use; your match keeps its place, and starts when others "
+    "have ended"
+)
+
 
 class Fleet(Service):
     """
@@ -215,6 +225,7 @@ class Fleet(Service):
         self._now = now or clock.seconds
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
         self._waiting = WaitingMatches()
+        self._is_known_full = False
         self._went_on = Counter({"died": 0, "moved": 0})
         # What is left of game servers that are gone: it goes to the next warm ones.
         self._estates: deque[Estate] = deque()
@@ -722,15 +733,34 @@ class Fleet(Service):
         self._end_late()
         self._pump()
         if self._waiting and self.problem:
-            self._report_delays()
+            self._report_delays(NO_GAME_SERVER)
+        elif self._is_full():
+            self._report_delays(ALL_IN_USE)
+        else:
+            self._is_known_full = False
 
-    def _report_delays(self) -> None:
+    def _is_full(self) -> bool:
+        """Do matches wait for others to end?"""
+        counts = self._counts()
+        is_full = not counts.addresses or counts.total >= self._settings.policy.most
+        return counts.waiting > 0 and is_full and not counts.starting
+
+    def _report_delays(self, why: str) -> None:
         """Let players know why they wait, once."""
+        if why is ALL_IN_USE and not self._is_known_full:
+            self._is_known_full = True
+            self._log.warn(
+                "{count} matches wait for others to end: {why}",
+                count=len(self._waiting),
+                why=f"there are {self._settings.policy.most} game servers (max_servers)"
+                if self._supply.addresses().free
+                else "all ports are in use: set more ports",
+            )
         for request in tuple(self._waiting):
             if not request.is_delayed:
                 request.is_delayed = True
                 try:
-                    request.watch.delayed(request.match_id)
+                    request.watch.delayed(request.match_id, why)
                 except Exception:
                     self._log.failure(
                         "failed to handle a report about match {match_id}",

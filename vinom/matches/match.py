@@ -65,6 +65,13 @@ class Match:
             if all(player.player_id in came for player in entry.players)
         ]
 
+    def queued_at(self, player_id: str) -> float:
+        """Find out since when a player of it waits, seconds since the Unix epoch."""
+        for entry in self.entries:
+            if player_id in entry.player_ids:
+                return entry.since
+        return self.since
+
     def players_to_inform(self, put_back: list[QueueEntry]) -> list[str]:
         """List the players to send its end to: not those who left or queue again."""
         again = {player.player_id for entry in put_back for player in entry.players}

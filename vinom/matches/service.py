@@ -121,13 +121,6 @@ class OtherNodes(Protocol):
         """
 
 
-#: What players of a match are sent for which no game server can be had.
-NO_GAME_SERVER = (
-    "no game server can be started at present; your match keeps its place, and starts "
-    "as soon as one can"
-)
-
-
 @attrs.define(eq=False)
 class _Live:
     """
@@ -139,7 +132,7 @@ class _Live:
     :ivar hosts: one address of its players for each network.
     :ivar counted: those of them that it counts for.
     :ivar watches: what else is called when it starts, changes or ends.
-    :ivar is_delayed: no game server could be had for it so far.
+    :ivar delay: why no game server could be had for it so far; empty if none is known.
     :ivar is_adopted: another node has made it: its entries are not known here.
     :ivar is_missing: the store has lost it, and does not have it again yet.
     :ivar known: its players, each with the hash of the key that proves who it is.
@@ -152,7 +145,7 @@ class _Live:
     watches: list[IMatchWatch] = attrs.field(factory=list)
     hosts: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
-    is_delayed: bool = False
+    delay: str = ""
     is_adopted: bool = False
     is_missing: bool = False
     known: Sequence[tuple[str, Player]] = ()
@@ -613,7 +606,7 @@ class Matches(Service):
         plan, placement = running
         seat = seat_of(plan.seats, player_id)
         if placement is None or seat is None:
-            return self._matched(plan)
+            return self._matched(plan, player_id)
         try:
             return await self._way_in(plan, placement, seat)
         except StoreUnavailable:
@@ -769,7 +762,11 @@ class Matches(Service):
     def describe(self) -> list[dict[str, Any]]:
         """Describe every match of this node to operators, oldest first."""
         now = self._clock.seconds()
-        return [live.match.describe(now) for live in self._live.values()]
+        return [
+            live.match.describe(now)
+            | ({"problem": live.delay} if live.delay and live.hosting else {})
+            for live in self._live.values()
+        ]
 
     def status(self) -> dict[str, Any]:
         """Count matches by state, and those that are over by reason."""
@@ -829,22 +826,33 @@ class Matches(Service):
 
     # What the fleet reports (IMatchWatch).
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         """No game server can be had at present: its players learn why they wait."""
         live = self._live.get(match_id)
         if live is not None and live.match.state == "forming":
-            live.is_delayed = True
-            plan = live.match.plan
-            self._online.send(
-                [seat.player_id for seat in plan.seats], self._matched(plan)
-            )
+            live.delay = why
+            for seat in live.match.plan.seats:
+                status = self._matched(live.match.plan, seat.player_id)
+                self._online.send([seat.player_id], status)
 
-    def _matched(self, plan: MatchPlan) -> QueueStatus:
+    def _matched(self, plan: MatchPlan, player_id: str) -> QueueStatus:
         """Say that a match is being prepared, and what keeps it waiting."""
         live = self._live.get(plan.match_id)
-        if live is None or not live.is_delayed:
+        if live is None or not live.delay:
             return QueueStatus("matched", plan.game)
-        return QueueStatus("matched", plan.game, problem=NO_GAME_SERVER)
+        waited = self._clock.seconds() - live.match.queued_at(player_id)
+        return QueueStatus(
+            "matched",
+            plan.game,
+            position=self._place(live),
+            waited=round(max(0.0, waited), 3),
+            problem=live.delay,
+        )
+
+    def _place(self, live: _Live) -> int:
+        """Count the matches that wait for a game server, up to this one."""
+        waiting = (one for one in self._live.values() if one.delay and one.hosting)
+        return 1 + next((at for at, one in enumerate(waiting) if one is live), 0)
 
     def started(self, match_id: str) -> None:
         """Match time has started."""

@@ -802,7 +802,7 @@ class Matchmaker(Service):
                     "state": match["state"],
                     "game": match["game"],
                     "match_id": match["match_id"],
-                    "why": "a game server is being started"
+                    "why": match.get("problem", "a game server is being started")
                     if match["state"] == "forming"
                     else "it has a seat in this match",
                 }

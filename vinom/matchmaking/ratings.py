@@ -167,7 +167,7 @@ class _Rounds:
 
     _rate: Callable[[str, dict[str, Any]], None]
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         """No game server can be had for it now."""
 
     def started(self, match_id: str) -> None:

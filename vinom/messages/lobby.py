@@ -157,7 +157,7 @@ class QueueStatus(Push, frozen=True, tag="queue_status", tag_field="type"):
     :ivar state: "waiting", "matched" (a game server is being prepared),
         or "idle" (answers `Cancel`).
     :ivar game: what you wait for.
-    :ivar position: 1 is the front.
+    :ivar position: 1 is the front; of a match with a *problem*, among those that wait.
     :ivar waited: seconds since you first queued.
     :ivar queue: the name of the queue, if it has one.
     :ivar problem: why a match that is "matched" does not start, in a sentence.

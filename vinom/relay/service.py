@@ -187,9 +187,9 @@ class _Match:
 
     # Reports of the game server (IMatchWatch).
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         if not self.is_withdrawn:
-            self.watch.delayed(match_id)
+            self.watch.delayed(match_id, why)
 
     def started(self, match_id: str) -> None:
         if not self.is_withdrawn:

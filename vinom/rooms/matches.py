@@ -216,7 +216,7 @@ class MatchPolicy:
 
     # What the match reports (IMatchWatch).
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         """Do nothing: the match has a game server already."""
 
     def started(self, match_id: str) -> None:

@@ -474,7 +474,7 @@ class RelayedRoom:
             details = {"code": no.code, "reason": no.reason}
             return Refused(Code.INTERNAL, no.message, details)
 
-    def delayed(self, match_id: str) -> None:
+    def delayed(self, match_id: str, why: str) -> None:
         """Do nothing: its members see that the room does not begin."""
 
     def started(self, match_id: str) -> None:
