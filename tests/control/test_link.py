@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 from twisted.internet.interfaces import ISystemHandle
@@ -139,12 +141,24 @@ class SocketTransport(MemoryTransport):
         return self._ours
 
 
+class Refusing(socket.socket):
+    """A socket that refuses to send as long as it has an error number."""
+
+    why = 0
+
+    def send(self, *arguments):
+        if self.why:
+            raise OSError(self.why, os.strerror(self.why))
+        return super().send(*arguments)
+
+
 class ControlClientTests(SynchronousTestCase):
     """A game server's end, which sends by itself."""
 
     def setUp(self):
         self.clock, self.losses = Clock(), []
         ours, self.node = socket.socketpair()
+        ours = self.ours = Refusing(fileno=ours.detach())
         for end in (ours, self.node):
             self.addCleanup(end.close)
             end.setblocking(False)
@@ -172,6 +186,25 @@ class ControlClientTests(SynchronousTestCase):
         """
         self.client.send(Bound(46000))
         self.assertEqual([Bound(46000)], self.heard())
+
+    def test_refused_for_a_moment(self):
+        """
+        Of what the kernel does not take for a moment, for it has no memory, nothing is
+        lost: players are shown nothing more until it has left. The same if it does not
+        take it because the node is gone, until that is known.
+        """
+        for why in (errno.ENOBUFS, errno.ENOMEM, errno.EPIPE):
+            self.ours.why = why
+            self.client.send(Bound(1))
+            self.assertTrue(self.client.is_behind)
+            self.ours.why = 0
+            self.clock.advance(1.0)
+            self.assertFalse(self.client.is_behind)
+            self.assertEqual([Bound(1)], self.heard())
+        self.ours.why = errno.EPIPE
+        self.client.send(Bound(2))
+        self.transport.lose()
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_comings_together(self):
         """

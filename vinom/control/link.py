@@ -258,16 +258,14 @@ class _Link(Protocol):
                     else to.send(self._unsent, _FLAGS)
                 )
                 del self._unsent[:sent]
-        except BlockingIOError:
+        except OSError:
+            # The socket is full, or the kernel short of memory. Or the peer is gone:
+            # its last messages may still be unread, and `connectionLost` comes.
             if len(self._unsent) > UNSENT_LIMIT:
                 self._log.error("control link closed: the peer does not read")
                 self.abort()
                 return
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._flush, to)
-        except OSError:
-            # The peer is gone; its last messages may still be unread.
-            self._unsent.clear()
-            self._passed.clear()
         if self._is_closing and not self._unsent:
             self.transport.loseConnection()
 
