@@ -81,6 +81,20 @@ class ReportTests(SynchronousTestCase):
         self.assertNotIn("kept", text)
         self.assertTrue(text.endswith("pig: no match began (seed 7)"), text)
 
+    def test_nothing_killed(self) -> None:
+        """
+        A run that was to kill and has killed nothing proves nothing: status 2. Not so
+        if it was interrupted before, or has moved matches.
+        """
+        self.report.planned = 3
+        self.assertEqual(self.report.exit_code, 2)
+        self.assertFalse(self.report.as_json()["passed"])
+        self.assertIn("pig: nothing was killed", self.report.as_text())
+        self.report.moved = 1
+        self.assertEqual(self.report.exit_code, 0)
+        self.report.moved, self.report.is_interrupted = 0, True
+        self.assertEqual(self.report.exit_code, 0)
+
     def test_interrupted(self) -> None:
         """
         After Ctrl-C the report says so.

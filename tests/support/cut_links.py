@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vinom.chaos.processes import descendants_of
+from vinom.chaos.processes import children_of
 
 #: Of pidfd_getfd(2), on every architecture.
 _PIDFD_GETFD = 438
@@ -18,6 +18,14 @@ _PEER = struct.Struct("3i")
 
 
 @contextmanager
+def descendants_of(pid: int) -> list[int]:
+    """List the children of a process, and theirs."""
+    found = []
+    for child in children_of(pid):
+        found += [child, *descendants_of(child)]
+    return found
+
+
 def no_links(state_dir: Path) -> Iterator[None]:
     """
     Keep game servers from having new links with their node.

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from tests.support.cut_links import descendants_of
 from tests.support.programs import Program
+from tests.support.units import command
 from tests.system.test_demo import VINOM, start
-from vinom.chaos.processes import descendants_of
 
 
 class ChaosCommandTests(TestCase):
     timeout = 120
 
-    def start_chaos(self, *more: str, game: str = "Adding") -> Program:
-        """Start a run of two matches of a small game."""
+    def start_chaos(
+        self, *more: str, game: str = "Adding", before: Sequence[str] = ()
+    ) -> Program:
+        """
+        Start a run of two matches of a small game.
+
+        :param before: a program that runs it.
+        """
         return start(
             self,
+            *before,
             *VINOM,
             "chaos",
             *("--game", f"tests.support.planted:{game}"),
@@ -46,6 +57,20 @@ class ChaosCommandTests(TestCase):
         self.assertGreater(report["matches"]["resumed"], 0)
         self.assertEqual(report["seed"], "1")
         self.assertIn(b"kill -9 ", chaos.errors)
+
+    async def test_ordinary_user(self) -> None:
+        """
+        So it does for a user who may not look into game processes.
+        """
+        state = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, state)
+        chaos = self.start_chaos(
+            *("--minutes", "0.1", "--kill", "gameserver", "--every", "1", "--json"),
+            before=command("vinom.service", state, ("/usr/bin/env", f"TMPDIR={state}")),
+        )
+        code = await chaos.ended
+        self.assertEqual(code, 0, chaos.text + chaos.errors.decode())
+        self.assertGreater(json.loads(chaos.text)["killed"]["gameserver"], 0)
 
     async def test_fails(self) -> None:
         """

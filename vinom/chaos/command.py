@@ -32,8 +32,8 @@ what every player saw with every other player and with the recordings: no versio
 back, every state that a player saw is the recorded one, every acknowledged input was
 played exactly once, every event arrived once, every recording replays to its final
 state, and every match ended. The exit status is 0 if all of this holds, 1 if it does
-not, and 2 if nothing could be played. Ctrl-C ends the run, and the matches played until
-then are checked.
+not, and 2 if nothing could be played, or nothing be killed that was to be. Ctrl-C ends
+the run, and the matches played until then are checked.
 """
 #: Largest number of bots: they share one process.
 _MOST_BOTS = 800

@@ -32,14 +32,6 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def descendants_of(pid: int) -> list[int]:
-    """List the children of a process, and theirs."""
-    found = []
-    for child in children_of(pid):
-        found += [child, *descendants_of(child)]
-    return found
-
-
 def reap(known: set[int]) -> None:
     """Collect orphans that have exited, except the *known* processes."""
     for pid in set(children_of(os.getpid())) - known:
@@ -57,25 +49,3 @@ def end_orphans(known: set[int]) -> int:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     return len(left)
-
-
-def owner_of_udp(port: int, pids: list[int]) -> int | None:
-    """Find which of *pids* has bound a UDP port; ``None`` if none has."""
-    wanted = _sockets_at(port)
-    for pid in pids:
-        # The process may have ended.
-        with suppress(OSError):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    if os.readlink(descriptor) in wanted:
-                        return pid
-    return None
-
-
-def _sockets_at(port: int) -> set[str]:
-    wanted = set()
-    for line in Path("/proc/net/udp").read_text("ascii").splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port:
-            wanted.add(f"socket:[{fields[9]}]")
-    return wanted

@@ -39,6 +39,7 @@ class Report:
     :ivar pauses: times from a kill until all players of the match play again.
     :ivar moved: matches that were moved on purpose.
     :ivar move_pauses: times for which a player of such a match saw no state.
+    :ivar planned: how often something was to be killed, moved or restarted.
     :ivar restarted: how often the node was restarted while matches went on.
     :ivar rolled: how many nodes were replaced while others had their matches.
     :ivar inputs: inputs that bots sent.
@@ -64,6 +65,7 @@ class Report:
     is_interrupted: bool = False
     pauses: Samples = attrs.field(factory=Samples)
     moved: int = 0
+    planned: int = 0
     restarted: int = 0
     rolled: int = 0
     move_pauses: Samples = attrs.field(factory=Samples)
@@ -81,10 +83,19 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: every promise was kept; 1: one was broken; 2: nothing was played."""
+        """0: every promise was kept; 1: one was broken; 2: nothing was shown."""
         if self.broken or self.trouble:
             return 1
-        return 0 if self.begun else 2
+        return 2 if self._why_nothing else 0
+
+    @property
+    def _why_nothing(self) -> str:
+        """Say why the run has shown nothing; empty if it has shown something."""
+        if not self.begun:
+            return "no match began"
+        done = self.killed.total() + self.moved + self.restarted + self.rolled
+        is_spared = self.planned and not done and not self.is_interrupted
+        return "nothing was killed, so nothing is shown" if is_spared else ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as a JSON object."""
@@ -151,6 +162,6 @@ class Report:
             lines.append(f"... and {len(self.broken) - len(printed)} more: see --json")
         lines += [f"failed: {one}" for one in self.trouble]
         cut = f", interrupted after {self.seconds:.0f} s" if self.is_interrupted else ""
-        verdict = {0: "passed", 1: "FAILED", 2: "no match began"}[self.exit_code]
+        verdict = ("passed", "FAILED", self._why_nothing)[self.exit_code]
         lines.append(f"{self.game}: {verdict} (seed {self.seed}{cut})")
         return "\n".join(lines)

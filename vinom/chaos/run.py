@@ -224,6 +224,7 @@ class ChaosRun:
         strikes = plan.strikes or plan_strikes(
             plan.kinds, plan.seconds, plan.every, self._random
         )
+        self.report.planned = len(strikes)
         for strike in strikes:
             while self._is_striking and not self._is_due(strike):
                 await deferLater(self._reactor, _STEP)
