@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web.resource import Resource
 from websockets.frames import Frame, Opcode
 
 from tests.support.ears import Ear
@@ -39,7 +40,7 @@ class Echo(Ear):
 
 class EchoServer:
     """
-    ``/ws`` and nothing else, on a free port of loopback.
+    ``/ws``, and other pages, on a free port of loopback.
 
     :ivar echoes: every conversation so far.
     :ivar websockets: what they share.
@@ -53,6 +54,7 @@ class EchoServer:
         is_short_cut: bool = True,
         deflates: bool = False,
         wrap: Callable[[Any], Any] = lambda site: site,
+        **pages: Resource,
     ) -> None:
         self.echoes: list[Echo] = []
         self.websockets = WebSockets(
@@ -63,7 +65,8 @@ class EchoServer:
             is_short_cut=is_short_cut,
         )
         page = WebSocketPage(self.websockets, origins or Origins(), deflates)
-        self.site = FrontDoor(make_site(Folder(ws=page), reactor), page, reactor)
+        root = Folder(ws=page, **pages)
+        self.site = FrontDoor(make_site(root, reactor), page, reactor)
         listening = reactor.listenTCP(0, wrap(self.site), interface="127.0.0.1")
         self.port: int = listening.getHost().port
         self.stop: Callable[[], Any] = listening.stopListening

@@ -87,6 +87,12 @@ class WholeNode:
                 time.sleep(0.1)
         raise AssertionError(f"the node does not serve:\n{self.log()}")
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that its process has."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def log(self) -> str:
         """What it wrote so far."""
         self._log.seek(0)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from msgspec import json
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.child_nodes import start_http_node
 from tests.support.websocket_clients import connect
+from tests.support.whole_node import WholeNode
 from tests.system.test_websocket_node import PATIENCE, Player
 
 ATTACKER, VICTIM, FRIEND = "203.0.113.1", "192.0.2.1", "198.51.100.1"
@@ -145,3 +148,33 @@ class OneAddressTests(TestCase):
         self.assertEqual(ended["data"]["reason"], "void")
         said = await eves[2][0].request("queue", game="second")
         self.assertEqual(said["type"], "queue_status")
+
+
+class UnreadPagesTests(SynchronousTestCase):
+    """Pages that an address requests, and does not read."""
+
+    def test_memory(self) -> None:
+        """
+        However many are requested in one read, and however large they are, the node
+        makes and holds only what the next read of the client may take.
+        """
+        site = Path(self.mktemp())
+        site.mkdir()
+        site.joinpath("index.html").write_text("<p>x</p>")
+        site.joinpath("song.mp3").write_bytes(bytes(4_000_000))
+        node = WholeNode(f"--page={site}")
+        self.addCleanup(node.stop)
+        node.wait()
+        before = node.resident
+        for path in (b"/vinom.js", b"/song.mp3", b"/health"):
+            request = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+            for _ in range(12):
+                made = socket.socket()
+                self.addCleanup(made.close)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                made.connect(("127.0.0.1", node.http))
+                made.sendall(request * (65536 // len(request)))
+            for _ in range(20):
+                with urlopen(f"http://127.0.0.1:{node.http}/health") as answer:
+                    self.assertEqual(answer.status, 200)
+            self.assertLess(node.resident - before, 16_000_000)

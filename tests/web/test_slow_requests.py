@@ -99,6 +99,7 @@ class SlowRequestTests(SynchronousTestCase):
             transport.protocol.dataReceived(whole[cut:])
             self.clock.advance(25.0)
         transport.protocol.dataReceived(whole * 3)
+        self.clock.advance(0.0)
         self.clock.advance(59.0)
         self.assertEqual(transport.value().count(b" 200 "), len(whole) + 3)
         self.assertFalse(transport.disconnecting)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 import attrs
 from msgspec import MsgspecError, Struct, json
@@ -29,6 +30,8 @@ _ENDLESS = 16 * BODY_LIMIT
 _IDLE = 60.0
 #: How long a connection that we closed may wait for the peer to close it, seconds.
 _CLOSE = 2.0
+#: Requests that are served in one turn of the reactor of those sent in advance.
+_TURN = 8
 
 _log = Logger()
 _B = TypeVar("_B", bound=Struct)
@@ -103,22 +106,34 @@ class RequestDeadlines:
 
 class TimedChannel(HTTPChannel):
     """
-    HTTP of one connection, with a deadline for each whole request.
+    HTTP of one connection: one request at a time, each of which has a deadline.
+
+    Twisted's own serves every request of a read at once, and holds all answers. Here
+    the next request waits until the client has taken most of the answer before it, and
+    for its turn (`QuietSite.go_on`); at most one read is held.
 
     Twisted's own timeout begins again with each byte: one byte per second would keep a
-    connection for ever. It remains for connections between requests.
+    connection for ever. It remains for connections between requests, and for clients
+    that do not read.
+
+    :ivar is_pipelined: was the request sent before the answer to an earlier one?
     """
 
     site: QuietSite
     transport: Any
+    is_pipelined = False
     _deadline: IDelayedCall | None = None
-    _is_reading = True
-    _is_over = False
+    _is_answering = _is_full = _is_over = False
+    _behind = b""
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
             return
-        if self._deadline is None and self._is_reading:
+        if self._is_answering:
+            self._behind += data
+            self.transport.pauseProducing()
+            return
+        if self._deadline is None:
             self._arm(self._deadlines.head)
         super().dataReceived(data)
 
@@ -128,13 +143,41 @@ class TimedChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         self._disarm()
-        # What comes before it is answered waits, and is not read yet.
-        self._is_reading = False
+        self._is_answering = True
+        self._behind = self.take_behind()
         super().allContentReceived()
 
+    def take_behind(self) -> bytes:
+        """Take what came behind the request that is being answered."""
+        behind, self._behind = self._behind, b""
+        return behind + cast(bytes, self.clearLineBuffer())
+
     def requestDone(self, request: HTTPRequest) -> None:
-        self._is_reading = True
+        behind = self.take_behind()
+        # This gives us what came in one read with the end of a body, which is earlier.
         super().requestDone(request)
+        self._behind += behind
+        if self.persistent:
+            self._go_on()
+        else:
+            self._is_over = True
+            self.setTimeout(_IDLE)
+
+    def pauseProducing(self) -> None:
+        self._is_full = True
+        super().pauseProducing()
+        self.transport.pauseProducing()
+        self.setTimeout(_IDLE)
+
+    def resumeProducing(self) -> None:
+        self._is_full = False
+        self.setTimeout(None if self._is_answering and self.requests else _IDLE)
+        super().resumeProducing()
+        if self._is_answering and not self.requests:
+            self._go_on()
+        elif not self._behind:
+            # Also while a request is answered, to notice that its client has gone.
+            self.transport.resumeProducing()
 
     def timeoutConnection(self) -> None:
         # As in `HTTPChannel`, but without a log line, which strangers could cause.
@@ -146,11 +189,29 @@ class TimedChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
+        self.site.waiting.pop(self, None)
         super().connectionLost(reason)
 
     @property
     def _deadlines(self) -> RequestDeadlines:
         return self.site.deadlines
+
+    def _go_on(self) -> None:
+        """Read the next request, as soon as the client has taken the answers so far."""
+        if self._is_full:
+            return
+        if self._behind:
+            self.transport.pauseProducing()
+            self.site.go_on(self)
+        else:
+            self._is_answering = self.is_pipelined = False
+            self.transport.resumeProducing()
+
+    def read_behind(self) -> None:
+        """Read the request that came behind the last one."""
+        self._is_answering, self.is_pipelined = False, True
+        self.transport.resumeProducing()
+        self.dataReceived(self.take_behind())
 
     def _arm(self, delay: float) -> None:
         self._disarm()
@@ -181,11 +242,37 @@ class QuietSite(Site):
     A site without an access log: health checks would hide everything else.
 
     :ivar deadlines: of each request.
+    :ivar waiting: connections that have sent their next request already, in order.
     """
 
     noisy = False
     protocol: Any = TimedChannel
     deadlines = RequestDeadlines()
+
+    def __init__(self, root: IResource, clock: IReactorTime) -> None:
+        super().__init__(
+            root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock
+        )
+        self.waiting: dict[TimedChannel, None] = {}
+
+    def go_on(self, channel: TimedChannel) -> None:
+        """
+        Have a connection read its next request in a later turn of the reactor.
+
+        However many wait, a turn stays short.
+        """
+        if not self.waiting:
+            self.reactor.callLater(0, self._serve_some)
+        self.waiting[channel] = None
+
+    def _serve_some(self) -> None:
+        some = list(islice(self.waiting, _TURN))
+        for channel in some:
+            del self.waiting[channel]
+        if self.waiting:
+            self.reactor.callLater(0, self._serve_some)
+        for channel in some:
+            channel.read_behind()
 
     def log(self, request: HTTPRequest) -> None:
         """Write no access log."""
@@ -195,7 +282,7 @@ def make_site(
     root: IResource, clock: IReactorTime, deadlines: RequestDeadlines | None = None
 ) -> Site:
     """Serve *root*, with limits of time and size."""
-    site = QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock)
+    site = QuietSite(root, clock)
     if deadlines is not None:
         site.deadlines = deadlines
     return site

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web.http import CACHED
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
 
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -60,6 +62,8 @@ _HEADERS = {
     "cache-control": "no-cache",
     "vary": "accept-encoding",
 }
+#: Bytes of a body that are written at once.
+_PIECE = 32 * 1024
 #: Types that gzip makes smaller.
 _PACKED = ("text/", "image/svg", "application/")
 #: What that policy forbids in a page: scripts and styles between its tags.
@@ -274,7 +278,7 @@ class _Served(Page):
         super().__init__()
         self._file, self._policy, self._status = file, policy, status
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> bytes | int:
         file = self._file
         request.setHeader("content-security-policy", self._policy)
         for name, value in _HEADERS.items():
@@ -290,6 +294,43 @@ class _Served(Page):
         elif request.setETag(b'"%b"' % tag) is CACHED:
             return b""
         request.setHeader("content-length", str(len(body)))
-        return b"" if request.method == b"HEAD" else body
+        if request.method == b"HEAD":
+            return b""
+        if len(body) <= _PIECE:
+            return body
+        _Sending(request, body).resumeProducing()
+        return NOT_DONE_YET
 
     render_HEAD = render_GET
+
+
+@implementer(IPushProducer)
+class _Sending:
+    """Send a long body as the client takes it: it is not copied before."""
+
+    def __init__(self, request: Any, body: bytes) -> None:
+        """
+        :param request: gets the body.
+        :param body: whole.
+        """
+        self._request, self._left = request, memoryview(body)
+        self._is_paused = False
+        request.registerProducer(self, True)
+
+    def resumeProducing(self) -> None:
+        """The client takes more."""
+        self._is_paused = False
+        while self._left and not self._is_paused:
+            piece, self._left = self._left[:_PIECE], self._left[_PIECE:]
+            self._request.write(bytes(piece))
+        if not self._left:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """The client takes no more for now."""
+        self._is_paused = True
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        self._is_paused = True

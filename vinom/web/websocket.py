@@ -93,6 +93,10 @@ class WebSocketPage(Resource):
     def _accept(self, request: Request) -> Accepted:
         if request.method != b"GET" or request.clientproto != b"HTTP/1.1":
             raise HandshakeRefused(405, "a WebSocket begins with GET of HTTP/1.1")
+        channel: Any = request.channel
+        if channel.is_pipelined:
+            # Those answers may be held, and a WebSocket may stay for hours.
+            raise HandshakeRefused(400, "wait for the answers to earlier requests")
         origin, called = request.getHeader("origin"), request.getHeader("host")
         if not self._origins.allows(origin, called):
             raise _refused_origin(origin)
@@ -186,11 +190,11 @@ class WebSocketPage(Resource):
         transport = channel.transport
         channel.setTimeout(None)
         transport.unregisterProducer()
-        # The channel still gets the rest of the read that ended the request.
-        channel.dataReceived = channel.rawDataReceived = line.dataReceived
         channel.requests.clear()
         self.reserve.leave(put_protocol(transport, line))
         line.begin(transport, accepted.answer)
+        if rest := channel.take_behind():
+            line.dataReceived(rest)
 
     def let_in(self, transport: Any, peer: str, handshake: PlainHandshake) -> bool:
         """
