@@ -581,6 +581,43 @@ class GatewayTests(GatewayCase):
             check=False,
         )
 
+    def test_admin_port(self) -> None:
+        """
+        One address that opens connection after connection to the admin port has few of
+        them; others are served. A web page whose name leads there reads nothing.
+        """
+        self.write_routes()
+        self.start()
+        held = [socket.create_connection(("127.0.0.1", self.admin)) for _ in range(80)]
+        for one in held:
+            self.addCleanup(one.close)
+
+        def ask(*lines: str) -> bytes:
+            line = socket.create_connection(
+                ("127.0.0.1", self.admin), SECONDS, ("127.0.0.2", 0)
+            )
+            self.addCleanup(line.close)
+            line.sendall(
+                "\r\n".join(("GET /metrics HTTP/1.1", *lines, "", "")).encode()
+            )
+            return line.recv(100)
+
+        self.assertIn(b" 200 ", ask("Host: 127.0.0.1"))
+        open_ones = 0
+        for one in held:
+            one.settimeout(0.01)
+            try:
+                open_ones += one.recv(1) != b""
+            except TimeoutError:
+                open_ones += 1
+            except ConnectionError:
+                continue
+        self.assertLess(open_ones, 20)
+        # Prometheus may ask under any name; a browser may not.
+        self.assertIn(b" 200 ", ask("Host: metrics.example"))
+        browser = ask("Host: evil.example", "Accept-Language: en")
+        self.assertIn(b" 421 ", browser)
+
     def test_bad_endpoints(self) -> None:
         """
         An endpoint that cannot be used ends the program with one clear sentence.

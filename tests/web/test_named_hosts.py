@@ -137,11 +137,13 @@ class RebindingTests(SynchronousTestCase):
 
     def test_admin(self) -> None:
         """
-        The admin API over TCP is held to its names as well; metrics are not.
+        The admin API over TCP is held to its names as well; metrics are for browsers.
         """
         api = Folder(v1=Folder(status=Health()), metrics=Health())
         self.door = admin_site(api, Settings(), self.clock)
         evil = "Host: evil.example"
         self.assertIn(b" 421 ", self.ask("/v1/status", evil).value())
         self.assertIn(b" 200 ", self.ask("/metrics", evil).value())
+        browser = "Accept-Language: en"
+        self.assertIn(b" 421 ", self.ask("/metrics", evil, browser).value())
         self.assertIn(b" 200 ", self.ask("/v1/status", "Host: 127.0.0.1").value())

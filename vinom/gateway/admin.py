@@ -10,10 +10,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from vinom.gateway.metrics import GatewayCollector
-from vinom.web.answers import Asked, Folder, Page, answer, make_site
+from vinom.limits.logged import LogBounds
+from vinom.limits.origins import Hosts
+from vinom.web.admin_port import admin_port
+from vinom.web.answers import Asked, Folder, Page, answer
 from vinom.web.bearer import Guarded
 from vinom.web.health import Health
 from vinom.web.metrics import Metrics
+from vinom.web.named_hosts import NamedHosts
 
 
 class Operations(Protocol):
@@ -84,8 +88,18 @@ def admin_site(
             routes=Asked("GET", lambda body: operations.listed_routes()),
         )
         pages["v1"] = Guarded(api, token)
-        return _site(_Root(Guarded(Folder(drain=drain), token), **pages), reactor)
-    return _site(Folder(**pages), reactor)
+        root: Folder = _Root(Guarded(Folder(drain=drain), token), **pages)
+    else:
+        root = Folder(**pages)
+    named = NamedHosts(
+        root,
+        Hosts(),
+        reactor,
+        LogBounds(),
+        programs=(*(name.encode() for name in pages), b"drain"),
+        remedy="use the gateway's address, or a program that is no browser",
+    )
+    return admin_port(named, reactor)
 
 
 class _Root(Folder):
@@ -103,8 +117,3 @@ class _Root(Folder):
         if path == b"drain":
             return self._guarded.getChild(path, request)
         return super().getChild(path, request)
-
-
-def _site(root: Resource, reactor: Any) -> IProtocolFactory:
-    site: IProtocolFactory = make_site(root, reactor)
-    return site

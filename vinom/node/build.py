@@ -103,6 +103,7 @@ from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import Visits
 from vinom.wall.enclosure import Enclosure
 from vinom.wall.kernel import Peer
+from vinom.web.admin_port import admin_port
 from vinom.web.answers import RequestDeadlines, make_site
 from vinom.web.front_door import FrontDoor
 from vinom.web.game_catalogue import GameCatalogue
@@ -248,13 +249,13 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     :param settings: the node's.
     :param reactor: runs it.
     """
-    most = settings.admin_connections
     logged = log_bounds(settings)
-    named = NamedHosts(api, own_hosts(settings), reactor, logged, (b"metrics",))
-    return CountedFactory(
-        make_site(named, reactor, request_deadlines(settings)),
-        NetworkCounts(most // 4, most // 2, most),
-        BoundedLog(_log, reactor, logged),
+    return admin_port(
+        NamedHosts(api, own_hosts(settings), reactor, logged, programs=(b"metrics",)),
+        reactor,
+        most=settings.admin_connections,
+        log_bounds=logged,
+        deadlines=request_deadlines(settings),
     )
 
 

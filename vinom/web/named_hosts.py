@@ -35,6 +35,9 @@ class NamedHosts(Resource):
         log_bounds: LogBounds,
         exempt: Collection[bytes] = (),
         errors: Counter[str] | None = None,
+        *,
+        programs: Collection[bytes] = (),
+        remedy: str = "if it is the server's own, set advertise or origin to it",
     ) -> None:
         """
         :param inner: what to serve.
@@ -42,17 +45,23 @@ class NamedHosts(Resource):
         :param clock: for the log.
         :param log_bounds: how many refusals are logged.
         :param exempt: first parts of paths that are served under any name: those that
-            load balancers and Prometheus ask for.
+            load balancers ask for.
         :param errors: counts refusals by code.
+        :param programs: first parts of paths that are served under any name but to
+            browsers: those that Prometheus asks for.
+        :param remedy: what to do if a refused name is right.
         """
         super().__init__()
         self._inner, self._hosts = inner, hosts
         self._log = BoundedLog(_log, clock, log_bounds)
-        self._exempt = frozenset(exempt)
+        self._exempt, self._programs = frozenset(exempt), frozenset(programs)
+        self._remedy = remedy
         self._errors: Counter[str] = Counter() if errors is None else errors
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        if path not in self._exempt:
+        # Every browser sends this header, and no page can make it leave it out.
+        is_browser = request.requestHeaders.hasHeader(b"accept-language")
+        if path not in self._exempt and (is_browser or path not in self._programs):
             hosts = request.requestHeaders.getRawHeaders(b"host", [])
             host = hosts[0].decode("latin-1") if len(hosts) == 1 else None
             if not self._hosts.allows(host):
@@ -63,7 +72,7 @@ class NamedHosts(Resource):
                     peer=peer,
                     host=host,
                 )
-                return _WrongName(host)
+                return _WrongName(host, self._remedy)
         inner: Resource = self._inner.getChildWithDefault(path, request)
         return inner
 
@@ -73,10 +82,13 @@ class _WrongName(Resource):
 
     isLeaf = True
 
-    def __init__(self, host: str | None) -> None:
-        """:param host: what the request calls us."""
+    def __init__(self, host: str | None, remedy: str) -> None:
+        """
+        :param host: what the request calls us.
+        :param remedy: what to do if that is right.
+        """
         super().__init__()
-        self._host = host
+        self._host, self._remedy = host, remedy
 
     def render(self, request: Request) -> bytes:
         if self._host is None:
@@ -85,7 +97,7 @@ class _WrongName(Resource):
             told = f"this server does not answer to the host name {self._host!r}"
         refusal = Refused(
             Code.HOST_REFUSED,
-            f"{told}; if it is the server's own, set advertise or origin to it",
+            f"{told}; {self._remedy}",
             {"host": self._host},
         )
         return refuse(request, refusal, 421)
