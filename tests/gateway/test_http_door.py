@@ -861,6 +861,42 @@ class FlowTests(DoorCase):
         self.answer(OK)
         self.assertEqual(self.server.got.count(b"GET /x"), 2)
 
+    def test_many_read(self) -> None:
+        """
+        Nor is one that reads its answers read again before all of what it sent in one
+        read has its own.
+        """
+        client, reads = self.client(GET * 2000), 1
+        for _ in range(2000):
+            self.answer(OK)
+            if not client.is_paused:
+                client.give(GET * 2000)
+                reads += 1
+            self.assertLess(reads, 3)
+        self.assertEqual(client.take().count(b"200 OK"), 2000)
+        self.assertEqual(reads, 2)
+        self.assertEqual(self.server.got.count(b"GET /x"), 2001)
+
+    def test_tiny_chunks(self) -> None:
+        """
+        A body in tiny chunks reaches the back end in a chunk for each read; one in
+        thousands of them is refused.
+        """
+        self.door.bounds = HttpBounds()
+        head = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        client = self.client(head + b"1\r\na\r\n" * 500)
+        client.give(b"1\r\nb\r\n" * 300 + b"2\r\nb")
+        body = self.asked().partition(b"\r\n\r\n")[2]
+        self.assertEqual(body, b"1f4\r\n%b\r\n12d\r\n%b\r\n" % (b"a" * 500, b"b" * 301))
+        client.give(b"b\r\n" + b"1\r\nb\r\n" * 5000)
+        self.assertIn(b"HTTP/1.1 400", client.take())
+        client.lose(is_clean=True)
+        # Of 16 bytes they may be as many as there are.
+        client = self.client(head + b"10\r\n0123456789abcdef\r\n" * 5000)
+        client.give(b"0\r\n\r\n")
+        self.answer(OK)
+        self.assertIn(b"HTTP/1.1 200", client.take())
+
     def test_many_refused(self) -> None:
         """
         Nor is one whose requests the gateway answers itself; when it reads again it has

@@ -6,17 +6,11 @@ from typing import Any
 from unittest.mock import patch
 
 import h11
-from hypothesis import example, given
-from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.http import parsers
-from vinom.http.parsers import answer_reader, read_request, read_upgrade
+from vinom.http.parsers import answer_reader, read_upgrade
 
-_ASKS = (
-    b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-One: 1\r\nx-one:  2 \r\n"
-    b"Upgrade: websocket\r\n\r\n"
-)
 _SWITCHES = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
@@ -51,9 +45,6 @@ def shown(event: Any) -> Any:
     """Describe an event so that two can be compared."""
     if isinstance(event, h11.Data):
         return "data", bytes(event.data)
-    if isinstance(event, h11.Request):
-        head = event.method, event.target, event.http_version
-        return "request", head, event.headers.raw_items(), list(event.headers)
     if isinstance(event, h11.Response | h11.InformationalResponse):
         head = event.status_code, bytes(event.reason), event.http_version
         return type(event).__name__, head, event.headers.raw_items()
@@ -80,57 +71,13 @@ def heard(reader: h11.Connection, data: bytes, size: int) -> list[Any]:
     return [*found, reader.trailing_data, reader.states]
 
 
-class RequestTests(SynchronousTestCase):
+class PartsTests(SynchronousTestCase):
     def test_parts(self) -> None:
         """
         This version of h11 is made as expected. If this fails, its public ways do the
         work, and more slowly: see `vinom.http.parsers`.
         """
         self.assertTrue(parsers.IS_KNOWN)
-
-    def both(self, head: bytes) -> list[Any]:
-        """Read the head of a request in each way."""
-        found: list[Any] = []
-        for is_known in (True, False):
-            with patch.object(parsers, "IS_KNOWN", is_known):
-                try:
-                    request, _ = read_request(head, False)
-                    found.append(shown(request))
-                except h11.RemoteProtocolError as error:
-                    found.append((str(error), error.error_status_hint))
-        return found
-
-    @example(_ASKS)
-    @example(b"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n")
-    @example(b"GET / HTTP/1.1\r\n\r\n")
-    @example(b"GET / HTTP/1.0\r\n\r\n")
-    @example(b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n")
-    @example(b"GET / HTTP/1.1\r\nHost: h\r\nA\x00: b\r\n\r\n")
-    @example(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n")
-    @example(b"\r\n\r\n")
-    @given(some.binary(max_size=40).map(lambda one: b"GET / HTTP/1.1\r\n" + one))
-    def test_same_request(self, head: bytes) -> None:
-        """
-        A request is read, or refused with the same words, as h11 does it otherwise.
-        """
-        if not head.endswith(b"\r\n\r\n"):
-            head += b"\r\n\r\n"
-        short, public = self.both(head)
-        self.assertEqual(short, public, head)
-
-    def test_body(self) -> None:
-        """
-        A body comes out, whatever the way.
-        """
-        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n"
-        for is_known in (True, False):
-            with patch.object(parsers, "IS_KNOWN", is_known):
-                request, reader = read_request(head, True)
-            assert reader is not None
-            reader.receive_data(b"hi")
-            events = [shown(reader.next_event()) for _ in range(2)]
-            self.assertEqual(request.method, b"POST")
-            self.assertEqual(events, [("data", b"hi"), ("end", [])])
 
 
 class AnswerTests(SynchronousTestCase):

@@ -47,8 +47,6 @@ from vinom.streams.pace import pace_of
 
 _log = Logger()
 
-#: Bytes behind a request that wait until it is answered; then no more are read.
-_MOST_HELD = 64 * 1024
 #: How long a connection may wait for its next request while the gateway drains,
 #: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
@@ -209,7 +207,9 @@ class HttpClient(Protocol):
         self._frames: FrameEnds | None = None
         #: Whether a close frame is due, and whether it was sent.
         self._is_due = self._is_told = False
-        self._held = b""
+        #: What came in one read, and where the rest of it begins, which waits until the
+        #: request before it is answered. Nothing is read meanwhile.
+        self._held, self._at = b"", 0
         self._holds: set[str] = set()
         self._wait: Waits | None = None
         self._alarm: IDelayedCall | None = None
@@ -233,14 +233,12 @@ class HttpClient(Protocol):
         if self._frames is not None:
             assert self._end is not None
             self._end.session.client.received(data)
-        elif "client" not in self._holds and (
-            self._exchange is None or not self._exchange.is_whole
-        ):
-            self._read(data)
+        elif self._is_busy:
+            self._held, self._at = self._held[self._at :] + data, 0
+            self.hold("answer")
         else:
-            self._held += data
-            if len(self._held) > _MOST_HELD:
-                self.hold("answer")
+            self._held, self._at = data, 0
+            self._read()
         if self._pace is not None and not self._is_over:
             wait = self._pace.wait(len(data), self._door.clock.seconds())
             if wait and self._slowed is None:
@@ -425,27 +423,36 @@ class HttpClient(Protocol):
 
     # Requests.
 
-    def _read(self, data: bytes) -> None:
-        """Read requests, one at a time."""
+    @property
+    def _is_busy(self) -> bool:
+        """Must what comes now wait, for an answer or until answers are read?"""
+        exchange = self._exchange
+        return "client" in self._holds or (exchange is not None and exchange.is_whole)
+
+    def _read(self) -> None:
+        """Read one request, or more of it, from what came."""
+        data, start = self._held, self._at
+        # Unless more is found behind what is read here.
+        self._held, self._at = b"", 0
         try:
             if self._exchange is None:
-                found = self._reader.receive(data)
+                found = self._reader.receive(data, start)
                 if found is None:
+                    self.let_go("answer")
                     self._wait_for_head()
                     return
-                head, data = found
-                target = check_head(head)
-                exchange = Exchange(target, head, self._door.bounds.body)
-                body = exchange.take_request(data)
+                head, start = found
+                exchange = Exchange(check_head(head), self._door.bounds.body)
+                body, at = exchange.take_request(data, start)
                 self._exchange = exchange
-                self._held = exchange.rest
+                self._keep(data, at)
                 self._open(exchange, body)
             else:
                 exchange = self._exchange
+                body, at = exchange.take_request(data, start)
                 if self._upload is not None:
-                    self._upload.received(len(data))
-                body = exchange.take_request(data)
-                self._held = exchange.rest
+                    self._upload.received(at - start)
+                self._keep(data, at)
                 if exchange.is_whole:
                     self._upload = None
                 if body and self._end is not None:
@@ -463,13 +470,21 @@ class HttpClient(Protocol):
         if not exchange.is_whole:
             upload = self._upload
             if upload is None:
-                upload = self._upload = self._begin_upload(len(data))
+                upload = self._upload = self._begin_upload(at - start)
             if not self._holds:
                 self._wait_for_body(upload)
         elif exchange.status:
             self._wait_for_answer(exchange)
         else:
             self._wait_in(self._door.pending, self._door.bounds.answer_seconds)
+
+    def _keep(self, data: bytes, at: int) -> None:
+        """Let what is behind a request wait, and read nothing more."""
+        if at < len(data):
+            self._held, self._at = data, at
+            self.hold("answer")
+        else:
+            self.let_go("answer")
 
     def _begin_upload(self, size: int) -> Upload:
         bounds, now = self._door.bounds, self._door.clock.seconds()
@@ -487,13 +502,13 @@ class HttpClient(Protocol):
         """
         door, arrival, target = self._door, self._arrival, exchange.target
         sender = request_fields(
-            exchange.fields,
+            target.fields,
             peer=arrival.host,
             is_tls=arrival.is_tls,
             authority=target.authority,
             proxies=door.proxies,
-            version=exchange.version,
-            by_name=exchange.by_name,
+            version=target.version,
+            by_name=target.by_name,
         )
         if not arrival.is_of(sender.host, door.clock.seconds()):
             raise BadHead(503, "too many connections from your address")
@@ -575,10 +590,8 @@ class HttpClient(Protocol):
             # Not before the client reads the answers it has: we hold all of them.
             self.hold("client")
             return
-        held, self._held = self._held, b""
-        self.let_go("answer")
-        if held:
-            self._read(held)
+        if self._held:
+            self._read()
         elif self._is_half:
             self._close()
         else:
@@ -672,7 +685,7 @@ class HttpClient(Protocol):
         :raises BadHead: the handshake is not valid.
         """
         try:
-            answer = handshake_answer(exchange.target.path, exchange.fields)
+            answer = handshake_answer(exchange.target.path, exchange.target.fields)
         except HandshakeRefused as error:
             raise BadHead(error.status, str(error)) from error
         self._door.answers[101] += 1
@@ -689,13 +702,13 @@ class HttpClient(Protocol):
         socket = PacketSocket(self.transport, packets(arrival))
         socket.begin(answer)
         if self._held:
-            socket.dataReceived(self._held)
+            socket.dataReceived(self._held[self._at :])
 
     def _become_websocket(self, exchange: Exchange) -> None:
         self._frames = FrameEnds()
         self._frames.pass_on(exchange.behind)
         self._rest()
-        held, self._held = self._held, b""
+        held, self._held = self._held[self._at :], b""
         self.let_go("answer")
         if held and self._end is not None:
             self._end.session.client.received(held)
@@ -789,7 +802,7 @@ class HttpClient(Protocol):
         """Send the bytes that are held, then close."""
         if self._is_over:
             return
-        self._is_over = True
+        self._is_over, self._held = True, b""
         self._rest()
         self._disarm()
         transport = self.transport

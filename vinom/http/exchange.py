@@ -1,5 +1,5 @@
 """
-One request and its answer, read by h11 and written again for the other side.
+One request and its answer, each read and written again for the other side.
 
 Pure. The framing of either side is never passed on: bodies are framed again, so that no
 two programs can disagree about where a message ends.
@@ -12,18 +12,19 @@ from typing import Any
 import attrs
 import h11
 
-from vinom.http.head import BadHead, Target
+from vinom.http.bodies import Body
+from vinom.http.head import Target
 from vinom.http.headers import Fields, answer_fields, named, tokens
 from vinom.http.parsers import (
     UPGRADE,
     answer_reader,
-    read_request,
     read_upgrade,
 )
 
 #: Methods that can be sent again if a kept connection broke, because repeating them is
 #: safe (RFC 9110, 9.2.2).
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_LAST = b"0\r\n\r\n"
 
 
 class BadAnswer(Exception):
@@ -41,13 +42,9 @@ class Exchange:
     """
     A request, and the answer to it.
 
-    :ivar target: its target.
-    :ivar fields: its headers.
-    :ivar by_name: their values, by their names in lower case.
+    :ivar target: its head.
     :ivar is_upgrade: does it ask for a WebSocket?
     :ivar keeps: may the client's connection serve another request?
-    :ivar is_whole: has all of the request come?
-    :ivar rest: the bytes behind it.
     :ivar status: status of the answer; 0 before it begins.
     :ivar is_answered: has all of the answer come?
     :ivar is_upgraded: are bytes passed on unchanged from now on?
@@ -56,57 +53,45 @@ class Exchange:
     """
 
     target: Target
-    _head: bytes
     #: Longest body, bytes.
     _body_limit: int
-    fields: list[tuple[bytes, bytes]] = attrs.field(init=False)
-    by_name: dict[bytes, list[bytes]] = attrs.field(init=False)
-    version: bytes = attrs.field(init=False)
     is_upgrade: bool = attrs.field(default=False, init=False)
     keeps: bool = attrs.field(default=True, init=False)
-    is_whole: bool = attrs.field(default=False, init=False)
-    rest: bytes = attrs.field(default=b"", init=False)
     status: int = attrs.field(default=0, init=False)
     is_answered: bool = attrs.field(default=False, init=False)
     is_upgraded: bool = attrs.field(default=False, init=False)
     behind: bytes = attrs.field(default=b"", init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
-    #: Reads the body; ``None`` if there is none.
-    _client: h11.Connection | None = attrs.field(init=False)
+    _body: Body = attrs.field(init=False)
     #: Reads the answer, from its first byte on.
     _backend: h11.Connection | None = attrs.field(init=False)
     _length: bytes | None = attrs.field(default=None, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
     _has_body: bool = attrs.field(default=False, init=False)
-    _taken: int = attrs.field(default=0, init=False)
     _answer: h11.Response | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        try:
-            request, self._client = read_request(self._head, self.target.has_body)
-        except h11.RemoteProtocolError as error:
-            raise BadHead(error.error_status_hint, str(error)) from None
-        self.fields = request.headers.raw_items()
-        self.version = request.http_version
-        self.by_name = by_name = named(self.fields)
+        by_name = self.target.by_name
         self._length = by_name.get(b"content-length", [None])[0]
         self._is_chunked = b"transfer-encoding" in by_name
-        if (self._length is not None or self._is_chunked) != self.target.has_body:
-            # Nobody may read on who is not sure where the next request begins.
-            raise BadHead(400, "the length of this request is not certain")
-        if self._length is not None and int(self._length) > self._body_limit:
-            raise self._too_long()
+        self._body = Body(self._body_limit, int(self._length or 0), self._is_chunked)
         connection = tokens(by_name.get(b"connection", ()))
-        self.keeps = self.version == b"1.1" and b"close" not in connection
+        is_modern = self.target.version == b"1.1"
+        self.keeps = is_modern and b"close" not in connection
         self.is_upgrade = (
             self.target.method == b"GET"
-            and self.version == b"1.1"
+            and is_modern
             and b"upgrade" in connection
             and tokens(by_name.get(b"upgrade", ())) == {b"websocket"}
             and self._length is None
             and not self._is_chunked
         )
+
+    @property
+    def is_whole(self) -> bool:
+        """Has all of the request come?"""
+        return self._body.is_whole
 
     @property
     def is_safe(self) -> bool:
@@ -129,7 +114,7 @@ class Exchange:
 
     def values(self, name: bytes) -> list[bytes]:
         """List the values of a header, by its name in lower case."""
-        return self.by_name.get(name, [])
+        return self.target.by_name.get(name, [])
 
     def write_request(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         """
@@ -149,40 +134,22 @@ class Exchange:
         first = b"%b %b HTTP/1.1" % (method, self.target.target)
         return write_head(first, [*fields, *extra])
 
-    def take_request(self, data: bytes) -> bytes:
+    def take_request(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
         """
-        Read bytes of the body, or behind its end.
+        Read bytes of the body.
 
-        :returns: the bytes to send to the back end.
+        :param at: where it goes on in *data*.
+        :returns: the bytes to send to the back end, and where what is behind the
+            request begins.
         :raises BadHead: the body is malformed or too long.
         """
-        client = self._client
-        if client is None:
-            self.is_whole, self.rest = True, data
-            return b""
-        out: list[bytes] = []
-        if data:
-            client.receive_data(data)
-        while True:
-            try:
-                event: Any = client.next_event()
-            except h11.RemoteProtocolError as error:
-                raise BadHead(error.error_status_hint, str(error)) from None
-            kind = type(event)
-            if kind is h11.Data:
-                self._taken += len(event.data)
-                if self._taken > self._body_limit:
-                    raise self._too_long()
-                out.append(_chunk(event.data) if self._is_chunked else event.data)
-            elif kind is h11.EndOfMessage:
-                if self._is_chunked:
-                    out.append(b"0\r\n\r\n")
-                self.is_whole = True
-                self.rest = client.trailing_data[0]
-                break
-            else:
-                break
-        return b"".join(out)
+        if self.is_whole:
+            return b"", at
+        content, at = self._body.take(data, at)
+        if not self._is_chunked:
+            return content, at
+        # One chunk for all that came, in however many.
+        return _chunk(content) + (_LAST if self.is_whole else b""), at
 
     def take_answer(self, data: bytes, is_closing: bool = False) -> bytes:
         """
@@ -192,7 +159,7 @@ class Exchange:
         :returns: the bytes to send to the client.
         :raises BadAnswer: it is not HTTP, or ended too early.
         """
-        backend, out = self._backend, []
+        backend, out, content = self._backend, [], []
         if backend is None:
             if self.is_upgrade and (read := read_upgrade(data)) is not None:
                 answer, self.behind = read
@@ -209,8 +176,7 @@ class Exchange:
             if kind is h11.Data:
                 if not self._has_body:
                     raise BadAnswer("it has a body where none is allowed")
-                is_chunked = self._is_answer_chunked
-                out.append(_chunk(event.data) if is_chunked else event.data)
+                content.append(event.data)
             elif kind is h11.Response:
                 out.append(self._write_answer(event, is_closing))
             elif kind is h11.InformationalResponse:
@@ -219,13 +185,11 @@ class Exchange:
                     self.behind = backend.trailing_data[0]
                     out.append(self.behind)
                     break
-                if self.version == b"1.1":
+                if self.target.version == b"1.1":
                     # Without these two headers, of which no answer is known yet.
                     fields = answer_fields(event.headers.raw_items(), b"1.1")
                     out.append(write_head(_first(event), fields))
             elif kind is h11.EndOfMessage:
-                if self._is_answer_chunked:
-                    out.append(b"0\r\n\r\n")
                 self.is_answered = True
                 self.is_reusable = (
                     backend.their_state is h11.DONE
@@ -238,6 +202,12 @@ class Exchange:
                 break
         if not data and not self.is_answered:
             raise BadAnswer("it ended before it was complete")
+        if self._is_answer_chunked:
+            out.append(_chunk(b"".join(content)))
+            if self.is_answered:
+                out.append(_LAST)
+        else:
+            out += content
         return b"".join(out)
 
     def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
@@ -251,7 +221,7 @@ class Exchange:
         if lengths and not is_chunked:
             if self.status != 204:
                 fields.append((b"Content-Length", lengths[0]))
-        elif self._has_body and self.version == b"1.1":
+        elif self._has_body and self.target.version == b"1.1":
             self._is_answer_chunked = True
             fields.append((b"Transfer-Encoding", b"chunked"))
         # Before the end of the request, whose rest would be read as another one.
@@ -267,15 +237,11 @@ class Exchange:
         fields += [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
         return write_head(_first(answer), fields)
 
-    def _too_long(self) -> BadHead:
-        return BadHead(
-            413, f"the body of this request is longer than {self._body_limit} bytes"
-        )
-
 
 def _first(answer: h11.Response | h11.InformationalResponse) -> bytes:
     return b"HTTP/1.1 %d %b" % (answer.status_code, answer.reason)
 
 
 def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    # An empty one would be the last.
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -1,9 +1,9 @@
 """
 The raw head of a request: cut from the stream, and refused if it is ambiguous.
 
-Pure. h11 parses it afterwards. h11 accepts heads that other programs read differently,
-with which requests are smuggled past proxies: a bare LF, folded lines, several lengths.
-All of these are refused here. Sources: RFC 9112, 2.2, 3, 5 and 6.3; RFC 3986, 3.3.
+Pure. Programs read some heads differently, with which requests are smuggled past
+proxies: a bare LF, folded lines, several lengths. All of these are refused. Sources:
+RFC 9112, 2.2, 3, 5 and 6.3; RFC 3986, 3.3.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 from urllib.parse import unquote_to_bytes
 
 import attrs
+
+from vinom.http.headers import named
 
 #: Longest head, bytes, and most lines in it.
 HEAD_LIMIT = 16 * 1024
@@ -22,7 +24,7 @@ _REQUEST_LINE = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]{1,8192}) HTTP/1\.([01])"
 )
 #: Anything but printing characters, tabs, and bytes above ASCII.
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
+FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 #: Bytes that a line of a head may never have. CR and LF are only found in pairs here.
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -54,14 +56,16 @@ class BadHead(Exception):
 @attrs.frozen
 class Target:
     """
-    The target of a request.
+    A request's head.
 
     :ivar method: the method, unchanged.
     :ivar target: path and query, unchanged; ``*`` for OPTIONS of the server.
     :ivar path: the path without the query, unchanged.
     :ivar authority: the value of ``Host``; empty for HTTP/1.0 without one.
     :ivar host: the host in *authority*, in lower case, without a port.
-    :ivar has_body: does the head say how long its body is? If not, there is none.
+    :ivar version: of HTTP: ``1.0`` or ``1.1``.
+    :ivar fields: its headers.
+    :ivar by_name: their values, by their names in lower case.
     """
 
     method: bytes
@@ -69,7 +73,9 @@ class Target:
     path: str
     authority: bytes
     host: str
-    has_body: bool = False
+    version: bytes
+    fields: list[tuple[bytes, bytes]]
+    by_name: dict[bytes, list[bytes]]
 
 
 @attrs.define
@@ -87,17 +93,25 @@ class HeadReader:
         """Has a head begun?"""
         return bool(self._held)
 
-    def receive(self, data: bytes) -> tuple[bytes, bytes] | None:
+    def receive(self, data: bytes, at: int = 0) -> tuple[bytes, int] | None:
         """
         Read bytes.
 
-        :returns: the head with its empty line, and the bytes behind it; ``None`` if
-            more bytes are needed.
+        :param at: where the head goes on in *data*.
+        :returns: the head with its empty line, and where what is behind it begins;
+            ``None`` if more bytes are needed.
         :raises BadHead: it is already too long, or can never end correctly.
         """
         held = self._held
-        start = max(0, len(held) - 3)
-        held += data
+        before = len(held)
+        if not before:
+            # Nearly always it comes whole, and often others behind it.
+            end = data.find(_END, at) + len(_END)
+            if at + len(_END) <= end <= at + self.limit:
+                return data[at:end], end
+        # No more than the longest head: what may be behind it is not copied.
+        held += data[at : at + self.limit + len(_END) - before]
+        start = max(0, before - 3)
         end = held.find(_END, start)
         if end >= 0:
             end += len(_END)
@@ -111,9 +125,9 @@ class HeadReader:
             if lone is not None and (lone[0] != b"\r" or lone.end() < len(held)):
                 raise BadHead(400, "a line must end with CR and LF")
             return None
-        head, rest = bytes(held[:end]), bytes(held[end:])
+        head = bytes(held[:end])
         held.clear()
-        return head, rest
+        return head, at + end - before
 
 
 def check_head(head: bytes) -> Target:
@@ -135,7 +149,8 @@ def check_head(head: bytes) -> Target:
     method, target, minor = found.groups()
     if method == b"CONNECT":
         raise BadHead(405, "CONNECT is not served here")
-    values = _fields(lines)
+    fields = list(map(_field, lines))
+    values = named(fields)
     _check_length(values, minor == b"1")
     authority = _authority(values, minor == b"1")
     if not target.startswith(b"/"):
@@ -146,24 +161,22 @@ def check_head(head: bytes) -> Target:
         _checked_path(target),
         authority,
         _HOST.match(authority)[1].decode().lower() if authority else "",  # type: ignore[index]
-        b"content-length" in values or b"transfer-encoding" in values,
+        b"1." + minor,
+        fields,
+        values,
     )
 
 
-def _fields(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Read the values of the fields that determine how a request is read."""
-    values: dict[bytes, list[bytes]] = {}
-    for line in lines:
-        found = _FIELD.fullmatch(line)
-        if found is None:
-            if line[:1] in (b" ", b"\t"):
-                raise BadHead(400, "a header must not continue on the next line")
-            raise BadHead(
-                400,
-                "a header line must be NAME: VALUE, without a space before the colon",
-            )
-        values.setdefault(found[1].lower(), []).append(found[2].strip(b" \t"))
-    return values
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    found = FIELD.fullmatch(line)
+    if found is None:
+        if line[:1] in (b" ", b"\t"):
+            raise BadHead(400, "a header must not continue on the next line")
+        raise BadHead(
+            400,
+            "a header line must be NAME: VALUE, without a space before the colon",
+        )
+    return found[1], found[2].strip(b" \t")
 
 
 def _check_length(values: dict[bytes, list[bytes]], is_modern: bool) -> None:

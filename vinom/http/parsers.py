@@ -1,11 +1,10 @@
 """
-h11's parsers, without what they do for programs that speak both sides themselves.
+h11's parser of answers, without what it does for programs that send the requests.
 
-Pure. A proxy reads a request here and the answer to it there: for each it has to make a
-connection of h11, and to show that of the answer a request as if it had sent it. That
-costs more than the parsing. Here a request without a body, and an answer that begins a
-WebSocket, are read by h11's own functions for heads, and the connection that reads
-another answer is a copy of one that was shown the request before.
+Pure. For each answer a proxy has to make a connection of h11, and to show it a request
+as if it had sent it. That costs more than the parsing. Here an answer that begins a
+WebSocket is read by h11's own function for heads, and the connection that reads another
+answer is a copy of one that was shown the request before.
 
 All that this uses of h11's private parts is here. If a version of h11 is not made as
 expected (`IS_KNOWN`), its public ways do the same.
@@ -15,12 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import h11
 from h11 import _readers, _receivebuffer, _state
-
-from vinom.http.head import HEAD_LIMIT
 
 #: Longest head of an answer, bytes.
 ANSWER_LIMIT = 64 * 1024
@@ -41,34 +38,6 @@ _CONNECTION = {
     "client_is_waiting_for_100_continue",
 }
 _STATE = {"keep_alive", "pending_switch_proposals", "states"}
-
-
-def read_request(
-    head: bytes, has_body: bool
-) -> tuple[h11.Request, h11.Connection | None]:
-    """
-    Read the head of a request.
-
-    :param head: whole, with its empty line, and nothing behind it.
-    :param has_body: whether it says how long its body is.
-    :returns: the request, and what reads the body; ``None`` if there is none to read.
-    :raises h11.RemoteProtocolError: it is malformed.
-    """
-    if IS_KNOWN and not has_body:
-        buffer = _receivebuffer.ReceiveBuffer()
-        buffer += head
-        try:
-            request = _readers.maybe_read_from_IDLE_client(buffer)
-        except h11.LocalProtocolError as error:
-            raise h11.RemoteProtocolError(
-                str(error), error_status_hint=error.error_status_hint
-            ) from None
-        if request is None:
-            raise h11.RemoteProtocolError("the head is not whole")
-        return request, None
-    made = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * HEAD_LIMIT)
-    made.receive_data(head)
-    return cast(h11.Request, made.next_event()), made
 
 
 def answer_reader(method: bytes, is_upgrade: bool) -> h11.Connection:
@@ -133,7 +102,6 @@ def _copied(one: h11.Connection) -> h11.Connection:
 def _is_as_expected() -> bool:
     """Has h11 the parts that are used here, and no others?"""
     try:
-        read: Callable[..., Any] = _readers.maybe_read_from_IDLE_client
         answers: Callable[..., Any] = _readers.maybe_read_from_SEND_RESPONSE_server
         one = _asks(b"GET", True)
         is_same = (
@@ -141,7 +109,6 @@ def _is_as_expected() -> bool:
             and vars(one._cstate).keys() == _STATE
             and type(one._receive_buffer) is _receivebuffer.ReceiveBuffer
             and type(one._cstate) is _state.ConnectionState
-            and _readers.READERS[h11.CLIENT, h11.IDLE] is read
             and one._reader is answers
         )
     except (AttributeError, KeyError, TypeError):
