@@ -327,7 +327,7 @@ class TlsTests(TestCase):
     async def connects(self, port: int, anchor: bytes) -> str:
         """Connect as a node does, without looking first; returns how it went."""
         address = read_store_address(f"rediss://localhost:{port}/0")
-        found = FoundStore("localhost", port, "6.2.0", "noeviction")
+        found = FoundStore("localhost", port, "6.2.0", "noeviction", 0.0)
         self.patch(
             __import__("vinom.store.redis.dialing", fromlist=["find_store"]),
             "find_store",
