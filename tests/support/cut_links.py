@@ -17,7 +17,6 @@ _PIDFD_GETFD = 438
 _PEER = struct.Struct("3i")
 
 
-@contextmanager
 def descendants_of(pid: int) -> list[int]:
     """List the children of a process, and theirs."""
     found = []
@@ -26,6 +25,7 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
+@contextmanager
 def no_links(state_dir: Path) -> Iterator[None]:
     """
     Keep game servers from having new links with their node.
