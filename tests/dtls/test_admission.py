@@ -18,7 +18,9 @@ from vinom.dtls.admission import (
     Verdict,
 )
 from vinom.dtls.records import NOT_ASSOCIATED
+from vinom.gameserver.main import GameServerSettings
 from vinom.limits.pressure import Rate, source_of
+from vinom.node.sources import SOURCES
 
 NAME = f"{LABEL}.{DOMAIN}".encode()
 ANN: Address = ("192.0.2.1", 4000)
@@ -338,6 +340,17 @@ class AdmissionTests(SynchronousTestCase):
         # Those with a ticket are not in their way, nor they in theirs.
         self.assert_admitted(knock(admission))
         self.assert_admitted(knock(admission, None, now=BEGINNING + 1))
+
+    def test_nobody_without_server_name(self) -> None:
+        """
+        An operator may refuse all handshakes that name no session, also in a flood.
+        """
+        given = SOURCES.gather({"nameless_rate": "0"}, {})
+        policy = GameServerSettings(control="", **given).strangers()
+        admission = make(policy=policy)
+        self.assertEqual(knock(admission, None), Drop("no_server_name"))
+        self.assertEqual(policy.tight.nameless.at_once, 0)
+        self.assert_admitted(knock(admission))
 
     def test_clock_that_goes_back(self) -> None:
         """

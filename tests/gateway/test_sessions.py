@@ -414,12 +414,12 @@ class FirstAnswerTests(SessionCase):
 class IdTests(SessionCase):
     def test_ours(self) -> None:
         """
-        Our ids have the top bit, and none comes twice.
+        Our ids fit into a signed number, and none comes twice.
         """
         ids = SessionIds(first=(1 << 62) - 1)
         found = [ids.take(0, 0.0) for _ in range(1000)]
         self.assertEqual(len(set(found)), 1000)
-        self.assertTrue(all(one & OWN_SESSION and one < 1 << 64 for one in found))
+        self.assertTrue(all(OWN_SESSION <= one < 1 << 63 for one in found))
 
     def test_brought(self) -> None:
         """
@@ -443,6 +443,8 @@ class IdTests(SessionCase):
         """
         with self.assertRaises(SessionInUse):
             SessionIds().take(OWN_SESSION | 5, 0.0)
+        with self.assertRaises(SessionInUse):
+            SessionIds().take(1 << 63, 0.0)
 
 
 class AccessLogTests(SessionCase):

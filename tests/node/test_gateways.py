@@ -33,8 +33,8 @@ from vinom.streams.multiplex import VISIT_SECONDS
 from vinom.streams.packets import Kind, Packet
 
 GREETING = written(Packet(Kind.OPEN, b'{"gateway_id": "g1"}'))
-#: Ids of gateways have the top bit.
-ONE, TWO = 1 << 63 | 1, 1 << 63 | 2
+#: Ids of gateways are above those of clients.
+ONE, TWO = 1 << 62 | 1, 1 << 62 | 2
 
 
 def opening(session_id: int, client: str = "192.0.2.1", **more: Any) -> bytes:

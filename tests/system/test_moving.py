@@ -337,6 +337,8 @@ class MovingTests(TestCase):
         welcome = next(one for one in ann.heard if one["type"] == "welcome")
         key = welcome["data"]["player_key"]
         party = await ann.ask("create_party", "party_created")
+        # Any address will do, as this node has no direct_lobby.
+        self.assertEqual(party["address"], "")
         await ann.ask("queue", "queue_status", game=TicTacToe.name)
         why = ann.hear("error")
         await self.term(self.nodes[0])

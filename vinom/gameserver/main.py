@@ -126,7 +126,10 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the limits for strangers, who have no connection."""
         return StrangerPolicy(
             _stranger_limits(self.hello_rate, self.nameless_rate),
-            _stranger_limits(self.hello_rate_attacked, self.nameless_rate_attacked),
+            _stranger_limits(
+                self.hello_rate_attacked,
+                min(self.nameless_rate, self.nameless_rate_attacked),
+            ),
             self.attack_rate,
             handshakes_of(self.handshake_rate),
         )
@@ -144,9 +147,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
     # A handshake takes two hellos, and each may have to be repeated.
-    return StrangerLimits(
-        Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, max(1.0, 8 * nameless))
-    )
+    at_once = max(1.0, 8 * nameless) if nameless else 0.0
+    return StrangerLimits(Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, at_once))
 
 
 class _Output:

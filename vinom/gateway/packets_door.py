@@ -134,7 +134,7 @@ class PacketClients:
         if self._is_draining:
             line.refuse(wanted, Reason.DRAINING, _DRAINING)
             return
-        if wanted in line.channels or wanted & OWN_SESSION:
+        if wanted in line.channels or wanted >= OWN_SESSION:
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
         if len(line.channels) >= self._most_sessions:

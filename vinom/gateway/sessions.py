@@ -331,7 +331,8 @@ class Session:
 @attrs.define(eq=False)
 class SessionIds:
     """
-    Ids of sessions: ours have the top bit, and are never reused.
+    Ids of sessions: ours have the bit `OWN_SESSION` and none above it, so that they fit
+    into a signed number of 64 bits, and are never reused.
 
     :ivar first: number of the first one; random, so that a gateway's ids are hardly
         confused with those of its last run.
@@ -356,14 +357,14 @@ class SessionIds:
             self._next += 1
             return OWN_SESSION | self._next
         self._rested(now)
-        if wanted & OWN_SESSION or wanted in self._used or wanted in self._resting:
+        if wanted >= OWN_SESSION or wanted in self._used or wanted in self._resting:
             raise SessionInUse
         self._used.add(wanted)
         return wanted
 
     def give_back(self, session_id: int, now: float) -> None:
         """A session is over; an id chosen by a client stays reserved for a while."""
-        if session_id & OWN_SESSION:
+        if session_id >= OWN_SESSION:
             return
         self._used.discard(session_id)
         self._resting[session_id] = now + REST_SECONDS

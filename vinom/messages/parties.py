@@ -196,8 +196,8 @@ class PartyCreated(Push, frozen=True, tag="party_created", tag_field="type"):
     Your party, and what others need to join it; answers `CreateParty`.
 
     :ivar token: secret: whoever has it can join.
-    :ivar address: of the server that keeps the party; empty if any address of the
-        service will do.
+    :ivar address: of the lobby that keeps the party, ``host:port``; empty if any
+        address of the service will do.
     """
 
     party_id: str

@@ -657,7 +657,7 @@ def build_parts(
             tries=settings.party_tries,
             away_seconds=settings.party_away_seconds,
         ),
-        address=settings.public_host or "",
+        address=settings.direct_lobby or "",
         in_thread=lambda call: deferToThreadPool(
             reactor, reactor.getThreadPool(), call
         ),

@@ -64,6 +64,7 @@ def _state_dir() -> Path:
 
 _PORT = Bounded(int, 0, 65535)
 _RATE = Bounded(float, 0.01, 10**6)
+_RATE_OR_NONE = Bounded(float, 0, 10**6)
 
 
 @attrs.frozen(kw_only=True)
@@ -738,13 +739,13 @@ class Settings:
     )
     nameless_rate: float = option(
         "strangers",
-        _RATE,
+        _RATE_OR_NONE,
         "handshakes per second of one network without a server name, and so without "
-        "a ticket; eight times that at once",
+        "a ticket; eight times that at once; 0 refuses them",
         0.5,
     )
     nameless_rate_attacked: float = option(
-        "strangers", _RATE, "the same during an attack", 0.1
+        "strangers", _RATE_OR_NONE, "the same during an attack, if it is less", 0.1
     )
     handshake_rate: float = option(
         "strangers",

@@ -25,7 +25,7 @@ MOST_BODY = 1 << 20
 #: Longest body of a packet that is not *data*, bytes.
 MOST_CONTROL = 4096
 #: Session ids that a gateway assigns have this bit set; those chosen by clients do not.
-OWN_SESSION = 1 << 63
+OWN_SESSION = 1 << 62
 
 
 class Kind(IntEnum):
