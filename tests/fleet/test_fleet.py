@@ -795,6 +795,26 @@ class StartingTests(SynchronousTestCase):
         status = world.fleet.status()
         self.assertEqual((status.problem, status.is_stuck), ("", False))
 
+    def test_tries_again_by_itself(self):
+        """
+        A node to which nobody is sent, because none came up, finds out when one does;
+        and ends that one, which nobody needs.
+        """
+        world = FleetWorld()
+        world.supply.is_slow = True
+        placed = world.place("m1")
+        for _ in range(20):
+            for server in world.supply.alive:
+                server.exit(status=1)
+            world.wait(1)
+        placed.cancel()
+        self.failureResultOf(placed)
+        self.assertTrue(world.fleet.status().is_stuck)
+        world.supply.is_slow = False
+        world.wait(60)
+        self.assertEqual(world.fleet.status().problem, "")
+        self.assertEqual(world.supply.alive, [])
+
     def test_all_ports_taken(self):
         """
         Operators see that other programs have all ports.

@@ -825,6 +825,9 @@ class Fleet(Service):
             return
         counts = self._counts()
         count = growth(self._settings.policy, counts)
+        if self._last_end and not (counts.total or count):
+            # Nobody may be sent here until one comes up: find out when that is.
+            count = 1
         if count > 0 and self._may_start(counts):
             for _ in range(count):
                 self._start()
