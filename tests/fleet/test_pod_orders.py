@@ -408,26 +408,6 @@ class PodOrdersTests(SynchronousTestCase):
 
                     self.try_some(changes, begin)
 
-    def test_let_go(self) -> None:
-        """
-        Nothing is kept of a pod that another node has taken; one that still has this
-        node's name is left alone until it has not.
-        """
-        for is_seen in (True, False):
-            run = Run([TAKEN], lambda options: 0)
-            run.fleet.share(lambda _: False)
-            run.adopt("node-1")
-            run._see()
-            run._carry_out(run.cluster.requests[0])
-            run._answer(run.cluster.requests[0])
-            run._change()
-            if is_seen:
-                run.play()
-            run.fleet.release("s1")
-            self.assertEqual(run.fleet._released, set() if is_seen else {"p1"})
-            run.play()
-            self.assertEqual(run.fleet._released, set())
-
     def test_lost_request(self) -> None:
         """
         A pod that is gone is believed gone as soon as the watch reports that, also if

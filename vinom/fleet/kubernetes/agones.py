@@ -69,6 +69,10 @@ class AgonesServers:
         """Never: Agones removes it only when its pod is gone."""
         return False
 
+    def is_pending(self, value: Object) -> bool:
+        """Never: one that was allocated has started."""
+        return False
+
     def is_failing(self, value: Object) -> bool:
         """
         Must it be killed, because its process has ended or is silent?

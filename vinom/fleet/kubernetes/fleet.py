@@ -160,8 +160,6 @@ class KubernetesFleet:
         :param interface: IP address that game servers bind; the pod's own unless given.
         """
         self._lease_seconds = lease_seconds
-        # Pods that this node has left to a later node.
-        self._released: set[str] = set()
         self._reactor, self._api, self._kind = reactor, api, kind
         self._ring, self._now, self._entropy = ring, now, entropy
         self._interface = interface
@@ -184,9 +182,7 @@ class KubernetesFleet:
         self._is_open = False
         # Is a game server certainly this node's? If shared, others may take it over.
         self._is_ours: Callable[[str], bool] = lambda _: True
-        self._is_shared = self._has_listed = False
-        # Pods of an earlier node of this name, which another node may have claimed.
-        self._left: dict[str, IDelayedCall] = {}
+        self._is_shared = False
         # Pods whose match has changed.
         self._unlabelled: dict[_Pod, None] = {}
         self._labelling: IDelayedCall | None = None
@@ -582,12 +578,6 @@ class KubernetesFleet:
 
     def _listed(self, pods: list[Object]) -> None:
         names = {self._kind.key_of(one) for one in pods}
-        if self._is_shared and not self._has_listed:
-            for name in names - self._by_name.keys():
-                self._left[name] = self._reactor.callLater(
-                    self._lease_seconds, self._left_over, name
-                )
-        self._has_listed = True
         for one in pods:
             self._seen("changed", one)
         for pod in tuple(self._by_name.values()):
@@ -647,12 +637,10 @@ class KubernetesFleet:
             )
 
     def _seen(self, how: str, value: Object) -> None:
-        if how == "deleted":
-            self._released.discard(self._kind.key_of(value))
         pod = self._by_name.get(self._kind.key_of(value))
         if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
-            if how == "changed":
-                self._stray(value)
+            if how == "changed" and label_of(value, OWNER) == self._kind.owner:
+                self._stray(value, is_second=pod is not None)
             return
         pod.seen += 1
         if how != "deleted":
@@ -662,17 +650,6 @@ class KubernetesFleet:
             self._doubt(pod)
         else:
             self._over(pod, self._kind.exit_of(value), is_gone=True)
-
-    def _left_over(self, name: str) -> None:
-        """Handle a pod whose game server's lease is over, so no node can adopt it."""
-        del self._left[name]
-        if name not in self._by_name and self._closed is None:
-            found = Deferred.fromCoroutine(
-                self._answered(partial(self._api.find, name), lambda: True)
-            )
-            found.addCallback(partial(self._seen, "changed")).addErrback(
-                lambda failure: failure.trap(ApiError)
-            )
 
     def _tidy(self) -> Deferred[None]:
         """
@@ -692,13 +669,18 @@ class KubernetesFleet:
             if self._kind.key_of(value) not in self._by_name:
                 self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
 
-    def _stray(self, value: Object) -> None:
-        """Delete an unknown pod of this node: it was given up, or has ended."""
-        kind = self._kind
-        key, owner = kind.key_of(value), label_of(value, OWNER)
-        if key in self._released or key in self._left or owner != kind.owner:
-            return
-        if kind.is_ended(value) or not value["metadata"].get("deletionTimestamp"):
+    def _stray(self, value: Object, is_second: bool) -> None:
+        """
+        Delete an unknown pod with this node's name that has ended, or never started.
+
+        One that runs may have matches, and may be another node's by now: it ends by
+        itself if it has no node.
+
+        :param is_second: was it made for a game server that has a pod?
+        """
+        is_idle = self._kind.is_pending(value) or is_second
+        is_going = "deletionTimestamp" in value["metadata"]
+        if self._kind.is_ended(value) or (is_idle and not is_going):
             self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
 
     def _look(self, pod: _Pod, value: Object) -> None:
@@ -856,8 +838,6 @@ class KubernetesFleet:
             if self._labelling is not None:
                 self._labelling.cancel()
                 self._labelling = None
-            while self._left:
-                self._left.popitem()[1].cancel()
             for pod in tuple(self._pods.values()):
                 self._end(pod, _KILL_SECONDS)
             self._insist = self._reactor.callLater(_CLOSE_SECONDS, self._give_up)
@@ -988,9 +968,6 @@ class KubernetesFleet:
         if self._closed is not None or read is None or read[0] in self._by_name:
             return False
         name, hash_later, object_name = read
-        if name in self._left:
-            self._left.pop(name).cancel()
-        self._released.discard(name)
         pod = _Pod(server, name, b"", later=hash_later, is_making=False)
         # A placeholder until it is seen.
         pod.value = {"metadata": {"name": object_name, "uid": ""}, "status": {}}
@@ -1023,11 +1000,6 @@ class KubernetesFleet:
         """Stop watching a pod whose matches go on; `close` does not end it."""
         pod = self._pods.get(server_id)
         if pod is not None:
-            value = pod.value
-            # Of one with another node's name the watch reports nothing; but a request
-            # that writes this node's may be on its way.
-            if pod.is_asked or not value or label_of(value, OWNER) == self._kind.owner:
-                self._released.add(pod.name)
             self._forget(pod)
             self._give_back(pod)
             self._stop_reaching(pod, NoCapacity("it was let go"))

@@ -49,6 +49,9 @@ class ServerKind(Protocol):
     def is_ended(self, value: Object) -> bool:
         """Have its processes ended permanently?"""
 
+    def is_pending(self, value: Object) -> bool:
+        """Has its process never started?"""
+
     def is_failing(self, value: Object) -> bool:
         """Must it be killed?"""
 

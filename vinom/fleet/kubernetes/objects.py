@@ -67,6 +67,11 @@ def is_ended(pod: Object) -> bool:
     return _status(pod).get("phase") in ("Succeeded", "Failed")
 
 
+def is_pending(pod: Object) -> bool:
+    """Has none of its processes started yet?"""
+    return bool(_status(pod).get("phase", "Pending") == "Pending")
+
+
 def is_running(pod: Object) -> bool:
     """Does it run, and has it an address?"""
     status = _status(pod)

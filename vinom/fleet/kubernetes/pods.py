@@ -16,6 +16,7 @@ from vinom.fleet.kubernetes.objects import (
     Object,
     exit_of,
     is_ended,
+    is_pending,
     is_running,
     lacks_port,
     name_of,
@@ -68,6 +69,10 @@ class Pods:
     def is_ended(self, value: Object) -> bool:
         """Have its processes ended permanently?"""
         return is_ended(value)
+
+    def is_pending(self, value: Object) -> bool:
+        """Has its process never started?"""
+        return is_pending(value)
 
     def is_failing(self, value: Object) -> bool:
         """Never: a pod that fails has ended."""
