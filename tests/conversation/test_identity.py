@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import jwt
@@ -106,6 +107,16 @@ class OutsideVerifierTests(SynchronousTestCase):
         self.refuse(good[:-4] + "AAAA")
         for junk in ("", "x", "a.b.c", "..", "\udc80", good + ".x"):
             self.refuse(junk)
+
+    def test_deep(self) -> None:
+        """
+        So are tokens with a header or claims nested deep, by each version of the
+        library; no other keys would help.
+        """
+        deep = b64encode(b'{"a":' + b"[" * 5000).rstrip(b"=").decode()
+        for junk in (f"{deep}.e30.AA", f"{token().partition('.')[0]}.{deep}.AA"):
+            self.refuse(junk)
+            self.assertTrue(verifier().has_key_of(junk))
 
     def test_other_keys(self) -> None:
         """

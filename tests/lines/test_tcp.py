@@ -126,6 +126,17 @@ class PlainTests(LineCase):
                     protocol.dataReceived(part)
             self.assertEqual(self.ears[0].heard, [b'{"a":1}', b'{"b":2}'])
 
+    def test_empty_lines(self) -> None:
+        """
+        A few empty lines mean nothing; without end they are messages, which a rate bounds.
+        """
+        self.open_port()
+        protocol, _ = self.connect()
+        protocol.dataReceived((b"\r\n" * 10 + b"{}\n") * 3)
+        self.assertEqual(self.ears[0].heard, [b"{}"] * 3)
+        protocol.dataReceived(b"\n" * 1000)
+        self.assertGreater(len(self.ears[0].heard), 900)
+
     def test_sends_lines(self) -> None:
         """
         Each message sent is one line.

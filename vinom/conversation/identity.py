@@ -543,10 +543,10 @@ class OutsideVerifier:
     def has_key_of(self, token: str) -> bool:
         """Could one of the keys have signed *token*, by the name of its key?"""
         try:
-            wanted = self._jws.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError):
+            wanted = self._key_named_by(token)
+        except Refused:
             # No token at all: other keys would not help.
-            return bool(self._keys)
+            wanted = None
         if wanted is None:
             return bool(self._keys)
         return any(key_id in (None, wanted) for key_id, _, _ in self._keys)
@@ -578,11 +578,19 @@ class OutsideVerifier:
             raise _refused("the token is not valid yet")
         return Account(account.encode(), claims)
 
-    def _open(self, token: str) -> dict[str, Any]:
+    def _key_named_by(self, token: str) -> Any:
+        """
+        Read which key signed *token*, as it says itself; ``None`` if it does not.
+
+        :raises Refused: it is no token.
+        """
         try:
-            wanted = self._jws.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError):
+            return self._jws.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, ValueError, RecursionError):
             raise _refused("that isn't a token: it cannot be read as a JWT") from None
+
+    def _open(self, token: str) -> dict[str, Any]:
+        wanted = self._key_named_by(token)
         for key_id, key, algorithms in self._keys:
             if wanted is not None and key_id is not None and key_id != wanted:
                 continue

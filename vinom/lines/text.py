@@ -2,7 +2,7 @@
 Lines of text out of a byte stream.
 
 A line ends with LF or CR LF, is at most a limit long without its end, and
-empty ones mean nothing. Source: docs/protocol/lobby.rst, section "Lines".
+a few empty ones mean nothing. Source: docs/protocol/lobby.rst, section "Lines".
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ LINE_LIMIT = 2048
 #: Longest hello that carries an identity provider's token, bytes: those of some
 #: providers list groups and roles.
 HELLO_LIMIT = 8192
+#: Empty lines in a row that mean nothing; more are messages, which a rate bounds.
+_MOST_EMPTY = 16
 
 #: The first byte of a TLS connection: a handshake record. Source: RFC 8446, 5.1.
 TLS_HANDSHAKE = 0x16
@@ -36,6 +38,7 @@ class LineReader:
     limit: int = LINE_LIMIT
     _held: bytearray = attrs.field(factory=bytearray, init=False)
     _searched: int = attrs.field(default=0, init=False)
+    _empty: int = attrs.field(default=0, init=False)
 
     def receive(self, data: bytes) -> None:
         """Keep bytes until `next_line` can use them."""
@@ -43,7 +46,7 @@ class LineReader:
 
     def next_line(self) -> bytes | None:
         """
-        Take the oldest whole line that is not empty.
+        Take the oldest whole line that is not empty, or one of too many empty ones.
 
         :returns: ``None`` for "more bytes, please".
         :raises LineTooLong: no line end within the limit; the stream is spoilt.
@@ -61,5 +64,6 @@ class LineReader:
                 raise LineTooLong(f"a line above {self.limit} bytes")
             del self._held[: end + 1]
             self._searched = 0
-            if line.strip():
+            self._empty = 0 if line.strip() else self._empty + 1
+            if not 0 < self._empty <= _MOST_EMPTY:
                 return line
