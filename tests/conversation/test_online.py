@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.support.expected import fails_until
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from tests.support.races import Gated, OneAnswer
 from vinom.conversation.online import IOnline
@@ -455,7 +456,7 @@ class TwoNodesTests(SynchronousTestCase):
             chosen = self.one_answer()
             ann, said = self.one.queued("ann", "duel")
             self.clock.advance(0)
-            chosen.arm(number, loses=True)
+            chosen.arm(number, loses="answer")
             again = self.one.line()
             again.ask("hello", protocol=1, player_key=said["player_key"])
             if not chosen.is_met:
@@ -500,6 +501,61 @@ class TwoNodesTests(SynchronousTestCase):
                 where = is_queued, is_here, number
                 self.assertEqual(states[-1:] == ["waiting"], is_waiting, where)
             self.assertGreater(number, 1)
+
+    @fails_until("where a player is")
+    def test_back_in_the_last_moment(self) -> None:
+        """
+        A player who comes back to another node when its time is just over either keeps
+        its place or is sent that it has none.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.one.queued("ann", "party")
+            self.clock.advance(0)
+            ann.hang_up()
+            self.clock.advance(9.9)
+            chosen.arm(number)
+            self.clock.advance(0.2)
+            if not chosen.is_met:
+                break
+            again, news = self.two.back(said["player_key"])
+            chosen.release()
+            self.clock.pump([0.5] * 20)
+            news += again.heard()
+            states = [m["data"]["state"] for m in news if m["type"] == "queue_status"]
+            is_waiting = bool(everybody(self.entries))
+            self.assertEqual(states[-1:] == ["waiting"], is_waiting, number)
+
+    @fails_until("where a player is")
+    def test_put_back_while_it_plays(self) -> None:
+        """
+        A player whose match could not be made, and who plays another one by now, does
+        not wait in the queue, whatever the store did not receive.
+        """
+        for slow, lost in product(range(4), repeat=2):
+            chosen = self.one_answer()
+            self.one.fleet.capacity = 0
+            lines = [
+                self.one.hello(name, ends_at_match=False) for name in ("ann", "bob")
+            ]
+            for line, _ in lines:
+                line.ask("queue", game="duel")
+            self.clock.advance(0)
+            (hosted,) = self.one.fleet.hosted
+            lines[1][0].hang_up()
+            chosen.arm(slow)
+            hosted.answer.errback(NoCapacity("no game server"))
+            again, _ = self.two.back(lines[0][1]["player_key"])
+            again.ask("queue", game="duel")
+            self.two.queued("cat", "duel")
+            self.clock.advance(0)
+            chosen.arm(lost, "request")
+            chosen.release()
+            self.clock.pump([0.5] * 10)
+            ann = lines[0][1]["player_id"]
+            for entry in everybody(self.entries):
+                is_both = ann in entry.player_ids and self.shared["matches"].has(ann)
+                self.assertFalse(is_both, (slow, lost))
 
     def two_asked_by_one(self) -> Any:
         """Ask the second node without a link."""

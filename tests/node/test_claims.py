@@ -10,9 +10,10 @@ import attrs
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.trial.unittest import FailTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.contract import facts
+from tests.support.expected import fails_until
 from tests.support.supply import match_plan
 from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
@@ -358,6 +359,7 @@ class ClaimsTests(SynchronousTestCase):
         self.second.register()
         self.assertEqual(self.second.left(""), [])
 
+    @fails_until("one match")
     def test_answer_after_the_next_lease(self) -> None:
         """
         A game server that died while the store was away is forgotten, whatever comes
@@ -381,8 +383,6 @@ class ClaimsTests(SynchronousTestCase):
             self.clock.advance(1.0)
             self.nodes.renew(facts("n1"), self.first.lease, LEASE)
         self.assertEqual(known, [True])
-
-    test_answer_after_the_next_lease.todo = (FailTest, "one match")  # type: ignore[attr-defined]
 
     def test_offered_before_it_is_written(self) -> None:
         """

@@ -70,7 +70,7 @@ class Gate:
 
 class OneAnswer:
     """
-    Keeps one answer of stores back, or loses it; the step itself has happened.
+    Keeps one answer of stores back, loses it, or loses the request.
 
     Tests try each in turn, and so need not know which steps there are.
 
@@ -80,19 +80,22 @@ class OneAnswer:
     def __init__(self) -> None:
         self.is_met = False
         self._left = -1
-        self._loses = False
+        self._loses = ""
         self._held: Callable[[], None] | None = None
 
-    def arm(self, number: int, *, loses: bool = False) -> None:
+    def arm(self, number: int, loses: str = "") -> None:
         """
         Choose an answer.
 
         :param number: how many others come before it from now on.
-        :param loses: it never comes; else it comes with `release`.
+        :param loses: "answer" or "request"; else the answer comes with `release`.
         """
         self.is_met, self._left, self._loses = False, number, loses
 
     def call(self, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        if self._loses == "request" and not self._left:
+            self.is_met, self._left = True, -1
+            return fail(StoreUnavailable("there is no connection"))
         found = step()
         if isinstance(found, Deferred):
             self._left -= 1
@@ -106,8 +109,8 @@ class OneAnswer:
         return answer
 
     def release(self) -> None:
-        """Let the answer arrive; there are no more of them."""
-        held, self._held, self._left = self._held, None, -1
+        """Let the answer arrive that was kept back."""
+        held, self._held = self._held, None
         if held is not None:
             held()
 
