@@ -14,10 +14,11 @@ class CuttableWay:
     Browsers' own emulation of being offline spares WebSockets that are open.
 
     :ivar port: where to connect instead.
+    :ivar to_port: where new connections go; the test may change it.
     """
 
     def __init__(self, to_port: int) -> None:
-        self._to_port = to_port
+        self.to_port = to_port
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
@@ -65,7 +66,7 @@ class CuttableWay:
         with contextlib.suppress(OSError), near:
             if self._is_cut:
                 return
-            with socket.create_connection(("127.0.0.1", self._to_port)) as far:
+            with socket.create_connection(("127.0.0.1", self.to_port)) as far:
                 with self._lock:
                     self._open |= {near, far}
                 back = threading.Thread(

@@ -41,7 +41,7 @@ class LosingWay(CuttableWay):
         self._left = -1
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        if sink.getpeername()[1] != self._to_port:
+        if sink.getpeername()[1] != self.to_port:
             super()._pump(source, sink)
             return
         with contextlib.suppress(OSError), source.makefile("rb") as requests:
@@ -50,7 +50,7 @@ class LosingWay(CuttableWay):
                 if self.is_deaf and request[0] == b"SUBSCRIBE":
                     break
                 if self._is_chosen(request):
-                    with socket.create_connection(("127.0.0.1", self._to_port)) as own:
+                    with socket.create_connection(("127.0.0.1", self.to_port)) as own:
                         own.sendall(_written(request))
                         own.recv(1 << 16)
                     self.is_met = True

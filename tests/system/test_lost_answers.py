@@ -1,4 +1,7 @@
-"""Two real nodes and a real Redis, some of whose answers do not come."""
+"""
+Real nodes and a real Redis, some of whose answers do not come, or whose last writes are
+lost.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import shared_by_nodes, start_node
+from tests.support.cut import CuttableWay
 from tests.support.expected import fails_until
 from tests.support.lines import Typed, typed
 from tests.support.losing import LosingWay
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import SAFE, RedisServer, until
 from vinom.commands.child_node import ChildNode
 from vinom.games.tictactoe import TicTacToe
 from vinom.messages.catalogue import PROTOCOL
@@ -194,3 +198,102 @@ class LostAnswersTests(TestCase):
         self.way.is_deaf = False
         await until(lambda: over.called)
         self.assertEqual((await over)["code"], "replaced")
+
+
+class LostWritesTests(TestCase):
+    """A node, and a Redis whose last writes its replica, the next master, has not."""
+
+    timeout = 60
+
+    async def setUp(self) -> None:
+        # With 1, as Vinom demands, a test would have one second to lose writes in.
+        self.master = RedisServer(*SAFE, "--min-replicas-max-lag", "10")
+        self.link = CuttableWay(self.master.port)
+        here = "--replicaof", "127.0.0.1", str(self.link.port)
+        self.replica = RedisServer(*SAFE, *here)
+        # An address that goes with the master.
+        self.way = CuttableWay(self.master.port)
+        for one in (self.master.kill, self.replica.kill):
+            self.addCleanup(one)
+        for way in (self.link, self.way):
+            self.addCleanup(way.close)
+        await self.is_replicated()
+        store = f"redis://127.0.0.1:{self.way.port}/0"
+        self.node = await start_node(self, *shared_by_nodes(self, store), "--warm=1")
+        self.admin = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        await until(lambda: self.admin.get("status")["store"]["lease"])
+
+    async def is_replicated(self) -> None:
+        """Wait until the replica has everything."""
+        await until(lambda: self.replica.has_all_of(self.master))
+
+    async def fail_over(self) -> None:
+        """The master dies, and its replica takes its place."""
+        self.master.kill()
+        self.replica.command("REPLICAOF", "NO", "ONE")
+        self.replica.command("CONFIG", "SET", "min-replicas-to-write", "0")
+        self.way.to_port = self.replica.port
+
+    async def hello(self, **who: str) -> Typed:
+        """Say hello until the store answers."""
+        at = HostnameEndpoint(reactor, self.node.host, self.node.port)
+        while True:
+            line = await connectProtocol(at, Typed())
+            line.say("hello", protocol=PROTOCOL, **who)
+            await until(lambda line=line: line.heard)
+            if line.heard[0]["type"] == "welcome":
+                return line
+            await deferLater(reactor, 0.05)
+
+    async def matched(self, *lines: Typed) -> None:
+        """Have players wait for each other, until both are sent their match."""
+        found = gatherResults([line.hear("match_found") for line in lines])
+        for line in lines:
+            line.say("queue", game=TicTacToe.name)
+        await found
+
+    @fails_until("where a player is")
+    async def test_end_of_a_match(self) -> None:
+        """
+        A player whose match is over may queue, though the store has lost its end.
+        """
+        ann, bob = await self.hello(name="ann"), await self.hello(name="bob")
+        await self.matched(ann, bob)
+        (match,) = self.admin.get("matches")["matches"]
+        await self.is_replicated()
+        self.link.hold()
+        self.admin.post(f"matches/{match['match_id']}/end")
+        await until(lambda: not self.admin.get("matches")["matches"])
+        await self.fail_over()
+        again = await self.hello(player_key=ann.heard[0]["data"]["player_key"])
+        said: dict[str, Any] = {}
+        for number in range(10):
+            # The node may take a while to find out.
+            again.say("queue", number, game=TicTacToe.name)
+            await until(lambda number=number: again.heard[-1].get("id") == number)
+            said = again.heard[-1]
+            if said["type"] != "error":
+                break
+            await deferLater(reactor, _PATIENCE / 10)
+        self.assertEqual(said["type"], "queue_status", said)
+
+    @fails_until("where a player is")
+    async def test_start_of_a_match(self) -> None:
+        """
+        Nobody is matched with a player who is in a match, though the store has lost
+        that it is.
+        """
+        ann, bob = await self.hello(name="ann"), await self.hello(name="bob")
+        await ann.ask("queue", "queue_status", game=TicTacToe.name)
+        await self.is_replicated()
+        self.link.hold()
+        found = gatherResults([line.hear("match_found") for line in (ann, bob)])
+        bob.say("queue", game=TicTacToe.name)
+        await found
+        await self.fail_over()
+        cat = await self.hello(name="cat")
+        is_matched = cat.hear("match_found")
+        await cat.ask("queue", "queue_status", game=TicTacToe.name)
+        with contextlib.suppress(AssertionError):
+            await until(lambda: is_matched.called, _PATIENCE)
+        self.assertFalse(is_matched.called)
