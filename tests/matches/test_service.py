@@ -558,6 +558,20 @@ class GivingUpTests(SessionCase):
 class OperatorTests(SessionCase):
     """What operators do and see."""
 
+    def test_players_by_game(self) -> None:
+        """
+        Players count for their game while they are connected to a match.
+        """
+        world = LobbyWorld()
+        self.duel(world)
+        match_id = world.fleet.hosted[0].plan.match_id
+        self.assertEqual(world.matches.players(), {})
+        for seat, state in ((0, "joined"), (1, "joined"), (0, "dropped")):
+            world.matches.seat_changed(match_id, seat, state)
+        self.assertEqual(world.matches.players(), {"duel": 1})
+        world.matches.seat_changed(match_id, 0, "returned")
+        self.assertEqual(world.matches.players(), {"duel": 2})
+
     def test_kick(self) -> None:
         """
         A kicked player is out of its match and may queue; the match goes on.

@@ -71,6 +71,7 @@ FACTS: dict[str, Any] = {
         "forgotten": 0,
         "requests": {"sent": 6, "failed": 3, "dead": 1},
     },
+    "players": {"maze": 0, "tictactoe": 5},
     "rooms": {
         "rooms": 3,
         "places": 9,

@@ -111,6 +111,8 @@ class MetricsTests(SynchronousTestCase):
         self.check(
             self.scrape(),
             (("vinom_game_players",), 4),
+            (("vinom_players", "tictactoe"), 5),
+            (("vinom_players", "maze"), 0),
             (("vinom_game_rooms",), 1),
             (("vinom_datagrams_total", "in"), 100),
             (("vinom_datagrams_dropped_total", "junk"), 7),

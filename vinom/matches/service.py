@@ -6,6 +6,7 @@ Players are sent to a match once a game server listens for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -774,6 +775,15 @@ class Matches(Service):
         for live in self._live.values():
             states[live.match.state] += 1
         return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
+
+    def players(self) -> Counter[str]:
+        """Count the players who are connected to matches of this node, by game."""
+        return Counter(
+            live.match.plan.game
+            for live in self._live.values()
+            for state in live.match.seat_states.values()
+            if state in ("joined", "returned")
+        )
 
     def drain(self, *, is_moving: bool = False) -> Deferred[None]:
         """

@@ -7,6 +7,7 @@ import os
 import platform
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -628,7 +629,11 @@ class Node(MultiService):
         parts = self._parts
         matches, queue = parts.matches.status(), await parts.matchmaker.counts()
         lines, fleet = parts.desk.counts(), parts.fleet.status()
+        rooms = parts.rooms.figures()
+        players = Counter(dict.fromkeys(self._games, 0))
+        players.update(rooms["players"] + parts.matches.players())
         return {
+            "players": players,
             "draining": int(self.state != "serving"),
             "problems": {
                 name: int(bool(why)) for name, why in self._problems.found().items()
@@ -661,7 +666,7 @@ class Node(MultiService):
             ),
             "turns": self._turns.figures(),
             "errors": dict(parts.desk.errors),
-            "rooms": parts.rooms.figures(),
+            "rooms": rooms,
             "certificates": parts.keys.expiries(),
             "store": parts.stores.figures(),
             "results": None if parts.results is None else await parts.results.figures(),

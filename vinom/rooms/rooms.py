@@ -1022,6 +1022,13 @@ class Rooms(Service):
             **self.status(),
             **match_members(self._rooms.values()),
             "by_game": self._index.counts(),
+            "players": Counter(
+                room.game.name
+                for room in self._rooms.values()
+                if room.policy.is_own
+                for member in room.members
+                if member.seat is not None and member.conversation is not None
+            ),
             "ended": dict(self._ended),
             **_kept_figures(self._keeping),
         }

@@ -293,6 +293,9 @@ TABLE: tuple[Row, ...] = (
         "Requests with results, by what became of them: received, to be tried again, "
         "or the last one.",
         lambda facts: _sorted(_results("requests")(facts)), ("result",)),
+    Row(_gauge, "vinom_players",
+        "Players with a seat and a connection, in matches and in rooms of the node.",
+        lambda facts: _sorted(facts["players"]), ("game",)),
     Row(_gauge, "vinom_game_players", "Players with a seat and a connection.",
         _played("players")),
     Row(_gauge, "vinom_game_rooms", "Rooms of game servers.", _played("rooms")),
