@@ -148,7 +148,9 @@ class BlockedTests(SynchronousTestCase):
 
     def test_blocked_in_the_middle(self) -> None:
         """
-        When UDP stops working in a match, it goes on by way of the lobby.
+        When UDP stops working in a match, it goes on by way of the lobby; what was done
+        meanwhile, and may or may not have arrived, is reported, and never counts as
+        applied.
         """
         ann, bob = self.begin("auto", "udp", blocked=False)
         self.both_play(ann, bob)
@@ -167,10 +169,15 @@ class BlockedTests(SynchronousTestCase):
             return socket
 
         self.world.reactor.listenUDP = listen
+        unsure = [number, *(ann.say("nobody knows") for _ in range(3))]
         self.run_for(12.0)
         assert ann.match is not None
         self.assertEqual(("lobby", 2), (ann.match.way, ann.match.joins))
-        self.assertGreater(ann.say("again"), number)
+        self.assertEqual(
+            [("lost", one) for one in unsure],
+            [(no.code, no.number) for no in ann.refusals],
+        )
+        self.assertGreater(ann.say("again"), unsure[-1])
         self.run_for(0.5)
         self.both_play(ann, bob)
 

@@ -99,7 +99,9 @@ class Match:
     Play one match. Made by `vinom.client.sdk.Client.queue`.
 
     A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions that
-    the game server has not acknowledged are sent again then; each is applied once.
+    the game server has not acknowledged are sent again then; each is applied once. Only
+    those on their way when UDP stops working are refused as ``lost``: whether they were
+    applied is unknown.
 
     :param reactor: for time and UDP.
     :param lobby: finds the match again.

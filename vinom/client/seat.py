@@ -24,6 +24,7 @@ from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.messages.rooms import JoinRoom
 from vinom.packets.carried import Carried, WaitingActions
 from vinom.packets.player import (
+    ActionRefused,
     FellSilent,
     Joined,
     PlayerEvent,
@@ -78,7 +79,8 @@ class Seat:
     is closed.
 
     Actions that were not acknowledged are sent again on the new connection, with their
-    numbers.
+    numbers. When the way changes from UDP to the lobby they are refused as ``lost``
+    instead: whether they were applied is unknown.
 
     If the lobby can be reached but the game server never answers, UDP is blocked: the
     seat is taken and played through the lobby from then on.
@@ -229,8 +231,6 @@ class Seat:
             # A place held through the lobby is gone once the seat is taken over UDP.
             self._line_seat = _line_seat(self._found)
             return await self._dial(self._found, token=self._found.token)
-        # The node counts actions anew.
-        self._carried.actions = WaitingActions()
         line = RoomLine(
             self._reactor,
             self._lobby,
@@ -400,6 +400,20 @@ class Seat:
         self._is_doubted = False
         self._taken(True)
         self._deliver(event)
+        if isinstance(line, RoomLine):
+            self._give_up_actions()
+
+    def _give_up_actions(self) -> None:
+        """
+        Report what was sent over UDP and not acknowledged as refused.
+
+        The node counts actions anew, so nobody can say which of them have arrived, and
+        sent again some might be applied twice.
+        """
+        actions, self._carried.actions = self._carried.actions, WaitingActions()
+        why = "UDP stopped working before it was acknowledged; it may have been applied"
+        for number in range(actions.first, actions.last + 1):
+            self._deliver(ActionRefused(number, Code.LOST, "", why))
 
     def _doubt(self) -> None:
         """The server of our line may be gone: look for the match on a second line."""
