@@ -134,6 +134,14 @@ class ConnectFourTests(PageTestCase):
         ann.press("Roll")
         ann.see("was rolled")
         ann.until("return document.querySelectorAll('.pig-die circle').length > 0")
+        # A board may lay its parts out as it likes.
+        ann.until(
+            "const board = document.body.appendChild(document.createElement('div'));"
+            "board.style.display = 'grid';"
+            "board.innerHTML = '<div class=countdown></div>';"
+            "const width = board.firstChild.offsetWidth; board.remove();"
+            "return width > 100"
+        )
         self.picture("pig", ann)
         self.check(ann)
         ann.resize(PHONE)

@@ -167,7 +167,7 @@ class CommandLineTests(SynchronousTestCase):
         }
         kept = {"cursor": "1-0", "state": "dead", "why": "it answers 400"}
         lost = {**result, "id": "m2:0", "reason": "lost", "places": []}
-        other = {"cursor": "2-0", "state": "sent", "why": None}
+        other = {"cursor": "2-0", "state": "sent", "why": "it was down once"}
         answer = {"results": [{"result": result, **kept}, {"result": lost, **other}]}
         head, first, second = show_results(answer).splitlines()
         self.assertEqual(
@@ -179,6 +179,7 @@ class CommandLineTests(SynchronousTestCase):
             head,
         )
         self.assertIn("a, b, c", second)
+        self.assertNotIn("down", second)
         self.assertEqual(show_results({"results": []}), "no results")
 
     def test_strangers_text_in_columns(self) -> None:

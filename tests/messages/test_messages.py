@@ -279,6 +279,16 @@ class DecodeRequestTests(SynchronousTestCase):
         else:
             decode_request(encode_request(asked.request))
 
+    def test_room_id_in_words(self) -> None:
+        """
+        What a room id may have is told in words, not as a pattern.
+        """
+        message = b'{"type": "join_room", "data": {"game": "a", "room_id": "a b"}}'
+        refusal = self.assertRaises(Unusable, decode_request, message)
+        self.assertIn("1 to 32 of the characters A-Z", refusal.message)
+        self.assertNotIn("regex", refusal.message)
+        self.assertEqual(refusal.details, {"field": "data.room_id"})
+
 
 class AnswerTests(SynchronousTestCase):
     """What a node sends."""

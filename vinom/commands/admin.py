@@ -313,7 +313,8 @@ def _result_row(kept: Answer) -> tuple[str, ...]:
         " = ".join(names.get(seat, str(seat)) for seat in place)
         for place in result["places"]
     )
-    why = kept["why"] or "-"
+    # Of one that was sent it is only why an earlier try failed.
+    why = "-" if kept["state"] == "sent" else kept["why"] or "-"
     return (
         *(kept["cursor"], moment, result["game"], result["id"], result["reason"]),
         *(places or ", ".join(names.values()), kept["state"], why),

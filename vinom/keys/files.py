@@ -66,7 +66,8 @@ def read_signing_key(
     key = read_private(path, setting)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise Misconfigured(
-            f"{_named(path, setting)} is not an elliptic curve private key"
+            f"{_named(path, setting)} is not an elliptic curve private key; make one "
+            "with openssl ecparam -name prime256v1 -genkey -noout"
         )
     return key
 

@@ -8,6 +8,8 @@ share in `vinom.messages.envelope`.
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct, ValidationError, json
 
 from vinom.errors import Code, PeerError
@@ -51,6 +53,7 @@ from vinom.messages.parties import (
     PrematchUpdate,
 )
 from vinom.messages.rooms import (
+    ROOM_ID_RULE,
     Ack,
     Action,
     AddBot,
@@ -115,6 +118,7 @@ PUSHES = _by_tag(
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)
+_PATTERN = re.compile(r"Expected `str` matching regex '.*'(?= - at|\Z)")
 _bodies = {tag: json.Decoder(kind) for tag, kind in REQUESTS.items()}
 _push_bodies = {tag: json.Decoder(kind) for tag, kind in PUSHES.items()}
 
@@ -160,8 +164,10 @@ def decode_body(envelope: Envelope) -> Asked:
                 {"field": "data.game"},
             )
     except ValidationError as error:
+        # Only ids of rooms have a pattern.
+        words = _PATTERN.sub(f"Expected {ROOM_ID_RULE}", str(error))
         raise Unusable(
-            Code.BAD_FIELD, str(error), at_field(error, "data"), envelope.id
+            Code.BAD_FIELD, words, at_field(error, "data"), envelope.id
         ) from None
     except UNREADABLE as error:
         raise Unusable(

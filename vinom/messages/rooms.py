@@ -16,6 +16,8 @@ from vinom.messages.envelope import Push, Request, SecretText, ShortText
 RoomId = Annotated[
     str, Meta(min_length=1, max_length=32, pattern=r"^(?!\.{1,2}\Z)[A-Za-z0-9._-]+\Z")
 ]
+#: The same in words, instead of the pattern.
+ROOM_ID_RULE = "1 to 32 of the characters A-Z a-z 0-9 . _ - (but not . or ..)"
 SeatNumber = Annotated[int, Meta(ge=0, le=65535)]
 #: Versions and numbers count from 1; 0 means "none yet".
 Count = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
