@@ -131,8 +131,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         type=Path,
         default=Path(os.environ.get("VINOM_PEER_MODULES", ".")),
-        help="where `npm install @colyseus/core@0.18 @colyseus/ws-transport@0.18 "
-        "@colyseus/schema@5` was run (default VINOM_PEER_MODULES, or here)",
+        help="where `npm install @colyseus/core@0.18 @colyseus/schema@5 "
+        "@colyseus/uwebsockets-transport@0.18 uwebsockets-express@2` was run "
+        "(default VINOM_PEER_MODULES, or here)",
     )
     options = parser.parse_args(argv)
     unknown = set(options.parts) - set(PARTS)

@@ -33,8 +33,8 @@ class Colyseus:
     @property
     def is_here(self) -> bool:
         """Can it be started?"""
-        found = self.modules / "node_modules" / "@colyseus" / "core" / "package.json"
-        if not found.exists():
+        modules = self.modules / "node_modules" / "@colyseus"
+        if not (modules / "uwebsockets-transport" / "package.json").exists():
             return False
         try:
             return not subprocess.run(

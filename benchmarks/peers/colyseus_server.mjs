@@ -1,13 +1,13 @@
 // Room echo on Colyseus, `broadcast`: what ours is compared with. ARGS: PORT.
-// VINOM_PEER_MODULES is the folder whose node_modules has @colyseus/core and ws-transport.
+// On uWebSockets.js, the transport that Colyseus recommends for production.
+// VINOM_PEER_MODULES is the folder whose node_modules has @colyseus/core and
+// uwebsockets-transport.
 // With VINOM_PEER_CERTIFICATE and VINOM_PEER_KEY, files in PEM, it speaks TLS.
-import { readFileSync } from "fs";
-import https from "https";
 import { createRequire } from "module";
 
 const require = createRequire((process.env.VINOM_PEER_MODULES || process.cwd()) + "/");
 const { Server, Room } = require("@colyseus/core");
-const { WebSocketTransport } = require("@colyseus/ws-transport");
+const { uWebSocketsTransport } = require("@colyseus/uwebsockets-transport");
 
 class EchoRoom extends Room {
   maxClients = 4;
@@ -30,11 +30,9 @@ class EchoRoom extends Room {
 }
 
 const { VINOM_PEER_CERTIFICATE: certificate, VINOM_PEER_KEY: key } = process.env;
-const over = certificate
-  ? { server: https.createServer({ cert: readFileSync(certificate), key: readFileSync(key) }) }
-  : {};
+const over = certificate ? { cert_file_name: certificate, key_file_name: key } : {};
 const server = new Server({
-  transport: new WebSocketTransport(over),
+  transport: new uWebSocketsTransport({}, over),
   greet: false,
   gracefullyShutdown: true,
 });
