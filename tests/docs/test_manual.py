@@ -112,6 +112,23 @@ class ManualTests(SynchronousTestCase):
                 typed += 1
         self.assertGreaterEqual(typed, 10)
 
+    def test_commands_are_run(self) -> None:
+        """
+        Each listing of commands names what runs it, or says why nothing does.
+        """
+        for path in pages(self.docs):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            for number, line in enumerate(lines):
+                if not line.endswith(".. code-block:: console"):
+                    continue
+                where = f"{path.relative_to(self.docs)}:{number + 1}"
+                mark = re.match(r" *\.\. (?:(run by)|not run): (.+)", lines[number - 2])
+                assert mark, f"{where}: not marked as 'run by: FILE' or 'not run: WHY'"
+                files = re.findall(r"[\w./-]+\.(?:py|ini)", mark[2])
+                self.assertFalse(mark[1] and not files, where)
+                for file in files:
+                    self.assertTrue((ROOT / file).exists(), f"{where}: {file}")
+
     def test_options_exist(self) -> None:
         """
         Every setting that a page names as an option is in the table.
