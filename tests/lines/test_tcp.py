@@ -128,7 +128,7 @@ class PlainTests(LineCase):
 
     def test_empty_lines(self) -> None:
         """
-        A few empty lines mean nothing; without end they are messages, which a rate bounds.
+        A few empty lines mean nothing; without end they are messages, and so bounded.
         """
         self.open_port()
         protocol, _ = self.connect()
