@@ -274,9 +274,10 @@ class GatewayCase(SynchronousTestCase):
         except OSError:
             return 0, ""
 
-    def connect(self) -> socket.socket:
-        """Connect to the public port."""
-        line = socket.create_connection(("127.0.0.1", self.port), SECONDS)
+    def connect(self, host: str = "127.0.0.1") -> socket.socket:
+        """Connect to the public port, from an address of this machine."""
+        where = "127.0.0.1", self.port
+        line = socket.create_connection(where, SECONDS, (host, 0))
         self.addCleanup(line.close)
         return line
 
@@ -617,6 +618,45 @@ class GatewayTests(GatewayCase):
         self.assertIn(b" 200 ", ask("Host: metrics.example"))
         browser = ask("Host: evil.example", "Accept-Language: en")
         self.assertIn(b" 421 ", browser)
+
+    def test_one_address(self) -> None:
+        """
+        An address has so many connections and sessions, whatever carries them, and
+        cannot name another one; others are served meanwhile.
+        """
+        match = {"match.path": "/"}
+        self.write_routes(
+            lobby=self.rule(self.echo),
+            echo=self.rule(self.echo, code=7),
+            web=self.rule(self.echo, code=8, **match),
+        )
+        self.start("--max-connections-per-address=8", "--new-connections=2")
+        packets = PacketClient(self.connect("127.0.0.9"))
+        packets.send(*[Packet(Kind.OPEN, service_type=7)] * 12)
+        answers = [packets.next() for _ in range(12)]
+        refused = [one.body[:8] for one in answers if one.kind is Kind.CLOSE]
+        self.assertEqual(refused, [b"too_many"] * 4)
+        with self.assertRaises(ConnectionResetError):
+            self.connect("127.0.0.9").recv(1)
+        # Each answer is a bad one, after which the back end's connection is closed.
+        web = self.connect("127.0.0.10")
+        asked = 0
+        while asked < 1000:
+            asked += 1
+            web.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            if b" 503 " in web.recv(4096):
+                break
+        self.assertLess(asked, 1000)
+        forger = self.connect("127.0.0.11")
+        forger.sendall(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + b"{}\n")
+        self.assertEqual(all_of(forger, 1), b"")
+        raw = PacketClient(self.connect("127.0.0.11"))
+        raw.send(Packet(Kind.OPEN, service_type=8))
+        kinds = [raw.next(), raw.next()]
+        self.assertTrue(kinds[1].body.startswith(b"unknown_service"))
+        neighbour = self.connect("127.0.0.12")
+        neighbour.sendall(b"{}\n")
+        self.assertEqual(all_of(neighbour, 3), b"{}\n")
 
     def test_bad_endpoints(self) -> None:
         """

@@ -94,6 +94,25 @@ class OneAddressTests(TestCase):
         _, other = await self.come(FRIEND)
         self.assertEqual(other["type"], "welcome")
 
+    async def test_passwords(self) -> None:
+        """
+        An address that makes one party with a password after the other must wait, and
+        has others wait for nothing.
+        """
+        await self.start("--warm=0", "--guest-burst=100")
+        said = []
+        for _ in range(15):
+            eve, _ = await self.come(ATTACKER)
+            for _ in range(4):
+                said.append(await eve.request("create_party", password="x" * 20))
+                await eve.request("leave_party")
+        self.assertIn("rate_limited", self.codes(said))
+        self.assertEqual(self.codes(said)[:20], [None] * 20)
+        self.assertNotIn("error", await eve.request("create_party"))
+        ann, _ = await self.come(VICTIM)
+        made = await ann.request("create_party", password="x" * 20)
+        self.assertEqual(made["type"], "party_created")
+
     async def test_rooms(self) -> None:
         """
         An address opens as many rooms as it may; they close when their players have
