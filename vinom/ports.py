@@ -359,8 +359,8 @@ class IMatchStore(Interface):
         """
         Record that this node goes on with a match that an earlier one has placed.
 
-        Fires ``False`` if it is over. A store that was lost with the earlier node
-        records it anew, for those of its players who are in no other match.
+        Fires ``False`` if it is over. A store that is lost with the earlier node, as
+        memory is, records it again for those of its players who are in no other match.
         """
 
     def restore(

@@ -320,7 +320,13 @@ class LeaseTests(SessionCase):
         self.assertEqual((lost.closed, kept.closed), ([], []))
         end = MatchEnd(lost.plan.match_id, "lost")
         self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
+        away = self.patch(
+            MemoryMatchStore, "last_end", lambda *_: fail(StoreUnavailable("away"))
+        )
         world.matches.check_owned()
+        world.clock.advance(0.5)
+        away.restore()
+        world.clock.advance(0.5)
         self.assertEqual((lost.closed, kept.closed), (["lost"], []))
 
     def test_ended_while_it_forms(self) -> None:

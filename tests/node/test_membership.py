@@ -68,6 +68,18 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(self.nodes(), [self.facts()])
         self.assertEqual((self.regained, self.over), ([], []))
 
+    def test_goes_on_after_a_mistake(self) -> None:
+        """
+        A mistake of ours while a lease is renewed does not end it.
+        """
+        mistake = self.patch(self.store, "renew", lambda *_: fail(ValueError("ours")))
+        self.clock.advance(2.0)
+        mistake.restore()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        for _ in range(20):
+            self.clock.advance(1.0)
+            self.assertTrue(self.member.is_current)
+
     def test_news_while_the_store_is_asked(self) -> None:
         """
         What a node has to report at once, as that it is about to stop, is reported at

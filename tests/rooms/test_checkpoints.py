@@ -646,6 +646,29 @@ class AdoptionTests(SynchronousTestCase):
         self.nodes.wait(2.0)
         self.assertIn("r1", self.nodes.rooms)
 
+    def test_one_cannot_be_removed(self) -> None:
+        """
+        A closed room that the store does not remove keeps no other one from it.
+        """
+        line, _ = self.first.hello("eve")
+        line.ask("join_room", game="pair", room_id="r2", create=True)
+        self.first.turn()
+        store = self.first.store
+        store.is_away = True
+        for room_id in ("r1", "r2"):
+            self.first.rooms.close_room(room_id)
+        remove = store.remove
+
+        def removes(room_id: str, *given: Any) -> Deferred[bool]:
+            if room_id == "r1":
+                return fail(StoreUnavailable("not this one"))
+            return remove(room_id, *given)
+
+        self.patch(store, "remove", removes)
+        store.is_away = False
+        self.nodes.wait(3.0)
+        self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
+
     def test_closed_and_asked_for(self) -> None:
         """
         Nor does it come back if somebody asks for it before it is removed.

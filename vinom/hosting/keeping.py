@@ -103,7 +103,11 @@ class Keeping:
 
     async def _remove_all(self) -> None:
         for room_id in tuple(self._closed):
-            await self.removed(room_id)
+            try:
+                await self.removed(room_id)
+            except Exception:
+                # It must not keep the others.
+                self._not_removed(Failure())
 
     def codec(self, game: Game[Any, Any]) -> StateCodec | None:
         """Make the codec of a game's states; ``None`` if its rooms are not kept."""

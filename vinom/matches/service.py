@@ -979,18 +979,25 @@ class Matches(Service):
         if live.is_missing:
             await self._keep_restoring(live)
             return
-        for seat in live.match.plan.seats:
-            if not seat.player_id:
-                continue
+        while self._live.get(match_id) is live:
             try:
+                is_over = await self._is_over(live.match.plan)
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+                continue
+            if is_over and match_id in self._live and not live.withdraw("lost"):
+                self._fleet.close_room(match_id, "lost")
+            return
+
+    async def _is_over(self, plan: MatchPlan) -> bool:
+        """Has another node recorded the end of a match?"""
+        for seat in plan.seats:
+            if seat.player_id:
                 end = await self._store.last_end(seat.player_id)
-            except StoreUnavailable:
-                # It is checked again when this node has lost a lease again.
-                return
-            if end is not None and end.match_id == match_id:
-                if match_id in self._live and not live.withdraw("lost"):
-                    self._fleet.close_room(match_id, "lost")
-                return
+                if end is not None and end.match_id == plan.match_id:
+                    return True
+        return False
 
     async def _keep_restoring(self, live: _Live) -> None:
         match_id, is_ours = live.match.plan.match_id, True

@@ -133,10 +133,10 @@ class Membership(Service):
             pass
         finally:
             self._is_asking = False
-        if self._is_due:
-            self.beat()
-        elif self.running:
-            self._next = self._clock.callLater(self._heartbeat, self._again)
+            if self._is_due:
+                self.beat()
+            elif self.running:
+                self._next = self._clock.callLater(self._heartbeat, self._again)
 
     def _again(self) -> None:
         self._next = None
