@@ -149,7 +149,6 @@ class ReserveTests(SynchronousTestCase):
         """
         Lobby lines that only wait make room for newcomers; those in play stay.
         """
-        self.left = 15
         clock: Any = Clock()
         ears: list[Any] = []
 

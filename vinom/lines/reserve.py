@@ -73,8 +73,6 @@ class Reserve:
     make_room: Callable[[], bool] = lambda: False
     closed: int = attrs.field(default=0, init=False)
     refused: int = attrs.field(default=0, init=False)
-    #: How many newcomers come in before the kernel is asked again.
-    _unasked: int = attrs.field(default=0, init=False)
     _open: OrderedDict[Closable, None] = attrs.field(factory=OrderedDict, init=False)
 
     def join(self, connection: Closable, transport: Any = None) -> None:
@@ -95,13 +93,8 @@ class Reserve:
         """May a newcomer come in? Then an older connection may have to go."""
         if not self.size:
             return True
-        if self._unasked:
-            self._unasked -= 1
-            return True
         left = self.left()
         if left > self.size:
-            # To ask costs two calls of the kernel, and others take descriptors, too.
-            self._unasked = (left - self.size) // 8
             return True
         if self._close_one() and left > self.size // 2:
             return True
