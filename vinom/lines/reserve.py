@@ -12,6 +12,7 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import Callable
+from errno import EBADF
 from typing import Any
 from typing import Protocol as Shape
 
@@ -41,12 +42,23 @@ class Closable(Shape):
 def descriptors_left() -> int:
     """Find how far the next descriptor's number is from the limit of open files."""
     try:
-        lowest = os.open(os.devnull, os.O_RDONLY)
+        lowest = _taken()
     except OSError:
         return 0
     os.close(lowest)
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (1 << 30 if limit == resource.RLIM_INFINITY else limit) - lowest
+
+
+def _taken() -> int:
+    """Take the lowest free descriptor."""
+    try:
+        # Of standard error: a sixth of what it costs to open something.
+        return os.dup(2)
+    except OSError as error:
+        if error.errno != EBADF:
+            raise
+        return os.open(os.devnull, os.O_RDONLY)
 
 
 @attrs.define(eq=False)
