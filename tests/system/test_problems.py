@@ -180,10 +180,11 @@ class SharedStoreTests(SynchronousTestCase):
 
     def test_reported(self) -> None:
         """
-        Each says once that it has no node_link, when there is another one; and the one
-        whose clock is wrong, by how much. Doctor finds both.
+        Each says once that it has no node_link, when there is another one, and the
+        first, which needed no authority alone, that it has its own; and the one whose
+        clock is wrong, by how much. Doctor finds it.
         """
-        alone = WholeNode(*self.shared)
+        alone = WholeNode(self.shared[0])
         self.addCleanup(alone.stop)
         alone.wait()
         until(lambda: status(alone)["store"]["lease"])
@@ -196,6 +197,7 @@ class SharedStoreTests(SynchronousTestCase):
         self.addCleanup(wrong.stop)
         wrong.wait()
         until(lambda: "node_link" in status(alone)["problems"])
+        self.assertIn("authority of its own", status(alone)["problems"]["authority"])
         until(lambda: len(status(wrong)["problems"]) == 2)
         found = status(wrong)["problems"]
         self.assertRegex(found["clock"], r"1(19|20|21) s ahead of the store's")

@@ -352,10 +352,13 @@ class RedisNodeTests(TestCase):
 
     def test_own_authority(self) -> None:
         """
-        A node that would make its own authority is refused in one sentence.
+        A node with links to others that would make its own authority is refused in
+        one sentence; one without may do so.
         """
+        store = read_store_address(self.server.url)
+        Settings(store=store)
         with self.assertRaises(Misconfigured) as caught:
-            Settings(store=read_store_address(self.server.url))
+            Settings(store=store, node_link="4602")
         self.assertIn("authority_certificate_file", str(caught.exception))
         self.assertNotIn("\n", str(caught.exception))
 

@@ -68,6 +68,7 @@ from vinom.node.problems import (
     Problems,
     expired,
     missing_link,
+    own_authority,
     wrong_clock,
 )
 from vinom.node.reporting import Reporting
@@ -488,10 +489,12 @@ class Node(MultiService):
             others = len(await stores.nodes.nodes()) - 1
 
         is_alone = stores.client is None or self._settings.node_link is not None
+        has_own = self._settings.authority_certificate_file is None
         return Problems(
             {
                 "game_servers": lambda: parts.fleet.problem,
                 "node_link": lambda: missing_link(others),
+                "authority": lambda: own_authority(others if has_own else 0),
                 "clock": lambda: wrong_clock(stores.clock_ahead()),
                 "certificates": lambda: expired(parts.keys.expiries(), time.time()),
                 "descriptors": Lately(

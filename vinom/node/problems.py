@@ -151,6 +151,21 @@ def wrong_clock(ahead: float | None) -> str:
     )
 
 
+def own_authority(others: int) -> str:
+    """
+    Say what is wrong with an authority of one's own.
+
+    :param others: how many other nodes share the store.
+    """
+    if not others:
+        return ""
+    return (
+        f"{others} other nodes share the store, and this one has an authority of its "
+        "own: players who come here cannot be sent to matches of others; set "
+        "authority_certificate_file and authority_key_file to the same on all of them"
+    )
+
+
 def missing_link(others: int) -> str:
     """
     Say what is missing without ``node_link``.

@@ -888,11 +888,12 @@ class Settings:
                 "store_ca verifies a rediss:// store: set store to one, or remove "
                 "store_ca"
             )
-        if self.store != "memory" and self.authority_certificate_file is None:
+        if self.node_link is not None and self.authority_certificate_file is None:
             raise Misconfigured(
                 "nodes that share a store need one authority, and this one would make "
                 "its own: set authority_certificate_file and authority_key_file to the "
-                "same on all of them"
+                "same on all of them; a node that is alone needs neither, and no "
+                "node_link"
             )
 
     def _check_pods(self) -> None:
