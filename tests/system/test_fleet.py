@@ -352,6 +352,8 @@ class LocalFleetTests(TestCase):
         os.kill(first, signal.SIGKILL)
         await until(lambda: fleet.fork_server_pid not in (first, None))
         self.assertTrue(is_running(pid))
+        # Nobody asked it for one in vain, so that is no problem.
+        self.assertEqual(fleet.problem, "")
         other = await self.start(fleet, "s2")
         fleet.stop("s1", kill=True)
         self.assertEqual((await self.exit_of()).pid, pid)
@@ -391,10 +393,12 @@ class LocalFleetTests(TestCase):
     async def test_reactor_in_the_way(self):
         """
         A module that installs a reactor is not preloaded: children would
-        share it.
+        share it. Operators see that the fork server dies before it starts any.
         """
         fleet = self.make("stay", preload=("twisted.internet.reactor",))
+        self.assertEqual(fleet.problem, "")
         await self.assertFailure(self.begin(fleet), NoCapacity)
+        await until(lambda: "before it has started" in fleet.problem)
 
     async def test_node_dies(self):
         """

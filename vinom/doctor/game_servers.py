@@ -59,8 +59,8 @@ def examine_game_servers(settings: Settings) -> list[Finding]:
         failure(
             _NAME,
             f"none can be started: {problem}{last}",
-            f"have the node's user run {sys.executable}; check the limits of memory "
-            "and processes (server_memory_mb, and TasksMax of the systemd unit)",
+            f"let {settings.game_user or 'the node'} run {sys.executable}; check the "
+            "limits of memory and processes (server_memory_mb, TasksMax of the unit)",
         )
     ]
 
@@ -93,7 +93,8 @@ def _try(settings: Settings, control: Path, output: int) -> str:
         theirs.close()
         pid = 0
         try:
-            ours.send(msgspec.json.encode(start))
+            with suppress(BrokenPipeError):
+                ours.send(msgspec.json.encode(start))
             give_up = time.monotonic() + _DEADLINE
             while (left := give_up - time.monotonic()) > 0:
                 ready = select.select([node, ours], [], [], left)[0]
@@ -101,7 +102,9 @@ def _try(settings: Settings, control: Path, output: int) -> str:
                     return ""
                 if ours not in ready:
                     break
-                data = ours.recv(MESSAGE_LIMIT)
+                data = b""
+                with suppress(ConnectionResetError):
+                    data = ours.recv(MESSAGE_LIMIT)
                 if not data:
                     return f"the fork server ended with status {fork_server.wait()}"
                 match _answers.decode(data):

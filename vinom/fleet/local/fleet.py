@@ -208,7 +208,7 @@ class LocalFleet:
         self._restart: IDelayedCall | None = None
         self._restart_after = RESTART_SECONDS[0]
         self._closed: Deferred[None] | None = None
-        self.problem, self._cannot_launch = "", False
+        self.problem, self._cannot_launch, self._owes_start = "", False, False
         self._is_closing_links = self._has_released = False
         self._insist: IDelayedCall | None = None
 
@@ -497,9 +497,8 @@ class LocalFleet:
         link, self._link = self._link, None
         if link is not None:
             self._log.error("fork server {pid} died", pid=link.pid)
-            was_asked = any(one.pidfd is None for one in self._processes.values())
-            if was_asked and self._restart_after > RESTART_SECONDS[0]:
-                # Nor has the one before it started any.
+            if self._owes_start:
+                # Nor has the one before it.
                 self.problem = (
                     "the fork server dies before it has started a game server: the "
                     "node's log has what it prints"
@@ -511,6 +510,7 @@ class LocalFleet:
             self._launch_later()
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
+                self._owes_start = True
                 self._not_started(process, "the fork server died")
         self._check_closed()
 
@@ -545,7 +545,8 @@ class LocalFleet:
     # Processes.
 
     def _started(self, process: _Process, pid: int, pidfd: int) -> None:
-        self._restart_after, self.problem = RESTART_SECONDS[0], ""
+        self._restart_after = RESTART_SECONDS[0]
+        self._owes_start, self.problem = False, ""
         process.calm()
         process.pid, process.pidfd = pid, pidfd
         # Unless it has ended, in which case nobody asks.
