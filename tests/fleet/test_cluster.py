@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.client.match import LONGEST_SILENCE
 from vinom.errors import Misconfigured
 from vinom.fleet.kubernetes.api import find_cluster
+from vinom.node.build import AWAY_MARGIN
+from vinom.node.settings import Settings
 
 CONFIG = """
 apiVersion: v1
@@ -52,3 +56,15 @@ class KubeconfigTests(SynchronousTestCase):
         path.write_text(CONFIG)
         self.assertEqual(find_cluster(path, None, "").namespace, "games")
         self.assertEqual(find_cluster(path, "blue", "other").namespace, "other")
+
+
+class PatienceTests(SynchronousTestCase):
+    """A machine dies with the pod of a match."""
+
+    def test_players_are_still_there(self) -> None:
+        """
+        Players try to come back for longer than it takes until the match may go on in
+        another pod, and that one may need as long as the first hello of a busy node.
+        """
+        lease = attrs.fields_dict(Settings)["orphan_seconds"].default
+        self.assertGreater(LONGEST_SILENCE, lease + AWAY_MARGIN + 30)
