@@ -180,12 +180,14 @@ class MatchRecordingTests(RecordingsCase):
     def test_one_file_is_bounded(self) -> None:
         """
         A match that writes without end stops being recorded; what was written
-        still replays.
+        still replays. Operators see how many ended early.
         """
         recordings = Recordings(self.directory, most_match_bytes=20_000)
         game = Teller()
         recording = recordings.open(plan_for(game), game, 1.7e9)
+        self.assertEqual(recordings.stopped, 0)
         self.play(recording, ("hello " * 40,) * 300)
+        self.assertEqual(recordings.stopped, 1)
         (path,) = self.directory.iterdir()
         self.assertLessEqual(path.stat().st_size, 20_000)
         part = read_recording(path.read_bytes())
