@@ -33,6 +33,8 @@ from vinom.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 
+TIME_OF_DAY = Path(__file__).resolve().parents[1] / "support" / "time_of_day"
+
 
 def is_running(pid: int) -> bool:
     """Is there a process that is more than a memory?"""
@@ -64,13 +66,14 @@ class Adopting(TestCase):
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
 
-    async def start(self, *arguments: str) -> Twistd:
+    async def start(self, *arguments: str, **variables: str) -> Twistd:
         node = Twistd(
             *self.place.arguments(),
             "--game=vinom.games.tictactoe:TicTacToe",
             "--drain-seconds=0",
             *arguments,
             spawner=self.spawner,
+            **variables,
         )
         self.addCleanup(node.kill)
         self.addCleanup(hang_up, self.clients)
@@ -233,6 +236,27 @@ class AdoptionTests(Adopting):
         await place_marks(matches, 3)
         await self.leave(matches)
         self.assertNotIn("lost", self.ask("status")["matches"]["ended"])
+
+    async def test_time_of_day_is_set(self) -> None:
+        """
+        The machine's time of day is set back, and then ahead, by more than any lease:
+        the match goes on in its process, and none of its players is dropped.
+        """
+        clock = Path(self.mktemp()).absolute()
+        shutil.copytree(TIME_OF_DAY, clock)
+        path = os.pathsep.join((str(clock), *map(os.path.abspath, sys.path)))
+        await self.start("--orphan-seconds=6", PYTHONPATH=path)
+        matches = await self.begin()
+        before = self.playing()["pid"]
+        for step in ("-120", "300"):
+            (clock / "step").write_text(step)
+            # Longer than a lease.
+            await deferLater(reactor, 7.0)  # type: ignore[arg-type]
+            self.assertEqual(self.playing()["pid"], before)
+            self.assertEqual([match.joins for match in matches], [1, 1])
+            await place_marks(matches, 1)
+        await place_marks(matches, 1)
+        await self.leave(matches)
 
     async def test_with_redis(self) -> None:
         """

@@ -52,6 +52,7 @@ from vinom.limits.pressure import Rate
 from vinom.logs import observer
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.states import codec_of
+from vinom.reactor.steady import pass_evenly
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import settle
 
@@ -314,6 +315,7 @@ def _install_reactor() -> Any:
         epollreactor.install()
     from twisted.internet import reactor
 
+    pass_evenly(reactor)
     return reactor
 
 

@@ -20,6 +20,7 @@ from vinom.limits.load import Overload, busy
 from vinom.limits.logged import BoundedLog
 from vinom.packets.seat import JoinAsked, SeatEvent
 from vinom.reactor.alarm import Alarm
+from vinom.reactor.steady import time_of_day
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import Claims, TokenVerifier
 
@@ -268,7 +269,7 @@ class Reception:
             token = proof.decode("ascii")
         except UnicodeDecodeError as error:
             raise Refused(Code.BAD_TOKEN, "the token is not valid") from error
-        return self._verifier.verify(token, self._clock.seconds())
+        return self._verifier.verify(token, time_of_day(self._clock)())
 
     def _by_claims(self, claims: Claims) -> tuple[HostedRoom, HostedSeat]:
         hosted = self._rooms.get(claims.match_id)

@@ -55,11 +55,12 @@ from vinom.gameserver.room import HostedRoom, NoPort
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
 from vinom.gameserver.tails import RecordingTails
 from vinom.hosting.host import LONGEST_TEXT, RecordingStore
-from vinom.model import MatchEnd, MatchPlan
+from vinom.model import MatchEnd, MatchPlan, Ticket
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarms
 from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
+from vinom.reactor.steady import on_reactors_clock, time_of_day
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import TokenVerifier
 
@@ -232,7 +233,7 @@ class GameServer:
 
         :param server_id: its label inside the realm.
         :param games: by name.
-        :param reactor: its seconds are of the Unix epoch.
+        :param reactor: runs it; also the clock.
         :param seconds: a clock that never goes back.
         :param entropy: returns as many random bytes as its argument.
         :param recordings: where matches are recorded.
@@ -553,8 +554,8 @@ class GameServer:
             case messages.OpenRoom():
                 self._open_room(message)
             case messages.AddTicket():
-                if message.ticket.match_id in self.rooms and self._dtls is not None:
-                    self._dtls.admission.add_ticket(message.ticket)
+                if message.ticket.match_id in self.rooms:
+                    self._admit(message.ticket)
                 self._report(messages.TicketAdded(message.ticket.label))
             case messages.Kick():
                 if (hosted := self.rooms.get(message.match_id)) is not None:
@@ -677,15 +678,21 @@ class GameServer:
         finally:
             if self._port is not None:
                 self._port.resume()
-        if self._dtls is not None:
-            for ticket in asked.tickets:
-                self._dtls.admission.add_ticket(ticket)
+        for ticket in asked.tickets:
+            self._admit(ticket)
         self._report(messages.RoomOpened(plan.match_id))
         if asked.checkpoint:
             hosted.report_seats()
         hosted.end_turn(self._seconds())
         # Now: until the first one is there a match dies with this process.
         self._checkpoints.may_send()
+
+    def _admit(self, ticket: Ticket) -> None:
+        """Let a ticket's holder connect; the port counts by the reactor's clock."""
+        if self._dtls is not None:
+            expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
+            ticket = attrs.evolve(ticket, expires_at=expires_at)
+            self._dtls.admission.add_ticket(ticket)
 
     def _host(self, plan: MatchPlan, asked: messages.OpenRoom) -> HostedRoom:
         game = self._games.get(plan.game)
@@ -711,7 +718,7 @@ class GameServer:
             report=self._report,
             over=self._forget,
             recording=self._recordings.open(
-                plan, game, self._reactor.seconds(), asked.files, part
+                plan, game, time_of_day(self._reactor)(), asked.files, part
             ),
             guard=self._guard,
             is_relayed=asked.is_relayed,

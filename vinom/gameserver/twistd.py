@@ -31,6 +31,7 @@ from vinom.keys.authority import NODE_PURPOSE
 from vinom.keys.files import read_file
 from vinom.keys.peers import check_peer, dialing_context
 from vinom.lines.tls import OfContexts
+from vinom.reactor.steady import pass_evenly
 from vinom.settings.options import (
     TableOptions,
     check_pidfile,
@@ -292,6 +293,7 @@ def makeService(options: Options) -> IService:
     """Build the game server; nothing is opened before the service starts."""
     from twisted.internet import reactor
 
+    pass_evenly(reactor)
     check_pidfile(SOURCES.program, options.parent or {})
     try:
         program: IService = _Program(

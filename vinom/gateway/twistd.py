@@ -15,6 +15,7 @@ from vinom.gateway.service import Gateway
 from vinom.gateway.settings import SOURCES, Settings
 from vinom.reactor.exits import fail_at_exit
 from vinom.reactor.signals import catch_hangups, catch_interrupts
+from vinom.reactor.steady import pass_evenly
 from vinom.settings.options import (
     TableOptions,
     check_pidfile,
@@ -99,6 +100,7 @@ def makeService(options: Options) -> IService:
     """Build the gateway; nothing is opened before the service starts."""
     from twisted.internet import reactor
 
+    pass_evenly(reactor)
     check_pidfile(SOURCES.program, options.parent or {})
     try:
         program: IService = _Program(options, reactor)

@@ -104,11 +104,13 @@ class Cadence:
         if self._is_playing:
             self._is_due = True
             return
+        asked = self._clock.callLater(delay, self._start)
         if self._next is not None:
-            if self._next.getTime() <= self._clock.seconds() + delay:
+            if self._next.getTime() <= asked.getTime():
+                asked.cancel()
                 return
             self._next.cancel()
-        self._next = self._clock.callLater(delay, self._start)
+        self._next = asked
 
     def stop(self) -> None:
         """Cancel the round that is due."""

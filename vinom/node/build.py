@@ -88,6 +88,7 @@ from vinom.node.settings import Settings
 from vinom.node.stores import Stores, open_stores
 from vinom.play.clock import longest_life
 from vinom.reactor.direct import DirectReads
+from vinom.reactor.steady import time_of_day, with_time_of_day
 from vinom.reactor.turns import TurnEnd
 from vinom.relay.service import RelayedKeys, RelaySettings, UdpRelay
 from vinom.results.journal import Journal
@@ -485,7 +486,7 @@ def build_parts(
 
     :param games: by name.
     :param checkers: of names, passwords and tokens.
-    :param reactor: runs them; also the clock, in seconds since the Unix epoch.
+    :param reactor: runs them; also the clock.
     :param entropy: gives random bytes.
     :param control_socket: where game servers connect, unless in the state directory.
     :param is_current: does the lease of this node last?
@@ -493,7 +494,9 @@ def build_parts(
     :param is_complete: has the store all that it should have?
     :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
-    now = reactor.seconds
+    # What has stamps, tickets or a store; connections count by the reactor's own.
+    wall = with_time_of_day(reactor)
+    now = wall.seconds
     authority = Authority.open(
         settings.state_dir,
         settings.realm,
@@ -545,7 +548,7 @@ def build_parts(
     common = Fleet(
         processes,
         authority,
-        reactor,
+        wall,
         entropy,
         fleet_settings(settings),
         timeouts,
@@ -574,7 +577,7 @@ def build_parts(
             name: Fleet(
                 supply,
                 authority,
-                reactor,
+                wall,
                 entropy,
                 fleet_settings(settings, settings.games[name].warm),
                 timeouts,
@@ -612,7 +615,7 @@ def build_parts(
         online,
         games,
         ways_in,
-        reactor,
+        wall,
         per_address=settings.matches_per_address,
         results=results,
         others=links,
@@ -630,12 +633,12 @@ def build_parts(
         matches,
         online,
         games,
-        reactor,
+        wall,
         entropy,
         queues=queues,
         ratings=Ratings(
             stores.ratings,
-            reactor,
+            wall,
             Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
         ),
         wait_warning_seconds=settings.wait_warning_seconds,
@@ -648,7 +651,7 @@ def build_parts(
         matchmaker,
         matches,
         online,
-        reactor,
+        wall,
         entropy,
         PartyBounds(
             size=settings.party_size,
@@ -666,7 +669,7 @@ def build_parts(
     rooms = Rooms(
         games,
         turns,
-        reactor,
+        wall,
         time.monotonic,
         entropy,
         recordings,
@@ -753,7 +756,7 @@ def build_parts(
                 lambda: lobby_certificate(settings, authority),
                 settings.tls_certificate_file is None,
             ),
-            reactor,
+            wall,
             settings.token_seconds,
         ),
         rooms=rooms,
@@ -819,7 +822,7 @@ class _Sweeping(Service):
             reactor,
             reactor.getThreadPool(),
             self._recordings.sweep,
-            reactor.seconds(),
+            time_of_day(reactor)(),
         )
         return swept.addErrback(
             lambda failure: _log.failure("cannot sweep recordings", failure)
@@ -850,7 +853,7 @@ def results_of(
 
     :param games: by name.
     :param recordings: named in results.
-    :param reactor: the clock, in seconds since the Unix epoch; sends requests.
+    :param reactor: the clock; sends requests.
     :param entropy: gives random bytes.
     :raises Misconfigured: kept results, the secrets or the authority cannot be read.
     """
@@ -859,7 +862,7 @@ def results_of(
     bounded = BoundedLog(_log, reactor, log_bounds(settings))
     store = LocalResultStore.open(
         Ledger(settings.results_most, settings.results_days * 86400.0),
-        reactor.seconds,
+        time_of_day(reactor),
         Journal(settings.results_dir),
         lambda why: bounded.error("results are in memory only: {why}", why=why),
     )
@@ -874,7 +877,7 @@ def results_of(
         sending = Sending(
             store,
             Receiver(reactor, url, settings.results_timeout, anchor),
-            reactor,
+            with_time_of_day(reactor),
             lambda: int.from_bytes(entropy(4)) / 2**32,
             read_secrets=lambda: read_secrets(
                 read_file(path, "results_secret_file"), str(path)
@@ -884,7 +887,7 @@ def results_of(
             place=place_of(url),
             log_bounds=log_bounds(settings),
         )
-    return Results(store, games, reactor, recordings.name_of, sending)
+    return Results(store, games, with_time_of_day(reactor), recordings.name_of, sending)
 
 
 def game_user(settings: Settings) -> User | None:

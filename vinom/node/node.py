@@ -75,6 +75,7 @@ from vinom.node.reporting import Reporting
 from vinom.node.settings import Settings
 from vinom.node.takeover import Takeover
 from vinom.reactor.signals import catch_hangups, catch_interrupts
+from vinom.reactor.steady import time_of_day
 from vinom.reactor.turns import TurnWatch
 from vinom.wall.enclosure import missing
 from vinom.wall.kernel import hide_memory
@@ -120,7 +121,7 @@ class Node(MultiService):
     ) -> None:
         """
         :param settings: the node's.
-        :param reactor: runs it; also the clock, in seconds since the Unix epoch.
+        :param reactor: runs it; also the clock.
         :param entropy: gives random bytes.
         :raises Misconfigured: a file or a name in the settings is wrong.
         """
@@ -128,7 +129,7 @@ class Node(MultiService):
         self._settings, self._reactor, self._entropy = settings, reactor, entropy
         self._games = all_games(settings.game, settings.games)
         self._provider = find_provider(settings, reactor)
-        self._checkers = find_checkers(settings, reactor.seconds, self._provider)
+        self._checkers = find_checkers(settings, time_of_day(reactor), self._provider)
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file

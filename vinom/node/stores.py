@@ -31,6 +31,7 @@ from vinom.ports import (
 )
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.reactor.steady import time_of_day
 from vinom.reactor.turns import TurnEnd
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
@@ -138,7 +139,7 @@ def open_stores(
     """
     Make the stores; a Redis is found and checked first, if it answers.
 
-    :param reactor: runs them; also the clock, in seconds since the Unix epoch.
+    :param reactor: runs them; also the clock.
     :param entropy: called with a number, returns that many random bytes.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
     :param turns: when calls go out.
@@ -146,7 +147,7 @@ def open_stores(
     :raises Misconfigured: the Redis cannot be used as it is.
     """
     node_id = b32encode(entropy(10)).decode().lower()
-    now = reactor.seconds
+    now = time_of_day(reactor)
     if settings.store == "memory":
         entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
         parties = MemoryPartyStore()

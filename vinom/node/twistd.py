@@ -12,6 +12,7 @@ from twisted.python.components import Componentized
 from vinom.errors import Misconfigured
 from vinom.node.node import Node
 from vinom.node.options import NodeOptions
+from vinom.reactor.steady import pass_evenly
 from vinom.settings.options import check_pidfile
 
 __all__ = ["Options", "makeService"]
@@ -53,6 +54,7 @@ def makeService(options: NodeOptions) -> IService:
     """Build the node; it opens nothing before it starts."""
     from twisted.internet import reactor
 
+    pass_evenly(reactor)
     check_pidfile("twistd vinom", options.parent or {})
     try:
         program: IService = _Program(options, reactor)

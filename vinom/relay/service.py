@@ -58,6 +58,7 @@ from vinom.packets.codec import COUNTER_LIMIT
 from vinom.play.choices import json_action_reader
 from vinom.ports import IMatchWatch
 from vinom.reactor.alarm import Alarms
+from vinom.reactor.steady import on_reactors_clock
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.relay import RelayedRoom
 from vinom.tokens import TokenVerifier
@@ -418,7 +419,7 @@ class UdpRelay(Service):
         )
         self._matches[match_id] = match
         for ticket in match.tickets:
-            self._dtls.admission.add_ticket(ticket)
+            self._admit(ticket)
         self._dtls.keep_certificate(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
@@ -437,8 +438,14 @@ class UdpRelay(Service):
         match = self._matches.get(ticket.match_id)
         if match is None or match.end is not None:
             return fail(NoCapacity("the match is over"))
-        self._dtls.admission.add_ticket(ticket)
+        self._admit(ticket)
         return succeed(None)
+
+    def _admit(self, ticket: Ticket) -> None:
+        """Let a ticket's holder connect; the port counts by the reactor's clock."""
+        expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
+        ticket = attrs.evolve(ticket, expires_at=expires_at)
+        self._dtls.admission.add_ticket(ticket)
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect if the match is over."""

@@ -1,0 +1,54 @@
+"""
+Two clocks: delays pass evenly, and the time of day is for tokens and stamps.
+
+Somebody may set the time of day: an operator, NTP, a hypervisor. Twisted's reactors
+count their delays by it, so a step back would stop every heartbeat, and a step ahead
+would end every connection as silent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def pass_evenly(reactor: Any) -> None:
+    """
+    Have a reactor count time by a clock that nobody sets.
+
+    Its seconds go on from those that it had, so what waits already stays right.
+
+    :param reactor: one of Twisted's; `time_of_day` gives its other clock.
+    """
+    ahead = time.time() - time.monotonic()
+    reactor.time_of_day = time.time
+    reactor.seconds = lambda: ahead + time.monotonic()
+
+
+def time_of_day(reactor: Any) -> Callable[[], float]:
+    """Return the clock of tokens, tickets and stamps: seconds of the Unix epoch."""
+    clock: Callable[[], float] = getattr(reactor, "time_of_day", reactor.seconds)
+    return clock
+
+
+def with_time_of_day(reactor: Any) -> Any:
+    """Return a reactor for what has stamps: its seconds are those of the epoch."""
+    return _TimeOfDay(reactor)
+
+
+class _TimeOfDay:
+    def __init__(self, reactor: Any) -> None:
+        self._reactor, self.seconds = reactor, time_of_day(reactor)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+def on_reactors_clock(reactor: Any, at: float) -> float:
+    """
+    Convert a time of day to the clock of a reactor's delays.
+
+    :param at: seconds since the Unix epoch.
+    """
+    return at + float(reactor.seconds()) - time_of_day(reactor)()
