@@ -222,7 +222,7 @@ class PageTests(SynchronousTestCase):
         """
         Each file and folder of ``deploy`` on the page exists.
         """
-        named = set(re.findall(r"deploy/[\w./*-]*[\w*]", TEXT))
+        named = set(re.findall(r"(?<!/)\bdeploy/[\w./*-]*[\w*]", TEXT))
         self.assertGreater(len(named), 8)
         for path in named:
             # The page makes this one.
