@@ -25,7 +25,7 @@ class PartyTests(PageTestCase):
         """
         Ann invites Bob by a link. They see each other, and who is ready; the first
         match Bob declines, the second both accept, and they play it to its end. The
-        party is still there, until Bob leaves.
+        party is still there, until Ann removes Bob, who is told.
         """
         ann, bob = self.enter("Ann"), self.enter("Bob", is_phone=True)
         ann.press("Invite friends")
@@ -77,6 +77,7 @@ class PartyTests(PageTestCase):
         for player in (ann, bob):
             player.run("location.hash = ''")
             player.see("Your party")
-        bob.press("Leave the party")
+        ann.run("document.querySelector('.party [aria-label^=Remove]').click()")
+        bob.see("You were removed from the party.")
         bob.see("Invite friends")
         ann.until("return document.querySelectorAll('.party li').length === 1")

@@ -22,6 +22,13 @@ const STATES = {
 /** @param {Promise<any>} done */
 const shown = (done) => done.catch((error) => toast(inWords(error)));
 
+/** Why a player is out of the party, who did not leave it. @type {Record<string, string>} */
+const OUT = {
+  kicked: "You were removed from the party.",
+  away: "You were away for too long: you are out of the party.",
+  lost: "Your party is gone. Invite your friends again.",
+};
+
 /**
  * Join the party of the address, if it is one.
  *
@@ -252,6 +259,9 @@ export function watchOffers(client) {
     if (state !== "dissolved") return;
     if (pause) toast(`You did not accept. You can look for a match again in ${plural(Math.ceil(pause), "second")}.`);
     else toast("Somebody did not accept the match.");
+  });
+  client.on("push", ({ type, data }) => {
+    if (type === "party_closed" && data.reason in OUT) toast(OUT[data.reason]);
   });
   client.on("invite", ({ party_id: id, host, game }) => {
     // One at a time: nobody can bury the page in invitations.
