@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionRefusedError
+from msgspec import json
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import Duel, LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient, RoomOffered
+from vinom.errors import Code
 from vinom.matchmaking.queues import read_tables
 from vinom.messages.catalogue import PROTOCOL
 from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
@@ -161,6 +165,42 @@ class LobbyClientTests(SynchronousTestCase):
         other = self.player("bob").find_match("duel")
         found = self.await_(finding, 1.0)
         self.assertEqual(self.successResultOf(other).match_id, found.match_id)
+
+    def test_closed_before_the_welcome(self) -> None:
+        """
+        A player who finds a gateway that stops, or says hello twice, tries again; one
+        who must not use plain text is refused, with the reason.
+        """
+        clock, dialled = Clock(), []
+
+        class Closing:
+            code = "draining"
+
+            def connect(self, factory: Any) -> Deferred[Any]:
+                line = factory.buildProtocol(None)
+                transport: Any = StringTransport()
+                transport.setTcpNoDelay = transport.setTcpKeepAlive = bool
+                line.makeConnection(transport)
+                error = {"code": self.code, "message": "go", "details": {}}
+                word = json.encode({"type": "error", "success": False, "error": error})
+                clock.callLater(0, line.dataReceived, word + b"\n")
+                clock.callLater(0.01, line.connectionLost, Failure(ConnectionDone()))
+                dialled.append(self.code)
+                return succeed(line)
+
+        endpoint: Any = Closing()
+        finding = LobbyClient(clock, endpoint, Hello(PROTOCOL, "ann")).find_match(
+            "duel"
+        )
+        clock.pump([0.02] * 50)
+        endpoint.code = "replaced"
+        clock.pump([0.02] * 200)
+        self.assertGreater(len(dialled), 3)
+        self.assertNoResult(finding)
+        endpoint.code = "plaintext_refused"
+        clock.pump([0.02] * 200)
+        refusal = self.failureResultOf(finding, LobbyRefusal).value
+        self.assertEqual(refusal.code, Code.PLAINTEXT_REFUSED)
 
     def test_many_lose_their_lines(self) -> None:
         """

@@ -46,7 +46,7 @@ STATE_LIMIT = 1024 * 1024
 #: Refusals that may be different on a new line.
 _PASSING = frozenset(
     {
-        *(Code.SHUTDOWN, Code.TIMEOUT, Code.BUSY),
+        *(Code.SHUTDOWN, Code.DRAINING, Code.TIMEOUT, Code.BUSY),
         *(Code.UNAVAILABLE, Code.STORE_UNAVAILABLE),
     }
 )
@@ -304,9 +304,11 @@ class LobbyClient:
         try:
             welcome = await line.ask(hello)
         except LineLost:
-            if line.last_word is None:
+            word = line.last_word
+            # Another line of this player said hello meanwhile: that is no refusal.
+            if word is None or word.code == Code.REPLACED:
                 raise
-            raise _refusal(line.last_word) from None
+            raise _refusal(word) from None
         except LobbyRefusal as refusal:
             line.close()
             if refusal.code == Code.UNKNOWN_PLAYER_KEY:
