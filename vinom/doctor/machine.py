@@ -27,7 +27,7 @@ from vinom.wall.enclosure import missing
 #: Files that a node has open whoever plays: logs, ports, libraries.
 _BASE_DESCRIPTORS = 64
 #: For one game server: its control link and its pidfd; two files for the checkpoints of
-#: a time without a link; and, if an earlier node started it, a pipe for what it prints.
+#: a time without a link; and a pipe for what it prints.
 _PER_SERVER = 5
 #: With less free space than this a node cannot run, bytes.
 _LEAST_SPACE = 64 * 10**6
