@@ -290,6 +290,14 @@ class SilenceTests(RedisCase):
         await self.assertFailure(placing, StoreUnavailable)
         await self.assertFailure(RedisEntryStore(nobody).place("e"), StoreUnavailable)
 
+    async def test_stopped_while_it_connects(self) -> None:
+        """
+        A node that stops while it dials its store leaves nothing that still dials.
+        """
+        client = make_client(self.server.port, self.client.prefix)
+        client.startService()
+        self.assertIsNone(client.stopService())
+
     async def test_calls_fail_at_once(self) -> None:
         """
         A Redis that is gone is noticed without any call, calls fail at once, and it is

@@ -162,6 +162,7 @@ class RedisClient(Service):
         self._breaker = Breaker(entropy)
         self._session: _Session | None = None
         self._next: IDelayedCall | None = None
+        self._connecting: Deferred[None] | None = None
         self._watches: list[Callable[[bool], None]] = []
         # While the first connection is made: the calls that wait for it.
         self._first: list[Deferred[None]] | None = []
@@ -199,6 +200,8 @@ class RedisClient(Service):
         self._let_go()
         self._cancel()
         if self._session is None:
+            if self._connecting is not None:
+                self._connecting.cancel()
             return None
         self._session.end()
         protocol, self._session = self._session.protocol, None
@@ -220,7 +223,8 @@ class RedisClient(Service):
 
     def _try(self) -> None:
         self._next = None
-        Deferred.fromCoroutine(self._connect()).addErrback(
+        self._connecting = Deferred.fromCoroutine(self._connect())
+        self._connecting.addErrback(
             lambda failure: self._log.failure("cannot connect to the store", failure)
         )
 
