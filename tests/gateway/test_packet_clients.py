@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from websockets.frames import Frame, Opcode
 
+from tests.gateway.test_http_door import SHAKE
 from tests.support.gateways import (
     MemoryGateway,
     MemoryTransport,
@@ -17,6 +19,7 @@ from tests.support.gateways import (
     written,
 )
 from vinom.gateway.arrivals import Arrival, Limits
+from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.packets_door import MOST_OWED, PacketClients
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkCounts
@@ -63,6 +66,16 @@ class ClientCase(SynchronousTestCase):
         assert self.limits.admit("192.0.2.1", 0.0)
         arrival = Arrival("192.0.2.1", 5, self.limits)
         return MemoryTransport(self.clients.door(arrival))
+
+    def connect_browser(self) -> MemoryTransport:
+        """Make a connection that is a WebSocket."""
+        assert self.limits.admit("192.0.2.1", 0.0)
+        door = HttpDoor(self.gateway.backends, self.gateway.clock)
+        door.packets_at = lambda host, path: self.clients.door
+        transport = MemoryTransport(door(Arrival("192.0.2.1", 5, self.limits)))
+        transport.give(SHAKE)
+        self.assertIn(b" 101 ", transport.take())
+        return transport
 
     def answers(self) -> list[Packet]:
         """Read what the gateway sent."""
@@ -145,6 +158,29 @@ class EndTests(ClientCase):
             self.assertTrue(self.transport.is_aborted)
             self.assertLess(len(self.transport.take()), MOST_OWED + 1000)
             self.assertEqual(self.gateway.backends.open, {})
+
+    def test_pings_of_a_browser_without_end(self) -> None:
+        """
+        A WebSocket that pings and reads no pong is cut off, like one that asks in
+        packets; nor is more than that held while it closes. One that reads may ping.
+        """
+        pings = Frame(Opcode.PING, bytes(100)).serialize(mask=True) * 100
+        for is_ended in (False, True):
+            browser = self.connect_browser()
+            for _ in range(50):
+                browser.give(pings)
+                self.gateway.clock.advance(1)
+                self.assertEqual(len(browser.take()), 100 * 102)
+            browser.fill()
+            browser.loseConnection = lambda: None  # type: ignore[method-assign]  # later
+            if is_ended:
+                self.clients.close()
+            for _ in range(50):
+                browser.give(pings)
+                self.gateway.clock.advance(0.01)
+            self.assertLess(len(browser.take()), MOST_OWED + 1000)
+            self.assertEqual(browser.is_aborted, not is_ended)
+            browser.lose()
 
 
 class SessionTests(ClientCase):
@@ -287,6 +323,22 @@ class SessionTests(ClientCase):
             self.gateway.clock.advance(1)
             self.transport.give(written(*[Packet(Kind.PING)] * 99))
             self.assertFalse(self.transport.is_paused)
+
+    def test_frames_without_end(self) -> None:
+        """
+        A browser that sends frames faster than packets may come has to wait, even if
+        they bring none.
+        """
+        for opcode in (Opcode.PING, Opcode.PONG, Opcode.BINARY):
+            self.limits.packets = AddressBuckets(100, 100)
+            browser = self.connect_browser()
+            browser.give(Frame(opcode, b"").serialize(mask=True) * 99)
+            self.assertFalse(browser.is_paused, opcode)
+            browser.give(Frame(opcode, b"").serialize(mask=True) * 101)
+            self.assertTrue(browser.is_paused, opcode)
+            self.gateway.clock.advance(1.1)
+            self.assertFalse(browser.is_paused, opcode)
+            browser.lose()
 
     def test_of_a_proxy(self) -> None:
         """

@@ -22,6 +22,7 @@ BAD: dict[bytes, int] = {
     b"1;a\x00b\r\na\r\n": 400,
     b"1;a\rb\r\na\r\n": 400,
     b"1;" + b"x" * 5000: 400,
+    b"1;" + b" " * 4000 + b"\n": 400,
     b"1\r\nab\r\n": 400,
     b"1\r\na\n\n": 400,
     b"1\r\na0\r\n\r\n": 400,

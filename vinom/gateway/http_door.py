@@ -25,8 +25,8 @@ from zope.interface import implementer
 
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.listener import Door
 from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
+from vinom.gateway.packets_door import PacketDoor
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.http.answers import close_code_of, own_answer, status_of
 from vinom.http.exchange import BadAnswer, Exchange
@@ -120,7 +120,7 @@ class HttpDoor:
         self.bounds, self.proxies = bounds or HttpBounds(), proxies or Proxies()
         self.user_of, self.direct = user_of, direct
         #: Serves packets in WebSockets of this host and path, if any.
-        self.packets_at: Callable[[str, str], Door | None] = lambda host, path: None
+        self.packets_at: Callable[[str, str], PacketDoor | None] = lambda *_: None
         self.log = BoundedLog(_log, clock)
         self.answers: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
@@ -677,7 +677,7 @@ class HttpClient(Protocol):
     # WebSockets.
 
     def _become_packets(
-        self, exchange: Exchange, packets: Door, request: SessionRequest
+        self, exchange: Exchange, packets: PacketDoor, request: SessionRequest
     ) -> None:
         """
         Leave the connection to the door of packets, as a WebSocket.
@@ -697,9 +697,13 @@ class HttpClient(Protocol):
         self._outlet.forget()
         if self._holds:
             self.transport.resumeProducing()
-        arrival = self._arrival
+        arrival, clock = self._arrival, self._door.clock
         arrival.host, arrival.port = request.host, request.port
-        socket = PacketSocket(self.transport, packets(arrival))
+        socket = PacketSocket(
+            self.transport,
+            packets(arrival),
+            lambda frames: arrival.pay(frames, clock.seconds()),
+        )
         socket.begin(answer)
         if self._held:
             socket.dataReceived(self._held[self._at :])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from vinom.gateway.packets_door import MOST_OWED
 from vinom.lines.sniffed import put_protocol
 from vinom.lines.ws.binary import BinaryStream
 from vinom.lines.ws.handshake import accept_handshake
+from vinom.streams.multiplex import PacketLine
 
 #: The path at which packets are served, unless a rule matches it exactly.
 PACKETS_PATH = "/packets"
@@ -28,12 +29,16 @@ class PacketSocket(Protocol):
 
     transport: Any
 
-    def __init__(self, transport: Any, client: IProtocol) -> None:
+    def __init__(
+        self, transport: Any, client: PacketLine, pay: Callable[[int], object]
+    ) -> None:
         """
         :param transport: its earlier owner left it, and is not its producer.
         :param client: serves the client; its bytes follow with `dataReceived`.
+        :param pay: counts frames, for which *client* reads no more for a while.
         """
-        self.transport, self._client = transport, client
+        self.transport, self._client, self._pay = transport, client, pay
+        self._is_over, self._owed = False, 0
         self._stream = BinaryStream(_MOST_MESSAGE)
 
     def begin(self, answer: bytes) -> None:
@@ -44,16 +49,27 @@ class PacketSocket(Protocol):
         """
         self.transport.write(answer)
         put_protocol(self.transport, self)
-        self._client.makeConnection(self)  # type: ignore[arg-type]  # all it needs
+        self._client.makeConnection(self)  # type: ignore[no-untyped-call]  # Twisted's
 
     # What the transport calls.
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        before = self._stream.frames
         found = self._stream.receive(data)
-        if found:
-            self._client.dataReceived(found)
-        self._send()
+        self._pay(self._stream.frames - before)
+        pongs = self._stream.written()
+        self._owed = self._owed + len(pongs) if self._client.is_full else 0
+        if self._owed > MOST_OWED:
+            self.abortConnection()
+            return
+        if pongs:
+            self.transport.write(pongs)
+        # Without bytes, too: it waits if there were too many frames.
+        self._client.dataReceived(found)
         if self._stream.is_over:
+            self._is_over = True
             # Twisted keeps a connection open as long as it has a producer.
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -74,12 +90,14 @@ class PacketSocket(Protocol):
 
     def loseConnection(self) -> None:
         """Close when everything is sent."""
+        self._is_over = True
         self._stream.close()
         self._send()
         self.transport.loseConnection()
 
     def abortConnection(self) -> None:
         """Close at once."""
+        self._is_over = True
         self.transport.abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -10,7 +11,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.listener import Door
 from vinom.gateway.sessions import SessionRequest
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
@@ -30,6 +30,8 @@ _DRAINING = "this gateway stops: connect again"
 MOST_SESSIONS = 256
 #: Answers to *open* and *ping* that a client may not read, bytes.
 MOST_OWED = 64 * 1024
+#: Makes what serves a client.
+PacketDoor = Callable[[Arrival], PacketLine]
 
 
 class _Opening(msgspec.Struct):
@@ -104,7 +106,7 @@ class PacketClients:
         )
 
     @property
-    def door(self) -> Door:
+    def door(self) -> PacketDoor:
         """Makes the line of a connection."""
         return self._line
 

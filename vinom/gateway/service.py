@@ -34,7 +34,7 @@ from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.listener import Door, Doors, public_factory
 from vinom.gateway.packet_sockets import PACKETS_PATH
-from vinom.gateway.packets_door import PacketClients
+from vinom.gateway.packets_door import PacketClients, PacketDoor
 from vinom.gateway.ports import Ports
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import Settings
@@ -276,7 +276,7 @@ class Gateway(MultiService):
             doors[Spoken.OTHER] = bytes_of(kind="tcp")
         return doors
 
-    def _packets_at(self, host: str, path: str) -> Door | None:
+    def _packets_at(self, host: str, path: str) -> PacketDoor | None:
         rules = self.router.rules
         if path != PACKETS_PATH or not rules.by_code:
             return None

@@ -12,7 +12,7 @@ import attrs
 
 from vinom.http.head import FIELD, BadHead
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?[ \t]*\r\n")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*|;[\t -~\x80-\xff]*)\r\n")
 #: Longest line between two chunks, and most trailers.
 _LONGEST_LINE = 4096
 _MOST_TRAILERS = 100

@@ -12,12 +12,14 @@ class BinaryStream:
     """
     The server's end of a WebSocket whose handshake is done.
 
+    :ivar frames: how many came.
     :ivar is_over: when everything is sent, end the connection.
     """
 
     def __init__(self, limit: int) -> None:
         """:param limit: longest message in, bytes."""
         self._core = Protocol(SERVER, state=OPEN, max_size=limit)
+        self.frames = 0
 
     @property
     def is_over(self) -> bool:
@@ -29,6 +31,7 @@ class BinaryStream:
         core.receive_data(data)
         for event in core.events_received():
             assert isinstance(event, Frame)
+            self.frames += 1
             if event.opcode in (Opcode.BINARY, Opcode.CONT):
                 found.append(bytes(event.data))
             elif event.opcode is Opcode.TEXT:
