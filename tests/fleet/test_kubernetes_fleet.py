@@ -585,6 +585,29 @@ class KubernetesFleetTests(_OnCluster):
             await until(lambda: not self.stored())
         self.assertEqual(str(logged).count("cannot be deleted"), 1)
 
+    async def test_never_allowed(self) -> None:
+        """
+        Where deleting is forbidden for good, each pod that has ended is asked for once
+        at a time, however often pods are listed.
+        """
+        self.patch(fleet_module, "_TIDY_SECONDS", 0.05)
+        template = PodTemplate(read_pods({"image": "sleeper"}), "node-9", {})
+        self.server.objects.create(PODS, "games", template.pod("ended", "s9", "x"))
+        await until(lambda: len(self.kubelet.running) == 1)
+        (pod,) = self.stored()
+        self.server.objects.replace(PODS, merged(pod, {"status": {"phase": "Failed"}}))
+        no = Failed(403, "Forbidden", "no role lets it")
+        self.server.disturb("delete", "pods", times=100, fails=no)
+        fleet = self.make_fleet()
+        reached, _ = await self.running(fleet)
+        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        verbs = [verb for verb, _, _ in self.server.requests]
+        while verbs.count("list") < 10:
+            await deferLater(reactor, 0.05)
+            verbs = [verb for verb, _, _ in self.server.requests]
+        self.assertLessEqual(verbs.count("delete"), 1)
+        self.server.undisturb()
+
     async def test_one_deletion(self) -> None:
         """
         A pod that was asked to end is deleted once, so its grace is not cut short.

@@ -190,6 +190,11 @@ class SharedStoreTests(SynchronousTestCase):
         until(lambda: status(alone)["store"]["lease"])
         time.sleep(3.0)
         self.assertEqual(status(alone)["problems"], {})
+        # Not even its own lease is there for a while.
+        for _ in range(30):
+            self.redis.command("FLUSHDB")
+            time.sleep(0.1)
+        self.assertNotIn("other nodes", alone.log())
         early = "import time; now = time.time; time.time = lambda: now() + 120"
         (self.folder / "sitecustomize.py").write_text(early)
         self.patch(sys, "path", [str(self.folder), *sys.path])

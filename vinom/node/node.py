@@ -487,7 +487,8 @@ class Node(MultiService):
 
         async def count_others() -> None:
             nonlocal others
-            others = len(await stores.nodes.nodes()) - 1
+            leases = await stores.nodes.nodes()
+            others = sum(one.node.node_id != stores.node_id for one in leases)
 
         is_alone = stores.client is None or self._settings.node_link is not None
         has_own = self._settings.authority_certificate_file is None

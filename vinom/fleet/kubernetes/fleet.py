@@ -170,6 +170,8 @@ class KubernetesFleet:
         self._is_closing_threads = False
         # Waits of requests that are repeated.
         self._pauses: set[Deferred[None]] = set()
+        # Objects of pods that are being deleted.
+        self._removing: set[tuple[str, int, str]] = set()
         self.problem = ""
         # Does the problem keep pods from being made, and not those made from running?
         self._is_refused = self._is_forbidden = False
@@ -446,6 +448,11 @@ class KubernetesFleet:
 
     def _remove(self, name: str, grace: int, conditions: Object | None = None) -> None:
         """Delete the object of a pod that is over, unless it is gone already."""
+        asked = name, grace, str(conditions)
+        if asked in self._removing:
+            # It is listed again and again while nobody may delete it.
+            return
+        self._removing.add(asked)
 
         def refused(failure: Failure) -> None:
             error = failure.value
@@ -456,9 +463,11 @@ class KubernetesFleet:
                     why=failure.getErrorMessage(),
                 )
 
-        Deferred.fromCoroutine(
+        removed = Deferred.fromCoroutine(
             self._deleted(lambda: self._kind.end(name, grace, conditions), lambda: True)
-        ).addErrback(refused)
+        )
+        removed.addErrback(refused)
+        removed.addBoth(lambda _: self._removing.discard(asked))
 
     # Reaching.
 
