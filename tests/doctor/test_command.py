@@ -18,7 +18,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.commands.cli import main
-from vinom.doctor import command
+from vinom.doctor import command, examination
 from vinom.doctor.findings import failure, ok, warning
 from vinom.doctor.machine import examine_wall, offset_from, wall
 from vinom.doctor.ports import listener_of, open_files_limit, owners, sockets_at
@@ -366,6 +366,36 @@ class MachineTests(SynchronousTestCase):
         self.assertEqual(open_files_limit(10, proc), (1024, 4096))
         self.assertIsNone(open_files_limit(99, proc))
         self.assertIsNotNone(open_files_limit(os.getpid()))
+
+    def test_problems_of_the_node(self) -> None:
+        """
+        What a running node sees wrong is shown with its remedy, and also if it names
+        none.
+        """
+
+        class Told:
+            def __init__(self, path: Path) -> None: ...
+
+            def get(self, path: str) -> dict[str, Any]:
+                problems = {"a": "the disk is full: 3 left; free some", "b": "no pod"}
+                return {"state": "serving", "lobby": "x:1", "problems": problems}
+
+        self.patch(examination, "listener_of", lambda path: 0)
+        self.patch(examination, "AdminLine", Told)
+        _, out, err = vinom("--json", f"--state-dir={self.mktemp()}")
+        self.assertEqual(err, "")
+        found = [
+            (one["told"], one["remedy"])
+            for one in json.loads(out)["findings"]
+            if (one["name"], one["verdict"]) == ("node", "warning")
+        ]
+        self.assertEqual(
+            found,
+            [
+                ("the disk is full: 3 left", "free some"),
+                ("no pod", "look at the node's log"),
+            ],
+        )
 
     def test_nobody_listens(self) -> None:
         """

@@ -95,9 +95,9 @@ def _node(settings: Settings, node: int | None) -> list[Finding]:
         told = f"{whose} has the admin socket, but does not answer: {error}"
         how = "run this as the node's user; or look at the node's log, and restart it"
         return [failure("node", told, how)]
-    # The remedy is the last part of the sentence.
+    # The remedy is the last part of the sentence, if it has one.
     problems = [
-        re.split(r"[:;] (?!.*[:;] )", why, maxsplit=1)
+        [*re.split(r"[:;] (?!.*[:;] )", why, maxsplit=1), "look at the node's log"][:2]
         for why in status["problems"].values()
     ]
     told = f"process {node} runs here, {status['state']}, its lobby at "

@@ -31,6 +31,8 @@ from vinom.node.settings import Settings
 _NAME = "game servers"
 #: How long one may take to open its link, seconds.
 _DEADLINE = 30.0
+#: How much of what it prints is read, bytes.
+_PRINTED = 64 * 1024
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 # The fork server finds its node at a fixed descriptor, which only a shell can give it.
 _SHELL = f'exec "$0" "$@" {NODE_DESCRIPTOR}<&0 </dev/null'
@@ -91,7 +93,7 @@ def _try(settings: Settings, control: Path, output: int) -> str:
             group=None if user is None else user.gid,
         )
         theirs.close()
-        pid = 0
+        pid, pipe = 0, -1
         try:
             with suppress(BrokenPipeError):
                 ours.send(msgspec.json.encode(start))
@@ -102,14 +104,15 @@ def _try(settings: Settings, control: Path, output: int) -> str:
                     return ""
                 if ours not in ready:
                     break
-                data = b""
+                data, found = b"", list[int]()
                 with suppress(ConnectionResetError):
-                    data = ours.recv(MESSAGE_LIMIT)
+                    data, found, _, _ = socket.recv_fds(ours, MESSAGE_LIMIT, 2)
                 if not data:
                     return f"the fork server ended with status {fork_server.wait()}"
                 match _answers.decode(data):
                     case Started(_, pid):
-                        pass
+                        pidfd, pipe = found
+                        os.close(pidfd)
                     case NotStarted(_, why):
                         return why
                     case ended:
@@ -121,3 +124,8 @@ def _try(settings: Settings, control: Path, output: int) -> str:
                     os.kill(pid, signal.SIGKILL)
             fork_server.kill()
             fork_server.wait()
+            if pipe >= 0:
+                os.set_blocking(pipe, False)
+                with suppress(BlockingIOError):
+                    os.write(output, os.read(pipe, _PRINTED))
+                os.close(pipe)
