@@ -452,6 +452,19 @@ class LossyLinkTests(SynchronousTestCase):
         self.assertEqual((over.reason, over.version), (end.reason, end.version))
         self.assertEqual((players[0].seen.version, net.stopped), (end.version, 1))
 
+    def test_late_answer(self) -> None:
+        """
+        A match that ends just before its first checkpoint is answered ends, over a link
+        that loses nothing, too.
+        """
+        net = GameNet()
+        players = net.begin()
+        net.server.received(CloseRoom("m1", "ended"))
+        self.assertTrue(net.ends)
+        net.server.received(KeptTaken("m1", 1))
+        net.run(8.0)
+        self.assertEqual((net.server.rooms, len(players[0].over)), ({}, 1))
+
     def test_unknown_to_the_node(self) -> None:
         """
         A node that comes back gave the match to another process meanwhile: this one

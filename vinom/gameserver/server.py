@@ -801,7 +801,8 @@ class GameServer:
         hosted = self.rooms.get(answer.match_id)
         if hosted is None or not isinstance(hosted.host.keeper, MatchKeeper):
             return
-        hosted.host.keeper.taken = answer.number
+        # It may be on its way since before the end, which is taken at once.
+        hosted.host.keeper.taken = max(hosted.host.keeper.taken, answer.number)
         if hosted.host.is_held:
             hosted.end_turn(self._seconds())
 
