@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -84,6 +85,22 @@ class OrphanTests(SynchronousTestCase):
         net.run(2.0)
         self.assertNotIn((HOST, PORT), senders)
         self.assertEqual(([], []), (players[0].over, net.ends))
+
+    def test_tickets_after_the_clock_was_set(self) -> None:
+        """
+        The next node gets tickets with the ends that they were given, however far the
+        time of day has been set since the game server began.
+        """
+        ends = []
+        for ahead in (0.0, -100.0, 100.0):
+            net = GameNet(lease=10.0)
+            clock: Any = net.reactor
+            clock.time_of_day = lambda clock=clock, ahead=ahead: clock.seconds() + ahead
+            net.begin()
+            self.cut(net)
+            (playing,) = self.link(net, "m1")[0].matches
+            ends.append([ticket.expires_at for ticket in playing.tickets])
+        self.assertEqual(ends, [ends[0]] * 3)
 
     def test_without_a_match(self) -> None:
         """

@@ -60,7 +60,7 @@ from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.reactor.alarm import Alarms
 from vinom.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
-from vinom.reactor.steady import on_reactors_clock, time_of_day
+from vinom.reactor.steady import on_clock_of_day, on_reactors_clock, time_of_day
 from vinom.reactor.turns import TurnWatch
 from vinom.tokens import TokenVerifier
 
@@ -384,8 +384,10 @@ class GameServer:
         for hosted in self._matches():
             one, keeper = hosted.playing(), hosted.host.keeper
             if self._dtls is not None:
-                tickets = self._dtls.admission.tickets_of(one.match_id)
-                one = replace(one, tickets=tickets)
+                tickets = map(
+                    self._of_day, self._dtls.admission.tickets_of(one.match_id)
+                )
+                one = replace(one, tickets=tuple(tickets))
             if isinstance(keeper, MatchKeeper):
                 one, size = self._with_checkpoint(one, keeper, left)
                 left -= size
@@ -693,6 +695,11 @@ class GameServer:
             expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
             ticket = attrs.evolve(ticket, expires_at=expires_at)
             self._dtls.admission.add_ticket(ticket)
+
+    def _of_day(self, ticket: Ticket) -> Ticket:
+        """Write a ticket as its node gave it: see `_admit`."""
+        expires_at = on_clock_of_day(self._reactor, ticket.expires_at)
+        return attrs.evolve(ticket, expires_at=expires_at)
 
     def _host(self, plan: MatchPlan, asked: messages.OpenRoom) -> HostedRoom:
         game = self._games.get(plan.game)

@@ -52,3 +52,12 @@ def on_reactors_clock(reactor: Any, at: float) -> float:
     :param at: seconds since the Unix epoch.
     """
     return at + float(reactor.seconds()) - time_of_day(reactor)()
+
+
+def on_clock_of_day(reactor: Any, at: float) -> float:
+    """
+    Convert a time on the clock of a reactor's delays to the time of day.
+
+    :param at: seconds of ``reactor.seconds``.
+    """
+    return at - float(reactor.seconds()) + time_of_day(reactor)()
