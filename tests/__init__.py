@@ -5,7 +5,7 @@ import sys
 
 if "twisted.trial" in sys.modules:
     # Nodes load games of tests, too, and need none of this.
-    if "COVERED" in os.environ:
+    if os.environ.get("COVERED"):
         import coverage
 
         # Here, because each of trial's workers comes by before it imports any of
