@@ -76,6 +76,7 @@ async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any
         PortRing(20000, 20000 + 2 * matches),
         time.monotonic,
         os.urandom,
+        lease_seconds=45.0,
     )
     fleet = Fleet(
         supply,
