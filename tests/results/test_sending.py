@@ -16,9 +16,8 @@ from tests.results.contract import NOW, result
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.limits.logged import LogBounds
 from vinom.lines.https import Answer, NotAnswered
-from vinom.results.ledger import Ledger
 from vinom.results.sending import PARALLEL, Sending, place_of
-from vinom.results.stores import LocalResultStore
+from vinom.results.store import LocalResultStore
 from vinom.results.webhook import Signed
 
 
@@ -64,7 +63,7 @@ class SendingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.receiver = Clock(), MemoryReceiver()
         self.clock.advance(NOW)
-        self.store = LocalResultStore(Ledger(10_000, 86400.0), self.clock.seconds)
+        self.store = LocalResultStore(10_000, 86400.0, self.clock.seconds)
         self.secrets: Callable[[], tuple[bytes, ...]] = lambda: (bytes(32),)
         self.sending = self.make()
         self.sending.startService()

@@ -19,10 +19,9 @@ from vinom.errors import StoreUnavailable
 from vinom.game import Game, Outcome
 from vinom.matches.outside import OutsideMatches
 from vinom.model import MatchPlan, SeatPlan
-from vinom.results.ledger import Ledger
 from vinom.results.sending import Sending
 from vinom.results.service import MOST_LISTED, Results
-from vinom.results.stores import LocalResultStore
+from vinom.results.store import LocalResultStore
 from vinom.web.admin import admin_pages
 from vinom.web.answers import Folder
 
@@ -67,7 +66,7 @@ class ResultsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.store: Any = LocalResultStore(Ledger(10_000, 86400.0), self.clock.seconds)
+        self.store: Any = LocalResultStore(10_000, 86400.0, self.clock.seconds)
         self.receiver = MemoryReceiver()
         sending = Sending(
             self.store,

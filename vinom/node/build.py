@@ -91,11 +91,9 @@ from vinom.reactor.direct import DirectReads
 from vinom.reactor.steady import time_of_day, with_time_of_day
 from vinom.reactor.turns import TurnEnd
 from vinom.relay.service import RelayedKeys, RelaySettings, UdpRelay
-from vinom.results.journal import Journal
-from vinom.results.ledger import Ledger
 from vinom.results.sending import Receiver, Sending, place_of
 from vinom.results.service import Results
-from vinom.results.stores import LocalResultStore
+from vinom.results.store import LocalResultStore
 from vinom.results.webhook import read_secrets
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
@@ -859,13 +857,15 @@ def results_of(
     """
     if not settings.results_most:
         return None
-    bounded = BoundedLog(_log, reactor, log_bounds(settings))
-    store = LocalResultStore.open(
-        Ledger(settings.results_most, settings.results_days * 86400.0),
+    store = LocalResultStore(
+        settings.results_most,
+        settings.results_days * 86400.0,
         time_of_day(reactor),
-        Journal(settings.results_dir),
-        lambda why: bounded.error("results are in memory only: {why}", why=why),
+        # twistd changes its folder.
+        settings.results_dir.absolute(),
     )
+    if why := store.check():
+        _log.error("results: {why}", why=why)
     sending, url = None, settings.results_url
     if url is not None and settings.results_secret_file is not None:
         # It is read again later, after twistd has changed its folder.

@@ -218,8 +218,8 @@ class Settings:
     results_most: int = option(
         "results",
         Bounded(int, 0, 10**6),
-        "results of rounds to keep, the newest; each takes about 1.5 KB of memory and "
-        "1 KB of disk; 0 keeps none",
+        "results of rounds to keep, the newest; each takes about 1 KB of disk; 0 keeps "
+        "none",
         10_000,
     )
     results_days: float = option(

@@ -21,9 +21,8 @@ from vinom.messages.results import kept_facts
 from vinom.model import KeptResult, MatchPlan, Result, ResultSeat
 from vinom.play.seats import teams_of
 from vinom.ports import IResultStore
-from vinom.results.journal import sync
 from vinom.results.sending import Sending
-from vinom.results.stores import LocalResultStore
+from vinom.results.store import LocalResultStore, sync
 
 #: Most results of one page of a list.
 MOST_LISTED = 1000
@@ -72,7 +71,7 @@ class Results(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         if self._sending is not None:
             self._sending.startService()
-        if isinstance(self._store, LocalResultStore) and self._store.journal:
+        if isinstance(self._store, LocalResultStore) and self._store.directory:
             self._alarm = self._reactor.callLater(SYNC_EVERY, self._sync)
 
     def stopService(self) -> Any:
@@ -279,12 +278,12 @@ class Results(Service):
         """Hand what was written to the disk, in a thread: it takes a while."""
         self._alarm = None
         assert isinstance(self._store, LocalResultStore)
-        descriptors = self._store.unsynced()
-        if not descriptors:
+        path = self._store.unsynced()
+        if path is None:
             self._synced(None)
             return
         reactor = self._reactor
-        synced = deferToThreadPool(reactor, reactor.getThreadPool(), sync, descriptors)
+        synced = deferToThreadPool(reactor, reactor.getThreadPool(), sync, path)
         synced.addErrback(
             lambda failure: self._bounded.failure(
                 "the disk does not take results", failure
