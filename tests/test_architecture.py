@@ -11,6 +11,8 @@ from pathlib import Path
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import ratchet
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "vinom"
 
@@ -407,6 +409,25 @@ class ArchitectureTests(SynchronousTestCase):
         No ``__init__.py`` of ours hides Twisted itself.
         """
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+
+class RatchetTests(SynchronousTestCase):
+    """The house gets lighter, or stays as heavy as it is."""
+
+    def test_no_number_rises(self) -> None:
+        """
+        Whoever adds a concept takes another one away, or says that the house grows.
+        """
+        now = {name: count() for name, count in ratchet.NUMBERS.items()}
+        most = ratchet.kept()
+        self.assertEqual(set(now), set(most))
+        risen = [name for name, number in now.items() if number > most[name]]
+        self.assertEqual(
+            risen,
+            [],
+            f"more than tests/ratchet.toml keeps:\n{ratchet.table(now)}\n"
+            "Take something away, or raise it there if an issue says that it may.",
+        )
 
 
 def _is_adapter(source: str) -> bool:
