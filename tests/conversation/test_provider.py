@@ -30,7 +30,7 @@ from vinom.conversation.provider import (
     NotFetched,
     ProviderKeys,
 )
-from vinom.doctor.provider import examine_provider
+from vinom.doctor.outside import examine_provider
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.node.settings import Settings
 

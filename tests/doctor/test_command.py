@@ -10,8 +10,6 @@ import os
 import shutil
 import socket
 import threading
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.commands.cli import main
 from vinom.doctor import command, examination
 from vinom.doctor.findings import failure, ok, warning
-from vinom.doctor.machine import examine_wall, offset_from, wall
+from vinom.doctor.machine import examine_wall, wall
 from vinom.doctor.ports import listener_of, open_files_limit, owners, sockets_at
 from vinom.doctor.trust import examine_tls
 from vinom.node.settings import TABLE, Settings
@@ -46,18 +44,6 @@ def vinom(*arguments: str) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-class TellingTime(BaseHTTPRequestHandler):
-    """Sends a wrong time, and refuses the page."""
-
-    date: str | None = None
-
-    def do_HEAD(self) -> None:
-        self.send_response_only(404)
-        if self.date is not None:
-            self.send_header("Date", self.date)
-        self.end_headers()
-
-
 class CommandTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """
@@ -73,12 +59,7 @@ class CommandTests(SynchronousTestCase):
             (["--port=x"], "--port must be"),
             (["--ports=9-1"], "--ports must"),
             (["--config=/nowhere.toml"], "cannot read /nowhere.toml"),
-            (["--from=192.0.2.1"], "--from 192.0.2.1"),
-            (["--from=::1"], "another family"),
-            (["--time-from=ftp://a"], "--time-from"),
         ):
-            if arguments[0].startswith(("--from", "--time")):
-                arguments += [f"--state-dir={self.mktemp()}"]
             code, _, err = vinom(*arguments)
             self.assertEqual(code, 2, arguments)
             self.assertIn(word, err)
@@ -190,33 +171,6 @@ class CommandTests(SynchronousTestCase):
 
 
 class MachineTests(SynchronousTestCase):
-    def test_time_of_a_server(self) -> None:
-        """
-        A web server's time is compared with ours, even if it has no such page.
-        """
-        server = HTTPServer(("127.0.0.1", 0), TellingTime)
-        self.addCleanup(server.server_close)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(server.shutdown)
-        url = f"http://127.0.0.1:{server.server_port}/"
-        self.assertIsNone(offset_from(url))
-        for date in (formatdate(0, usegmt=True), "no date"):
-            self.patch(TellingTime, "date", date)
-            offset = offset_from(url)
-            if date == "no date":
-                self.assertIsNone(offset)
-            else:
-                assert offset is not None
-                self.assertGreater(offset, 10**9)
-
-    def test_no_time_server_answers(self) -> None:
-        """
-        A missing time server is not a failure.
-        """
-        self.assertIsNone(offset_from("http://127.0.0.1:1/"))
-
     def serve(self, answer: bytes) -> int:
         """Answer one connection with these bytes; returns the port."""
         server = socket.create_server(("127.0.0.1", 0))

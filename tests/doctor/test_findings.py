@@ -20,7 +20,6 @@ from vinom.doctor.findings import (
 )
 from vinom.doctor.machine import (
     clock,
-    clock_offset,
     descriptors,
     descriptors_needed,
     disk,
@@ -29,7 +28,6 @@ from vinom.doctor.machine import (
 )
 from vinom.doctor.network import (
     Reach,
-    path_mtu,
     probed_sizes,
     public_host,
     reachability,
@@ -189,29 +187,16 @@ class WayTests(DoctorCase):
 
     def test_reachability(self) -> None:
         """
-        Silence is a failure where an answer must come; where it need not, the
-        remedy is how to find out.
+        Silence is a failure with what to look at; lost answers are a warning.
         """
-        self.assert_found(reachability(None), "not checked", "--from", "--probe")
-        whole = Reach("10.0.0.2", "10.0.0.1:46000", 5, 5, 0.001)
-        self.assert_found(reachability(whole), "ok", "1.00 ms", "in front of")
-        some = attrs.evolve(whole, answered=3)
+        whole = Reach("10.0.0.2", "10.0.0.1:46000", 3, [0.002, 0.001, 0.003])
+        self.assert_found(reachability(whole), "ok", "1.00 ms")
+        some = attrs.evolve(whole, asked=5)
         self.assert_found(reachability(some), "warning", "3 of 5")
-        silent = Reach("10.0.0.2", "10.0.0.1:46000", 3, 0, None, "refused")
-        self.assert_found(reachability(silent), "failure", "refused", "firewall")
-        around = attrs.evolve(silent, way="around")
-        self.assert_found(reachability(around), "not checked", "--answer")
-        outside = attrs.evolve(silent, way="outside")
-        self.assert_found(reachability(outside), "failure", "--answer runs there")
-
-    def test_mtu(self) -> None:
-        """
-        The largest packet of play must fit; IPv6 has longer headers.
-        """
-        self.assert_found(path_mtu("out", 1228, 4), "ok", "1228")
-        self.assert_found(path_mtu("out", 1227, 4), "failure", "1228")
-        self.assert_found(path_mtu("out", 1228, 6), "failure", "1248")
-        self.assert_found(path_mtu("out", None, 4), "not checked", "out")
+        silent = Reach("10.0.0.2", "10.0.0.1:46000", 3, (), "refused")
+        self.assert_found(
+            reachability(silent), "failure", "refused", "firewall", "--answer runs"
+        )
 
     def test_sizes(self) -> None:
         """
@@ -254,7 +239,7 @@ class MachineTests(DoctorCase):
 
     def test_clock(self) -> None:
         """
-        A clock that is off, unwatched or jumping is reported; unknown is not "ok".
+        A clock that nobody sets is reported; unknown is not "ok".
         """
         for found, name, verdict in (
             (clock(True), "clock", "ok"),
@@ -262,14 +247,6 @@ class MachineTests(DoctorCase):
             (clock(None), "clock", "not checked"),
         ):
             self.assertEqual((found.name, found.verdict), (name, verdict))
-        for offset, verdict in (
-            (1.5, "ok"),
-            (-12.0, "warning"),
-            (31.0, "failure"),
-            (None, "not checked"),
-        ):
-            found = clock_offset("http://a", offset)
-            self.assertEqual((found.name, found.verdict), ("clock offset", verdict))
 
     def test_state_directory(self) -> None:
         """

@@ -85,16 +85,6 @@ class DoctorTests(TestCase):
         self.assertIn(mine, found["game ports"]["told"])
         self.assertIn(f"{last - first} of {last - first + 1} are free", str(found))
 
-    async def test_second_address(self) -> None:
-        """
-        A game port is asked from a second address, and answers; the path's MTU is
-        reported with it.
-        """
-        found, code = await self.ask(*self.place.arguments(), "--from=127.0.0.2")
-        self.assertEqual(code, 0, found)
-        self.assert_verdicts(found, udp="ok", mtu="ok", lobby="ok", game_ports="ok")
-        self.assertIn("from 127.0.0.2", found["udp"]["told"])
-
     async def test_another_machine(self) -> None:
         """
         A probe finds the machine that answers; afterwards it finds none.

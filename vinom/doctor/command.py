@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from vinom.doctor.examination import Examination
+from vinom.doctor.examination import examine
 from vinom.doctor.findings import Finding, count_verdicts, summary
 from vinom.doctor.gateway import examine_gateway
 from vinom.doctor.network import answer, probe
@@ -40,17 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     # Otherwise an unknown option could pass as the abbreviation of a setting.
     parser.allow_abbrev = False
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="ADDRESS",
-        help="test a game port from this second address of this machine",
-    )
-    parser.add_argument(
-        "--time-from",
-        metavar="URL",
-        help="compare this machine's clock with this web server's",
-    )
     parser.add_argument(
         "--answer",
         action="store_true",
@@ -108,8 +97,7 @@ def run(options: argparse.Namespace) -> int:
     if options.answer:
         answer(settings, options.seconds, lambda line: say(line, flush=True))
         return 0
-    examination = Examination(settings, options.source, options.time_from)
-    return _show(examination.run(os.urandom), options.json)
+    return _show(examine(settings), options.json)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

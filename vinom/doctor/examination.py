@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import attrs
-
 from vinom.doctor import trust as doctor_trust
-from vinom.doctor.cluster import examine_cluster
-from vinom.doctor.findings import Finding, failure, ok, warning
+from vinom.doctor.findings import Finding, failure, ok, refused, warning
 from vinom.doctor.game_servers import examine_game_servers
 from vinom.doctor.machine import (
-    examine_clock,
+    clock,
+    examine_disk,
     examine_limits,
-    examine_store,
     examine_wall,
+    is_clock_synchronised,
 )
-from vinom.doctor.network import examine_udp
+from vinom.doctor.network import NOT_TESTED
+from vinom.doctor.outside import (
+    examine_cluster,
+    examine_provider,
+    examine_receiver,
+    examine_store,
+)
 from vinom.doctor.ports import examine_host, examine_ports, listener_of
-from vinom.doctor.provider import examine_provider
-from vinom.doctor.receiver import examine_receiver
-from vinom.doctor.store import examine_shared_store
 from vinom.doctor.strangers import examine_strangers
 from vinom.doctor.trust import examine_tls, look_at
 from vinom.errors import Misconfigured
@@ -38,51 +38,30 @@ from vinom.web.bearer import checked_token
 _USUAL_SEATS = 4
 
 
-@attrs.frozen
-class Examination:
-    """
-    What to check.
-
-    :ivar settings: the node's.
-    :ivar source: a second address of this machine, to test a game port from.
-    :ivar time_from: URL of a web server whose time is compared with ours.
-    """
-
-    settings: Settings
-    source: str | None = None
-    time_from: str | None = None
-
-    def run(self, entropy: Callable[[int], bytes]) -> list[Finding]:
-        """
-        Check everything, and change nothing.
-
-        :param entropy: gives random bytes.
-        :raises Misconfigured: *source* or *time_from* is invalid.
-        """
-        settings = self.settings
-        node = listener_of(settings.admin_socket)
-        host, addresses = examine_host(settings)
-        games, most_seats = _games(settings)
-        findings = [
-            *_node(settings, node),
-            *examine_ports(settings, node),
-            host,
-            *examine_tls(settings, node),
-            *examine_udp(settings, addresses, self.source, entropy),
-            *examine_limits(settings, node, most_seats),
-            *examine_strangers(settings, node),
-            games,
-            *examine_game_servers(settings),
-            *_certificates(settings),
-            *_identity(settings),
-            *examine_provider(settings),
-            *examine_cluster(settings),
-            *examine_shared_store(settings),
-            *examine_receiver(settings),
-            *examine_store(settings),
-            *examine_wall(settings),
-        ]
-        return [*findings, *examine_clock(self.time_from)]
+def examine(settings: Settings) -> list[Finding]:
+    """Check everything of a node, and change nothing."""
+    node = listener_of(settings.admin_socket)
+    games, most_seats = _games(settings)
+    return [
+        *_node(settings, node),
+        *examine_ports(settings, node),
+        examine_host(settings),
+        *examine_tls(settings, node),
+        NOT_TESTED,
+        *examine_limits(settings, node, most_seats),
+        *examine_strangers(settings, node),
+        games,
+        *examine_game_servers(settings),
+        *_certificates(settings),
+        *_identity(settings),
+        *examine_provider(settings),
+        *examine_cluster(settings),
+        *examine_store(settings),
+        *examine_receiver(settings),
+        *examine_disk(settings),
+        *examine_wall(settings),
+        clock(is_clock_synchronised()),
+    ]
 
 
 def _node(settings: Settings, node: int | None) -> list[Finding]:
@@ -119,8 +98,7 @@ def _games(settings: Settings) -> tuple[Finding, int]:
         try:
             check_program(name, table)
         except Misconfigured as error:
-            told, _, remedy = str(error).rpartition(": ")
-            return failure("games", told, remedy), _USUAL_SEATS
+            return refused("games", error), _USUAL_SEATS
     most = max((game.seats[1] for game in games.values()), default=_USUAL_SEATS)
     return ok("games", ", ".join(sorted(games))), most
 
@@ -136,7 +114,7 @@ def _certificates(settings: Settings) -> list[Finding]:
         try:
             found = look_at(path, key, ("tls_certificate_file", "tls_key_file"))
         except Misconfigured as error:
-            findings.append(_unusable(name, error))
+            findings.append(refused(name, error, "replace the file"))
         else:
             host = settings.public_host
             findings += doctor_trust.lobby_certificate(found, host, now)
@@ -155,7 +133,7 @@ def _authority(settings: Settings, now: float) -> Finding:
         found = look_at(folder / "ca.pem", folder / "ca.key")
         return doctor_trust.authority(found, False, now)
     except Misconfigured as error:
-        return _unusable("authority", error)
+        return refused("authority", error, "replace the file")
 
 
 def _is_there(path: Path) -> bool:
@@ -166,14 +144,6 @@ def _is_there(path: Path) -> bool:
         return True
 
 
-def _unusable(
-    name: str, error: Misconfigured, usual: str = "replace the file"
-) -> Finding:
-    """Make a finding of an error, which may name the remedy itself."""
-    told, _, remedy = str(error).partition("; ")
-    return failure(name, told, remedy or usual)
-
-
 def _identity(settings: Settings) -> list[Finding]:
     """Check who may play, and who may administer."""
     findings = []
@@ -181,7 +151,7 @@ def _identity(settings: Settings) -> list[Finding]:
         checkers = find_checkers(settings, time.time)
     except Misconfigured as error:
         how = "see twistd vinom --help-auth"
-        findings.append(_unusable("identity", error, how))
+        findings.append(refused("identity", error, how))
     else:
         guests = {
             "no": "no guests",
@@ -196,7 +166,7 @@ def _identity(settings: Settings) -> list[Finding]:
         try:
             checked_token(read_file(path, "admin_token_file"), str(path))
         except Misconfigured as error:
-            findings.append(_unusable("admin token", error))
+            findings.append(refused("admin token", error, "replace the file"))
         else:
             findings.append(ok("admin token", f"{path} contains one"))
     return findings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import attrs
 
@@ -48,32 +48,38 @@ def failure(name: str, told: str, remedy: str) -> Finding:
     return Finding(name, "failure", told, remedy)
 
 
+def refused(name: str, error: Exception, usual: str | None = None) -> Finding:
+    """
+    Make a failure of an error, whose message may end with the remedy.
+
+    :param usual: the remedy of an error that has none after a semicolon; unless given,
+        it is what follows the last colon.
+    """
+    told, _, remedy = str(error).partition("; ")
+    if not remedy and usual is None:
+        told, _, remedy = told.rpartition(": ")
+    return failure(name, told, remedy or usual or "")
+
+
 def not_checked(name: str, told: str, remedy: str) -> Finding:
     """The result is unknown; the remedy is how to find out."""
     return Finding(name, "not checked", told, remedy)
 
 
-def count_verdicts(findings: Iterable[Finding]) -> dict[Verdict, int]:
+def count_verdicts(findings: Sequence[Finding]) -> dict[Verdict, int]:
     """Count findings by verdict, every verdict included."""
-    counts: dict[Verdict, int] = {
-        "ok": 0,
-        "warning": 0,
-        "failure": 0,
-        "not checked": 0,
-    }
-    for finding in findings:
-        counts[finding.verdict] += 1
-    return counts
+    found = [one.verdict for one in findings]
+    return {verdict: found.count(verdict) for verdict in get_args(Verdict)}
 
 
-def summary(findings: Iterable[Finding]) -> str:
+def summary(findings: Sequence[Finding]) -> str:
     """Count findings by verdict, in one line for people."""
     counts = count_verdicts(findings)
-    warnings = (
-        "1 warning" if counts["warning"] == 1 else f"{counts['warning']} warnings"
+
+    def named(verdict: Verdict) -> str:
+        return f"{counts[verdict]} {verdict}{'s' * (counts[verdict] != 1)}"
+
+    return (
+        f"{counts['ok']} ok, {named('warning')}, {named('failure')}, "
+        f"{counts['not checked']} not checked"
     )
-    failures = (
-        "1 failure" if counts["failure"] == 1 else f"{counts['failure']} failures"
-    )
-    unknown = counts["not checked"]
-    return f"{counts['ok']} ok, {warnings}, {failures}, {unknown} not checked"

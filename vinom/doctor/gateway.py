@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.doctor.findings import Finding, failure, not_checked, ok, refused, warning
 from vinom.doctor.trust import in_time, look_at
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.http_build import find_users
@@ -65,7 +65,7 @@ def _certificates(settings: Settings) -> list[Finding]:
         try:
             found = look_at(certificate, key, (name, key_name))
         except Misconfigured as error:
-            findings.append(failure(what, str(error), f"replace {certificate}"))
+            findings.append(refused(what, error, f"replace {certificate}"))
             continue
         how = f"put a new one in {certificate}, then SIGHUP"
         if found.fits:
@@ -80,7 +80,7 @@ def _identity(settings: Settings) -> list[Finding]:
     try:
         found = find_users(settings, None)  # type: ignore[arg-type]  # needs no clock yet
     except Misconfigured as error:
-        return [failure("identity keys", str(error), "replace identity_keys_file")]
+        return [refused("identity keys", error, "replace identity_keys_file")]
     return [] if found is None else [ok("identity keys", "usable")]
 
 

@@ -1,8 +1,7 @@
 """
 What ``vinom doctor`` checks of addresses, and of the routes to game ports.
 
-It sends questions over UDP: to a game port of this machine (``--from``), or to
-another machine (``--probe``) where ``--answer`` runs.
+It sends questions over UDP to another machine (``--probe``) where ``--answer`` runs.
 
 A question is `_ASKS`, a nonce of 16 bytes, and zeros; the answer is `_ANSWERS`, the
 same nonce, and as many zeros. It is exactly as long, so that a forged sender address
@@ -16,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
@@ -28,12 +27,12 @@ from vinom.node.settings import Settings
 #: Longest UDP payload that a game server or a player sends, bytes
 #: (source: docs/protocol/packets.rst).
 LONGEST_DATAGRAM = 1200
-#: Headers in front of it: of UDP and of IPv4 or IPv6, bytes.
-HEADERS = {4: 28, 6: 48}
-#: How the whole route to a server is tested: see `vinom.doctor.command`.
-_FROM_OUTSIDE = (
+#: The whole route to a server is tested from outside; see `vinom.doctor.command`.
+NOT_TESTED = not_checked(
+    "udp",
+    "a machine cannot test its own firewalls",
     "run vinom doctor --answer here, and vinom doctor --probe HOST:PORT on a machine "
-    "in the players' network"
+    "in the players' network",
 )
 
 
@@ -73,6 +72,29 @@ def public_host(
     return ok(name, f"{told}")
 
 
+def reachability(reach: Reach) -> Finding:
+    """Judge the route to a game port of another machine."""
+    name, way = "udp", f"{reach.target} from {reach.source}"
+    if not reach.took:
+        why = f" ({reach.problem})" if reach.problem else ""
+        return failure(
+            name,
+            f"{way} gets no answer{why}",
+            "make sure that vinom doctor --answer runs there; let UDP to the game "
+            "ports pass every firewall, and forward it at every router that translates "
+            "addresses (NAT)",
+        )
+    took = f"in {1000 * min(reach.took):.2f} ms"
+    if len(reach.took) < reach.asked:
+        return warning(
+            name,
+            f"{way}: {len(reach.took)} of {reach.asked} questions are answered, one "
+            f"{took}",
+            "find out what loses datagrams on the route: games work, but with delays",
+        )
+    return ok(name, f"{way} gets an answer {took}")
+
+
 @attrs.frozen
 class Reach:
     """
@@ -81,87 +103,15 @@ class Reach:
     :ivar source: address that they were sent from.
     :ivar target: ``HOST:PORT`` that they were sent to.
     :ivar asked: number of questions.
-    :ivar answered: number of answers.
-    :ivar fastest: shortest time until an answer, seconds; ``None`` without one.
+    :ivar took: time until each answer that came, seconds.
     :ivar problem: the last error, in words.
-    :ivar way: "inside" this machine, "around" it (the target is not one of its
-        addresses, but leads here) or "outside" (it is another machine).
     """
 
     source: str
     target: str
     asked: int
-    answered: int
-    fastest: float | None = None
+    took: Sequence[float] = ()
     problem: str | None = None
-    way: Literal["inside", "around", "outside"] = "inside"
-
-
-def reachability(reach: Reach | None) -> Finding:
-    """Judge the route to a game port; ``None`` if it was not tested."""
-    name = "udp"
-    if reach is None:
-        return not_checked(
-            name,
-            "no game port was tested from another address",
-            "give --from ADDRESS, a second address of this machine; or "
-            f"{_FROM_OUTSIDE}",
-        )
-    way = f"{reach.target} from {reach.source}"
-    if reach.answered == 0 and reach.way == "around":
-        return not_checked(
-            name,
-            f"{way} gets no answer; it isn't an address of this machine, and many "
-            "routers don't send such datagrams back",
-            _FROM_OUTSIDE,
-        )
-    if reach.answered == 0:
-        why = f" ({reach.problem})" if reach.problem else ""
-        is_outside = reach.way == "outside"
-        first = (
-            "make sure that vinom doctor --answer runs there; " if is_outside else ""
-        )
-        return failure(
-            name,
-            f"{way} gets no answer{why}",
-            f"{first}let UDP to the game ports pass every firewall, and forward it at "
-            "every router that translates addresses (NAT)",
-        )
-    took = f"in {1000 * (reach.fastest or 0.0):.2f} ms"
-    if reach.answered < reach.asked:
-        return warning(
-            name,
-            f"{way}: {reach.answered} of {reach.asked} questions are answered, one "
-            f"{took}",
-            "find out what loses datagrams on the route: games work, but with delays",
-        )
-    if reach.way == "inside" and not is_loopback(reach.source):
-        took += "; firewalls in front of this machine were not tested"
-    return ok(name, f"{way} gets an answer {took}")
-
-
-def path_mtu(where: str, mtu: int | None, version: int) -> Finding:
-    """
-    Judge the largest IP packet that fits a route.
-
-    :param where: names the route, at the end of a sentence.
-    :param mtu: bytes; ``None`` if the system has no such route.
-    :param version: of IP.
-    """
-    name, needed = "mtu", LONGEST_DATAGRAM + HEADERS[version]
-    if mtu is None:
-        return not_checked(
-            name,
-            f"the system has no route {where}",
-            "give --from ADDRESS, or run vinom doctor --probe on another machine",
-        )
-    if mtu < needed:
-        return failure(
-            name,
-            f"{mtu} bytes {where}; a packet of vinom may have {needed}",
-            f"raise the MTU of that interface, or of the tunnel behind it, to {needed}",
-        )
-    return ok(name, f"{mtu} bytes {where}; a packet of vinom has at most {needed}")
 
 
 def probed_sizes(target: str, sizes: Mapping[int, bool]) -> Finding:
@@ -238,56 +188,6 @@ _ENOUGH = 3
 #: Payloads to try, bytes: smaller ones, our longest, the longest on Ethernet with
 #: IPv6 and with IPv4, and one that needs jumbo frames.
 _SIZES = (512, 1024, LONGEST_DATAGRAM, 1452, 1472, 8952)
-#: Addresses that nobody has: the route to them leads out (RFC 5737, RFC 3849).
-_ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
-# Linux's constants, which Python lacks (source: linux/in.h and linux/in6.h).
-_LEVEL = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
-_MTU_DISCOVER = {4: 10, 6: 23}
-_MTU = {4: 14, 6: 24}
-_NEVER_FRAGMENT = 2
-
-
-def examine_udp(
-    settings: Settings, addresses: list[str], source: str | None, entropy: Entropy
-) -> list[Finding]:
-    """
-    Test the route to a game port.
-
-    :param addresses: of the public host.
-    :param source: a second address of this machine, to send questions from.
-    :param entropy: gives random bytes.
-    :raises Misconfigured: *source* is not an address of this machine.
-    """
-    if source is None or not addresses:
-        found = [reachability(None)]
-        if addresses:
-            host = addresses[0]
-            way = "on the route out"
-            far = _ELSEWHERE[_version(host)]
-            if is_loopback(host):
-                far, way = host, "within this machine"
-            found.append(path_mtu(way, _mtu_between(host, far), _version(host)))
-        return found
-    host = _of_family(addresses, source)
-    is_here = _is_ours(host)
-    with open_socket(socket.SOCK_DGRAM, source) as asking:
-        _bind_source(asking, source)
-        answering = open_game_port(settings, host if is_here else settings.interface)
-        if answering is None:
-            reach = not_checked(
-                "udp",
-                "no game port is free for this test",
-                "run this again while fewer matches are played, or set ports to more",
-            )
-        else:
-            with answering:
-                port = answering.getsockname()[1]
-                asker = Asker(asking, address_of(host, port), entropy, answering)
-                way = "inside" if is_here else "around"
-                reach = reachability(asker.reach(source, way))
-    mtu = _mtu_between(source, host)
-    where = f"from {source} to {host}"
-    return [reach, path_mtu(where, mtu, _version(host))]
 
 
 def probe(target: str, entropy: Entropy) -> list[Finding]:
@@ -312,89 +212,50 @@ def probe(target: str, entropy: Entropy) -> list[Finding]:
             f"--probe {target}: {host} has no address ({why}); give a host that has one"
         ) from error
     family, kind, _, _, address = found[0]
-    version = 6 if family == socket.AF_INET6 else 4
     with socket.socket(family, kind) as asking:
-        asker = Asker(asking, address, entropy)
         try:
             # From here on the system reports that nobody listens there.
             asking.connect(address)
         except OSError as error:
-            reach = Reach("here", target, 0, 0, None, error.strerror, "outside")
-            return [reachability(reach)]
+            return [reachability(Reach("here", target, 0, (), error.strerror))]
+        never_fragment(asking)
+        took: list[float] = []
+        asked, problem = 0, None
+        while asked < _TIMES and (took or asked < _ENOUGH):
+            asked += 1
+            seconds, problem = _ask(asking, SHORTEST, entropy(NONCE_LENGTH))
+            if seconds is not None:
+                took.append(seconds)
         source = str(asking.getsockname()[0])
-        never_fragment(asking, version)
-        reach = asker.reach(source, "outside", target)
-        findings = [reachability(reach)]
-        if reach.answered:
+        findings = [reachability(Reach(source, target, asked, took, problem))]
+        if took:
             sizes = {SHORTEST: True}
-            sizes |= {size: asker.passes(size) for size in _SIZES}
+            for size in _SIZES:
+                # One of two may be lost.
+                answers = (
+                    _ask(asking, size, entropy(NONCE_LENGTH))[0] for _ in range(2)
+                )
+                sizes[size] = any(answer is not None for answer in answers)
             findings.append(probed_sizes(target, sizes))
     return findings
 
 
-@attrs.define
-class Asker:
-    """
-    Send questions, and wait for their answers.
-
-    :ivar asking: the socket to send from.
-    :ivar address: where to send, as `socket` takes it.
-    :ivar entropy: gives random bytes.
-    :ivar answering: the socket that answers, if this process has that one too.
-    :ivar problem: the last error, in words.
-    """
-
-    asking: socket.socket
-    address: Any
-    entropy: Entropy
-    answering: socket.socket | None = None
-    problem: str | None = None
-
-    def reach(self, source: str, way: Any, target: str | None = None) -> Reach:
-        """Send several; *source*, *way* and *target* are as in `Reach`."""
-        asked = 0
-        took: list[float] = []
-        while asked < _TIMES and (took or asked < _ENOUGH):
-            asked += 1
-            seconds = self.ask(SHORTEST)
-            if seconds is not None:
-                took.append(seconds)
-        host, port = self.address[:2]
-        name = target or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        fastest = min(took, default=None)
-        return Reach(source, name, asked, len(took), fastest, self.problem, way)
-
-    def passes(self, size: int) -> bool:
-        """Does a datagram of this size come back? One of two may be lost."""
-        return any(self.ask(size) is not None for _ in range(2))
-
-    def ask(self, size: int) -> float | None:
-        """Send one; returns how long the answer took, seconds; ``None``: none came."""
-        nonce = self.entropy(NONCE_LENGTH)
-        began = time.monotonic()
-        try:
-            self.asking.sendto(question(nonce, size), self.address)
-            while (left := began + _TIMEOUT - time.monotonic()) > 0:
-                watched = [one for one in (self.asking, self.answering) if one]
-                ready = select.select(watched, [], [], left)[0]
-                if self.answering in ready and self.answering is not None:
-                    _answer_one(self.answering)
-                if self.asking in ready:
-                    datagram, sender = self.asking.recvfrom(_LONGEST)
-                    is_expected = sender[:2] == self.address[:2]
-                    if is_expected and is_answer(datagram, nonce, size):
-                        return time.monotonic() - began
-        except OSError as error:
-            # Refused by ICMP, no route, or too long for it.
-            self.problem = error.strerror
-        return None
-
-
-def _answer_one(answering: socket.socket) -> None:
-    datagram, asker = answering.recvfrom(_LONGEST)
-    answer = answer_to(datagram)
-    if answer is not None:
-        answering.sendto(answer, asker)
+def _ask(
+    asking: socket.socket, size: int, nonce: bytes
+) -> tuple[float | None, str | None]:
+    """Ask once; returns how long the answer took, seconds, or what went wrong."""
+    began = time.monotonic()
+    try:
+        asking.send(question(nonce, size))
+        while (left := began + _TIMEOUT - time.monotonic()) > 0:
+            if select.select([asking], [], [], left)[0] and is_answer(
+                asking.recv(_LONGEST), nonce, size
+            ):
+                return time.monotonic() - began, None
+    except OSError as error:
+        # Refused by ICMP, no route, or too long for it.
+        return None, error.strerror
+    return None, None
 
 
 def open_game_port(settings: Settings, host: str) -> socket.socket | None:
@@ -411,54 +272,16 @@ def open_game_port(settings: Settings, host: str) -> socket.socket | None:
     return None
 
 
-def never_fragment(bound: socket.socket, version: int) -> None:
+def never_fragment(bound: socket.socket) -> None:
     """Forbid the fragmentation of datagrams."""
-    with suppress(OSError):
-        bound.setsockopt(_LEVEL[version], _MTU_DISCOVER[version], _NEVER_FRAGMENT)
-
-
-def _mtu_between(source: str, far: str) -> int | None:
-    """Get the MTU of a route from the kernel; nothing is sent."""
-    version = _version(far)
-    with open_socket(socket.SOCK_DGRAM, far) as tried, suppress(OSError):
-        never_fragment(tried, version)
-        if _is_ours(source):
-            tried.bind(address_of(source, 0))
-        tried.connect(address_of(far, 9))
-        return tried.getsockopt(_LEVEL[version], _MTU[version])
-    return None
-
-
-def _is_ours(host: str) -> bool:
-    """Is it an address of this machine?"""
-    with open_socket(socket.SOCK_DGRAM, host) as tried, suppress(OSError):
-        tried.bind(address_of(host, 0))
-        return True
-    return False
-
-
-def _version(host: str) -> int:
-    return 6 if ":" in host else 4
-
-
-def _of_family(addresses: list[str], source: str) -> str:
-    for host in addresses:
-        if _version(host) == _version(source):
-            return host
-    raise Misconfigured(
-        f"--from {source} is of another family than {', '.join(addresses)}: give an "
-        "address of the same family"
+    # Linux's constants, which Python lacks (source: linux/in.h and linux/in6.h).
+    level, option = (
+        (socket.IPPROTO_IP, 10)
+        if bound.family == socket.AF_INET
+        else (socket.IPPROTO_IPV6, 23)
     )
-
-
-def _bind_source(asking: socket.socket, source: str) -> None:
-    try:
-        asking.bind(address_of(source, 0))
-    except OSError as error:
-        raise Misconfigured(
-            f"--from {source} cannot be used ({error.strerror}): give an address of "
-            "this machine, or use --answer here and --probe on another one"
-        ) from error
+    with suppress(OSError):
+        bound.setsockopt(level, option, 2)
 
 
 #: Answers per second, and at once: the victim of a forged sender address gets no
@@ -505,7 +328,7 @@ def answer(
     askers: set[str] = set()
     answered = refused = 0
     with bound, suppress(KeyboardInterrupt):
-        never_fragment(bound, 6 if ":" in settings.interface else 4)
+        never_fragment(bound)
         host, port = settings.public_host, bound.getsockname()[1]
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         say(

@@ -394,8 +394,8 @@ def examine_ports(settings: Settings, node: int | None) -> list[Finding]:
     return [*findings, *_game_ports(settings, node)]
 
 
-def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
-    """Resolve the host that players connect to; returns its addresses too."""
+def examine_host(settings: Settings) -> Finding:
+    """Resolve the host that players connect to."""
     host, problem = settings.public_host, None
     addresses: list[str] = []
     try:
@@ -403,7 +403,7 @@ def examine_host(settings: Settings) -> tuple[Finding, list[str]]:
         addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     except (OSError, UnicodeError) as error:
         problem = getattr(error, "strerror", None) or str(error)
-    return public_host(host, addresses, problem, settings.interface), addresses
+    return public_host(host, addresses, problem, settings.interface)
 
 
 def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
