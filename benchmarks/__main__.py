@@ -107,7 +107,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--write",
         metavar="PAGE",
         type=Path,
-        help="also put each part's table into this page (docs/performance.rst)",
+        help="also put the figures that have a bar into this page "
+        "(docs/performance.rst), for the parts that have a place there",
     )
     parser.add_argument(
         "--list",
@@ -148,7 +149,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
             page = options.write.read_text()
         except (OSError, UnicodeDecodeError) as error:
             parser.error(f"--write: {options.write} cannot be read: {error}")
-        for name in options.parts or PARTS:
+        for name in options.parts:
             if not has_place(page, name):
                 parser.error(f"--write: the page needs a line '.. measured: {name}'")
     return options

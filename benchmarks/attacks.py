@@ -307,7 +307,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
         watch = Watch(udpload, node, matches)
         watch.window(_SETTLE)
         for attack in ATTACKS:
-            say(f"attacks: {attack.name}, {attack.rate} per second")
+            say(f"attacks: {attack.name}, {attack.rate:,}/s")
             if attack.by == "junkload" and attack.kind == "expired":
                 time.sleep(max(0.0, past - time.monotonic()))
             calm, attacked = [], []
@@ -325,11 +325,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
                 "attacked_max_us": max(one["max_us"] for one in attacked),
                 "done_s": [one["done_s"] for one in attacked],
             }
-            loud = median(one["p99_us"] for one in attacked)
-            name = (
-                f"{attack.name}, {attack.rate} per second: p99 {quiet / 1000:.1f} ms "
-                f"without, {loud / 1000:.1f} ms with"
-            )
+            name = f"{attack.name}, {attack.rate:,}/s"
             figures.append(Figure(name, "times", ratios, BAR, detail=detail))
         watch.close()
         _ensure_heard(node, matches[0])

@@ -41,8 +41,8 @@ def continuity(size: Size, folder: Path, say: Say) -> list[Figure]:
         killed.append(_run(size, number, "pause_ms", "--kill", "gameserver"))
         moved.append(_run(size, number, "move_pause_ms", "--move"))
         javascript.append(_javascript(size))
-    again = "process killed to every player plays again"
-    still = "longest time without a state of a player whose match is moved"
+    again = "process killed to all play again"
+    still = "match moved, longest time without a state"
     return [
         of_runs(f"{again}, p50", "ms", killed, "p50", 500),
         of_runs(f"{again}, p99", "ms", killed, "p99", 1500),

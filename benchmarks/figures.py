@@ -24,9 +24,9 @@ class Figure:
     :ivar runs: the figure of each run; the row shows their median.
     :ivar bar: what it must meet; ``None`` if it is only reported.
     :ivar at_least: the bar is a minimum, not a maximum.
-    :ivar slower: how many times slower this machine is than the one where the bar
-        was set, by a peer in the same minutes; ``None`` if that is not known, or
-        does not matter.
+    :ivar slower: by how much the bar was moved: how many times slower this machine is
+        than the one where it was set, by a peer in the same minutes; ``None`` if the
+        bar stands as it was set.
     :ivar detail: what else the generators reported of the median run.
     :ivar note: why the runs do not count as a measurement; empty if they do.
     """
@@ -50,23 +50,7 @@ class Figure:
         """Does the median reach the bar?"""
         if self.bar is None or self.note:
             return None
-        return self._reaches(self.bar)
-
-    @property
-    def bar_here(self) -> float | None:
-        """The bar at the speed of this machine."""
-        if self.bar is None or self.slower is None or self.note:
-            return None
-        return self.bar / self.slower if self.at_least else self.bar * self.slower
-
-    @property
-    def is_met_here(self) -> bool | None:
-        """Does the median reach the bar at the speed of this machine?"""
-        bar = self.bar_here
-        return None if bar is None else self._reaches(bar)
-
-    def _reaches(self, bar: float) -> bool:
-        return self.value >= bar if self.at_least else self.value <= bar
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
 
     def as_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -76,8 +60,7 @@ class Figure:
             "value": round(self.value, 3),
             "bar": self.bar,
             "met": self.is_met,
-            "bar_here": self.bar_here,
-            "met_here": self.is_met_here,
+            "slower": self.slower,
             "runs": [round(run, 3) for run in self.runs],
             "detail": self.detail,
             "note": self.note,
@@ -92,12 +75,8 @@ class Figure:
             line += f" ({min(self.runs):.4g} to {max(self.runs):.4g})"
         if self.bar is not None:
             sign = ">=" if self.at_least else "<="
-            line += f"; bar {sign} {self.bar:g}: {_WORDS[self.is_met]}"
-            if self.bar_here is not None:
-                line += (
-                    f"; machine {self.slower:.3g} times slower than the bar's, "
-                    f"{sign} {self.bar_here:.4g}: {_WORDS[self.is_met_here]}"
-                )
+            here = "" if self.slower is None else f", {self.slower:.3g} times slower"
+            line += f"; bar {sign} {self.bar:.4g}{here}: {_WORDS[self.is_met]}"
         return line
 
 

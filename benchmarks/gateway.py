@@ -353,7 +353,7 @@ def _add_latency(stand: _Stand, found: _Found, secs: str) -> None:
             found.note(f"{_ADDED}, {share}{who}", added)
 
 
-_ADDED = "added by the way through to a WebSocket echo of 100 bytes"
+_ADDED = "added to a WebSocket echo"
 
 
 def _idle(folder: Path, found: _Found, size: Size) -> None:
@@ -442,11 +442,11 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
 
 _RULES = 1000
 _LOOKUPS = {
-    "route lookup at 1,000 rules, round_robin": "round_robin",
-    "route lookup at 1,000 rules, least_sessions": "least_sessions",
-    "route lookup at 1,000 rules, consistent_hash": "consistent_hash",
-    "route lookup at 1,000 rules, realm": "realm",
-    "route lookup at 1,000 rules, round_robin, by host and path": "path",
+    "route of 1,000 rules, round_robin": "round_robin",
+    "route of 1,000 rules, least_sessions": "least_sessions",
+    "route of 1,000 rules, consistent_hash": "consistent_hash",
+    "route of 1,000 rules, realm": "realm",
+    "route of 1,000 rules, round_robin, by host and path": "path",
 }
 
 

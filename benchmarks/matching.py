@@ -70,8 +70,8 @@ def matching(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figur
                 four.commands.setdefault(length, []).append(cost)
     return [
         *alone.figures("one node"),
-        *with_redis.figures("one node and a Redis"),
-        *four.figures(f"{_NODES} nodes and a Redis on two cores"),
+        *with_redis.figures("one node, Redis"),
+        *four.figures(f"{_NODES} nodes, Redis"),
     ]
 
 
@@ -163,7 +163,7 @@ class _Found:
                 detail=self.detail,
             ),
             Figure(
-                f"last player's queue to match_found, idle, p99: {who}",
+                f"queue to match_found, idle, p99: {who}",
                 "ms",
                 tuple(self.waits),
                 _WAIT,
@@ -171,10 +171,10 @@ class _Found:
             ),
         ]
         for length, commands in self.commands.items():
-            others = f", {length} others wait" if length else ""
+            others = f", {length:,} others wait" if length else ""
             rows.append(
                 Figure(
-                    f"Redis commands per player, hello to match{others}: {who}",
+                    f"Redis commands per player{others}: {who}",
                     "commands",
                     tuple(commands),
                     _COMMANDS,

@@ -115,7 +115,7 @@ def nodes(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
         total = sum(calls.values())
         figures.append(
             Figure(
-                f"calls of the stores per matched player: {queue}",
+                f"store calls per matched player: {queue}",
                 "calls",
                 (total / matched,),
                 _BAR,

@@ -28,7 +28,7 @@ def queue_cost(size: Size, folder: Path, say: Callable[[str], None]) -> list[Fig
             micros.append([round(few / 1000, 1), round(many / 1000, 1)])
         figures.append(
             Figure(
-                f"CPU of a queue request, {MANY} entries / {FEW}: {kind}",
+                f"queue request, {MANY:,} / {FEW}: {kind}",
                 "x",
                 tuple(ratios),
                 1.2,

@@ -70,7 +70,7 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
             looks[full] = [look(store, rule) for _ in range(size.runs)]
             figures.append(
                 Figure(
-                    f"CPU of a look at {full} entries: {name}",
+                    f"look at {full:,}: {name}",
                     "ms",
                     tuple(one.cpu for one in looks[full]),
                     _BARS[full],
@@ -79,7 +79,7 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
             )
         figures.append(
             Figure(
-                f"CPU between two turns of the reactor, {MANY} entries: {name}",
+                f"largest slice of {MANY:,}: {name}",
                 "ms",
                 tuple(one.slice for one in looks[MANY]),
                 _SLICE_BAR,
@@ -87,7 +87,7 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
         )
         figures.append(
             Figure(
-                f"growth, {MANY} entries / {FEW}: {name}",
+                f"growth, {MANY:,} / {FEW:,}: {name}",
                 "x",
                 tuple(
                     many.cpu / few.cpu

@@ -8,18 +8,8 @@ from typing import Any
 
 from benchmarks.figures import Figure
 
-_HEAD = """\
-.. list-table::
-   :header-rows: 1
-   :widths: 40 26 12 22
-
-   * - What
-     - Median (minimum to maximum)
-     - Bar
-     - Met
-"""
-#: Units that name what they measure, and the short ones for bars.
-_SHORT = {"us CPU": "us", "ms CPU": "ms", "% of a core": "%"}
+#: Shorter in a row: where a figure names what it measures, and for ratios.
+_SHORT = {"us CPU": " us", "ms CPU": " ms", "times": "x", "x": "x"}
 
 
 def has_place(page: str, part: str) -> bool:
@@ -31,63 +21,51 @@ def write_table(
     page: str, part: str, figures: Iterable[Figure], machine: dict[str, Any]
 ) -> str:
     """
-    Replace a part's figures in a page.
+    Replace a part's table in a page: its figures that have a bar.
 
-    They are between ``.. measured: PART`` and ``.. end of PART``; a page without these
-    lines is returned unchanged.
+    It is below ``.. measured: PART``; a page without this line is returned unchanged.
 
     :param machine: as `benchmarks.machine.describe` returns it.
     """
     table = _table(list(figures), machine)
-    return _place(part).sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", page)
+    return _place(part).sub(lambda found: f"{found[1]}\n{table}\n", page)
 
 
 def _place(part: str) -> re.Pattern[str]:
-    name = re.escape(part)
+    """Find the mark, and the directive with all lines that belong to it."""
     return re.compile(
-        rf"^(\.\. measured: {name}\n).*?^(\.\. end of {name}\n)",
-        re.DOTALL | re.MULTILINE,
+        rf"^(\.\. measured: {re.escape(part)}\n)(?:\n+\.\. .*\n(?:\n*   .*\n)*)?\n*",
+        re.MULTILINE,
     )
 
 
 def _table(figures: list[Figure], machine: dict[str, Any]) -> str:
     runs = max(len(figure.runs) for figure in figures)
     slower = next((each.slower for each in figures if each.slower is not None), None)
-    heading = (
-        f"{machine['date']}, {machine['system']}, Python {machine['python']}, "
-        f"{machine['cores']} cores, load average {machine['load_average']} before it; "
+    title = (
+        f"{machine['date']}, load {machine['load_average']}, "
         f"{'one run' if runs == 1 else f'{runs} runs'}"
     )
     if slower is not None:
-        heading += f"; machine {slower:.2f} times slower than that of the bars"
-    return "\n".join((f"{heading}:", "", _HEAD + "\n".join(map(_row, figures)), ""))
+        title += f", {slower:.2f} times slower"
+    rows = "\n".join(
+        "   " + ", ".join(f'"{cell}"' if "," in cell else cell for cell in _row(each))
+        for each in figures
+        if each.bar is not None
+    )
+    return f".. csv-table:: {title}\n   :header: What, Median (range), Bar\n\n{rows}\n"
 
 
-def _row(figure: Figure) -> str:
-    measured = f"{figure.value:,.4g} {figure.unit}"
+def _row(figure: Figure) -> tuple[str, str, str]:
+    assert figure.bar is not None
+    measured = _number(figure.value) + _SHORT.get(figure.unit, f" {figure.unit}")
     if figure.note:
         measured = f"no figure: {figure.note}"
     elif len(figure.runs) > 1:
-        measured += f" ({min(figure.runs):,.4g} to {max(figure.runs):,.4g})"
-    cells = (figure.name, measured, _bar(figure, figure.bar), _reached(figure))
-    return "\n".join(
-        f"   {'*' if not index else ' '} - {cell}".rstrip()
-        for index, cell in enumerate(cells)
-    )
+        measured += f" ({_number(min(figure.runs))}–{_number(max(figure.runs))})"
+    bar = f"{'≥' if figure.at_least else '≤'} {_number(figure.bar)}"
+    return figure.name, measured, f"{bar} **missed**" if figure.is_met is False else bar
 
 
-def _bar(figure: Figure, bar: float | None) -> str:
-    if bar is None:
-        return "none"
-    words = "at least" if figure.at_least else "at most"
-    return f"{words} {bar:,.4g} {_SHORT.get(figure.unit, figure.unit)}"
-
-
-def _reached(figure: Figure) -> str:
-    if figure.is_met is None:
-        return ""
-    said = "yes" if figure.is_met else "**no**"
-    if figure.is_met or figure.bar_here is None:
-        return said
-    here = "yes" if figure.is_met_here else "**no**"
-    return f"{said}; {_bar(figure, figure.bar_here)} at this machine's speed: {here}"
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

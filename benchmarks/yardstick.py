@@ -30,9 +30,13 @@ def slowness(peer: str, here: list[float]) -> float:
 
 
 def on_this_machine(figures: list[Figure], slower: float) -> list[Figure]:
-    """Add to each figure whether it meets its bar at this machine's speed."""
+    """Move the bars that depend on speed alone to this machine's speed."""
     return [
-        attrs.evolve(figure, slower=slower)
+        attrs.evolve(
+            figure,
+            bar=figure.bar / slower if figure.at_least else figure.bar * slower,
+            slower=slower,
+        )
         if figure.bar is not None and figure.unit in _UNITS
         else figure
         for figure in figures
@@ -72,6 +76,6 @@ class Yardstick:
         return slowness("pyenet", [result["done_s"] for result in self.results])
 
     def judge(self, figures: list[Figure]) -> list[Figure]:
-        """Add the verdicts at this machine's speed to figures of the same minutes."""
+        """Move the bars of figures of the same minutes to this machine's speed."""
         slower = self.slower
         return figures if slower is None else on_this_machine(figures, slower)

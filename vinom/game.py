@@ -51,7 +51,7 @@ _read_words = Layout(f">{_WORDS_PER_BLOCK}Q").unpack
 
 @lru_cache(_BLOCKS_KEPT)
 def _block(key: bytes, number: int) -> tuple[int, ...]:
-    """Make the words of one block: keyed BLAKE2b of its number (decision 37)."""
+    """Make the words of one block: keyed BLAKE2b of its number (decision 0037)."""
     made = blake2b(number.to_bytes(16, "big"), key=key, person=b"vinom chance")
     return _read_words(made.digest())
 
@@ -62,7 +62,7 @@ class Chance:
     A seeded source of random numbers, as a value: each draw returns the next source.
 
     The numbers are keyed BLAKE2b of a counter. Someone who has seen any number of
-    draws can't compute another one without the key (decision 37).
+    draws can't compute another one without the key (decision 0037).
 
     :ivar key: 32 bytes; a number, for tests, is written as 32 bytes.
     :ivar position: how many words were drawn.

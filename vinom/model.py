@@ -382,7 +382,7 @@ class MatchPlan:
 @attrs.frozen
 class Ticket:
     """
-    Admits a stranger's handshake; it does not prove an identity (decision 2).
+    Admits a stranger's handshake; it does not prove an identity (decision 0002).
 
     :ivar label: 26 base32 characters in lower case, 128 random bits.
     :ivar match_id: the match that it is for.

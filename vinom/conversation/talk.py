@@ -80,7 +80,7 @@ class Talk:
     One conversation; ``outbox`` is what the caller must take and act on, in order.
 
     It is a stage and plain methods, not a machine, because every message passes here
-    (decision 0024). Answers after the end of the conversation are dropped.
+    (decision 0011). Answers after the end of the conversation are dropped.
 
     :ivar ends_at_match: `MatchFound` is the last message...
     :ivar stays: ...unless the peer asked to stay here...

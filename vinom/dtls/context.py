@@ -1,7 +1,7 @@
 """
 OpenSSL's settings for both ends of a DTLS association.
 
-In one place, because each setting was hard to find out (decision 1 of the design).
+In one place, because each setting was hard to find out (decision 0001).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ A whole match played in memory, before the first player connects.
 
 Everything that a game server does for the first time is expensive: OpenSSL loads its
 algorithms, Python specialises its bytecode, caches fill. The fork server does it once
-for all its children, which then share that memory (decision 0021).
+for all its children, which then share that memory (decision 0005).
 
 `rehearse` plays the match, with keys that are made for it and trusted nowhere.
 `rehearse_reactor` uses a control link and a port on a reactor that is never installed,

@@ -3,7 +3,7 @@ The node's certificate authority: its certificates, its files, and its rotation.
 
 Everything lives in the state directory (0700, files 0600) and is made at the first
 start. One authority signs. An authority that was replaced is accepted for a while,
-because it signed its successor's certificate (decision 19). Keys are ECDSA P-256.
+because it signed its successor's certificate (decision 0019). Keys are ECDSA P-256.
 """
 
 from __future__ import annotations
@@ -386,7 +386,7 @@ class Authority:
     Sign certificates for the lobby and for game servers, and connect tokens.
 
     Made by `open`. Certificate names of game servers are ``*.<server>.<realm>``:
-    the ticket a client shows is one label more (decision 2).
+    the ticket a client shows is one label more (decision 0002).
 
     :ivar tokens: the keys that sign connect tokens.
     """

@@ -5,7 +5,7 @@ A state is written as MessagePack: a frozen class as a map of its fields, an enu
 name of its member, a tuple as a list. Where a field may hold one of several classes,
 the class's name is written too. So bytes can only ever become the classes that a
 game's types name, and whoever changes the bytes can't make the reader run code
-(decision 38).
+(decision 0038).
 """
 
 from __future__ import annotations

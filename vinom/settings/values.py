@@ -362,7 +362,7 @@ class Realm(Text):
     metavar: str = "DOMAIN"
 
     def read(self, text: str) -> str:
-        # Some verifiers refuse a wildcard under a single label (decision 2).
+        # Some verifiers refuse a wildcard under a single label (decision 0002).
         if len(text) > 150 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", text):
             raise ValueError(
                 f"must be a domain such as game.vinom, in lower case, not {text!r}"
