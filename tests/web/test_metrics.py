@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.facts import FACTS
 from tests.support.http import ask
 from vinom.web.answers import Folder
+from vinom.web.collector import NodeCollector
 from vinom.web.metrics import Metrics
 
 Page = dict[tuple[str, ...], float]
@@ -23,7 +24,7 @@ class MetricsTests(SynchronousTestCase):
         async def tell() -> Any:
             return await facts
 
-        return ask(Folder(metrics=Metrics(tell)), "GET", "/metrics")
+        return ask(Folder(metrics=Metrics(tell, NodeCollector)), "GET", "/metrics")
 
     def scrape(self, **changes: Any) -> Page:
         answer = self.page(succeed(FACTS | changes))

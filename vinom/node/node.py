@@ -82,6 +82,7 @@ from vinom.wall.kernel import hide_memory
 from vinom.web.admin import admin_pages
 from vinom.web.answers import Folder, make_site
 from vinom.web.bearer import Guarded, checked_token
+from vinom.web.collector import NodeCollector
 from vinom.web.metrics import Metrics
 
 #: How to solve the errors of listening.
@@ -360,7 +361,7 @@ class Node(MultiService):
                 parts.rooms,
                 parts.results,
             ),
-            metrics=Metrics(self.facts),
+            metrics=Metrics(self.facts, NodeCollector),
         )
         token = self._entropy(32).hex().encode()
         write_secret(settings.admin_socket_token, token + b"\n")

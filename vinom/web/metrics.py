@@ -1,8 +1,8 @@
-"""``/metrics``: the node's figures in Prometheus' text format."""
+"""``/metrics``: a program's figures in Prometheus' text format."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET, Request
 
 from vinom.web.answers import Page
-from vinom.web.collector import Facts, NodeCollector
 
 
 class Metrics(Page):
@@ -24,8 +23,8 @@ class Metrics(Page):
 
     def __init__(
         self,
-        facts: Callable[[], Awaitable[Facts]],
-        collector: Callable[[Facts], Collector] = NodeCollector,
+        facts: Callable[[], Awaitable[Mapping[str, Any]]],
+        collector: Callable[[Mapping[str, Any]], Collector],
     ) -> None:
         """
         :param facts: collects what the services count; called once per request.
