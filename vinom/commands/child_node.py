@@ -26,8 +26,8 @@ from twisted.python.failure import Failure
 import vinom
 from vinom.errors import VinomError
 
-#: How long a node may take to listen, seconds.
-_START_SECONDS = 20.0
+#: How long a node may take to listen, seconds; a busy machine takes long.
+_START_SECONDS = 60.0
 #: How long a node may take to stop, seconds.
 _STOP_SECONDS = 5.0
 #: UDP ports for its game servers.
