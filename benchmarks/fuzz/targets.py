@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from benchmarks.fuzz.connections import CONNECTION_TARGETS
+from vinom.control import frames
 from vinom.control import messages as control
 from vinom.dtls import records
 from vinom.dtls.admission import Admission, Admit, Answer, Drop
@@ -138,7 +139,7 @@ def control_frames(data: bytes) -> None:
     for decode in (control.decode_to_node, control.decode_to_server):
         with suppress(PeerError):
             decode(data)  # type: ignore[operator]  # two functions of bytes
-    whole, halves = control.FrameReader(), control.FrameReader()
+    whole, halves = frames.FrameReader(), frames.FrameReader()
     whole.receive(data)
     middle = len(data) // 2
     found: list[list[bytes]] = [[], []]
@@ -155,7 +156,7 @@ def control_frames(data: bytes) -> None:
             control.decode_to_server(frame)
 
 
-def _frames(reader: control.FrameReader) -> Iterator[bytes]:
+def _frames(reader: frames.FrameReader) -> Iterator[bytes]:
     while (frame := reader.next_frame()) is not None:
         yield frame
 

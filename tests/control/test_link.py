@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.support.supply import MemoryTransport
+from vinom.control.frames import FrameReader
 from vinom.control.link import ControlClient, ControlServer
 from vinom.control.messages import (
     Alive,
     Bound,
-    FrameReader,
     Heartbeat,
     Ready,
     SeatChanged,

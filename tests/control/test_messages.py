@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.control.frames import FRAME_LIMIT, FrameReader
 from vinom.control.messages import (
-    FRAME_LIMIT,
     AddTicket,
     Adopted,
     Alive,
@@ -23,7 +23,6 @@ from vinom.control.messages import (
     CloseRoom,
     CookieKeyReport,
     Draining,
-    FrameReader,
     HandOver,
     Heartbeat,
     Kept,

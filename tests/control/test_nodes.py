@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.control.messages import FRAME_LIMIT, FrameReader
+from vinom.control.frames import FRAME_LIMIT, FrameReader
 from vinom.control.nodes import (
     ANSWER_SECONDS,
     BEAT_SECONDS,

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs.control_examples import TO_NODE, TO_SERVER, VALUES, tag_of
 from vinom.control import messages as m
+from vinom.control.frames import FrameReader
 from vinom.errors import Refused
 from vinom.tokens import TokenVerifier
 
@@ -79,7 +80,7 @@ class FramesTests(SynchronousTestCase):
             (TO_NODE, m.decode_to_node),
         ):
             for example in examples:
-                frames = m.FrameReader()
+                frames = FrameReader()
                 frames.receive(frame_in(self.sections[tag_of(example)]))
                 payload = frames.next_frame()
                 assert payload is not None, tag_of(example)

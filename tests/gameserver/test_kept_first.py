@@ -21,10 +21,10 @@ from zope.interface import implementer
 
 from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
 from vinom.control.changes import apply_change
+from vinom.control.frames import FrameReader
 from vinom.control.link import ControlClient
 from vinom.control.messages import (
     CONTROL_PROTOCOL,
-    FrameReader,
     Kept,
     Ready,
     RoomEnded,

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.support.game_net import GameNet
+from vinom.control.frames import FrameReader
 from vinom.control.messages import (
     Adopted,
-    FrameReader,
     Heartbeat,
     Ready,
     SeatChanged,

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
 from tests.support.games import Teller
 from vinom.control import unsent
+from vinom.control.frames import FRAME_LIMIT
 from vinom.control.messages import (
-    FRAME_LIMIT,
     Adopted,
     CloseRoom,
     Draining,

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from tests.support.certificates import leaf, signing_key
 from tests.support.ending import end
 from vinom.commands.child_node import free_port_range
+from vinom.control.frames import FrameReader
 from vinom.control.messages import (
     AddTicket,
     Bind,
     Bound,
-    FrameReader,
     OpenRoom,
     Ready,
     RoomOpened,

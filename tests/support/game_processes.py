@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vinom.control.frames import FrameReader
 from vinom.control.messages import (
     CONTROL_PROTOCOL,
     Alive,
@@ -20,7 +21,6 @@ from vinom.control.messages import (
     BindFailed,
     Bound,
     CloseRoom,
-    FrameReader,
     Heartbeat,
     OpenRoom,
     Ready,

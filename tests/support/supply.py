@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import err
 from zope.interface import implementer
 
+from vinom.control.frames import FrameReader
 from vinom.control.link import ControlServer
 from vinom.control.messages import (
     CONTROL_PROTOCOL,
@@ -23,7 +24,6 @@ from vinom.control.messages import (
     BindFailed,
     Bound,
     CloseRoom,
-    FrameReader,
     Heartbeat,
     OpenRoom,
     Playing,

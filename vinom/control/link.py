@@ -34,10 +34,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from vinom.control.frames import FrameReader
 from vinom.control.messages import (
     AnyToNode,
     AnyToServer,
-    FrameReader,
     Ready,
     RelayAction,
     RelayState,

@@ -1,9 +1,9 @@
 """
 The messages between a node and its game servers, on a control link.
 
-MessagePack structs in frames (`FrameReader`), the same over a UNIX socket and TLS. The
-messages named ``Relay...`` are for seats and spectators that are connected to the node,
-which relays for them. Source: docs/protocol/control.rst.
+MessagePack structs in frames, the same over a UNIX socket and TLS. The messages named
+``Relay...`` are for seats and spectators that are connected to the node, which relays
+for them. Source: docs/protocol/control.rst.
 """
 
 from __future__ import annotations
@@ -12,21 +12,17 @@ from collections.abc import Iterable
 from struct import Struct as Layout
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import attrs
 import msgspec
 from msgspec import Meta, Struct, field
 
+from vinom.control.frames import FRAME_LIMIT, HEADER, framed
 from vinom.errors import PeerError
 from vinom.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 
 #: Version of the messages; if the two sides differ, the game server ends.
 CONTROL_PROTOCOL = 6
 
-#: Longest message, bytes: enough for a match with many loadouts, and little memory.
-FRAME_LIMIT = 1024 * 1024
-
-_HEADER = 4
-_size_of, _put_size = Layout("!I").unpack_from, Layout("!I").pack_into
+_put_size = Layout("!I").pack_into
 
 #: One of `EndReason`; checked here, so that a room can always close with it.
 _Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
@@ -610,12 +606,9 @@ def encode(message: ToServer | ToNode) -> bytes:
     """
     Make the frame of one message.
 
-    :raises ValueError: it is longer than `FRAME_LIMIT`.
+    :raises ValueError: it is longer than `vinom.control.frames.FRAME_LIMIT`.
     """
-    payload = _encoder.encode(message)
-    if len(payload) > FRAME_LIMIT:
-        raise ValueError(f"message of {len(payload)} bytes, limit {FRAME_LIMIT}")
-    return len(payload).to_bytes(_HEADER) + payload
+    return framed(_encoder.encode(message))
 
 
 def encode_all(messages: Iterable[ToServer | ToNode]) -> bytearray:
@@ -628,8 +621,8 @@ def encode_all(messages: Iterable[ToServer | ToNode]) -> bytearray:
     for message in messages:
         at = len(frames)
         # Written where it is sent from: a checkpoint leaves for every state.
-        _encoder.encode_into(message, frames, at + _HEADER)
-        size = len(frames) - at - _HEADER
+        _encoder.encode_into(message, frames, at + HEADER)
+        size = len(frames) - at - HEADER
         if size > FRAME_LIMIT:
             raise ValueError(f"message of {size} bytes, limit {FRAME_LIMIT}")
         _put_size(frames, at, size)
@@ -664,53 +657,3 @@ def _decode(decoder: msgspec.msgpack.Decoder[_M], payload: bytes) -> _M:
     # ValueError: bounds of the model's values. RecursionError: nesting.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PeerError(f"control message: {error}") from error
-
-
-@attrs.define
-class FrameReader:
-    """
-    Cut a byte stream into frames.
-
-    Layout: a 4-byte big-endian length, then as many payload bytes.
-    Source: docs/protocol/control.rst, section "Frames".
-
-    :ivar limit: longest payload accepted, bytes.
-    """
-
-    limit: int = FRAME_LIMIT
-    # Bytes that came in one piece, as most do, are cut without being copied first.
-    _held: bytes | bytearray = attrs.field(default=b"", init=False)
-    # Offset of the oldest frame: the bytes before it have been read.
-    _at: int = attrs.field(default=0, init=False)
-
-    def receive(self, data: bytes) -> None:
-        """Keep bytes until `next_frame` can use them."""
-        held = self._held
-        if not held:
-            self._held = data
-            return
-        if not isinstance(held, bytearray):
-            held = self._held = bytearray(held[self._at :])
-            self._at = 0
-        held += data
-
-    def next_frame(self) -> bytes | None:
-        """
-        Take the oldest whole frame; ``None`` if there is none yet.
-
-        :raises PeerError: the peer announced more than ``limit`` bytes.
-        """
-        held, start = self._held, self._at + _HEADER
-        if len(held) >= start:
-            (size,) = _size_of(held, self._at)
-            if size > self.limit:
-                raise PeerError(f"frame of {size} bytes, limit {self.limit}")
-            end = start + size
-            if len(held) >= end:
-                self._at = end
-                return bytes(held[start:end])
-        # Once per read, not per frame: this moves the remaining bytes.
-        if self._at:
-            self._held = held[self._at :]
-            self._at = 0
-        return None

@@ -23,7 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.control.messages import FRAME_LIMIT, FrameReader
+from vinom.control.frames import FrameReader, framed
 from vinom.errors import NoCapacity, PeerError
 from vinom.limits.logged import BoundedLog
 from vinom.model import Player
@@ -212,12 +212,9 @@ def frame(message: Question | Answer) -> bytes:
     """
     Make the frame of one message.
 
-    :raises ValueError: it is longer than `FRAME_LIMIT`.
+    :raises ValueError: it is longer than `vinom.control.frames.FRAME_LIMIT`.
     """
-    payload = msgspec.msgpack.encode(message)
-    if len(payload) > FRAME_LIMIT:
-        raise ValueError(f"message of {len(payload)} bytes, limit {FRAME_LIMIT}")
-    return len(payload).to_bytes(4) + payload
+    return framed(msgspec.msgpack.encode(message))
 
 
 def read_question(payload: bytes) -> Question:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from vinom.control.messages import FrameReader, Kept, decode_to_node, encode
+from vinom.control.frames import FrameReader
+from vinom.control.messages import Kept, decode_to_node, encode
 from vinom.errors import PeerError
 
 #: Longest file, bytes: below the limit of a game server behind its wall.

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.control.changes import apply_change
+from vinom.control.frames import FRAME_LIMIT
 from vinom.control.messages import (
-    FRAME_LIMIT,
     AddTicket,
     CloseRoom,
     FromRelayed,

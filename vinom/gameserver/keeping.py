@@ -22,7 +22,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.control.changes import change_between
-from vinom.control.messages import FRAME_LIMIT, Kept
+from vinom.control.frames import FRAME_LIMIT
+from vinom.control.messages import Kept
 from vinom.errors import Misconfigured, Refused, Unreadable
 from vinom.game import Game, Outcome
 from vinom.gameserver.seats import KeptDoor, SeatDoor

@@ -30,12 +30,12 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.internet.task import Clock
 
+from vinom.control.frames import FrameReader
 from vinom.control.link import dial
 from vinom.control.messages import (
     CONTROL_PROTOCOL,
     AnyToServer,
     Bind,
-    FrameReader,
     Heartbeat,
     Kept,
     OpenRoom,

@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import MsgspecError, json, msgpack
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from vinom.control.frames import FRAME_LIMIT
 from vinom.control.messages import (
-    FRAME_LIMIT,
     RelayAction,
     RelayEvent,
     RelayFailed,
