@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,8 @@ from vinom.play.choices import action_decoder
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED
 from vinom.promises.findings import Broken, Promise
-from vinom.promises.inputs import Played, compare
-from vinom.promises.parts import Parts, read_parts
-from vinom.promises.refusals import without_refused, without_rejected
-from vinom.promises.replayed import inputs_of, play_again
+from vinom.promises.inputs import compare, decoded
+from vinom.promises.replayed import Doubt, Parts, inputs_of, play_again, read_parts
 from vinom.promises.witness import Sent, Witness
 
 #: Ends that keep the promise; "left" is our own. Not "shutdown", because matches
@@ -66,7 +64,7 @@ class Checker:
     def is_recorded(self, match_id: str) -> bool:
         """Does the recording of a match have its end?"""
         try:
-            return read_parts(self._folders, match_id).last.ending is not None
+            return read_parts(self._folders, match_id).is_ended
         except (Unreadable, OSError):
             return False
 
@@ -77,53 +75,59 @@ class Checker:
         :param match_id: the match's id.
         :param witnesses: the witnesses of its players, as far as they are ours.
         """
-        report = _Report(match_id)
-        for witness in witnesses:
-            report.broken += witness.broken
+        broken = [one for witness in witnesses for one in witness.broken]
+
+        def found(promise: Promise, message: str) -> None:
+            broken.append(Broken(promise, match_id, message))
+
+        self._check_reasons(found, witnesses)
         if not any(witness.seen for witness in witnesses):
             # No player saw it begin: it is void, or its players never came.
-            self._check_reasons(report, witnesses)
-            return Checked(tuple(report.broken))
-        self._check_reasons(report, witnesses)
-        seen = self._agreed(report, witnesses)
+            return Checked(tuple(broken))
+        seen = self._agreed(found, witnesses)
         try:
             parts = read_parts(self._folders, match_id)
         except (Unreadable, OSError) as error:
-            report.found("recording", str(error))
-            return Checked(tuple(report.broken))
-        self._check_replay(report, parts, seen, witnesses)
-        acknowledged = self._check_inputs(report, parts, witnesses)
+            found("recording", str(error))
+            return Checked(tuple(broken))
+        self._check_replay(found, parts, seen, witnesses)
+        acknowledged = sum(
+            self._check_inputs(
+                found, parts, [witness for witness in witnesses if witness.seat == seat]
+            )
+            for seat in sorted({witness.seat for witness in witnesses})
+        )
         return Checked(
-            tuple(report.broken),
+            tuple(broken),
             acknowledged,
             sum(len(witness.seen) for witness in witnesses),
             len(parts.recordings),
-            not report.broken and parts.last.ending is not None,
+            not broken and parts.is_ended,
         )
 
-    def _check_reasons(self, report: _Report, witnesses: Sequence[Witness]) -> None:
+    def _check_reasons(self, found: _Found, witnesses: Sequence[Witness]) -> None:
         """Check that every player got the same end, and one that keeps the promise."""
         was_seen = any(witness.seen for witness in witnesses)
         kept = KEPT | {"lost"} if self._game.durability == "none" else KEPT
         for witness in witnesses:
             reason = witness.reason
             if not reason:
-                report.found("ends", f"{witness.player} was not sent its end")
+                found("ends", f"{witness.player} was not sent its end")
             elif reason not in kept and was_seen:
-                report.found("ends", f"it ended for {witness.player}: {reason}")
+                found("ends", f"it ended for {witness.player}: {reason}")
         ends = {
-            (witness.over.reason, witness.over.version, witness.over.view_hash)
-            for witness in witnesses
-            if witness.over is not None
+            (one.over.reason, one.over.version, one.over.view_hash)
+            for one in witnesses
+            if one.over is not None
         }
         if len(ends) > 1:
             listed = "; ".join(
                 f"{reason} at version {version}" for reason, version, _ in sorted(ends)
             )
-            report.found("ends", f"players were sent different ends: {listed}")
+            found("ends", f"players were sent different ends: {listed}")
 
     def _agreed(
-        self, report: _Report, witnesses: Sequence[Witness]
+        self, found: _Found, witnesses: Sequence[Witness]
     ) -> dict[int, dict[int, str]]:
         """Collect the views that were seen: version to seat to hash."""
         seen: dict[int, dict[int, str]] = {}
@@ -133,7 +137,7 @@ class Checker:
         if type(self._game).audience is Game.audience:
             forked = [v for v, shown in seen.items() if len({*shown.values()}) > 1]
             if forked:
-                report.found(
+                found(
                     "states",
                     f"two players saw different states of version {min(forked)}",
                 )
@@ -141,147 +145,181 @@ class Checker:
 
     def _check_replay(
         self,
-        report: _Report,
+        found: _Found,
         parts: Parts,
         seen: dict[int, dict[int, str]],
         witnesses: Sequence[Witness],
     ) -> None:
-        is_strict = self._game.durability == "ahead"
-        ending = parts.last.ending
+        ending = parts.recordings[-1].ending
         if ending is None:
             # No player waited for the end, and perhaps no goodbye arrived.
             if any(witness.reason != "left" for witness in witnesses):
-                report.found("recording", "its recording has no end")
+                found("recording", "its recording has no end")
         elif ending.end.reason not in KEPT:
-            report.found("ends", f"its recording ends with {ending.end.reason}")
+            found("ends", f"its recording ends with {ending.end.reason}")
         replayed = play_again(parts, self._game, self._guard, seen)
         for wrong in replayed.wrong:
-            report.found("recording", wrong)
-        if not is_strict:
+            found("recording", wrong)
+        if self._game.durability != "ahead":
             # Such games may lose states that were seen.
             return
         for version, seat in replayed.different:
-            report.found(
+            found(
                 "states",
                 f"seat {seat} saw another state at version {version} than the "
                 f"recording gives",
             )
         if replayed.unknown:
-            report.found(
+            found(
                 "states",
                 f"version {replayed.unknown[0]} was seen, but the recording has no "
                 f"such version, and ends at {replayed.version}",
             )
-        if not replayed.wrong:
-            self._check_events(report, replayed.events, witnesses)
+        for witness in () if replayed.wrong else witnesses:
+            self._check_events(found, replayed.events, witness)
 
     def _check_events(
         self,
-        report: _Report,
+        found: _Found,
         events: Sequence[tuple[int | None, str, Any]],
-        witnesses: Sequence[Witness],
+        witness: Witness,
     ) -> None:
-        for witness in witnesses:
-            expected = [
-                (kind, data)
-                for to, kind, data in events
-                if to is None or to == witness.seat
-            ]
-            came = list(witness.events)
-            if self._game.tick_hz:
-                # The room makes these itself.
-                came = [one for one in came if one[0] != REJECTED]
-            at = 0
-            for kind, data in came:
-                while at < len(expected) and expected[at] != (kind, data):
-                    at += 1
-                if at == len(expected):
-                    report.found(
-                        "events",
-                        f"{witness.player} was sent the event {kind!r} twice, out of "
-                        f"order, or although the game never made it",
-                    )
-                    break
-                at += 1
-            else:
-                # A player who is away for long loses the oldest messages.
-                is_whole = witness.over is not None and not self._game.late_join
-                if is_whole and len(came) < len(expected) < MOST_WAITING:
-                    report.found(
-                        "events",
-                        f"{witness.player} was sent {len(came)} of "
-                        f"{len(expected)} events",
-                    )
+        expected = [
+            (kind, data) for to, kind, data in events if to in (None, witness.seat)
+        ]
+        came = list(witness.events)
+        if self._game.tick_hz:
+            # The room makes these itself.
+            came = [one for one in came if one[0] != REJECTED]
+        left = iter(expected)
+        for one in came:
+            if not any(one == other for other in left):
+                found(
+                    "events",
+                    f"{witness.player} was sent the event {one[0]!r} twice, out of "
+                    f"order, or although the game never made it",
+                )
+                return
+        # A player who is away for long loses the oldest messages.
+        is_whole = witness.over is not None and not self._game.late_join
+        if is_whole and len(came) < len(expected) < MOST_WAITING:
+            found(
+                "events",
+                f"{witness.player} was sent {len(came)} of {len(expected)} events",
+            )
 
     def _check_inputs(
-        self, report: _Report, parts: Parts, witnesses: Sequence[Witness]
+        self, found: _Found, parts: Parts, in_turn: Sequence[Witness]
     ) -> int:
-        """Compare inputs; returns how many acknowledged ones there are."""
-        count = 0
-        for seat in sorted({witness.seat for witness in witnesses}):
-            # A newcomer may have the seat of a player who left.
-            in_turn = [witness for witness in witnesses if witness.seat == seat]
-            sent = [one for witness in in_turn for one in witness.sent]
-            names = " and ".join(witness.player for witness in in_turn)
-            count += sum(one.fate == "acknowledged" for one in sent)
-            try:
-                played = inputs_of(parts, self._game, seat, self._read)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                report.found(
-                    "recording",
-                    f"its recording has an action that cannot be decoded: {error}",
-                )
-                continue
+        """
+        Compare the inputs of one seat; returns how many acknowledged ones there are.
+
+        :param in_turn: who had it: a newcomer may have the seat of a player who left.
+        """
+        sent = [one for witness in in_turn for one in witness.sent]
+        names = " and ".join(witness.player for witness in in_turn)
+        count = sum(one.fate == "acknowledged" for one in sent)
+        try:
+            played = inputs_of(parts, self._game, in_turn[0].seat, self._read)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found(
+                "recording",
+                f"its recording has an action that cannot be decoded: {error}",
+            )
+            return count
+        result = compare(sent, played, self._read)
+        if result.missing:
+            # Unless only their refusals are missing.
+            sent = [
+                one
+                for witness in in_turn
+                for one in self._without_refused(parts, witness)
+            ]
             result = compare(sent, played, self._read)
-            if result.missing:
-                # Unless only their refusals are missing.
-                sent = [
-                    one
-                    for witness in in_turn
-                    for one in without_refused(
-                        witness, parts, self._game, self._guard, self._read
-                    )
-                ]
-                result = compare(sent, played, self._read)
-            missing = result.missing
-            if missing and self._game.tick_hz:
-                # A tick rejects inputs after they were acknowledged: not others, and
-                # not more than it has reported.
-                others = [one for each in in_turn for one in without_rejected(each)]
-                rejected = sum(len(witness.rejected) for witness in in_turn)
-                missing = (
-                    compare(others, played, self._read).missing or (missing[rejected:])
-                )
-            if missing and self._game.durability == "ahead":
-                report.found("inputs", _missing(names, missing))
-            if result.doubled:
-                report.found("inputs", _doubled(names, result.doubled))
+        missing = result.missing
+        if missing and self._game.tick_hz:
+            # A tick rejects inputs after they were acknowledged: not others, and not
+            # more than it has reported.
+            others = [one for each in in_turn for one in _without_rejected(each)]
+            rejected = sum(len(witness.rejected) for witness in in_turn)
+            missing = compare(others, played, self._read).missing or missing[rejected:]
+        if missing and self._game.durability == "ahead":
+            numbers = _first(str(one.number) for one in missing)
+            found(
+                "inputs",
+                f"{len(missing)} inputs of {names} were acknowledged, but not played "
+                f"({numbers})",
+            )
+        if result.doubled:
+            times = _first(f"{one.time:.3f} s" for one in result.doubled)
+            found(
+                "inputs",
+                f"{len(result.doubled)} inputs of {names} were played twice, or were "
+                f"never sent ({times})",
+            )
         return count
 
+    def _without_refused(self, parts: Parts, witness: Witness) -> Sequence[Sent]:
+        """
+        List a player's inputs; those that may have been refused count as unanswered.
 
-@attrs.define
-class _Report:
-    """The findings of one match."""
+        States and refusals are sent separately: the state that acknowledges an input
+        may arrive while the refusal is lost with its game server, or comes after the
+        lobby reported the end. This can only be if the game server's end did not
+        arrive, because refusals arrive in order before it, and if the rules refuse the
+        input in a state between the one that its player acted on and the one that
+        acknowledged it.
+        """
+        sent = witness.sent
+        if witness.over is not None:
+            return sent
+        last = max((one.number for one in sent if one.fate == "refused"), default=0)
+        doubts = [
+            Doubt(
+                one,
+                witness.seat,
+                max(one.after, witness.told),
+                decoded(one, self._read),
+            )
+            for one in sent
+            if one.fate == "acknowledged" and one.number > last
+        ]
+        # What does not replay has been reported.
+        play_again(parts, self._game, self._guard, {}, doubts)
+        refused = {doubt.sent.number for doubt in doubts if doubt.is_refused}
+        return _unanswered(sent, lambda one: one.number in refused)
 
-    match_id: str
-    broken: list[Broken] = attrs.field(factory=list)
 
-    def found(self, promise: Promise, message: str) -> None:
-        """Add a finding."""
-        self.broken.append(Broken(promise, self.match_id, message))
+_Found = Callable[[Promise, str], None]
 
 
-def _missing(names: str, inputs: Sequence[Sent]) -> str:
-    numbers = ", ".join(str(one.number) for one in inputs[:_MOST_NAMED])
-    return (
-        f"{len(inputs)} inputs of {names} were acknowledged, but not played "
-        f"({numbers}{', ...' if len(inputs) > _MOST_NAMED else ''})"
+def _without_rejected(witness: Witness) -> Sequence[Sent]:
+    """
+    List a player's inputs; those that a tick may have rejected count as unanswered.
+
+    A tick rejects inputs after they came in, and acknowledges them all the same. It did
+    so in a version that is not older than what the player acted on, and not newer than
+    the one that acknowledged the input.
+    """
+    return _unanswered(
+        witness.sent,
+        lambda one: any(
+            one.after <= version <= one.before for version in witness.rejected
+        ),
     )
 
 
-def _doubled(names: str, inputs: Sequence[Played]) -> str:
-    times = ", ".join(f"{one.time:.3f} s" for one in inputs[:_MOST_NAMED])
-    return (
-        f"{len(inputs)} inputs of {names} were played twice, or were never "
-        f"sent ({times}{', ...' if len(inputs) > _MOST_NAMED else ''})"
-    )
+def _unanswered(sent: Sequence[Sent], is_so: Callable[[Sent], bool]) -> list[Sent]:
+    return [
+        attrs.evolve(one, fate="open")
+        if one.fate == "acknowledged" and is_so(one)
+        else one
+        for one in sent
+    ]
+
+
+def _first(words: Iterable[str]) -> str:
+    """List the first few."""
+    shown = list(words)
+    more = ", ..." if len(shown) > _MOST_NAMED else ""
+    return ", ".join(shown[:_MOST_NAMED]) + more

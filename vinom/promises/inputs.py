@@ -11,8 +11,6 @@ from vinom.promises.witness import Sent
 
 #: A pairing that is worse than the best by more than this is dropped.
 _MOST_WORSE = 6
-#: Most inputs, including those without an answer, that one pairing skips at once.
-_WINDOW = 100
 
 
 @attrs.frozen
@@ -42,6 +40,23 @@ class Comparison:
     missing: tuple[Sent, ...] = ()
     doubled: tuple[Played, ...] = ()
 
+    @property
+    def cost(self) -> int:
+        """The number of faults."""
+        return len(self.missing) + len(self.doubled)
+
+
+class Unreadable:
+    """Stands for an action that cannot be decoded; equals nothing."""
+
+
+def decoded(one: Sent, read: Callable[[bytes], Any]) -> Any:
+    """Decode an action that a client sent, or make it an `Unreadable`."""
+    try:
+        return read(one.action)
+    except Exception:
+        return Unreadable()
+
 
 def compare(
     sent: Sequence[Sent], played: Sequence[Played], read: Callable[[bytes], Any]
@@ -51,126 +66,57 @@ def compare(
 
     Both lists are in order. An input without an answer may have been played or not; a
     refused one was not. Equal actions can't be distinguished, so the inputs agree if
-    there is any way to pair them.
+    there is any way to pair them; else the way with the fewest faults counts.
 
     :param sent: inputs that one client sent.
     :param played: inputs that its seat played.
     :param read: decodes an action; raises anything if it cannot.
     """
-    asked = [(one, _decoded(one, read)) for one in sent if one.fate != "refused"]
-    # How many of `asked` can be used up before the next played input.
-    reached = {0}
+    asked = [(one, decoded(one, read)) for one in sent if one.fate != "refused"]
+    # Nearly all matches are without a fault, and then this is quick.
+    exact = _pair(asked, played, 0)
+    return _pair(asked, played, _MOST_WORSE) if exact.cost else exact
+
+
+def _pair(
+    asked: Sequence[tuple[Sent, Any]], played: Sequence[Played], worse: int
+) -> Comparison:
+    """Pair inputs; forget what has more faults than the best by more than *worse*."""
+    # How many of `asked` are used up, to the best way of getting there.
+    pairings = {0: Comparison()}
     for one in played:
-        after = {
-            place + 1
-            for start in reached
-            for place in _places(asked, start, one.action)
-        }
-        reached = after | reached if one.is_foreign else after
-        if not reached:
-            return _cheapest(asked, played)
-    if any(not _acknowledged(asked[start:]) for start in reached):
-        return Comparison()
-    return _cheapest(asked, played)
-
-
-@attrs.frozen
-class _Pairing:
-    """
-    One way to pair the inputs played so far.
-
-    :ivar cost: how many inputs are missing or doubled.
-    :ivar before: the pairing that it continues; ``None`` for the first.
-    :ivar missing: the range of `asked` that it leaves out: from, and up to.
-    :ivar doubled: the played input that it leaves out.
-    """
-
-    cost: int = 0
-    before: _Pairing | None = None
-    missing: tuple[int, int] = (0, 0)
-    doubled: Played | None = None
-
-
-def _cheapest(asked: list[tuple[Sent, Any]], played: Sequence[Played]) -> Comparison:
-    """Pair inputs so that as few as possible are missing or doubled."""
-    pairings = {0: _Pairing()}
-    for one in played:
-        after: dict[int, _Pairing] = {}
-        for start, pairing in pairings.items():
-            _keep(
-                after,
-                start,
-                pairing
-                if one.is_foreign
-                else _Pairing(pairing.cost + 1, pairing, doubled=one),
-            )
-            skipped = 0
-            for place in range(start, min(len(asked), start + _WINDOW)):
+        after: dict[int, Comparison] = {}
+        for start, found in pairings.items():
+            unpaired = found if one.is_foreign else _doubled(found, one)
+            _keep(after, start, unpaired)
+            most = found.cost + worse
+            for place in range(start, len(asked)):
                 if asked[place][1] == one.action:
-                    continued = _Pairing(
-                        pairing.cost + skipped, pairing, (start, place)
-                    )
-                    _keep(after, place + 1, continued)
-                skipped += asked[place][0].fate == "acknowledged"
-                if skipped > _MOST_WORSE:
+                    _keep(after, place + 1, found)
+                found = _skipped(found, asked[place : place + 1])
+                if found.cost > most:
                     break
-        least = min(pairing.cost for pairing in after.values())
+        least = min(found.cost for found in after.values())
         pairings = {
-            place: pairing
-            for place, pairing in after.items()
-            if pairing.cost <= least + _MOST_WORSE
+            place: found
+            for place, found in after.items()
+            if found.cost <= least + worse
         }
-    ends = [
-        _Pairing(
-            pairing.cost + len(_acknowledged(asked[start:])),
-            pairing,
-            (start, len(asked)),
-        )
-        for start, pairing in pairings.items()
-    ]
-    return _comparison(min(ends, key=lambda end: end.cost), asked)
+    ends = [_skipped(found, asked[start:]) for start, found in pairings.items()]
+    return min(ends, key=lambda end: end.cost)
 
 
-def _keep(pairings: dict[int, _Pairing], place: int, pairing: _Pairing) -> None:
-    """Keep the cheaper of two pairings."""
-    if place not in pairings or pairing.cost < pairings[place].cost:
-        pairings[place] = pairing
+def _keep(pairings: dict[int, Comparison], place: int, found: Comparison) -> None:
+    """Keep the better of two pairings."""
+    if place not in pairings or found.cost < pairings[place].cost:
+        pairings[place] = found
 
 
-def _comparison(end: _Pairing, asked: list[tuple[Sent, Any]]) -> Comparison:
-    missing: list[Sent] = []
-    doubled: list[Played] = []
-    at: _Pairing | None = end
-    while at is not None:
-        missing[:0] = _acknowledged(asked[at.missing[0] : at.missing[1]])
-        if at.doubled is not None:
-            doubled.insert(0, at.doubled)
-        at = at.before
-    return Comparison(tuple(missing), tuple(doubled))
+def _doubled(found: Comparison, one: Played) -> Comparison:
+    return Comparison(found.missing, (*found.doubled, one))
 
 
-def _places(asked: list[tuple[Sent, Any]], start: int, action: Any) -> list[int]:
-    """Find the inputs that this can be if no acknowledged one before it is left out."""
-    found = []
-    for place in range(start, len(asked)):
-        one, decoded = asked[place]
-        if decoded == action:
-            found.append(place)
-        if one.fate == "acknowledged":
-            break
-    return found
-
-
-def _acknowledged(asked: Sequence[tuple[Sent, Any]]) -> list[Sent]:
-    return [one for one, _ in asked if one.fate == "acknowledged"]
-
-
-class _Unreadable:
-    """A value that equals nothing."""
-
-
-def _decoded(one: Sent, read: Callable[[bytes], Any]) -> Any:
-    try:
-        return read(one.action)
-    except Exception:
-        return _Unreadable()
+def _skipped(found: Comparison, left: Sequence[tuple[Sent, Any]]) -> Comparison:
+    """Leave inputs out: those that were acknowledged are missing."""
+    missing = tuple(one for one, _ in left if one.fate == "acknowledged")
+    return Comparison(found.missing + missing, found.doubled) if missing else found

@@ -1,26 +1,130 @@
-"""Play a match again from its recording, and compare it with what its players saw."""
+"""A match played again from its recording, to compare it with what its players saw."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
 
-from vinom.errors import Misconfigured, Unreadable
+from vinom.errors import Misconfigured, Rejected, Unreadable
 from vinom.game import Game
+from vinom.hosting.recordings import SUFFIX, part_name
 from vinom.play.frozen import differences, fingerprint, plain
 from vinom.play.guard import Guard
-from vinom.play.play import Play
-from vinom.play.recording import RawRecorded, Recording, replay
+from vinom.play.play import GAME_ERRORS, Play
+from vinom.play.recording import Recording, read_recording, replay
 from vinom.play.states import codec_of
 from vinom.play.views import Views
+from vinom.promises import inputs
 from vinom.promises.inputs import Played
-from vinom.promises.parts import Parts
+from vinom.promises.witness import Sent
 
 #: Most differing views of one match that are reported.
 _MOST_DIFFERENT = 3
+
+
+@attrs.frozen
+class Parts:
+    """
+    All parts of a recording in order, each cut where the next one begins.
+
+    :ivar recordings: the parts; the last one has the end.
+    :ivar gaps: sentences about what is missing between them.
+    """
+
+    recordings: tuple[Recording, ...]
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def is_ended(self) -> bool:
+        """Does the recording have the end of the match?"""
+        return self.recordings[-1].ending is not None
+
+
+def read_parts(folders: Sequence[Path], match_id: str) -> Parts:
+    """
+    Read a match's recording.
+
+    :param folders: where its nodes write recordings.
+    :param match_id: the match's id.
+    :raises Unreadable: there is no recording, or a part cannot be read.
+    """
+    stem = part_name(match_id, 1).removesuffix(SUFFIX)
+    files = {
+        path.name: path
+        for folder in folders
+        for pattern in (f"{stem}{SUFFIX}", f"{stem}.[0-9]*{SUFFIX}")
+        for path in folder.glob(pattern)
+    }
+    if not files:
+        raise Unreadable("it was not recorded")
+    # That with the highest number.
+    name = max(files, key=lambda one: (len(one), one))
+    length: int | None = None
+    found: list[Recording] = []
+    gaps: list[str] = []
+    while True:
+        if name not in files:
+            raise Unreadable(f"the part {name} of its recording is missing")
+        data = files.pop(name).read_bytes()
+        if length is not None and len(data) < length:
+            gaps.append(
+                f"{name} has {len(data)} bytes, but the next part begins after "
+                f"{length}: {length - len(data)} bytes of inputs are missing"
+            )
+        part = read_recording(data if length is None else data[:length])
+        found.append(part if length is None else attrs.evolve(part, ending=None))
+        before = part.header.part
+        if before is None:
+            return Parts(tuple(reversed(found)), tuple(reversed(gaps)))
+        name, length = before.before, before.length
+
+
+@attrs.define(eq=False)
+class Doubt:
+    """
+    An acknowledged input that the game may have refused unseen by its player.
+
+    :ivar sent: the input.
+    :ivar seat: the player's seat.
+    :ivar first: the oldest version in which it may have been refused.
+    :ivar action: the action, decoded.
+    :ivar is_refused: do the rules refuse it in a state in which it may have come?
+    """
+
+    sent: Sent
+    seat: int
+    first: int
+    action: Any
+    is_refused: bool = attrs.field(init=False)
+
+    @is_refused.default
+    def _is_unreadable(self) -> bool:
+        return isinstance(self.action, inputs.Unreadable)
+
+    def look(self, play: Play, state: Any, version: int) -> None:
+        """Ask the game's rules about it, in a state that the match was in."""
+        if self.is_refused or not self.first <= version <= self.sent.before:
+            return
+        game = play.game
+        if version == play.version and play.outcome is not None and not game.linger:
+            # The room closes before it accepts another action.
+            self.is_refused = True
+            return
+        try:
+            if game.tick_hz:
+                tick = ((self.seat, self.action),)
+                play.ask("tick", game.tick, state, tick, play.ticks + 1)
+            else:
+                play.ask("act", game.act, state, self.seat, self.action, play.time)
+        except Rejected:
+            self.is_refused = True
+        except GAME_ERRORS:
+            # The match would have crashed, which is not a refusal.
+            return
 
 
 @attrs.define
@@ -47,6 +151,7 @@ def play_again(
     game: Game[Any, Any],
     guard: Guard,
     seen: Mapping[int, Mapping[int, str]],
+    doubts: Sequence[Doubt] = (),
 ) -> Replayed:
     """
     Replay all parts.
@@ -55,14 +160,20 @@ def play_again(
     :param game: the rules.
     :param guard: interrupts calls that take too long.
     :param seen: version to seat to the hash of the view that its player saw.
+    :param doubts: inputs about which the rules are asked.
     """
     found = Replayed(wrong=list(parts.gaps))
     left = dict(seen)
     recordings = parts.recordings
     for number, recording in enumerate(recordings, 1):
         latest: list[Play] = []
+        before: list[tuple[Any, int]] = []
 
-        def watch(play: Play, latest: list[Play] = latest) -> None:
+        def watch(
+            play: Play,
+            latest: list[Play] = latest,
+            before: list[tuple[Any, int]] = before,
+        ) -> None:
             latest[:] = [play]
             found.events += [
                 (event.to, event.kind, _plain(event.data)) for event in play.events
@@ -71,22 +182,23 @@ def play_again(
             wanted = left.pop(play.version, None)
             if wanted is not None:
                 _compare_views(found, play, wanted)
+            now = (play.state, play.version)
+            # The rules may depend on time alone.
+            for state, version in (*before, now):
+                for doubt in doubts:
+                    doubt.look(play, state, version)
+            before[:] = [now]
 
+        is_last = number == len(recordings)
         try:
-            result = replay(
-                recording,
-                game,
-                watch,
-                guard,
-                has_begun=number < len(recordings),
-            )
+            result = replay(recording, game, watch, guard, has_begun=not is_last)
         except Unreadable as error:
             found.wrong.append(f"part {number}: {error}")
             return found
         found.version = result.version
         if result.differing is not None:
             found.wrong.append(f"part {number} differs: {result.differing}")
-        if number < len(recordings) and latest:
+        if not is_last and latest:
             found.wrong += _compare_ends(latest[0], recordings[number], game, number)
     # Views of other versions are checked with the part that has them.
     found.unknown = sorted(left)
@@ -94,7 +206,7 @@ def play_again(
 
 
 def inputs_of(
-    parts: Parts, game: Game[Any, Any], seat: int, read: Any
+    parts: Parts, game: Game[Any, Any], seat: int, read: Callable[[bytes], Any]
 ) -> tuple[Played, ...]:
     """
     List the inputs of one seat that were played, in order.
@@ -107,35 +219,29 @@ def inputs_of(
     has_bots = game.absent == "bot"
     is_away = is_back = False
     played: list[Played] = []
-    for recording in parts.recordings:
-        for raw in recording.inputs:
-            if raw.kind == "tick":
-                pairs = msgspec.msgpack.decode(
-                    raw.data, type=list[tuple[int, msgspec.Raw]]
-                )
-                # An input may wait for its tick while the player is lost, or a bot's
-                # while the player comes back.
-                is_foreign = has_bots and (is_away or is_back)
-                played += [
-                    Played(read(bytes(action)), raw.time, is_foreign)
-                    for whose, action in pairs
-                    if whose == seat
-                ]
-                is_back = False
-            elif raw.seat == seat:
-                if raw.kind == "act":
-                    action = read(bytes(raw.data))
-                    played.append(Played(action, raw.time, has_bots and is_away))
-                else:
-                    was_away, is_away = is_away, _is_away(raw, is_away)
-                    is_back = was_away and not is_away
+    for raw in (raw for recording in parts.recordings for raw in recording.inputs):
+        if raw.kind == "tick":
+            pairs = msgspec.msgpack.decode(raw.data, type=list[tuple[int, msgspec.Raw]])
+            # An input may wait for its tick while the player is lost, or a bot's while
+            # the player comes back.
+            is_foreign = has_bots and (is_away or is_back)
+            played += [
+                Played(read(bytes(action)), raw.time, is_foreign)
+                for whose, action in pairs
+                if whose == seat
+            ]
+            is_back = False
+        elif raw.seat != seat:
+            continue
+        elif raw.kind == "act":
+            played.append(Played(read(bytes(raw.data)), raw.time, has_bots and is_away))
+        elif raw.kind in ("dropped", "left"):
+            is_away, is_back = True, False
+        elif raw.kind in ("returned", "joined"):
+            is_away, is_back = False, is_away
+        else:
+            is_back = False
     return tuple(played)
-
-
-def _is_away(raw: RawRecorded, before: bool) -> bool:
-    if raw.kind in ("dropped", "left"):
-        return True
-    return before and raw.kind not in ("returned", "joined")
 
 
 def _compare_views(found: Replayed, play: Play, wanted: Mapping[int, str]) -> None:
@@ -154,11 +260,11 @@ def _compare_ends(
     """Compare the end of a part with the beginning of the next one."""
     part = following.header.part
     assert part is not None
-    wrong = []
     try:
         begun = codec_of(game).decode(part.state)
     except (Misconfigured, Unreadable) as error:
         return [f"part {number + 1} begins with a state that cannot be read: {error}"]
+    wrong = []
     difference = next(differences(plain(begun), plain(play.state)), None)
     if difference is not None:
         wrong.append(

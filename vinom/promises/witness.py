@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any, Literal
 
 import attrs
@@ -16,6 +15,7 @@ from vinom.packets.player import (
     RoundEnded,
     StateArrived,
 )
+from vinom.play.frozen import fingerprint
 from vinom.play.room import REJECTED
 from vinom.promises.findings import Broken, Promise
 
@@ -133,7 +133,7 @@ class Witness:
         if version < self.version:
             self._found("versions", f"version {version} came after {self.version}")
         self.version = max(self.version, version)
-        shown = sha256(event.view).hexdigest()[:16]
+        shown = fingerprint(event.view)
         if self.seen.setdefault(version, shown) != shown:
             self._found("states", f"version {version} came again with a different view")
         if event.acked < self._acked:
