@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import capturedLogs
+from twisted.logger import Logger, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,6 +41,9 @@ from vinom.control.nodes import (
     read_answer,
 )
 from vinom.errors import NoCapacity, PeerError
+from vinom.limits.buckets import NetworkCounts
+from vinom.limits.logged import BoundedLog
+from vinom.lines.counted import CountedFactory, has_proven
 from vinom.model import Player
 
 
@@ -265,6 +269,38 @@ class AnswersTests(SynchronousTestCase):
         self.assertFalse(wire.disconnecting)
         self.clock.advance(0.2)
         self.assertTrue(wire.disconnecting)
+
+    def test_silence_of_many(self) -> None:
+        """
+        Strangers who take all places in silence, from however many networks, keep no
+        node out, and end no link of one.
+        """
+        counted = CountedFactory(
+            NodeAnswersFactory(self.clock, has_proven, self.admit, self.receive),
+            NetworkCounts(64, 128, 512),
+            BoundedLog(Logger(), self.clock),
+            is_proven=True,
+        )
+
+        def come(host: str) -> Any:
+            link = counted.buildProtocol(IPv4Address("TCP", host, 5))
+            if link is not None:
+                link.makeConnection(Wire())
+            return link
+
+        def strangers() -> None:
+            for number in range(1000):
+                come(f"203.0.{number % 20}.{number % 8}")
+
+        strangers()
+        node = come("192.0.2.1")
+        node.dataReceived(frame(Greeting(NODE_PROTOCOL, "n2")))
+        strangers()
+        self.assertEqual(counted.counts.total, 512)
+        self.assertFalse(node.transport.disconnecting)
+        self.assertIsNone([come("203.0.200.1") for _ in range(65)][-1])
+        node.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(counted.counts.total, 511)
 
     def test_log_of_silence(self) -> None:
         """

@@ -21,40 +21,75 @@ from vinom.lines.sniffed import put_protocol
 
 
 class _Counted(ProtocolWrapper):
-    """A connection that is counted until its end."""
+    """A connection that is counted until its end, or until others need its place."""
 
     host = ""
+    is_counted = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        cast(CountedFactory, self.factory).counts.leave(self.host)
+        self.leave()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        factory = cast(CountedFactory, self.factory)
+        factory.unproven.pop(self, None)
+        if self.is_counted:
+            self.is_counted = False
+            factory.counts.leave(self.host)
+
+
+def has_proven(transport: Any) -> None:
+    """Its peer has proven who it is: this connection makes no room for others."""
+    while transport is not None:
+        if isinstance(transport, _Counted):
+            cast(CountedFactory, transport.factory).unproven.pop(transport, None)
+        transport = getattr(transport, "transport", None)
 
 
 class CountedFactory(WrappingFactory):
     """
     Serve at most so many connections; others are closed at once.
 
+    Where peers prove who they are (`has_proven`), one that did not makes room when all
+    places are taken, the oldest first: strangers in silence, from however many
+    networks, keep nobody out who needs a moment to prove it.
+
     :param factory: serves them.
     :param counts: of each address, and of all.
     :param log: logs refusals.
+    :param is_proven: do peers prove who they are?
+    :ivar unproven: connections whose peers did not yet, the oldest first.
     """
 
     noisy = False
     protocol = _Counted
 
     def __init__(
-        self, factory: IProtocolFactory, counts: NetworkCounts, log: BoundedLog
+        self,
+        factory: IProtocolFactory,
+        counts: NetworkCounts,
+        log: BoundedLog,
+        is_proven: bool = False,
     ) -> None:
         super().__init__(factory)  # type: ignore[no-untyped-call]
-        self.counts, self._log = counts, log
+        self.counts, self._log, self._is_proven = counts, log, is_proven
+        self.unproven: dict[_Counted, None] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         host = getattr(addr, "host", "")
-        if not self.counts.enter(host):
+        counts = self.counts
+        is_full = counts.total >= counts.total_limit
+        if is_full and self.unproven and counts.count(host) < counts.limit:
+            oldest = next(iter(self.unproven))
+            oldest.leave()
+            cast(Any, oldest.transport).abortConnection()
+        if not counts.enter(host):
             self._log.info("refused a connection from {host}: too many", host=host)
             return None
         counted: Any = super().buildProtocol(addr)
         counted.host = host
+        if self._is_proven:
+            self.unproven[counted] = None
         return counted
 
 

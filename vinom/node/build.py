@@ -285,6 +285,7 @@ def link_site(
         ),
         NetworkCounts(64, 128, 512),
         bounded,
+        is_proven=True,
     )
 
 

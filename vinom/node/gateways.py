@@ -31,7 +31,7 @@ from vinom.keys.authority import GATEWAY_PURPOSE
 from vinom.keys.peers import check_peer
 from vinom.limits.buckets import NetworkCounts
 from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.lines.counted import CountedFactory
+from vinom.lines.counted import CountedFactory, has_proven
 from vinom.lines.forwarded import behind_proxy
 from vinom.lines.secure import over_tls
 from vinom.lines.sniff import Spoken
@@ -397,6 +397,7 @@ def is_gateway(transport: Any) -> None:
     :raises PeerError: it is not a gateway.
     """
     check_peer(transport, GATEWAY_PURPOSE)
+    has_proven(transport)
 
 
 def listen_for_gateways(
@@ -426,6 +427,7 @@ def listen_for_gateways(
         # Each gateway needs only a few; many, from strangers, cost little.
         NetworkCounts(64, 128, 512),
         links.log,
+        is_proven=True,
     )
     opened: IListeningPort = reactor.listenTCP(
         int(port), site, backlog=128, interface=host.strip("[]") or interface

@@ -38,7 +38,7 @@ from vinom.keys.authority import NODE_PURPOSE, Authority
 from vinom.keys.peers import check_peer, link_context, serving_context
 from vinom.limits.buckets import NetworkCounts
 from vinom.limits.logged import BoundedLog
-from vinom.lines.counted import CountedFactory
+from vinom.lines.counted import CountedFactory, has_proven
 from vinom.lines.secure import over_tls
 from vinom.lines.tls import OfContexts
 from vinom.messages.lobby import Reach
@@ -112,6 +112,7 @@ def is_node(transport: ITCPTransport) -> None:
     :raises PeerError: it is none.
     """
     check_peer(transport, NODE_PURPOSE)
+    has_proven(transport)
 
 
 class NodeLinks(Service):
