@@ -1056,6 +1056,26 @@ class WebSocketTests(DoorCase):
         self.assertTrue(self.asked().startswith(b"GET /x"))
         self.assertEqual(self.door.answers, {403: 1})
 
+    def test_refused_again_and_again(self) -> None:
+        """
+        However often a back end refuses a client's handshakes, it is asked over one
+        connection, as for other requests; where that has ended, over a new one.
+        """
+        client = self.connect()
+        refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+        for _ in range(9):
+            for request, answer in ((SHAKE, refusal), (GET, OK)):
+                client.give(request)
+                self.answer(answer)
+        self.assertEqual(client.take().count(b"HTTP/1.1 403"), 9)
+        self.assertEqual(len(self.gateway.servers.opened), 1)
+        client.give(SHAKE)
+        self.server.leg.lost(Reason.DONE)
+        self.assertTrue(self.asked().startswith(b"GET /ws"))
+        self.answer(SHAKEN)
+        self.assertTrue(client.take().startswith(b"HTTP/1.1 101"))
+        self.assertEqual(len(self.gateway.servers.opened), 2)
+
     def test_refused_handshakes_count(self) -> None:
         """
         A back end that answers 503 to half of its requests is left out, also if these

@@ -523,8 +523,11 @@ class HttpClient(Protocol):
             traceparent=traceparent_of(exchange.values(b"traceparent")),
         )
         end = self._end
-        if end is not None and (
-            exchange.is_upgrade or not door.backends.still_serves(end.session, request)
+        if end is not None and not (
+            door.backends.still_serves(end.session, request)
+            # A WebSocket has a session of its own; one that was refused leaves it to
+            # the next.
+            and (not exchange.is_upgrade or end.session.request.kind == "websocket")
         ):
             self._drop_session(Reason.DONE)
             end = None

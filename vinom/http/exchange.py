@@ -98,7 +98,6 @@ class Exchange:
         """Can it be sent again, as a safe request without a body?"""
         return (
             self.target.method in _SAFE
-            and not self.is_upgrade
             and self._length in (None, b"0")
             and not self._is_chunked
         )
