@@ -88,6 +88,8 @@ class DoorCase(SynchronousTestCase):
         """Have the newest back end send this."""
         for start in range(0, len(data), size or len(data)):
             self.server.leg.received(data[start : start + (size or len(data))])
+        # The next request that is there already is served in another turn.
+        self.gateway.clock.advance(0)
 
     def assert_clean(self) -> None:
         """Nothing is left of any connection: no session, no deadline, no place."""

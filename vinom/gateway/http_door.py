@@ -38,8 +38,8 @@ from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
 from vinom.lines.tcp import close_gently
 from vinom.lines.ws.handshake import HandshakeRefused
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.waits import Waits
+from vinom.reactor.direct import FEW, DirectReads
+from vinom.reactor.waits import Turns, Waits
 from vinom.streams.byte_stream import STUCK_SECONDS
 from vinom.streams.ends import Reason
 from vinom.streams.outlet import Outlet
@@ -130,6 +130,8 @@ class HttpDoor:
         self.heads, self.bodies = Waits(clock), Waits(clock)
         self.pending, self.stalls = Waits(clock), Waits(clock)
         self.idle = Waits(clock)
+        #: Of clients that have sent their next request already.
+        self.turns = Turns(clock)
 
     def drain(self, seconds: float) -> None:
         """
@@ -223,7 +225,7 @@ class HttpClient(Protocol):
     def connectionMade(self) -> None:
         self._door.clients.add(self)
         self._outlet = Outlet(
-            self.transport, self._filled, self._drained, self, self._door.direct
+            self.transport, self._filled, self._drained, self, self._door.direct, FEW
         )
         # Its first bytes follow: they made it one of HTTP.
 
@@ -243,7 +245,7 @@ class HttpClient(Protocol):
             wait = self._pace.wait(len(data), self._door.clock.seconds())
             if wait and self._slowed is None:
                 self.hold("pace")
-                self._slowed = self._door.clock.callLater(wait, self._go_on)
+                self._slowed = self._door.clock.callLater(wait, self._slow_no_more)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still wait for its answer."""
@@ -251,8 +253,8 @@ class HttpClient(Protocol):
         exchange = self._exchange
         if self._frames is not None and self._end is not None:
             self._end.session.client.finished()
-        elif "client" in self._holds:
-            # It reads no answers; what it asked before is served when it does.
+        elif exchange is None and self._is_busy:
+            # What it asked before is served in its turn, and when it reads answers.
             pass
         elif self._is_over or exchange is None or not exchange.is_whole:
             self.transport.loseConnection()
@@ -263,6 +265,7 @@ class HttpClient(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         door = self._door
         door.clients.discard(self)
+        door.turns.remove(self)
         is_idle = self._is_over or self._exchange is None or self._frames is not None
         is_clean = is_idle and reason.check(ConnectionDone) is not None
         self._is_over = self._is_lost = True
@@ -427,7 +430,14 @@ class HttpClient(Protocol):
     def _is_busy(self) -> bool:
         """Must what comes now wait, for an answer or until answers are read?"""
         exchange = self._exchange
-        return "client" in self._holds or (exchange is not None and exchange.is_whole)
+        if exchange is None:
+            return "client" in self._holds or bool(self._held)
+        return exchange.is_whole
+
+    def go_on(self) -> None:
+        """Read the next request, which came before the last one was answered."""
+        if not self._is_over:
+            self._read()
 
     def _read(self) -> None:
         """Read one request, or more of it, from what came."""
@@ -594,7 +604,7 @@ class HttpClient(Protocol):
             self.hold("client")
             return
         if self._held:
-            self._read()
+            self._door.turns.add(self)
         elif self._is_half:
             self._close()
         else:
@@ -840,7 +850,7 @@ class HttpClient(Protocol):
         self._alarm = None
         call()
 
-    def _go_on(self) -> None:
+    def _slow_no_more(self) -> None:
         self._slowed = None
         self.let_go("pace")
 

@@ -27,6 +27,7 @@ from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
 from vinom.lines.tcp import watch_for_death
 from vinom.lines.tls import why_tls_failed
 from vinom.reactor.connections import QuickConnection
+from vinom.reactor.direct import FEW, bound_reads
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Waits
 
@@ -93,6 +94,7 @@ class Doors(Factory):
         arrival = Arrival(host, port, self._limits, transport=transport)
         try:
             watch_for_death(transport)
+            bound_reads(transport, FEW)
             data = b""
             if is_quick and self._reads_at_once():
                 data = transport.take_at_once()

@@ -39,12 +39,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.reactor.direct import FEW
 from vinom.reactor.waits import Waits
 
 _log = Logger()
 
-#: Bytes of one read, as many as Twisted reads.
-_MOST = 65536
 #: Linux makes a socket that does not block in one call.
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 #: What the kernel may have, and its value: seconds, a count, and milliseconds. Players
@@ -120,7 +119,7 @@ class QuickConnection(Connection):
         """Take what has come already, if something has; nothing was read before."""
         try:
             # The reactor finds the end again.
-            return self.socket.recv(_MOST)
+            return self.socket.recv(FEW)
         except OSError:
             return b""
 

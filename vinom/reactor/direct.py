@@ -19,6 +19,11 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 
+#: Most bytes of one read: where they are passed on at once, and where they may have to
+#: wait, as requests do for the answer to the one before.
+MOST, FEW = 64 * 1024, 16 * 1024
+
+
 class Directly(Shape):
     """Who takes the bytes of a connection."""
 
@@ -33,14 +38,14 @@ class DirectReads:
     """
     The connections that are read directly.
 
-    :ivar readers: by descriptor: receives at most as many bytes as it is asked for;
-        and who takes them.
+    :ivar readers: by descriptor: receives at most as many bytes as it is asked for; who
+        takes them; and how many to ask for.
     :ivar ends: by descriptor: what to call at the end of what comes, if the reactor is
         not to find it.
     """
 
     def __init__(self) -> None:
-        self.readers: dict[int, tuple[Callable[[int], bytes], Directly]] = {}
+        self.readers: dict[int, tuple[Callable[[int], bytes], Directly, int]] = {}
         self.ends: dict[int, Callable[[], None]] = {}
 
     def __len__(self) -> int:
@@ -52,6 +57,7 @@ class DirectReads:
         receive: Callable[[int], bytes],
         reader: Directly,
         ended: Callable[[], None] | None = None,
+        most: int = MOST,
     ) -> None:
         """
         Read this one directly, while the reactor reads it as well.
@@ -59,8 +65,9 @@ class DirectReads:
         :param receive: of its socket, which does not block.
         :param ended: called at the end of what comes; it must have the reactor read
             this one no more. ``None`` leaves the end to the reactor.
+        :param most: bytes of one read.
         """
-        self.readers[descriptor] = receive, reader
+        self.readers[descriptor] = receive, reader, most
         if ended is not None:
             self.ends[descriptor] = ended
 
@@ -82,3 +89,16 @@ def socket_under(transport: Any) -> socket.socket | None:
     if isinstance(transport, Connection) and not transport.TLS:
         return transport.getHandle()
     return None
+
+
+def bound_reads(transport: Any, most: int) -> None:
+    """
+    Have the reactor read at most so many bytes of a connection at once.
+
+    :param transport: of a socket, in whatever it is wrapped.
+    """
+    while not isinstance(transport, Connection):
+        transport = getattr(transport, "transport", None)
+        if transport is None:
+            return
+    transport.bufferSize = most

@@ -30,8 +30,6 @@ Events = Iterable[tuple[int, int]]
 EPOLLIN = 1
 #: The same, and both directions are over, behind the bytes that still come.
 _ENDING = EPOLLIN | 16
-#: Bytes of one direct read, as many as Twisted reads.
-_MOST = 65536
 #: Calls that take longer are logged and counted, seconds.
 SLOW = 0.05
 #: Faster ones have no name, seconds.
@@ -311,9 +309,9 @@ class WatchedPoller:
                 data, ended = b"", None
                 descriptor, what = event
                 if descriptor in readers and what in (EPOLLIN, _ENDING):
-                    receive, reader = readers[descriptor]
+                    receive, reader, most = readers[descriptor]
                     try:
-                        data = receive(_MOST)
+                        data = receive(most)
                     except OSError:
                         # The reactor finds it again.
                         data = b""

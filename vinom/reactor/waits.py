@@ -1,15 +1,19 @@
 """
 Many who wait equally long, and one timer for all of them.
 
-One round for all connections: which of them gets a ping, and when.
+One round for all connections: which of them gets a ping, and when; and turns for those
+who could go on at once, but not all of them together.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+#: Who go on in one turn of the reactor: so few that nobody else waits for them.
+_TURN = 8
 #: Steps of a round. So few connections are visited in one that nobody waits for it.
 _STEPS = 100
 
@@ -131,3 +135,40 @@ class Waits:
     def _ring_one(self, waiting: Waiting) -> None:
         del self._timers[waiting]
         waiting.overdue()
+
+
+class Ready(Shape):
+    """Somebody who could go on at once."""
+
+    def go_on(self) -> None:
+        """It is your turn."""
+
+
+class Turns:
+    """Have a few go on in each turn of the reactor, in order, however many could."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._ready: dict[Ready, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, ready: Ready) -> None:
+        """Have it go on in a later turn."""
+        if not self._ready:
+            self._clock.callLater(0, self._next)
+        self._ready[ready] = None
+
+    def remove(self, ready: Ready) -> None:
+        """It goes on no more."""
+        self._ready.pop(ready, None)
+
+    def _next(self) -> None:
+        some = list(islice(self._ready, _TURN))
+        for ready in some:
+            del self._ready[ready]
+        if self._ready:
+            self._clock.callLater(0, self._next)
+        for ready in some:
+            ready.go_on()

@@ -20,7 +20,13 @@ from zope.interface import implementer
 
 from vinom.lines.secure import SecureTransport
 from vinom.reactor.connections import QuickConnection
-from vinom.reactor.direct import Directly, DirectReads, socket_under
+from vinom.reactor.direct import (
+    MOST,
+    Directly,
+    DirectReads,
+    bound_reads,
+    socket_under,
+)
 
 
 @implementer(IPushProducer, IPullProducer)
@@ -49,6 +55,7 @@ class Outlet:
         drained: Callable[[], None],
         reader: Directly,
         direct: DirectReads | None = None,
+        most: int = MOST,
     ) -> None:
         """
         :param transport: nothing was written to it before.
@@ -56,7 +63,9 @@ class Outlet:
         :param drained: called when it has read everything.
         :param reader: gets the received bytes.
         :param direct: reads connections without the reactor.
+        :param most: bytes of one read.
         """
+        bound_reads(transport, most)
         self._transport, self._filled, self._drained = transport, filled, drained
         self._direct, self._descriptor = direct, -1
         self._send: Callable[[bytes], int] | None = None
@@ -70,7 +79,7 @@ class Outlet:
             # No wrapper needs to see the bytes before the reader.
             self._descriptor = below.fileno()
             ended = transport.ended if isinstance(transport, QuickConnection) else None
-            direct.add(self._descriptor, below.recv, reader, ended)
+            direct.add(self._descriptor, below.recv, reader, ended, most)
 
     def write(self, data: bytes) -> None:
         """Send *data*, or hold it until the peer reads."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from itertools import islice
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -21,6 +20,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from vinom.errors import Code, Refused, StoreUnavailable, field_of
+from vinom.reactor.waits import Turns
 
 #: Longest request body, bytes: a match of 64 players with loadouts.
 BODY_LIMIT = 64 * 1024
@@ -30,8 +30,6 @@ _ENDLESS = 16 * BODY_LIMIT
 _IDLE = 60.0
 #: How long a connection that we closed may wait for the peer to close it, seconds.
 _CLOSE = 2.0
-#: Requests that are served in one turn of the reactor of those sent in advance.
-_TURN = 8
 
 _log = Logger()
 _B = TypeVar("_B", bound=Struct)
@@ -110,7 +108,7 @@ class TimedChannel(HTTPChannel):
 
     Twisted's own serves every request of a read at once, and holds all answers. Here
     the next request waits until the client has taken most of the answer before it, and
-    for its turn (`QuietSite.go_on`); at most one read is held.
+    for its turn; at most one read is held.
 
     Twisted's own timeout begins again with each byte: one byte per second would keep a
     connection for ever. It remains for connections between requests, and for clients
@@ -158,7 +156,7 @@ class TimedChannel(HTTPChannel):
         super().requestDone(request)
         self._behind += behind
         if self.persistent:
-            self._go_on()
+            self._next()
         else:
             self._is_over = True
             self.setTimeout(_IDLE)
@@ -174,7 +172,7 @@ class TimedChannel(HTTPChannel):
         self.setTimeout(None if self._is_answering and self.requests else _IDLE)
         super().resumeProducing()
         if self._is_answering and not self.requests:
-            self._go_on()
+            self._next()
         elif not self._behind:
             # Also while a request is answered, to notice that its client has gone.
             self.transport.resumeProducing()
@@ -189,25 +187,25 @@ class TimedChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
-        self.site.waiting.pop(self, None)
+        self.site.turns.remove(self)
         super().connectionLost(reason)
 
     @property
     def _deadlines(self) -> RequestDeadlines:
         return self.site.deadlines
 
-    def _go_on(self) -> None:
+    def _next(self) -> None:
         """Read the next request, as soon as the client has taken the answers so far."""
         if self._is_full:
             return
         if self._behind:
             self.transport.pauseProducing()
-            self.site.go_on(self)
+            self.site.turns.add(self)
         else:
             self._is_answering = self.is_pipelined = False
             self.transport.resumeProducing()
 
-    def read_behind(self) -> None:
+    def go_on(self) -> None:
         """Read the request that came behind the last one."""
         self._is_answering, self.is_pipelined = False, True
         self.transport.resumeProducing()
@@ -242,7 +240,7 @@ class QuietSite(Site):
     A site without an access log: health checks would hide everything else.
 
     :ivar deadlines: of each request.
-    :ivar waiting: connections that have sent their next request already, in order.
+    :ivar turns: of connections that have sent their next request already.
     """
 
     noisy = False
@@ -253,26 +251,7 @@ class QuietSite(Site):
         super().__init__(
             root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock
         )
-        self.waiting: dict[TimedChannel, None] = {}
-
-    def go_on(self, channel: TimedChannel) -> None:
-        """
-        Have a connection read its next request in a later turn of the reactor.
-
-        However many wait, a turn stays short.
-        """
-        if not self.waiting:
-            self.reactor.callLater(0, self._serve_some)
-        self.waiting[channel] = None
-
-    def _serve_some(self) -> None:
-        some = list(islice(self.waiting, _TURN))
-        for channel in some:
-            del self.waiting[channel]
-        if self.waiting:
-            self.reactor.callLater(0, self._serve_some)
-        for channel in some:
-            channel.read_behind()
+        self.turns = Turns(clock)
 
     def log(self, request: HTTPRequest) -> None:
         """Write no access log."""

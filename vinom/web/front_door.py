@@ -32,7 +32,7 @@ from vinom.lines.proxied import when_peer_known
 from vinom.lines.secure import SecureTransport
 from vinom.lines.tls import why_tls_failed
 from vinom.lines.ws.handshake import read_plain_handshake
-from vinom.reactor.direct import socket_under
+from vinom.reactor.direct import FEW, bound_reads, socket_under
 from vinom.reactor.waits import Rounds
 from vinom.web.websocket import WebSocketPage
 
@@ -101,6 +101,7 @@ class _Visitor(Protocol):
         # Bytes of a handshake, however slowly they come, give no more time.
         (self._door.handshakes if self._is_tls else self._door.rounds).join(self)
         self._door.page.reserve.join(self, transport)
+        bound_reads(transport, FEW)
         when_peer_known(transport, self._count)
         is_served = self._is_known and not self._is_refused
         if is_served and isinstance(transport, Connection):
@@ -108,7 +109,9 @@ class _Visitor(Protocol):
             found = socket_under(transport)
             if found is not None:
                 self._descriptor = found.fileno()
-                self._door.page.direct.add(self._descriptor, found.recv, self)
+                self._door.page.direct.add(
+                    self._descriptor, found.recv, self, most=FEW
+                )
 
     def handshakeCompleted(self) -> None:
         """TLS is ready; now it may be silent as long as without TLS."""
