@@ -879,6 +879,30 @@ class FlowTests(DoorCase):
         self.assertEqual(reads, 2)
         self.assertEqual(self.server.got.count(b"GET /x"), 2001)
 
+    def test_many_clients_in_advance(self) -> None:
+        """
+        However many clients send requests in advance, others wait for a few of these at
+        most.
+        """
+        self.limits.rate = AddressBuckets(1000, 1000)
+        clients = [self.client(GET * 50) for _ in range(40)]
+        streams = [stream for _, _, stream in self.gateway.servers.opened]
+        for stream in streams:
+            stream.leg.received(OK)
+        asked: list[int] = []
+
+        def turn() -> None:
+            asked.append(sum(stream.got.count(b"GET") for stream in streams) - 40)
+            if len(asked) < 6:
+                self.gateway.clock.callLater(0, turn)
+
+        turn()
+        self.gateway.clock.advance(0)
+        self.assertEqual(asked, [0, 8, 16, 24, 32, 40])
+        for client in clients:
+            client.lose()
+        self.assert_clean()
+
     def test_tiny_chunks(self) -> None:
         """
         A body in tiny chunks reaches the back end in a chunk for each read; one in

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 import tests
 from tests.support.programs import Program, start_program
+from tests.support.whole_node import resident
 from vinom.commands.child_node import free_port
 
 ROOT = Path(tests.__file__).resolve().parent.parent
@@ -56,6 +57,11 @@ class ChildGateway:
         pid = self.program.transport.pid  # type: ignore[union-attr]
         assert isinstance(pid, int)
         return pid
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that its process has."""
+        return resident(self.pid)
 
     def sessions(self) -> list[dict[str, Any]]:
         """Read the lines of sessions that are over."""

@@ -27,6 +27,12 @@ GAMES = (
 _PATIENCE = 60.0
 
 
+def resident(pid: int) -> int:
+    """Find how many bytes of memory a process has."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 class WholeNode:
     """
     A node in a process of its own, with a page.
@@ -90,8 +96,7 @@ class WholeNode:
     @property
     def resident(self) -> int:
         """Bytes of memory that its process has."""
-        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        return resident(self._process.pid)
 
     def log(self) -> str:
         """What it wrote so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from urllib.request import urlopen
 
 from msgspec import json
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import TestCase
 
+from tests.support.child_gateways import start_gateway
 from tests.support.child_nodes import start_http_node
 from tests.support.websocket_clients import connect
 from tests.support.whole_node import WholeNode
@@ -169,8 +171,10 @@ class OneAddressTests(TestCase):
         self.assertEqual(said["type"], "queue_status")
 
 
-class UnreadPagesTests(SynchronousTestCase):
+class UnreadPagesTests(TestCase):
     """Pages that an address requests, and does not read."""
+
+    timeout = 120
 
     def test_memory(self) -> None:
         """
@@ -197,3 +201,45 @@ class UnreadPagesTests(SynchronousTestCase):
                 with urlopen(f"http://127.0.0.1:{node.http}/health") as answer:
                     self.assertEqual(answer.status, 200)
             self.assertLess(node.resident - before, 16_000_000)
+
+    async def test_many_connections(self) -> None:
+        """
+        As many connections as one address may have hold little of a node, or of a
+        gateway, however much each of them sends in advance.
+        """
+        node = WholeNode()
+        self.addCleanup(node.stop)
+        await deferToThread(node.wait)
+        site = {
+            "strategy": "round_robin",
+            "endpoints": [f"127.0.0.1:{node.http}"],
+            "match": {"path": "/"},
+        }
+        gateway = await start_gateway(self, {"site": site})
+        for port, program in ((node.http, node), (gateway.port, gateway)):
+            await deferToThread(self.ask, port)
+            before = program.resident
+            await deferToThread(self.flood, port)
+            self.assertLess(program.resident - before, 8_000_000)
+
+    def ask(self, port: int) -> None:
+        with urlopen(f"http://127.0.0.1:{port}/health") as answer:
+            self.assertEqual(answer.status, 200)
+
+    def flood(self, port: int) -> None:
+        """Send as much as there is room for, and read nothing; then go."""
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        made = []
+        for _ in range(240):
+            one = socket.socket()
+            self.addCleanup(one.close)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.bind(("127.0.0.2", 0))
+            one.connect(("127.0.0.1", port))
+            one.setblocking(False)
+            made.append(one)
+        for _ in range(4):
+            for one in made:
+                with contextlib.suppress(BlockingIOError):
+                    one.send(request * (65536 // len(request)))
+            self.ask(port)

@@ -18,7 +18,6 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-
 #: Most bytes of one read: where they are passed on at once, and where they may have to
 #: wait, as requests do for the answer to the one before.
 MOST, FEW = 64 * 1024, 16 * 1024

@@ -109,9 +109,7 @@ class _Visitor(Protocol):
             found = socket_under(transport)
             if found is not None:
                 self._descriptor = found.fileno()
-                self._door.page.direct.add(
-                    self._descriptor, found.recv, self, most=FEW
-                )
+                self._door.page.direct.add(self._descriptor, found.recv, self, most=FEW)
 
     def handshakeCompleted(self) -> None:
         """TLS is ready; now it may be silent as long as without TLS."""
