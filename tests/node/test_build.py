@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +71,23 @@ class CheckerTests(SynchronousTestCase):
             )
             self.assertIn(words, str(error))
             self.assertNotIn("hunter2", str(error))
+
+
+class StartTests(SynchronousTestCase):
+    """What a start costs, which players wait for after a node was killed."""
+
+    def test_loads_what_it_uses(self) -> None:
+        """
+        A node on its own starts without what is for a Redis, pods or a relay.
+        """
+        code = "import sys, vinom.node.program; print(*sys.modules)"
+        known = subprocess.check_output((sys.executable, "-c", code), text=True).split()
+        self.assertIn("vinom.node.node", known)
+        for unused in (
+            "kubernetes",
+            "txredisapi",
+            "vinom.dtls.server",
+            "vinom.gameserver.main",
+            "vinom.relay.service",
+        ):
+            self.assertNotIn(unused, known)

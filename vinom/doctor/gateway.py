@@ -12,9 +12,8 @@ from vinom.doctor.findings import Finding, failure, not_checked, ok, refused, wa
 from vinom.doctor.trust import in_time, look_at
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.http_build import find_users
-from vinom.gateway.service import store_login
 from vinom.gateway.settings import SOURCES, Settings
-from vinom.keys.files import read_file
+from vinom.keys.files import store_login
 from vinom.routing.router import Router
 from vinom.routing.routes import UNREACHABLE, Routes
 from vinom.routing.rules import Endpoint
@@ -86,10 +85,12 @@ def _identity(settings: Settings) -> list[Finding]:
 
 def _store(settings: Settings) -> list[Finding]:
     try:
-        authority = None
-        if settings.store_ca is not None:
-            authority = read_file(settings.store_ca, "store_ca")
-        found = find_store(store_login(settings), authority)
+        assert isinstance(settings.store, StoreAddress)
+        found = find_store(
+            *store_login(
+                settings.store, settings.store_password_file, settings.store_ca
+            )
+        )
     except StoreUnavailable as error:
         how = "start it, or check store and the route to it; the last rules stay in use"
         return [failure("store", f"it does not answer: {error}", how)]

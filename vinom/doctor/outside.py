@@ -16,8 +16,8 @@ from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.keys.files import read_file
 from vinom.node.pods import cluster_of
 from vinom.node.problems import wrong_clock
+from vinom.node.redis_stores import login_of
 from vinom.node.settings import Settings
-from vinom.node.stores import store_authority, store_login
 from vinom.results.sending import place_of
 from vinom.results.webhook import read_secrets
 from vinom.store.redis.inspection import find_store
@@ -53,7 +53,7 @@ def examine_store(settings: Settings) -> list[Finding]:
         else ok("node link", f"{link}, for nodes that share the store")
     ]
     try:
-        found = find_store(store_login(settings), store_authority(settings))
+        found = find_store(*login_of(settings))
     except StoreUnavailable as error:
         how = (
             "start it, check store, and the route and firewall to it; until it answers "

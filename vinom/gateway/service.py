@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorPluggableNameResolver, IReactorTime
@@ -39,7 +38,7 @@ from vinom.gateway.ports import Ports
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import Settings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
-from vinom.keys.files import read_file
+from vinom.keys.files import read_file, store_login
 from vinom.limits.addresses import SITE_SHARE, AddressBuckets
 from vinom.limits.buckets import NetworkCounts
 from vinom.lines.forwarded import Proxies
@@ -194,12 +193,11 @@ class Gateway(MultiService):
 
     def _redis(self) -> RedisSource:
         settings = self.settings
-        authority = None
-        if settings.store_ca is not None:
-            authority = read_file(settings.store_ca, "store_ca")
+        assert isinstance(settings.store, StoreAddress)
         return redis_source(
-            store_login(settings),
-            authority,
+            *store_login(
+                settings.store, settings.store_password_file, settings.store_ca
+            ),
             Owner(self.gateway_id),
             self.routes,
             self._reactor,
@@ -522,20 +520,6 @@ class Gateway(MultiService):
             "store_available": int(redis is None or redis.client.is_available),
             "draining": int(self.draining.is_begun),
         }
-
-
-def store_login(settings: Settings) -> StoreAddress:
-    """
-    Find the address of the Redis with the rules, and the password for it.
-
-    :raises Misconfigured: the password cannot be read.
-    """
-    address = settings.store
-    assert isinstance(address, StoreAddress)
-    if settings.store_password_file is None:
-        return address
-    password = read_file(settings.store_password_file, "store_password_file")
-    return attrs.evolve(address, password=password.decode("utf-8", "replace").strip())
 
 
 def _chance() -> float:

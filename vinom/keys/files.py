@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from vinom.errors import Misconfigured
+from vinom.store.redis.address import StoreAddress
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -171,3 +172,23 @@ def read_private(path: Path, setting: str | None = None) -> object:
         raise Misconfigured(
             f"{_named(path, setting)} is not a private key in PEM"
         ) from error
+
+
+def store_login(
+    address: StoreAddress, password_file: Path | None, authority_file: Path | None
+) -> tuple[StoreAddress, bytes | None]:
+    """
+    Read what a Redis is reached with: its address with the password, and the authority.
+
+    :param address: the value of ``store``.
+    :param password_file: that of ``store_password_file``.
+    :param authority_file: that of ``store_ca``.
+    :raises Misconfigured: a file cannot be read.
+    """
+    if password_file is not None:
+        password = read_file(password_file, "store_password_file")
+        text = password.decode("utf-8", "replace").strip()
+        address = attrs.evolve(address, password=text)
+    if authority_file is None:
+        return address, None
+    return address, read_file(authority_file, "store_ca")

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import time
+from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,6 @@ from vinom.fleet.several import AnyFleet, SeveralFleets
 from vinom.game import Game
 from vinom.game_loader import installed_games
 from vinom.gameserver.keeping import Reader
-from vinom.gameserver.main import GameServerSettings
 from vinom.hosting.guarding import guard_games
 from vinom.hosting.keeping import Keeping
 from vinom.hosting.recordings import Recordings
@@ -85,12 +85,11 @@ from vinom.node.gateways import GatewayLinks
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.pods import cluster_fleet
 from vinom.node.settings import Settings
-from vinom.node.stores import Stores, open_stores
+from vinom.node.stores import Stores, memory_stores
 from vinom.play.clock import longest_life
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.steady import time_of_day, with_time_of_day
 from vinom.reactor.turns import TurnEnd
-from vinom.relay.service import RelayedKeys, RelaySettings, UdpRelay
 from vinom.results.sending import Receiver, Sending, place_of
 from vinom.results.service import Results
 from vinom.results.store import LocalResultStore
@@ -114,6 +113,7 @@ from vinom.web.websocket import WebSocketPage, WithSocket
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
+    from vinom.relay.service import UdpRelay
 
 _log = Logger()
 
@@ -513,7 +513,14 @@ def build_parts(
         return online.is_here(player_id) or rooms.has(player_id)
 
     turns, direct = TurnEnd(reactor), DirectReads()
-    stores = open_stores(settings, reactor, entropy, is_here, turns, direct)
+    node_id = b32encode(entropy(10)).decode().lower()
+    if settings.store == "memory":
+        stores = memory_stores(node_id, now, is_here)
+    else:
+        # Only a node that uses a Redis loads what speaks with one.
+        from vinom.node.redis_stores import redis_stores
+
+        stores = redis_stores(settings, node_id, reactor, entropy, turns, direct)
     files = ServerRecords(settings.servers_dir, now, known_players(stores.players))
     claims: Claims | None = None
     # Pods dial other nodes only if they know where these are.
@@ -749,7 +756,7 @@ def build_parts(
         tls=tls,
         keys=Keys(
             authority,
-            fleet if relay is None else RelayedKeys(fleet, relay),
+            fleet if relay is None else relay.all_keys(fleet),
             LobbyCertificate(
                 tls,
                 lambda: lobby_certificate(settings, authority),
@@ -1138,6 +1145,10 @@ def udp_relay(
     """
     if settings.udp == "direct":
         return None
+    # A node imports what it uses: it starts faster, also after it was killed.
+    from vinom.gameserver.main import GameServerSettings
+    from vinom.relay.service import RelaySettings, UdpRelay
+
     limits = GameServerSettings(
         "", **{name: getattr(settings, name) for name in _PASSED_ON}
     )

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import time
-from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from vinom.errors import StoreUnavailable
-from vinom.keys.files import read_file
-from vinom.node.settings import Settings
 from vinom.ports import (
     ICheckpointStore,
     IEntryStore,
@@ -29,33 +24,18 @@ from vinom.ports import (
     IRatingStore,
     IServerStore,
 )
-from vinom.reactor.direct import DirectReads
 from vinom.reactor.figures import CALL_BOUNDS, Histogram
-from vinom.reactor.steady import time_of_day
-from vinom.reactor.turns import TurnEnd
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore
 from vinom.store.memory.ratings import MemoryRatingStore
-from vinom.store.redis.address import StoreAddress
-from vinom.store.redis.client import Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.entries import RedisEntryStore
-from vinom.store.redis.estates import RedisEstateStore
-from vinom.store.redis.inspection import FoundStore, find_store
-from vinom.store.redis.matches import RedisMatchStore
-from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.online import RedisOnlineStore
-from vinom.store.redis.parties import RedisPartyStore
-from vinom.store.redis.players import RedisPlayerStore
-from vinom.store.redis.prematches import RedisPrematchStore
-from vinom.store.redis.ratings import RedisRatingStore
-from vinom.store.redis.replicated import ReplicatedSteps
-from vinom.store.redis.rooms import RedisCheckpointStore
-from vinom.store.redis.servers import RedisServerStore
-from vinom.store.redis.subscriber import RedisSubscriber
+
+if TYPE_CHECKING:
+    from vinom.store.redis.client import RedisClient
+    from vinom.store.redis.replicated import ReplicatedSteps
+    from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
 
@@ -128,141 +108,28 @@ class Stores:
         }
 
 
-def open_stores(
-    settings: Settings,
-    reactor: Any,
-    entropy: Callable[[int], bytes],
-    is_here: Callable[[str], bool],
-    turns: TurnEnd,
-    direct: DirectReads,
+def memory_stores(
+    node_id: str, now: Callable[[], float], is_here: Callable[[str], bool]
 ) -> Stores:
     """
-    Make the stores; a Redis is found and checked first, if it answers.
+    Make the stores of a node that shares nothing.
 
-    :param reactor: runs them; also the clock.
-    :param entropy: called with a number, returns that many random bytes.
+    :param node_id: of this run of the node.
+    :param now: the time, seconds since the Unix epoch.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
-    :param turns: when calls go out.
-    :param direct: reads what the Redis answers.
-    :raises Misconfigured: the Redis cannot be used as it is.
     """
-    node_id = b32encode(entropy(10)).decode().lower()
-    now = time_of_day(reactor)
-    if settings.store == "memory":
-        entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
-        parties = MemoryPartyStore()
+    entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
+    parties = MemoryPartyStore()
 
-        def is_needed(player_id: str) -> bool:
-            return (
-                is_here(player_id)
-                or entries.has(player_id)
-                or parties.has(player_id)
-                or matches.has(player_id)
-            )
-
-        players = MemoryPlayerStore(now, is_needed=is_needed)
-        nodes = MemoryNodeStore(time.monotonic)
-        ratings = MemoryRatingStore(now)
-        return Stores(
-            node_id, entries, entries, parties, players, matches, nodes, ratings
-        )
-    address, authority = store_login(settings), store_authority(settings)
-    log_found(settings, address, authority)
-    latency = Histogram(CALL_BOUNDS)
-    dial = make_dial(address, authority, reactor)
-    owner = Owner(node_id)
-
-    def make_client() -> RedisClient:
-        return RedisClient(
-            dial,
-            owner,
-            reactor,
-            time.monotonic,
-            entropy,
-            turns,
-            direct,
-            prefix=f"vinom:1:{settings.store_prefix}:",
-            login=(address.user, address.password),
-            database=address.database,
-            measured=latency.add,
+    def is_needed(player_id: str) -> bool:
+        return (
+            is_here(player_id)
+            or entries.has(player_id)
+            or parties.has(player_id)
+            or matches.has(player_id)
         )
 
-    client = make_client()
-    replicated = ReplicatedSteps(client, make_client(), turns)
-    online = RedisOnlineStore(client)
-    subscriber = RedisSubscriber(
-        dial,
-        online.channel,
-        online.heard,
-        online.listens,
-        reactor,
-        entropy,
-        login=(address.user, address.password),
-    )
-    return Stores(
-        node_id,
-        RedisEntryStore(client),
-        RedisPrematchStore(client),
-        RedisPartyStore(client),
-        RedisPlayerStore(client, now),
-        RedisMatchStore(client, now),
-        RedisNodeStore(client),
-        RedisRatingStore(client, now),
-        RedisEstateStore(client),
-        online,
-        RedisCheckpointStore(client, replicated),
-        RedisServerStore(client),
-        client,
-        subscriber,
-        replicated,
-        latency,
-    )
-
-
-def store_login(settings: Settings) -> StoreAddress:
-    """
-    Add the password of its file to the address of the store.
-
-    :raises Misconfigured: the file cannot be read.
-    """
-    address, path = settings.store, settings.store_password_file
-    assert isinstance(address, StoreAddress)
-    if path is None:
-        return address
-    password = read_file(path, "store_password_file").decode("utf-8", "replace")
-    return attrs.evolve(address, password=password.strip())
-
-
-def store_authority(settings: Settings) -> bytes | None:
-    """
-    Read ``store_ca``.
-
-    :raises Misconfigured: the file cannot be read.
-    """
-    path: Path | None = settings.store_ca
-    return None if path is None else read_file(path, "store_ca")
-
-
-def log_found(
-    settings: Settings, address: StoreAddress, authority: bytes | None
-) -> FoundStore | None:
-    """
-    Find the Redis, and log what it is.
-
-    A node starts without one that does not answer: it may be down for a moment.
-
-    :raises Misconfigured: it cannot be used as it is.
-    """
-    try:
-        found = find_store(address, authority)
-    except StoreUnavailable as error:
-        _log.warn("{why}; this node serves no players until it answers", why=error)
-        return None
-    _log.info(
-        "store {address} is Redis {version} at {host}:{port}",
-        address=address,
-        version=found.version,
-        host=found.host,
-        port=found.port,
-    )
-    return found
+    players = MemoryPlayerStore(now, is_needed=is_needed)
+    nodes = MemoryNodeStore(time.monotonic)
+    ratings = MemoryRatingStore(now)
+    return Stores(node_id, entries, entries, parties, players, matches, nodes, ratings)

@@ -591,6 +591,10 @@ class UdpRelay(Service):
         if self._seconds() >= self._renew_at:
             self.renew_certificate()
 
+    def all_keys(self, fleet: AnyFleet) -> RelayedKeys:
+        """Return its keys and those of the game servers of *fleet*, as one."""
+        return RelayedKeys(fleet, self)
+
     def measure(self) -> dict[str, float]:
         """Return the figures of players here, as those of a game server."""
         figures: dict[str, float] = dict(self.figures)

@@ -1,0 +1,144 @@
+"""The stores of a node in a Redis that several nodes share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from vinom.errors import StoreUnavailable
+from vinom.keys.files import store_login
+from vinom.node.settings import Settings
+from vinom.node.stores import Stores
+from vinom.reactor.direct import DirectReads
+from vinom.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.reactor.steady import time_of_day
+from vinom.reactor.turns import TurnEnd
+from vinom.store.redis.address import StoreAddress
+from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.estates import RedisEstateStore
+from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.online import RedisOnlineStore
+from vinom.store.redis.parties import RedisPartyStore
+from vinom.store.redis.players import RedisPlayerStore
+from vinom.store.redis.prematches import RedisPrematchStore
+from vinom.store.redis.ratings import RedisRatingStore
+from vinom.store.redis.replicated import ReplicatedSteps
+from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.store.redis.servers import RedisServerStore
+from vinom.store.redis.subscriber import RedisSubscriber
+
+_log = Logger("vinom.store")
+
+
+def redis_stores(
+    settings: Settings,
+    node_id: str,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    turns: TurnEnd,
+    direct: DirectReads,
+) -> Stores:
+    """
+    Make the stores; the Redis is found and checked first, if it answers.
+
+    :param node_id: of this run of the node.
+    :param reactor: runs them; also the clock.
+    :param entropy: called with a number, returns that many random bytes.
+    :param turns: when calls go out.
+    :param direct: reads what the Redis answers.
+    :raises Misconfigured: the Redis cannot be used as it is.
+    """
+    address, authority = login_of(settings)
+    log_found(settings, address, authority)
+    latency = Histogram(CALL_BOUNDS)
+    now = time_of_day(reactor)
+    dial = make_dial(address, authority, reactor)
+    owner = Owner(node_id)
+
+    def make_client() -> RedisClient:
+        return RedisClient(
+            dial,
+            owner,
+            reactor,
+            time.monotonic,
+            entropy,
+            turns,
+            direct,
+            prefix=f"vinom:1:{settings.store_prefix}:",
+            login=(address.user, address.password),
+            database=address.database,
+            measured=latency.add,
+        )
+
+    client = make_client()
+    replicated = ReplicatedSteps(client, make_client(), turns)
+    online = RedisOnlineStore(client)
+    subscriber = RedisSubscriber(
+        dial,
+        online.channel,
+        online.heard,
+        online.listens,
+        reactor,
+        entropy,
+        login=(address.user, address.password),
+    )
+    return Stores(
+        node_id,
+        RedisEntryStore(client),
+        RedisPrematchStore(client),
+        RedisPartyStore(client),
+        RedisPlayerStore(client, now),
+        RedisMatchStore(client, now),
+        RedisNodeStore(client),
+        RedisRatingStore(client, now),
+        RedisEstateStore(client),
+        online,
+        RedisCheckpointStore(client, replicated),
+        RedisServerStore(client),
+        client,
+        subscriber,
+        replicated,
+        latency,
+    )
+
+
+def login_of(settings: Settings) -> tuple[StoreAddress, bytes | None]:
+    """
+    Read what the Redis is reached with.
+
+    :raises Misconfigured: a file cannot be read.
+    """
+    assert isinstance(settings.store, StoreAddress)
+    return store_login(settings.store, settings.store_password_file, settings.store_ca)
+
+
+def log_found(
+    settings: Settings, address: StoreAddress, authority: bytes | None
+) -> FoundStore | None:
+    """
+    Find the Redis, and log what it is.
+
+    A node starts without one that does not answer: it may be down for a moment.
+
+    :raises Misconfigured: it cannot be used as it is.
+    """
+    try:
+        found = find_store(address, authority)
+    except StoreUnavailable as error:
+        _log.warn("{why}; this node serves no players until it answers", why=error)
+        return None
+    _log.info(
+        "store {address} is Redis {version} at {host}:{port}",
+        address=address,
+        version=found.version,
+        host=found.host,
+        port=found.port,
+    )
+    return found
