@@ -226,7 +226,7 @@ class PageTests(SynchronousTestCase):
         The page lists each metric of ours with its type and labels, and no other.
         """
         page = PAGE.read_text(encoding="utf-8")
-        listed = dict(re.findall(r"(?m)^``(vinom_\w+)`` \(([^)]*)\)$", page))
+        listed = dict(re.findall(r"(?m)^\* ``(vinom_\w+)`` \(([^)]*)\)", page))
         wanted = {}
         for family in families():
             if family.name.startswith("vinom_"):

@@ -159,8 +159,8 @@ def section(message: m.ToServer | m.ToNode) -> str:
     """Write the section of one message."""
     tag, text = tag_of(message), inspect.getdoc(type(message)) or ""
     about = on_the_wire(" ".join(text.split("\n:ivar ")[0].split()))
-    frame = m.encode(message).hex(" ")
-    lines = [frame[at : at + 96].strip() for at in range(0, len(frame), 96)]
+    frame = m.encode(message).hex()
+    lines = [frame[at : at + 88] for at in range(0, len(frame), 88)]
     return "\n".join(
         [
             f"``{tag}``",
