@@ -78,7 +78,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def documented() -> list[re.Pattern[str]]:
     """Read the names of keys that the manual lists."""
     page = ROOT / "docs" / "reference" / "redis.rst"
-    names = re.findall(r"^   \* - ``(.*)``$", page.read_text(encoding="utf-8"), re.M)
+    names = re.findall(r'^   "``(.*?)``"', page.read_text(encoding="utf-8"), re.M)
     return [re.compile(re.sub("<[a-z]+>", "[^:]+", name)) for name in names]
 
 
