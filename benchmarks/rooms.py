@@ -28,7 +28,6 @@ _GAMES = tuple(
     for name in (
         "echoes:EachEcho",
         "echoes:StuckEcho",
-        "echoes:ApartEcho",
         "crowd:Crowd",
     )
 )

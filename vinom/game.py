@@ -294,9 +294,6 @@ class Game(Generic[S, A]):
     :cvar states: which states are sent to players. "latest": one for all actions that
         arrive together. "every": one for each action. Over UDP a state can still get
         lost; then only a newer one arrives.
-    :cvar isolate: run rooms of this game in separate game processes, so that a crash
-        ends only rooms of this game; the server relays their messages, which about
-        doubles the cost of each action.
     :cvar grace_seconds: how long a room keeps the seat of a player whose connection was
         lost; ``None`` uses the server's setting (15 minutes).
     :cvar linger: how long the room stays after the last round, seconds.
@@ -326,7 +323,6 @@ class Game(Generic[S, A]):
     forfeit_seconds: ClassVar[float] = 30.0
     shared: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[Literal["latest", "every"]] = "latest"
-    isolate: ClassVar[bool] = False
     grace_seconds: ClassVar[float | None] = None
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0

@@ -22,10 +22,3 @@ class StuckEcho(RoomEcho):
         while action.x < 0:
             pass
         return super().act(s, seat, action, now)
-
-
-class ApartEcho(StuckEcho):
-    """The same in a game process of its own."""
-
-    name = "apartecho"
-    isolate = True

@@ -17,8 +17,9 @@ from twisted.internet.utils import getProcessOutput, getProcessValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import start_node
-from tests.support.lines import Typed, typed
 from tests.support.units import UnderUnit
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
 from vinom.node.asking import AdminLine, NotDone
 from vinom.wall.enclosure import missing
 
@@ -45,14 +46,15 @@ class Taken(TestCase):
         self.state = Path(self.node.state_dir)
         self.admin = AdminLine(self.state / "admin.sock")
 
-    async def enter(self, room_id: str) -> Typed:
-        """Have one player in a room of its own; play has begun."""
-        line = await typed(self.node.host, self.node.port, "ann")
-        self.addCleanup(line.transport.abortConnection)
-        heard = line.hear("game_state")
-        line.say("join_room", game="burglar", room_id=room_id)
-        await heard
-        return line
+    async def enter(self) -> Match:
+        """Have one player in a match of its own; play has begun."""
+        client: Client = await connect(
+            reactor, self.node.host, self.node.port, name="ann", way="udp"
+        )
+        self.addCleanup(client.close)
+        match: Match = await client.queue("burglar")
+        await match.joined
+        return match
 
     async def processes(self) -> dict[str, int]:
         """Find game servers: by match, or by their own names those without one."""
@@ -67,25 +69,25 @@ class Taken(TestCase):
 
     async def rob(self, *only: str) -> dict[str, str]:
         """Have the game try everything, or only that; returns what came of it."""
-        line = await self.enter("r1")
+        match = await self.enter()
         siblings: list[int] = []
         while not siblings:
             found = await self.processes()
-            siblings = [
-                pid for name, pid in found.items() if not name.startswith("r1-")
-            ]
-        heard = line.hear("game_state", lambda state: state["view"])
-        line.say(
-            "action",
-            type="rob",
-            state=str(self.state),
-            node=self.node.pid,
-            sibling=siblings[0],
-            port=self.node.port,
-            data=str(self.data / "words.txt"),
-            only=only,
+            siblings = [pid for name, pid in found.items() if name != match.match_id]
+        match.act(
+            {
+                "type": "rob",
+                "state": str(self.state),
+                "node": self.node.pid,
+                "sibling": siblings[0],
+                "port": self.node.port,
+                "data": str(self.data / "words.txt"),
+                "only": only,
+            }
         )
-        view: dict[str, str] = (await heard)["view"]
+        while not match.view:
+            await deferLater(reactor, 0.05)
+        view: dict[str, str] = match.view
         return view
 
     async def rob_all(self) -> dict[str, str]:
@@ -127,10 +129,9 @@ class WallTests(Taken):
         and nothing else is left there.
         """
         await self.open()
-        line = await self.enter("r1")
-        closed = line.hear("room_closed")
-        line.say("action", type="break")
-        self.assertEqual("crashed", (await closed)["reason"])
+        match = await self.enter()
+        match.act({"type": "break"})
+        self.assertEqual("crashed", (await match.ended).reason)
         folder, names = self.state / "recordings", []
         while not any(name.endswith(".crash.txt") for name in names if name[0] != "."):
             await deferLater(reactor, 0.05)

@@ -51,7 +51,6 @@ class OwnGamesTests(SynchronousTestCase):
         """
         game = all_games((), self.tables(nim=NIM))["nim"]
         self.assertEqual(("nim", (2, 2)), (game.name, game.seats))
-        self.assertTrue(game.isolate)
         self.assertEqual(
             b'{"fast":false,"pace":1.5,"skin":"wood","sticks":21}',
             canonical_options(game, b"{}"),
@@ -82,7 +81,6 @@ class OwnGamesTests(SynchronousTestCase):
         """
         game = all_games((), self.tables(maze={"command": ["maze"]}))["maze"]
         self.assertIsInstance(game, Maze)
-        self.assertEqual((True, False), (game.isolate, Maze.isolate))
 
     def test_no_such_program(self) -> None:
         """

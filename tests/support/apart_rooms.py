@@ -121,8 +121,6 @@ class ApartWorld(RoomsWorld):
     def __init__(self, seed: int = 1, actions: float = 100.0, **bounds: Any) -> None:
         super().__init__(seed, actions, **bounds)
         self.near = NearFleet(self)
-        for game in self.games.values():
-            game.isolate = True
         self.rooms = self.desk._rooms = Rooms(
             self.games,
             self.turns,
@@ -130,7 +128,7 @@ class ApartWorld(RoomsWorld):
             self.clock.seconds,
             self.entropy,
             self.recordings,
-            fleet=self.near,
+            fleets=dict.fromkeys(self.games, self.near),
             bounds=self.rooms.bounds,
             results=self.results,
         )

@@ -67,7 +67,6 @@ class Burglar(Game[Loot, Rob | Break]):
     name = "burglar"
     actions = Rob | Break
     seats = (1, 1)
-    isolate = True
 
     def start(self, table: Table) -> Loot:
         return Loot()

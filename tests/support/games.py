@@ -114,7 +114,6 @@ class Apart(Teller):
     """Is played in a process of its own; "deaf" hangs where nothing interrupts it."""
 
     name = "apart"
-    isolate = True
     seats = (2, 2)
 
     def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,19 @@ from tests.support.lines import Typed, typed
 from vinom.commands.child_node import ChildNode
 from vinom.node.asking import AdminLine
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 class IsolatedRoomTests(TestCase):
     timeout = 180
 
     async def open(self, *arguments: str) -> None:
-        self.node = ChildNode(reactor, ["--warm=1", *arguments])
+        apart = {
+            "command": [sys.executable, "-m", "vinom.gameserver"],
+            "folder": str(ROOT),
+        }
+        games = f"--games={json.dumps({'apart': apart})}"
+        self.node = ChildNode(reactor, ["--warm=1", games, *arguments])
         self.addCleanup(self.node.stop)
         await self.node.start()
 

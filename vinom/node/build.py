@@ -680,7 +680,7 @@ def build_parts(
         entropy,
         recordings,
         guard=guard_games(),
-        fleet=fleet,
+        fleets=dict.fromkeys(settings.games or (), fleet),
         matches=MatchRooms(matches, before, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,

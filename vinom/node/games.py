@@ -90,7 +90,6 @@ class ElsewhereGame(Game[Any, Any]):
     """
 
     actions = Any
-    isolate = True
     durability = "none"
 
     def start(self, table: Any) -> Any:
@@ -122,19 +121,10 @@ def all_games(
     """
     games = load_games(specs)
     for name, table in (tables or {}).items():
-        if name in games:
-            games[name] = _isolated(games[name])
-        else:
+        # The rules of one in Python are used in the node, too.
+        if name not in games:
             games[name] = _described(name, table)
     return games
-
-
-def _isolated(game: Game[Any, Any]) -> Game[Any, Any]:
-    """Run the rooms of a game in Python in game servers, too."""
-    cls = type(game)
-    made = type(cls.__name__, (cls,), {"isolate": True, "__module__": cls.__module__})
-    isolated: Game[Any, Any] = made()
-    return isolated
 
 
 def _described(name: str, table: GameTable) -> Game[Any, Any]:

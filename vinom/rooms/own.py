@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from vinom.hosting.checkpoints import KeptPlay
@@ -24,15 +24,14 @@ class OwnPolicy:
 
     is_own = True
 
-    def __init__(self, context: RoomContext, fleet: RelayFleet | None) -> None:
+    def __init__(self, context: RoomContext, fleets: Mapping[str, RelayFleet]) -> None:
         """
         Make the policy of all such rooms of a node.
 
         :param context: what they share.
-        :param fleet: plays the rooms of games that are to be isolated; without it they
-            are played here.
+        :param fleets: by game, what plays its rooms; those of others are played here.
         """
-        self._context, self._fleet = context, fleet
+        self._context, self._fleets = context, fleets
 
     def opened(self, room: NodeRoom) -> None:
         """Do nothing: nobody has a seat."""
@@ -97,8 +96,9 @@ class OwnPolicy:
 
         :raises Refused: see `RoomPolicy.lay`.
         """
-        game, fleet, context = room.game, self._fleet, self._context
-        if game.isolate and fleet is not None:
+        game, context = room.game, self._context
+        fleet = self._fleets.get(game.name)
+        if fleet is not None:
             relayed = RelayedRoom(
                 plan,
                 game,

@@ -104,7 +104,7 @@ class Rooms(Service):
         recordings: RecordingStore,
         *,
         guard: Guard | None = None,
-        fleet: RelayFleet | None = None,
+        fleets: Mapping[str, RelayFleet] | None = None,
         matches: MatchRooms | None = None,
         bounds: RoomBounds | None = None,
         shows_faults: bool = False,
@@ -122,8 +122,7 @@ class Rooms(Service):
         :param entropy: makes that many random bytes.
         :param recordings: where what is played here is written down.
         :param guard: ends calls into games that take too long.
-        :param fleet: plays rooms of games that are to be isolated; without it they are
-            played here.
+        :param fleets: by game, what plays its rooms; those of others are played here.
         :param matches: makes rooms that show matches.
         :param bounds: what rooms may cost.
         :param shows_faults: are players sent why a game failed? Only for its author.
@@ -140,7 +139,8 @@ class Rooms(Service):
         self._rooms: dict[str, NodeRoom] = {}
         self._made = 0
         self._seconds, self._results = seconds, results
-        self._keeping, self._fleet, self._visits = keeping, fleet, visits
+        self._keeping, self._visits = keeping, visits
+        self._fleets = fleets or {}
         # Of ids that are kept for rooms of this node, until these are opened; and of
         # rooms that are not kept, but found by other nodes.
         self._fences: dict[str, int] = {}
@@ -176,7 +176,7 @@ class Rooms(Service):
             shows_faults,
             results,
         )
-        self._own = OwnPolicy(self._context, fleet)
+        self._own = OwnPolicy(self._context, self._fleets)
 
     def startService(self) -> None:
         """Begin."""
@@ -625,7 +625,7 @@ class Rooms(Service):
 
     def _codec_of(self, game: Game[Any, Any]) -> StateCodec | None:
         """Find what writes the states of a game; ``None`` if its rooms are not kept."""
-        if self._keeping is None or (game.isolate and self._fleet is not None):
+        if self._keeping is None or game.name in self._fleets:
             return None
         return self._keeping.codec(game)
 
