@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 from msgspec import Struct
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
@@ -41,8 +40,7 @@ _VERSIONS = 4000
 Say = Callable[[str], None]
 
 
-@attrs.frozen
-class Token:
+class Token(Struct, frozen=True):
     """A player's piece."""
 
     x: float
@@ -51,8 +49,7 @@ class Token:
     kind: str
 
 
-@attrs.frozen
-class BoardState:
+class BoardState(Struct, frozen=True):
     """A board of 40 x 20 cells with pieces on it: 1 KB written."""
 
     turn: int

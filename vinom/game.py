@@ -2,11 +2,11 @@
 What a game author writes: one small pure class.
 
 A game has no clock, no I/O and no randomness of its own. States are frozen
-attrs classes (or frozen msgspec structs) that hold numbers, strings, tuples
-and other such classes; never lists, sets or dicts. Chance is a value: keep it
-in the state, and never show it in a view. You can therefore test a game
-without a network, it can move between processes, and it always replays to the
-same states. ``vinom check package.module:Class`` checks this.
+msgspec structs that hold numbers, strings, tuples and other such structs;
+never lists, sets or dicts. Chance is a value: keep it in the state, and never
+show it in a view. You can therefore test a game without a network, it can move
+between processes, and it always replays to the same states.
+``vinom check package.module:Class`` checks this.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct as Layout
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import attrs
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from vinom.errors import Rejected, Unreadable
 from vinom.model import SEED_BYTES, seed_bytes
@@ -56,8 +57,7 @@ def _block(key: bytes, number: int) -> tuple[int, ...]:
     return _read_words(made.digest())
 
 
-@attrs.frozen
-class Chance:
+class Chance(Struct, frozen=True):
     """
     A seeded source of random numbers, as a value: each draw returns the next source.
 
@@ -68,8 +68,17 @@ class Chance:
     :ivar position: how many words were drawn.
     """
 
-    key: bytes = attrs.field(converter=seed_bytes)
+    key: bytes
     position: int = 0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, key: bytes | int, position: int = 0) -> None: ...
+
+    def __post_init__(self) -> None:
+        key = self.key
+        if type(key) is not bytes or len(key) != SEED_BYTES:
+            force_setattr(self, "key", seed_bytes(key))
 
     def draw(self) -> tuple[int, Chance]:
         """Draw 64 random bits; returns them and the next source."""

@@ -167,7 +167,6 @@ class ScreenTests(PageTestCase):
 
 
 _SIDES = '''
-import attrs
 import msgspec
 
 from vinom.game import Game
@@ -177,8 +176,7 @@ class Shout(msgspec.Struct, frozen=True, tag="shout"):
     """Shout once."""
 
 
-@attrs.frozen
-class Heard:
+class Heard(Struct, frozen=True):
     sides: tuple[int, ...]
 
 

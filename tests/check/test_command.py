@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Cards
@@ -43,8 +43,8 @@ class Slow(Cards):
     def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
         chance = s.chance.draw()[1]
         if now < 50:
-            return attrs.evolve(s, chance=chance)
-        return super().act(attrs.evolve(s, chance=chance), seat, action, now)
+            return replace(s, chance=chance)
+        return super().act(replace(s, chance=chance), seat, action, now)
 
 
 class Deadly(Cards):

@@ -6,10 +6,10 @@ from itertools import combinations
 from math import hypot
 from typing import Any
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
@@ -57,8 +57,8 @@ def put(*places: tuple[int, int], **changes: Any) -> ArenaState:
     """Players at these places on a field without walls, gems far away."""
     s = begun(len(places))
     bodies = tuple(Body(x, y) for x, y in places)
-    s = attrs.evolve(s, walls=(), bodies=bodies, gems=((23_000, 13_000),))
-    return attrs.evolve(s, **changes)
+    s = replace(s, walls=(), bodies=bodies, gems=((23_000, 13_000),))
+    return replace(s, **changes)
 
 
 class FieldTests(SynchronousTestCase):
@@ -126,9 +126,7 @@ class RulesTests(SynchronousTestCase):
         """
         One stops at a wall, slides along it, and never leaves the field.
         """
-        s = attrs.evolve(
-            put((5000, 5000), (500, 500)), walls=((5500, 4000, 900, 3000),)
-        )
+        s = replace(put((5000, 5000), (500, 500)), walls=((5500, 4000, 900, 3000),))
         for _ in range(5):
             s = tick(s, (0, Move(FULL, FULL)), (1, Move(-FULL, -FULL))).state
         self.assertEqual(s.bodies[0].x, 5500 - HALF)
@@ -165,7 +163,7 @@ class RulesTests(SynchronousTestCase):
         and then needs a rest.
         """
         s = put((5000, 5000), (7000, 5000))
-        s = attrs.evolve(s, bodies=(s.bodies[0], attrs.evolve(s.bodies[1], points=3)))
+        s = replace(s, bodies=(s.bodies[0], replace(s.bodies[1], points=3)))
         step = tick(s, (0, Move(FULL, 0)), (0, Dash()))
         self.assertEqual(step.state.bodies[0].x, 5000 + DASH_SPEED)
         told: list[Event] = list(step.events)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import combinations, product
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
@@ -136,7 +136,7 @@ def act(s: DiceState, action: Action, now: float = 1.0) -> Step[DiceState]:
 
 def choosing(*dice: int, **changes: object) -> DiceState:
     """A game in which seat 0 has just rolled these."""
-    return attrs.evolve(begun(), turn=0, phase="choosing", dice=dice, **changes)
+    return replace(begun(), turn=0, phase="choosing", dice=dice, **changes)
 
 
 def kinds(events: tuple[Event, ...]) -> list[str]:
@@ -181,7 +181,7 @@ class RulesTests(SynchronousTestCase):
         Dice that are set aside are not rolled.
         """
         for seed in range(40):
-            s = attrs.evolve(begun(seed), aside=(1, 5), points=150)
+            s = replace(begun(seed), aside=(1, 5), points=150)
             rolled = act(s, Roll()).events[0]
             self.assertEqual(len(rolled.data["dice"]), 4)
 
@@ -201,7 +201,7 @@ class RulesTests(SynchronousTestCase):
         """
         busts = 0
         for seed in range(60):
-            s = attrs.evolve(begun(seed), turn=0, aside=(1, 1, 1, 1, 1), points=4000)
+            s = replace(begun(seed), turn=0, aside=(1, 1, 1, 1, 1), points=4000)
             step = act(s, Roll())
             if step.events[0].data["dice"][0] in (1, 5):
                 self.assertEqual(kinds(step.events), ["rolled"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Rejected
@@ -194,7 +194,7 @@ class RulesTests(SynchronousTestCase):
         """
         s = lay()
         move = self.one_step(s)
-        s = attrs.evolve(s, at=(s.at[0], s.at[0]))
+        s = replace(s, at=(s.at[0], s.at[0]))
         s = state_of(Maze().act(s, 0, move, 1.0))
         s = state_of(Maze().act(s, 1, move, 1.0))
         self.assertEqual(s.at[0], s.at[1])
@@ -210,7 +210,7 @@ class RulesTests(SynchronousTestCase):
         s = lay(rows=rows, cols=cols, seed=seed)
         for cell, ways in enumerate(passages(s.walls)):
             at = divmod(cell, cols)
-            here = attrs.evolve(s, at=(at, s.at[1]))
+            here = replace(s, at=(at, s.at[1]))
             for direction in STEPS:
                 move = Move(direction, at)
                 if direction in dict(ways):
@@ -296,7 +296,7 @@ class RulesTests(SynchronousTestCase):
             view = msgspec.to_builtins(maze.view(s, "all"))
             action = maze.bot(view, seat, Chance(1), setup)
             self.assertEqual(action, Dance() if seat in s.winners else None)
-        s = attrs.evolve(s, dancing=s.winners)
+        s = replace(s, dancing=s.winners)
         view = msgspec.to_builtins(maze.view(s, "all"))
         self.assertIsNone(maze.bot(view, s.winners[0], Chance(1), setup))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Refused
@@ -63,8 +63,7 @@ class Hat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hat: str = "none"
 
 
-@attrs.frozen
-class Worn:
+class Worn(Struct, frozen=True):
     """The players' costumes and teams."""
 
     hats: tuple[tuple[str, str, int], ...]

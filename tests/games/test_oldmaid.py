@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
@@ -30,7 +30,7 @@ def deal(players: int = 3, seed: int = 1) -> MaidState:
 def hold(*hands: tuple[str, ...], **changes: Any) -> MaidState:
     """A game in which players hold these; seat 0 draws from the last."""
     s = MaidState(20.0, Chance(5), hands, (0,) * len(hands), due=20.0)
-    return attrs.evolve(s, **{"source": len(hands) - 1, **changes})
+    return replace(s, **{"source": len(hands) - 1, **changes})
 
 
 def step(result: MaidState | Step[MaidState]) -> tuple[MaidState, tuple[Event, ...]]:
@@ -247,7 +247,7 @@ class SecretTests(SynchronousTestCase):
         at = Counter[int]()
         for seed in range(300):
             s = hold(("2C", "3C", "4C"), ("5C", "2H"), ("5D", "QH"), turn=0)
-            s = attrs.evolve(s, chance=Chance(seed))
+            s = replace(s, chance=Chance(seed))
             s, _ = step(GAME.act(s, 0, Draw(1), 1.0))
             at[s.hands[0].index("QH")] += 1
         self.assertEqual(set(at), {0, 1, 2, 3})
@@ -263,7 +263,7 @@ class SecretTests(SynchronousTestCase):
             def view(self, s: MaidState, audience: Any) -> Any:
                 shown = super().view(s, audience)
                 hand = () if audience is None else s.hands[0]
-                return msgspec.structs.replace(shown, hand=hand)
+                return replace(shown, hand=hand)
 
         rules = {finding.rule for finding in try_game(Open(), "open", 3, 7).findings}
         self.assertEqual(rules, {"leak"})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
@@ -79,7 +79,7 @@ class Scene:
         chance = next(
             chance for chance in map(Chance, range(99)) if chance.below(6)[0] == 5
         )
-        self.s = attrs.evolve(self.s, total=LIMIT, chance=chance)
+        self.s = replace(self.s, total=LIMIT, chance=chance)
         self.act(seat, Roll())
         return seat
 
@@ -163,7 +163,7 @@ class RoundTests(DrahnCase):
         scene.begin()
         seat = scene.s.turn
         assert seat is not None
-        scene.s = attrs.evolve(scene.s, total=14)
+        scene.s = replace(scene.s, total=14)
         scene.act(seat, LoseLife())
         self.assertEqual((scene.s.total, scene.s.places[seat].lives), (0, 1))
         self.assertEqual(self.refusal(scene, seat, Roll()), "must_choose")
@@ -245,7 +245,7 @@ class PeopleTests(DrahnCase):
         scene.begin()
         leaver = scene.s.turn
         assert leaver is not None
-        scene.s = attrs.evolve(scene.s, total=15)
+        scene.s = replace(scene.s, total=15)
         scene.leave(leaver)
         self.assertEqual((scene.s.turn, scene.s.total), ((leaver + 1) % 3, 0))
         scene.leave((leaver + 1) % 3)
@@ -284,7 +284,7 @@ class PeopleTests(DrahnCase):
         scene.join(0)
         self.assertEqual(scene.s.order, (1, 2, 0))
         scene.begin()
-        scene.s = attrs.evolve(scene.s, turn=2, total=0)
+        scene.s = replace(scene.s, turn=2, total=0)
         scene.act(2, Roll())
         self.assertEqual(scene.s.turn, 0)
         scene.act(0, Roll())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from msgspec import msgpack
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Rejected
@@ -180,7 +180,7 @@ class BotTests(SynchronousTestCase):
         self.assertIsNone(self.choose(board, 1 - turn, 1))
         over = play(board, 0, 3, 1, 4, 2)
         self.assertIsNone(self.choose(over, 0, 1))
-        asked = attrs.evolve(over, asked=(1,))
+        asked = replace(over, asked=(1,))
         self.assertEqual(self.choose(asked, 0, 1), Rematch())
 
     def test_never_loses(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import GameNet
@@ -18,7 +18,7 @@ class Hundreds(Teller):
     name = "hundreds"
 
     def advance(self, s: Tale, now: float) -> Tale:
-        return attrs.evolve(s, rounds=s.rounds + 1, wake_at=now + 0.01)
+        return replace(s, rounds=s.rounds + 1, wake_at=now + 0.01)
 
 
 class DeadlineTests(SynchronousTestCase):

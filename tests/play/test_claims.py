@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import attrs
+from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Say
@@ -19,8 +19,7 @@ from vinom.play.recording import Recording, read_recording, replay
 from vinom.play.room import Closed, Room
 
 
-@attrs.frozen
-class Members:
+class Members(Struct, frozen=True):
     """The players, as the game was given them."""
 
     ids: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+from msgspec.structs import replace
 
 from tests.play.test_room import RoomCase, plan_for
 from tests.support.games import Say, Tale, Teller
@@ -17,7 +17,7 @@ class Stepping(Teller):
     step = 0.0001
 
     def advance(self, s: Tale, now: float) -> Tale:
-        return attrs.evolve(s, rounds=s.rounds + 1, wake_at=now + self.step)
+        return replace(s, rounds=s.rounds + 1, wake_at=now + self.step)
 
 
 class Milliseconds(Stepping):

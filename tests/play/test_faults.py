@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 
 from tests.play.test_room import RoomCase
 from tests.support import games
@@ -24,7 +24,7 @@ class Answering(games.Teller):
     public: Any = "all"
 
     def act(self, s: Tale, seat: int, action: Any, now: float) -> Any:
-        return Step(attrs.evolve(s, lines=(*s.lines, "x")), self.said)
+        return Step(replace(s, lines=(*s.lines, "x")), self.said)
 
     def deadline(self, s: Tale) -> Any:
         return self.due if s.lines else None
@@ -139,7 +139,7 @@ class Metronome(games.Teller):
 
     def advance(self, s: Tale, now: float) -> Tale:
         assert s.wake_at is not None
-        return attrs.evolve(s, wake_at=s.wake_at + self.step, rounds=s.rounds + 1)
+        return replace(s, wake_at=s.wake_at + self.step, rounds=s.rounds + 1)
 
 
 class StallTests(RoomCase):

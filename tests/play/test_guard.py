@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Say, Tale, TaleView, Teller
@@ -63,7 +63,7 @@ class Dawdler(Teller):
 
     def start(self, table: Any) -> Tale:
         self.dawdle("start")
-        return attrs.evolve(super().start(table), wake_at=7.0)
+        return replace(super().start(table), wake_at=7.0)
 
     def act(self, s: Tale, seat: int, action: Any, now: float) -> Any:
         match action.word.split():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 
-import attrs
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.play.test_room import plan_for
@@ -34,9 +34,9 @@ class ForgetfulMaze(Maze):
 
     def act(self, s: MazeState, seat: int, action: object, now: float) -> MazeState:
         assert isinstance(action, Move)
-        s = attrs.evolve(s)
+        s = replace(s)
         row, col = action.from_
-        return attrs.evolve(s, at=(*s.at[:seat], (row, col), *s.at[seat + 1 :]))
+        return replace(s, at=(*s.at[:seat], (row, col), *s.at[seat + 1 :]))
 
 
 class RecordingCase(SynchronousTestCase):

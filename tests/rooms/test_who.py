@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, kinds, only
@@ -48,7 +48,7 @@ class WhoPlaysTests(SynchronousTestCase):
         def joined(game: Game[Any, Any], s: Any, *of: Any) -> Any:
             seat, _, newcomer = of
             last = f"{newcomer.player_id}/{newcomer.name}"
-            return attrs.evolve(s, seats=seat + 1, last=last)
+            return replace(s, seats=seat + 1, last=last)
 
         game = type(self.world.games["open"])
         self.patch(game, "bot_names", ("Disco",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
-import attrs
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 
@@ -71,7 +71,7 @@ class Ending(Turns):
     """The same, and right: the match ends when a player leaves."""
 
     def left(self, s: Counted, seat: int, now: float) -> Counted:
-        return structs.replace(s, moves=40)
+        return replace(s, moves=40)
 
 
 class Fragile(Ending):
@@ -125,8 +125,7 @@ class Waiting(Ending):
         raise Rejected("wait", "wait for the end")
 
 
-@attrs.frozen
-class Piled:
+class Piled(Struct, frozen=True):
     """Hands, and the pile that cards are drawn from."""
 
     pile: tuple[int, ...]
@@ -152,7 +151,7 @@ class Drawing(Game[Piled, Play]):
             raise Rejected("not_your_turn", "wait for your turn")
         hands = list(s.hands)
         hands[seat] = (*hands[seat], s.pile[0])
-        after = attrs.evolve(s, pile=s.pile[1:], hands=tuple(hands))
+        after = replace(s, pile=s.pile[1:], hands=tuple(hands))
         return Step(self._next(after), self.tell(seat, s.pile[0]))
 
     def tell(self, seat: int, card: int) -> tuple[Event, ...]:
@@ -162,14 +161,14 @@ class Drawing(Game[Piled, Play]):
     def _next(self, s: Piled) -> Piled:
         count = len(s.hands)
         around = [(s.turn + step) % count for step in range(1, count + 1)]
-        return attrs.evolve(
+        return replace(
             s, turn=next((seat for seat in around if seat not in s.gone), s.turn)
         )
 
     def left(self, s: Piled, seat: int, now: float) -> Piled:
-        s = attrs.evolve(s, gone=(*s.gone, seat))
+        s = replace(s, gone=(*s.gone, seat))
         if len(s.gone) + 1 >= len(s.hands):
-            return attrs.evolve(s, pile=())
+            return replace(s, pile=())
         return self._next(s) if seat == s.turn else s
 
     def joined(self, s: Piled, seat: int, now: float, newcomer: Any) -> Piled:
@@ -226,8 +225,7 @@ class Scoring(Drawing):
         return Outcome(1, ((0,),), tuple(map(sum, s.hands)))
 
 
-@attrs.frozen
-class Clocks:
+class Clocks(Struct, frozen=True):
     """A clock for each seat; None: it does not run."""
 
     ends: tuple[float | None, ...]
@@ -254,7 +252,7 @@ class TwoClocks(Open[Clocks]):
     def advance(self, s: Clocks, now: float) -> Clocks:
         first = s.ends.index(self.deadline(s))
         ends = tuple(None if i == first else end for i, end in enumerate(s.ends))
-        return attrs.evolve(s, ends=ends)
+        return replace(s, ends=ends)
 
     def outcome(self, s: Clocks) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves > 30 else None
@@ -278,8 +276,7 @@ class RejectingTick(Open[Counted]):
         return Outcome(1, ((0,),)) if s.moves >= 60 else None
 
 
-@attrs.frozen
-class Loose:
+class Loose(Struct, frozen=True):
     """A state whose declared type is wrong."""
 
     turn: int
@@ -294,10 +291,10 @@ class Mistyped(Game[Loose, Play]):
     seats = (2, 2)
 
     def start(self, table: Table) -> Loose:
-        return Loose(0, "text")  # type: ignore[arg-type]  # that is the point
+        return Loose(0, 0)
 
     def act(self, s: Loose, seat: int, action: Play, now: float) -> Loose:
-        return attrs.evolve(s, turn=s.turn + 1)
+        return replace(s, turn=s.turn + 1, label="text")
 
     def outcome(self, s: Loose) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.turn > 9 else None
@@ -306,14 +303,7 @@ class Mistyped(Game[Loose, Play]):
         return {"turn": s.turn, "label": s.label}
 
 
-class Unstored(Mistyped):
-    """The same, and says that it is never stored."""
-
-    durability = "none"
-
-
-@attrs.frozen
-class Phase:
+class Phase(Struct, frozen=True):
     """A phase of a game."""
 
     name: str
@@ -338,7 +328,7 @@ class Identical(Open[Phased]):
         return Phased(WAITING)
 
     def act(self, s: Phased, seat: int, action: Play, now: float) -> Phased:
-        return structs.replace(s, moves=s.moves + (1 if s.phase is WAITING else 2))
+        return replace(s, moves=s.moves + (1 if s.phase is WAITING else 2))
 
     def outcome(self, s: Phased) -> Outcome | None:
         return Outcome(1, ((0,),)) if s.moves > 9 else None

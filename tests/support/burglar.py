@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import attrs
 from msgspec import Struct
 
 from vinom.game import Game, Step, Table
@@ -54,8 +53,7 @@ class Break(Struct, frozen=True, tag="break"):
     """Fail, so that there is a crash report."""
 
 
-@attrs.frozen
-class Loot:
+class Loot(Struct, frozen=True):
     """What was tried, and what came of it."""
 
     found: tuple[tuple[str, str], ...] = ()

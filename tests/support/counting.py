@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-import attrs
 from msgspec import Struct
 
 from vinom.game import Game, Seat, Table
@@ -14,8 +13,7 @@ class Tap(Struct, frozen=True):
     """One more."""
 
 
-@attrs.frozen
-class Taps:
+class Taps(Struct, frozen=True):
     """How often each seat has tapped."""
 
     counts: tuple[int, ...]

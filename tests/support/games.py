@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Literal
 
-import attrs
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 
@@ -21,8 +21,7 @@ class Quiet(Struct, frozen=True, tag="quiet"):
     """Do nothing."""
 
 
-@attrs.frozen
-class Tale:
+class Tale(Struct, frozen=True):
     """Everything that reached the game, in order."""
 
     lines: tuple[str, ...] = ()
@@ -58,7 +57,7 @@ class Teller(Game[Tale, Say | Quiet]):
     ) -> Tale | Step[Tale]:
         if isinstance(action, Quiet):
             return s
-        s = attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {seat} {action.word}"))
+        s = replace(s, lines=(*s.lines, f"{now:.1f} {seat} {action.word}"))
         match action.word.split():
             case ["no"]:
                 raise Rejected("no", "I will not")
@@ -71,11 +70,11 @@ class Teller(Game[Tale, Say | Quiet]):
             case ["shout", size]:
                 return Step(s, (Event("shouted", "A" * int(size)),))
             case ["end"]:
-                return attrs.evolve(s, over=True, rounds=s.rounds + 1)
+                return replace(s, over=True, rounds=s.rounds + 1)
             case ["again"]:
-                return attrs.evolve(s, over=False)
+                return replace(s, over=False)
             case ["wake", at]:
-                return attrs.evolve(s, wake_at=float(at))
+                return replace(s, wake_at=float(at))
             case ["nothing"]:
                 return None  # what a game does that forgets its return
         return s
@@ -84,7 +83,7 @@ class Teller(Game[Tale, Say | Quiet]):
         return s.wake_at
 
     def advance(self, s: Tale, now: float) -> Tale:
-        return self._noted(attrs.evolve(s, wake_at=None), now, "woke")
+        return self._noted(replace(s, wake_at=None), now, "woke")
 
     def dropped(self, s: Tale, seat: int, now: float) -> Tale:
         return self._noted(s, now, f"{seat} dropped")
@@ -107,7 +106,7 @@ class Teller(Game[Tale, Say | Quiet]):
         return {"once": "upon a time"}
 
     def _noted(self, s: Tale, now: float, what: str) -> Tale:
-        return attrs.evolve(s, lines=(*s.lines, f"{now:.1f} {what}"))
+        return replace(s, lines=(*s.lines, f"{now:.1f} {what}"))
 
 
 class Apart(Teller):
@@ -156,7 +155,7 @@ class Crawling(Teller):
     """Its deadline moves on, but by nothing worth the name."""
 
     def advance(self, s: Tale, now: float) -> Tale:
-        return attrs.evolve(s, wake_at=now + 1e-9)
+        return replace(s, wake_at=now + 1e-9)
 
 
 class Ticking(Teller):
@@ -170,8 +169,8 @@ class Ticking(Teller):
         for seat, action in inputs:
             if isinstance(action, Quiet):
                 continue
-            s = attrs.evolve(s, lines=(*s.lines, f"#{n} {seat} {action.word}"))
-        return attrs.evolve(s, rounds=n)
+            s = replace(s, lines=(*s.lines, f"#{n} {seat} {action.word}"))
+        return replace(s, rounds=n)
 
 
 class StandingIn(Teller):
@@ -211,8 +210,7 @@ class Forfeiting(Teller):
     forfeit_seconds = 2.0
 
 
-@attrs.frozen
-class Hands:
+class Hands(Struct, frozen=True):
     """A deal of cards, and the players who have shown."""
 
     cards: tuple[int, ...]
@@ -246,7 +244,7 @@ class Cards(Game[Hands, Show]):
 
     def left(self, s: Hands, seat: int, now: float) -> Hands:
         shown = (*s.shown[:seat], True, *s.shown[seat + 1 :])
-        return attrs.evolve(s, shown=shown)
+        return replace(s, shown=shown)
 
     def audience(self, s: Hands, seat: int | None) -> Hashable:
         return "spectator" if seat is None else seat
@@ -300,7 +298,7 @@ class Remembering(Cards):
     def act(self, s: Hands, seat: int, action: Show, now: float) -> Hands:
         _memory.append(seat)
         cards = tuple(card + len(_memory) for card in s.cards)
-        return attrs.evolve(super().act(s, seat, action, now), cards=cards)
+        return replace(super().act(s, seat, action, now), cards=cards)
 
 
 class HashOrdered(Cards):
@@ -309,11 +307,10 @@ class HashOrdered(Cards):
     def start(self, table: Table) -> Hands:
         words = {"ace", "king", "queen", "jack", "ten", "nine", "eight", "seven"}
         first = list(words).index("ace")
-        return attrs.evolve(super().start(table), cards=(first,) * len(table.seats))
+        return replace(super().start(table), cards=(first,) * len(table.seats))
 
 
-@attrs.frozen
-class ListState:
+class ListState(Struct, frozen=True):
     """A state of a mutable type."""
 
     items: list[int]
@@ -326,8 +323,7 @@ class Changeable(Cards):
         return ListState([1])
 
 
-@attrs.frozen
-class SmugglerState:
+class SmugglerState(Struct, frozen=True):
     """A state whose type is right and whose value is not."""
 
     items: tuple[int, ...]

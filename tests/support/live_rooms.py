@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.conversation.conversation import Bounds
@@ -38,8 +38,7 @@ class Word(Struct, frozen=True, forbid_unknown_fields=True):
     word: str
 
 
-@attrs.frozen
-class Heard:
+class Heard(Struct, frozen=True):
     """
     What was sent.
 
@@ -67,7 +66,7 @@ class Pair(Game[Heard, Word]):
         return Heard(len(table.seats))
 
     def act(self, s: Heard, seat: int, action: Word, now: float) -> Heard | Step[Heard]:
-        said = attrs.evolve(s, said=s.said + 1, last=action.word)
+        said = replace(s, said=s.said + 1, last=action.word)
         match action.word:
             case "no":
                 raise Rejected("no", "just no")
@@ -80,20 +79,20 @@ class Pair(Game[Heard, Word]):
             case "boom":
                 raise ZeroDivisionError("the game is broken")
             case "unencodable":
-                return attrs.evolve(said, last=object())
+                return replace(said, last=object())
             case "bad event":
                 return Step(said, (Event("bad", object()),))
             case "stuck":
-                return attrs.evolve(said, due=now + 1.0)
+                return replace(said, due=now + 1.0)
             case "end":
-                return attrs.evolve(said, over=s.over + 1)
+                return replace(said, over=s.over + 1)
         return said
 
     def deadline(self, s: Heard) -> float | None:
         return s.due
 
     def advance(self, s: Heard, now: float) -> Heard:
-        return attrs.evolve(s, said=s.said + 1)
+        return replace(s, said=s.said + 1)
 
     def view(self, s: Heard, audience: Hashable) -> dict[str, Any]:
         return {"seats": s.seats, "said": s.said, "last": s.last}
@@ -107,10 +106,10 @@ class Pair(Game[Heard, Word]):
         return Word(f"bot {view['said']}")
 
     def dropped(self, s: Heard, seat: int, now: float) -> Heard:
-        return attrs.evolve(s, away=(*s.away, seat))
+        return replace(s, away=(*s.away, seat))
 
     def returned(self, s: Heard, seat: int, now: float) -> Heard:
-        return attrs.evolve(s, away=tuple(a for a in s.away if a != seat))
+        return replace(s, away=tuple(a for a in s.away if a != seat))
 
 
 class Few(Pair):
@@ -147,7 +146,7 @@ class Open(Pair):
     late_join = True
 
     def joined(self, s: Heard, seat: int, now: float, newcomer: Seat) -> Heard:
-        return attrs.evolve(s, seats=max(s.seats, seat + 1))
+        return replace(s, seats=max(s.seats, seat + 1))
 
 
 class Secret(Pair):
@@ -193,11 +192,11 @@ class Beat(Pair):
 
     def tick(self, s: Heard, inputs: Any, n: int) -> Heard:
         for _, action in inputs:
-            s = attrs.evolve(s, said=s.said + 1, last=action.word)
+            s = replace(s, said=s.said + 1, last=action.word)
         return s
 
     def joined(self, s: Heard, seat: int, now: float, newcomer: Seat) -> Heard:
-        return attrs.evolve(s, seats=max(s.seats, seat + 1))
+        return replace(s, seats=max(s.seats, seat + 1))
 
 
 class Between(Beat):
@@ -209,7 +208,7 @@ class Between(Beat):
         return 0.05 if not s.said else None
 
     def advance(self, s: Heard, now: float) -> Heard:
-        return attrs.evolve(s, said=s.said + 1)
+        return replace(s, said=s.said + 1)
 
 
 class NoBot(Pair):

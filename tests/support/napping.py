@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 
 from tests.support.slow import Go, Moment, Slow
 
@@ -18,7 +18,7 @@ class Napping(Slow):
 
     def act(self, s: Moment, seat: int, action: Go, now: float) -> Moment:
         nap(s, "act")
-        return attrs.evolve(s, has_gone=True)
+        return replace(s, has_gone=True)
 
     def view(self, s: Moment, audience: Hashable) -> dict[str, Any]:
         nap(s, "view")

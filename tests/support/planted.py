@@ -6,7 +6,6 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
 from msgspec import Struct
 
 from vinom.errors import Rejected
@@ -23,8 +22,7 @@ class Add(Struct, frozen=True, forbid_unknown_fields=True):
     number: int
 
 
-@attrs.frozen
-class Sum:
+class Sum(Struct, frozen=True):
     """
     Everybody's sum.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated, Any
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.game import Game, Outcome, Step, Table
 from vinom.games.maze import Maze, MazeOptions
@@ -24,8 +24,7 @@ class Tap(Struct, frozen=True):
     """One point."""
 
 
-@attrs.frozen
-class Taps:
+class Taps(Struct, frozen=True):
     """Everybody's points."""
 
     points: tuple[int, ...]
@@ -54,7 +53,7 @@ class Second(Game[Taps, Tap]):
         return None if s.is_over else 1.0
 
     def advance(self, s: Taps, now: float) -> Taps:
-        return attrs.evolve(s, is_over=True)
+        return replace(s, is_over=True)
 
     def outcome(self, s: Taps) -> Outcome | None:
         if not s.is_over:
@@ -97,7 +96,7 @@ class SecondBegins(TicTacToe):
 
     def start(self, table: Table) -> Step[Board]:
         begun = super().start(table)
-        return attrs.evolve(begun, state=attrs.evolve(begun.state, turn=1))
+        return replace(begun, state=replace(begun.state, turn=1))
 
 
 class Brawl(Second):

@@ -32,7 +32,6 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
-from vinom.play.frozen import fingerprint
 from vinom.play.play import Play, table_of
 from vinom.play.recording import (
     encode_ending,
@@ -41,6 +40,7 @@ from vinom.play.recording import (
     read_recording,
     replay,
 )
+from vinom.play.states import fingerprint
 from vinom.play.views import Views
 
 GAMES: dict[str, type[Game[Any, Any]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 from msgspec import Struct
 
 from vinom.game import Game, Table
@@ -14,8 +13,7 @@ class Count(Struct, frozen=True, tag="count"):
     n: int
 
 
-@attrs.frozen
-class Said:
+class Said(Struct, frozen=True):
     """What each seat said, in order."""
 
     numbers: tuple[tuple[int, ...], ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vinom.game import Game, Outcome, Table
 
@@ -28,8 +28,7 @@ class Slowness(Struct, frozen=True, forbid_unknown_fields=True):
     slow: str = ""
 
 
-@attrs.frozen
-class Moment:
+class Moment(Struct, frozen=True):
     """The state."""
 
     slow: str
@@ -55,10 +54,10 @@ class Slow(Game[Moment, Go]):
 
     def act(self, s: Moment, seat: int, action: Go, now: float) -> Moment:
         if s.slow == "":
-            return attrs.evolve(s, is_over=True)
+            return replace(s, is_over=True)
         if s.slow == "act":
             for_ever()
-        return attrs.evolve(s, has_gone=True)
+        return replace(s, has_gone=True)
 
     def outcome(self, s: Moment) -> Outcome | None:
         return Outcome(1, ((0, 1),)) if s.is_over else None

@@ -10,8 +10,8 @@ class Finding:
     """
     One thing that the author must change.
 
-    :ivar rule: "frozen", "pure", "fault", "ends", "left", "setup", "tick", "replay",
-        "state", "leak" or "hash_seed".
+    :ivar rule: "state", "pure", "fault", "ends", "left", "setup", "tick", "replay",
+        "leak" or "hash_seed".
     :ivar message: what is wrong, for the author.
     :ivar when: the time in the trial; not part of the finding's identity.
     """

@@ -17,9 +17,9 @@ from typing import Any
 
 import attrs
 import msgspec
+from msgspec import Struct
 
 from vinom.game import Chance, Event, Game, Step
-from vinom.play.frozen import field_names, is_frozen_class
 from vinom.play.guard import TooSlow
 from vinom.play.play import GAME_ERRORS
 
@@ -375,8 +375,8 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
             for inner in _variants(item, f"{path}[{index}]", is_chance):
                 whole = (*value[:index], inner.state, *value[index + 1 :])
                 yield attrs.evolve(inner, state=whole)
-    elif is_frozen_class(type(value)):
-        for name in field_names(type(value)):
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
             inner_path = f"{path}.{name}" if path else name
             chance = is_chance or type(value) is Chance
             for inner in _variants(getattr(value, name), inner_path, chance):
@@ -389,9 +389,7 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
 
 def _replaced(value: Any, name: str, item: Any) -> Any:
     try:
-        if isinstance(value, msgspec.Struct):
-            return msgspec.structs.replace(value, **{name: item})
-        return attrs.evolve(value, **{name.lstrip("_"): item})
+        return msgspec.structs.replace(value, **{name: item})
     except (ValueError, TypeError):
         # The class itself refuses such a value.
         return None

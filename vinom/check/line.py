@@ -23,7 +23,6 @@ from vinom.errors import Refused, Rejected
 from vinom.game import Chance, Game
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.clock import Advances
-from vinom.play.frozen import ensure_frozen, fingerprint, plain
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at
 from vinom.play.recording import (
@@ -33,6 +32,7 @@ from vinom.play.recording import (
     read_recording,
     replay,
 )
+from vinom.play.states import fingerprint, plain
 from vinom.play.views import Views
 
 #: How often a seat tries random actions until the game takes one.
@@ -283,7 +283,6 @@ class Line:
     def look_for_leaks(self) -> None:
         """Search the state for leaks, and compare the setup with the first one."""
         state = self.play.state
-        ensure_frozen(state)
         for leak in self.search.state(state, len(self.plan.seats)):
             self.trial.found("leak", leak)
         setup = Views(self.game, self.play.ask).setup(state)

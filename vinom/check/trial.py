@@ -152,7 +152,7 @@ class _Player:
         except Impure as error:
             trial.found("pure", str(error))
         except Misconfigured as error:
-            trial.found("frozen", str(error))
+            trial.found("state", str(error))
         except Refused as error:
             trial.found("fault", f"the default options are refused: {error.message}")
         except GAME_ERRORS as error:
@@ -455,7 +455,7 @@ class _Caught:
         if isinstance(error, Impure):
             self._line.trial.found("pure", str(error))
         elif isinstance(error, Misconfigured):
-            self._line.trial.found("frozen", str(error))
+            self._line.trial.found("state", str(error))
         else:
             self._player._fault(error, self._line, self._what)
         return True

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, cast
 
-from vinom.errors import Misconfigured, Unreadable
+from vinom.errors import Misconfigured
 from vinom.game import Game, Outcome, Step
-from vinom.play.frozen import plain, state_hash
-from vinom.play.states import StateCodec, codec_of, first_change
+from vinom.play.states import StateCodec, codec_of, plain, state_hash
 
 
 class Impure(Exception):
@@ -38,34 +37,21 @@ class Twice(Game[Any, Any]):
         self._hash = ""
         self._restored: Any = None
         self._codec: StateCodec | None = None
-        if game.durability != "none":
-            try:
-                self._codec = codec_of(game)
-            except Misconfigured as error:
-                self._give_up(str(error))
-
-    def _give_up(self, why: str) -> None:
-        self._codec = None
-        self._not_stored(f'{why}; or set durability = "none"')
+        try:
+            self._codec = codec_of(game)
+        except Misconfigured as error:
+            not_stored(str(error))
 
     def _take(self, state: Any) -> None:
         """Keep what belongs to a state: calls in a row mostly get the same one."""
         self._hash, self._restored = state_hash(state), state
         self._given = state
-        if self._codec is None:
-            return
-        try:
-            restored = self._codec.decode(self._codec.encode(state))
-        except (Misconfigured, Unreadable) as error:
-            self._give_up(str(error))
-            return
-        change = first_change(state, restored)
-        if change is None and state_hash(restored) != self._hash:
-            change = "state: its hash changes"
-        if change is not None:
-            self._give_up(f"{change}, after the state was stored and read")
-            return
-        self._restored = restored
+        if self._codec is not None:
+            try:
+                _, self._restored = self._codec.round_trip(state)
+            except Misconfigured as error:
+                self._codec = None
+                self._not_stored(str(error))
 
     def _call(self, name: str, *args: Any) -> Any:
         call = getattr(self._game, name)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.games.arena_field import (
@@ -122,9 +122,7 @@ class Arena(Game[ArenaState, Action]):
         for seat in order:
             taken, chance = _take_gems(s.walls, bodies, seat, gems, chance)
             events += taken
-        s = attrs.evolve(
-            s, tick=n, bodies=tuple(bodies), gems=tuple(gems), chance=chance
-        )
+        s = replace(s, tick=n, bodies=tuple(bodies), gems=tuple(gems), chance=chance)
         if n >= s.ends or any(body.points >= s.target for body in bodies):
             s, end = _finish(s)
             events += end
@@ -137,19 +135,19 @@ class Arena(Game[ArenaState, Action]):
         drawn, chance = s.chance.below(len(STARTS))
         body = Body(*STARTS[drawn], safe=SAFE_TICKS)
         bodies = (*s.bodies[:seat], body, *s.bodies[seat + 1 :])
-        return attrs.evolve(s, bodies=bodies, chance=chance)
+        return replace(s, bodies=bodies, chance=chance)
 
     def dropped(self, s: ArenaState, seat: int, now: float) -> ArenaState:
         """Stop a player without a connection until the bot takes over."""
-        return _with_body(s, seat, attrs.evolve(s.bodies[seat], to_x=0, to_y=0))
+        return _with_body(s, seat, replace(s.bodies[seat], to_x=0, to_y=0))
 
     def left(
         self, s: ArenaState, seat: int, now: float
     ) -> ArenaState | Step[ArenaState]:
         """Take a player who leaves off the field; the last player on it wins."""
-        s = _with_body(s, seat, attrs.evolve(s.bodies[seat], here=False, points=0))
+        s = _with_body(s, seat, replace(s.bodies[seat], here=False, points=0))
         rematch = tuple(one for one in s.rematch if one != seat)
-        s = attrs.evolve(s, rematch=rematch)
+        s = replace(s, rematch=rematch)
         if s.phase == "over":
             # The remaining players may have been waiting for this one.
             n = int(now * TICK_HZ)
@@ -218,7 +216,7 @@ class Arena(Game[ArenaState, Action]):
 
 
 def _with_body(s: ArenaState, seat: int, body: Body) -> ArenaState:
-    return attrs.evolve(s, bodies=(*s.bodies[:seat], body, *s.bodies[seat + 1 :]))
+    return replace(s, bodies=(*s.bodies[:seat], body, *s.bodies[seat + 1 :]))
 
 
 def _place_all(s: ArenaState) -> ArenaState:
@@ -232,7 +230,7 @@ def _place_all(s: ArenaState) -> ArenaState:
     for _ in s.gems:
         gem, chance = _new_gem(s.walls, bodies, gems, chance)
         gems.append(gem)
-    return attrs.evolve(
+    return replace(
         s, bodies=bodies, gems=tuple(gems), chance=chance, ends=s.tick + s.length
     )
 
@@ -240,11 +238,11 @@ def _place_all(s: ArenaState) -> ArenaState:
 def _heed(body: Body, action: Action) -> Body:
     match action:
         case Move():
-            return attrs.evolve(body, to_x=action.x, to_y=action.y, n=action.n)
+            return replace(body, to_x=action.x, to_y=action.y, n=action.n)
         case Dash():
             if body.rest:
-                return attrs.evolve(body, n=action.n)
-            return attrs.evolve(body, dash=DASH_TICKS, rest=REST_TICKS, n=action.n)
+                return replace(body, n=action.n)
+            return replace(body, dash=DASH_TICKS, rest=REST_TICKS, n=action.n)
         case Rematch():
             return body
 
@@ -281,8 +279,8 @@ def _hit(bodies: list[Body], order: list[int]) -> list[Event]:
             if not touch or hit.safe:
                 continue
             stolen = min(1, hit.points)
-            bodies[seat] = attrs.evolve(one, points=one.points + stolen)
-            bodies[other] = attrs.evolve(
+            bodies[seat] = replace(one, points=one.points + stolen)
+            bodies[other] = replace(
                 hit, points=hit.points - stolen, dash=0, safe=SAFE_TICKS
             )
             facts = {"seat": other, "by": seat, "points": stolen}
@@ -301,7 +299,7 @@ def _take_gems(
     for index, (x, y) in enumerate(gems):
         body = bodies[seat]
         if body.here and abs(body.x - x) < REACH and abs(body.y - y) < REACH:
-            bodies[seat] = attrs.evolve(body, points=body.points + 1)
+            bodies[seat] = replace(body, points=body.points + 1)
             gems[index], chance = _new_gem(walls, tuple(bodies), gems, chance)
             events.append(Event("took", {"seat": seat, "at": (x, y)}))
     return events, chance
@@ -336,7 +334,7 @@ def _finish(s: ArenaState) -> tuple[ArenaState, tuple[Event, ...]]:
         seat for seat, body in enumerate(s.bodies) if body.here and body.points == best
     )
     scores = tuple(body.points for body in s.bodies)
-    s = attrs.evolve(s, phase="over", winners=winners)
+    s = replace(s, phase="over", winners=winners)
     return s, (Event("ended", {"winners": winners, "scores": scores}),)
 
 
@@ -353,7 +351,7 @@ def _ask_rematch(
     rematch = tuple(sorted((*s.rematch, *new)))
     if not is_agreed(rematch, here):
         events = tuple(Event("asked", {"seat": seat}) for seat in new)
-        return Step(attrs.evolve(s, rematch=rematch), events)
+        return Step(replace(s, rematch=rematch), events)
     return _again(s, n)
 
 
@@ -363,8 +361,6 @@ def _here(s: ArenaState) -> tuple[int, ...]:
 
 def _again(s: ArenaState, n: int) -> Step[ArenaState]:
     """Begin another round."""
-    s = attrs.evolve(
-        s, tick=n, round=s.round + 1, phase="playing", winners=(), rematch=()
-    )
+    s = replace(s, tick=n, round=s.round + 1, phase="playing", winners=(), rematch=())
     s = _place_all(s)
     return Step(s, (Event("began", {"round": s.round}),))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import attrs
 from msgspec import Meta, Struct
 
 from vinom.game import Chance
@@ -124,8 +123,7 @@ class ArenaView(Struct, frozen=True):
     rematch: tuple[int, ...]
 
 
-@attrs.frozen
-class Body:
+class Body(Struct, frozen=True):
     """
     One player; fields that are also in the view are described there.
 
@@ -147,8 +145,7 @@ class Body:
     here: bool = True
 
 
-@attrs.frozen
-class ArenaState:
+class ArenaState(Struct, frozen=True):
     """
     A moment in the arena; fields that are also in the view are described there.
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated, Any, Literal
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.dice_score import choices, is_bust, score
@@ -96,8 +96,7 @@ class DiceView(Struct, frozen=True):
     rematch: tuple[int, ...]
 
 
-@attrs.frozen
-class DiceState:
+class DiceState(Struct, frozen=True):
     """
     A moment of a game; most fields are also in the view and described there.
 
@@ -196,7 +195,7 @@ class Dice(Game[DiceState, Action]):
 
     def left(self, s: DiceState, seat: int, now: float) -> DiceState | Step[DiceState]:
         """A player who leaves loses the game."""
-        s = attrs.evolve(s, gone=(*s.gone, seat))
+        s = replace(s, gone=(*s.gone, seat))
         if s.phase == "over":
             return s
         return Step(*_win(s, 1 - seat, "left"))
@@ -250,14 +249,14 @@ def _roll(s: DiceState, now: float) -> Step[DiceState]:
     for _ in range(_DICE - len(s.aside)):
         face, chance = chance.below(6)
         faces.append(face + 1)
-    s = attrs.evolve(s, chance=chance)
+    s = replace(s, chance=chance)
     rolled = Event("rolled", {"seat": s.turn, "dice": faces})
     if is_bust(faces):
         busted = Event("busted", {"seat": s.turn, "lost": s.points})
         return Step(_pass_turn(s, now), (rolled, busted))
     dice = tuple(faces)
     return Step(
-        attrs.evolve(s, phase="choosing", dice=dice, due=now + s.turn_seconds),
+        replace(s, phase="choosing", dice=dice, due=now + s.turn_seconds),
         (rolled,),
     )
 
@@ -282,7 +281,7 @@ def _set_aside(s: DiceState, action: SetAside, now: float) -> Step[DiceState]:
     if len(aside) == _DICE:
         aside = ()
         events.append(Event("fresh_dice", {"seat": s.turn}))
-    s = attrs.evolve(
+    s = replace(
         s,
         phase="rolling",
         dice=(),
@@ -300,7 +299,7 @@ def _bank(s: DiceState, now: float) -> Step[DiceState]:
     own = s.scores[s.turn] + s.points
     scores = (own, s.scores[1]) if s.turn == 0 else (s.scores[0], own)
     banked = Event("banked", {"seat": s.turn, "points": s.points, "score": own})
-    s = attrs.evolve(s, scores=scores)
+    s = replace(s, scores=scores)
     if own < s.target:
         return Step(_pass_turn(s, now), (banked,))
     s, events = _win(s, s.turn, "points")
@@ -308,7 +307,7 @@ def _bank(s: DiceState, now: float) -> Step[DiceState]:
 
 
 def _pass_turn(s: DiceState, now: float) -> DiceState:
-    return attrs.evolve(
+    return replace(
         s,
         phase="rolling",
         turn=1 - s.turn,
@@ -324,7 +323,7 @@ def _began(s: DiceState) -> Event:
 
 
 def _win(s: DiceState, winner: int, how: str) -> tuple[DiceState, tuple[Event, ...]]:
-    s = attrs.evolve(s, phase="over", winner=winner, dice=(), aside=(), points=0)
+    s = replace(s, phase="over", winner=winner, dice=(), aside=(), points=0)
     facts = {"winner": winner, "how": how, "scores": s.scores}
     return s, (Event("ended", facts),)
 
@@ -335,7 +334,7 @@ def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceSt
     if asked == s.rematch:
         return s
     if not is_agreed(asked, here):
-        return Step(attrs.evolve(s, rematch=asked), (Event("asked", {"seat": seat}),))
+        return Step(replace(s, rematch=asked), (Event("asked", {"seat": seat}),))
     first, chance = s.chance.below(2)
     s = DiceState(
         target=s.target,

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated, Any
 
-import attrs
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.maze_map import (
@@ -99,8 +99,7 @@ class MazeView(Struct, frozen=True):
     dancing: tuple[int, ...]
 
 
-@attrs.frozen
-class MazeState:
+class MazeState(Struct, frozen=True):
     """A moment in a maze; the setup and the view describe the fields."""
 
     rows: int
@@ -222,9 +221,9 @@ class Maze(Game[MazeState, Move | Dance]):
         cell = row * s.cols + col
         taken = int(s.points[cell])
         if not taken:
-            return attrs.evolve(s, at=at)
+            return replace(s, at=at)
         score = s.scores[seat] + taken
-        moved = attrs.evolve(
+        moved = replace(
             s,
             at=at,
             scores=(*s.scores[:seat], score, *s.scores[seat + 1 :]),
@@ -241,12 +240,10 @@ class Maze(Game[MazeState, Move | Dance]):
         if seat in s.dancing:
             return s
         dancing = tuple(sorted((*s.dancing, seat)))
-        return Step(
-            attrs.evolve(s, dancing=dancing), (Event("danced", {"seat": seat}),)
-        )
+        return Step(replace(s, dancing=dancing), (Event("danced", {"seat": seat}),))
 
 
 def _finish(s: MazeState) -> MazeState:
     best = max(s.scores)
     winners = tuple(seat for seat, score in enumerate(s.scores) if score == best)
-    return attrs.evolve(s, over=True, winners=winners)
+    return replace(s, over=True, winners=winners)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated, Any, Literal
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.names import BOT_NAMES
@@ -82,8 +82,7 @@ class MaidView(Struct, frozen=True):
     rematch: tuple[int, ...]
 
 
-@attrs.frozen
-class MaidState:
+class MaidState(Struct, frozen=True):
     """
     A moment of a game; the view describes the fields, which are for all seats here.
 
@@ -156,18 +155,18 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
         """Draw a random card for a player who is too slow."""
         position, chance = s.chance.below(len(s.hands[s.source]))
         slow = Event("timed_out", {"seat": s.turn})
-        after, events = _draw(attrs.evolve(s, chance=chance), position, now)
+        after, events = _draw(replace(s, chance=chance), position, now)
         return Step(after, (slow, *events))
 
     def left(self, s: MaidState, seat: int, now: float) -> MaidState | Step[MaidState]:
         """Deal a leaving player's cards to the others; of two, the other wins."""
-        s = attrs.evolve(s, gone=(*s.gone, seat))
+        s = replace(s, gone=(*s.gone, seat))
         if s.phase == "over":
             # The remaining players may have been waiting for this one.
             return _again(s, now) if is_agreed(s.rematch, _here(s)) else s
         if not s.hands[seat]:
             return s
-        s = attrs.evolve(s, quitters=(*s.quitters, seat))
+        s = replace(s, quitters=(*s.quitters, seat))
         return Step(*_deal_on(s, seat, now))
 
     def audience(self, s: MaidState, seat: int | None) -> Hashable:
@@ -230,7 +229,7 @@ def _deal(
         laid.append({"seat": seat, "cards": pairs})
     # The deal alone can make a player safe, though this is very rare.
     empty = tuple(seat for seat in players if not s.hands[seat])
-    s = attrs.evolve(s, safe=(empty,) if empty else ())
+    s = replace(s, safe=(empty,) if empty else ())
     s, events = _go_on(s, players[first], now)
     began = Event("began", {"round": number, "starter": s.turn})
     return Step(s, (began, Event("dealt", {"laid": laid}), *events))
@@ -250,11 +249,11 @@ def _take(s: MaidState, seat: int, cards: Hand) -> tuple[MaidState, Hand]:
     s = _with_hand(s, seat, tuple(hand))
     pairs = s.pairs[seat] + len(laid) // 2
     pairs_of = (*s.pairs[:seat], pairs, *s.pairs[seat + 1 :])
-    return attrs.evolve(s, pairs=pairs_of), tuple(laid)
+    return replace(s, pairs=pairs_of), tuple(laid)
 
 
 def _with_hand(s: MaidState, seat: int, hand: Hand) -> MaidState:
-    return attrs.evolve(s, hands=(*s.hands[:seat], hand, *s.hands[seat + 1 :]))
+    return replace(s, hands=(*s.hands[:seat], hand, *s.hands[seat + 1 :]))
 
 
 def _draw(
@@ -285,7 +284,7 @@ def _save_empty(
     if not empty:
         return s, ()
     events = tuple(Event("safe", {"seat": seat}) for seat in empty)
-    return attrs.evolve(s, safe=(*s.safe, empty)), events
+    return replace(s, safe=(*s.safe, empty)), events
 
 
 def _go_on(s: MaidState, start: int, now: float) -> tuple[MaidState, tuple[Event, ...]]:
@@ -298,7 +297,7 @@ def _go_on(s: MaidState, start: int, now: float) -> tuple[MaidState, tuple[Event
     source = _next_with_cards(s, turn, -1)
     # In a known order, players could follow the card that was drawn last.
     hand, chance = s.chance.shuffled(s.hands[source])
-    s = attrs.evolve(
+    s = replace(
         _with_hand(s, source, hand),
         chance=chance,
         turn=turn,
@@ -316,7 +315,7 @@ def _next_with_cards(s: MaidState, seat: int, way: int) -> int:
 
 
 def _lose(s: MaidState, loser: int) -> tuple[MaidState, tuple[Event, ...]]:
-    s = attrs.evolve(s, phase="over", loser=loser)
+    s = replace(s, phase="over", loser=loser)
     facts = {"loser": loser, "how": "queen", "cards": s.hands[loser]}
     return s, (Event("ended", facts),)
 
@@ -331,12 +330,12 @@ def _deal_on(
         if s.hands[(leaver + step) % len(s.hands)]
     ]
     if len(others) == 1:
-        s = attrs.evolve(s, safe=(*s.safe, (others[0],)))
-        s = attrs.evolve(s, phase="over", loser=leaver)
+        s = replace(s, safe=(*s.safe, (others[0],)))
+        s = replace(s, phase="over", loser=leaver)
         facts = {"loser": leaver, "how": "left", "cards": ()}
         return s, (Event("ended", facts),)
     cards, chance = s.chance.shuffled(s.hands[leaver])
-    s = _with_hand(attrs.evolve(s, chance=chance), leaver, ())
+    s = _with_hand(replace(s, chance=chance), leaver, ())
     events = []
     for index, seat in enumerate(others):
         share = cards[index :: len(others)]
@@ -358,7 +357,7 @@ def _ask_rematch(s: MaidState, seat: int, now: float) -> MaidState | Step[MaidSt
     if asked == s.rematch:
         return s
     if not is_agreed(asked, _here(s)):
-        return Step(attrs.evolve(s, rematch=asked), (Event("asked", {"seat": seat}),))
+        return Step(replace(s, rematch=asked), (Event("asked", {"seat": seat}),))
     return _again(s, now)
 
 

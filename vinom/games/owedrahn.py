@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
 from vinom.games.names import BOT_NAMES
@@ -128,11 +128,11 @@ class OweDrahn(Game[DrahnState, Action]):
     ) -> DrahnState | Step[DrahnState]:
         """Let a newcomer wait with the others, or watch until the next round."""
         if seat == len(s.places):
-            s = attrs.evolve(s, places=(*s.places, Place()))
+            s = replace(s, places=(*s.places, Place()))
         else:
             # The seat's former player keeps a balance, and still owes the stake.
             owes = s.phase == "playing" and seat in s.out
-            s = attrs.evolve(
+            s = replace(
                 s,
                 departed=s.departed + s.places[seat].balance,
                 debtors=s.debtors + owes,
@@ -140,7 +140,7 @@ class OweDrahn(Game[DrahnState, Action]):
             )
             s = with_place(s, seat, status="watching", ready=False, lives=0, balance=0)
         host = s.host if s.order else seat
-        s = attrs.evolve(s, order=(*s.order, seat), host=host)
+        s = replace(s, order=(*s.order, seat), host=host)
         return _step(s, _wait(s, now))
 
     def left(
@@ -156,8 +156,8 @@ class OweDrahn(Game[DrahnState, Action]):
             s, events = void_bets(s, without=seat)
         order = tuple(one for one in s.order if one != seat)
         host = order[0] if seat == s.host and order else s.host
-        s = attrs.evolve(with_place(s, seat, status="gone", ready=False))
-        s = attrs.evolve(s, order=order, host=host)
+        s = replace(with_place(s, seat, status="gone", ready=False))
+        s = replace(s, order=order, host=host)
         s, more = _wait(s, now)
         return _step(before, (s, (*events, *more)))
 
@@ -220,8 +220,8 @@ def _set_stake(s: DrahnState, seat: int, stake: int) -> Happened:
     if stake == s.stake:
         return s, ()
     # Nobody should play for a stake they have not seen.
-    places = tuple(attrs.evolve(place, ready=False) for place in s.places)
-    s = attrs.evolve(s, stake=stake, places=places, due=None)
+    places = tuple(replace(place, ready=False) for place in s.places)
+    s = replace(s, stake=stake, places=places, due=None)
     return s, (Event("stake_set", {"stake": stake}),)
 
 
@@ -231,11 +231,11 @@ def _wait(s: DrahnState, now: float) -> Happened:
         return s, ()
     ready = sum(s.places[seat].ready for seat in s.order)
     if ready < 2:
-        return (attrs.evolve(s, due=None) if s.due is not None else s), ()
+        return (replace(s, due=None) if s.due is not None else s), ()
     if ready == len(s.order):
         return _begin(s, now)
     if s.due is None:
-        return attrs.evolve(s, due=now + s.ready_seconds), ()
+        return replace(s, due=now + s.ready_seconds), ()
     return s, ()
 
 
@@ -246,7 +246,7 @@ def _begin(s: DrahnState, now: float) -> Happened:
         s = with_place(s, seat, status="alive", lives=s.lives)
     first, chance = s.chance.below(len(players))
     s, events = void_bets(s)
-    s = attrs.evolve(
+    s = replace(
         s,
         phase="playing",
         round=s.round + 1,
@@ -260,7 +260,7 @@ def _begin(s: DrahnState, now: float) -> Happened:
 
 def _reset(s: DrahnState) -> Happened:
     """Clear the table for the next round; keep balances and the stake."""
-    s = attrs.evolve(
+    s = replace(
         s,
         phase="waiting",
         total=0,
@@ -269,7 +269,7 @@ def _reset(s: DrahnState) -> Happened:
         debtors=0,
         winner=None,
         places=tuple(
-            attrs.evolve(
+            replace(
                 place,
                 status="gone" if place.status == "gone" else "watching",
                 ready=False,
@@ -307,12 +307,12 @@ def _play(
     if not lives:
         raise Rejected("last_life", "you cannot give your last life")
     s = with_place(s, seat, lives=lives)
-    s = attrs.evolve(s, total=0, choosing=True, due=now + s.turn_seconds)
+    s = replace(s, total=0, choosing=True, due=now + s.turn_seconds)
     return s, (Event("lost_life", {"seat": seat, "lives": lives}),)
 
 
 def _choose(s: DrahnState, seat: int, chosen: int, now: float) -> Happened:
-    s = attrs.evolve(s, turn=chosen, choosing=False, due=now + s.turn_seconds)
+    s = replace(s, turn=chosen, choosing=False, due=now + s.turn_seconds)
     return s, (Event("chose", {"seat": seat, "next": chosen}),)
 
 
@@ -321,13 +321,11 @@ def _roll(s: DrahnState, seat: int, now: float) -> Happened:
     die = face + 1
     total = s.total + (0 if die == _NOTHING else die)
     rolled = Event("rolled", {"seat": seat, "die": die, "total": total})
-    s = attrs.evolve(s, chance=chance)
+    s = replace(s, chance=chance)
     if total > LIMIT:
         s, events = _put_out(s, seat, "rolled", now)
         return s, (rolled, *events)
-    s = attrs.evolve(
-        s, total=total, turn=_next_after(s, seat), due=now + s.turn_seconds
-    )
+    s = replace(s, total=total, turn=_next_after(s, seat), due=now + s.turn_seconds)
     return s, (rolled,)
 
 
@@ -341,14 +339,14 @@ def _next_after(s: DrahnState, seat: int) -> int:
 def _put_out(s: DrahnState, seat: int, why: str, now: float) -> Happened:
     """Put a player out, who pays bets; on the player's turn the total resets."""
     s = with_place(s, seat, status="out", lives=0)
-    s, paid = settle_bets(attrs.evolve(s, out=(*s.out, seat)), seat)
+    s, paid = settle_bets(replace(s, out=(*s.out, seat)), seat)
     events = (Event("out", {"seat": seat, "why": why}), *paid)
     living = alive(s)
     if len(living) == 1:
         s, more = _finish(s, living[0], now)
         return s, (*events, *more)
     if seat == s.turn:
-        s = attrs.evolve(
+        s = replace(
             s,
             total=0,
             choosing=False,
@@ -360,7 +358,7 @@ def _put_out(s: DrahnState, seat: int, why: str, now: float) -> Happened:
 
 def _finish(s: DrahnState, winner: int, now: float) -> Happened:
     s, paid = pay_stakes(s, winner)
-    s = attrs.evolve(
+    s = replace(
         s,
         phase="over",
         total=0,

@@ -7,7 +7,7 @@ players who left, always add up to 0.
 
 from __future__ import annotations
 
-import attrs
+from msgspec.structs import replace
 
 from vinom.game import Event, Rejected
 from vinom.games.owedrahn_table import (
@@ -44,9 +44,9 @@ def bet(s: DrahnState, seat: int, action: Betting) -> Happened:
         raise Rejected("not_yours", "only the other player of this bet can do this")
     match action:
         case AcceptBet():
-            agreed = attrs.evolve(found, agreed=True)
+            agreed = replace(found, agreed=True)
             bets = tuple(agreed if one is found else one for one in s.bets)
-            return attrs.evolve(s, bets=bets), (_bet_event("bet_accepted", found),)
+            return replace(s, bets=bets), (_bet_event("bet_accepted", found),)
         case DeclineBet():
             return _without(s, (found,)), (_bet_event("bet_declined", found),)
         case CancelBet():
@@ -61,7 +61,7 @@ def _propose(s: DrahnState, seat: int, action: ProposeBet) -> Happened:
     if sum(one.by == seat for one in s.bets) >= MOST_BETS:
         raise Rejected("too_many_bets", f"you have offered {MOST_BETS} bets already")
     offered = Bet(s.next_bet, seat, action.to, action.amount)
-    s = attrs.evolve(s, bets=(*s.bets, offered), next_bet=s.next_bet + 1)
+    s = replace(s, bets=(*s.bets, offered), next_bet=s.next_bet + 1)
     return s, (_bet_event("bet_proposed", offered),)
 
 
@@ -106,7 +106,7 @@ def pay_stakes(s: DrahnState, winner: int) -> Happened:
         s = _pay(s, loser, winner, s.stake)
     owed = s.debtors * s.stake
     s = with_place(s, winner, balance=s.places[winner].balance + owed)
-    s = attrs.evolve(s, departed=s.departed - owed)
+    s = replace(s, departed=s.departed - owed)
     facts = {"why": "stake", "from": s.out, "to": winner, "amount": s.stake}
     return s, (Event("paid", facts),)
 
@@ -117,7 +117,7 @@ def _pay(s: DrahnState, loser: int, winner: int, amount: int) -> DrahnState:
 
 
 def _without(s: DrahnState, bets: tuple[Bet, ...]) -> DrahnState:
-    return attrs.evolve(s, bets=tuple(one for one in s.bets if one not in bets))
+    return replace(s, bets=tuple(one for one in s.bets if one not in bets))
 
 
 def _bet_event(kind: str, one: Bet) -> Event:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.game import Chance, Event
 
@@ -152,8 +152,7 @@ class DrahnView(Struct, frozen=True):
     winner: int | None
 
 
-@attrs.frozen
-class Place:
+class Place(Struct, frozen=True):
     """
     One seat.
 
@@ -166,8 +165,7 @@ class Place:
     balance: int = 0
 
 
-@attrs.frozen
-class Bet:
+class Bet(Struct, frozen=True):
     """A side bet; `BetView` describes the fields."""
 
     id: int
@@ -177,8 +175,7 @@ class Bet:
     agreed: bool = False
 
 
-@attrs.frozen
-class DrahnState:
+class DrahnState(Struct, frozen=True):
     """
     A moment at the table; fields that are also in a view are described there.
 
@@ -216,8 +213,8 @@ Happened = tuple[DrahnState, tuple[Event, ...]]
 
 def with_place(s: DrahnState, seat: int, **changes: Any) -> DrahnState:
     """Change some facts of one seat."""
-    place = attrs.evolve(s.places[seat], **changes)
-    return attrs.evolve(s, places=(*s.places[:seat], place, *s.places[seat + 1 :]))
+    place = replace(s.places[seat], **changes)
+    return replace(s, places=(*s.places[:seat], place, *s.places[seat + 1 :]))
 
 
 def alive(s: DrahnState) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from collections.abc import Hashable
 from functools import cache
 from typing import Annotated, Any
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Game, Outcome, Step, Table
@@ -53,8 +53,7 @@ class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     turn_seconds: Annotated[float, Meta(ge=1.0, le=3600.0)] = TURN_SECONDS
 
 
-@attrs.frozen
-class Board:
+class Board(Struct, frozen=True):
     """
     One round, and the score of the rounds before.
 
@@ -141,15 +140,13 @@ class TicTacToe(Game[Board, Place | Rematch]):
             raise Rejected("taken", "this cell is already taken")
         cells = (*s.cells[:cell], seat, *s.cells[cell + 1 :])
         placed = Event("placed", {"seat": seat, "row": action.row, "col": action.col})
-        marked = attrs.evolve(s, cells=cells)
+        marked = replace(s, cells=cells)
         line = winning_line(cells)
         if line:
-            return _end(attrs.evolve(marked, line=line), seat, "line", placed)
+            return _end(replace(marked, line=line), seat, "line", placed)
         if None not in cells:
             return _end(marked, None, "draw", placed)
-        return Step(
-            attrs.evolve(marked, turn=1 - seat, due=now + s.turn_seconds), (placed,)
-        )
+        return Step(replace(marked, turn=1 - seat, due=now + s.turn_seconds), (placed,))
 
     def deadline(self, s: Board) -> float | None:
         """End a turn when its time is up."""
@@ -163,7 +160,7 @@ class TicTacToe(Game[Board, Place | Rematch]):
 
     def left(self, s: Board, seat: int, now: float) -> Board | Step[Board]:
         """A player who leaves loses the round."""
-        gone = attrs.evolve(s, gone=(*s.gone, seat))
+        gone = replace(s, gone=(*s.gone, seat))
         if s.turn is None:
             return gone
         return _end(gone, 1 - seat, "left")
@@ -245,7 +242,7 @@ def _value(cells: tuple[int | None, ...], seat: int) -> int:
 
 def _begin(s: Board, now: float) -> Step[Board]:
     starter, chance = s.chance.below(2)
-    board = attrs.evolve(
+    board = replace(
         s,
         cells=_EMPTY,
         turn=starter,
@@ -262,7 +259,7 @@ def _end(s: Board, winner: int | None, how: str, *before: Event) -> Step[Board]:
     wins = s.wins
     if winner is not None:
         wins = (wins[0] + (winner == 0), wins[1] + (winner == 1))
-    ended = attrs.evolve(s, turn=None, due=None, winner=winner, wins=wins)
+    ended = replace(s, turn=None, due=None, winner=winner, wins=wins)
     return Step(ended, (*before, Event("ended", {"winner": winner, "how": how})))
 
 
@@ -272,5 +269,5 @@ def _ask_again(s: Board, seat: int, now: float) -> Board | Step[Board]:
     if asked == s.asked:
         return s
     if not is_agreed(asked, here):
-        return Step(attrs.evolve(s, asked=asked), (Event("asked", {"seat": seat}),))
-    return _begin(attrs.evolve(s, round=s.round + 1), now)
+        return Step(replace(s, asked=asked), (Event("asked", {"seat": seat}),))
+    return _begin(replace(s, round=s.round + 1), now)

@@ -27,7 +27,7 @@ from vinom.control.messages import Kept
 from vinom.errors import Misconfigured, Refused, Unreadable
 from vinom.game import Game, Outcome
 from vinom.gameserver.seats import KeptDoor, SeatDoor
-from vinom.hosting.checkpoints import KeptEvent, KeptPlay, resume_from
+from vinom.hosting.checkpoints import Codecs, KeptEvent, KeptPlay, resume_from
 from vinom.hosting.host import RoomHost
 from vinom.hosting.recordings import part_name
 from vinom.model import MatchPlan
@@ -36,7 +36,7 @@ from vinom.play.choices import action_reader
 from vinom.play.recording import Part
 from vinom.play.room import Emitted, Resumed, RoundOver
 from vinom.play.seats import SeatState
-from vinom.play.states import StateCodec, codec_of, with_head
+from vinom.play.states import StateCodec
 
 #: The first bytes of a checkpoint; the last of them is the number of the layout.
 MAGIC = b"VNM\x01"
@@ -50,8 +50,6 @@ WHOLE_BELOW = 4096
 
 #: How soon a checkpoint is sent if no datagram is, seconds.
 _SOON = 0.05
-#: One of this many states is checked for values that are not of their declared types.
-CHECKED_EVERY = 256
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -83,7 +81,7 @@ class KeptMatch(Struct, frozen=True, array_like=True):
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar version: 0 before play begins, when there is no state.
     :ivar waiting: seats and their actions, MessagePack, that wait for the next tick.
-    :ivar state: as `StateCodec` writes it, without its head.
+    :ivar state: as `StateCodec` writes it.
     """
 
     plan: MatchPlan
@@ -161,7 +159,7 @@ def resumed_from(
     play = KeptPlay(
         kept.plan,
         kept.schema,
-        with_head(kept.state),
+        kept.state,
         kept.version,
         kept.time,
         kept.ticks,
@@ -227,32 +225,6 @@ def part_from(kept: KeptMatch, resumed: Resumed, codec: StateCodec, part: int) -
         point.time,
         point.ticks,
     )
-
-
-class Codecs:
-    """The codecs of the games that a process plays."""
-
-    _log = Logger()
-
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._made: dict[type, StateCodec | None] = {}
-
-    def of(self, game: Game[Any, Any]) -> StateCodec | None:
-        """Make the codec of a game's states; ``None`` if its matches are not kept."""
-        if game.durability == "none":
-            return None
-        if type(game) not in self._made:
-            try:
-                self._made[type(game)] = codec_of(game)
-            except Misconfigured as error:
-                self._made[type(game)] = None
-                self._log.warn(
-                    "matches of {game} do not outlive their process: {why}",
-                    game=game.name,
-                    why=str(error),
-                )
-        return self._made[type(game)]
 
 
 class Watched(Protocol):
@@ -393,7 +365,6 @@ class MatchKeeper:
         self.number = self.taken = number
         self.is_ahead = host.room.game.durability == "ahead"
         self._host, self._seats, self._codec = host, seats, codec
-        self._writer = codec.writer()
         self._checkpoints, self._line = checkpoints, checkpoints.line
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
@@ -402,7 +373,7 @@ class MatchKeeper:
         self._acted: list[int] = []
         self._presence: list[SeatState] = []
         self._data = b""
-        self._length = self._unchecked = 0
+        self._length = 0
         # Encoded, because they hardly ever change.
         self._plan: MatchPlan | None = None
         self._written_plan = Raw()
@@ -591,19 +562,10 @@ class MatchKeeper:
                 [(seat, _encode(action)) for seat, action in waiting]
                 if waiting
                 else (),
-                self._write_state(play.state) if play.version else b"",
+                self._codec.encode(play.state) if play.version else b"",
             )
         )
         return _write_head(MAGIC, zlib.crc32(payload)) + payload
-
-    def _write_state(self, state: Any) -> bytes:
-        """Encode a state; only some are checked, because that takes longer."""
-        self._unchecked -= 1
-        if self._unchecked < 0:
-            self._unchecked = CHECKED_EVERY - 1
-            self._codec.encode(state)
-            self._writer.forget()
-        return self._writer.write(state)
 
 
 def _seat(seat: Watched) -> KeptSeat:

@@ -41,7 +41,6 @@ from vinom.gameserver.connections import Connections
 from vinom.gameserver.keeping import (
     LONGEST_CHECKPOINT,
     Checkpoints,
-    Codecs,
     MatchKeeper,
     part_from,
     read_kept,
@@ -54,6 +53,7 @@ from vinom.gameserver.relay import Relays
 from vinom.gameserver.room import HostedRoom, NoPort
 from vinom.gameserver.seats import ConnectionLimits, IGameReactor
 from vinom.gameserver.tails import RecordingTails
+from vinom.hosting.checkpoints import Codecs
 from vinom.hosting.host import LONGEST_TEXT, RecordingStore
 from vinom.model import MatchEnd, MatchPlan, Ticket
 from vinom.play.clock import JOIN_TIMEOUT

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from twisted.logger import Logger
 
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Event, Game, Outcome
@@ -21,7 +22,7 @@ from vinom.model import MatchPlan
 from vinom.play.play import GAME_ERRORS, Point
 from vinom.play.room import Emitted, Resumed, RoundOver
 from vinom.play.seats import SeatState
-from vinom.play.states import StateCodec
+from vinom.play.states import StateCodec, codec_of, read_plain
 
 #: Number of the layout below; a reader refuses others.
 FORMAT = 1
@@ -249,9 +250,9 @@ def _state_of(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Any:
             is_readable_elsewhere=True,
         )
     try:
-        state = game.migrate(codec.read_plain(kept.state), schema)
+        state = game.migrate(read_plain(kept.state), schema)
         # What it returns is of the declared types, or it is refused here.
-        codec.encode(state)
+        codec.round_trip(state)
     except Unreadable as error:
         raise Unreadable(
             f"{name} cannot go on from schema {schema}: {error}; write "
@@ -262,3 +263,29 @@ def _state_of(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Any:
             f"{type(game).__name__}.migrate failed for schema {schema}: {error}"
         ) from error
     return state
+
+
+class Codecs:
+    """The codecs of the games that a process plays."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._made: dict[type, StateCodec | None] = {}
+
+    def of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Make the codec of a game's states; ``None`` if they are not kept."""
+        if game.durability == "none":
+            return None
+        if type(game) not in self._made:
+            try:
+                self._made[type(game)] = codec_of(game)
+            except Misconfigured as error:
+                self._made[type(game)] = None
+                self._log.warn(
+                    "rooms and matches of {game} end with their process: {why}",
+                    game=game.name,
+                    why=str(error),
+                )
+        return self._made[type(game)]

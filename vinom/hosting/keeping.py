@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -13,8 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.game import Game
-from vinom.play.states import StateCodec, codec_of
+from vinom.hosting.checkpoints import Codecs
 from vinom.ports import ICheckpointStore
 
 _log = Logger()
@@ -35,6 +34,7 @@ class Keeping:
 
     :ivar store: keeps checkpoints.
     :ivar clock: for delays.
+    :ivar codecs: of the games' states.
     :ivar is_current: does the lease of this node last?
     :ivar outcomes: how many checkpoints there were, by what became of them.
     :ivar paused: how many rooms wait for the store, or for a lease.
@@ -50,7 +50,7 @@ class Keeping:
         self.store, self.clock, self.is_current = store, clock, is_current
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self.paused = 0
-        self._codecs: dict[type, StateCodec | None] = {}
+        self.codecs = Codecs()
         # Fences and endings of rooms that have closed, which the store may still have.
         self._closed: dict[str, tuple[int, str]] = {}
         self._removing: IDelayedCall | None = None
@@ -108,22 +108,6 @@ class Keeping:
             except Exception:
                 # It must not keep the others.
                 self._not_removed(Failure())
-
-    def codec(self, game: Game[Any, Any]) -> StateCodec | None:
-        """Make the codec of a game's states; ``None`` if its rooms are not kept."""
-        if game.durability == "none":
-            return None
-        if type(game) not in self._codecs:
-            try:
-                self._codecs[type(game)] = codec_of(game)
-            except Misconfigured as error:
-                self._codecs[type(game)] = None
-                _log.warn(
-                    "rooms of {game} do not outlive this node: {why}",
-                    game=game.name,
-                    why=error,
-                )
-        return self._codecs[type(game)]
 
 
 @attrs.define(eq=False)

@@ -23,9 +23,9 @@ from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
 from vinom.model import MatchPlan, SeatPlan
 from vinom.play.choices import read_loadout, read_options
 from vinom.play.claims import read_claims
-from vinom.play.frozen import ensure_frozen, ensure_frozen_type
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
+from vinom.play.states import ensure_storable
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -244,9 +244,6 @@ class Play:
         state = result.state if type(result) is Step else result
         if state is None:
             raise GameFault("start() returned no state; is a return missing?")
-        # Later states are proven by their type only; the check of the first one's
-        # values finds a list where a tuple is declared.
-        ensure_frozen(state)
         try:
             self._take(result, 0.0)
         finally:
@@ -260,7 +257,6 @@ class Play:
         :param seats: how many the table has.
         """
         self._prepare(seats)
-        ensure_frozen(point.state)
         self._proven = type(point.state)
         self.state, self.version = point.state, point.version
         self.time, self.ticks = point.time, point.ticks
@@ -510,7 +506,9 @@ class Play:
         if type(state) is not self._proven:
             if state is None:
                 raise GameFault("the game returned no state; is a return missing?")
-            ensure_frozen_type(type(state))
+            # Later states are proven by their type only; reading the first one from its
+            # bytes finds a list where a tuple is declared.
+            ensure_storable(state)
             self._proven = type(state)
         self.state = state
         self.version += 1

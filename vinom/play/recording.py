@@ -21,10 +21,16 @@ from msgspec import Raw, Struct
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game, Seat
 from vinom.model import MatchEnd, MatchPlan
-from vinom.play.frozen import differences, fingerprint, plain, state_hash
 from vinom.play.guard import Guard
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, table_of
-from vinom.play.states import codec_of
+from vinom.play.states import (
+    bytes_of,
+    codec_of,
+    differences,
+    fingerprint,
+    plain,
+    state_hash,
+)
 from vinom.play.views import Views
 
 #: Number of the layout above; a reader refuses later ones.
@@ -99,7 +105,7 @@ class Ending(Struct, frozen=True):
 
     :ivar end: how the match ended.
     :ivar state_hash: fingerprint of the final state.
-    :ivar state: the final state as plain values, see `plain`.
+    :ivar state: the final state; plain values when it was read.
     """
 
     end: MatchEnd
@@ -203,16 +209,16 @@ def encode_ending(end: MatchEnd, state: Any, ids: Set[str] = frozenset()) -> byt
     :param state: the final state.
     :param ids: ids of players to leave out of both, as a replay does that has none.
     """
-    written, hashed = plain(state), state_hash(state)
+    written = bytes_of(state)
     if ids:
         end = attrs.evolve(end, outcome=_left_out(end.outcome, ids))
-        blanked = _left_out(written, ids)
+        blanked = bytes_of(_left_out(plain(state), ids))
         if blanked != written:
             # The view that was shown may have held them, too.
             end = attrs.evolve(end, view_hash="")
             written = blanked
-            hashed = fingerprint(msgspec.msgpack.encode(written))
-    return _frame(b"E", encode_payload(Ending(end, hashed, written)))
+    ending = Ending(end, fingerprint(written), Raw(written))
+    return _frame(b"E", encode_payload(ending))
 
 
 def _left_out(value: Any, ids: Set[str]) -> Any:

@@ -21,10 +21,10 @@ from vinom.game import Event, Game, Outcome
 from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
-from vinom.play.frozen import fingerprint
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, seat_at, table_of
 from vinom.play.seats import Absences, RoomSeats, SeatState, StandIns, TickInputs
+from vinom.play.states import fingerprint
 from vinom.play.views import NoViews, Views
 
 

@@ -12,11 +12,10 @@ import msgspec
 from vinom.errors import Misconfigured, Rejected, Unreadable
 from vinom.game import Game
 from vinom.hosting.recordings import SUFFIX, part_name
-from vinom.play.frozen import differences, fingerprint, plain
 from vinom.play.guard import Guard
 from vinom.play.play import GAME_ERRORS, Play
 from vinom.play.recording import Recording, read_recording, replay
-from vinom.play.states import codec_of
+from vinom.play.states import codec_of, differences, fingerprint, plain
 from vinom.play.views import Views
 from vinom.promises import inputs
 from vinom.promises.inputs import Played

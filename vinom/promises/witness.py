@@ -15,8 +15,8 @@ from vinom.packets.player import (
     RoundEnded,
     StateArrived,
 )
-from vinom.play.frozen import fingerprint
 from vinom.play.room import REJECTED
+from vinom.play.states import fingerprint
 from vinom.promises.findings import Broken, Promise
 
 #: Most findings that one witness reports, because one fault often repeats.

@@ -37,8 +37,8 @@ from vinom.hosting.host import UNSENDABLE, Outlet, RoomHost
 from vinom.limits.load import busy
 from vinom.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.play.choices import UNREADABLE, unreadable
-from vinom.play.frozen import fingerprint
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
+from vinom.play.states import fingerprint
 from vinom.ports import IMatchWatch
 
 #: Actions of one seat that may be on their way.

@@ -627,7 +627,7 @@ class Rooms(Service):
         """Find what writes the states of a game; ``None`` if its rooms are not kept."""
         if self._keeping is None or game.name in self._fleets:
             return None
-        return self._keeping.codec(game)
+        return self._keeping.codecs.of(game)
 
     def wait(self, seconds: float) -> None:
         """

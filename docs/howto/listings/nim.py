@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-import attrs
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from vinom.game import Event, Game, Outcome, Rejected, Step
 
@@ -19,8 +19,7 @@ class Take(Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=1, le=3)]
 
 
-@attrs.frozen
-class NimState:
+class NimState(Struct, frozen=True):
     pile: int
     turn: int
     turn_ends: float
@@ -59,7 +58,7 @@ class Nim(Game[NimState, Take]):
 
     def left(self, s, seat, now):
         # A player whose turn it is when the pile is empty loses: see `outcome`.
-        return attrs.evolve(s, pile=0, turn=seat) if s.pile else s
+        return replace(s, pile=0, turn=seat) if s.pile else s
 
     def outcome(self, s):
         if s.pile:
@@ -77,4 +76,4 @@ class Nim(Game[NimState, Take]):
 
     def _next(self, s, pile, now):
         turn = (s.turn + 1) % s.players
-        return attrs.evolve(s, pile=pile, turn=turn, turn_ends=now + PATIENCE)
+        return replace(s, pile=pile, turn=turn, turn_ends=now + PATIENCE)

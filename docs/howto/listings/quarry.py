@@ -1,7 +1,7 @@
 """Quarry: break stones; the level of an account decides how many at once."""
 
-import attrs
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vinom.game import Game, Outcome
 
@@ -10,16 +10,14 @@ class Hit(Struct, frozen=True, forbid_unknown_fields=True):
     """Break stones."""
 
 
-@attrs.frozen
-class Worker:
+class Worker(Struct, frozen=True):
     name: str
     player_id: str
     level: int
     stones: int = 0
 
 
-@attrs.frozen
-class QuarryState:
+class QuarryState(Struct, frozen=True):
     workers: tuple[Worker | None, ...]
     former: tuple[Worker, ...] = ()
 
@@ -43,17 +41,17 @@ class Quarry(Game[QuarryState, Hit]):
 
     def act(self, s, seat, action, now):
         worker = s.workers[seat]
-        return _put(s, seat, attrs.evolve(worker, stones=worker.stones + worker.level))
+        return _put(s, seat, replace(worker, stones=worker.stones + worker.level))
 
     def left(self, s, seat, now):
-        return attrs.evolve(_put(s, seat, None), former=(*s.former, s.workers[seat]))
+        return replace(_put(s, seat, None), former=(*s.former, s.workers[seat]))
 
     def joined(self, s, seat, now, newcomer):
         worker = worker_of(newcomer)
         # Empty is the id of bots: it says nothing about who they are.
         same = [w for w in s.former if w.player_id and w.player_id == worker.player_id]
         if same:
-            worker = attrs.evolve(worker, stones=same[-1].stones)
+            worker = replace(worker, stones=same[-1].stones)
         return _put(s, seat, worker)
 
     def outcome(self, s):
@@ -74,4 +72,4 @@ class Quarry(Game[QuarryState, Hit]):
 def _put(s, seat, worker):
     workers = list(s.workers)
     workers[seat:] = [worker, *workers[seat + 1 :]]
-    return attrs.evolve(s, workers=tuple(workers))
+    return replace(s, workers=tuple(workers))
