@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import attrs
-import msgspec
 from msgspec import structs
 
-from vinom.check.findings import Finding
+from vinom.check.findings import Finding, Trial
 from vinom.check.leaks import PLACES, Sightings
-from vinom.check.trial import first_disagreement, try_game
-from vinom.check.workers import (
-    Result,
-    Task,
-    Workers,
-    as_findings,
-    find_game,
-    play_task,
-)
+from vinom.check.trial import first_disagreement
+from vinom.check.workers import Task, Workers, find_game, play_task
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.game_loader import name_of
 from vinom.hosting.guarding import guard_games
-from vinom.printable import say, say_json
+from vinom.printable import say
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-#: Any two different ones.
-_HASH_SEEDS = ("1", "2")
 #: Defaults: games per number of players, and for how long, seconds.
 _GAMES, _SECONDS = 3, 10.0
 #: How long the two processes with other orders of sets may play, seconds.
@@ -235,8 +223,8 @@ class _Check:
             self._show(task)
             self._note(task, play_task(self._game, task, guard, self._seconds))
         workers = Workers(self._spec, self._jobs)
-        for task, result in workers.play(tasks, self._show):
-            self._note(task, result)
+        for task, trial in workers.play(tasks, self._show):
+            self._note(task, trial)
 
     def _show(self, task: Task | None) -> None:
         """Show which game begins; ``None`` if the running ones go on."""
@@ -245,16 +233,16 @@ class _Check:
             self._latest = f"game {self._begun}, {task.table}"
         self._progress.show(f"{self._name}: {self._latest}")
 
-    def _note(self, task: Task, result: Result) -> None:
+    def _note(self, task: Task, trial: Trial) -> None:
         """Keep what came of a game."""
         self._played += 1
-        self._steps += result.steps
-        if result.is_cut:
+        self._steps += trial.steps
+        if trial.is_cut:
             self._cut.add(task.seats)
-        for finding in as_findings(result):
+        for finding in trial.findings:
             self._findings.setdefault(_subject(finding), finding)
-        self._notes += [note for note in result.notes if note not in self._notes]
-        self._seen.add(result.seen)
+        self._notes += [note for note in trial.notes if note not in self._notes]
+        self._seen.add(trial.seen)
 
     def _cut_short(self) -> str:
         sizes = ", ".join(map(str, sorted(self._cut)))
@@ -271,12 +259,16 @@ class _Check:
         most = 1_000_000
         if within < math.inf and took > 0 and self._steps:
             most = max(100, int(self._steps / took / self._jobs * _AGAIN))
-        task = structs.replace(
-            self._task(0, len(self._sizes) - 1, None), most_steps=most
-        )
-        disagreement = _under_hash_seeds(self._spec, task)
-        if disagreement:
-            self._findings[_subject(disagreement)] = disagreement
+        task = self._task(0, len(self._sizes) - 1, None)
+        task = structs.replace(task, most_steps=most, is_traced=True)
+        both = Workers(self._spec, 2).play(iter((task, task)), lambda _: None)
+        one, other = (trial for _, trial in both)
+        disagreement = first_disagreement(one.trace, other.trace)
+        findings = [*one.findings, *other.findings]
+        if disagreement is not None:
+            findings.append(structs.replace(disagreement, when=task.where))
+        for finding in findings:
+            self._findings.setdefault(_subject(finding), finding)
 
 
 @attrs.define
@@ -334,52 +326,3 @@ def _sizes(game: Game[Any, Any]) -> list[int]:
     fewest, most = game.seats
     # For a game of a hundred players, its smallest tables and its largest suffice.
     return sorted({*range(fewest, min(most, fewest + 4) + 1), most})
-
-
-def _under_hash_seeds(spec: str, task: Task) -> Finding | None:
-    """Trace one trial in two processes that order their sets differently."""
-    # Let the children import everything that this process can.
-    path = os.pathsep.join(sys.path)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", __name__, spec, msgspec.json.encode(task).decode()],
-            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for hash_seed in _HASH_SEEDS
-    ]
-    # Wait for both, even if the first one fails.
-    outputs = [child.communicate() for child in children]
-    where = task.where
-    traces = []
-    for child, (out, error) in zip(children, outputs, strict=True):
-        if child.returncode:
-            why = error.decode(errors="replace").strip().splitlines()
-            message = why[-1] if why else "the process failed"
-            return Finding("hash_seed", message, where)
-        traces.append(json.loads(out.splitlines()[-1]))
-    found = first_disagreement(*traces)
-    return None if found is None else attrs.evolve(found, when=where)
-
-
-def print_trace(arguments: list[str]) -> None:
-    """Play one trial and print its trace as JSON; runs in a child process."""
-    spec, written = arguments
-    game = find_game(spec)
-    task = msgspec.json.decode(written, type=Task)
-    trial = try_game(
-        game,
-        name_of(game),
-        task.seats,
-        task.trial_seed,
-        is_drawn=task.is_drawn,
-        most_steps=task.most_steps,
-    )
-    # The game may print too, on other lines.
-    say()
-    say_json(trial.trace)
-
-
-if __name__ == "__main__":
-    print_trace(sys.argv[1:])

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
 import attrs
 
 from vinom.check.findings import Finding, Trial
-from vinom.check.leaks import Sightings
 from vinom.check.line import TRIES, Line, drawn_json
 from vinom.check.random_actions import RandomActions
 from vinom.check.twice import Impure
@@ -59,7 +59,6 @@ def try_game(
     is_drawn: bool = False,
     is_over: Callable[[], bool] = lambda: False,
     most_steps: float = math.inf,
-    seen: Sightings | None = None,
 ) -> Trial:
     """
     Play one game of *seats* players against random actions.
@@ -72,7 +71,6 @@ def try_game(
         the defaults.
     :param is_over: asked after some steps; then the trial is cut short.
     :param most_steps: of the whole trial; then it is cut short, too.
-    :param seen: notes who was shown what.
     """
     trial = Trial()
     options = b"{}"
@@ -97,8 +95,7 @@ def try_game(
     trial.options = plan.options.decode()
     line = Line(game, plan, seed, trial, guard or Guard())
     _Player(line, is_over, most_steps).play()
-    if seen is not None:
-        seen.add(line.search.seen.rows())
+    trial.steps, trial.seen = len(trial.trace), line.search.seen.rows()
     return trial
 
 
@@ -149,23 +146,46 @@ class _Player:
             line.show()
             self._run()
             line.finish()
-        except Impure as error:
-            trial.found("pure", str(error))
-        except Misconfigured as error:
-            trial.found("state", str(error))
-        except Refused as error:
-            trial.found("fault", f"the default options are refused: {error.message}")
         except GAME_ERRORS as error:
-            self._fault(error, line)
+            self._report(error, line)
         if line.longest > ONE_DATAGRAM:
             trial.note(f"a view of {line.longest} bytes needs more than one datagram")
 
-    def _fault(self, error: BaseException, line: Line, what: str = "") -> None:
-        message = f"{error}{_line_of(error)}"
-        if not isinstance(error, GameFault):
-            message = f"{type(error).__qualname__}: {message}"
-        when = f"{what}at {line.play.time:.3f} s, version {line.play.version}"
-        self._trial.found("fault", message, when)
+    def _report(self, error: BaseException, line: Line, what: str = "") -> None:
+        """Make an error a finding."""
+        match error:
+            case Impure():
+                self._trial.found("pure", str(error))
+            case Misconfigured():
+                self._trial.found("state", str(error))
+            case Refused():
+                why = f"the default options are refused: {error.message}"
+                self._trial.found("fault", why)
+            case _:
+                message = f"{error}{_line_of(error)}"
+                if not isinstance(error, GameFault):
+                    message = f"{type(error).__qualname__}: {message}"
+                when = f"{what}at {line.play.time:.3f} s, version {line.play.version}"
+                self._trial.found("fault", message, when)
+
+    @contextmanager
+    def _beside(self, number: int, what: str = "") -> Iterator[Line]:
+        """
+        Play on a line that branches off; the main one goes on, whatever a game raises.
+
+        :param number: of the line.
+        :param what: what happens on it, for a finding; by default who left.
+        """
+        branch = self._line.fork(number)
+        try:
+            yield branch
+        except TooSlow:
+            # Each further line would wait, too.
+            raise
+        except GAME_ERRORS as error:
+            gone = ", ".join(map(str, branch.gone))
+            left = f"seat{'s' if branch.gone[1:] else ''} {gone} left, "
+            self._report(error, branch, what or left)
 
     def _is_cut(self) -> bool:
         """Count a step; is that enough?"""
@@ -265,19 +285,16 @@ class _Player:
         comes_back = kind.dropped is not Game.dropped
         comes_back |= kind.returned is not Game.returned
         if comes_back and line.present[1:]:
-            branch = line.fork(1)
-            time = branch.play.time
-            with _Caught(self, branch, f"seat {seat} lost its connection, "):
+            with self._beside(1, f"seat {seat} lost its connection, ") as branch:
+                time = branch.play.time
                 branch.drop(seat, time)
                 branch.come_back(seat, time)
         if step % 3 == 0 and kind.left is not Game.left and line.present[1:]:
-            branch = line.fork(2)
-            with _Caught(self, branch, f"seat {seat} left, "):
+            with self._beside(2) as branch:
                 branch.leave(seat, branch.play.time)
                 branch.show()
         if step % 7 == 0 and line.game.late_join:
-            branch = line.fork(3)
-            with _Caught(self, branch, "a newcomer joined, "):
+            with self._beside(3, "a newcomer joined, ") as branch:
                 if branch.join(branch.play.time):
                     branch.show()
 
@@ -287,21 +304,15 @@ class _Player:
         if line.play.outcome is not None:
             return
         if number != 1:
-            branch = line.fork(10 + number)
-            with _Caught(self, branch, "nobody acted, "):
+            with self._beside(10 + number, "nobody acted, ") as branch:
                 self._run_silent(branch)
         if number == 0:
-            branch = line.fork(30)
-            with _Caught(self, branch, "all acted at once, "):
+            with self._beside(30, "all acted at once, ") as branch:
                 self._run_at_once(branch)
         if len(line.present) < 2:
             return
-        branch = line.fork(20 + number)
-        leavers = self._leavers(branch, number)
-        what = f"seat {leavers[0]} left, "
-        if len(leavers) > 1:
-            what = f"seats {', '.join(map(str, leavers))} left, "
-        with _Caught(self, branch, what):
+        with self._beside(20 + number) as branch:
+            leavers = self._leavers(branch, number)
             time = branch.play.time
             for seat in sorted(branch.away):
                 branch.come_back(seat, time)
@@ -432,33 +443,6 @@ class _Player:
             ):
                 return missed
         return None
-
-
-@attrs.define
-class _Caught:
-    """Reports what a game raises on a line that branches off; the main one goes on."""
-
-    _player: _Player
-    _line: Line
-    _what: str
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self, kind: object, error: BaseException | None, trace: object
-    ) -> bool:
-        """Report the error, if there is one."""
-        if not isinstance(error, GAME_ERRORS) or isinstance(error, TooSlow):
-            # A game that is too slow ends the trial: each further line would wait, too.
-            return False
-        if isinstance(error, Impure):
-            self._line.trial.found("pure", str(error))
-        elif isinstance(error, Misconfigured):
-            self._line.trial.found("state", str(error))
-        else:
-            self._player._fault(error, self._line, self._what)
-        return True
 
 
 def _line_of(error: BaseException) -> str:

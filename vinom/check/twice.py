@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from vinom.errors import Misconfigured
-from vinom.game import Game, Outcome, Step
+from vinom.game import Game, Step
 from vinom.play.states import StateCodec, codec_of, plain, state_hash
 
 
 class Impure(Exception):
     """One call, made twice, returned two results."""
+
+
+def _twice(name: str) -> Any:
+    def call(self: Twice, *args: Any) -> Any:
+        return self.call(name, *args)
+
+    return call
 
 
 class Twice(Game[Any, Any]):
@@ -53,7 +60,8 @@ class Twice(Game[Any, Any]):
                 self._codec = None
                 self._not_stored(str(error))
 
-    def _call(self, name: str, *args: Any) -> Any:
+    def call(self, name: str, *args: Any) -> Any:
+        """Make a call twice."""
         call = getattr(self._game, name)
         if getattr(type(self._game), name) is getattr(Game, name):
             # A method that the game does not override needs no test.
@@ -83,44 +91,19 @@ class Twice(Game[Any, Any]):
             self._take(state)
         return self._hash
 
-    def start(self, table: Any) -> Any:
-        return self._call("start", table)
-
-    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
-        return self._call("act", s, seat, action, now)
-
-    def advance(self, s: Any, now: float) -> Any:
-        return self._call("advance", s, now)
-
-    def tick(self, s: Any, inputs: tuple[tuple[int, Any], ...], n: int) -> Any:
-        return self._call("tick", s, inputs, n)
-
-    def joined(self, s: Any, seat: int, now: float, newcomer: Any) -> Any:
-        return self._call("joined", s, seat, now, newcomer)
-
-    def dropped(self, s: Any, seat: int, now: float) -> Any:
-        return self._call("dropped", s, seat, now)
-
-    def returned(self, s: Any, seat: int, now: float) -> Any:
-        return self._call("returned", s, seat, now)
-
-    def left(self, s: Any, seat: int, now: float) -> Any:
-        return self._call("left", s, seat, now)
-
-    def deadline(self, s: Any) -> float | None:
-        return cast("float | None", self._call("deadline", s))
-
-    def outcome(self, s: Any) -> Outcome | None:
-        return cast("Outcome | None", self._call("outcome", s))
-
-    def setup(self, s: Any) -> Any:
-        return self._call("setup", s)
-
-    def audience(self, s: Any, seat: int | None) -> Hashable:
-        return cast("Hashable", self._call("audience", s, seat))
-
-    def view(self, s: Any, audience: Hashable) -> Any:
-        return self._call("view", s, audience)
+    start = _twice("start")
+    act = _twice("act")
+    advance = _twice("advance")
+    tick = _twice("tick")
+    joined = _twice("joined")
+    dropped = _twice("dropped")
+    returned = _twice("returned")
+    left = _twice("left")
+    deadline = _twice("deadline")
+    outcome = _twice("outcome")
+    setup = _twice("setup")
+    audience = _twice("audience")
+    view = _twice("view")
 
 
 def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:

@@ -20,9 +20,9 @@ from typing import Any
 import attrs
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from vinom.check.findings import Finding
-from vinom.check.leaks import Sightings
+from vinom.check.findings import Finding, Trial
 from vinom.check.trial import try_game
 from vinom.errors import Misconfigured
 from vinom.game import Game
@@ -43,6 +43,7 @@ class Task(Struct, frozen=True):
     :ivar is_drawn: are options and loadouts drawn?
     :ivar seconds: when to cut it short; ``None`` for never.
     :ivar most_steps: of the trial.
+    :ivar is_traced: does the result have its trace?
     """
 
     seats: int
@@ -50,6 +51,7 @@ class Task(Struct, frozen=True):
     is_drawn: bool
     seconds: float | None = None
     most_steps: int = 1_000_000
+    is_traced: bool = False
 
     @property
     def trial_seed(self) -> int:
@@ -65,24 +67,6 @@ class Task(Struct, frozen=True):
     def where(self) -> str:
         """Name what plays it again."""
         return f"seed {self.seed}, {self.table}"
-
-
-class Result(Struct, frozen=True):
-    """
-    What came of a trial.
-
-    :ivar findings: each with its rule, message and moment.
-    :ivar notes: see `Trial`.
-    :ivar steps: how many there were.
-    :ivar is_cut: was it cut short?
-    :ivar seen: rows of the table of secrets.
-    """
-
-    findings: list[tuple[str, str, str]] = []
-    notes: list[str] = []
-    steps: int = 0
-    is_cut: bool = False
-    seen: list[tuple[str, ...]] = []
 
 
 def find_game(spec: str) -> Game[Any, Any]:
@@ -108,7 +92,7 @@ def play_task(
     task: Task,
     guard: Guard,
     seconds: Callable[[], float] = time.monotonic,
-) -> Result:
+) -> Trial:
     """
     Play a trial in this process.
 
@@ -118,7 +102,6 @@ def play_task(
     :param seconds: the clock, in seconds from any beginning.
     """
     ends = None if task.seconds is None else seconds() + task.seconds
-    seen = Sightings()
     trial = try_game(
         game,
         name_of(game),
@@ -128,21 +111,17 @@ def play_task(
         is_drawn=task.is_drawn,
         is_over=lambda: ends is not None and seconds() >= ends,
         most_steps=task.most_steps,
-        seen=seen,
     )
     where = [task.where]
     if trial.options != "{}":
         where.append(f"options {trial.options}")
-    return Result(
-        [
-            (one.rule, one.message, ", ".join([*where, *filter(None, [one.when])]))
-            for one in trial.findings
-        ],
-        trial.notes,
-        len(trial.trace),
-        trial.is_cut,
-        seen.rows(),
-    )
+    trial.findings = [
+        replace(one, when=", ".join([*where, *filter(None, [one.when])]))
+        for one in trial.findings
+    ]
+    if not task.is_traced:
+        trial.trace.clear()
+    return trial
 
 
 @attrs.define(eq=False)
@@ -161,14 +140,14 @@ class Workers:
 
     def play(
         self, tasks: Iterator[Task], watch: Callable[[Task | None], None]
-    ) -> Iterator[tuple[Task, Result]]:
+    ) -> Iterator[tuple[Task, Trial]]:
         """
         Play tasks as processes are free.
 
         :param tasks: asked for the next one whenever a process is free.
         :param watch: called with each task that begins, and with ``None`` every second.
         """
-        running: dict[Future[Result], Task] = {}
+        running: dict[Future[Trial], Task] = {}
         with ThreadPoolExecutor(self.count) as threads:
             try:
                 while True:
@@ -199,7 +178,7 @@ class Workers:
                     pipe.close()
         self._all.clear()
 
-    def _play(self, task: Task) -> Result:
+    def _play(self, task: Task) -> Trial:
         """Play one task in a free process; runs in a thread."""
         try:
             process = self._idle.get_nowait()
@@ -225,26 +204,23 @@ class Workers:
                 f"the process that played it ended with exit code {process.wait()}; "
                 f"a call may have taken too long where nothing can interrupt it"
             )
-            return Result([("fault", why, task.where)])
+            return Trial([Finding("fault", why, task.where)])
         self._idle.put(process)
-        return msgspec.json.decode(line, type=Result)
+        return msgspec.json.decode(line, type=Trial)
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Let it import everything that this process can.
         path = os.pathsep.join(sys.path)
+        # Any two processes order their sets differently.
+        hash_seed = str(len(self._all))
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, self.spec],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         self._all.append(process)
         return process
-
-
-def as_findings(result: Result) -> list[Finding]:
-    """List the findings of a result."""
-    return [Finding(rule, message, when) for rule, message, when in result.findings]
 
 
 def serve(spec: str) -> None:
