@@ -39,6 +39,11 @@ def change_between(old: bytes, new: bytes) -> bytes:
     return _HEAD.pack(start, end) + new[start : tail - end]
 
 
+def change_after(same: int) -> bytes:
+    """Begin a change that keeps the first *same* bytes; all that follow are new."""
+    return _HEAD.pack(same, 0)
+
+
 def apply_change(old: bytes, change: bytes) -> bytes:
     """
     Make the newer checkpoint.
@@ -54,4 +59,5 @@ def apply_change(old: bytes, change: bytes) -> bytes:
         raise PeerError(
             f"a change keeps {start} and {end} bytes of a checkpoint of {len(old)}"
         )
-    return old[:start] + change[_HEAD.size :] + old[len(old) - end :]
+    new = old[:start] + change[_HEAD.size :]
+    return new + old[len(old) - end :] if end else new

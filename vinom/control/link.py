@@ -13,6 +13,7 @@ import socket
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 from typing import Protocol as Shape
 
@@ -58,8 +59,11 @@ READY_SECONDS = 5.0
 #: Most bytes that wait for a peer that does not read.
 UNSENT_LIMIT = 4 * 1024 * 1024
 
+#: What the socket of a link should hold for a peer that has no turn just now, bytes:
+#: players wait while it is full. A system may grant less (net.core.wmem_max).
+SOCKET_BYTES = 1024 * 1024
 #: How soon a full socket is tried again, seconds.
-_RETRY_SECONDS = 0.02
+_RETRY_SECONDS = 0.001
 
 
 # A number, because flags of an enum take longer to join than to use.
@@ -126,6 +130,7 @@ class _Link(Protocol):
         clock: IReactorTime,
         decode: Callable[[bytes], Any],
         received: Callable[[Any], None],
+        caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Prepare.
@@ -133,8 +138,10 @@ class _Link(Protocol):
         :param clock: for messages that must be sent later.
         :param decode: reads the peer's messages.
         :param received: called with each of them.
+        :param caught_up: called when it is not behind any more.
         """
         self._clock, self._decode, self._received = clock, decode, received
+        self._caught_up = caught_up
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
@@ -153,6 +160,11 @@ class _Link(Protocol):
         )
         # Other transports (TLS, memory) send in their own way.
         self._socket = handle if isinstance(handle, socket.socket) else None
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES
+                )
 
     def dataReceived(self, data: bytes) -> None:
         self._frames.receive(data)
@@ -246,7 +258,7 @@ class _Link(Protocol):
         self._flush(to)
 
     def _flush(self, to: socket.socket) -> None:
-        self._retry = None
+        was_behind, self._retry = self._retry is not None, None
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
@@ -266,8 +278,12 @@ class _Link(Protocol):
                 self.abort()
                 return
             self._retry = self._clock.callLater(_RETRY_SECONDS, self._flush, to)
-        if self._is_closing and not self._unsent:
+        if self._unsent:
+            return
+        if self._is_closing:
             self.transport.loseConnection()
+        elif was_behind:
+            self._caught_up()
 
     def _forget_unsent(self) -> None:
         self._unsent.clear()
@@ -438,6 +454,7 @@ class ControlClient(_Link):
         lost: Callable[[], None],
         given: Callable[[int], None] = os.close,
         check: Callable[[ITCPTransport], None] | None = None,
+        caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Prepare.
@@ -449,8 +466,9 @@ class ControlClient(_Link):
         :param given: called with each open file that comes, before its message.
         :param check: checks the node, when TLS has verified its certificate, and raises
             `PeerError`; ``None`` for a link without TLS.
+        :param caught_up: called when the node has read what it was `is_behind` with.
         """
-        super().__init__(clock, decode_to_server, received)
+        super().__init__(clock, decode_to_server, received, caught_up)
         self._ready, self._lost = ready, lost
         self._given, self._check = given, check
         if check is not None:

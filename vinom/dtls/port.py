@@ -555,11 +555,16 @@ class DatagramPort(DatagramProtocol):
         self._waiting += datagrams
         del self._waiting[:-_MOST_WAITING]
         if self._again is None:
-            self._again = self._clock.callLater(_AGAIN, self._try_again)
+            self._again = self._clock.callLater(_AGAIN, self._ask_again)
 
-    def _try_again(self) -> None:
+    def _ask_again(self) -> None:
         self._again = None
         self._wake()
+
+    def try_again(self) -> None:
+        """Send what waits: it may be sent now."""
+        if self._again is not None:
+            self._again.reset(0)
 
     def _put(self, datagram: bytes, address: Address) -> None:
         if self._write is not None:

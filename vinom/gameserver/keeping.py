@@ -17,11 +17,11 @@ from typing import Any, Protocol
 
 import attrs
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.changes import change_between
+from vinom.control.changes import change_after, change_between
 from vinom.control.frames import FRAME_LIMIT
 from vinom.control.messages import Kept
 from vinom.errors import Misconfigured, Refused, Unreadable
@@ -40,12 +40,12 @@ from vinom.play.states import StateCodec
 
 #: The first bytes of a checkpoint; the last of them is the number of the layout.
 MAGIC = b"VNM\x01"
-_HEAD = len(MAGIC) + 4
-_write_head = Layout("!4sI").pack
+#: The CRC-32 of all that lies between, at its end.
+_CRC = Layout("!I")
 
 #: Longest checkpoint, bytes: it must fit into one message with its plan.
 LONGEST_CHECKPOINT = FRAME_LIMIT // 2
-#: Checkpoints that are shorter are sent whole: finding the change would cost more.
+#: If what changes is shorter, it is sent whole: finding the change would cost more.
 WHOLE_BELOW = 4096
 
 #: How soon a checkpoint is sent if no datagram is, seconds.
@@ -77,6 +77,8 @@ class KeptMatch(Struct, frozen=True, array_like=True):
     """
     A match; other attributes are those of `vinom.hosting.checkpoints.KeptPlay`.
 
+    Those up to `presence` hardly ever change, and come first.
+
     :ivar schema: schema of the game's states.
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar version: 0 before play begins, when there is no state.
@@ -104,6 +106,8 @@ class KeptMatch(Struct, frozen=True, array_like=True):
 
 
 _decode = msgspec.msgpack.Decoder(KeptMatch).decode
+#: How a long array of MessagePack begins (array 16); short ones begin with one byte.
+_BEGIN = b"\xdc" + len(KeptMatch.__struct_fields__).to_bytes(2)
 
 
 def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
@@ -115,7 +119,7 @@ def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
     :raises Unreadable: the bytes are not a checkpoint, are damaged, or belong to
         another version of Vinom or another match.
     """
-    if data[:3] != MAGIC[:3] or len(data) < _HEAD:
+    if data[:3] != MAGIC[:3] or len(data) < len(MAGIC) + _CRC.size:
         raise Unreadable("this is not a checkpoint of a match")
     if data[: len(MAGIC)] != MAGIC:
         raise Unreadable(
@@ -123,8 +127,8 @@ def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
             f"format {MAGIC[3]}",
             is_readable_elsewhere=data[3] > MAGIC[3],
         )
-    payload = data[_HEAD:]
-    if zlib.crc32(payload) != int.from_bytes(data[len(MAGIC) : _HEAD], "big"):
+    payload, crc = data[len(MAGIC) : -_CRC.size], data[-_CRC.size :]
+    if crc != _CRC.pack(zlib.crc32(payload)):
         raise Unreadable("this checkpoint is damaged: its checksum is wrong")
     try:
         kept = _decode(payload)
@@ -372,15 +376,17 @@ class MatchKeeper:
         self._version = self._changes = -1
         self._acted: list[int] = []
         self._presence: list[SeatState] = []
-        self._data = b""
+        # All of it if it is long: the next one is compared with it.
+        self._long = b""
         self._length = 0
-        # Encoded, because they hardly ever change.
+        # Its beginning, which hardly ever changes, what that was written from, and its
+        # checksum; and does the node have it?
+        self._lasting, self._lasting_crc = b"", 0
+        self._has_lasting = False
         self._plan: MatchPlan | None = None
-        self._written_plan = Raw()
+        self._written_plan = b""
         self._known_seats: Sequence[Watched] = ()
-        self._written_seats = Raw()
         self._known_presence: list[SeatState] = []
-        self._written_presence: list[str] = []
 
     def may_show(self, now: float) -> bool:
         """Is everything that would be shown now kept, or kept before it is sent?"""
@@ -458,10 +464,12 @@ class MatchKeeper:
             return None
         changes = self._count_changes()
         try:
-            data = self._write(now, changes)
-            if len(data) > LONGEST_CHECKPOINT:
+            self._write_lasting(changes)
+            rest = self._write(now)
+            length = len(self._lasting) + len(rest)
+            if length > LONGEST_CHECKPOINT:
                 raise Misconfigured(
-                    f"a checkpoint has {len(data)} bytes, limit {LONGEST_CHECKPOINT}"
+                    f"a checkpoint has {length} bytes, limit {LONGEST_CHECKPOINT}"
                 )
         except Misconfigured as error:
             self._log.error(
@@ -470,22 +478,17 @@ class MatchKeeper:
                 why=str(error),
             )
             # The node's checkpoint is older than the state that players will see.
-            self._is_over, data = True, b""
+            self._is_over = True
         self._version, self._changes = room.play.version, changes
         self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
-        base, what = 0, data
-        if len(data) >= WHOLE_BELOW and self._data:
-            change = change_between(self._data, data)
-            if len(change) < len(data):
-                base, what = self.number - 1, change
-        self._data = data
+        base, data = (0, b"") if self._is_over else self._cut(rest)
         news = host.recorded_news(is_first)
         return Kept(
             room.plan.match_id,
             self.number,
             base,
-            what,
+            data,
             news,
             self._length,
             self._version,
@@ -501,7 +504,8 @@ class MatchKeeper:
 
     def again(self) -> None:
         """Send a whole checkpoint at the end of the next turn; the last was lost."""
-        self._version, self._data = -1, b""
+        self._version = -1
+        self._forget()
 
     def whole(self, now: float) -> Kept | None:
         """
@@ -510,28 +514,61 @@ class MatchKeeper:
         :returns: ``None`` if the match has none.
         """
         self._checkpoints.discard(self)
-        self._data = b""
+        self._forget()
         taken = self.take(now, is_first=True)
         self.taken = self.number
         return taken
 
-    def _write(self, now: float, changes: int) -> bytes:
+    def _forget(self) -> None:
+        """Send the next one whole: the node may not have the one before."""
+        self._has_lasting, self._long = False, b""
+
+    def _cut(self, rest: bytes) -> tuple[int, bytes]:
+        """Leave out what the node has; returns the base (0: nothing), and the data."""
+        before = self.number - 1
+        if self._has_lasting:
+            base, data = before, change_after(len(self._lasting)) + rest
+        else:
+            base, data = 0, self._lasting + rest
+        self._has_lasting = True
+        if len(rest) < WHOLE_BELOW:
+            self._long = b""
+            return base, data
+        was, self._long = self._long, self._lasting + rest
+        if was:
+            change = change_between(was, self._long)
+            if len(change) < len(data):
+                return before, change
+        return base, data
+
+    def _write_lasting(self, changes: int) -> None:
+        """Write a checkpoint's beginning again, if it has changed."""
+        room, seats = self._host.room, self._seats()
+        plan, presence = room.plan, room.presence
+        if (
+            changes == self._changes
+            and plan is self._plan
+            and seats is self._known_seats
+            and presence == self._known_presence
+        ):
+            return
+        if plan is not self._plan:
+            self._plan, self._written_plan = plan, _encode(plan)
+        self._known_seats, self._known_presence = seats, presence[:]
+        lasting = _BEGIN + self._written_plan + _encode(room.game.schema)
+        lasting += _encode([_seat(seat) for seat in seats])
+        lasting += _encode([how.value for how in presence])
+        self._lasting, self._lasting_crc = MAGIC + lasting, zlib.crc32(lasting)
+        self._has_lasting = False
+
+    def _write(self, now: float) -> bytes:
         """
-        Make a whole checkpoint.
+        Write the rest of a checkpoint.
 
         :raises Misconfigured: the state cannot be written.
         """
         host = self._host
         room = host.room
-        plan, presence, seats = room.plan, room.presence, self._seats()
-        if plan is not self._plan:
-            self._plan, self._written_plan = plan, Raw(_encode(plan))
-        if presence != self._known_presence:
-            self._known_presence = presence[:]
-            self._written_presence = [how.value for how in presence]
-        if changes != self._changes or seats is not self._known_seats:
-            self._known_seats = seats
-            self._written_seats = Raw(_encode([_seat(seat) for seat in seats]))
         play, is_round_news = room.play, False
         events: list[tuple[Any, ...]] = []
         for effect in room.effects:
@@ -542,12 +579,8 @@ class MatchKeeper:
                 is_round_news = True
         waiting, length = room.waiting, host.recorded
         self._length = length
-        payload = _encode(
+        rest = _encode(
             (
-                self._written_plan,
-                room.game.schema,
-                self._written_seats,
-                self._written_presence,
                 host.acted,
                 host.applied,
                 host.part,
@@ -565,7 +598,9 @@ class MatchKeeper:
                 self._codec.encode(play.state) if play.version else b"",
             )
         )
-        return _write_head(MAGIC, zlib.crc32(payload)) + payload
+        # One array with the beginning, without the byte that begins this one.
+        rest = rest[1:]
+        return rest + _CRC.pack(zlib.crc32(rest, self._lasting_crc))
 
 
 def _seat(seat: Watched) -> KeptSeat:

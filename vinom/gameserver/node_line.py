@@ -152,6 +152,7 @@ class NodeLine:
             lambda: self._lost(client),
             self._given,
             self._check,
+            self._program.caught_up,
         )
         return client
 

@@ -30,6 +30,7 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.internet.task import Clock
 
+from vinom.control.changes import apply_change
 from vinom.control.frames import FrameReader
 from vinom.control.link import dial
 from vinom.control.messages import (
@@ -255,12 +256,14 @@ def _play(
     authority: Authority, recordings: Recordings, stage: _Stage
 ) -> dict[str, float]:
     now = stage.seconds()
-    kept: list[Kept] = []
+    number, checkpoint = 0, b""
 
     def to_node(message: ToNode) -> None:
+        nonlocal number, checkpoint
         taken = decode_to_node(_through(message))
         if isinstance(taken, Kept):
-            kept[:] = [taken]
+            number, data = taken.number, taken.data
+            checkpoint = apply_change(checkpoint, data) if taken.base else data
 
     server = _make_server(stage, recordings, to_node)
     issued = authority.issue("s1")
@@ -300,11 +303,10 @@ def _play(
         for datagram, address in sent:
             players[address].receive(datagram, now)
     figures = server.measure()
-    # Another one goes on with it: see decision 0059.
-    (last,) = kept
+    # Another one goes on with it.
     again = _Stage(stage.seconds())
     heir = _make_server(again, recordings, lambda _: None)
-    order = OpenRoom(plan, tickets, False, (), last.data, last.number, 2)
+    order = OpenRoom(plan, tickets, False, (), checkpoint, number, 2)
     for message in (bind, order):
         heir.received(_to_server(message))
     figures["rooms_gone_on"] = float(len(heir.rooms))

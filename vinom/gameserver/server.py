@@ -798,6 +798,15 @@ class GameServer:
         """Has everything left that was sent, or is nobody there to take it?"""
         return not (self._is_speechless or self._relays.is_behind())
 
+    def caught_up(self) -> None:
+        """Show what was held while the node did not read what it was sent."""
+        now = self._seconds()
+        for hosted in list(self.rooms.values()):
+            if hosted.host.is_held:
+                hosted.end_turn(now)
+        if self._port is not None:
+            self._port.try_again()
+
     def is_lossy(self) -> bool:
         """Can what has left be lost with this process?"""
         return self._is_lossy
