@@ -238,6 +238,14 @@ def checkpoints(size: Size, folder: Path, say: Say) -> list[Figure]:
                 f"{name}, with against without",
                 *(results["yes"], results["no"], "cpu_us_per_input", bar),
             ),
+            # Beside CPU: a game server that waits for its node costs little.
+            of_runs(f"rate of {name}, without", "per second", results["no"], "done_s"),
+            of_runs(f"rate of {name}, with", "per second", results["yes"], "done_s"),
+            ratio(
+                f"rate of {name}, with against without",
+                *(results["yes"], results["no"], "done_s", 0.7),
+                at_least=True,
+            ),
         ]
     players, times = size.count(500), (size.seconds(2.0), size.seconds(5.0))
     pairs: dict[str, list[dict[str, Any]]] = {"no": [], "yes": []}

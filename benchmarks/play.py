@@ -57,6 +57,7 @@ def single(
     apart = "the same, 40 players, 50 inputs per second each at fixed times"
     return [
         *yardstick.judge([of_runs(what, "us CPU", busy, key, 60.0)]),
+        of_runs(f"rate of {what}", "per second", busy, "done_s"),
         of_runs(in_turn, "us CPU", turns, key),
         of_runs(apart, "us CPU", paced, key),
         of_runs("input to state at that rate, p99", "us", paced, "p99_us"),
@@ -75,10 +76,13 @@ def saturation(
         say(f"saturation: run {run + 1} of {size.runs}")
         ours.append(_play(udpload, players, "all", size.seconds(1.0), seconds))
         yardstick.measure()
+    busy = [{"share": run["done_s"] * run["cpu_us_per_input"] / 1e4} for run in ours]
     cost = of_runs("input at saturation", "us CPU", ours, "cpu_us_per_input", 24.0)
     figures = [
         *yardstick.judge([cost]),
         of_runs("inputs at saturation", "per second", ours, "done_s"),
+        # The rest of its time it waits: there is always more to do.
+        of_runs("at work meanwhile", "% of a core", busy, "share", 75.0, at_least=True),
     ]
     if theirs := yardstick.results:
         figures += [
