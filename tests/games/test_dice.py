@@ -312,7 +312,9 @@ class LawTests(SynchronousTestCase):
             else:
                 self.assertEqual(s.dice, ())
                 self.assertLess(len(s.aside), 6)
-            reached = [one for one, has in enumerate(s.scores) if has >= s.target]
+            reached = [
+                one for one, has in enumerate(s.scores) if has >= s.options.target
+            ]
             self.assertIn(reached, ([], [s.winner]))
 
         random_game("dice", seed, watch=watch).play()

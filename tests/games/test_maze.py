@@ -148,7 +148,7 @@ class RulesTests(SynchronousTestCase):
     def one_step(self, s: MazeState, seat: int = 0) -> Move:
         """Some move that the walls allow."""
         row, col = s.at[seat]
-        direction, _ = passages(s.walls)[row * s.cols + col][0]
+        direction, _ = passages(s.setup.walls)[row * s.setup.cols + col][0]
         return Move(direction, s.at[seat])
 
     def refusal(self, s: MazeState, action: Move | Dance, seat: int = 0) -> str:
@@ -208,7 +208,7 @@ class RulesTests(SynchronousTestCase):
         those at the rim too.
         """
         s = lay(rows=rows, cols=cols, seed=seed)
-        for cell, ways in enumerate(passages(s.walls)):
+        for cell, ways in enumerate(passages(s.setup.walls)):
             at = divmod(cell, cols)
             here = replace(s, at=(at, s.at[1]))
             for direction in STEPS:

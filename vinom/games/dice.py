@@ -63,13 +63,6 @@ class EndTurn(Struct, frozen=True, forbid_unknown_fields=True, tag="end_turn"):
     """Bank the points of this turn."""
 
 
-class DiceSetup(Struct, frozen=True):
-    """The options."""
-
-    target: int
-    turn_seconds: float
-
-
 class DiceView(Struct, frozen=True):
     """
     What players and spectators see.
@@ -103,8 +96,7 @@ class DiceState(Struct, frozen=True):
     :ivar gone: seats that were given up.
     """
 
-    target: int
-    turn_seconds: float
+    options: DiceOptions
     chance: Chance
     turn: int
     due: float
@@ -150,17 +142,7 @@ class Dice(Game[DiceState, Action]):
 
     def start(self, table: Table) -> Step[DiceState]:
         """Draw who begins."""
-        first, chance = table.chance.below(2)
-        seconds = table.options.turn_seconds
-        s = DiceState(
-            target=table.options.target,
-            turn_seconds=seconds,
-            chance=chance,
-            turn=first,
-            due=seconds,
-            scores=(0, 0),
-        )
-        return Step(s, (_began(s),))
+        return _begin(table.options, table.chance, 1, 0.0)
 
     def act(
         self, s: DiceState, seat: int, action: Action, now: float
@@ -200,9 +182,9 @@ class Dice(Game[DiceState, Action]):
             return s
         return Step(*_win(s, 1 - seat, "left"))
 
-    def setup(self, s: DiceState) -> DiceSetup:
+    def setup(self, s: DiceState) -> DiceOptions:
         """Show the options."""
-        return DiceSetup(s.target, s.turn_seconds)
+        return s.options
 
     def view(self, s: DiceState, audience: Hashable) -> DiceView:
         """Show everything except the chance."""
@@ -256,7 +238,7 @@ def _roll(s: DiceState, now: float) -> Step[DiceState]:
         return Step(_pass_turn(s, now), (rolled, busted))
     dice = tuple(faces)
     return Step(
-        replace(s, phase="choosing", dice=dice, due=now + s.turn_seconds),
+        replace(s, phase="choosing", dice=dice, due=now + s.options.turn_seconds),
         (rolled,),
     )
 
@@ -287,7 +269,7 @@ def _set_aside(s: DiceState, action: SetAside, now: float) -> Step[DiceState]:
         dice=(),
         aside=aside,
         points=points,
-        due=now + s.turn_seconds,
+        due=now + s.options.turn_seconds,
     )
     if not action.end_turn:
         return Step(s, tuple(events))
@@ -300,7 +282,7 @@ def _bank(s: DiceState, now: float) -> Step[DiceState]:
     scores = (own, s.scores[1]) if s.turn == 0 else (s.scores[0], own)
     banked = Event("banked", {"seat": s.turn, "points": s.points, "score": own})
     s = replace(s, scores=scores)
-    if own < s.target:
+    if own < s.options.target:
         return Step(_pass_turn(s, now), (banked,))
     s, events = _win(s, s.turn, "points")
     return Step(s, (banked, *events))
@@ -311,15 +293,20 @@ def _pass_turn(s: DiceState, now: float) -> DiceState:
         s,
         phase="rolling",
         turn=1 - s.turn,
-        due=now + s.turn_seconds,
+        due=now + s.options.turn_seconds,
         dice=(),
         aside=(),
         points=0,
     )
 
 
-def _began(s: DiceState) -> Event:
-    return Event("began", {"round": s.round, "starter": s.turn})
+def _begin(
+    options: DiceOptions, chance: Chance, number: int, now: float
+) -> Step[DiceState]:
+    first, chance = chance.below(2)
+    due = now + options.turn_seconds
+    s = DiceState(options, chance, first, due, (0, 0), number)
+    return Step(s, (Event("began", {"round": number, "starter": first}),))
 
 
 def _win(s: DiceState, winner: int, how: str) -> tuple[DiceState, tuple[Event, ...]]:
@@ -335,14 +322,4 @@ def _ask_rematch(s: DiceState, seat: int, now: float) -> DiceState | Step[DiceSt
         return s
     if not is_agreed(asked, here):
         return Step(replace(s, rematch=asked), (Event("asked", {"seat": seat}),))
-    first, chance = s.chance.below(2)
-    s = DiceState(
-        target=s.target,
-        turn_seconds=s.turn_seconds,
-        chance=chance,
-        turn=first,
-        due=now + s.turn_seconds,
-        scores=(0, 0),
-        round=s.round + 1,
-    )
-    return Step(s, (_began(s),))
+    return _begin(s.options, s.chance, s.round + 1, now)

@@ -102,11 +102,7 @@ class MazeView(Struct, frozen=True):
 class MazeState(Struct, frozen=True):
     """A moment in a maze; the setup and the view describe the fields."""
 
-    rows: int
-    cols: int
-    walls: tuple[str, ...]
-    starts: tuple[Cell, ...]
-    ends_at: float
+    setup: MazeSetup
     at: tuple[Cell, ...]
     scores: tuple[int, ...]
     points: str
@@ -143,12 +139,9 @@ class Maze(Game[MazeState, Move | Dance]):
         starts, chance = deal_corners(rows, cols, len(table.seats), chance)
         points, _ = strew(rows, cols, starts, chance)
         left = sum(map(int, points))
+        ends_at = table.options.minutes * 60.0
         state = MazeState(
-            rows=rows,
-            cols=cols,
-            walls=walls,
-            starts=starts,
-            ends_at=table.options.minutes * 60.0,
+            setup=MazeSetup(rows, cols, walls, starts, ends_at),
             at=starts,
             scores=(0,) * len(starts),
             points=points,
@@ -167,7 +160,7 @@ class Maze(Game[MazeState, Move | Dance]):
 
     def deadline(self, s: MazeState) -> float | None:
         """End the game at its time."""
-        return None if s.over else s.ends_at
+        return None if s.over else s.setup.ends_at
 
     def advance(self, s: MazeState, now: float) -> MazeState:
         """Time is up."""
@@ -175,7 +168,7 @@ class Maze(Game[MazeState, Move | Dance]):
 
     def setup(self, s: MazeState) -> MazeSetup:
         """Show the walls and the time."""
-        return MazeSetup(s.rows, s.cols, s.walls, s.starts, s.ends_at)
+        return s.setup
 
     def view(self, s: MazeState, audience: Hashable) -> MazeView:
         """Show everything that changes; nothing in a maze is hidden."""
@@ -213,12 +206,12 @@ class Maze(Game[MazeState, Move | Dance]):
         if s.at[seat] != move.from_:
             raise Rejected("not_there", f"you are at {list(s.at[seat])}")
         row, col = move.from_
-        if not int(s.walls[row][col], 16) & BITS[move.direction]:
+        if not int(s.setup.walls[row][col], 16) & BITS[move.direction]:
             raise Rejected("wall", "there is a wall")
         down, right = STEPS[move.direction]
         row, col = row + down, col + right
         at = (*s.at[:seat], (row, col), *s.at[seat + 1 :])
-        cell = row * s.cols + col
+        cell = row * s.setup.cols + col
         taken = int(s.points[cell])
         if not taken:
             return replace(s, at=at)

@@ -77,9 +77,12 @@ class OweDrahn(Game[DrahnState, Action]):
         """Set up the table; nobody is ready yet."""
         options = table.options
         return DrahnState(
-            lives=options.lives,
-            turn_seconds=options.turn_seconds,
-            ready_seconds=options.ready_seconds,
+            setup=DrahnSetup(
+                options.lives,
+                LIMIT,
+                options.turn_seconds,
+                options.ready_seconds,
+            ),
             chance=table.chance,
             host=table.host,
             stake=options.stake,
@@ -163,7 +166,7 @@ class OweDrahn(Game[DrahnState, Action]):
 
     def setup(self, s: DrahnState) -> DrahnSetup:
         """Show the options that nobody can change."""
-        return DrahnSetup(s.lives, LIMIT, s.turn_seconds, s.ready_seconds)
+        return s.setup
 
     def view(self, s: DrahnState, audience: Hashable) -> DrahnView:
         """Show everything except the chance."""
@@ -235,7 +238,7 @@ def _wait(s: DrahnState, now: float) -> Happened:
     if ready == len(s.order):
         return _begin(s, now)
     if s.due is None:
-        return replace(s, due=now + s.ready_seconds), ()
+        return replace(s, due=now + s.setup.ready_seconds), ()
     return s, ()
 
 
@@ -243,7 +246,7 @@ def _begin(s: DrahnState, now: float) -> Happened:
     """Begin a round with all players who are ready."""
     players = tuple(seat for seat in s.order if s.places[seat].ready)
     for seat in players:
-        s = with_place(s, seat, status="alive", lives=s.lives)
+        s = with_place(s, seat, status="alive", lives=s.setup.lives)
     first, chance = s.chance.below(len(players))
     s, events = void_bets(s)
     s = replace(
@@ -252,7 +255,7 @@ def _begin(s: DrahnState, now: float) -> Happened:
         round=s.round + 1,
         chance=chance,
         turn=players[first],
-        due=now + s.turn_seconds,
+        due=now + s.setup.turn_seconds,
     )
     facts = {"round": s.round, "players": players, "starter": s.turn, "stake": s.stake}
     return s, (*events, Event("began", facts))
@@ -307,12 +310,12 @@ def _play(
     if not lives:
         raise Rejected("last_life", "you cannot give your last life")
     s = with_place(s, seat, lives=lives)
-    s = replace(s, total=0, choosing=True, due=now + s.turn_seconds)
+    s = replace(s, total=0, choosing=True, due=now + s.setup.turn_seconds)
     return s, (Event("lost_life", {"seat": seat, "lives": lives}),)
 
 
 def _choose(s: DrahnState, seat: int, chosen: int, now: float) -> Happened:
-    s = replace(s, turn=chosen, choosing=False, due=now + s.turn_seconds)
+    s = replace(s, turn=chosen, choosing=False, due=now + s.setup.turn_seconds)
     return s, (Event("chose", {"seat": seat, "next": chosen}),)
 
 
@@ -325,7 +328,9 @@ def _roll(s: DrahnState, seat: int, now: float) -> Happened:
     if total > LIMIT:
         s, events = _put_out(s, seat, "rolled", now)
         return s, (rolled, *events)
-    s = replace(s, total=total, turn=_next_after(s, seat), due=now + s.turn_seconds)
+    s = replace(
+        s, total=total, turn=_next_after(s, seat), due=now + s.setup.turn_seconds
+    )
     return s, (rolled,)
 
 
@@ -351,7 +356,7 @@ def _put_out(s: DrahnState, seat: int, why: str, now: float) -> Happened:
             total=0,
             choosing=False,
             turn=_next_after(s, seat),
-            due=now + s.turn_seconds,
+            due=now + s.setup.turn_seconds,
         )
     return s, events
 

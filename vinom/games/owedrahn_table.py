@@ -22,7 +22,6 @@ class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
     Lives, stake, and the time for each turn.
 
-    :ivar lives: of each player, at the start of a round.
     :ivar stake: what each loser pays the winner, until the host changes it.
     :ivar turn_seconds: time for each action.
     :ivar ready_seconds: once two players are ready, how long the round waits for the
@@ -103,7 +102,7 @@ class DrahnSetup(Struct, frozen=True):
     ready_seconds: float
 
 
-class BetView(Struct, frozen=True):
+class Bet(Struct, frozen=True):
     """
     One side bet.
 
@@ -117,7 +116,7 @@ class BetView(Struct, frozen=True):
     by: int
     to: int
     amount: int
-    agreed: bool
+    agreed: bool = False
 
 
 class DrahnView(Struct, frozen=True):
@@ -148,7 +147,7 @@ class DrahnView(Struct, frozen=True):
     lives: tuple[int, ...]
     balances: tuple[int, ...]
     departed: int
-    bets: tuple[BetView, ...]
+    bets: tuple[Bet, ...]
     winner: int | None
 
 
@@ -165,30 +164,17 @@ class Place(Struct, frozen=True):
     balance: int = 0
 
 
-class Bet(Struct, frozen=True):
-    """A side bet; `BetView` describes the fields."""
-
-    id: int
-    by: int
-    to: int
-    amount: int
-    agreed: bool = False
-
-
 class DrahnState(Struct, frozen=True):
     """
     A moment at the table; fields that are also in a view are described there.
 
-    :ivar lives: of each player, at the start of a round.
     :ivar next_bet: id of the next bet.
     :ivar out: the seats that are out in this round, in order.
     :ivar debtors: number of players who left in this round and whose seats others have
         taken; they still pay the stake.
     """
 
-    lives: int
-    turn_seconds: float
-    ready_seconds: float
+    setup: DrahnSetup
     chance: Chance
     host: int
     stake: int
@@ -239,8 +225,6 @@ def show(s: DrahnState) -> DrahnView:
         lives=tuple(place.lives for place in s.places),
         balances=tuple(place.balance for place in s.places),
         departed=s.departed,
-        bets=tuple(
-            BetView(bet.id, bet.by, bet.to, bet.amount, bet.agreed) for bet in s.bets
-        ),
+        bets=s.bets,
         winner=s.winner,
     )
