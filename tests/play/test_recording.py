@@ -351,5 +351,5 @@ class FileTests(RecordingCase):
         A recording of another layout is refused before it is misread.
         """
         payload = b"H" + msgspec.msgpack.encode({"format": 9, "new": True})
-        with self.assertRaisesRegex(Unreadable, "has format 9; .* formats 3 and 4"):
+        with self.assertRaisesRegex(Unreadable, "has format 9; .* reads format 4"):
             read_recording(len(payload).to_bytes(4, "big") + payload)

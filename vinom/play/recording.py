@@ -33,10 +33,8 @@ from vinom.play.states import (
 )
 from vinom.play.views import Views
 
-#: Number of the layout above; a reader refuses later ones.
+#: Number of the layout above; a reader refuses others.
 FORMAT = 4
-#: What a recording has that begins with the match.
-_WHOLE_FORMAT = 3
 #: Longest frame, bytes.
 LONGEST_FRAME = 1 << 24
 
@@ -177,8 +175,7 @@ def encode_header(
     """
     if not ids:
         plan = _without_ids(plan)
-    written = _WHOLE_FORMAT if part is None else FORMAT
-    header = Header(written, plan, game.schema, opened_at, ids, part)
+    header = Header(FORMAT, plan, game.schema, opened_at, ids, part)
     return _frame(b"H", encode_payload(header))
 
 
@@ -289,10 +286,9 @@ def read_recording(data: bytes) -> Recording:
 def _read_header(payload: memoryview) -> Header:
     document = msgspec.msgpack.decode(payload)
     found = document["format"]
-    if found not in (_WHOLE_FORMAT, FORMAT):
+    if found != FORMAT:
         raise Unreadable(
-            f"this recording has format {found!r}; this version reads the formats "
-            f"{_WHOLE_FORMAT} and {FORMAT}"
+            f"this recording has format {found!r}; this version reads format {FORMAT}"
         )
     return msgspec.convert(document, Header)
 
@@ -405,9 +401,8 @@ def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:
         written["name"],
         loadout,
         written["team"],
-        # Older recordings have neither.
-        written.get("player_id", ""),
-        written.get("claims", {}),
+        written["player_id"],
+        written["claims"],
     )
 
 
