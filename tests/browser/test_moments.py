@@ -176,7 +176,7 @@ class Shout(msgspec.Struct, frozen=True, tag="shout"):
     """Shout once."""
 
 
-class Heard(Struct, frozen=True):
+class Heard(msgspec.Struct, frozen=True):
     sides: tuple[int, ...]
 
 
