@@ -53,7 +53,7 @@ def _table(figures: list[Figure], machine: dict[str, Any]) -> str:
         for each in figures
         if each.bar is not None
     )
-    return f".. csv-table:: {title}\n   :header: What, Median (range), Bar\n\n{rows}\n"
+    return f".. csv-table:: {title}\n\n{rows}\n"
 
 
 def _row(figure: Figure) -> tuple[str, str, str]:

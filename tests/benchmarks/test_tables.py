@@ -17,7 +17,6 @@ Before.
 .. measured: lines
 
 .. csv-table:: before
-   :header: What, Median (range), Bar
 
    "old", 1 KB, ≤ 2
 
@@ -50,7 +49,6 @@ class TablesTests(SynchronousTestCase):
             before
             + """\
 .. csv-table:: 2026-11-22, load 0.1, 3 runs, 2.00 times slower
-   :header: What, Median (range), Bar
 
    idle lobby line, 4.2 KB (4.1–4.4), ≤ 10
    "input, sealed", "1,290 us", ≤ 60 **missed**

@@ -170,7 +170,7 @@ def section(message: m.ToServer | m.ToNode) -> str:
             "",
             *members(type(message)),
             "",
-            ".. code-block:: text",
+            "::",
             "",
             *(f"   {line}" for line in lines),
             "",
