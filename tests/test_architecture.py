@@ -117,7 +117,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "websockets": ("lines/ws/", "lines/websocket"),
     "kubernetes": ("fleet/kubernetes",),
     "uhashring": ("routing/router",),
-    "h11": ("http/",),
 }
 
 

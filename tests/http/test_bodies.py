@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.http.bodies import Body
-from vinom.http.head import BadHead
+from vinom.http.head import BadMessage
 
 #: Chunked bodies that are refused, and the status.
 BAD: dict[bytes, int] = {
@@ -82,10 +82,10 @@ class BodyTests(SynchronousTestCase):
             for size in (1, 2, 7, len(data)):
                 body = Body(10**6, is_chunked=True)
                 error = self.assertRaises(
-                    BadHead, read, body, data, [size] * (len(data) // size)
+                    BadMessage, read, body, data, [size] * (len(data) // size)
                 )
                 self.assertEqual(error.status, status, data[:40])
-        self.assertEqual(self.assertRaises(BadHead, Body, 5, 6).status, 413)
+        self.assertEqual(self.assertRaises(BadMessage, Body, 5, 6).status, 413)
 
     @given(some.binary(max_size=60))
     def test_any_bytes(self, junk: bytes) -> None:
@@ -95,5 +95,5 @@ class BodyTests(SynchronousTestCase):
         for data in (junk, b"3\r\nabc\r\n" + junk, b"0\r\n" + junk):
             try:
                 Body(10**6, is_chunked=True).take(data, 0)
-            except BadHead as error:
+            except BadMessage as error:
                 self.assertIn(error.status, (400, 413, 431))

@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.http.exchange import Exchange
-from vinom.http.head import BadHead, HeadReader, Target, check_head
+from vinom.http.head import BadMessage, Target, check_head, find_head
 
 GOOD = b"GET /a/b?c=%20 HTTP/1.1\r\nHost: Game.example:80\r\nX-A: 1\r\n\r\n"
 
@@ -158,33 +158,21 @@ SMUGGLED: dict[str, tuple[bytes, int, str]] = {
 
 def read(data: bytes) -> Target:
     """Read a request that comes at once."""
-    found = HeadReader().receive(data)
-    assert found is not None
-    Exchange(target := check_head(found[0]), 10**6)
+    end = find_head(data)
+    assert end
+    Exchange(target := check_head(data[:end]), 10**6)
     return target
 
 
 class HeadTests(SynchronousTestCase):
     def test_any_split(self) -> None:
         """
-        A head is read alike however it comes, and what follows it is left.
+        A head ends at its empty line, however much of what follows is there.
         """
         wire = GOOD + b"rest"
         for cut in range(len(wire)):
-            reader = HeadReader()
-            found = reader.receive(wire[:cut]) if cut else None
-            if found is None:
-                self.assertEqual(bool(reader), cut > 0)
-                found = reader.receive(b"before" + wire[cut:], 6)
-                assert found is not None
-                head, rest = found[0], found[1] - 6 + cut
-            else:
-                head, rest = found
-            self.assertEqual((head, rest), (GOOD, len(GOOD)))
-        reader = HeadReader()
-        taken = [reader.receive(wire[at : at + 1]) for at in range(len(GOOD))]
-        self.assertEqual(taken[-1], (GOOD, 1))
-        self.assertEqual(taken[:-1], [None] * (len(GOOD) - 1))
+            end = len(GOOD) + 2 if cut >= len(GOOD) else 0
+            self.assertEqual(find_head(b"--" + wire[:cut], 2), end)
 
     def test_what_is_asked(self) -> None:
         """
@@ -212,7 +200,7 @@ class HeadTests(SynchronousTestCase):
         A request that two programs could read differently is refused.
         """
         for name, (request, status, words) in SMUGGLED.items():
-            error = self.assertRaises(BadHead, read, request)
+            error = self.assertRaises(BadMessage, read, request)
             self.assertEqual(error.status, status, name)
             self.assertIn(words, str(error), name)
 
@@ -222,24 +210,19 @@ class HeadTests(SynchronousTestCase):
         """
         for name, (request, _, _) in SMUGGLED.items():
             for cut in range(1, len(request)):
-                reader = HeadReader()
-                with self.assertRaises(BadHead, msg=f"{name} at {cut}"):
-                    found = reader.receive(request[:cut])
-                    found = found or reader.receive(request[cut:])
-                    assert found is not None
-                    Exchange(check_head(found[0]), 10**6)
+                with self.assertRaises(BadMessage, msg=f"{name} at {cut}"):
+                    end = find_head(request[:cut]) or find_head(request)
+                    assert end
+                    Exchange(check_head(request[:end]), 10**6)
 
     def test_too_long(self) -> None:
         """
         A head above the limit is refused, also before it ends; one at the limit is not.
         """
         for whole in (GOOD, b"X" * 2000):
-            reader = HeadReader(len(GOOD) - 1)
-            error = self.assertRaises(BadHead, reader.receive, whole)
+            error = self.assertRaises(BadMessage, find_head, whole, 0, len(GOOD) - 1)
             self.assertEqual(error.status, 431)
-        reader = HeadReader(len(GOOD))
-        found = reader.receive(GOOD + b"x" * 2000)
-        self.assertEqual(found, (GOOD, len(GOOD)))
+        self.assertEqual(find_head(GOOD + b"x" * 2000, 0, len(GOOD)), len(GOOD))
 
     @given(some.binary(max_size=200), some.integers(0, 60))
     @example(b"\r\n\r\n", 0)
@@ -250,14 +233,13 @@ class HeadTests(SynchronousTestCase):
         host and no line of its own making.
         """
         wire = GOOD[:at] + junk + GOOD[at:]
-        reader = HeadReader()
         try:
-            found = reader.receive(wire)
-            if found is None:
+            end = find_head(wire)
+            if not end:
                 return
-            target = check_head(found[0])
+            target = check_head(wire[:end])
             exchange = Exchange(target, 10**6)
-        except BadHead as error:
+        except BadMessage as error:
             self.assertIn(error.status, (400, 405, 413, 431, 501))
             return
         out = exchange.write_request(target.fields)

@@ -29,11 +29,11 @@ from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
 from vinom.gateway.packets_door import PacketDoor
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.http.answers import close_code_of, own_answer, status_of
-from vinom.http.exchange import BadAnswer, Exchange
+from vinom.http.bodies import Upload
+from vinom.http.exchange import Exchange
 from vinom.http.frames import FrameEnds, close_frame
-from vinom.http.head import HEAD_LIMIT, BadHead, HeadReader, check_head
+from vinom.http.head import HEAD_LIMIT, BadMessage, check_head, find_head
 from vinom.http.headers import request_fields, traceparent_of
-from vinom.http.uploads import Upload
 from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
 from vinom.lines.tcp import close_gently
@@ -196,7 +196,6 @@ class HttpClient(Protocol):
         :param arrival: this connection's arrival.
         """
         self._door, self._arrival = door, arrival
-        self._reader = HeadReader(door.bounds.head)
         self._exchange: Exchange | None = None
         #: The body that is not whole; ``None`` if there is none.
         self._upload: Upload | None = None
@@ -209,8 +208,8 @@ class HttpClient(Protocol):
         self._frames: FrameEnds | None = None
         #: Whether a close frame is due, and whether it was sent.
         self._is_due = self._is_told = False
-        #: What came in one read, and where the rest of it begins, which waits until the
-        #: request before it is answered. Nothing is read meanwhile.
+        #: What came of a head that is not whole; or what came in one read behind a
+        #: request, and where it begins: nothing more is read until that is answered.
         self._held, self._at = b"", 0
         self._holds: set[str] = set()
         self._wait: Waits | None = None
@@ -235,12 +234,13 @@ class HttpClient(Protocol):
         if self._frames is not None:
             assert self._end is not None
             self._end.session.client.received(data)
-        elif self._is_busy:
-            self._held, self._at = self._held[self._at :] + data, 0
-            self.hold("answer")
         else:
-            self._held, self._at = data, 0
-            self._read()
+            is_busy = self._is_busy
+            self._held, self._at = self._held[self._at :] + data, 0
+            if is_busy:
+                self.hold("answer")
+            else:
+                self._read()
         if self._pace is not None and not self._is_over:
             wait = self._pace.wait(len(data), self._door.clock.seconds())
             if wait and self._slowed is None:
@@ -356,7 +356,7 @@ class HttpClient(Protocol):
         self._again = None
         try:
             out = exchange.take_answer(data, self._door.is_draining)
-        except BadAnswer as error:
+        except BadMessage as error:
             self._bad_answer(end, str(error))
             return
         if exchange.status != before:
@@ -393,7 +393,7 @@ class HttpClient(Protocol):
             self._again = None
             try:
                 self._begin(request).session.client.received(head)
-            except BadHead as error:
+            except BadMessage as error:
                 self._refuse(error.status, str(error))
         else:
             if reason in _BROKEN:
@@ -431,7 +431,7 @@ class HttpClient(Protocol):
         """Must what comes now wait, for an answer or until answers are read?"""
         exchange = self._exchange
         if exchange is None:
-            return "client" in self._holds or bool(self._held)
+            return "client" in self._holds or self in self._door.turns
         return exchange.is_whole
 
     def go_on(self) -> None:
@@ -446,13 +446,14 @@ class HttpClient(Protocol):
         self._held, self._at = b"", 0
         try:
             if self._exchange is None:
-                found = self._reader.receive(data, start)
-                if found is None:
+                end = find_head(data, start, self._door.bounds.head)
+                if not end:
+                    self._held = data[start:]
                     self.let_go("answer")
                     self._wait_for_head()
                     return
-                head, start = found
-                exchange = Exchange(check_head(head), self._door.bounds.body)
+                exchange = Exchange(check_head(data[start:end]), self._door.bounds.body)
+                start = end
                 body, at = exchange.take_request(data, start)
                 self._exchange = exchange
                 self._keep(data, at)
@@ -467,7 +468,7 @@ class HttpClient(Protocol):
                     self._upload = None
                 if body and self._end is not None:
                     self._end.session.client.received(body)
-        except BadHead as error:
+        except BadMessage as error:
             self._door.log.info(
                 "refused a request of {host}: {why}",
                 host=self._arrival.host,
@@ -508,7 +509,7 @@ class HttpClient(Protocol):
         """
         Send a request to a back end, the last request's if possible.
 
-        :raises BadHead: its client has too many connections, or makes them too fast.
+        :raises BadMessage: its client has too many connections, or makes them too fast.
         """
         door, arrival, target = self._door, self._arrival, exchange.target
         sender = request_fields(
@@ -521,7 +522,7 @@ class HttpClient(Protocol):
             by_name=target.by_name,
         )
         if not arrival.is_of(sender.host, door.clock.seconds()):
-            raise BadHead(503, "too many connections from your address")
+            raise BadMessage(503, "too many connections from your address")
         request = SessionRequest(
             "websocket" if exchange.is_upgrade else "http",
             sender.host,
@@ -557,10 +558,10 @@ class HttpClient(Protocol):
         """
         Begin a session.
 
-        :raises BadHead: the client begins too many.
+        :raises BadMessage: the client begins too many.
         """
         if not self._arrival.may_begin(request.host, self._door.clock.seconds()):
-            raise BadHead(503, "your address makes too many connections per second")
+            raise BadMessage(503, "your address makes too many connections per second")
         self._end = end = _BackendEnd(self)
         session = self._door.backends.begin(request, end)
         assert session is not None, "it brought no id"
@@ -637,7 +638,7 @@ class HttpClient(Protocol):
         if reason is Reason.DONE:
             try:
                 out = exchange.take_answer(b"", self._door.is_draining)
-            except BadAnswer:
+            except BadMessage:
                 pass
             else:
                 self._outlet.write(out)
@@ -695,12 +696,12 @@ class HttpClient(Protocol):
         """
         Leave the connection to the door of packets, as a WebSocket.
 
-        :raises BadHead: the handshake is not valid.
+        :raises BadMessage: the handshake is not valid.
         """
         try:
             answer = handshake_answer(exchange.target.path, exchange.target.fields)
         except HandshakeRefused as error:
-            raise BadHead(error.status, str(error)) from error
+            raise BadMessage(error.status, str(error)) from error
         self._door.answers[101] += 1
         self._door.clients.discard(self)
         self._is_over = True
@@ -771,7 +772,7 @@ class HttpClient(Protocol):
 
     def _wait_for_head(self) -> None:
         # Counted from its first byte, so that sending slowly gains no time.
-        if self._reader and self._wait is not self._door.heads:
+        if self._held and self._wait is not self._door.heads:
             self._wait_in(self._door.heads, self._door.bounds.head_seconds)
 
     def _wait_for_body(self, upload: Upload) -> None:

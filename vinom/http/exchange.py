@@ -7,28 +7,27 @@ two programs can disagree about where a message ends.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
-import h11
 
 from vinom.http.bodies import Body
-from vinom.http.head import Target
-from vinom.http.headers import Fields, answer_fields, named, tokens
-from vinom.http.parsers import (
-    UPGRADE,
-    answer_reader,
-    read_upgrade,
+from vinom.http.head import (
+    LENGTH,
+    AnswerHead,
+    BadMessage,
+    Target,
+    check_answer,
+    find_head,
 )
+from vinom.http.headers import Fields, answer_fields, tokens
+
+#: Longest head of an answer, bytes.
+ANSWER_LIMIT = 64 * 1024
+UPGRADE = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 
 #: Methods that can be sent again if a kept connection broke, because repeating them is
 #: safe (RFC 9110, 9.2.2).
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _LAST = b"0\r\n\r\n"
-
-
-class BadAnswer(Exception):
-    """A back end's answer is invalid or incomplete."""
 
 
 def write_head(first: bytes, fields: Fields) -> bytes:
@@ -63,13 +62,14 @@ class Exchange:
     behind: bytes = attrs.field(default=b"", init=False)
     is_reusable: bool = attrs.field(default=False, init=False)
     _body: Body = attrs.field(init=False)
-    #: Reads the answer, from its first byte on.
-    _backend: h11.Connection | None = attrs.field(init=False)
     _length: bytes | None = attrs.field(default=None, init=False)
     _is_chunked: bool = attrs.field(default=False, init=False)
     _is_answer_chunked: bool = attrs.field(default=False, init=False)
-    _has_body: bool = attrs.field(default=False, init=False)
-    _answer: h11.Response | None = attrs.field(default=None, init=False)
+    _answer: AnswerHead | None = attrs.field(default=None, init=False)
+    #: The content of the answer, after its head.
+    _content: Body = attrs.field(init=False)
+    #: The beginning of a head that is not whole.
+    _part: bytes = attrs.field(default=b"", init=False)
 
     def __attrs_post_init__(self) -> None:
         by_name = self.target.by_name
@@ -105,11 +105,8 @@ class Exchange:
     @property
     def is_event_stream(self) -> bool:
         """Is the answer one of server-sent events, which may be silent for long?"""
-        fields = () if self._answer is None else self._answer.headers
-        return any(
-            name == b"content-type" and value.lower().startswith(b"text/event-stream")
-            for name, value in fields
-        )
+        types = self._answer.by_name.get(b"content-type", ()) if self._answer else ()
+        return any(one.lower().startswith(b"text/event-stream") for one in types)
 
     def values(self, name: bytes) -> list[bytes]:
         """List the values of a header, by its name in lower case."""
@@ -117,12 +114,11 @@ class Exchange:
 
     def write_request(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         """
-        Write the head for a back end, and read its answer from now on.
+        Write the head for a back end.
 
         :param fields: headers except those that frame the body.
         """
         method = self.target.method
-        self._backend = None
         extra = []
         if self.is_upgrade:
             extra = UPGRADE
@@ -140,7 +136,7 @@ class Exchange:
         :param at: where it goes on in *data*.
         :returns: the bytes to send to the back end, and where what is behind the
             request begins.
-        :raises BadHead: the body is malformed or too long.
+        :raises BadMessage: the body is malformed or too long.
         """
         if self.is_whole:
             return b"", at
@@ -156,89 +152,76 @@ class Exchange:
 
         :param is_closing: should the client close its connection after this answer?
         :returns: the bytes to send to the client.
-        :raises BadAnswer: it is not HTTP, or ended too early.
+        :raises BadMessage: it is not HTTP, or ended too early.
         """
-        backend, out, content = self._backend, [], []
-        if backend is None:
-            if self.is_upgrade and (read := read_upgrade(data)) is not None:
-                answer, self.behind = read
-                return self._write_upgrade(answer) + self.behind
-            method = self.target.method
-            self._backend = backend = answer_reader(method, self.is_upgrade)
-        backend.receive_data(data)
-        while True:
-            try:
-                event: Any = backend.next_event()
-            except h11.RemoteProtocolError as error:
-                raise BadAnswer(str(error)) from None
-            kind = type(event)
-            if kind is h11.Data:
-                if not self._has_body:
-                    raise BadAnswer("it has a body where none is allowed")
-                content.append(event.data)
-            elif kind is h11.Response:
-                out.append(self._write_answer(event, is_closing))
-            elif kind is h11.InformationalResponse:
-                if event.status_code == 101:
-                    out.append(self._write_upgrade(event))
-                    self.behind = backend.trailing_data[0]
-                    out.append(self.behind)
-                    break
-                if self.target.version == b"1.1":
-                    # Without these two headers, of which no answer is known yet.
-                    fields = answer_fields(event.headers.raw_items(), b"1.1")
-                    out.append(write_head(_first(event), fields))
-            elif kind is h11.EndOfMessage:
-                self.is_answered = True
-                self.is_reusable = (
-                    backend.their_state is h11.DONE
-                    and not backend.trailing_data[0]
-                    and not backend.trailing_data[1]
-                    and self.is_whole
-                )
-                break
-            else:
-                break
-        if not data and not self.is_answered:
-            raise BadAnswer("it ended before it was complete")
+        if not data:
+            if self._answer is None or not self._content.end():
+                raise BadMessage(502, "it ended before it was complete")
+            self.is_answered = True
+            return _LAST if self._is_answer_chunked else b""
+        data, self._part, at = self._part + data, b"", 0
+        out: list[bytes] = []
+        while self._answer is None:
+            end = find_head(data, at, ANSWER_LIMIT)
+            if not end:
+                self._part = data[at:]
+                return b"".join(out)
+            out.append(self._take_head(check_answer(data[at:end]), is_closing))
+            at = end
+            if self.is_upgraded:
+                self.behind = data[at:]
+                return b"".join((*out, self.behind))
+        content, at = self._content.take(data, at)
+        self.is_answered = is_last = self._content.is_whole
+        if is_last:
+            is_alone = at == len(data) and self.is_whole
+            connection = tokens(self._answer.by_name.get(b"connection", ()))
+            is_kept = self._answer.version == b"1.1" and b"close" not in connection
+            self.is_reusable = is_alone and is_kept
         if self._is_answer_chunked:
-            out.append(_chunk(b"".join(content)))
-            if self.is_answered:
-                out.append(_LAST)
-        else:
-            out += content
+            content = _chunk(content) + (_LAST if is_last else b"")
+        out.append(content)
         return b"".join(out)
 
-    def _write_answer(self, answer: h11.Response, is_closing: bool) -> bytes:
-        self.status = answer.status_code
-        came = answer.headers.raw_items()
-        by_name = named(came)
-        fields = answer_fields(came, answer.http_version, by_name)
-        lengths = by_name.get(b"content-length", [])
-        is_chunked = b"transfer-encoding" in by_name
-        self._has_body = self.target.method != b"HEAD" and self.status not in (204, 304)
-        if lengths and not is_chunked:
-            if self.status != 204:
-                fields.append((b"Content-Length", lengths[0]))
-        elif self._has_body and self.target.version == b"1.1":
+    def _take_head(self, head: AnswerHead, is_closing: bool) -> bytes:
+        """Read a head, and write it for the client."""
+        status, by_name = head.status, head.by_name
+        fields = answer_fields(head.fields, head.version, by_name)
+        first = b"HTTP/1.1 %d %b" % (status, head.reason)
+        if status == 101:
+            if not self.is_upgrade:
+                raise BadMessage(502, "it switches protocols, which nobody asked for")
+            self.status, self.is_upgraded = status, True
+            return write_head(first, fields + UPGRADE)
+        if status < 200:
+            # HTTP/1.0 has none of these.
+            return write_head(first, fields) if self.target.version == b"1.1" else b""
+        self.status, self._answer = status, head
+        codings = [one.lower() for one in by_name.get(b"transfer-encoding", ())]
+        if codings not in ([], [b"chunked"]):
+            raise BadMessage(502, "its only Transfer-Encoding may be chunked")
+        lengths = tokens(by_name.get(b"content-length", ()))
+        length = next(iter(lengths), None)
+        if length is not None and (len(lengths) > 1 or not LENGTH.fullmatch(length)):
+            raise BadMessage(502, "its Content-Length must be one number")
+        has_body = self.target.method != b"HEAD" and status not in (204, 304)
+        if length is not None and not codings:
+            if status != 204:
+                fields.append((b"Content-Length", length))
+        elif has_body and self.target.version == b"1.1":
             self._is_answer_chunked = True
             fields.append((b"Transfer-Encoding", b"chunked"))
+        if has_body:
+            is_endless = length is None and not codings
+            size = 0 if codings else int(length or 0)
+            self._content = Body(0, size, bool(codings), is_endless)
+        else:
+            self._content = Body(0)
         # Before the end of the request, whose rest would be read as another one.
         self.keeps = self.keeps and not is_closing and self.is_whole
         if not self.keeps:
             fields.append((b"Connection", b"close"))
-        self._answer = answer
-        return write_head(_first(answer), fields)
-
-    def _write_upgrade(self, answer: h11.InformationalResponse) -> bytes:
-        self.status, self.is_upgraded = 101, True
-        fields = answer_fields(answer.headers.raw_items(), answer.http_version)
-        fields += [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
-        return write_head(_first(answer), fields)
-
-
-def _first(answer: h11.Response | h11.InformationalResponse) -> bytes:
-    return b"HTTP/1.1 %d %b" % (answer.status_code, answer.reason)
+        return write_head(first, fields)
 
 
 def _chunk(data: bytes) -> bytes:

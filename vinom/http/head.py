@@ -1,5 +1,5 @@
 """
-The raw head of a request: cut from the stream, and refused if it is ambiguous.
+The raw head of a request or answer: cut from the stream, refused if it is ambiguous.
 
 Pure. Programs read some heads differently, with which requests are smuggled past
 proxies: a bare LF, folded lines, several lengths. All of these are refused. Sources:
@@ -9,6 +9,7 @@ RFC 9112, 2.2, 3, 5 and 6.3; RFC 3986, 3.3.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -23,11 +24,10 @@ _END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]{1,8192}) HTTP/1\.([01])"
 )
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 #: Anything but printing characters, tabs, and bytes above ASCII.
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
-#: Bytes that a line of a head may never have. CR and LF are only found in pairs here.
-_LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\x00")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~-]{1,255})(:[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^#]*|\?[^#]*)?", re.IGNORECASE)
 #: Characters of a target that need not be encoded (RFC 3986, 3.3 and 3.4), and some
@@ -37,9 +37,9 @@ _TARGET = re.compile(rb"/[!$-;=?-Z_a-z~@:\[\]|^`{}\"\\]*")
 _SLASH = re.compile(rb"[/\\]")
 
 
-class BadHead(Exception):
+class BadMessage(Exception):
     """
-    A request that is refused; no other can be read from its connection.
+    A request or answer that is refused; no other can be read from its connection.
 
     :ivar status: status of the answer.
     """
@@ -78,56 +78,41 @@ class Target:
     by_name: dict[bytes, list[bytes]]
 
 
-@attrs.define
-class HeadReader:
+@attrs.frozen
+class AnswerHead:
     """
-    Cut the head of a request off a stream.
+    The head of an answer.
 
-    :ivar limit: longest head, bytes.
+    :ivar version: of HTTP: ``1.0`` or ``1.1``.
+    :ivar fields: its headers.
+    :ivar by_name: their values, by their names in lower case.
     """
 
-    limit: int = HEAD_LIMIT
-    _held: bytearray = attrs.field(factory=bytearray, init=False)
+    version: bytes
+    status: int
+    reason: bytes
+    fields: list[tuple[bytes, bytes]]
+    by_name: dict[bytes, list[bytes]]
 
-    def __bool__(self) -> bool:
-        """Has a head begun?"""
-        return bool(self._held)
 
-    def receive(self, data: bytes, at: int = 0) -> tuple[bytes, int] | None:
-        """
-        Read bytes.
+def find_head(data: bytes, at: int = 0, limit: int = HEAD_LIMIT) -> int:
+    """
+    Find the end of a head.
 
-        :param at: where the head goes on in *data*.
-        :returns: the head with its empty line, and where what is behind it begins;
-            ``None`` if more bytes are needed.
-        :raises BadHead: it is already too long, or can never end correctly.
-        """
-        held = self._held
-        before = len(held)
-        if not before:
-            # Nearly always it comes whole, and often others behind it.
-            end = data.find(_END, at) + len(_END)
-            if at + len(_END) <= end <= at + self.limit:
-                return data[at:end], end
-        # No more than the longest head: what may be behind it is not copied.
-        held += data[at : at + self.limit + len(_END) - before]
-        start = max(0, before - 3)
-        end = held.find(_END, start)
-        if end >= 0:
-            end += len(_END)
-        if (len(held) if end < 0 else end) > self.limit:
-            raise BadHead(
-                431, f"the head of this request is longer than {self.limit} bytes"
-            )
-        if end < 0:
-            # After a lone LF the end that we wait for might never come.
-            lone = _LONE.search(held, start)
-            if lone is not None and (lone[0] != b"\r" or lone.end() < len(held)):
-                raise BadHead(400, "a line must end with CR and LF")
-            return None
-        head = bytes(held[:end])
-        held.clear()
-        return head, at + end - before
+    :param at: where it begins in *data*.
+    :param limit: longest head, bytes.
+    :returns: where what is behind its empty line begins; 0 if more bytes are needed.
+    :raises BadMessage: it is already too long, or can never end correctly.
+    """
+    end = data.find(_END, at, at + limit)
+    if end >= 0:
+        return end + len(_END)
+    if len(data) - at >= limit:
+        raise BadMessage(431, f"the head of this message is longer than {limit} bytes")
+    if data.count(b"\n", at) > data.count(b"\r\n", at):
+        # After a lone LF the end that we wait for might never come.
+        raise BadMessage(400, "a line must end with CR and LF")
+    return 0
 
 
 def check_head(head: bytes) -> Target:
@@ -135,22 +120,13 @@ def check_head(head: bytes) -> Target:
     Check a head, so that no program can read a different request in it.
 
     :param head: the head, with its empty line.
-    :raises BadHead: it is malformed or ambiguous.
+    :raises BadMessage: it is malformed or ambiguous.
     """
-    ends = head.count(b"\r\n")
-    if head.count(b"\n") > ends or head.count(b"\r") > ends or b"\0" in head:
-        raise BadHead(400, "a line must end with CR and LF, and have no NUL")
-    first, *lines = head[: -len(_END)].split(b"\r\n")
-    if len(lines) > _MOST_LINES:
-        raise BadHead(431, f"this request has more than {_MOST_LINES} header lines")
-    found = _REQUEST_LINE.fullmatch(first)
-    if found is None:
-        raise BadHead(400, "the first line must be METHOD, target and HTTP/1.1")
-    method, target, minor = found.groups()
+    (method, target, minor), fields, values = _cut(
+        head, _REQUEST_LINE, "METHOD, target and HTTP/1.1"
+    )
     if method == b"CONNECT":
-        raise BadHead(405, "CONNECT is not served here")
-    fields = list(map(_field, lines))
-    values = named(fields)
+        raise BadMessage(405, "CONNECT is not served here")
     _check_length(values, minor == b"1")
     authority = _authority(values, minor == b"1")
     if not target.startswith(b"/"):
@@ -167,12 +143,47 @@ def check_head(head: bytes) -> Target:
     )
 
 
+def check_answer(head: bytes) -> AnswerHead:
+    """
+    Check the head of a back end's answer.
+
+    :param head: the head, with its empty line.
+    :raises BadMessage: it is malformed.
+    """
+    (minor, status, reason), fields, by_name = _cut(
+        head, _STATUS_LINE, "HTTP/1.1 and a status"
+    )
+    return AnswerHead(b"1." + minor, int(status), reason or b"", fields, by_name)
+
+
+def _cut(
+    head: bytes, pattern: re.Pattern[bytes], words: str
+) -> tuple[tuple[Any, ...], list[tuple[bytes, bytes]], dict[bytes, list[bytes]]]:
+    """
+    Cut a head into the parts of its first line and its headers, in order and by name.
+
+    :param pattern: of the first line.
+    :param words: what that consists of.
+    """
+    ends = head.count(b"\r\n")
+    if head.count(b"\n") > ends or head.count(b"\r") > ends or b"\0" in head:
+        raise BadMessage(400, "a line must end with CR and LF, and have no NUL")
+    first, *lines = head[: -len(_END)].split(b"\r\n")
+    if len(lines) > _MOST_LINES:
+        raise BadMessage(431, f"this message has more than {_MOST_LINES} header lines")
+    found = pattern.fullmatch(first)
+    if found is None:
+        raise BadMessage(400, f"the first line must be {words}")
+    fields = list(map(_field, lines))
+    return found.groups(), fields, named(fields)
+
+
 def _field(line: bytes) -> tuple[bytes, bytes]:
     found = FIELD.fullmatch(line)
     if found is None:
         if line[:1] in (b" ", b"\t"):
-            raise BadHead(400, "a header must not continue on the next line")
-        raise BadHead(
+            raise BadMessage(400, "a header must not continue on the next line")
+        raise BadMessage(
             400,
             "a header line must be NAME: VALUE, without a space before the colon",
         )
@@ -183,25 +194,29 @@ def _check_length(values: dict[bytes, list[bytes]], is_modern: bool) -> None:
     lengths = values.get(b"content-length", [])
     codings = values.get(b"transfer-encoding", [])
     if lengths and codings:
-        raise BadHead(400, "use Content-Length or Transfer-Encoding, not both")
+        raise BadMessage(400, "use Content-Length or Transfer-Encoding, not both")
     if len(lengths) > 1 or len(codings) > 1:
-        raise BadHead(400, "Content-Length and Transfer-Encoding must appear only once")
-    if lengths and _LENGTH.fullmatch(lengths[0]) is None:
-        raise BadHead(400, "Content-Length must be one number")
+        raise BadMessage(
+            400, "Content-Length and Transfer-Encoding must appear only once"
+        )
+    if lengths and LENGTH.fullmatch(lengths[0]) is None:
+        raise BadMessage(400, "Content-Length must be one number")
     if codings and codings[0].lower() != b"chunked":
-        raise BadHead(501, "the only supported Transfer-Encoding is chunked")
+        raise BadMessage(501, "the only supported Transfer-Encoding is chunked")
     if codings and not is_modern:
-        raise BadHead(400, "HTTP/1.0 has no Transfer-Encoding")
+        raise BadMessage(400, "HTTP/1.0 has no Transfer-Encoding")
 
 
 def _authority(values: dict[bytes, list[bytes]], is_modern: bool) -> bytes:
     hosts = values.get(b"host", [])
     if len(hosts) > 1 or (is_modern and not hosts):
-        raise BadHead(400, "a request must have one Host header")
+        raise BadMessage(400, "a request must have one Host header")
     if not hosts:
         return b""
     if _HOST.fullmatch(hosts[0]) is None:
-        raise BadHead(400, "Host must be a name or an address, with or without a port")
+        raise BadMessage(
+            400, "Host must be a name or an address, with or without a port"
+        )
     return hosts[0]
 
 
@@ -211,10 +226,10 @@ def _origin_form(method: bytes, target: bytes, authority: bytes) -> tuple[bytes,
         return target, authority
     found = _ABSOLUTE.fullmatch(target)
     if found is None or _HOST.fullmatch(found[1]) is None:
-        raise BadHead(400, "the target must be a path")
+        raise BadMessage(400, "the target must be a path")
     if authority and found[1].lower() != authority.lower():
         # It is unknown which of the two a back end would use.
-        raise BadHead(400, "the target and Host must name the same host")
+        raise BadMessage(400, "the target and Host must name the same host")
     rest = found[2] or b"/"
     return (rest if rest.startswith(b"/") else b"/" + rest), found[1]
 
@@ -229,7 +244,7 @@ def _checked_path(target: bytes) -> str:
     if target == b"*":
         return "/"
     if _TARGET.fullmatch(target) is None:
-        raise BadHead(400, "the target has a character that must be encoded")
+        raise BadMessage(400, "the target has a character that must be encoded")
     path = target.partition(b"?")[0]
     if b"." in path or b"%" in path:
         decoded = path
@@ -237,6 +252,6 @@ def _checked_path(target: bytes) -> str:
         for _ in range(3):
             for segment in _SLASH.split(decoded):
                 if segment.partition(b";")[0] in (b".", b".."):
-                    raise BadHead(400, "the path must not have a segment . or ..")
+                    raise BadMessage(400, "the path must not have a segment . or ..")
             decoded = unquote_to_bytes(decoded)
     return path.decode()

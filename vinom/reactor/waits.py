@@ -151,8 +151,8 @@ class Turns:
         self._clock = clock
         self._ready: dict[Ready, None] = {}
 
-    def __len__(self) -> int:
-        return len(self._ready)
+    def __contains__(self, ready: Ready) -> bool:
+        return ready in self._ready
 
     def add(self, ready: Ready) -> None:
         """Have it go on in a later turn."""
