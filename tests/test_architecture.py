@@ -70,7 +70,7 @@ ADAPTERS: dict[str, str] = {
     "routing": "checks redis_source routes sources",
     "settings": "options",
     "store": "*",
-    "streams": "byte_stream multiplex outlet",
+    "streams": "byte_stream intake multiplex outlet",
     "web": "*",
 }
 

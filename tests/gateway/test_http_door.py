@@ -640,7 +640,7 @@ class RefusalTests(DoorCase):
         self.gateway.clock.advance(45)
         self.assertEqual(idle.take(), b"")
         self.assertTrue(idle.is_half_closed)
-        self.gateway.clock.advance(5)
+        self.gateway.clock.advance(10)
         self.assertTrue(idle.is_aborted)
         self.assert_clean()
 

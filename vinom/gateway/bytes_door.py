@@ -14,9 +14,10 @@ from vinom.gateway.sessions import SessionRequest
 from vinom.messages.envelope import encode_failure
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.waits import Waits
-from vinom.streams.byte_stream import STUCK_SECONDS, ByteStream
+from vinom.streams.byte_stream import ByteStream
 from vinom.streams.ends import Reason
-from vinom.streams.pace import Pace, pace_of
+from vinom.streams.intake import Pace, pace_of
+from vinom.streams.outlet import STUCK_SECONDS
 
 #: Reasons after which a client of lobby lines connects again.
 _CODES = {

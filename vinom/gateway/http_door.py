@@ -13,11 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,23 +32,18 @@ from vinom.http.head import HEAD_LIMIT, BadMessage, check_head, find_head
 from vinom.http.headers import request_fields, traceparent_of
 from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
-from vinom.lines.tcp import close_gently
 from vinom.lines.ws.handshake import HandshakeRefused
 from vinom.reactor.direct import FEW, DirectReads
 from vinom.reactor.waits import Turns, Waits
-from vinom.streams.byte_stream import STUCK_SECONDS
 from vinom.streams.ends import Reason
-from vinom.streams.outlet import Outlet
-from vinom.streams.pace import pace_of
+from vinom.streams.intake import Intake, pace_of
+from vinom.streams.outlet import STUCK_SECONDS, Outlet
 
 _log = Logger()
 
 #: How long a connection may wait for its next request while the gateway drains,
 #: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
-#: How long a connection that we closed waits for the peer to take some of the rest, and
-#: when it has everything to close too, seconds.
-_CLOSE_SECONDS = 5.0
 
 
 @attrs.frozen
@@ -211,21 +202,26 @@ class HttpClient(Protocol):
         #: What came of a head that is not whole; or what came in one read behind a
         #: request, and where it begins: nothing more is read until that is answered.
         self._held, self._at = b"", 0
-        self._holds: set[str] = set()
         self._wait: Waits | None = None
-        self._alarm: IDelayedCall | None = None
-        self._slowed: IDelayedCall | None = None
-        self._pace = pace_of(door.bounds.bytes_per_second)
-        self._is_over = self._is_full = self._is_half = self._is_lost = False
+        self._is_over = self._is_half = False
         self._user: tuple[list[list[bytes]], int | str | None] = ([], None)
 
     # What the transport calls.
 
     def connectionMade(self) -> None:
-        self._door.clients.add(self)
+        door = self._door
+        door.clients.add(self)
         self._outlet = Outlet(
-            self.transport, self._filled, self._drained, self, self._door.direct, FEW
+            self.transport,
+            self,
+            door.clock,
+            stuck_seconds=door.bounds.stuck_seconds,
+            is_tls=self._arrival.is_tls,
+            direct=door.direct,
+            most=FEW,
         )
+        pace = pace_of(door.bounds.bytes_per_second)
+        self._intake = Intake(self.transport, door.clock, pace)
         # Its first bytes follow: they made it one of HTTP.
 
     def dataReceived(self, data: bytes) -> None:
@@ -241,11 +237,8 @@ class HttpClient(Protocol):
                 self.hold("answer")
             else:
                 self._read()
-        if self._pace is not None and not self._is_over:
-            wait = self._pace.wait(len(data), self._door.clock.seconds())
-            if wait and self._slowed is None:
-                self.hold("pace")
-                self._slowed = self._door.clock.callLater(wait, self._slow_no_more)
+        if not self._is_over:
+            self._intake.received(len(data))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still wait for its answer."""
@@ -268,9 +261,9 @@ class HttpClient(Protocol):
         door.turns.remove(self)
         is_idle = self._is_over or self._exchange is None or self._frames is not None
         is_clean = is_idle and reason.check(ConnectionDone) is not None
-        self._is_over = self._is_lost = True
+        self._is_over = True
         self._rest()
-        self._disarm()
+        self._intake.end()
         self._outlet.forget()
         self._drop_session(Reason.DONE if is_clean else Reason.CLIENT_LOST)
         self._arrival.end()
@@ -279,27 +272,26 @@ class HttpClient(Protocol):
         """End the connection at once."""
         self.transport.abortConnection()
 
-    def _filled(self) -> None:
+    def filled(self) -> None:
         """The client does not read: have the back end wait."""
-        if self._is_over:
-            return
-        self._is_full = True
-        self._arm(self._door.bounds.stuck_seconds, self._stuck)
-        if self._end is not None:
+        if self._end is not None and not self._is_over:
             self._end.session.client.filled()
 
-    def _drained(self) -> None:
+    def drained(self) -> None:
         """The client has read everything."""
         if self._is_over:
             return
-        self._is_full = False
-        self._disarm()
         self._heard = self._door.clock.seconds()
         if self._end is not None:
             self._end.session.client.drained()
-        if "client" in self._holds:
+        if "client" in self._intake.holds:
             self.let_go("client")
             self._next()
+
+    def stuck(self) -> None:
+        """The client has read nothing for too long."""
+        self._drop_session(Reason.TOO_SLOW)
+        self._abort()
 
     def overdue(self) -> None:
         """Handle the end of the time that this connection may wait."""
@@ -320,24 +312,16 @@ class HttpClient(Protocol):
 
     def hold(self, why: str) -> None:
         """Stop reading from the client until `let_go` gets the same reason."""
-        if not self._holds and not self._is_over:
-            self.transport.pauseProducing()
-            if self._upload is not None:
-                # The client is not to blame for this pause.
-                self._upload.pause(self._door.clock.seconds())
-                self._rest()
-        self._holds.add(why)
+        if self._intake.hold(why) and self._upload is not None:
+            # The client is not to blame for this pause.
+            self._upload.pause(self._door.clock.seconds())
+            self._rest()
 
     def let_go(self, why: str) -> None:
         """Read again, unless there is another reason not to."""
-        if why not in self._holds:
-            return
-        self._holds.discard(why)
-        if not self._holds and not self._is_over:
-            self.transport.resumeProducing()
-            if self._upload is not None:
-                self._upload.resume(self._door.clock.seconds())
-                self._wait_for_body(self._upload)
+        if self._intake.let_go(why) and self._upload is not None:
+            self._upload.resume(self._door.clock.seconds())
+            self._wait_for_body(self._upload)
 
     def answered(self, end: _BackendEnd, data: bytes) -> None:
         """A back end sent bytes."""
@@ -431,7 +415,7 @@ class HttpClient(Protocol):
         """Must what comes now wait, for an answer or until answers are read?"""
         exchange = self._exchange
         if exchange is None:
-            return "client" in self._holds or self in self._door.turns
+            return "client" in self._intake.holds or self in self._door.turns
         return exchange.is_whole
 
     def go_on(self) -> None:
@@ -482,7 +466,7 @@ class HttpClient(Protocol):
             upload = self._upload
             if upload is None:
                 upload = self._upload = self._begin_upload(at - start)
-            if not self._holds:
+            if not self._intake.holds:
                 self._wait_for_body(upload)
         elif exchange.status:
             self._wait_for_answer(exchange)
@@ -501,7 +485,7 @@ class HttpClient(Protocol):
         bounds, now = self._door.bounds, self._door.clock.seconds()
         upload = Upload(bounds.body_rate, bounds.body_seconds, now)
         upload.received(size)
-        if self._holds:
+        if self._intake.holds:
             upload.pause(now)
         return upload
 
@@ -566,7 +550,7 @@ class HttpClient(Protocol):
         session = self._door.backends.begin(request, end)
         assert session is not None, "it brought no id"
         end.session = session
-        if self._is_full:
+        if self._outlet.is_full:
             session.client.filled()
         return end
 
@@ -600,7 +584,7 @@ class HttpClient(Protocol):
 
     def _next(self) -> None:
         """Serve the next request, which may already be here."""
-        if self._is_full:
+        if self._outlet.is_full:
             # Not before the client reads the answers it has: we hold all of them.
             self.hold("client")
             return
@@ -615,7 +599,7 @@ class HttpClient(Protocol):
         """Abort an answer that has stopped, unless the client does not read."""
         end, now = self._end, self._door.clock.seconds()
         deadline = self._heard + self._door.bounds.stall_seconds
-        if self._is_full or now < deadline:
+        if self._outlet.is_full or now < deadline:
             self._wait = self._door.stalls
             seconds = self._door.bounds.stall_seconds
             self._wait.add(self, deadline if now < deadline else now + seconds)
@@ -706,10 +690,10 @@ class HttpClient(Protocol):
         self._door.clients.discard(self)
         self._is_over = True
         self._rest()
-        self._disarm()
+        self._intake.end()
         self._outlet.release()
         self._outlet.forget()
-        if self._holds:
+        if self._intake.holds:
             self.transport.resumeProducing()
         arrival, clock = self._arrival, self._door.clock
         arrival.host, arrival.port = request.host, request.port
@@ -806,14 +790,10 @@ class HttpClient(Protocol):
         if end is not None:
             end.session.client.lost(reason)
 
-    def _stuck(self) -> None:
-        self._drop_session(Reason.TOO_SLOW)
-        self._abort()
-
     def _abort(self) -> None:
         self._is_over = True
         self._rest()
-        self._disarm()
+        self._intake.end()
         self.transport.abortConnection()
 
     def _close(self) -> None:
@@ -822,46 +802,8 @@ class HttpClient(Protocol):
             return
         self._is_over, self._held = True, b""
         self._rest()
-        self._disarm()
-        transport = self.transport
-        self._outlet.release()
-        if self._is_half:
-            # Nothing comes that is not read: that would take the last bytes away.
-            transport.loseConnection()
-        else:
-            transport.resumeProducing()
-            close_gently(transport, self._arrival.is_tls)
-        # In closing, the connection may be lost.
-        if not self._is_lost:
-            self._outlet.weigh()
-            self._arm(_CLOSE_SECONDS, self._stop_waiting)
-
-    def _stop_waiting(self) -> None:
-        """Abort if the peer did not close in time, unless it is still reading."""
-        if self._outlet.is_taken():
-            self._arm(_CLOSE_SECONDS, self._stop_waiting)
-        else:
-            self.transport.abortConnection()
-
-    def _arm(self, seconds: float, call: Callable[[], None]) -> None:
-        self._disarm()
-        self._alarm = self._door.clock.callLater(seconds, self._ring, call)
-
-    def _ring(self, call: Callable[[], None]) -> None:
-        self._alarm = None
-        call()
-
-    def _slow_no_more(self) -> None:
-        self._slowed = None
-        self.let_go("pace")
-
-    def _disarm(self) -> None:
-        if self._is_over and self._slowed is not None:
-            self._slowed.cancel()
-            self._slowed = None
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._intake.end()
+        self._outlet.close(self._is_half)
 
 
 #: Outcomes of sessions whose back end is gone.

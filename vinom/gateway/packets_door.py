@@ -17,8 +17,8 @@ from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds, Waits
 from vinom.streams.channels import Channel
 from vinom.streams.ends import Reason
+from vinom.streams.intake import pace_of
 from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.streams.pace import pace_of
 from vinom.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
 from vinom.streams.traces import checked_traceparent
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.lines.tcp import close_gently
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.waits import Waits
 from vinom.streams.ends import Leg, Reason
-from vinom.streams.outlet import Outlet
-from vinom.streams.pace import Pace
+from vinom.streams.intake import Intake, Pace
+from vinom.streams.outlet import STUCK_SECONDS, Outlet
 
-#: How long a peer may read nothing of what it is sent, seconds.
-STUCK_SECONDS = 30.0
-#: How long a closed connection waits for the peer to read some of the rest, and, when
-#: it has read everything, to close too, seconds.
-_CLOSE_SECONDS = 10.0
 #: How long a session may be silent after its client has nothing more to send, seconds.
 FINISHED_SECONDS = 60.0
 
@@ -64,27 +54,29 @@ class ByteStream(Protocol):
         self._direct = direct
         self._finished = Waits(clock) if finished is None else finished
         self._pace = pace
-        # Reasons not to read: the session paused this end; the peer sends too fast.
-        self._is_paused = False
-        self._slowed: IDelayedCall | None = None
         self._clock, self._lost, self._is_tls = clock, lost, is_tls
         self._stuck_seconds = stuck_seconds
         self._is_over = self._is_finishing = self._is_half = self._has_sent = False
-        self._is_lost = self._is_waiting = False
-        self._alarm: IDelayedCall | None = None
+        self._is_waiting = False
 
     # What the transport calls.
 
     def connectionMade(self) -> None:
         self._outlet = Outlet(
-            self.transport, self._filled, self._drained, self, self._direct
+            self.transport,
+            self,
+            self._clock,
+            stuck_seconds=self._stuck_seconds,
+            is_tls=self._is_tls,
+            direct=self._direct,
         )
+        self._intake = Intake(self.transport, self._clock, self._pace)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._is_over:
             self.leg.received(data)
             if self._pace is not None:
-                self._slow_down(self._pace.wait(len(data), self._clock.seconds()))
+                self._intake.received(len(data))
 
     def readConnectionLost(self) -> None:
         """The peer sends no more."""
@@ -95,39 +87,44 @@ class ByteStream(Protocol):
             self.leg.finished()
             self._has_sent = False
             # Not if the session has ended by this.
-            is_armed = self._alarm is not None or self._is_waiting
-            if not is_armed and not self._is_over:
+            if not (self._outlet.is_full or self._is_waiting or self._is_over):
                 self._wait()
 
     def writeConnectionLost(self) -> None:
         """Our half is closed, as `finish` or `close` asked."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_lost = True
-        self._disarm()
-        self._go_on()
+        self._wait_no_more()
+        self._intake.end()
         self._outlet.forget()
         if not self._is_over:
             self._is_over = True
             is_clean = reason.check(ConnectionDone) is not None
             self.leg.lost(Reason.DONE if is_clean else self._lost)
 
-    def _filled(self) -> None:
+    def filled(self) -> None:
         """The peer does not read: pause the other end."""
         if not self._is_over:
-            self._disarm()
-            self._alarm = self._clock.callLater(self._stuck_seconds, self._stuck)
+            self._wait_no_more()
             self.leg.filled()
 
-    def _drained(self) -> None:
+    def drained(self) -> None:
         """The peer has read everything."""
         if not self._is_over:
-            self._disarm()
             if self._is_half:
                 self._wait()
             if self._is_finishing:
                 self._close_half()
             self.leg.drained()
+
+    def stuck(self) -> None:
+        """The peer has read nothing for too long."""
+        # A back end that does not read is lost: its client did nothing wrong.
+        is_client = self._lost is Reason.CLIENT_LOST
+        self._break_off(
+            Reason.TOO_SLOW if is_client else self._lost,
+            f"it did not read for {self._stuck_seconds:.0f} s",
+        )
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -155,35 +152,20 @@ class ByteStream(Protocol):
         if self._is_over:
             return
         self._is_over = True
-        self._disarm()
-        self._go_on()
-        transport = self.transport
-        self._outlet.release()
+        self._wait_no_more()
+        self._intake.end()
         if reason is Reason.TOO_SLOW:
-            transport.abortConnection()
-            return
-        if self._is_half:
-            # Nothing comes that is not read: that would take the last bytes away.
-            transport.loseConnection()
+            self.transport.abortConnection()
         else:
-            transport.resumeProducing()
-            close_gently(transport, self._is_tls)
-        if not self._is_lost:
-            self._outlet.weigh()
-            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
+            self._outlet.close(self._is_half)
 
     def pause(self) -> None:
         """Stop reading from the peer."""
-        if not self._is_over:
-            self._is_paused = True
-            self.transport.pauseProducing()
+        self._intake.hold("session")
 
     def resume(self) -> None:
         """Read from the peer again."""
-        if not self._is_over:
-            self._is_paused = False
-            if self._slowed is None:
-                self.transport.resumeProducing()
+        self._intake.let_go("session")
 
     def _close_half(self) -> None:
         if self._is_tls:
@@ -191,19 +173,6 @@ class ByteStream(Protocol):
         else:
             self._outlet.release()
             self.transport.loseWriteConnection()
-
-    def _slow_down(self, seconds: float) -> None:
-        """Read nothing for a while."""
-        if seconds and self._slowed is None and not self._is_over:
-            self.transport.pauseProducing()
-            self._slowed = self._clock.callLater(seconds, self._go_on)
-
-    def _go_on(self) -> None:
-        slowed, self._slowed = self._slowed, None
-        if slowed is not None and slowed.active():
-            slowed.cancel()
-        if not self._is_paused and not self._is_over:
-            self.transport.resumeProducing()
 
     def overdue(self) -> None:
         """A peer that sends no more was sent nothing either (`Waits`)."""
@@ -216,35 +185,15 @@ class ByteStream(Protocol):
 
     def _wait(self) -> None:
         """Wait for what the peer is sent, which sends nothing more itself."""
-        self._disarm()
         self._is_waiting = True
         self._finished.add(self, self._clock.seconds() + FINISHED_SECONDS)
 
-    def _stuck(self) -> None:
-        self._alarm = None
-        # A back end that does not read is lost: its client did nothing wrong.
-        is_client = self._lost is Reason.CLIENT_LOST
-        self._break_off(
-            Reason.TOO_SLOW if is_client else self._lost,
-            f"it did not read for {self._stuck_seconds:.0f} s",
-        )
+    def _wait_no_more(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._finished.remove(self)
 
     def _break_off(self, reason: Reason, words: str = "") -> None:
         self._is_over = True
         self.transport.abortConnection()
         self.leg.lost(reason, words)
-
-    def _give_up(self) -> None:
-        self._alarm = None
-        if self._outlet.is_taken():
-            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
-        else:
-            self.transport.abortConnection()
-
-    def _disarm(self) -> None:
-        if self._is_waiting:
-            self._is_waiting = False
-            self._finished.remove(self)
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None

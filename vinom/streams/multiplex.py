@@ -10,18 +10,17 @@ from collections.abc import Callable, Container
 from typing import Any
 from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from vinom.lines.tcp import close_gently
 from vinom.reactor.direct import DirectReads, socket_under
 from vinom.reactor.turns import TurnEnd
 from vinom.reactor.waits import Rounds
 from vinom.streams.channels import Channel, closing, read_closing
 from vinom.streams.ends import Reason
+from vinom.streams.intake import Intake, Pace
 from vinom.streams.outlet import Outlet
-from vinom.streams.pace import Pace
 from vinom.streams.packets import MOST_BODY, Kind, Packet, PacketReader, encode
 
 #: How often a line is checked for silence and for unfinished packets, seconds.
@@ -109,7 +108,6 @@ class PacketLine(Protocol):
         self._direct, self._turns = direct, turns
         self._unsent: list[bytes] = []
         self._pace, self._pay = pace, pay
-        self._paused: IDelayedCall | None = None
         self._taker, self._clock, self._rounds = taker, clock, rounds
         self._lost, self._pings, self._reasons = lost, pings, reasons
         self._stuck_seconds, self.starved_reason = stuck_seconds, starved
@@ -121,7 +119,6 @@ class PacketLine(Protocol):
         self._blocked: dict[Channel, None] = {}
         # Channels that wait for credit, and the visits since.
         self._starved: dict[Channel, int] = {}
-        self._alarm: IDelayedCall | None = None
         self._silent = self._unfinished = self._ended = 0
         self._why = "the connection closed"
 
@@ -129,8 +126,14 @@ class PacketLine(Protocol):
 
     def connectionMade(self) -> None:
         self._outlet = Outlet(
-            self.transport, self._filled, self._drained, self, self._direct
+            self.transport,
+            self,
+            self._clock,
+            stuck_seconds=self._stuck_seconds,
+            is_tls=socket_under(self.transport) is None,
+            direct=self._direct,
         )
+        self._intake = Intake(self.transport, self._clock, self._pace)
         self._rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -140,12 +143,10 @@ class PacketLine(Protocol):
         self._read(data)
         if self._pay is None and self._pace is None:
             return
-        now, wait = self._clock.seconds(), 0.0
+        wait = 0.0
         if self._pay is not None:
-            wait = self._pay(self._reader.ended - before, now)
-        if self._pace is not None:
-            wait = max(wait, self._pace.wait(len(data), now))
-        self._slow_down(wait)
+            wait = self._pay(self._reader.ended - before, self._clock.seconds())
+        self._intake.received(len(data), wait)
 
     def _read(self, data: bytes) -> None:
         self._silent = 0
@@ -165,10 +166,7 @@ class PacketLine(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_over = True
-        self._disarm()
-        if self._paused is not None:
-            self._paused.cancel()
-            self._paused = None
+        self._intake.end()
         self._outlet.forget()
         self._unsent.clear()
         self._rounds.leave(self)
@@ -178,18 +176,13 @@ class PacketLine(Protocol):
             channel.lost(self._lost, self._why)
         self._taker.lost(self, self._why)
 
-    def _filled(self) -> None:
+    def filled(self) -> None:
         """The peer does not read."""
-        if self.is_over:
-            return
-        self._disarm()
-        self._alarm = self._clock.callLater(self._stuck_seconds, self._stuck)
 
-    def _drained(self) -> None:
+    def drained(self) -> None:
         """The peer has read everything."""
         if self.is_over:
             return
-        self._disarm()
         self._owed = 0
         blocked, self._blocked = self._blocked, {}
         for channel in blocked:
@@ -201,7 +194,7 @@ class PacketLine(Protocol):
         if reader.is_between or reader.ended != self._ended:
             # Sending a packet byte by byte gains no time.
             self._ended, self._unfinished = reader.ended, 0
-        elif self._paused is None:
+        elif not self._intake.holds:
             self._unfinished += 1
             if self._unfinished >= _MOST_UNFINISHED:
                 self.end(Reason.TIMEOUT, "a packet was not complete in time")
@@ -241,15 +234,8 @@ class PacketLine(Protocol):
         self.transmit(closing(0, reason, words))
         self.flush()
         self.is_over = True
-        self._disarm()
-        transport = self.transport
-        self._outlet.release()
-        self._outlet.weigh()
-        if self._paused is not None:
-            self._paused.cancel()
-            self._go_on()
-        self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
-        close_gently(transport, is_tls=socket_under(transport) is None)
+        self._intake.end()
+        self._outlet.close()
         # Nothing more of them is sent, however long the peer takes to close.
         for channel in tuple(self.channels.values()):
             channel.lost(self._lost, self._why)
@@ -356,28 +342,6 @@ class PacketLine(Protocol):
         self.transmit(closing(channel.session_id, Reason.BAD_PACKET, why))
         channel.lost(Reason.BAD_PACKET, why)
 
-    def _stuck(self) -> None:
-        self._alarm = None
+    def stuck(self) -> None:
+        """The peer has read nothing for too long."""
         self.abort("it did not read in time")
-
-    def _slow_down(self, seconds: float) -> None:
-        """Read nothing for a while."""
-        if seconds and self._paused is None and not self.is_over:
-            self.transport.pauseProducing()
-            self._paused = self._clock.callLater(seconds, self._go_on)
-
-    def _go_on(self) -> None:
-        self._paused = None
-        self.transport.resumeProducing()
-
-    def _give_up(self) -> None:
-        self._alarm = None
-        if self._outlet.is_taken():
-            self._alarm = self._clock.callLater(_CLOSE_SECONDS, self._give_up)
-        else:
-            self.transport.abortConnection()
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None

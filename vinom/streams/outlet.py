@@ -3,6 +3,8 @@ Send to a connection: directly to its socket, and only the rest through the reac
 
 Twisted always waits for the socket to be writable, which takes longer than sending most
 messages. Over TLS, and in tests, everything goes to the transport.
+
+A peer that reads nothing for too long is cut off, before and after our side has closed.
 """
 
 from __future__ import annotations
@@ -12,13 +14,20 @@ import termios
 from collections.abc import Callable
 from fcntl import ioctl
 from typing import Any
+from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+)
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from vinom.lines.secure import SecureTransport
+from vinom.lines.tcp import close_gently
 from vinom.reactor.connections import QuickConnection
 from vinom.reactor.direct import (
     MOST,
@@ -27,6 +36,25 @@ from vinom.reactor.direct import (
     bound_reads,
     socket_under,
 )
+
+#: How long a peer may read nothing of what it is sent, seconds.
+STUCK_SECONDS = 30.0
+#: How long a closed connection waits for the peer to read some of the rest, and, when
+#: it has read everything, to close too, seconds.
+_CLOSE_SECONDS = 10.0
+
+
+class Owner(Directly, Shape):
+    """The protocol of a connection, as far as its outlet calls it."""
+
+    def filled(self) -> None:
+        """The peer does not read what it is sent."""
+
+    def drained(self) -> None:
+        """The peer has read everything."""
+
+    def stuck(self) -> None:
+        """The peer has read nothing for too long."""
 
 
 @implementer(IPushProducer, IPullProducer)
@@ -38,12 +66,16 @@ class Outlet:
     """
 
     __slots__ = (
+        "_alarm",
+        "_clock",
         "_descriptor",
         "_direct",
-        "_drained",
-        "_filled",
+        "_is_over",
+        "_is_tls",
         "_left",
+        "_owner",
         "_send",
+        "_stuck_seconds",
         "_transport",
         "is_full",
     )
@@ -51,22 +83,28 @@ class Outlet:
     def __init__(
         self,
         transport: Any,
-        filled: Callable[[], None],
-        drained: Callable[[], None],
-        reader: Directly,
+        owner: Owner,
+        clock: IReactorTime,
+        *,
+        stuck_seconds: float = STUCK_SECONDS,
+        is_tls: bool = False,
         direct: DirectReads | None = None,
         most: int = MOST,
     ) -> None:
         """
         :param transport: nothing was written to it before.
-        :param filled: called when the peer reads no more.
-        :param drained: called when it has read everything.
-        :param reader: gets the received bytes.
+        :param owner: gets the received bytes.
+        :param clock: for peers that do not read.
+        :param stuck_seconds: how long the peer may read nothing.
+        :param is_tls: is there TLS between us and the socket?
         :param direct: reads connections without the reactor.
         :param most: bytes of one read.
         """
         bound_reads(transport, most)
-        self._transport, self._filled, self._drained = transport, filled, drained
+        self._transport, self._owner, self._clock = transport, owner, clock
+        self._stuck_seconds, self._is_tls = stuck_seconds, is_tls
+        self._alarm: IDelayedCall | None = None
+        self._is_over = False
         self._direct, self._descriptor = direct, -1
         self._send: Callable[[bytes], int] | None = None
         self._left, self.is_full = 0, False
@@ -79,7 +117,7 @@ class Outlet:
             # No wrapper needs to see the bytes before the reader.
             self._descriptor = below.fileno()
             ended = transport.ended if isinstance(transport, QuickConnection) else None
-            direct.add(self._descriptor, below.recv, reader, ended, most)
+            direct.add(self._descriptor, below.recv, owner, ended, most)
 
     def write(self, data: bytes) -> None:
         """Send *data*, or hold it until the peer reads."""
@@ -96,8 +134,7 @@ class Outlet:
             self._transport.write(data[sent:])
             # A pull producer is asked for more when all is sent, and once now.
             self._transport.registerProducer(self, False)
-            self.is_full = True
-            self._filled()
+            self.pauseProducing()
 
     def release(self) -> None:
         """Write no more: let the transport close when everything is sent."""
@@ -105,23 +142,30 @@ class Outlet:
         self._transport.unregisterProducer()
         self._send = None
 
-    def weigh(self) -> None:
-        """Note for `is_taken` what the peer has not taken."""
-        self._left = _unsent(self._transport)
-
-    def is_taken(self) -> bool:
+    def close(self, is_half: bool = False) -> None:
         """
-        Has the peer read some of the bytes left at `weigh`, or at the last call?
+        Send what is held, then close.
 
-        ``False`` also if nothing is left. Until then, aborting the connection would
-        drop bytes that the kernel still has to send.
+        :param is_half: has the peer closed its half?
         """
-        before, self._left = self._left, _unsent(self._transport)
-        return 0 < self._left < before
+        transport = self._transport
+        self._disarm()
+        self.release()
+        if is_half:
+            # Nothing comes that is not read: that would take the last bytes away.
+            transport.loseConnection()
+        else:
+            transport.resumeProducing()
+            close_gently(transport, self._is_tls)
+        # In closing, the connection may be lost.
+        if not self._is_over:
+            self._left = _unsent(transport)
+            self._arm(_CLOSE_SECONDS, self._give_up)
 
     def forget(self) -> None:
         """The connection is over, or belongs to another protocol now."""
-        self._send = None
+        self._is_over, self._send = True, None
+        self._disarm()
         if self._direct is not None:
             self._direct.remove(self._descriptor)
             self._direct = None
@@ -131,18 +175,41 @@ class Outlet:
     def pauseProducing(self) -> None:
         """The peer does not read."""
         self.is_full = True
-        self._filled()
+        self._arm(self._stuck_seconds, self._owner.stuck)
+        self._owner.filled()
 
     def resumeProducing(self) -> None:
         """The peer has taken everything."""
         if self.is_full:
             self.is_full = False
+            self._disarm()
             if self._send is not None:
                 self._transport.unregisterProducer()
-            self._drained()
+            self._owner.drained()
 
     def stopProducing(self) -> None:
         """The connection is over; ``connectionLost`` follows."""
+
+    def _give_up(self) -> None:
+        """Abort, unless the peer still reads: that would drop what it has not taken."""
+        before, self._left = self._left, _unsent(self._transport)
+        if 0 < self._left < before:
+            self._arm(_CLOSE_SECONDS, self._give_up)
+        else:
+            self._transport.abortConnection()
+
+    def _arm(self, seconds: float, call: Callable[[], None]) -> None:
+        self._disarm()
+        self._alarm = self._clock.callLater(seconds, self._ring, call)
+
+    def _ring(self, call: Callable[[], None]) -> None:
+        self._alarm = None
+        call()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
 
 def _unsent(transport: Any) -> int:
