@@ -85,7 +85,9 @@ class BodyTests(SynchronousTestCase):
                     BadMessage, read, body, data, [size] * (len(data) // size)
                 )
                 self.assertEqual(error.status, status, data[:40])
-        self.assertEqual(self.assertRaises(BadMessage, Body, 5, 6).status, 413)
+        for limit in (0, 5):
+            error = self.assertRaises(BadMessage, Body, limit, 6)
+            self.assertEqual(error.status, 413)
 
     @given(some.binary(max_size=60))
     def test_any_bytes(self, junk: bytes) -> None:

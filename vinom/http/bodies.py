@@ -27,11 +27,11 @@ class Body:
     """
     Read one body.
 
-    :ivar limit: longest body, bytes; 0 for no limit, also of its chunks.
+    :ivar limit: longest body, bytes; ``None`` for no limit, also of its chunks.
     :ivar is_whole: has all of it come?
     """
 
-    limit: int
+    limit: int | None
     #: Bytes of the content, or of the chunk, that are still to come.
     _left: int = 0
     _is_chunked: bool = False
@@ -104,7 +104,7 @@ class Body:
             self._chunks += not self._is_last
             self._check_size(self._left)
             is_tiny = self._chunks > _MOST_TINY and self._size < self._chunks * _TINY
-            if is_tiny and self.limit:
+            if is_tiny and self.limit is not None:
                 raise BadMessage(
                     400,
                     f"the first {self._chunks} chunks of this body have {self._size} "
@@ -124,7 +124,7 @@ class Body:
 
     def _check_size(self, more: int) -> None:
         self._size += more
-        if self.limit and self._size > self.limit:
+        if self.limit is not None and self._size > self.limit:
             raise BadMessage(
                 413, f"the body of this request is longer than {self.limit} bytes"
             )

@@ -214,9 +214,9 @@ class Exchange:
         if has_body:
             is_endless = length is None and not codings
             size = 0 if codings else int(length or 0)
-            self._content = Body(0, size, bool(codings), is_endless)
+            self._content = Body(None, size, bool(codings), is_endless)
         else:
-            self._content = Body(0)
+            self._content = Body(None)
         # Before the end of the request, whose rest would be read as another one.
         self.keeps = self.keeps and not is_closing and self.is_whole
         if not self.keeps:
