@@ -53,7 +53,7 @@ ADAPTERS: dict[str, str] = {
     "game_loader": "*",
     "gameserver": "*",
     "gateway": "access_log admin backends bytes_door certificates dialing draining "
-    "handover http_build http_door link_backend link_tls listener packet_sockets "
+    "handover http_door link_backend link_tls listener packet_sockets "
     "packets_door ports service tcp_backend twistd",
     "hosting": "*",
     "keys": "*",

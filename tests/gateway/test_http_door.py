@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from msgspec import json
@@ -11,7 +12,8 @@ from websockets.frames import Close, Frame, Opcode
 
 from tests.support.gateways import MemoryGateway, MemoryTransport, every_size
 from vinom.gateway.arrivals import Arrival, Limits
-from vinom.gateway.http_door import HttpBounds, HttpDoor
+from vinom.gateway.http_door import HttpDoor
+from vinom.gateway.settings import Settings
 from vinom.limits.addresses import AddressBuckets
 from vinom.limits.buckets import NetworkCounts
 from vinom.lines.forwarded import Proxies
@@ -51,13 +53,18 @@ def fields_of(data: bytes) -> dict[str, list[str]]:
     return found
 
 
+def settings(**given: Any) -> Settings:
+    """Make settings of a gateway."""
+    return Settings(listen=("tcp:0",), routes=Path("routes.toml"), **given)
+
+
 class DoorCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway({"site": SITE})
         self.door = HttpDoor(
             self.gateway.backends,
             self.gateway.clock,
-            HttpBounds(head=2048, body=100),
+            settings(http_head_bytes=2048, http_body_bytes=100),
         )
         self.limits = Limits(
             NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
@@ -658,7 +665,7 @@ class RefusalTests(DoorCase):
         A body that never stands still for long, but comes at less than 500 bytes per
         second, is refused after the first 30 s; a faster one may take its time.
         """
-        self.door.bounds = HttpBounds()
+        self.door.settings = settings()
         self.assertEqual(self.upload(400, 90).take(), b"")
         slow = self.upload(1, 30)
         self.assertEqual(slow.take(), b"")
@@ -678,14 +685,14 @@ class RefusalTests(DoorCase):
         With a rate of 0 a body may come as slowly as it likes, if it does not stand
         still.
         """
-        self.door.bounds = HttpBounds(body_rate=0)
+        self.door.settings = settings(http_body_rate=0)
         self.assertEqual(self.upload(1, 1000).take(), b"")
 
     def test_slow_body_of_slow_back_end(self) -> None:
         """
         The time for which the back end does not take a body is not the client's.
         """
-        self.door.bounds = HttpBounds()
+        self.door.settings = settings()
         client = self.upload(1, 29)
         self.server.leg.filled()
         self.assertTrue(client.is_paused)
@@ -736,7 +743,7 @@ class RefusalTests(DoorCase):
             self.gateway.servers.opened, (events, SHAKEN), strict=True
         ):
             stream.leg.received(answer)
-        self.door.bounds = HttpBounds(stall_seconds=0)
+        self.door.settings = settings(http_stall_seconds=0)
         silent.append(self.client(GET))
         self.answer(OK[:-1])
         self.gateway.clock.advance(100_000)
@@ -749,7 +756,7 @@ class RefusalTests(DoorCase):
         A client that reads slowly has its answer all the same, however long it takes:
         it is not the back end that stands still.
         """
-        self.door.bounds = HttpBounds(stuck_seconds=1000)
+        self.door.settings = settings(stuck_seconds=1000)
         client = self.client(GET)
         self.answer(OK[:-1])
         client.fill()
@@ -910,7 +917,7 @@ class FlowTests(DoorCase):
         A body in tiny chunks reaches the back end in a chunk for each read; one in
         thousands of them is refused.
         """
-        self.door.bounds = HttpBounds()
+        self.door.settings = settings()
         head = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         client = self.client(head + b"1\r\na\r\n" * 500)
         client.give(b"1\r\nb\r\n" * 300 + b"2\r\nb")
@@ -987,7 +994,7 @@ class FlowTests(DoorCase):
         A client that sends faster than it may is read later; its request is whole in
         the end.
         """
-        self.door.bounds = HttpBounds(bytes_per_second=1000)
+        self.door.settings = settings(bytes_per_second=1000)
         client = self.client(POST.replace(b": 5", b": 5005") + bytes(5000))
         self.assertTrue(client.is_paused)
         self.gateway.clock.advance(6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.gateway.test_http_door import SITE
+from tests.gateway.test_http_door import SITE, settings
 from tests.streams.test_byte_stream import MUCH, SocketCase
 from tests.support.gateways import MemoryGateway
 from vinom.gateway.arrivals import Arrival, Limits
@@ -23,7 +23,7 @@ class HttpSocketTests(SocketCase):
         limits = Limits(
             NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
         )
-        door = HttpDoor(gateway.backends, gateway.clock)
+        door = HttpDoor(gateway.backends, gateway.clock, settings())
         made: list[HttpClient] = []
 
         def accepted() -> HttpClient:

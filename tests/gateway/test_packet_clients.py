@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Frame, Opcode
 
-from tests.gateway.test_http_door import SHAKE
+from tests.gateway.test_http_door import SHAKE, settings
 from tests.support.gateways import (
     MemoryGateway,
     MemoryTransport,
@@ -70,7 +70,7 @@ class ClientCase(SynchronousTestCase):
     def connect_browser(self) -> MemoryTransport:
         """Make a connection that is a WebSocket."""
         assert self.limits.admit("192.0.2.1", 0.0)
-        door = HttpDoor(self.gateway.backends, self.gateway.clock)
+        door = HttpDoor(self.gateway.backends, self.gateway.clock, settings())
         door.packets_at = lambda host, path: self.clients.door
         transport = MemoryTransport(door(Arrival("192.0.2.1", 5, self.limits)))
         transport.give(SHAKE)

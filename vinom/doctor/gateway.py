@@ -11,8 +11,8 @@ from pathlib import Path
 from vinom.doctor.findings import Finding, failure, not_checked, ok, refused, warning
 from vinom.doctor.trust import in_time, look_at
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.gateway.http_build import find_users
 from vinom.gateway.settings import SOURCES, Settings
+from vinom.gateway.users import find_users
 from vinom.keys.files import store_login
 from vinom.routing.router import Router
 from vinom.routing.routes import UNREACHABLE, Routes
@@ -77,7 +77,8 @@ def _certificates(settings: Settings) -> list[Finding]:
 
 def _identity(settings: Settings) -> list[Finding]:
     try:
-        found = find_users(settings, None)  # type: ignore[arg-type]  # needs no clock yet
+        # It needs no clock yet.
+        found = find_users(settings, None, time.time)  # type: ignore[arg-type]
     except Misconfigured as error:
         return [refused("identity keys", error, "replace identity_keys_file")]
     return [] if found is None else [ok("identity keys", "usable")]

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -24,11 +23,12 @@ from vinom.gateway.backends import Backends
 from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
 from vinom.gateway.packets_door import PacketDoor
 from vinom.gateway.sessions import Session, SessionRequest
+from vinom.gateway.settings import Settings
 from vinom.http.answers import close_code_of, own_answer, status_of
 from vinom.http.bodies import Upload
 from vinom.http.exchange import Exchange
 from vinom.http.frames import FrameEnds, close_frame
-from vinom.http.head import HEAD_LIMIT, BadMessage, check_head, find_head
+from vinom.http.head import BadMessage, check_head, find_head
 from vinom.http.headers import request_fields, traceparent_of
 from vinom.limits.logged import BoundedLog
 from vinom.lines.forwarded import Proxies
@@ -37,43 +37,13 @@ from vinom.reactor.direct import FEW, DirectReads
 from vinom.reactor.waits import Turns, Waits
 from vinom.streams.ends import Reason
 from vinom.streams.intake import Intake, pace_of
-from vinom.streams.outlet import STUCK_SECONDS, Outlet
+from vinom.streams.outlet import Outlet
 
 _log = Logger()
 
 #: How long a connection may wait for its next request while the gateway drains,
 #: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
-
-
-@attrs.frozen
-class HttpBounds:
-    """
-    The limits of one connection. Times: seconds.
-
-    :ivar head: longest head of a request, bytes.
-    :ivar body: longest body of a request, bytes.
-    :ivar head_seconds: from a request's first byte to the end of its head.
-    :ivar body_seconds: how long a body that has begun may pause.
-    :ivar body_rate: least bytes per second of a body, on average after the first
-        *body_seconds*; 0 for no limit.
-    :ivar answer_seconds: how long a back end may take to begin its answer.
-    :ivar stall_seconds: how long an answer that has begun may stand still; 0 for ever.
-    :ivar idle_seconds: how long a connection may wait for its next request.
-    :ivar stuck_seconds: how long a client may read nothing.
-    :ivar bytes_per_second: how fast a client may send; 0 is no limit.
-    """
-
-    head: int = HEAD_LIMIT
-    body: int = 16 * 1024 * 1024
-    head_seconds: float = 10.0
-    body_seconds: float = 30.0
-    body_rate: float = 500.0
-    answer_seconds: float = 60.0
-    stall_seconds: float = 60.0
-    idle_seconds: float = 75.0
-    stuck_seconds: float = STUCK_SECONDS
-    bytes_per_second: float = 0.0
 
 
 #: Finds a user by the values of ``Authorization`` and of ``Cookie``.
@@ -94,21 +64,20 @@ class HttpDoor:
         self,
         backends: Backends,
         clock: IReactorTime,
-        bounds: HttpBounds | None = None,
-        proxies: Proxies | None = None,
+        settings: Settings,
         user_of: UserOf | None = None,
         direct: DirectReads | None = None,
     ) -> None:
         """
         :param backends: begins sessions.
         :param clock: for deadlines.
-        :param bounds: of each connection.
-        :param proxies: those whose word counts on whom a request is from.
+        :param settings: limits of each connection, and whose word counts on whom a
+            request is from.
         :param user_of: finds the user of a request; ``None`` if nobody is known.
         :param direct: reads connections without the reactor.
         """
         self.backends, self.clock = backends, clock
-        self.bounds, self.proxies = bounds or HttpBounds(), proxies or Proxies()
+        self.settings, self.proxies = settings, Proxies(settings.trusted_proxy)
         self.user_of, self.direct = user_of, direct
         #: Serves packets in WebSockets of this host and path, if any.
         self.packets_at: Callable[[str, str], PacketDoor | None] = lambda *_: None
@@ -215,12 +184,12 @@ class HttpClient(Protocol):
             self.transport,
             self,
             door.clock,
-            stuck_seconds=door.bounds.stuck_seconds,
+            stuck_seconds=door.settings.stuck_seconds,
             is_tls=self._arrival.is_tls,
             direct=door.direct,
             most=FEW,
         )
-        pace = pace_of(door.bounds.bytes_per_second)
+        pace = pace_of(door.settings.bytes_per_second)
         self._intake = Intake(self.transport, door.clock, pace)
         # Its first bytes follow: they made it one of HTTP.
 
@@ -430,13 +399,15 @@ class HttpClient(Protocol):
         self._held, self._at = b"", 0
         try:
             if self._exchange is None:
-                end = find_head(data, start, self._door.bounds.head)
+                end = find_head(data, start, self._door.settings.http_head_bytes)
                 if not end:
                     self._held = data[start:]
                     self.let_go("answer")
                     self._wait_for_head()
                     return
-                exchange = Exchange(check_head(data[start:end]), self._door.bounds.body)
+                exchange = Exchange(
+                    check_head(data[start:end]), self._door.settings.http_body_bytes
+                )
                 start = end
                 body, at = exchange.take_request(data, start)
                 self._exchange = exchange
@@ -471,7 +442,7 @@ class HttpClient(Protocol):
         elif exchange.status:
             self._wait_for_answer(exchange)
         else:
-            self._wait_in(self._door.pending, self._door.bounds.answer_seconds)
+            self._wait_in(self._door.pending, self._door.settings.http_answer_seconds)
 
     def _keep(self, data: bytes, at: int) -> None:
         """Let what is behind a request wait, and read nothing more."""
@@ -482,8 +453,8 @@ class HttpClient(Protocol):
             self.let_go("answer")
 
     def _begin_upload(self, size: int) -> Upload:
-        bounds, now = self._door.bounds, self._door.clock.seconds()
-        upload = Upload(bounds.body_rate, bounds.body_seconds, now)
+        settings, now = self._door.settings, self._door.clock.seconds()
+        upload = Upload(settings.http_body_rate, settings.http_body_seconds, now)
         upload.received(size)
         if self._intake.holds:
             upload.pause(now)
@@ -598,10 +569,10 @@ class HttpClient(Protocol):
     def _look_at_answer(self) -> None:
         """Abort an answer that has stopped, unless the client does not read."""
         end, now = self._end, self._door.clock.seconds()
-        deadline = self._heard + self._door.bounds.stall_seconds
+        deadline = self._heard + self._door.settings.http_stall_seconds
         if self._outlet.is_full or now < deadline:
             self._wait = self._door.stalls
-            seconds = self._door.bounds.stall_seconds
+            seconds = self._door.settings.http_stall_seconds
             self._wait.add(self, deadline if now < deadline else now + seconds)
             return
         if end is not None:
@@ -749,7 +720,7 @@ class HttpClient(Protocol):
     # Deadlines, and the end.
 
     def _wait_for_request(self) -> None:
-        seconds = self._door.bounds.idle_seconds
+        seconds = self._door.settings.http_idle_seconds
         if self._door.is_draining:
             seconds = min(seconds, _LAST_SECONDS)
         self._wait_in(self._door.idle, seconds)
@@ -757,16 +728,16 @@ class HttpClient(Protocol):
     def _wait_for_head(self) -> None:
         # Counted from its first byte, so that sending slowly gains no time.
         if self._held and self._wait is not self._door.heads:
-            self._wait_in(self._door.heads, self._door.bounds.head_seconds)
+            self._wait_in(self._door.heads, self._door.settings.http_head_seconds)
 
     def _wait_for_body(self, upload: Upload) -> None:
         now = self._door.clock.seconds()
-        seconds = self._door.bounds.body_seconds
+        seconds = self._door.settings.http_body_seconds
         self._wait_in(self._door.bodies, min(seconds, upload.deadline() - now))
 
     def _wait_for_answer(self, exchange: Exchange) -> None:
         """Have the rest of an answer that has begun come in time."""
-        seconds = self._door.bounds.stall_seconds
+        seconds = self._door.settings.http_stall_seconds
         if seconds and not exchange.is_event_stream:
             self._heard = self._door.clock.seconds()
             self._wait_in(self._door.stalls, seconds)

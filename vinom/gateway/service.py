@@ -28,7 +28,7 @@ from vinom.gateway.certificates import Certificates
 from vinom.gateway.dialing import Dialer
 from vinom.gateway.draining import Draining
 from vinom.gateway.handover import Handover
-from vinom.gateway.http_build import find_users, http_door
+from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.listener import Door, Doors, public_factory
@@ -38,6 +38,7 @@ from vinom.gateway.ports import Ports
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import Settings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
+from vinom.gateway.users import find_users
 from vinom.keys.files import read_file, store_login
 from vinom.limits.addresses import SITE_SHARE, AddressBuckets
 from vinom.limits.buckets import NetworkCounts
@@ -258,9 +259,11 @@ class Gateway(MultiService):
             turns=self._turns,
             **bounds,
         )
-        self.http = http_door(settings, self.backends, self._reactor, self._direct)
+        self.http = HttpDoor(
+            self.backends, self._reactor, settings, direct=self._direct
+        )
         self.http.packets_at = self._packets_at
-        found = find_users(settings, self._reactor)
+        found = find_users(settings, self._reactor, time.time)
         if found is not None:
             users, keys = found
             self.http.user_of = users.of

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from twisted.internet.interfaces import IReactorTime
+
 from vinom.conversation.identity import OutsideVerifier
+from vinom.conversation.provider import ProviderKeys
 from vinom.errors import Refused
+from vinom.gateway.settings import Settings
+from vinom.keys.files import read_file
 
 #: Longer claims are ignored: they would not fit into a link's *open* (OpenID Connect
 #: allows 255 for ``sub``).
@@ -76,3 +81,28 @@ def _cookie_of(cookies: Sequence[bytes], name: bytes) -> bytes | None:
     pairs = [pair.partition(b"=") for value in cookies for pair in value.split(b";")]
     found = [value for one, is_pair, value in pairs if is_pair and one.strip() == name]
     return found[0].strip().strip(b'"') if len(found) == 1 else None
+
+
+def find_users(
+    settings: Settings, clock: IReactorTime, now: Callable[[], float]
+) -> tuple[Users, ProviderKeys] | None:
+    """
+    Make what finds the users of requests, and what reads its keys again.
+
+    :param now: seconds since the Unix epoch.
+    :raises Misconfigured: the keys of the identity provider cannot be used.
+    """
+    file, issuer = settings.identity_keys_file, settings.identity_issuer
+    if not (file and issuer and settings.identity_audience):
+        return None
+    # It is read again later, after twistd has changed its folder.
+    path = file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, settings.identity_audience)
+    claim, cookie = settings.identity_user_claim, settings.identity_cookie
+    users = Users(verifier, claim, now, cookie)
+    return users, ProviderKeys(verifier, clock, read=read, place=str(path))
