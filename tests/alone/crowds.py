@@ -100,18 +100,6 @@ accept_seconds = 3.0
 """
 
 
-class _LoggedNode(ChildNode):
-    """A node whose log is kept in a file."""
-
-    file: Path | None = None
-
-    def outReceived(self, data: bytes) -> None:
-        super().outReceived(data)
-        if self.file is not None:
-            with self.file.open("ab") as log:
-                log.write(data)
-
-
 class CrowdTests(TestCase):
     """Players in parties of one to three, who do what players do."""
 
@@ -151,7 +139,10 @@ class CrowdTests(TestCase):
     def start(self, http: int) -> Any:
         """Start a node whose page is at this port; fires when others can reach it."""
         authority = self.folder / "authority"
-        node = _LoggedNode(
+        logged = None
+        if IS_SHOWN:
+            logged = self.enterContext(Path(self.mktemp()).open("ab", 0))
+        node = ChildNode(
             reactor,
             [
                 f"--config={self.settings}",
@@ -170,12 +161,11 @@ class CrowdTests(TestCase):
                 "--warm=2",
                 f"--rooms-per-process={ROOMS}",
             ],
+            output=logged and logged.write,
         )
         self.addCleanup(node.stop)
         # Before it: they would try to come back.
         self.addCleanup(self.hang_up)
-        if IS_SHOWN:
-            node.file = Path(self.mktemp()).absolute()
         return node.start().addCallback(lambda _: node)
 
     def balance(self) -> None:

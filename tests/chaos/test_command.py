@@ -29,41 +29,33 @@ class OptionsTests(SynchronousTestCase):
         Without options nothing is lost or killed, and each run has a seed of its own.
         """
         plan = self.plan()
-        self.assertEqual((plan.name, plan.matches, plan.players), ("maze", 20, 80))
-        self.assertEqual((plan.seconds, plan.conditions, plan.kinds), (120.0, None, ()))
+        self.assertEqual((plan.name, plan.matches, plan.seconds), ("maze", 20, 120.0))
+        self.assertEqual((plan.conditions, plan.strikes, plan.redis), (None, (), ""))
         self.assertNotEqual(plan.seed, self.plan().seed)
-        self.assertEqual(plan.redis, "")
 
     def test_everything(self) -> None:
         """
-        A game of one's own, a bad network and all that can be killed without Redis.
+        A game of one's own, a bad network and all that can be killed without Redis,
+        which the same seed repeats; a node that is restarted leaves its matches to the
+        next one.
         """
-        plan = self.plan(
-            *[
-                "--game",
-                "tests.support.planted:Adding",
-                "--matches",
-                "3",
-                "--minutes",
-                "0.5",
-            ],
-            *["--loss", "10", "--kill", "node,gameserver", "--seed", "4"],
-            *("--options", '{"most": 5}'),
+        typed = (
+            *("--game", "tests.support.planted:Adding", "--matches", "3"),
+            *("--minutes", "0.5", "--loss", "10", "--options", '{"most": 5}'),
+            *("--kill", "node,move, restart,gameserver", "--seed"),
         )
-        self.assertEqual((plan.name, plan.players, plan.seed), ("adding", 6, "4"))
+        plan = self.plan(*typed, "4")
+        self.assertEqual((plan.name, plan.matches, plan.seed), ("adding", 3, "4"))
         self.assertEqual(plan.conditions, Conditions(loss=0.1))
-        self.assertEqual(plan.kinds, ("gameserver", "node"))
         self.assertEqual(plan.habits.options, {"most": 5})
-
-    def test_moves_and_restarts(self) -> None:
-        """
-        Moves and restarts come in addition; a node that is restarted leaves its matches
-        to the next one.
-        """
-        plan = self.plan("--kill", "node", "--move", "--restart")
-        self.assertEqual(plan.kinds, ("node", "move", "restart"))
-        self.assertTrue(plan.leaves)
-        self.assertFalse(self.plan("--kill", "node").leaves)
+        self.assertEqual(plan.arguments, ("--on-stop=leave",))
+        self.assertEqual(
+            {one.kind for one in plan.strikes},
+            {"node", "move", "restart", "gameserver"},
+        )
+        self.assertEqual(plan.strikes, self.plan(*typed, "4").strikes)
+        self.assertNotEqual(plan.strikes, self.plan(*typed, "5").strikes)
+        self.assertEqual(self.plan("--kill", "node").arguments, ())
 
     def test_refused(self) -> None:
         """

@@ -7,6 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.chaos.report import Report
+from vinom.client.load.tally import Samples
 from vinom.promises.checker import Checked
 from vinom.promises.findings import PROMISES, Broken
 
@@ -22,7 +23,8 @@ class ReportTests(SynchronousTestCase):
         A run in which nothing was broken passes: status 0, and every promise kept.
         """
         self.report.add(Checked((), 12, 30, 2, True))
-        self.report.pauses.add(0.25)
+        self.report.pauses["move"] = pauses = Samples()
+        pauses.add(0.25)
         self.assertEqual(self.report.exit_code, 0)
         text = self.report.as_text()
         self.assertTrue(text.endswith("pig: passed (seed 7)"), text)
@@ -30,7 +32,7 @@ class ReportTests(SynchronousTestCase):
         facts = json.loads(json.dumps(self.report.as_json()))
         self.assertTrue(facts["passed"])
         self.assertEqual(facts["matches"], {"begun": 1, "finished": 1, "resumed": 1})
-        self.assertEqual(facts["pause_ms"], {"p50": 250.0, "p99": 250.0})
+        self.assertEqual(facts["pause_ms"], {"move": {"p50": 250.0, "p99": 250.0}})
 
     def test_broken(self) -> None:
         """
@@ -84,20 +86,15 @@ class ReportTests(SynchronousTestCase):
     def test_nothing_killed(self) -> None:
         """
         A run that was to kill and has killed nothing proves nothing: status 2. Not so
-        if it was interrupted before, or has moved matches.
+        if it has moved matches, or was interrupted before, and says so.
         """
         self.report.planned = 3
         self.assertEqual(self.report.exit_code, 2)
         self.assertFalse(self.report.as_json()["passed"])
         self.assertIn("pig: nothing was killed", self.report.as_text())
-        self.report.moved = 1
+        self.report.strikes["move"] = 1
         self.assertEqual(self.report.exit_code, 0)
-        self.report.moved, self.report.is_interrupted = 0, True
-        self.assertEqual(self.report.exit_code, 0)
-
-    def test_interrupted(self) -> None:
-        """
-        After Ctrl-C the report says so.
-        """
+        self.report.strikes.clear()
         self.report.is_interrupted, self.report.seconds = True, 12.3
+        self.assertEqual(self.report.exit_code, 0)
         self.assertIn("interrupted after 12 s", self.report.as_text())

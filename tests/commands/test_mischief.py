@@ -8,6 +8,7 @@ import attrs
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.commands.child_node import ChildNode
 from vinom.commands.mischief import Mischief, _Killed
 
 
@@ -22,7 +23,7 @@ class ShownMatch:
 class NotesTests(SynchronousTestCase):
     def notes(self, match: ShownMatch) -> list[str]:
         """What the screen says after the process of a match was killed."""
-        mischief = Mischief(Clock(), str, lambda: None)
+        mischief = Mischief(Clock(), ChildNode(Clock()), lambda: None)
         mischief._killed = _Killed(match, 7, 3, 0.0)  # type: ignore[arg-type]
         return mischief.notes()
 

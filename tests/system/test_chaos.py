@@ -53,7 +53,7 @@ class ChaosCommandTests(TestCase):
         report: dict[str, Any] = json.loads(chaos.text)
         self.assertTrue(report["passed"])
         self.assertEqual(report["broken"], [])
-        self.assertGreater(report["killed"]["gameserver"], 0)
+        self.assertGreater(report["strikes"]["gameserver"], 0)
         self.assertGreater(report["matches"]["resumed"], 0)
         self.assertEqual(report["seed"], "1")
         self.assertIn(b"kill -9 ", chaos.errors)
@@ -70,7 +70,7 @@ class ChaosCommandTests(TestCase):
         )
         code = await chaos.ended
         self.assertEqual(code, 0, chaos.text + chaos.errors.decode())
-        self.assertGreater(json.loads(chaos.text)["killed"]["gameserver"], 0)
+        self.assertGreater(json.loads(chaos.text)["strikes"]["gameserver"], 0)
 
     async def test_fails(self) -> None:
         """

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
-from vinom.chaos.plan import Plan
+from vinom.chaos.plan import KINDS, Kind, Plan, plan_strikes
 from vinom.chaos.report import Report
 from vinom.chaos.run import ChaosRun
-from vinom.chaos.strikes import KILLS, Kind
 from vinom.client.load.bot import Habits
 from vinom.commands.foreground import run_in_foreground
 from vinom.commands.play import find_game, parse_json
@@ -76,19 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kill",
         default="",
         metavar="KIND[,KIND]",
-        help=f"kill processes of these kinds: {', '.join(KILLS)}; store also starts a "
-        f"Redis (none)",
-    )
-    parser.add_argument(
-        "--move",
-        action="store_true",
-        help="also move matches to other game servers, as an operator does",
-    )
-    parser.add_argument(
-        "--restart",
-        action="store_true",
-        help="also restart the node while matches go on, as for an upgrade with "
-        "on_stop = leave",
+        help="kill processes of these kinds: gameserver, hang, node, store (which also "
+        "starts a Redis); move: move matches to other game servers, as an operator "
+        "does; restart: restart the node while matches go on, as for an upgrade (none)",
     )
     parser.add_argument(
         "--every",
@@ -204,33 +193,31 @@ def read_plan(options: argparse.Namespace) -> Plan:
     if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
         raise Misconfigured(f"--keep {options.keep} is a file: name a folder")
     kinds = _kinds(options.kill)
-    if options.move:
-        kinds += ("move",)
-    if options.restart:
-        kinds += ("restart",)
+    seconds = options.minutes * 60
+    seed = str(options.seed) if options.seed is not None else os.urandom(4).hex()
     return Plan(
         spec=options.game,
         name=name,
         game=game,
         matches=options.matches,
-        seconds=options.minutes * 60,
+        seconds=seconds,
         grace=options.grace,
         conditions=Conditions(loss=options.loss / 100) if options.loss else None,
-        kinds=kinds,
-        every=options.every,
         habits=Habits(wanted, options.pace),
-        seed=str(options.seed) if options.seed is not None else os.urandom(4).hex(),
+        seed=seed,
+        strikes=plan_strikes(kinds, seconds, options.every, seed),
         redis=redis_executable("--kill store") if "store" in kinds else "",
         keep=options.keep,
+        arguments=("--on-stop=leave",) if "restart" in kinds else (),
     )
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:
     asked = [word.strip() for word in text.split(",") if word.strip()]
-    unknown = [word for word in asked if word not in KILLS]
+    unknown = [word for word in asked if word not in KINDS]
     if unknown:
         raise Misconfigured(
-            f"--kill {unknown[0]}: must be one or more of {', '.join(KILLS)}, "
+            f"--kill {unknown[0]}: must be one or more of {', '.join(KINDS)}, "
             f"separated by commas"
         )
-    return tuple(kind for kind in KILLS if kind in asked)
+    return tuple(kind for kind in KINDS if kind in asked)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from vinom.chaos.processes import (
-    adopt_orphans,
-    children_of,
-    end_orphans,
-    reap,
-)
-from vinom.commands.child_node import ChildNode
+from vinom.chaos.plan import Plan
+from vinom.commands.child_node import Child, ChildNode
 from vinom.commands.redis_child import RedisChild
 from vinom.errors import Misconfigured
-from vinom.keys.authority import Authority
-from vinom.node.asking import AdminLine, NotDone
+from vinom.node.asking import NotDone
 
 #: Warm game servers: as many as die between two checks, and some more.
 _WARM = 4
-#: All players have the address of this machine.
-_ONE_ADDRESS = (
+#: The rest of the arguments of ``twistd vinom``: all players have one address.
+_ARGUMENTS = (
+    f"--warm={_WARM}",
+    "--fill-seconds=2",
+    "--log-level=info",
     "--guest-rate=1000000",
     "--guest-burst=1000000",
     "--connections-per-address=10000",
@@ -34,68 +31,42 @@ _ONE_ADDRESS = (
     "--places-per-address=1000000",
     "--matches-per-address=1000000",
 )
+#: PR_SET_CHILD_SUBREAPER of prctl(2).
+_SET_CHILD_SUBREAPER = 36
 
 
 class Deployment:
     """
     Start a deployment, kill parts of it, and stop it.
 
-    :ivar nodes: the nodes; the same objects after they were killed and started again.
-    :ivar is_serving: do all nodes serve players, as far as we know?
+    :ivar nodes: the same objects after they were killed and started again; players come
+        to the first one.
+    :ivar store: ``None`` if there is none.
+    :ivar is_serving: do all of them run, as far as we know?
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        game: str,
-        matches: int,
-        redis: str,
-        more: Sequence[str],
-        nodes: int = 1,
-    ) -> None:
+    def __init__(self, reactor: Any, plan: Plan) -> None:
         """
         :param reactor: starts the processes.
-        :param game: ``package.module:Class``, or the name of an installed game.
-        :param matches: number of matches at the same time.
-        :param redis: path of a redis-server; empty for none.
-        :param more: further arguments of ``twistd vinom``.
-        :param nodes: how many; several share the Redis.
+        :param plan: the plan of the run.
         """
-        self._reactor = reactor
-        self._folder = Path(tempfile.mkdtemp(prefix="vinom-authority-"))
         self._own = set(children_of(os.getpid()))
-        self._store = RedisChild(reactor, redis) if redis else None
-        arguments = [
-            f"--warm={_WARM}",
-            "--fill-seconds=2",
-            "--log-level=info",
-            *_ONE_ADDRESS,
-        ]
-        if ":" in game:
-            arguments.append(f"--game={game}")
-        if self._store is not None:
-            authority = self._folder / "authority"
-            arguments += [
-                f"--store={self._store.url}",
-                f"--authority-certificate-file={authority / 'ca.pem'}",
-                f"--authority-key-file={authority / 'ca.key'}",
-                "--node-link=0",
-            ]
+        self.store = RedisChild(reactor, plan.redis) if plan.redis else None
+        arguments = [*_ARGUMENTS, *plan.arguments]
+        if ":" in plan.spec:
+            arguments.append(f"--game={plan.spec}")
+        if self.store is not None:
+            arguments += self.store.for_nodes
         self.nodes = [
-            ChildNode(
-                reactor,
-                [*arguments, *more],
-                # A port that was used rests for a while.
-                game_ports=3 * matches + 2 * _WARM,
-            )
-            for _ in range(nodes)
+            # A port that was used rests for a while.
+            ChildNode(reactor, arguments, game_ports=3 * plan.matches + 2 * _WARM)
+            for _ in range(plan.nodes)
         ]
         self.is_serving = False
 
     @property
-    def node(self) -> ChildNode:
-        """The first one, to which players come."""
-        return self.nodes[0]
+    def _children(self) -> list[Child]:
+        return [*self.nodes, *([] if self.store is None else [self.store])]
 
     @property
     def recordings(self) -> list[Path]:
@@ -108,94 +79,77 @@ class Deployment:
 
         :raises NodeFailed: something did not start.
         """
-        adopt_orphans()
-        if self._store is not None:
-            # Nodes that share a store need one that is given to them.
-            Authority.open(self._folder, "chaos.vinom", self._reactor.seconds)
-            await self._store.start()
-        for node in self.nodes:
-            await node.start()
+        # What a killed node leaves behind becomes our child, so that we can end it.
+        with suppress(Exception):
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+        for child in reversed(self._children):
+            await child.start()
         self.is_serving = True
 
     async def stop(self) -> int:
         """Stop everything and remove files; returns how many processes were left."""
         self.is_serving = False
-        for node in self.nodes:
-            await node.stop()
-        if self._store is not None:
-            await self._store.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        return end_orphans(self._own)
+        for child in self._children:
+            await child.stop()
+        left = set(children_of(os.getpid())) - self._own
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        return len(left)
 
     def look_after(self) -> None:
-        """Collect processes that have exited; call it each second."""
-        known = set(self._own)
-        for one in (*self.nodes, self._store):
-            if one is not None and one.transport is not None:
-                known.add(int(one.transport.pid or 0))
-        reap(known)
+        """Collect orphans that have exited; call it each second."""
+        known = self._own | {
+            int(child.transport.pid or 0)
+            for child in self._children
+            if child.transport is not None
+        }
+        for pid in set(children_of(os.getpid())) - known:
+            with suppress(OSError):
+                state = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+                if state.rpartition(")")[2].split()[0] == "Z":
+                    os.waitpid(pid, os.WNOHANG)
 
-    async def ask(self, page: str, number: int = 0) -> dict[str, Any]:
-        """Ask a node for a page of its admin API; empty if it does not answer."""
-        line = AdminLine(Path(self.nodes[number].state_dir) / "admin.sock")
-        try:
-            found: dict[str, Any] = await deferToThread(line.get, page)
-        except (Misconfigured, NotDone):
-            return {}
-        return found
-
-    async def game_server_of(self, match_id: str) -> int | None:
-        """Find the process that plays a match; ``None`` if none does at present."""
-        # Of the nodes: the system need not show an ordinary user who has a port.
-        for number in range(len(self.nodes)):
-            fleet = (await self.ask("status", number)).get("fleet", {})
-            for one in fleet.get("game_servers", {}).values():
-                if match_id in one["matches"]:
-                    return one["pid"] or None
-        return None
+    async def game_server_of(self, match_id: str) -> int:
+        """Find the process that plays a match; 0 if none does at present."""
+        for node in self.nodes:
+            if pid := await node.game_server_of(match_id):
+                return pid
+        return 0
 
     async def move(self, match_id: str) -> bool:
         """Move a match to another game server; returns whether the move has begun."""
-        found = (await self.ask("matches")).get("matches", [])
+        node = self.nodes[0]
+        found = (await node.ask("matches")).get("matches", [])
         server = next((m["server"] for m in found if m["match_id"] == match_id), None)
         if not server:
             return False
-        line = AdminLine(Path(self.node.state_dir) / "admin.sock")
         try:
-            await deferToThread(line.post, f"servers/{server}/move")
+            await deferToThread(node.admin.post, f"servers/{server}/move")
         except (Misconfigured, NotDone):
             # It is over, or no other game server is ready.
             return False
         return True
 
-    async def kill_node(self) -> None:
+    async def replace(self, child: Child, is_asked: bool) -> None:
         """
-        Kill the node, and start it again.
+        End a node or the store, and start it again.
 
+        :param is_asked: is it asked to end, as for an upgrade, or killed?
         :raises NodeFailed: it does not start again.
         """
         self.is_serving = False
-        await self.node.kill()
-        await self.node.start_again()
+        await (child.end() if is_asked else child.kill())
+        await child.start_again()
         self.is_serving = True
 
-    async def restart_node(self, number: int = 0) -> None:
-        """
-        Stop a node, as for an upgrade, and start the next one.
 
-        :raises NodeFailed: it does not start again.
-        """
-        self.is_serving = False
-        await self.nodes[number].end()
-        await self.nodes[number].start_again()
-        self.is_serving = True
-
-    async def kill_store(self) -> None:
-        """
-        Kill Redis, and start it again, empty.
-
-        :raises NodeFailed: it does not start again.
-        """
-        assert self._store is not None
-        await self._store.kill()
-        await self._store.start_again()
+def children_of(pid: int) -> list[int]:
+    """List the children of a process; none if it has ended."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text("ascii").split())
+    return found

@@ -1,4 +1,4 @@
-"""The running matches, and how long a kill keeps their players away."""
+"""The running matches, and how long a strike keeps their players away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 
 import attrs
 
-from vinom.chaos.strikes import Kind
+from vinom.chaos.plan import Kind
 from vinom.client.match import Match, MatchResult
 from vinom.packets.player import Joined, PlayerEvent, StateArrived
 from vinom.promises.witness import Witness
@@ -28,52 +28,45 @@ class LiveMatch:
 
     :ivar match_id: the match's id.
     :ivar witnesses: one for each player.
-    :ivar kind: kind of the latest strike.
     :ivar playing: seats whose player has seen a state, and no end.
+    :ivar kind: kind of the latest strike.
     :ivar moves: how often it was moved.
     """
 
     match_id: str
     witnesses: list[Witness] = attrs.field(factory=list)
     playing: set[int] = attrs.field(factory=set)
-    _struck_at: float | None = None
     kind: Kind = "gameserver"
     moves: int = 0
-    # When each player saw the last state before the seat was taken back.
+    _struck_at: float | None = None
+    # When each player saw the latest state.
     _last: dict[int, float] = attrs.field(factory=dict)
-    _stopped: dict[int, float] = attrs.field(factory=dict)
+    # Since when each player who has the seat again saw no state, and then for how long.
+    _since: dict[int, float] = attrs.field(factory=dict)
+    _gaps: dict[int, float] = attrs.field(factory=dict)
     _strikes: list[float] = attrs.field(factory=list)
-    _joined: set[int] = attrs.field(factory=set)
-    _back: set[int] = attrs.field(factory=set)
 
     @property
     def is_away(self) -> bool:
-        """Was its process killed, with a player who is not back yet?"""
+        """Was it struck, with a player who is not back yet?"""
         return self._struck_at is not None
 
     def may_be_struck(self, now: float) -> bool:
-        """Are all its players playing, and was it not killed too often lately?"""
+        """Are all its players playing, and was it not struck too often lately?"""
         self._strikes = [at for at in self._strikes if at > now - _WITHIN]
-        return bool(self.playing) and not (
-            self.is_away
-            or self._is_row_full(now)
-            or len(self._strikes) >= _MOST_STRIKES
-        )
-
-    def _is_row_full(self, now: float) -> bool:
-        """Has it had the largest number of strikes in a row?"""
         latest = [*self._strikes, now][-_MOST_IN_ROW - 1 :]
-        return len(latest) > _MOST_IN_ROW and all(
+        is_row_full = len(latest) > _MOST_IN_ROW and all(
             after < before + _ROW for before, after in pairwise(latest)
         )
+        is_full = is_row_full or len(self._strikes) >= _MOST_STRIKES
+        return bool(self.playing) and not self.is_away and not is_full
 
     def struck(self, now: float, kind: Kind = "gameserver") -> None:
         """Record that its process was killed or stopped, or is to be moved."""
         self._struck_at, self.kind = now, kind
         self._strikes.append(now)
-        self._stopped.clear()
-        self._joined.clear()
-        self._back.clear()
+        self._since.clear()
+        self._gaps.clear()
 
     def spared(self) -> None:
         """Record that the latest strike did not happen."""
@@ -82,33 +75,26 @@ class LiveMatch:
 
     def joined(self, seat: int) -> None:
         """Record that a player took the seat, for the first time or again."""
-        if self._struck_at is None:
-            return
-        self._joined.add(seat)
-        # Silence before the order does not count.
-        self._stopped[seat] = max(self._last.get(seat, -inf), self._struck_at)
+        if self._struck_at is not None:
+            # Silence before the strike does not count.
+            self._since[seat] = max(self._last.get(seat, -inf), self._struck_at)
 
     def seen(self, seat: int, now: float) -> float | None:
         """
-        Note that a player saw a state.
+        Record that a player saw a state.
 
-        :returns: how long the latest kill kept players away, if this was the last one
-            to come back; of a move, the longest time without states of any of them.
-            Seconds.
+        :returns: the longest time without states of any player since the latest strike,
+            if this was the last one to come back; seconds.
         """
         self.playing.add(seat)
         self._last[seat] = now
-        if self._struck_at is None or seat not in self._joined:
+        if self._struck_at is None or seat not in self._since:
             return None
-        if seat not in self._back:
-            self._back.add(seat)
-            self._stopped[seat] = now - self._stopped[seat]
-        if not self.playing <= self._back:
+        self._gaps.setdefault(seat, now - self._since[seat])
+        if not self.playing <= self._gaps.keys():
             return None
-        away, self._struck_at = now - self._struck_at, None
-        if self.kind == "move":
-            return max(self._stopped[one] for one in self.playing)
-        return away
+        self._struck_at = None
+        return max(self._gaps[one] for one in self.playing)
 
     def over(self, seat: int) -> None:
         """Record that the match ended for a player."""
@@ -151,16 +137,17 @@ class Matches:
         return [live for _, live in sorted(self.by_id.items()) if live.playing]
 
     @property
-    def begun(self) -> int:
-        """Count the matches in which a player saw a state."""
-        return sum(
-            any(witness.seen for witness in live.witnesses)
+    def begun(self) -> list[LiveMatch]:
+        """Matches in which a player saw a state."""
+        return [
+            live
             for live in self.by_id.values()
-        )
+            if any(witness.seen for witness in live.witnesses)
+        ]
 
     @property
     def away(self) -> int:
-        """Count the matches that wait for players to come back after a kill."""
+        """Count the matches that wait for players to come back after a strike."""
         return sum(live.is_away for live in self.by_id.values())
 
 

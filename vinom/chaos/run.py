@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -15,15 +16,14 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from vinom.chaos.deployment import Deployment
 from vinom.chaos.live import LiveMatch, Matches
-from vinom.chaos.plan import Plan
+from vinom.chaos.plan import OF_A_MATCH, Kind, Plan, Strike
 from vinom.chaos.report import Report
-from vinom.chaos.strikes import OF_A_MATCH, Kind, Strike, plan_strikes
 from vinom.client.load.bot import Bot
 from vinom.client.load.crowd import Crowd
-from vinom.client.load.tally import Tally
+from vinom.client.load.tally import Samples, Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import NodeFailed
+from vinom.commands.child_node import Child, NodeFailed
 from vinom.dtls.bad_network import Conditioner
 from vinom.game import Chance, Game
 from vinom.hosting.guarding import guard_games
@@ -32,7 +32,8 @@ from vinom.promises.checker import Checker
 #: Seconds between two lines of progress, and between two looks at processes.
 _LINE, _LOOK = 5.0, 1.0
 #: A node or a store is killed when no player is away, or after this time, seconds: the
-#: promises are about one failure at a time. Also the longest wait for a match to hit.
+#: promises are about one failure at a time. Also the longest wait for a match to hit:
+#: after the death of the node perhaps none is playing for a while.
 _MOST_WAIT = 15.0
 #: Pause after a node or a store is back, seconds.
 _SETTLE = 3.0
@@ -58,15 +59,8 @@ class ChaosRun:
         :param say: called with each line of progress.
         """
         self._reactor, self._plan, self._say = reactor, plan, say
-        self.deployment = Deployment(
-            reactor,
-            plan.spec,
-            plan.matches,
-            plan.redis,
-            (*plan.arguments, *(("--on-stop=leave",) if plan.leaves else ())),
-            plan.nodes,
-        )
-        self.report = Report(plan.name, plan.seed)
+        self.deployment = Deployment(reactor, plan)
+        self.report = Report(plan.name, plan.seed, len(plan.strikes))
         self.failure = ""
         self.matches = Matches(reactor.seconds, self._paused)
         self.tally = Tally(
@@ -83,7 +77,7 @@ class ChaosRun:
             reactor,
             [
                 self._newcomer(f"bot-{number}", chance.fork(f"bot-{number}"))
-                for number in range(1, plan.players + 1)
+                for number in range(1, plan.matches * plan.game.seats[1] + 1)
             ],
             self.tally,
             grace=plan.grace,
@@ -104,8 +98,7 @@ class ChaosRun:
     async def _run(self) -> int:
         plan = self._plan
         self._say(
-            f"{plan.name}: {plan.matches} matches, {plan.players} bots; seed "
-            f"{plan.seed}; starting a node"
+            f"{plan.name}: {plan.matches} matches; seed {plan.seed}; starting a node"
         )
         try:
             await self.deployment.start()
@@ -141,7 +134,7 @@ class ChaosRun:
             lines.stop()
         report = self.report
         report.seconds = self._age
-        report.begun = self.matches.begun
+        report.begun = len(self.matches.begun)
         report.inputs = self.tally.inputs
         report.errors = dict(sorted(self.tally.errors.items()))
         report.lost = sum(network.lost for network in self._networks)
@@ -186,7 +179,7 @@ class ChaosRun:
             )
 
         def greet() -> Deferred[Bot]:
-            node = self.deployment.node
+            node = self.deployment.nodes[0]
             return connect(
                 reactor,
                 node.host,
@@ -209,79 +202,50 @@ class ChaosRun:
 
     def _line(self) -> None:
         running, away = len(self.matches.running), self.matches.away
-        over = self.matches.begun - running
-        killed = ", ".join(f"{n} {kind}" for kind, n in self.report.killed.items())
-        self._say(
-            f"{self._age:6.1f} s  {running} matches run, {over} are over, "
-            f"{self.tally.inputs:,} inputs; killed: {killed or 'nothing'}"
+        over = len(self.matches.begun) - running
+        strikes = ", ".join(f"{n} {kind}" for kind, n in self.report.strikes.items())
+        self._log(
+            f"{running} matches run, {over} are over, "
+            f"{self.tally.inputs:,} inputs; strikes: {strikes or 'none'}"
             + (f"; {away} matches wait for players to come back" if away else "")
         )
 
-    # Killing.
+    # Striking.
 
     async def _strike_all(self) -> None:
-        plan = self._plan
-        strikes = plan.strikes or plan_strikes(
-            plan.kinds, plan.seconds, plan.every, self._random
-        )
-        self.report.planned = len(strikes)
-        for strike in strikes:
+        for strike in self._plan.strikes:
             while self._is_striking and not self._is_due(strike):
                 await deferLater(self._reactor, _STEP)
-            if strike.kind not in OF_A_MATCH:
-                await self._until(lambda: not self.matches.away, _MOST_WAIT)
-            if not self._is_striking:
-                return
-            try:
-                await self._strike(strike)
-            except NodeFailed as error:
-                self.report.trouble.append(f"{strike.kind}: {error}")
-                self.stop()
+            if strike.kind in OF_A_MATCH:
+                await self._until(partial(self._strike_match, strike.kind), _MOST_WAIT)
+            else:
+                await self._strike_all_players(strike.kind)
 
     def _is_due(self, strike: Strike) -> bool:
         return bool(self.matches.running) and self._age >= strike.at
 
-    async def _strike(self, strike: Strike) -> None:
-        if strike.kind in OF_A_MATCH:
-            # After the death of the node perhaps no match is playing for a while.
-            give_up = self._reactor.seconds() + max(self._plan.every, _MOST_WAIT)
-            while not await self._strike_match(strike.kind):
-                if not self._is_striking:
-                    return
-                if self._reactor.seconds() > give_up:
-                    self._say(f"{self._age:6.1f} s  no match to strike: {strike.kind}")
-                    return
-                await deferLater(self._reactor, _STEP)
-            return
-        if strike.kind == "roll":
-            for number in range(len(self.deployment.nodes)):
-                await self._until(lambda: not self.matches.away, _MOST_WAIT)
-                if not self._is_striking:
-                    return
-                await self._roll(number)
-            return
-        what = "store" if strike.kind == "store" else "node"
-        if strike.kind == "restart":
-            self._say(f"{self._age:6.1f} s  restart of the node")
-            self.report.restarted += 1
-            await self.deployment.restart_node()
-        else:
-            self._say(f"{self._age:6.1f} s  kill -9 of the {what}")
-            self.report.killed[what] += 1
-            if what == "node":
-                await self.deployment.kill_node()
+    async def _strike_all_players(self, kind: Kind) -> None:
+        deployment = self.deployment
+        children: list[Child | None] = [deployment.nodes[0]]
+        if kind == "store":
+            children = [deployment.store]
+        elif kind == "restart":
+            children = [*deployment.nodes]
+        for child in filter(None, children):
+            await self._until(lambda: not self.matches.away, _MOST_WAIT)
+            if not self._is_striking:
+                return
+            how = "SIGTERM to" if kind == "restart" else "kill -9 of"
+            self._log(f"{how} {child.name}, process {child.pid}")
+            self.report.strikes[kind] += 1
+            try:
+                await deployment.replace(child, is_asked=kind == "restart")
+            except NodeFailed as error:
+                self.report.trouble.append(f"{kind}: {error}")
+                self.stop()
             else:
-                await self.deployment.kill_store()
-        self._say(f"{self._age:6.1f} s  the {what} is back")
-        await self._until(lambda: False, _SETTLE)
-
-    async def _roll(self, number: int) -> None:
-        """Replace one of the nodes, while the others go on with its matches."""
-        self._say(f"{self._age:6.1f} s  node {number + 1} is asked to end")
-        await self.deployment.restart_node(number)
-        self.report.rolled += 1
-        self._say(f"{self._age:6.1f} s  node {number + 1} is back")
-        await self._until(lambda: False, _SETTLE)
+                self._log(f"{child.name} is back")
+                await self._until(lambda: False, _SETTLE)
 
     async def _strike_match(self, kind: Kind) -> bool:
         """Kill or stop the process of a match, or move it; returns whether one was."""
@@ -293,22 +257,22 @@ class ChaosRun:
             running.sort(key=lambda live: live.moves)
         for live in running:
             if await (self._move(live) if kind == "move" else self._kill(live, kind)):
+                self.report.strikes[kind] += 1
                 return True
         return False
 
     async def _kill(self, live: LiveMatch, kind: Kind) -> bool:
         pid = await self.deployment.game_server_of(live.match_id)
         now = self._reactor.seconds()
-        if pid is None or not live.may_be_struck(now):
+        if not (pid and live.may_be_struck(now)):
             return False
         try:
             os.kill(pid, signal.SIGSTOP if kind == "hang" else signal.SIGKILL)
         except ProcessLookupError:
             return False
         live.struck(now, kind)
-        self.report.killed[kind] += 1
         what = "STOP" if kind == "hang" else "9"
-        self._say(f"{self._age:6.1f} s  kill -{what} {pid}, match {live.match_id}")
+        self._log(f"kill -{what} {pid}, match {live.match_id}")
         return True
 
     async def _move(self, live: LiveMatch) -> bool:
@@ -317,21 +281,23 @@ class ChaosRun:
         if not await self.deployment.move(live.match_id):
             live.spared()
             return False
-        self.report.moved += 1
         live.moves += 1
-        self._say(f"{self._age:6.1f} s  move of match {live.match_id}")
+        self._log(f"move of match {live.match_id}")
         return True
 
-    def _paused(self, seconds: float, kind: Kind) -> None:
-        if kind == "gameserver":
-            self.report.pauses.add(seconds)
-        elif kind == "move":
-            self.report.move_pauses.add(seconds)
+    def _log(self, words: str) -> None:
+        self._say(f"{self._age:6.1f} s  {words}")
 
-    async def _until(self, is_done: Callable[[], bool], seconds: float) -> None:
+    def _paused(self, seconds: float, kind: Kind) -> None:
+        self.report.pauses.setdefault(kind, Samples()).add(seconds)
+
+    async def _until(
+        self, is_done: Callable[[], bool | Awaitable[bool]], seconds: float
+    ) -> None:
         give_up = self._reactor.seconds() + seconds
         while self._is_striking and self._reactor.seconds() < give_up:
-            if is_done():
+            done = is_done()
+            if done if isinstance(done, bool) else await done:
                 return
             await deferLater(self._reactor, _STEP)
 
@@ -343,13 +309,8 @@ class ChaosRun:
             guard_games(2, logs_slow=False),
             self.deployment.recordings,
         )
-        begun = [
-            live
-            for live in self.matches.by_id.values()
-            if any(witness.seen for witness in live.witnesses)
-        ]
         give_up = self._reactor.seconds() + _MOST_CLOSING
-        for live in begun:
+        for live in self.matches.begun:
             while (
                 not checker.is_recorded(live.match_id)
                 and self._reactor.seconds() < give_up

@@ -1,4 +1,4 @@
-"""A node of our own, as a child process with a temporary state directory."""
+"""A node of our own, or another program, as a child process with its own directory."""
 
 from __future__ import annotations
 
@@ -10,72 +10,74 @@ import socket
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 import vinom
-from vinom.errors import VinomError
+from vinom.errors import Misconfigured, VinomError
+from vinom.node.asking import AdminLine, NotDone
 
-#: How long a node may take to listen, seconds; a busy machine takes long.
+#: How long a program may take to listen, seconds; a busy machine takes long.
 _START_SECONDS = 60.0
-#: How long a node may take to stop, seconds.
+#: How long it may take to stop, seconds.
 _STOP_SECONDS = 5.0
-#: UDP ports for its game servers.
+#: UDP ports for the game servers of a node.
 _PORTS = 32
 
-# `python -m twisted`, in a session of its own: Ctrl-C is for us, who then stop the
-# node when the players have left. Should we be killed, Linux sends it SIGTERM
-# (PR_SET_PDEATHSIG of prctl(2) is 1).
+# A program in a session of its own: Ctrl-C is for us, who then stop the children when
+# the players have left. Should we be killed, Linux sends it SIGTERM (PR_SET_PDEATHSIG
+# of prctl(2) is 1).
 _APART = """
-import contextlib, ctypes, os, runpy
+import contextlib, ctypes, os, sys
 os.setsid()
 with contextlib.suppress(Exception):
     ctypes.CDLL(None).prctl(1, 15)
-runpy.run_module("twisted", run_name="__main__")
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
 class NodeFailed(VinomError):
-    """The node did not start, or exited by itself; the message has its log's end."""
+    """A program did not start, or exited by itself; has the end of what it printed."""
 
 
-class ChildNode(ProcessProtocol):
+class Child(ProcessProtocol):
     """
-    Start a node on free ports of the loopback, and stop it.
+    Start a program that listens on the loopback, and stop it.
 
-    :ivar host: address of its lobby.
-    :ivar port: TCP port of its lobby.
-    :ivar state_dir: its temporary state directory; empty before the start.
+    :ivar host: its address.
+    :ivar port: its TCP port.
+    :ivar state_dir: its temporary directory; empty before the start.
     :ivar exited: has the process exited?
     """
 
+    #: What its errors call it.
+    name = "the program"
     transport: IProcessTransport
 
     def __init__(
         self,
         reactor: Any,
-        arguments: Sequence[str] = (),
         port: int | None = None,
-        game_ports: int = _PORTS,
+        output: Callable[[bytes], object] | None = None,
     ) -> None:
         """
         :param reactor: starts the process.
-        :param arguments: more arguments of ``twistd vinom``.
-        :param port: of its lobby; a free one unless given.
-        :param game_ports: number of UDP ports for its game servers.
+        :param port: a free one unless given.
+        :param output: is called with what it prints.
         """
-        self._reactor, self._arguments = reactor, tuple(arguments)
-        self._game_ports, self._ports = game_ports, (0, 0)
+        self._output = output
+        self._reactor = reactor
         self.host, self.port = "127.0.0.1", free_port() if port is None else port
         self._log: deque[bytes] = deque(maxlen=40)
         self.state_dir = ""
@@ -83,8 +85,16 @@ class ChildNode(ProcessProtocol):
         self.exited = False
         self._is_spawned = False
 
+    def command(self) -> list[str]:
+        """Return the program's path and its arguments."""
+        raise NotImplementedError
+
+    async def answers(self) -> bool:
+        """Is it ready?"""
+        return await deferToThread(_is_open, self.host, self.port)
+
     def start(self) -> Deferred[None]:
-        """Start it; fires when its lobby listens, or fails with `NodeFailed`."""
+        """Start it; fires when it is ready, or fails with `NodeFailed`."""
         return Deferred.fromCoroutine(self._start())
 
     def start_again(self) -> Deferred[None]:
@@ -107,7 +117,7 @@ class ChildNode(ProcessProtocol):
 
     def _end_by(self, number: int) -> Deferred[None]:
         gone: Deferred[None] = Deferred()
-        if self.exited:
+        if self.exited or not self._is_spawned:
             gone.callback(None)
         else:
             self._gone.append(gone)
@@ -125,72 +135,47 @@ class ChildNode(ProcessProtocol):
         return "\n".join(text.splitlines()[-12:])
 
     async def _start(self) -> None:
-        self.state_dir = tempfile.mkdtemp(prefix="vinom-")
-        self._ports = free_port_range(self._game_ports)
+        self.state_dir = self.state_dir or tempfile.mkdtemp(prefix="vinom-")
         # Stop it however we exit.
         self._reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         await self._run()
 
     async def _run(self) -> None:
-        first, last = self._ports
-        command = [
-            sys.executable,
-            "-c",
-            _APART,
-            "vinom",
-            f"--interface={self.host}",
-            f"--port={self.port}",
-            f"--ports={first}-{last}",
-            f"--state-dir={self.state_dir}",
-            "--drain-seconds=0",
-            *self._arguments,
-        ]
+        command = [sys.executable, "-c", _APART, *self.command()]
         self._is_spawned = True
         self._reactor.spawnProcess(self, sys.executable, command, _environ())
         give_up = self._reactor.seconds() + _START_SECONDS
-        while not await self._listens():
+        while not await self.answers() or self.exited:
             if self.exited:
                 raise NodeFailed(
-                    f"the node exited while it was starting:\n{self.log_end()}"
+                    f"{self.name} exited while it was starting:\n{self.log_end()}"
                 )
             if self._reactor.seconds() > give_up:
                 raise NodeFailed(
-                    f"the node's lobby did not open in {_START_SECONDS:g} s:\n"
-                    f"{self.log_end()}"
+                    f"{self.name} did not open its port {self.port} in "
+                    f"{_START_SECONDS:g} s:\n{self.log_end()}"
                 )
             await deferLater(self._reactor, 0.05)
 
-    async def _listens(self) -> bool:
-        endpoint = HostnameEndpoint(self._reactor, self.host, self.port)
-        try:
-            await endpoint.connect(Factory.forProtocol(_Knock))
-        except Exception:
-            return False
-        return not self.exited
-
     async def _stop(self) -> None:
-        if self._is_spawned and not self.exited:
-            gone: Deferred[None] = Deferred()
-            self._gone.append(gone)
-            self._signal(signal.SIGTERM)
-            kill = self._reactor.callLater(_STOP_SECONDS, self._signal, signal.SIGKILL)
-            await gone
-            if kill.active():
-                kill.cancel()
+        kill = self._reactor.callLater(_STOP_SECONDS, self._signal, signal.SIGKILL)
+        await self.end()
+        if kill.active():
+            kill.cancel()
         if self.state_dir:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
-        try:
+        with suppress(ProcessExitedAlready):
             self.transport.signalProcess(number)
-        except ProcessExitedAlready:
-            return
 
     def outReceived(self, data: bytes) -> None:
         self._log.append(data)
+        if self._output is not None:
+            self._output(data)
 
     def errReceived(self, data: bytes) -> None:
-        self._log.append(data)
+        self.outReceived(data)
 
     def processExited(self, reason: Failure) -> None:
         # Its own children may keep the pipes open a little longer.
@@ -198,6 +183,66 @@ class ChildNode(ProcessProtocol):
         gone, self._gone = self._gone, []
         for waiting in gone:
             waiting.callback(None)
+
+
+class ChildNode(Child):
+    """A node on free ports, with a temporary state directory."""
+
+    name = "the node"
+
+    def __init__(
+        self,
+        reactor: Any,
+        arguments: Sequence[str] = (),
+        port: int | None = None,
+        game_ports: int = _PORTS,
+        output: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """
+        :param reactor: starts the process.
+        :param arguments: more arguments of ``twistd vinom``.
+        :param port: of its lobby; a free one unless given.
+        :param game_ports: number of UDP ports for its game servers.
+        :param output: is called with what it prints.
+        """
+        super().__init__(reactor, port, output)
+        self._arguments = tuple(arguments)
+        self._game_ports, self._ports = game_ports, (0, 0)
+
+    def command(self) -> list[str]:
+        if not self._ports[0]:
+            self._ports = free_port_range(self._game_ports)
+        first, last = self._ports
+        return [
+            *(sys.executable, "-m", "twisted", "vinom"),
+            f"--interface={self.host}",
+            f"--port={self.port}",
+            f"--ports={first}-{last}",
+            f"--state-dir={self.state_dir}",
+            "--drain-seconds=0",
+            *self._arguments,
+        ]
+
+    @property
+    def admin(self) -> AdminLine:
+        """Its admin API, for a thread: a request waits for the answer."""
+        return AdminLine(Path(self.state_dir) / "admin.sock")
+
+    async def ask(self, page: str) -> dict[str, Any]:
+        """Ask for a page of its admin API; empty if it does not answer."""
+        try:
+            return dict(await deferToThread(self.admin.get, page))
+        except (Misconfigured, NotDone):
+            return {}
+
+    async def game_server_of(self, match_id: str) -> int:
+        """Find the process that plays a match; 0 if none does at present."""
+        # Of the node: the system need not show an ordinary user who has a port.
+        fleet = (await self.ask("status")).get("fleet", {})
+        for one in fleet.get("game_servers", {}).values():
+            if match_id in one["matches"]:
+                return int(one["pid"] or 0)
+        return 0
 
 
 def _environ() -> dict[str, str]:
@@ -214,12 +259,13 @@ def _environ() -> dict[str, str]:
     return environ
 
 
-class _Knock(Protocol):
-    """Connect to find out whether the port is open, then disconnect."""
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
+def _is_open(host: str, port: int) -> bool:
+    """Connect to find out whether a port is open, then disconnect."""
+    try:
+        socket.create_connection((host, port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:

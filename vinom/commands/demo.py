@@ -162,9 +162,7 @@ class Demo:
         self._stage = Stage(
             reactor, self.tally, self._ours, self._command, page=self._page
         )
-        self._mischief = Mischief(
-            reactor, lambda: self._node.state_dir, lambda: self._stage.shown
-        )
+        self._mischief = Mischief(reactor, self._node, lambda: self._stage.shown)
         self._stage.keys, self._stage.notes = self._mischief.keys, self._mischief.notes
         self._chance = Chance(os.urandom(SEED_BYTES))
         self._over: Deferred[None] = Deferred()

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
 from vinom.commands.child_node import ChildNode, NodeFailed, free_port
 from vinom.commands.redis_child import RedisChild
-from vinom.errors import Misconfigured
-from vinom.keys.authority import Authority
-from vinom.node.asking import AdminLine, NotDone
 
 #: Names of nodes; there cannot be more.
 NAMES = "ABCDE"
@@ -87,15 +80,10 @@ class RunningNode:
     async def look(self) -> None:
         """Ask it what it does."""
         process = self.process
-        line = AdminLine(Path(process.state_dir) / "admin.sock")
-        try:
-            found = await deferToThread(
-                lambda: [line.get(page) for page in ("status", "matches", "rooms")]
-            )
-        except (Misconfigured, NotDone):
-            # It died, or its store is away: the next look knows more.
-            return
-        if process is self.process and self.state == "serving":
+        pages = ("status", "matches", "rooms")
+        found = [await process.ask(page) for page in pages]
+        # Else it died, or its store is away: the next look knows more.
+        if all(found) and process is self.process and self.state == "serving":
             self.status, self.matches = found[0], found[1]["matches"]
             self.rooms = found[2]["rooms"]
 
@@ -117,7 +105,6 @@ class Deployment:
         self._reactor = reactor
         self.store = RedisChild(reactor, executable)
         self.redis: dict[str, str] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="vinom-authority-"))
         self.nodes = [self._node(name) for name in NAMES[:count]]
         self._is_stopping = False
         self._starting: set[Deferred[None]] = set()
@@ -134,7 +121,6 @@ class Deployment:
 
         :raises NodeFailed: something did not start.
         """
-        Authority.open(self._folder, "demo.vinom", self._reactor.seconds)
         await self.store.start()
         starts = [Deferred.fromCoroutine(node.start()) for node in self.nodes]
         try:
@@ -151,7 +137,6 @@ class Deployment:
             starting.cancel()
         await gatherResults([node.process.stop() for node in self.nodes])
         await self.store.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill_one(self) -> RunningNode | None:
         """Kill a node that has players, at random, without a goodbye; not the last."""
@@ -202,16 +187,7 @@ class Deployment:
 
     def _node(self, name: str) -> RunningNode:
         port, page = free_port(), free_port()
-        authority = self._folder / "authority"
-        arguments = (
-            f"--store={self.store.url}",
-            f"--authority-certificate-file={authority / 'ca.pem'}",
-            f"--authority-key-file={authority / 'ca.key'}",
-            "--node-link=0",
-            "--warm=1",
-            f"--http={page}",
-            *_TIMES,
-        )
+        arguments = (*self.store.for_nodes, "--warm=1", f"--http={page}", *_TIMES)
         return RunningNode(
             name, page, lambda: ChildNode(self._reactor, arguments, port=port)
         )

@@ -94,28 +94,25 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-class LoudNode(ChildNode):
-    """A node whose warnings and errors are printed at once."""
+class _Trouble:
+    """
+    Prints the warnings and errors in a node's log at once.
 
-    _is_trouble = _is_stopping = False
+    :ivar is_on: not while the node is stopped: a restart is intended, so rooms that end
+        unfinished are not reported.
+    """
 
-    def stop(self) -> Deferred[None]:
-        # The restart is intended: do not report rooms that end unfinished.
-        self._is_stopping = True
-        return super().stop()
+    is_on = True
+    _is_trouble = False
 
-    def outReceived(self, data: bytes) -> None:
-        super().outReceived(data)
-        if self._is_stopping:
-            return
-        for line in data.decode(errors="replace").splitlines():
+    def look(self, data: bytes) -> None:
+        """Take some lines of the log."""
+        for line in data.decode(errors="replace").splitlines() if self.is_on else ():
             level = line.split(" ", 2)[1:2]
             if line[:4].isdecimal() and level:
                 self._is_trouble = level[0] in ("warn", "error", "critical")
             if self._is_trouble:
                 say(line, file=sys.stderr, flush=True)
-
-    errReceived = outReceived
 
 
 class Workshop:
@@ -152,7 +149,8 @@ class Workshop:
         self._lobby = free_port()
         # The one that runs, and the one that was tried last.
         self._loaded = self._latest = Loaded()
-        self._node: LoudNode | None = None
+        self._node: ChildNode | None = None
+        self._trouble = _Trouble()
         self._build = 0
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-dev-"))
         self._notes = self._folder / "notes.json"
@@ -190,7 +188,7 @@ class Workshop:
             while self._is_busy:
                 await deferLater(self._reactor, 0.05)
             if self._node is not None:
-                await self._node.stop()
+                await self._stop(self._node)
             rmtree(self._folder, ignore_errors=True)
         return 0
 
@@ -255,7 +253,7 @@ class Workshop:
             name = loaded.name
             older, self._node = self._node, None
             if older is not None:
-                await older.stop()
+                await self._stop(older)
             # Not before: a page that reads it loads itself again, from the new node.
             self._write_note(name, "")
             if await self._begin([f"--game={self._spec}"]) and self._build > 1:
@@ -280,7 +278,8 @@ class Workshop:
         return read_loaded(out.decode(errors="replace"))
 
     async def _begin(self, arguments: list[str]) -> bool:
-        node = LoudNode(
+        self._trouble = _Trouble()
+        node = ChildNode(
             self._reactor,
             [
                 "--warm=0",
@@ -289,17 +288,22 @@ class Workshop:
                 *self._arguments,
                 *arguments,
             ],
+            # The same after each restart: programs reconnect to it.
+            self._lobby,
+            output=self._trouble.look,
         )
-        # The same after each restart: programs reconnect to it.
-        node.port = self._lobby
         try:
             await node.start()
         except NodeFailed as error:
             say(f"vinom dev: {error}", file=sys.stderr, flush=True)
-            await node.stop()
+            await self._stop(node)
             return False
         self._node = node
         return True
+
+    async def _stop(self, node: ChildNode) -> None:
+        self._trouble.is_on = False
+        await node.stop()
 
     def _write_note(self, game: str, error: str) -> None:
         """Replace the note that the page reads, in one step."""

@@ -6,18 +6,15 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from vinom.client.match import Match
+from vinom.commands.child_node import ChildNode
 from vinom.dtls.bad_network import Conditioner, Conditions, Switched
-from vinom.errors import Misconfigured
-from vinom.node.asking import AdminLine, NotDone
 
 #: Share of the bots' datagrams that are lost, in each direction.
 _LOSS = 0.2
@@ -50,17 +47,14 @@ class Mischief:
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        state_dir: Callable[[], str],
-        shown: Callable[[], Match | None],
+        self, reactor: Any, node: ChildNode, shown: Callable[[], Match | None]
     ) -> None:
         """
         :param reactor: measures time.
-        :param state_dir: returns the state directory of the node.
+        :param node: plays the matches.
         :param shown: returns the match that is shown.
         """
-        self._reactor, self._state_dir, self._shown = reactor, state_dir, shown
+        self._reactor, self._node, self._shown = reactor, node, shown
         bad = Conditioner(reactor, Conditions(loss=_LOSS), "demo")
         self.loss = Switched(bad)
         self._killed: _Killed | None = None
@@ -84,17 +78,9 @@ class Mischief:
         match = self._shown()
         if match is None or match.is_over:
             return
-        line = AdminLine(Path(self._state_dir()) / "admin.sock")
-        try:
-            status = await deferToThread(line.get, "status")
-        except (Misconfigured, NotDone) as error:
-            self._problem = str(error)
+        pid = await self._node.game_server_of(match.match_id)
+        if not pid:
             return
-        for server in status["fleet"]["game_servers"].values():
-            if match.match_id in server["matches"] and server["pid"]:
-                self._end(match, server["pid"])
-
-    def _end(self, match: Match, pid: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         now = self._reactor.seconds()
