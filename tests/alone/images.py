@@ -220,14 +220,17 @@ class ImageTests(SynchronousTestCase):
                 compose.target(service), network=host.path, **compose.options(service)
             )
             running[service].wait_healthy()
-        told = run(
-            *host.command(sys.executable, "-c", VINOM, "bots"),
-            *("--connect", "127.0.0.1:4600", "--tls-authority", compose.authority),
-            *("--json", "--seconds=5", "--players=8"),
-            *("--options", '{"rows": 4, "cols": 5}'),
-            cwd=COMPOSE.parents[2],
-            seconds=120,
-        )
+        try:
+            told = run(
+                *host.command(sys.executable, "-c", VINOM, "bots"),
+                *("--connect", "127.0.0.1:4600", "--tls-authority", compose.authority),
+                *("--json", "--seconds=5", "--players=8"),
+                *("--options", '{"rows": 4, "cols": 5}'),
+                cwd=COMPOSE.parents[2],
+                seconds=120,
+            )
+        except AssertionError as error:
+            self.fail(f"{error}\n{running['gateway'].log}")
         self.assert_played(told, "")
         for service in ("gateway", "node-a", "node-b"):
             self.assertEqual(running[service].stop(), 0, running[service].log)
