@@ -211,8 +211,7 @@ class Table:
     host: int = 0
 
 
-@attrs.frozen
-class Event:
+class Event(Struct, frozen=True):
     """
     Something that happened once; it is delivered reliably and in order.
 
@@ -226,8 +225,7 @@ class Event:
     to: int | None = None
 
 
-@attrs.frozen
-class Step(Generic[S]):
+class Step(Struct, Generic[S], frozen=True):
     """
     The next state, with the events that led to it.
 
@@ -239,8 +237,7 @@ class Step(Generic[S]):
     events: tuple[Event, ...] = ()
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(Struct, frozen=True):
     """
     How a round ended.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 from msgspec import msgpack
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.client.terminal.canvas import Canvas, fit, width_of
@@ -33,7 +34,7 @@ def scene(
     game = Maze()
     seats = tuple(Seat(name) for name in names)
     state = game.start(Table(seats, MazeOptions(rows=rows, cols=cols), Chance(1)))
-    state = attrs.evolve(state, **facts)
+    state = replace(state, **facts)
     setup, view = game.setup(state), game.view(state, "all")
     return Scene(decoded(setup), decoded(view), names, you=0)
 
