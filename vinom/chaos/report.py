@@ -116,7 +116,6 @@ class Report:
         }
 
     def as_text(self) -> str:
-        """Return the report as text."""
         strikes = ", ".join(f"{n} {kind}" for kind, n in sorted(self.strikes.items()))
         lines = [
             f"matches   {self.begun} begun, {self.finished} finished, {self.resumed} "

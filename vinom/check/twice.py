@@ -61,7 +61,6 @@ class Twice(Game[Any, Any]):
                 self._not_stored(str(error))
 
     def call(self, name: str, *args: Any) -> Any:
-        """Make a call twice."""
         call = getattr(self._game, name)
         if getattr(type(self._game), name) is getattr(Game, name):
             # A method that the game does not override needs no test.

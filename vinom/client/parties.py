@@ -174,7 +174,6 @@ class LiveParty:
         return self._change(PromoteInParty(player_id))
 
     def leave(self) -> Deferred[None]:
-        """Leave the party."""
         return self._parties.ask(LeaveParty(), PartyClosed).addCallback(
             lambda found: self.end(found.reason)
         )
@@ -267,12 +266,10 @@ class PlayerParties:
 
     @property
     def player_id(self) -> str:
-        """Our id."""
         return self._lobby.identity.player_id
 
     @property
     def has_line(self) -> bool:
-        """Is there a line?"""
         return self._line is not None
 
     def create(

@@ -298,7 +298,6 @@ class PlayerRooms:
 
     @property
     def has_line(self) -> bool:
-        """Is there a line?"""
         return self._line is not None
 
     def join(self, request: JoinRoom, *, patches: bool = False) -> Deferred[LiveRoom]:

@@ -42,7 +42,6 @@ class VisitorLine:
         """There is no hello."""
 
     def send(self, message: bytes) -> None:
-        """Send one message."""
         self._wire.passed(message)
 
     def departed(self, room_id: str) -> None:
@@ -71,7 +70,6 @@ class VisitingPlayer(Conversation):
         bounds: Bounds,
         player: Player,
     ) -> None:
-        """See `Conversation`."""
         super().__init__(desk, line, clock, bounds)
         self._visit, self._later = line, clock
         self.introduce(player)
@@ -96,7 +94,6 @@ class VisitingPlayer(Conversation):
             self.caught_up()
 
     def lost(self) -> None:
-        """The visit is over."""
         self._visit.cut()
         super().lost()
 

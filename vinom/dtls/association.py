@@ -119,7 +119,6 @@ class Handshakes:
         return len(self._by_address)
 
     def get(self, address: Address) -> Association | None:
-        """Return the handshake of an address."""
         return self._by_address.get(address)
 
     def add(self, association: Association) -> Association | None:

@@ -704,7 +704,6 @@ class HostedRooms:
         self._report(match_id, lambda watch: watch.started(match_id))
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome."""
         self._report(match_id, lambda watch: watch.round_ended(match_id, outcome))
 
     def relayed(self, message: FromRelayed) -> None:

@@ -87,7 +87,6 @@ class StartPacing:
             self._not_before = now + self._wait
 
     def worked(self) -> None:
-        """One has started."""
         self._wait, self._not_before = 0.0, -inf
 
     @property

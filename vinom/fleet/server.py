@@ -400,7 +400,6 @@ class GameServer:
         return self._now() - self._heard_at
 
     def ended(self, how: Exit) -> None:
-        """Its process has ended."""
         self._has_ended, self._port, self.end = True, None, str(how)
         if self._records is not None:
             if self._recorded and not self._records.is_ours(self.server_id):

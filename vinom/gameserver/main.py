@@ -119,7 +119,6 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lease_seconds: float = LEASE_SECONDS
 
     def limits(self) -> ConnectionLimits:
-        """Return the limits for each connection."""
         packets, inputs = self.packet_rate, self.input_rate
         return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
 

@@ -145,7 +145,6 @@ class LinkBackend:
             self.ended(await self._dial(where))
 
     def close(self) -> None:
-        """Close all links."""
         for link in tuple(self._where):
             link.end(Reason.DRAINING, "the gateway stops")
 

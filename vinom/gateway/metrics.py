@@ -76,7 +76,6 @@ class GatewayCollector(Collector):
         }
 
     def collect(self) -> Iterator[Metric]:
-        """Make all metrics."""
         info = GaugeMetricFamily(
             "vinom_gateway_info",
             "Always 1; the label has the gateway's id.",

@@ -200,7 +200,6 @@ class NetworkCounts:
         self.total -= 1
 
     def count(self, host: str) -> int:
-        """Return the count of this network."""
         return self._counts.get(network_of(host), 0)
 
     def largest(self) -> tuple[str, int]:

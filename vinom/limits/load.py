@@ -62,7 +62,6 @@ class Overload:
             self._judge()
 
     def is_high(self, now: float) -> bool:
-        """Is there an overload?"""
         self._rest(now)
         self._judge()
         return self._is_high

@@ -865,7 +865,6 @@ class Matches(Service):
         return 1 + next((at for at, one in enumerate(waiting) if one is live), 0)
 
     def started(self, match_id: str) -> None:
-        """Match time has started."""
         live = self._live.get(match_id)
         # A match that goes on elsewhere reports it again.
         if live is not None and live.match.state != "playing":

@@ -276,7 +276,6 @@ class Parties(Service):
         self._run(self._note_lost(player_id))
 
     async def has(self, party_id: str, player_id: str) -> bool:
-        """Is a player in this party?"""
         party = await self._store.party_of(player_id)
         return party is not None and party.party_id == party_id
 

@@ -141,7 +141,6 @@ class Prematches:
         self._disturbed.update(self._alarms)
 
     async def find(self, player_id: str) -> Prematch | None:
-        """Find the prematch of a player."""
         return await self._store.prematch_of(player_id)
 
     async def propose(self, prematch: Prematch) -> bool:

@@ -180,7 +180,6 @@ class _Rounds:
         """A seat's state changed."""
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome."""
         self._rate(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:

@@ -259,7 +259,6 @@ def _read_join(packet: bytes) -> Join:
 def write_join(
     number: int, proof: bytes, is_resume: bool, last_message: int = 0
 ) -> bytes:
-    """Make a JOIN."""
     return (
         _JOIN.pack(
             JOIN, number, 0, 0, PACKET_PROTOCOL, is_resume, last_message, len(proof)
@@ -297,7 +296,6 @@ def write_player_probe(probe: Probe) -> bytes:
 
 
 def write_bye(number: int, state: int, message: int) -> bytes:
-    """Make a BYE."""
     return _HEAD.pack(BYE, number, state, message)
 
 
@@ -498,7 +496,6 @@ def write_state(number: int, acked: int, applied: int, tail: bytes) -> bytes:
 def write_welcome(
     number: int, acked: int, epoch: int, index: int, count: int, piece: bytes
 ) -> bytes:
-    """Make a WELCOME."""
     return _WELCOME.pack(WELCOME, number, acked, epoch, index, count) + piece
 
 

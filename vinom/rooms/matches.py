@@ -243,7 +243,6 @@ class MatchPolicy:
             room.announce_left(who, "lost")
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome."""
         self._relayed.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:

@@ -491,7 +491,6 @@ class RelayedRoom:
             self._changed()
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """A round has an outcome."""
         # Earlier states have arrived already: the next one shows how the round ended.
         self._early.append((self.version + 1, RoundOver(_outcome(outcome))))
 

@@ -262,7 +262,6 @@ class Rooms(Service):
             self._index.changed(room)
 
     def _closed(self, room: NodeRoom, reason: str) -> None:
-        """A room has closed."""
         self._rooms.pop(room.room_id, None)
         self._deserted.pop(room.room_id, None)
         if room.policy.is_own:

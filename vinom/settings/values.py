@@ -344,7 +344,6 @@ class RegionName(Text):
     metavar: str = "REGION"
 
     def fits(self, text: str) -> bool:
-        """Is this a name?"""
         return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is not None
 
     def read(self, text: str) -> str:

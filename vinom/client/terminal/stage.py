@@ -46,7 +46,6 @@ class Stage:
 
     @property
     def shown(self) -> Match | None:
-        """The match that is shown."""
         return self._shown
 
     def add(self, match: Match) -> None:

@@ -84,7 +84,6 @@ class Buckets(Rule):
         )
 
     def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
-        """Find the matches that can start."""
         shape, steps = self.shape, self._steps
         buckets = _Buckets(entries, shape)
         yield from self._sort(buckets, now)

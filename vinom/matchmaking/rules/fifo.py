@@ -47,7 +47,6 @@ class Fifo(Rule):
         return waiting.since + self.chosen.fill_seconds
 
     def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
-        """Find the matches that can start."""
         for start in range(0, len(entries), _SLICE):
             for entry in entries[start : start + _SLICE]:
                 if len(entry.players) > 1 or entry.recent:

@@ -99,7 +99,6 @@ class ByRating(Rule):
             Steps.of(self._steps.seconds, self._windows)
 
     def find(self, entries: Sequence[QueueEntry], now: float) -> Finding:
-        """Find the matches that can start."""
         field = _Field(entries, self.shape)
         yield from field.sort(self.chosen.spread)
         wakes = _Wakes(self._steps, self._fill_seconds)

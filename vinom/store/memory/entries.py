@@ -90,14 +90,12 @@ class MemoryEntryStore:
         return succeed(bisect_left(queue.places, place) + 1)
 
     def remove(self, entry_id: str) -> Deferred[bool]:
-        """Forget an entry."""
         if entry_id not in self._places:
             return succeed(False)
         self._forget(entry_id)
         return succeed(True)
 
     def suspend(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry unmatchable."""
         entry = self._entries.get(entry_id)
         if entry is None:
             return succeed(False)
@@ -112,7 +110,6 @@ class MemoryEntryStore:
         return succeed(True)
 
     def resume(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry matchable again."""
         entry = self._entries.get(entry_id)
         if entry is None:
             return succeed(False)
@@ -135,25 +132,20 @@ class MemoryEntryStore:
         return succeed(True)
 
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the entry that has this player."""
         return succeed(self._entries.get(self._by_player.get(player_id, "")))
 
     def has(self, player_id: str) -> bool:
-        """Has this player an entry?"""
         return player_id in self._by_player
 
     def place(self, entry_id: str) -> Deferred[int]:
-        """Find an entry's place in its queue."""
         return succeed(self._place(entry_id))
 
     def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
-        """Find several entries' places."""
         return succeed([self._place(entry_id) for entry_id in entry_ids])
 
     def oldest(
         self, game: str, options: bytes, most: int, queue: str = ""
     ) -> Deferred[Sequence[QueueEntry]]:
-        """List the matchable entries of a queue with the longest waits."""
         found = self._queues.get((game, options, queue))
         if found is None:
             return succeed(())
@@ -174,7 +166,6 @@ class MemoryEntryStore:
         return succeed(EntryPage([entries[place[2]] for place in places], rest))
 
     def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
-        """Count the entries and players of a queue."""
         found = self._queues.get((game, options, queue))
         if found is None:
             return succeed(Waiting())
@@ -182,7 +173,6 @@ class MemoryEntryStore:
         return succeed(Waiting(found.players, found.ready, since))
 
     def counts(self) -> Deferred[QueueCounts]:
-        """Count the entries and players of all queues."""
         oldest = (queue.places[0][0] for queue in self._queues.values())
         since = min(oldest, default=None)
         return succeed(QueueCounts(dict(self._players), self._suspended, since))
@@ -230,12 +220,10 @@ class MemoryEntryStore:
         return succeed(prematch)
 
     def prematch_of(self, player_id: str) -> Deferred[Prematch | None]:
-        """Find the prematch of this player's entry."""
         prematch_id = self._prematch_of.get(self._by_player.get(player_id, ""), "")
         return succeed(self._prematches.get(prematch_id))
 
     def begin(self, prematch_id: str, node: str) -> Deferred[bool]:
-        """Note which node makes the match."""
         prematch = self._prematches.get(prematch_id)
         if prematch is None or prematch.declined or not prematch.is_accepted:
             return succeed(False)
@@ -245,7 +233,6 @@ class MemoryEntryStore:
         return succeed(prematch.started_by == node)
 
     def finish(self, prematch_id: str, node: str) -> Deferred[bool]:
-        """Forget a prematch and its entries."""
         prematch = self._prematches.get(prematch_id)
         if prematch is None or prematch.started_by != node:
             return succeed(False)
@@ -253,7 +240,6 @@ class MemoryEntryStore:
         return succeed(True)
 
     def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
-        """Put back the entries of those who did not decline."""
         prematch = self._prematches.get(prematch_id)
         if (
             prematch is None
@@ -272,7 +258,6 @@ class MemoryEntryStore:
     def give_back(
         self, prematch_id: str, node: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
-        """Put back the entries of a prematch."""
         prematch = self._prematches.get(prematch_id)
         if prematch is None or prematch.started_by not in ("", node):
             return succeed(None)
@@ -293,7 +278,6 @@ class MemoryEntryStore:
     def count_decline(
         self, player_id: str, now: float, forget_at: float
     ) -> Deferred[int]:
-        """Count one more decline."""
         for forgiven in self._forgiven.take_expired(now):
             del self._declines[forgiven]
         count = self._declines.get(player_id, (0, 0.0))[0] + 1
@@ -304,7 +288,6 @@ class MemoryEntryStore:
     def declines(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[int, float]]]:
-        """Count the declines of some players."""
         return succeed([self._declines.get(each, (0, 0.0)) for each in player_ids])
 
     def _is_matchable(self, entry_id: str) -> bool:

@@ -86,7 +86,6 @@ class MemoryMatchStore:
         return succeed(True)
 
     def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
-        """Record where it is played."""
         running = self._running.get(match_id)
         if running is None:
             return succeed(False)
@@ -106,7 +105,6 @@ class MemoryMatchStore:
         return succeed(True)
 
     def release(self, match_id: str, player_id: str) -> Deferred[bool]:
-        """Record that a player left a running match."""
         running = self._running.get(match_id)
         if running is None or player_id not in running.players:
             return succeed(False)
@@ -117,7 +115,6 @@ class MemoryMatchStore:
     def match_of(
         self, player_id: str
     ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
-        """Find the running match of a player."""
         running = self._running.get(self._match_of.get(player_id, ""))
         return succeed(None if running is None else (running.plan, running.placement))
 

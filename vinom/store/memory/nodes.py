@@ -33,33 +33,28 @@ class MemoryNodeStore:
     def register(
         self, node: NodeFacts, seconds: float, restoring: float = 0.0
     ) -> Deferred[int]:
-        """Start a lease."""
         self._number += 1
         lease = NodeLease(node, self._number)
         self._leases[node.node_id] = lease, self.now() + seconds
         return succeed(self._number)
 
     def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
-        """Let a lease last for longer."""
         if not self.is_current(node.node_id, lease):
             return succeed(False)
         self._leases[node.node_id] = NodeLease(node, lease), self.now() + seconds
         return succeed(True)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
-        """Remove a node."""
         if self._number_of(node_id) != lease:
             return succeed(False)
         del self._leases[node_id]
         return succeed(True)
 
     def nodes(self) -> Deferred[Sequence[NodeLease]]:
-        """List the nodes with a lease."""
         now = self.now()
         return succeed([lease for lease, ends in self._leases.values() if now < ends])
 
     def expired(self) -> Deferred[Sequence[NodeLease]]:
-        """List the nodes whose lease is over."""
         now = self.now()
         return succeed([lease for lease, ends in self._leases.values() if ends <= now])
 

@@ -45,7 +45,6 @@ class MemoryOnlineStore:
     node_id: str
 
     def enter(self, player_id: str) -> Deferred[int]:
-        """Record a player's newest line."""
         shared = self.shared
         node, older = shared.lines.get(player_id, ("", 0))
         shared.last += 1
@@ -66,7 +65,6 @@ class MemoryOnlineStore:
         return succeed("held")
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
-        """Record lines again."""
         replaced = []
         for player_id, epoch in lines:
             node, newest = self.shared.lines.get(player_id, (self.node_id, 0))
@@ -77,11 +75,9 @@ class MemoryOnlineStore:
         return succeed(replaced)
 
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
-        """List those who have a line to another node."""
         return succeed([one for one in player_ids if self._node_of(one)])
 
     def absence(self, player_id: str) -> Deferred[float]:
-        """Find for how long a player has had no line to another node."""
         if self._node_of(player_id):
             return succeed(0.0)
         shared = self.shared
@@ -90,7 +86,6 @@ class MemoryOnlineStore:
         return succeed(inf if left is None else max(1e-6, shared.now() - left))
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
-        """Send a message to players of other nodes."""
         nodes: dict[str, list[str]] = {}
         for player_id in player_ids:
             node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
@@ -102,7 +97,6 @@ class MemoryOnlineStore:
         return succeed(len(nodes))
 
     def watch(self, watch: IOnlineWatch) -> None:
-        """Call *watch* about messages of other nodes."""
         self.shared.watches[self.node_id] = watch
 
     def _node_of(self, player_id: str) -> str | None:

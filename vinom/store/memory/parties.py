@@ -25,7 +25,6 @@ class MemoryPartyStore:
     _states: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def open(self, party: Party) -> Deferred[bool]:
-        """Store a new party."""
         if party.party_id in self._parties or self._has_others(party):
             return succeed(False)
         self._store(party)
@@ -55,19 +54,15 @@ class MemoryPartyStore:
         return succeed(True)
 
     def find(self, party_id: str) -> Deferred[Party | None]:
-        """Find a party."""
         return succeed(self._parties.get(party_id))
 
     def party_of(self, player_id: str) -> Deferred[Party | None]:
-        """Find the party of a player."""
         return succeed(self._parties.get(self._party_of.get(player_id, "")))
 
     def has(self, player_id: str) -> bool:
-        """Is this player in a party?"""
         return player_id in self._party_of
 
     def listed(self, game: str | None, most: int) -> Deferred[Sequence[Party]]:
-        """List open parties with a free place."""
         found: list[Party] = []
         for party_id in reversed(self._listed):
             if len(found) == most:
@@ -78,7 +73,6 @@ class MemoryPartyStore:
         return succeed(found)
 
     def counts(self) -> Deferred[Mapping[str, int]]:
-        """Count the parties by state."""
         return succeed(dict(+self._states))
 
     def _has_others(self, party: Party) -> bool:

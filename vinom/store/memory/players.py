@@ -82,7 +82,6 @@ class MemoryPlayerStore:
         return succeed(None)
 
     def settle(self, player_id: str) -> None:
-        """Note that a guest has done more than say hello."""
         key_hash = self._guests.pop(player_id, None)
         if key_hash is not None:
             self._idle.discard(key_hash)
@@ -97,7 +96,6 @@ class MemoryPlayerStore:
     def keys_of(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[str, Player]]]:
-        """Find the newest keys of these players."""
         found = (self.known(player_id) for player_id in player_ids)
         return succeed([(one[0], one[1]) for one in found if one is not None])
 

@@ -77,7 +77,6 @@ class MemoryRatingStore:
         return succeed("done")
 
     def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
-        """Note who plays against whom."""
         for side in sides:
             others = [one for other in sides if other is not side for one in other]
             for player_id in side:

@@ -56,7 +56,6 @@ class MemoryCheckpointStore:
         grace: float,
         is_ahead: bool = False,
     ) -> Deferred[bool]:
-        """Keep the latest checkpoint of a room of this node."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
@@ -80,7 +79,6 @@ class MemoryCheckpointStore:
     def claim(
         self, room_id: str, reserve: bool, again: bool = False
     ) -> Deferred[RoomClaim]:
-        """Take over a room that has no owner whose lease lasts."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
@@ -102,7 +100,6 @@ class MemoryCheckpointStore:
         return succeed(_owned(kept))
 
     def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
-        """Forget a room of this node."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.rooms.get(room_id)
@@ -116,7 +113,6 @@ class MemoryCheckpointStore:
         return succeed(True)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """List rooms whose players did not come back in time."""
         gone, now = -self.nodes.left(node_id), self.nodes.now()
         found = [
             room_id

@@ -44,7 +44,6 @@ class MemoryServerStore:
     def put(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        """Keep the record of a game server of this node."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.servers.get(server_id)
@@ -54,7 +53,6 @@ class MemoryServerStore:
         return succeed(True)
 
     def claim(self, server_id: str, gone: str = "") -> Deferred[ServerClaim]:
-        """Take over a game server that has no node whose lease lasts."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self.servers.get(server_id)
@@ -71,7 +69,6 @@ class MemoryServerStore:
     def offer(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        """Let any node take it over."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         if server_id in self.servers and self._own(server_id, fence) is None:
@@ -80,7 +77,6 @@ class MemoryServerStore:
         return succeed(True)
 
     def forget(self, server_id: str, fence: int) -> Deferred[bool]:
-        """Forget a game server of this node."""
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
         kept = self._own(server_id, fence)
@@ -94,7 +90,6 @@ class MemoryServerStore:
         return succeed(True)
 
     def left(self, node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
-        """List game servers that may be taken over."""
         if node_id and self.nodes.left(node_id) > 0:
             return succeed([])
         found = [

@@ -69,15 +69,12 @@ class RedisEntryStore:
         )
 
     def remove(self, entry_id: str) -> Deferred[bool]:
-        """Remove an entry."""
         return self._run("remove", entry_id).addCallback(bool)
 
     def suspend(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry unmatchable."""
         return self._run("suspend", entry_id).addCallback(bool)
 
     def resume(self, entry_id: str) -> Deferred[bool]:
-        """Make an entry matchable again."""
         return self._run("resume", entry_id).addCallback(bool)
 
     def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
@@ -85,18 +82,14 @@ class RedisEntryStore:
         return self._run("claim", *entry_ids).addCallback(bool)
 
     def entry_of(self, player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the entry that has this player."""
-
         return self._run("of", player_id).addCallback(
             lambda found: _read(*found) if found else None
         )
 
     def place(self, entry_id: str) -> Deferred[int]:
-        """Find an entry's place in its queue."""
         return self.places([entry_id]).addCallback(lambda found: found[0])
 
     def places(self, entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
-        """Find several entries' places."""
         if not entry_ids:
             return succeed([])
         return self._run("places", *entry_ids)
@@ -104,7 +97,6 @@ class RedisEntryStore:
     def oldest(
         self, game: str, options: bytes, most: int, queue: str = ""
     ) -> Deferred[Sequence[QueueEntry]]:
-        """List the matchable entries of a queue with the longest waits."""
         name = _queue(game, options, queue)
         return self._run("oldest", name, str(most)).addCallback(
             lambda found: list(map(_read, found[::2], found[1::2]))
@@ -126,8 +118,6 @@ class RedisEntryStore:
         )
 
     def waiting(self, game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
-        """Count the entries and players of a queue."""
-
         def read(found: list[bytes]) -> Waiting:
             players, ready, since = found
             return Waiting(int(players), int(ready), float(since) if since else None)
@@ -135,8 +125,6 @@ class RedisEntryStore:
         return self._run("waiting", _queue(game, options, queue)).addCallback(read)
 
     def counts(self) -> Deferred[QueueCounts]:
-        """Count the entries and players of all queues."""
-
         def read(found: list[bytes]) -> QueueCounts:
             since, *pairs = found
             counts = {

@@ -32,7 +32,6 @@ class RedisEstateStore:
     client: RedisClient
 
     def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
-        """List some running matches of a node."""
         return self.client.run(_OWNED, node_id, str(most)).addCallback(
             lambda found: [json.decode(plan, type=MatchPlan) for plan in found]
         )
@@ -40,8 +39,6 @@ class RedisEstateStore:
     def abandon(
         self, node_id: str, most: int, seconds: float
     ) -> Deferred[Estate | None]:
-        """Take over entries of a node."""
-
         def read(found: list[Any]) -> Estate | None:
             count, alone, ended = found
             prematches = [one for one in map(read_prematch, ended) if one is not None]
@@ -54,7 +51,6 @@ class RedisEstateStore:
         ).addCallback(read)
 
     def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """Forget lines to a node."""
         return self.client.run(_CUT, node_id, str(most)).addCallback(
             lambda found: [one.decode() for one in found]
         )

@@ -69,11 +69,9 @@ class RedisMatchStore:
         ).addCallback(bool)
 
     def place(self, match_id: str, placement: Placement) -> Deferred[bool]:
-        """Record where it is played."""
         return self._run("place", match_id, json.encode(placement)).addCallback(bool)
 
     def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
-        """Record that this node goes on with it."""
         step = self._run("adopt", plan.match_id, json.encode(placement))
         return step.addCallback(bool)
 
@@ -84,7 +82,6 @@ class RedisMatchStore:
         since: float,
         player_ids: Sequence[str],
     ) -> Deferred[bool]:
-        """Record a match of this node anew."""
         place = b"" if placement is None else json.encode(placement)
         made = str(round(1e6 * since))
         step = self._run(
@@ -99,19 +96,16 @@ class RedisMatchStore:
         return self._run("end", end.match_id, data, str(left)).addCallback(bool)
 
     def release(self, match_id: str, player_id: str) -> Deferred[bool]:
-        """Record that a player left a running match."""
         return self._run("release", match_id, player_id).addCallback(bool)
 
     def match_of(
         self, player_id: str
     ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
-        """Find the running match of a player."""
         return self._run("of", player_id).addCallback(
             lambda found: _read(*found) if found else None
         )
 
     def owner(self, match_id: str) -> Deferred[str | None]:
-        """Find the node of a running match."""
         own = self.client.owner.node_id.encode()
 
         def read(node: bytes | None) -> str | None:

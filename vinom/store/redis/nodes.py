@@ -44,7 +44,6 @@ class RedisNodeStore:
     def register(
         self, node: NodeFacts, seconds: float, restoring: float = 0.0
     ) -> Deferred[int]:
-        """Start a lease."""
         owner = self.client.owner
         is_own = node.node_id == owner.node_id
 
@@ -61,8 +60,6 @@ class RedisNodeStore:
         ).addCallback(registered)
 
     def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
-        """Let a lease last for longer."""
-
         def renewed(found: list[Any]) -> bool:
             if node.node_id == self.client.owner.node_id:
                 self.client.owner.restoring = int(found[1]) / 1000
@@ -71,16 +68,13 @@ class RedisNodeStore:
         return self._write("renew", node, seconds, lease).addCallback(renewed)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
-        """Remove a node."""
         left = self.client.run(_STEPS["leave"], node_id, str(lease))
         return left.addCallback(bool)
 
     def nodes(self) -> Deferred[Sequence[NodeLease]]:
-        """List the nodes with a lease."""
         return self._list("running")
 
     def expired(self) -> Deferred[Sequence[NodeLease]]:
-        """List the nodes whose lease is over."""
         return self._list("expired")
 
     def _write(

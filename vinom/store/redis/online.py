@@ -49,34 +49,27 @@ class RedisOnlineStore:
         return f"{self.client.prefix}to:{self.client.owner.node_id}"
 
     def enter(self, player_id: str) -> Deferred[int]:
-        """Record a player's newest line."""
         return self.client.run(_STEPS["enter"], player_id)
 
     def leave(self, player_id: str) -> Deferred[LineEnd]:
-        """Forget a line."""
         return self.client.run(_STEPS["leave"], player_id).addCallback(_end)
 
     def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
-        """Record lines again."""
         args = [text for player_id, epoch in lines for text in (player_id, str(epoch))]
         return self.client.run(_STEPS["keep"], *args).addCallback(_texts)
 
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
-        """List those who have a line to another node."""
         return self.client.run(_STEPS["elsewhere"], *player_ids).addCallback(_texts)
 
     def absence(self, player_id: str) -> Deferred[float]:
-        """Find for how long a player has had no line to another node."""
         return self.client.run(_STEPS["absence"], player_id).addCallback(
             lambda found: inf if found < 0 else found / 1e6
         )
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
-        """Send a message to players of other nodes."""
         return self.client.run(_STEPS["send"], message, *player_ids)
 
     def watch(self, watch: IOnlineWatch) -> None:
-        """Call *watch* about messages of other nodes."""
         self._watch = watch
 
     def heard(self, message: bytes) -> None:

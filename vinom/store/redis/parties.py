@@ -41,7 +41,6 @@ class RedisPartyStore:
         return self.client.run(_STEPS[step], *args)
 
     def open(self, party: Party) -> Deferred[bool]:
-        """Store a new party."""
         return self._put(party, "")
 
     def change(self, party: Party) -> Deferred[bool]:
@@ -68,23 +67,18 @@ class RedisPartyStore:
         return self._run("close", party_id, str(version)).addCallback(bool)
 
     def find(self, party_id: str) -> Deferred[Party | None]:
-        """Find a party."""
         return self._run("find", party_id).addCallback(_read)
 
     def party_of(self, player_id: str) -> Deferred[Party | None]:
-        """Find the party of a player."""
         return self._run("of", player_id).addCallback(_read)
 
     def listed(self, game: str | None, most: int) -> Deferred[Sequence[Party]]:
-        """List open parties with a free place."""
         which = "" if game is None else f":{game}"
         return self._run("listed", which, str(most)).addCallback(
             lambda found: [json.decode(data, type=Party) for data in found]
         )
 
     def counts(self) -> Deferred[Mapping[str, int]]:
-        """Count the parties by state."""
-
         def read(found: list[int]) -> dict[str, int]:
             pairs = zip(_STATES, found, strict=True)
             return {state: count for state, count in pairs if count}

@@ -81,7 +81,6 @@ class RedisPlayerStore:
         return kept.addCallback(lambda _: None)
 
     def settle(self, player_id: str) -> None:
-        """Note that a guest has done more than say hello."""
         # It is forgotten sooner if this is lost.
         settled = self.client.run(_STEPS["settle"], player_id)
         settled.addErrback(lambda failure: failure.trap(StoreUnavailable))
@@ -101,8 +100,6 @@ class RedisPlayerStore:
     def keys_of(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[str, Player]]]:
-        """Find the newest keys of these players."""
-
         def read(found: list[bytes]) -> list[tuple[str, Player]]:
             kept = (json.decode(data, type=_Kept) for data in found[1::2])
             return [

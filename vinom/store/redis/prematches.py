@@ -93,25 +93,20 @@ class RedisPrematchStore:
         )
 
     def prematch_of(self, player_id: str) -> Deferred[Prematch | None]:
-        """Find the prematch of this player's entry."""
         return self._run("prematch_of", player_id).addCallback(read_prematch)
 
     def begin(self, prematch_id: str, node: str) -> Deferred[bool]:
-        """Note which node makes the match."""
         return self._run("begin", prematch_id, node).addCallback(bool)
 
     def finish(self, prematch_id: str, node: str) -> Deferred[bool]:
-        """Forget a prematch and its entries."""
         return self._run("finish", prematch_id, node).addCallback(bool)
 
     def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
-        """Put back the entries of those who did not decline."""
         return self._run("dissolve", prematch_id, repr(now)).addCallback(read_prematch)
 
     def give_back(
         self, prematch_id: str, node: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
-        """Put back the entries of a prematch."""
         return self._run("give_back", prematch_id, node, *without).addCallback(
             read_prematch
         )
@@ -126,8 +121,6 @@ class RedisPrematchStore:
     def declines(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[int, float]]]:
-        """Count the declines of some players."""
-
         def read(found: list[bytes]) -> list[tuple[int, float]]:
             return [
                 (int(count), float(last))

@@ -90,7 +90,6 @@ class RedisRatingStore:
         return rated.addCallback(_ANSWERS.__getitem__)
 
     def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
-        """Note who plays against whom."""
         args = [
             text
             for side in sides

@@ -43,7 +43,6 @@ class RedisCheckpointStore:
         grace: float,
         is_ahead: bool = False,
     ) -> Deferred[bool]:
-        """Keep the latest checkpoint of a room of this node."""
         step = (_STEPS["put"], room_id, str(fence), data, str(round(1000 * grace)))
         replicated = self.replicated
         if not is_ahead or replicated is None or not replicated.is_needed:
@@ -76,8 +75,6 @@ class RedisCheckpointStore:
     def claim(
         self, room_id: str, reserve: bool, again: bool = False
     ) -> Deferred[RoomClaim]:
-        """Take over a room that has no owner whose lease lasts."""
-
         def read(found: list[bytes]) -> RoomClaim:
             kind, fence, data, left, node_id = found
             return RoomClaim(
@@ -93,12 +90,10 @@ class RedisCheckpointStore:
         return asked.addCallback(read)
 
     def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
-        """Forget a room of this node."""
         asked = self._after_put(room_id, _STEPS["remove"], str(fence), ending)
         return asked.addCallback(bool)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """List rooms whose players did not come back in time."""
         return self.client.run(_STEPS["orphans"], node_id, str(most)).addCallback(
             lambda found: [one.decode() for one in found]
         )

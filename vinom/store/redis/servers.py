@@ -35,12 +35,9 @@ class RedisServerStore:
     def put(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        """Keep the record of a game server of this node."""
         return self._run("put", server_id, str(fence), machine, data).addCallback(bool)
 
     def claim(self, server_id: str, gone: str = "") -> Deferred[ServerClaim]:
-        """Take over a game server that has no node whose lease lasts."""
-
         def read(found: list[bytes]) -> ServerClaim:
             kind, fence, data = found
             return ServerClaim(kind.decode(), int(fence), data)  # type: ignore[arg-type]  # one of them
@@ -50,14 +47,11 @@ class RedisServerStore:
     def offer(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        """Let any node take it over."""
         found = self._run("offer", server_id, str(fence), machine, data)
         return found.addCallback(bool)
 
     def forget(self, server_id: str, fence: int) -> Deferred[bool]:
-        """Forget a game server of this node."""
         return self._run("forget", server_id, str(fence)).addCallback(bool)
 
     def left(self, node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
-        """List game servers that may be taken over."""
         return self._run("left", node_id, machine, str(most))
