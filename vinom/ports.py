@@ -366,7 +366,6 @@ class IMatchStore(Interface):
     def restore(
         plan: MatchPlan,
         placement: Placement | None,
-        since: float,
         player_ids: Sequence[str],
     ) -> Deferred[bool]:
         """
@@ -375,7 +374,6 @@ class IMatchStore(Interface):
         A player who has got another match since then stays there.
 
         :param placement: where it is played; ``None`` if it has no place yet.
-        :param since: when it was made, seconds since the Unix epoch.
         :param player_ids: those of its players who have not left it.
         :returns: fires ``False``, and changes nothing, if another node has the match,
             or one of these players knows its end.
@@ -404,9 +402,6 @@ class IMatchStore(Interface):
 
     def last_end(player_id: str) -> Deferred[MatchEnd | None]:
         """Find the end of this player's latest match; ``None`` if it has expired."""
-
-    def running() -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """List the running matches, oldest first."""
 
 
 class INodeStore(Interface):

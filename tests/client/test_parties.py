@@ -270,7 +270,10 @@ class PlayerPartiesTests(PartiesCase):
         lines = len(self.endpoint.lines)
         self.endpoint.lines[-1].end()
         self.pass_time()
+        waiting = len(self.world.clock.getDelayedCalls())
         self.bob.close()
+        # Nothing keeps the player's program from ending.
+        self.assertEqual(len(self.world.clock.getDelayedCalls()), waiting - 1)
         self.pass_time(10.0)
         self.assertEqual(len(self.endpoint.lines), lines)
 

@@ -196,6 +196,17 @@ class PlayerRoomsTests(RoomsCase):
         self.pass_time(2.0)
         self.assertEqual(self.successResultOf(ann.closed).reason, "ended")
 
+    def test_hangs_up_while_away(self) -> None:
+        """
+        A player who hangs up while the lobby is away leaves no timer behind.
+        """
+        self.pair()
+        self.endpoint.is_up = False
+        self.cut()
+        waiting = len(self.world.clock.getDelayedCalls())
+        self.ann.close()
+        self.assertEqual(len(self.world.clock.getDelayedCalls()), waiting - 1)
+
     def test_never_back(self) -> None:
         """
         A client that cannot reach the lobby any more learns that its place is lost.

@@ -433,6 +433,9 @@ class WorkloadTests(SynchronousTestCase):
                     # One slow answer takes no pod away.
                     self.assertGreater(container[probe]["timeoutSeconds"], 1)
                     self.assertGreater(container[probe]["failureThreshold"], 1)
+                # One that hangs is replaced soon: it does not drain.
+                hangs = container["livenessProbe"]["terminationGracePeriodSeconds"]
+                self.assertLessEqual(hangs, 10)
             # Probes ask for HTTPS because the node serves it.
             self.assertTrue(node_settings(found).http_tls)
 

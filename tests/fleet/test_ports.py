@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.fleet.port_ring import GamePorts, PortRing
+from vinom.model import Addresses
 
 SIZE = 5
 
@@ -48,6 +49,23 @@ class PortRingTests(SynchronousTestCase):
         ring.alarm(131.0)
         self.assertEqual(ring.take(), 46001)
         self.assertEqual(ring.deadline(), inf)
+
+    def test_in_use_at_the_start(self):
+        """
+        Ports of other programs are found before a match needs one, and used once these
+        have ended: not before, though their quarantine is over.
+        """
+        others, now = {46001, 46002}, [0.0]
+        ring = PortRing(46000, 46002, is_free=lambda port: port not in others)
+        ports = GamePorts(ring, "::1", "host", lambda: now[0])
+        self.assertEqual(ports.look(), [46001, 46002])
+        others.remove(46002)
+        now[0] = 30.0
+        self.assertEqual(ports.counts(), Addresses(2, 0, 1))
+        self.assertEqual([ring.take() for _ in range(3)], [46000, 46002, None])
+        others.clear()
+        now[0] = 60.0
+        self.assertEqual(ports.counts(), Addresses(1, 2, 0))
 
     def test_set_aside(self):
         """

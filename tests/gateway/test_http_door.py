@@ -486,6 +486,20 @@ class HeaderTests(DoorCase):
         self.assertEqual(len(asked), 5)
         self.assertEqual(asked[-1], ([], [b"t=eve"]))
 
+    def test_user_is_verified_again(self) -> None:
+        """
+        A token whose key was removed names nobody soon after, on open connections too.
+        """
+        self.door.user_of = lambda *given: "ann"
+        client, line = self.client(GET), b"\r\nAuthorization: Bearer ann\r\n\r\n"
+        for wait in (0.0, 0.0, 10.0):
+            self.answer(OK)
+            self.gateway.clock.advance(wait)
+            client.give(GET.replace(b"\r\n\r\n", line))
+            self.door.user_of = lambda *given: None
+        users = [one.request.user for _, one, _ in self.gateway.servers.opened]
+        self.assertEqual(users, ["ann", None])
+
     def test_clients_of_a_proxy(self) -> None:
         """
         Requests of several clients over one connection of a proxy never share a

@@ -73,10 +73,12 @@ class LinkCase(SynchronousTestCase):
             ("packets", "packets+tls"), self.links
         )
 
-    def begin(self, code: int = 7, **given: Any) -> tuple[Session, MemoryStream]:
+    def begin(
+        self, code: int = 7, host: str = "192.0.2.1", **given: Any
+    ) -> tuple[Session, MemoryStream]:
         """Begin a session."""
         client = MemoryStream()
-        asked = SessionRequest("packets", "192.0.2.1", 5, True, code=code, **given)
+        asked = SessionRequest("packets", host, 5, True, code=code, **given)
         session = self.gateway.backends.begin(asked, client)
         assert session is not None
         return session, client
@@ -97,7 +99,8 @@ class OpenTests(LinkCase):
         The gateway's id goes first; the session comes after the greeting, with who the
         client is, and then its bytes.
         """
-        session, _ = self.begin(realm_id=3, user=42, traceparent="t")
+        host = "192.0.2.1%unclear"
+        session, _ = self.begin(host=host, realm_id=3, user=42, traceparent="t")
         session.client.received(b"hello")
         (transport,) = self.dialer.transports
         (first,) = packets(transport.take())

@@ -16,6 +16,7 @@ from tests.support.lobbies import (
     MemoryLine,
     Party,
     everybody,
+    running,
 )
 from vinom.conversation.online import Online
 from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
@@ -1122,7 +1123,7 @@ class EmptiedStoreTests(SessionCase):
         for answer in reversed(answers):
             answer.callback(None)
         self.world.is_store_complete = True
-        self.assertEqual(self.successResultOf(self.store.running()), ())
+        self.assertEqual(running(self.store), [])
         for welcome in welcomes:
             self.assertEqual(self.news(welcome), ["welcome", "match_ended"])
 
@@ -1149,7 +1150,7 @@ class EmptiedStoreTests(SessionCase):
         (hosted,) = self.world.fleet.hosted
         self.lose()
         ids = [one.player_id for one in hosted.plan.seats]
-        self.store.restore(hosted.plan, None, 0.0, ids)
+        self.store.restore(hosted.plan, None, ids)
         self.store.end(MatchEnd(hosted.plan.match_id, "lost"), self.clock.seconds() + 9)
         self.found()
         self.assertEqual(hosted.closed, ["lost"])

@@ -11,7 +11,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody
+from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody, running
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.model import MatchPlan, SeatPlan
 from vinom.reactor.figures import WAIT_BOUNDS, cumulated
@@ -293,8 +293,7 @@ class QueueTests(SynchronousTestCase):
             for line in lines:
                 self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
             self.assertEqual(len(world.fleet.hosted), 1, step)
-            running = self.successResultOf(world.match_store.running())
-            self.assertEqual(len(running), 1, step)
+            self.assertEqual(len(running(world.match_store)), 1, step)
 
     def test_queued_or_not(self) -> None:
         """
@@ -765,18 +764,18 @@ class _Life:
     def check(self) -> None:
         case, world = self.case, self.world
         waiting = everybody(world.entries)
-        running = case.successResultOf(world.match_store.running())
+        matches = running(world.match_store)
         queued = [p.player_id for entry in waiting for p in entry.players]
-        playing = [s.player_id for plan, _ in running for s in plan.seats]
+        playing = [s.player_id for plan, _ in matches for s in plan.seats]
         case.assertEqual(len(queued + playing), len(set(queued + playing)), self.seed)
         for entry in waiting:
             here = world.online.is_here(entry.players[0].player_id)
             case.assertEqual(entry.suspended, not here, self.seed)
         case.assertEqual(
-            {plan.match_id for plan, _ in running},
+            {plan.match_id for plan, _ in matches},
             {match["match_id"] for match in world.matches.describe()},
         )
-        for plan, placement in running:
+        for plan, placement in matches:
             hosted = next(h for h in world.fleet.hosted if h.plan == plan)
             case.assertFalse(hosted.is_withdrawn, self.seed)
             case.assertEqual(placement is not None, hosted.answer.called)

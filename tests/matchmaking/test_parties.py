@@ -232,6 +232,10 @@ class FormingTests(SynchronousTestCase):
         self.assertEqual(again(ann, "create_party"), "party_created")
         (dan,) = world.enter("dan", host="198.51.100.7")
         self.assertEqual(again(dan, "join_party", **wish), "party_update")
+        # Passwords that nobody looked at use up none of the party's tries.
+        refused = {again(bob, "join_party", **wish) for _ in range(20)}
+        self.assertEqual(refused, {"rate_limited"})
+        self.assertEqual(again(dan, "join_party", **wish), "party_update")
         world.clock.advance(1)
         self.assertEqual(again(bob, "join_party", **wish), "party_update")
 

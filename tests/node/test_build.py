@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
-from vinom.node.build import find_checkers
+from vinom.node.build import find_checkers, game_ports
 from vinom.node.settings import Settings
 
 
@@ -75,6 +76,16 @@ class CheckerTests(SynchronousTestCase):
 
 class StartTests(SynchronousTestCase):
     """What a start costs, which players wait for after a node was killed."""
+
+    def test_ports_of_others(self) -> None:
+        """
+        It finds the UDP ports that other programs have.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.1", 0))
+            port = other.getsockname()[1]
+            ports = game_ports(Settings(interface="127.0.0.1", ports=(port, port)))
+            self.assertEqual(ports.look(), [port])
 
     def test_loads_what_it_uses(self) -> None:
         """

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.node.listening import page_over_tls
+from vinom.node.listening import (
+    meeting_place,
+    page_over_tls,
+    remove_meeting_place,
+)
 
 
 class PageTests(SynchronousTestCase):
@@ -22,3 +28,20 @@ class PageTests(SynchronousTestCase):
             ("/run/vinom.sock", "play.example.org", "/run/vinom.sock"),
         ):
             self.assertEqual(page_over_tls(at, public), address)
+
+
+class MeetingPlaceTests(SynchronousTestCase):
+    def test_after_a_kill(self) -> None:
+        """
+        A node that was killed leaves no folder of its game servers' user for long: its
+        next run removes it.
+        """
+        state = Path(self.mktemp())
+        state.mkdir()
+        killed = meeting_place(state)
+        (killed / "control.sock").touch()
+        now = meeting_place(state)
+        self.assertEqual((killed.exists(), now.exists()), (False, True))
+        remove_meeting_place(state)
+        remove_meeting_place(state)
+        self.assertEqual((now.exists(), list(state.iterdir())), (False, []))

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.prematches import prematch
+from tests.support.lobbies import running
 from vinom.errors import StoreUnavailable
 from vinom.model import Estate, MatchEnd, MatchPlan, Prematch
 from vinom.node.takeover import Takeover
@@ -44,12 +45,9 @@ class Estates:
     def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
         if self.silent:
             return fail(StoreUnavailable("silent"))
-        running: list[str] = []
-        self.store.running().addCallback(
-            lambda found: running.extend(one.match_id for one, _ in found)
-        )
+        known = [one.match_id for one, _ in running(self.store)]
         plans = self.plans.get(node_id, [])
-        return succeed([one for one in plans if one.match_id in running][:most])
+        return succeed([one for one in plans if one.match_id in known][:most])
 
     def abandon(
         self, node_id: str, most: int, seconds: float
@@ -106,7 +104,7 @@ class TakeoverTests(SynchronousTestCase):
             self.successResultOf(self.matches.open(one))
 
     def running(self) -> int:
-        return len(self.successResultOf(self.matches.running()))
+        return len(running(self.matches))
 
     def test_after_the_lease(self) -> None:
         """

@@ -515,15 +515,14 @@ class MatchStoreContract:
         store = self.make_store()
         one = plan("m1", ANN, BOB, CAT)
         for _ in range(2):
-            self.assertTrue(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+            self.assertTrue(await store.restore(one, PLACE, ["ann", "bob"]))
         self.assertEqual(await store.match_of("ann"), (one, PLACE))
         self.assertEqual(await store.match_of("bob"), (one, PLACE))
         self.assertIsNone(await store.match_of("cat"))
         self.assertEqual(await store.owner("m1"), "")
-        self.assertEqual(await store.running(), ((one, PLACE),))
         # A player left it before the answer to the first call came.
         self.assertTrue(await store.release("m1", "ann"))
-        self.assertTrue(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+        self.assertTrue(await store.restore(one, PLACE, ["ann", "bob"]))
         self.assertIsNone(await store.match_of("ann"))
         end = MatchEnd("m1", "finished")
         self.assertTrue(await store.end(end, self.now + 60))
@@ -535,7 +534,7 @@ class MatchStoreContract:
         The same for a match for which a game server is being sought.
         """
         store = self.make_store()
-        self.assertTrue(await store.restore(plan("m1", ANN), None, 5.0, ["ann"]))
+        self.assertTrue(await store.restore(plan("m1", ANN), None, ["ann"]))
         self.assertEqual(await store.match_of("ann"), (plan("m1", ANN), None))
         self.assertTrue(await store.place("m1", PLACE))
         self.assertEqual(await store.match_of("ann"), (plan("m1", ANN), PLACE))
@@ -548,13 +547,13 @@ class MatchStoreContract:
         store = self.make_store()
         await store.open(plan("m2", ANN, CAT))
         first = plan("m1", ANN, BOB)
-        self.assertTrue(await store.restore(first, PLACE, 5.0, ["ann", "bob"]))
+        self.assertTrue(await store.restore(first, PLACE, ["ann", "bob"]))
         self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
         self.assertEqual(await store.match_of("bob"), (first, PLACE))
         end = MatchEnd("m1", "finished")
         self.assertTrue(await store.end(end, self.now + 60))
         self.assertEqual(await store.match_of("ann"), (plan("m2", ANN, CAT), None))
-        self.assertFalse(await store.restore(first, PLACE, 5.0, ["ann", "bob"]))
+        self.assertFalse(await store.restore(first, PLACE, ["ann", "bob"]))
         self.assertIsNone(await store.match_of("bob"))
         self.assertIsNone(await store.owner("m1"))
 
@@ -621,19 +620,6 @@ class MatchStoreContract:
         self.assertIsNone(await store.owner("m2"))
         await store.end(MatchEnd("m1", "finished"), self.now + 10)
         self.assertIsNone(await store.owner("m1"))
-
-    async def test_running(self) -> None:
-        """
-        An operator sees every running match, the oldest first.
-        """
-        store = self.make_store()
-        await store.open(plan("m1", ANN))
-        await store.open(plan("m2", BOB))
-        await store.place("m2", PLACE)
-        running = [(p.match_id, place) for p, place in await store.running()]
-        self.assertEqual(running, [("m1", None), ("m2", PLACE)])
-        await store.end(MatchEnd("m1", "ended"), self.now + 1)
-        self.assertEqual([p.match_id for p, _ in await store.running()], ["m2"])
 
 
 def facts(node_id: str, **more: Any) -> NodeFacts:

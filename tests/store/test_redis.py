@@ -506,14 +506,14 @@ class RedisMatchStoreTests(MatchStoreContract, RedisCase):
         store = self.make_store()
         other = RedisMatchStore(there, lambda: self.now)
         one = plan("m1", ANN, BOB)
-        self.assertTrue(await other.restore(one, None, 5.0, ["ann"]))
-        self.assertFalse(await store.restore(one, PLACE, 5.0, ["ann", "bob"]))
+        self.assertTrue(await other.restore(one, None, ["ann"]))
+        self.assertFalse(await store.restore(one, PLACE, ["ann", "bob"]))
         self.assertEqual(await store.owner("m1"), "n2")
         self.assertEqual(await store.match_of("ann"), (one, None))
         self.assertIsNone(await store.match_of("bob"))
         self.client.owner.lease += 100
         with self.assertRaises(LeaseLost):
-            await store.restore(plan("m2", CAT), None, 5.0, ["cat"])
+            await store.restore(plan("m2", CAT), None, ["cat"])
         self.assertIsNone(await store.match_of("cat"))
 
     async def test_restored_for_other_nodes(self) -> None:
@@ -523,7 +523,7 @@ class RedisMatchStoreTests(MatchStoreContract, RedisCase):
         """
         store = self.make_store()
         one = plan("m1", ANN, BOB)
-        await store.restore(one, None, 5.0, ["ann", "bob"])
+        await store.restore(one, None, ["ann", "bob"])
         self.assertEqual(
             await RedisEstateStore(self.client).matches_of("n1", 10), [one]
         )

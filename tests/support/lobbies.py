@@ -33,7 +33,7 @@ from vinom.matchmaking.parties import Parties
 from vinom.matchmaking.queues import Queues
 from vinom.matchmaking.ratings import Ratings
 from vinom.messages.lobby import QueueOffer, RegionOffer
-from vinom.model import QueueEntry
+from vinom.model import MatchPlan, Placement, QueueEntry
 from vinom.reactor.turns import TurnEnd
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
@@ -125,6 +125,11 @@ def everybody(entries: MemoryEntryStore) -> list[QueueEntry]:
     """List all entries, longest wait first, suspended ones too."""
     places = sorted(entries._places.values())
     return [entries._entries[entry_id] for _, _, entry_id in places]
+
+
+def running(matches: MemoryMatchStore) -> list[tuple[MatchPlan, Placement | None]]:
+    """List all running matches, oldest first, with their places."""
+    return [(match.plan, match.placement) for match in matches._running.values()]
 
 
 class LobbyWorld:

@@ -263,6 +263,7 @@ class PlayerParties:
         self._on_invite: list[Callable[[PartyInvite], None]] = []
         self._on_offer: Callable[[Offer], None] = accept
         self._is_closed = self._is_replaced = self._is_confirmed = False
+        self._returning: Deferred[None] | None = None
 
     @property
     def player_id(self) -> str:
@@ -342,6 +343,8 @@ class PlayerParties:
     def close(self) -> None:
         """Hang up; the server keeps us in the party for as long as its settings say."""
         self._is_closed = True
+        if self._returning is not None:
+            self._returning.cancel()
         if self._line is not None:
             self._line.close()
 
@@ -429,9 +432,12 @@ class PlayerParties:
         # Our own match may have replaced the line to look for itself: then a later
         # request, or the end of the match, makes another.
         if not (self._is_closed or self._is_replaced) and self._is_needed():
-            Deferred.fromCoroutine(self._return()).addErrback(
-                lambda failure: self._log.failure("no way back to the party", failure)
-            )
+            self._returning = Deferred.fromCoroutine(self._return())
+            self._returning.addErrback(self._not_back)
+
+    def _not_back(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("no way back to the party", failure)
 
     def _is_needed(self) -> bool:
         return bool(self.party or self._matches or self._on_invite)

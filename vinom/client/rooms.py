@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 from msgspec import structs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -295,6 +295,7 @@ class PlayerRooms:
         self._waiting: list[Deferred[LobbyLine]] = []
         self._number = 0
         self._is_closed = False
+        self._returning: Deferred[None] | None = None
 
     @property
     def has_line(self) -> bool:
@@ -321,6 +322,8 @@ class PlayerRooms:
     def close(self) -> None:
         """Hang up; the server keeps our places for as long as its settings say."""
         self._is_closed = True
+        if self._returning is not None:
+            self._returning.cancel()
         if self._line is not None:
             self._line.close()
 
@@ -414,9 +417,12 @@ class PlayerRooms:
         for room in self._rooms.values():
             room.lose()
         if self._rooms and not self._is_closed:
-            Deferred.fromCoroutine(self._return()).addErrback(
-                lambda failure: self._log.failure("rooms cannot be rejoined", failure)
-            )
+            self._returning = Deferred.fromCoroutine(self._return())
+            self._returning.addErrback(self._not_back)
+
+    def _not_back(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("rooms cannot be rejoined", failure)
 
     async def _return(self) -> None:
         give_up, tries = self._clock.seconds() + self._timeout, 0

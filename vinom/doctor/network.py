@@ -15,13 +15,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import attrs
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
 from vinom.errors import Misconfigured
 from vinom.limits.buckets import TokenBucket, is_loopback
+from vinom.node.listening import address_of, open_socket
 from vinom.node.settings import Settings
 
 #: Longest UDP payload that a game server or a player sends, bytes
@@ -287,18 +287,6 @@ def never_fragment(bound: socket.socket) -> None:
 #: Answers per second, and at once: the victim of a forged sender address gets no
 #: more than these, and never more bytes than the forger sent.
 _RATE, _BURST = 50.0, 25.0
-
-
-def open_socket(kind: socket.SocketKind, host: str) -> socket.socket:
-    """Open a socket of the family of an address."""
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
-
-
-def address_of(host: str, port: int) -> Any:
-    """Write an address as `socket` takes it, with a link-local one's interface."""
-    kind = socket.SOCK_DGRAM
-    flags = socket.AI_NUMERICHOST
-    return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
 
 
 _LONGEST = 65535

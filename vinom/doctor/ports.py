@@ -6,7 +6,6 @@ The owner of a port that is taken is found in ``/proc`` (source: proc(5)).
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -22,8 +21,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from vinom.doctor.findings import Finding, failure, not_checked, ok, warning
-from vinom.doctor.network import address_of, open_socket, public_host
+from vinom.doctor.network import public_host
 from vinom.limits.buckets import is_loopback
+from vinom.node.listening import bind_problem
 from vinom.node.settings import Settings
 from vinom.settings.values import LONGEST_SOCKET_PATH
 
@@ -487,23 +487,6 @@ def _game_ports(settings: Settings, node: int | None) -> list[Finding]:
         _reserved(),
         not is_loopback(settings.interface),
     )
-
-
-def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | None:
-    """
-    Bind a port as the node would, and close it.
-
-    :returns: the name of the error; ``None`` if that works.
-    """
-    try:
-        with open_socket(kind, interface) as tried:
-            if kind == socket.SOCK_STREAM:
-                # As Twisted does: a port that was just closed is free.
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address_of(interface, port))
-    except OSError as error:
-        return errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return None
 
 
 def _ephemeral() -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ class PortRing:
     """
 
     quarantine_seconds: float
+    _is_free: Callable[[int], bool]
     _free: deque[int]
     _bound: set[int]
     _spoilt: dict[int, float]
@@ -35,16 +36,18 @@ class PortRing:
         last: int,
         quarantine: float = QUARANTINE_SECONDS,
         begin: float = 0.0,
+        is_free: Callable[[int], bool] = lambda port: True,
     ) -> None:
         """
         :param first: lowest port.
         :param last: highest port, which is in the ring too.
         :param quarantine: seconds before a port that could not be bound is tried again.
         :param begin: where in the ring to begin, from 0 to below 1.
+        :param is_free: tries whether a port can be bound.
         """
         if not 1 <= first <= last <= 65535:
             raise ValueError(f"{first}-{last} is not a range of ports")
-        self.quarantine_seconds = quarantine
+        self.quarantine_seconds, self._is_free = quarantine, is_free
         self._free, self._bound, self._spoilt = deque(range(first, last + 1)), set(), {}
         self._free.rotate(-int(begin * len(self._free)))
 
@@ -53,6 +56,14 @@ class PortRing:
         if self._spoilt:
             self.alarm(now)
         return Addresses(len(self._free), len(self._bound), len(self._spoilt))
+
+    def look(self, now: float) -> list[int]:
+        """Set aside the free ports that other programs have, and return these."""
+        taken = sorted(port for port in self._free if not self._is_free(port))
+        for port in taken:
+            self._free.remove(port)
+            self._spoilt[port] = now + self.quarantine_seconds
+        return taken
 
     def take(self) -> int | None:
         """Take a port for a game server to bind; ``None`` if there is none."""
@@ -93,12 +104,15 @@ class PortRing:
         return next(iter(self._spoilt.values()), inf)
 
     def alarm(self, now: float) -> None:
-        """Free the ports whose quarantine is over."""
+        """Free the ports whose quarantine is over, unless they are still in use."""
         # Quarantines end in the order in which they began.
         while self.deadline() <= now:
             port = next(iter(self._spoilt))
             del self._spoilt[port]
-            self._free.append(port)
+            if self._is_free(port):
+                self._free.append(port)
+            else:
+                self._spoilt[port] = now + self.quarantine_seconds
 
     def _untake(self, port: int) -> None:
         if port not in self._bound:
@@ -135,6 +149,10 @@ class GamePorts:
     def counts(self) -> Addresses:
         """Count the ports; those whose quarantine is over are free."""
         return self._ring.counts(self._now())
+
+    def look(self) -> list[int]:
+        """Find the ports that other programs have; they are not tried for a while."""
+        return self._ring.look(self._now())
 
     async def reach(self, server: IGameServer) -> ServerAddress:
         """
@@ -220,6 +238,10 @@ class RelayedPorts:
         """Count those that play as if each had a port."""
         bound = len(self._reached)
         return Addresses(max(0, self._most - bound), bound, 0)
+
+    def look(self) -> list[int]:
+        """Find no port: none is bound but the node's."""
+        return []
 
     async def reach(self, server: IGameServer) -> ServerAddress:
         """Wait until a match needs a game server, and it does without a port."""

@@ -44,6 +44,8 @@ _log = Logger()
 #: How long a connection may wait for its next request while the gateway drains,
 #: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
+#: How long it is taken for granted what the token of a connection says, seconds.
+_USER_SECONDS = 10.0
 
 
 #: Finds a user by the values of ``Authorization`` and of ``Cookie``.
@@ -174,6 +176,7 @@ class HttpClient(Protocol):
         self._wait: Waits | None = None
         self._is_over = self._is_half = False
         self._user: tuple[list[list[bytes]], int | str | None] = ([], None)
+        self._user_until = 0.0
 
     # What the transport calls.
 
@@ -531,8 +534,10 @@ class HttpClient(Protocol):
         if user_of is None:
             return None
         given = [exchange.values(name) for name in (b"authorization", b"cookie")]
-        if given != self._user[0]:
-            self._user = given, user_of(*given)
+        now = self._door.clock.seconds()
+        if given != self._user[0] or now >= self._user_until:
+            # Not for the whole connection: tokens expire, and keys are removed.
+            self._user, self._user_until = (given, user_of(*given)), now + _USER_SECONDS
         return self._user[1]
 
     # Answers.

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from vinom.errors import NoCapacity, PeerError
 from vinom.gateway.dialing import DIAL_SECONDS, Dialer
 from vinom.gateway.sessions import Session
+from vinom.http.headers import UNCLEAR
 from vinom.lines.tcp import watch_for_death
 from vinom.reactor.direct import DirectReads
 from vinom.reactor.turns import TurnEnd
@@ -109,7 +110,8 @@ class LinkBackend:
         self._busy(link)
         link.add(channel)
         body: dict[str, Any] = {
-            "client": request.host,
+            # Back ends get an address, without our note about a proxy's headers.
+            "client": request.host.removesuffix(UNCLEAR),
             "port": request.port,
             "kind": request.kind,
             "tls": request.is_tls,

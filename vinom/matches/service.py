@@ -1029,7 +1029,7 @@ class Matches(Service):
         """
         match, players = live.match, live.players()
         plan, placement = match.plan, match.placement
-        if not await self._store.restore(plan, placement, match.since, players):
+        if not await self._store.restore(plan, placement, players):
             live.is_missing = False
             return False
         # What happened meanwhile may have reached the store before.

@@ -437,12 +437,16 @@ class Parties(Service):
                 )
             # Before it is hashed, so that many guesses at once count, too.
             self._tries_of_party.take(party.party_id, now)
-            is_right = await self._hashed(
-                host, partial(is_password, party, asked.password)
-            )
-            if is_right:
-                self._tries_of_party.put_back(party.party_id, now)
-            return is_right
+            is_wrong = False
+            try:
+                is_wrong = not await self._hashed(
+                    host, partial(is_password, party, asked.password)
+                )
+            finally:
+                # Nor does one count that was refused before it was looked at.
+                if not is_wrong:
+                    self._tries_of_party.put_back(party.party_id, now)
+            return not is_wrong
         return party.is_open and not party.password_hash
 
     async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:

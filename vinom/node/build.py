@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import socket
 import time
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ from vinom.node.claims import Claims
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
 from vinom.node.links import NodeLinks, NodeTls, answering
+from vinom.node.listening import bind_problem
 from vinom.node.pods import cluster_fleet
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, memory_stores
@@ -1118,9 +1120,14 @@ def game_ports(settings: Settings) -> GamePorts | RelayedPorts:
     if settings.udp == "relay":
         first, last = settings.ports
         return RelayedPorts(*settings.udp_place, last - first + 1)
-    ring = PortRing(*settings.ports)
+    interface = settings.interface
+
+    def is_free(port: int) -> bool:
+        return bind_problem(socket.SOCK_DGRAM, interface, port) != "EADDRINUSE"
+
+    ring = PortRing(*settings.ports, is_free=is_free)
     # Nobody sets this clock: a quarantine must not end early, or never.
-    return GamePorts(ring, settings.interface, settings.public_host, time.monotonic)
+    return GamePorts(ring, interface, settings.public_host, time.monotonic)
 
 
 def udp_relay(

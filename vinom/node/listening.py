@@ -1,12 +1,15 @@
-"""UNIX sockets that only this user can reach, and the addresses of ports."""
+"""UNIX sockets that only this user can reach; ports, and which can be bound."""
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -18,6 +21,9 @@ from vinom.errors import Misconfigured
 from vinom.limits.buckets import TokenBucket
 from vinom.settings.values import LONGEST_SOCKET_PATH
 from vinom.wall.kernel import Peer, peer_of
+
+#: In the state directory: points to the folder of `meeting_place`.
+_MEETING_PLACE = "meeting"
 
 
 def listen_privately(
@@ -148,3 +154,55 @@ def bound_at(port: IListeningPort) -> str:
     if host is None:
         return os.fsdecode(getattr(address, "name", str(address)))
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def open_socket(kind: socket.SocketKind, host: str) -> socket.socket:
+    """Open a socket of the family of an address."""
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+
+
+def address_of(host: str, port: int) -> Any:
+    """Write an address as `socket` takes it, with a link-local one's interface."""
+    kind = socket.SOCK_DGRAM
+    flags = socket.AI_NUMERICHOST
+    return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
+
+
+def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | None:
+    """
+    Bind a port as the node would, and close it.
+
+    :returns: the name of the error; ``None`` if that works.
+    """
+    try:
+        with open_socket(kind, interface) as tried:
+            if kind == socket.SOCK_STREAM:
+                # As Twisted does: a port that was just closed is free.
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address_of(interface, port))
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return None
+
+
+def meeting_place(state_dir: Path) -> Path:
+    """
+    Make a folder that game servers with a user of their own can enter.
+
+    That of an earlier run that was killed is removed.
+
+    :param state_dir: which that user cannot enter.
+    """
+    remove_meeting_place(state_dir)
+    made = Path(tempfile.mkdtemp(prefix="vinom-"))
+    made.chmod(0o711)
+    (state_dir / _MEETING_PLACE).symlink_to(made)
+    return made
+
+
+def remove_meeting_place(state_dir: Path) -> None:
+    """Remove that folder, if there is one."""
+    link = state_dir / _MEETING_PLACE
+    if link.is_symlink():
+        rmtree(link.readlink(), ignore_errors=True)
+        link.unlink()

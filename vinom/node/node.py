@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import platform
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import attrs
@@ -60,11 +58,14 @@ from vinom.node.listening import (
     NoChildren,
     bound_at,
     listen_privately,
+    meeting_place,
     page_over_tls,
+    remove_meeting_place,
 )
 from vinom.node.membership import Membership
 from vinom.node.problems import (
     Lately,
+    Others,
     Problems,
     expired,
     missing_link,
@@ -284,8 +285,7 @@ class Node(MultiService):
         self._listening.append(listen_privately(self._reactor, path, factory))
         if user is not None:
             # That user cannot look into the state directory.
-            self._meeting_place = Path(tempfile.mkdtemp(prefix="vinom-"))
-            self._meeting_place.chmod(0o711)
+            self._meeting_place = meeting_place(settings.state_dir)
             self._control_socket = path = self._meeting_place / "control.sock"
             self._listening.append(listen_privately(self._reactor, path, factory))
             os.chown(path, user.uid, user.gid)
@@ -484,20 +484,19 @@ class Node(MultiService):
     def _watch_problems(self, parts: Parts) -> Problems:
         """Say where each problem of this node is seen."""
         stores, reserve = parts.stores, parts.websockets.reserve
-        others = 0
+        others = Others(self._settings.lease_seconds)
 
-        async def count_others() -> None:
-            nonlocal others
-            leases = await stores.nodes.nodes()
-            others = sum(one.node.node_id != stores.node_id for one in leases)
+        async def find_others() -> None:
+            ids = {one.node.node_id for one in await stores.nodes.nodes()}
+            others.look(ids - {stores.node_id}, time.monotonic())
 
         is_alone = stores.client is None or self._settings.node_link is not None
         has_own = self._settings.authority_certificate_file is None
         return Problems(
             {
                 "game_servers": lambda: parts.fleet.problem,
-                "node_link": lambda: missing_link(others),
-                "authority": lambda: own_authority(others if has_own else 0),
+                "node_link": lambda: missing_link(others.count),
+                "authority": lambda: own_authority(others.count if has_own else 0),
                 "clock": lambda: wrong_clock(stores.clock_ahead()),
                 "certificates": lambda: expired(parts.keys.expiries(), time.time()),
                 "descriptors": Lately(
@@ -512,7 +511,7 @@ class Node(MultiService):
                 ),
             },
             self._reactor,
-            None if is_alone else count_others,
+            None if is_alone else find_others,
         )
 
     def _recordings_stopped(self) -> float:
@@ -856,7 +855,7 @@ class Node(MultiService):
             await _all([service.stopService()])
         await _all(port.stopListening() for port in ports[:last])
         if self._meeting_place is not None:
-            rmtree(self._meeting_place, ignore_errors=True)
+            remove_meeting_place(self._settings.state_dir)
         self._turns.stop()
 
 

@@ -7,7 +7,7 @@ Each problem has a name, and one sentence: what is wrong, and how to solve it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -114,6 +114,27 @@ class Lately:
         if self._until <= self.now():
             return ""
         return self.sentence.format(count=int(count))
+
+
+@attrs.define
+class Others:
+    """
+    The nodes that share the store: those that are there for longer than a lease.
+
+    One that was killed counts no longer: it may be this one, before it was restarted.
+
+    :ivar lease_seconds: how long a node that is gone has a lease.
+    """
+
+    lease_seconds: float
+    count: int = 0
+    _since: dict[str, float] = attrs.field(factory=dict)
+
+    def look(self, node_ids: Iterable[str], now: float) -> None:
+        """Note which nodes there are; *now* is on a clock that nobody sets."""
+        self._since = {one: self._since.get(one, now) for one in node_ids}
+        lasting = now - self.lease_seconds
+        self.count = sum(since < lasting for since in self._since.values())
 
 
 def expired(certificates: Mapping[str, float], now: float) -> str:

@@ -424,9 +424,18 @@ class LocalFleet:
             self._has_released = True
 
     def clear(self) -> None:
-        """Remove mailboxes of game servers that this fleet does not know."""
+        """
+        Look at what there is beside the game servers that are known by now: remove
+        mailboxes of others, and find ports that other programs have.
+        """
         if self._mail is not None:
             clear_mailboxes(self._mail, tuple(self._processes))
+        if taken := self._ports.look():
+            self._log.warn(
+                "UDP ports of game servers that other programs have: {taken}; until "
+                "they stop, or ports is set to another range, fewer matches fit",
+                taken=", ".join(map(str, taken)),
+            )
 
     def addresses(self) -> Addresses:
         """Count the ports."""

@@ -69,7 +69,6 @@ class MemoryMatchStore:
         self,
         plan: MatchPlan,
         placement: Placement | None,
-        since: float,
         player_ids: Sequence[str],
     ) -> Deferred[bool]:
         """Record a match anew, for those of its players who are in no other one."""
@@ -130,12 +129,6 @@ class MemoryMatchStore:
         """Find how this player's latest match ended; ``None`` once that has expired."""
         self._sweep()
         return succeed(self._ends.get(player_id))
-
-    def running(self) -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """List the running matches, oldest first."""
-        return succeed(
-            tuple((match.plan, match.placement) for match in self._running.values())
-        )
 
     def _sweep(self) -> None:
         for player_id in self._expiry.take_expired(self._now()):

@@ -19,7 +19,7 @@ _STEPS = {
     step: load("matches", step)
     for step in (
         *("open", "place", "adopt", "restore", "end", "release"),
-        *("of", "owner", "last_end", "running"),
+        *("of", "owner", "last_end"),
     )
 }
 
@@ -79,13 +79,11 @@ class RedisMatchStore:
         self,
         plan: MatchPlan,
         placement: Placement | None,
-        since: float,
         player_ids: Sequence[str],
     ) -> Deferred[bool]:
         place = b"" if placement is None else json.encode(placement)
-        made = str(round(1e6 * since))
         step = self._run(
-            "restore", plan.match_id, json.encode(plan), place, made, *player_ids
+            "restore", plan.match_id, json.encode(plan), place, *player_ids
         )
         return step.addCallback(bool)
 
@@ -123,9 +121,3 @@ class RedisMatchStore:
             return kept.end if self.now() < kept.expires_at else None
 
         return self._run("last_end", player_id).addCallback(read)
-
-    def running(self) -> Deferred[Sequence[tuple[MatchPlan, Placement | None]]]:
-        """List the running matches, oldest first."""
-        return self._run("running").addCallback(
-            lambda found: tuple(map(_read, found[::2], found[1::2]))
-        )

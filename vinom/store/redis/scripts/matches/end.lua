@@ -19,5 +19,4 @@ for _, field in ipairs(fields) do
   end
 end
 redis.call('DEL', unpack(gone))
-redis.call('ZREM', P .. 'matches', id)
 return 1

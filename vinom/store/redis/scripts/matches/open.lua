@@ -19,6 +19,4 @@ end
 redis.call('PEXPIRE', keys[1], LIFETIME)
 redis.call('SADD', P .. 'matches-of:' .. ARGV[2], id)
 redis.call('PEXPIRE', P .. 'matches-of:' .. ARGV[2], LIFETIME)
-redis.call('ZADD', P .. 'matches', now, id)
-redis.call('PEXPIRE', P .. 'matches', LIFETIME)
 return 1

@@ -1,5 +1,5 @@
 -- Record a match of this node that this Redis has lost: id, plan, placement ('' without one),
--- when it was made in microseconds, then the ids of the players who are in it
+-- then the ids of the players who are in it
 -- Returns 0, and changes nothing, if another node has it, or a player knows its end.
 if is_stale(ARGV[2], ARGV[3]) then
   return 'STALE'
@@ -11,7 +11,7 @@ if node then
   -- since then.
   return node == ARGV[2] and 1 or 0
 end
-for i = 8, #ARGV do
+for i = 7, #ARGV do
   local ended = redis.call('GET', P .. 'end-of:' .. ARGV[i])
   if ended and cjson.decode(ended)['end'].match_id == id then
     return 0
@@ -21,7 +21,7 @@ redis.call('HSET', key, 'plan', ARGV[5], 'node', ARGV[2], 'lease', ARGV[3])
 if ARGV[6] ~= '' then
   redis.call('HSET', key, 'placement', ARGV[6])
 end
-for i = 8, #ARGV do
+for i = 7, #ARGV do
   -- Not a player who has got another match since then.
   if redis.call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME, 'NX') then
     redis.call('HSET', key, 'player:' .. ARGV[i], 1)
@@ -30,6 +30,4 @@ end
 redis.call('PEXPIRE', key, LIFETIME)
 redis.call('SADD', P .. 'matches-of:' .. ARGV[2], id)
 redis.call('PEXPIRE', P .. 'matches-of:' .. ARGV[2], LIFETIME)
-redis.call('ZADD', P .. 'matches', ARGV[7], id)
-redis.call('PEXPIRE', P .. 'matches', LIFETIME)
 return 1
