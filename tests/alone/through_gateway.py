@@ -98,7 +98,7 @@ _ALONE = (ShortCutTests, CompressionTests)
 
 # What is not here, and why. Of tests/system:
 #
-# - test_agones_fleet, test_kubernetes_fleet: where game servers run; players' lines are
+# - test_kubernetes_fleet: where game servers run; players' lines are
 #   those of other tests.
 # - test_bad_network, test_datagrams, test_foreign_clients: UDP, which has no gateway;
 #   they have no node.

@@ -8,13 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import kubernetes_validate
 import yaml
 
 KUBERNETES = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 BASES = ("gateway", "node")
-OVERLAYS = ("overlays/agones", "overlays/development", "overlays/kubernetes")
+OVERLAYS = ("overlays/development", "overlays/kubernetes")
 
 Document = dict[str, Any]
 
@@ -95,106 +94,6 @@ _SHARE = {"anyOf": [COUNT, {"type": "string", "pattern": "^[0-9]+%$"}]}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 LABELS = {"type": "object", "additionalProperties": TEXT}
 
-# Source: agones.dev/site/docs/reference/gameserver, of 2026; "Full example of a single
-# Game Server resource" with what it says of each member, its defaults and limits.
-GAME_SERVER = strict(
-    **{
-        "container": TEXT,
-        "ports": {
-            "type": "array",
-            "items": strict(
-                **{
-                    "name!": {"type": "string", "minLength": 1},
-                    "range": TEXT,
-                    "portPolicy": {
-                        "enum": ["Dynamic", "Static", "Passthrough", "None"]
-                    },
-                    "container": TEXT,
-                    "containerPort": PORT,
-                    "hostPort": PORT,
-                    "protocol": {"enum": ["UDP", "TCP", "TCPUDP"]},
-                }
-            ),
-        },
-        "health": strict(
-            disabled={"type": "boolean"},
-            initialDelaySeconds=COUNT,
-            periodSeconds=_POSITIVE,
-            failureThreshold=_POSITIVE,
-        ),
-        "sdkServer": strict(
-            logLevel={"enum": ["Info", "Debug", "Error"]},
-            grpcPort=PORT,
-            httpPort=PORT,
-        ),
-        "counters": {
-            "type": "object",
-            "additionalProperties": strict(count=COUNT, capacity=COUNT),
-        },
-        "lists": {
-            "type": "object",
-            "additionalProperties": strict(
-                capacity=COUNT, values={"type": "array", "items": TEXT}
-            ),
-        },
-        # Checked as a pod's, by `check`.
-        "template!": {"type": "object", "required": ["spec"]},
-    }
-)
-
-#: Kinds of Agones: no registry has its definitions, so these are from its manual.
-AGONES: dict[tuple[str, str], Document] = {
-    # Source: agones.dev/site/docs/reference/fleet, "Fleet Specification".
-    ("agones.dev/v1", "Fleet"): _object(
-        "agones.dev/v1",
-        "Fleet",
-        strict(
-            **{
-                "replicas": COUNT,
-                "scheduling": {"enum": ["Packed", "Distributed"]},
-                "strategy": strict(
-                    type={"enum": ["RollingUpdate", "Recreate"]},
-                    rollingUpdate=strict(maxSurge=_SHARE, maxUnavailable=_SHARE),
-                ),
-                "allocationOverflow": strict(labels=LABELS, annotations=LABELS),
-                "template!": strict(
-                    **{
-                        "metadata": strict(labels=LABELS, annotations=LABELS),
-                        "spec!": GAME_SERVER,
-                    }
-                ),
-            }
-        ),
-    ),
-    # Source: agones.dev/site/docs/reference/fleetautoscaler, "Fleet Autoscaler
-    # Specification": the policy Buffer.
-    ("autoscaling.agones.dev/v1", "FleetAutoscaler"): _object(
-        "autoscaling.agones.dev/v1",
-        "FleetAutoscaler",
-        strict(
-            **{
-                "fleetName!": TEXT,
-                "policy!": strict(
-                    **{
-                        "type!": {"const": "Buffer"},
-                        "buffer!": strict(
-                            **{
-                                "bufferSize!": _SHARE,
-                                "minReplicas": COUNT,
-                                "maxReplicas!": _POSITIVE,
-                            }
-                        ),
-                    }
-                ),
-                "sync": strict(
-                    type={"const": "FixedInterval"},
-                    fixedInterval=strict(seconds=_POSITIVE),
-                ),
-            }
-        ),
-    ),
-}
-
 
 def check(document: Document) -> None:
     """
@@ -202,19 +101,5 @@ def check(document: Document) -> None:
 
     :raises Exception: it is wrong; says where.
     """
-    schema = AGONES.get((document["apiVersion"], document["kind"]))
-    if schema is None:
-        version = kubernetes_validate.latest_version()
-        kubernetes_validate.validate(document, version, strict=True)
-        return
-    jsonschema.validate(document, schema)
-    template = pod_template(document)
-    if template is not None:
-        check(
-            {
-                "apiVersion": "v1",
-                "kind": "PodTemplate",
-                "metadata": {"name": "checked"},
-                "template": template,
-            }
-        )
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(document, version, strict=True)

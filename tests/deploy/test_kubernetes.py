@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import jsonschema
 import kubernetes_validate
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,7 +29,6 @@ from tests.deploy.kustomized import (
 from tests.support.facts import FACTS
 from vinom.fleet.kubernetes.objects import GAME_SERVER, ROLE
 from vinom.fleet.kubernetes.template import PodTemplate
-from vinom.gameserver.agones import HEALTH_SECONDS
 from vinom.gateway.settings import SOURCES as GATEWAY_SOURCES
 from vinom.gateway.settings import Settings as GatewaySettings
 from vinom.node.settings import Settings
@@ -130,18 +128,10 @@ class SchemaTests(SynchronousTestCase):
         """
         The check refuses members and kinds that there are not.
         """
-        found = documents("overlays/agones")
+        found = documents("overlays/kubernetes")
         budget = copy.deepcopy(one(found, "PodDisruptionBudget", "vinom-node"))
         budget["spec"]["maxUnavailible"] = budget["spec"].pop("maxUnavailable")
         self.assertRaises(kubernetes_validate.ValidationError, check, budget)
-        fleet = copy.deepcopy(one(found, "Fleet", "vinom"))
-        game = fleet["spec"]["template"]["spec"]
-        game["ports"][0]["policy"] = game["ports"][0].pop("portPolicy")
-        self.assertRaises(jsonschema.ValidationError, check, fleet)
-        fleet = copy.deepcopy(one(found, "Fleet", "vinom"))
-        container = fleet["spec"]["template"]["spec"]["template"]["spec"]["containers"]
-        container[0]["imagee"] = container[0].pop("image")
-        self.assertRaises(kubernetes_validate.ValidationError, check, fleet)
         unknown = {"apiVersion": "v1", "kind": "Pot", "metadata": {"name": "one"}}
         self.assertRaises(kubernetes_validate.SchemaNotFoundError, check, unknown)
 
@@ -348,13 +338,12 @@ class WorkloadTests(SynchronousTestCase):
         Game servers in pods dial the node that has them, at a port that is open, and
         all others if it is gone.
         """
-        for folder in ("overlays/agones", "overlays/kubernetes"):
-            found = documents(folder)
-            settings = node_settings(found)
-            port = ports_of(one(found, "StatefulSet", "vinom-node"))["control"]
-            self.assertEqual(settings.game_server_link, f"tls:{port}")
-            address = f"{settings.advertise}:{port}"
-            self.assertEqual(settings.game_server_address, address)
+        found = documents("overlays/kubernetes")
+        settings = node_settings(found)
+        port = ports_of(one(found, "StatefulSet", "vinom-node"))["control"]
+        self.assertEqual(settings.game_server_link, f"tls:{port}")
+        address = f"{settings.advertise}:{port}"
+        self.assertEqual(settings.game_server_address, address)
         # The headless Service, which has the addresses of all nodes.
         service = one(found, "Service", "vinom-nodes")
         self.assertEqual(service["spec"]["clusterIP"], "None")
@@ -389,28 +378,6 @@ class WorkloadTests(SynchronousTestCase):
         self.assertLessEqual(chosen.items(), labels.items())
         # Its network is its own, or no policy would hold.
         self.assertNotIn("hostNetwork", pod["spec"])
-
-    def test_game_servers_of_agones(self) -> None:
-        """
-        Nodes take game servers of the Fleet that is deployed with them, which may take
-        as long to end as their pods, and whose SDK may ask the API server.
-        """
-        found = documents("overlays/agones")
-        settings = node_settings(found)
-        table = settings.agones
-        assert table is not None
-        fleet = one(found, "Fleet", table.fleet)
-        game = fleet["spec"]["template"]["spec"]
-        grace = game["template"]["spec"]["terminationGracePeriodSeconds"]
-        self.assertEqual(table.grace_seconds, grace)
-        self.assertIn("UDP", [port["protocol"] for port in game["ports"]])
-        # It must miss several signs of life before it counts as dead.
-        self.assertGreater(game["health"]["periodSeconds"], 2 * HEALTH_SECONDS)
-        labels = game["template"]["metadata"]["labels"]
-        policy = one(found, "NetworkPolicy", "vinom-gameserver")["spec"]
-        chosen = policy["podSelector"]["matchLabels"]
-        self.assertLessEqual(chosen.items(), labels.items())
-        self.assertIn(443, [p["port"] for e in policy["egress"] for p in e["ports"]])
 
     def test_probes(self) -> None:
         """
@@ -573,50 +540,47 @@ class RelayTests(SynchronousTestCase):
         Players over UDP find each node that there may be at a Service of its own, under
         the name that the node sends them; policies let them in there, and nowhere else.
         """
-        for overlay in ("overlays/kubernetes", "overlays/agones"):
-            found = with_component(Path(self.mktemp()), overlay, "relay")
-            for each in found:
-                check(each)
-            settings = node_settings(found)
-            self.assertEqual(settings.udp, "relay")
-            nodes = one(found, "StatefulSet", "vinom-node")
-            port = ports_of(nodes)["players"]
-            self.assertEqual(port, settings.ports[0])
-            (declared,) = [
-                each
-                for each in container_of(nodes)["ports"]
-                if each["name"] == "players"
-            ]
-            self.assertEqual(declared["protocol"], "UDP")
-            scaler = one(found, "HorizontalPodAutoscaler", "vinom-node")["spec"]
-            self.assertLessEqual(scaler["minReplicas"], scaler["maxReplicas"])
-            for number in range(scaler["maxReplicas"]):
-                name = f"vinom-node-{number}"
-                service = one(found, "Service", f"{name}-players")
-                spec, annotations = service["spec"], service["metadata"]["annotations"]
-                self.assertEqual(
-                    spec["selector"], {"statefulset.kubernetes.io/pod-name": name}
-                )
-                (public,) = spec["ports"]
-                self.assertEqual(public["protocol"], "UDP")
-                self.assertEqual(public["targetPort"], "players")
-                host = annotations["external-dns.alpha.kubernetes.io/hostname"]
-                sent = container_of(nodes)["env"][-1]
-                self.assertEqual(sent["name"], "VINOM_UDP_ADDRESS")
-                self.assertEqual(
-                    sent["value"].replace("$(POD_NAME)", name),
-                    f"{host}:{public['port']}",
-                )
-                # Its players stay while it drains, and are told apart.
-                self.assertIs(spec["publishNotReadyAddresses"], True)
-                self.assertEqual(spec["externalTrafficPolicy"], "Local")
-            node = one(found, "NetworkPolicy", "vinom-node")["spec"]
-            self.assertIn(
-                {"ports": [{"protocol": "UDP", "port": "players"}]}, node["ingress"]
+        found = with_component(Path(self.mktemp()), "overlays/kubernetes", "relay")
+        for each in found:
+            check(each)
+        settings = node_settings(found)
+        self.assertEqual(settings.udp, "relay")
+        nodes = one(found, "StatefulSet", "vinom-node")
+        port = ports_of(nodes)["players"]
+        self.assertEqual(port, settings.ports[0])
+        (declared,) = [
+            each for each in container_of(nodes)["ports"] if each["name"] == "players"
+        ]
+        self.assertEqual(declared["protocol"], "UDP")
+        scaler = one(found, "HorizontalPodAutoscaler", "vinom-node")["spec"]
+        self.assertLessEqual(scaler["minReplicas"], scaler["maxReplicas"])
+        for number in range(scaler["maxReplicas"]):
+            name = f"vinom-node-{number}"
+            service = one(found, "Service", f"{name}-players")
+            spec, annotations = service["spec"], service["metadata"]["annotations"]
+            self.assertEqual(
+                spec["selector"], {"statefulset.kubernetes.io/pod-name": name}
             )
-            game = one(found, "NetworkPolicy", "vinom-gameserver")["spec"]
-            self.assertEqual(game["ingress"], [])
-            self.assertIn("Ingress", game["policyTypes"])
+            (public,) = spec["ports"]
+            self.assertEqual(public["protocol"], "UDP")
+            self.assertEqual(public["targetPort"], "players")
+            host = annotations["external-dns.alpha.kubernetes.io/hostname"]
+            sent = container_of(nodes)["env"][-1]
+            self.assertEqual(sent["name"], "VINOM_UDP_ADDRESS")
+            self.assertEqual(
+                sent["value"].replace("$(POD_NAME)", name),
+                f"{host}:{public['port']}",
+            )
+            # Its players stay while it drains, and are told apart.
+            self.assertIs(spec["publishNotReadyAddresses"], True)
+            self.assertEqual(spec["externalTrafficPolicy"], "Local")
+        node = one(found, "NetworkPolicy", "vinom-node")["spec"]
+        self.assertIn(
+            {"ports": [{"protocol": "UDP", "port": "players"}]}, node["ingress"]
+        )
+        game = one(found, "NetworkPolicy", "vinom-gameserver")["spec"]
+        self.assertEqual(game["ingress"], [])
+        self.assertIn("Ingress", game["policyTypes"])
 
 
 class RedisRulesTests(SynchronousTestCase):

@@ -442,7 +442,7 @@ class KubernetesFleetTests(_OnCluster):
         self.assertEqual(later.addresses().free, 3)
         # One that is gone is reported as gone.
         gone = ContractServer("s2")
-        self.assertTrue(later.adopt(gone, "vinom-s2-gone 00 vinom-s2-gone", where))
+        self.assertTrue(later.adopt(gone, "vinom-s2-gone 00", where))
         await gone.gone
         # So is a process of a node whose game servers were no pods.
         process = ContractServer("s3")

@@ -202,7 +202,7 @@ class Run:
         self.cluster.pod = merged(pod, {"metadata": marks, **RUNS})
         self.cluster.list_anew()
         where = ServerAddress("10.0.0.1", 47000)
-        assert self.fleet.adopt(self.server, f"p1 {b'x'.hex()} p1", where)
+        assert self.fleet.adopt(self.server, f"p1 {b'x'.hex()}", where)
 
     def play(self) -> None:
         """Let things happen until nothing is left but what waits for the clock."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
-from vinom.node.build import fleet_settings
 from vinom.node.options import NodeOptions
 from vinom.node.settings import TABLE, Settings
 from vinom.node.sources import gather
@@ -107,7 +106,6 @@ class SettingsTests(SynchronousTestCase):
             "node_link": "4700",
             "fleet": "kubernetes",
             "pods": '{"image":"registry.example.org/game:1"}',
-            "agones": '{"fleet":"green"}',
             "udp_address": "n1.example.org:46000",
             "game_server_address": "n1.example.org:4700",
             "game_server_any_node": "nodes.example.org:4700",
@@ -152,8 +150,6 @@ class SettingsTests(SynchronousTestCase):
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
             if row.section == "pods":
                 away = {"fleet": "kubernetes", "pods": '{"image":"a"}'}
-                if row.name == "agones":
-                    away = {"fleet": "agones"}
                 for name, value in {**away, "game_server_link": "300"}.items():
                     environment.setdefault(f"VINOM_{name.upper()}", value)
             if row.name in ("results_secret_file", "results_authority_file"):
@@ -210,15 +206,6 @@ class SettingsTests(SynchronousTestCase):
                 {**whole, "game_server_any_node": "nodes:4700"},
                 "game_server_any_node nodes:4700 needs a Redis that the nodes share",
             ),
-            (
-                {
-                    "fleet": "agones",
-                    "agones": '{"fleet": "green"}',
-                    "game_server_link": "4700",
-                    "game_server_any_node": "nodes:4700",
-                },
-                "works only with fleet kubernetes, not with agones",
-            ),
             ({**whole, "pods": "[]"}, "must be a table"),
             ({**whole, "pods": "{}"}, "pods is wrong: set image"),
             (
@@ -272,40 +259,6 @@ class SettingsTests(SynchronousTestCase):
             self.assertEqual(settings.udp_place, place)
         self.assert_misconfigured("set udp to relay", {"udp_address": "n1:7"}, {})
         self.assert_misconfigured("must look like", {**relay, "udp_address": "n1"}, {})
-
-    def test_agones(self) -> None:
-        """
-        A node whose game servers are Agones' needs their table, and no other.
-        """
-        table = '{"fleet": "green"}'
-        whole = {"fleet": "agones", "agones": table, "game_server_link": "4700"}
-        for wrong, words in (
-            ({"agones": table}, "agones is for game servers in pods"),
-            ({"fleet": "agones"}, "needs the table [agones]"),
-            (
-                {**whole, "pods": '{"image": "a"}'},
-                "[pods] is not used with fleet agones",
-            ),
-            ({**whole, "agones": "[]"}, "must be a table"),
-            ({**whole, "agones": "{}"}, "must have either fleet"),
-            ({**whole, "agones": '{"fleet":"a","flete":1}'}, "flete"),
-            ({**whole, "agones": '{"fleet":"a","scheduling":"x"}'}, "Packed, Distr"),
-            (
-                {**whole, "agones": '{"fleet":"a","namespace":"A"}'},
-                "has the namespace 'A': use 1 to 63 lower-case letters",
-            ),
-            (
-                {**whole, "agones": '{"fleet":"a","selectors":[{}]}'},
-                "must have either fleet, the name of a Fleet of Agones, or selectors",
-            ),
-        ):
-            with self.subTest(wrong):
-                error = self.assertRaises(Misconfigured, gather, wrong, {})
-                self.assertIn(words, str(error))
-        read = gather(whole, {})
-        self.assertIs(read.away, read.agones)
-        # What Agones keeps ready is its own matter.
-        self.assertEqual(fleet_settings(read).policy.warm, 0)
 
     def test_direct_addresses(self) -> None:
         """

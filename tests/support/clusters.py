@@ -29,11 +29,9 @@ class OnCluster(TestCase):
     A cluster, and fleets that may do there what the role allows.
 
     :cvar role_file: the role, as it is deployed.
-    :cvar has_agones: as of `KubernetesApi`.
     """
 
     role_file: Path
-    has_agones = False
 
     async def setUp(self) -> None:
         self.fleets: list[KubernetesFleet] = []
@@ -57,7 +55,7 @@ class OnCluster(TestCase):
 
     def api(self) -> KubernetesApi:
         cluster = find_cluster(self.kubeconfig, None, "")
-        return KubernetesApi(reactor, cluster, has_agones=self.has_agones)
+        return KubernetesApi(reactor, cluster)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         await until(is_so)

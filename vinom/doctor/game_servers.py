@@ -40,7 +40,7 @@ _SHELL = f'exec "$0" "$@" {NODE_DESCRIPTOR}<&0 </dev/null'
 
 def examine_game_servers(settings: Settings) -> list[Finding]:
     """Start one game server, and wait for its link; nothing where pods play."""
-    if settings.away is not None:
+    if settings.pods is not None:
         return []
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vinom-") as folder:

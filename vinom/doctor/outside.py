@@ -85,7 +85,7 @@ def examine_store(settings: Settings) -> list[Finding]:
 
 def examine_cluster(settings: Settings) -> list[Finding]:
     """Find the cluster as the node does, and connect; no findings without one."""
-    name, table = "cluster", settings.away
+    name, table = "cluster", settings.pods
     if table is None:
         return []
     try:

@@ -79,13 +79,6 @@ class Settings:
     dial_seconds: float = option(
         "node", _SECONDS, "how long to try to reach the node at the start", 60.0
     )
-    agones_port: int | None = option(
-        "node",
-        Bounded(int, 1, 65535),
-        "port of the REST gateway of Agones' SDK: wait, Ready, for an allocation, and "
-        "take the other settings from it; default: AGONES_SDK_HTTP_PORT, unless node "
-        "is set",
-    )
     id: str | None = option(
         "identity", Label(), "id of this game server at the node; required"
     )
@@ -132,14 +125,11 @@ class Settings:
     )
 
     def __attrs_post_init__(self) -> None:
-        if self.agones_port is not None:
-            return
         for name in ("node", "id"):
             if getattr(self, name) is None:
                 raise Misconfigured(
                     f"{name} is not set: this program is started by a node, which sets "
-                    f"{_PREFIX}{name.upper()} in the pod's spec, or by Agones, which "
-                    "sets AGONES_SDK_HTTP_PORT"
+                    f"{_PREFIX}{name.upper()} in the pod's spec"
                 )
         if (self.authority is None) == (self.authority_file is None):
             raise Misconfigured(

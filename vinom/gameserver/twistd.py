@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -68,14 +67,6 @@ class Options(TableOptions):
     optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
     optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
 
-    def postOptions(self) -> None:
-        """Use the port of Agones' SDK from the variable that Agones sets."""
-        port = os.environ.get("AGONES_SDK_HTTP_PORT")
-        has_node = self.get("node") or os.environ.get("VINOM_GAMESERVER_NODE")
-        if port and not has_node and not self.get("agones-port"):
-            self["agones-port"] = port
-        TableOptions.postOptions(self)
-
     def opt_game(self, spec: str) -> None:
         """Serve this game too, package.module:Class; may be repeated."""
         self.repeated.setdefault("game", []).append(spec)
@@ -126,16 +117,13 @@ class GameServerService(Service):
         self,
         settings: Settings,
         reactor: Any,
-        ended: Callable[[], None] | None = None,
     ) -> None:
         """
         :param settings: of the program.
         :param reactor: runs it.
-        :param ended: called when it has nothing left to do; the reactor stops then
-            unless given.
         :raises Misconfigured: a file or a name in the settings is wrong.
         """
-        self._settings, self._reactor, self._ended = settings, reactor, ended
+        self._settings, self._reactor = settings, reactor
         read = settings.limits or GameServerSettings(control="")
         # Paths on the node's machine, and its wall, do not apply in a pod.
         read = replace(read, recordings=None, is_walled=False)
@@ -224,9 +212,7 @@ class GameServerService(Service):
         self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
 
     def _stop_reactor(self) -> None:
-        if self._ended is not None:
-            self._ended()
-        elif self._reactor.running and self.running:
+        if self._reactor.running and self.running:
             self._reactor.stop()
 
 
@@ -272,23 +258,6 @@ class _Program(MultiService):
         attach(self, parent)
 
 
-def make_program(settings: Settings, reactor: Any) -> Service:
-    """
-    Make the service, which waits for Agones or dials a node at once.
-
-    :raises Misconfigured: a file or a name in the settings is wrong.
-    """
-    if settings.agones_port is None:
-        return GameServerService(settings, reactor)
-    # Imported only here: pods that a node makes need no HTTP client.
-    from vinom.gameserver.agones import AgonesService
-
-    def begin(given: Settings, ended: Callable[[], None]) -> Service:
-        return GameServerService(given, reactor, ended)
-
-    return AgonesService(settings, reactor, begin)
-
-
 def makeService(options: Options) -> IService:
     """Build the game server; nothing is opened before the service starts."""
     from twisted.internet import reactor
@@ -297,7 +266,7 @@ def makeService(options: Options) -> IService:
     check_pidfile(SOURCES.program, options.parent or {})
     try:
         program: IService = _Program(
-            options, make_program(options["settings"], reactor)
+            options, GameServerService(options["settings"], reactor)
         )
     except Misconfigured as error:
         raise SystemExit(f"{SOURCES.program}: {error}") from error

@@ -958,7 +958,7 @@ def supply_of(
             os.environ,
             mail=settings.servers_dir,
         )
-    table = settings.away
+    table = settings.pods
     assert table is not None
     # What is searched for and recorded on this machine is not there.
     limits = {**program.settings, "control": "", "recordings": None, "installed": None}
@@ -1089,10 +1089,9 @@ def fleet_settings(settings: Settings, warm: int | None = None) -> FleetSettings
     """
     first, last = settings.ports
     most = settings.max_servers
-    pods = settings.away
+    pods = settings.pods
     if warm is None:
-        # What Agones keeps ready needs no place here.
-        warm = 0 if settings.fleet == "agones" else settings.warm
+        warm = settings.warm
     away = settings.orphan_seconds + AWAY_MARGIN
     return FleetSettings(
         realm=settings.realm,

@@ -1,4 +1,4 @@
-"""Make the fleets of a cluster, pods or Agones, from the settings."""
+"""Make the fleet of a cluster from the settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vinom.errors import Misconfigured
-from vinom.fleet.kubernetes.allocation import AgonesTable, AllocationTemplate
 from vinom.fleet.kubernetes.template import PodTable, PodTemplate
 from vinom.fleet.port_ring import PortRing
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def cluster_fleet(
-    table: PodTable | AgonesTable,
+    table: PodTable,
     kubeconfig: Path | None,
     context: str | None,
     environment: Mapping[str, str],
@@ -50,26 +49,17 @@ def cluster_fleet(
     """
     cluster = cluster_of(table, kubeconfig, context)
     # Imported only here: it takes half a second and 60 MB.
-    from vinom.fleet.kubernetes.agones import AgonesServers
     from vinom.fleet.kubernetes.api import KubernetesApi
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
     from vinom.fleet.kubernetes.pods import Pods
 
     owner = table.owner or _own_name()
-    kind: AgonesServers | Pods
-    if isinstance(table, AgonesTable):
-        api = KubernetesApi(reactor, cluster, has_agones=True)
-        kind = AgonesServers(
-            api, AllocationTemplate(table, owner, environment), relayed
-        )
-    else:
-        api = KubernetesApi(reactor, cluster)
-        template = PodTemplate(table, owner, environment, relayed is not None)
-        kind = Pods(reactor, api, template, relayed)
+    api = KubernetesApi(reactor, cluster)
+    template = PodTemplate(table, owner, environment, relayed is not None)
     return KubernetesFleet(
         reactor,
         api,
-        kind,
+        Pods(reactor, api, template, relayed),
         # Nodes with the same ports must not all begin with the same one: a machine has
         # each port once.
         PortRing(*ports, begin=int.from_bytes(entropy(4)) / 2**32),
@@ -80,7 +70,7 @@ def cluster_fleet(
 
 
 def cluster_of(
-    table: PodTable | AgonesTable, kubeconfig: Path | None, context: str | None
+    table: PodTable, kubeconfig: Path | None, context: str | None
 ) -> Cluster:
     """
     Find the cluster, as `cluster_fleet` does.
@@ -91,7 +81,7 @@ def cluster_of(
         from vinom.fleet.kubernetes.api import find_cluster
     except ImportError as error:
         raise Misconfigured(
-            f"fleets kubernetes and agones need Kubernetes' Python client ({error}): "
+            f"fleet kubernetes needs Kubernetes' Python client ({error}): "
             "pip install vinom[kubernetes]"
         ) from error
     return find_cluster(

@@ -19,7 +19,6 @@ import attrs
 
 from vinom.conversation.identity import GuestPolicy
 from vinom.errors import Misconfigured
-from vinom.fleet.kubernetes.allocation import AgonesTable, read_agones
 from vinom.fleet.kubernetes.template import PodTable, read_pods
 from vinom.gameserver.lease import SHORTEST_LEASE
 from vinom.limits.origins import OriginRule
@@ -676,12 +675,11 @@ class Settings:
         "in rooms of the node",
         100.0,
     )
-    fleet: Literal["local", "kubernetes", "agones"] = option(
+    fleet: Literal["local", "kubernetes"] = option(
         "pods",
-        Choice(("local", "kubernetes", "agones")),
-        "where game servers run: local (processes on this machine), kubernetes (pods "
-        "in a cluster) or agones (allocated from a Fleet of Agones); the last two need "
-        "pip install vinom[kubernetes]",
+        Choice(("local", "kubernetes")),
+        "where game servers run: local (processes on this machine) or kubernetes (pods "
+        "in a cluster), which needs pip install vinom[kubernetes]",
         "local",
     )
     pods: PodTable | None = option(
@@ -690,17 +688,11 @@ class Settings:
         "for fleet kubernetes, [pods] in the file: their image, resources, machines "
         "and addresses",
     )
-    agones: AgonesTable | None = option(
-        "pods",
-        JsonTable(read_agones, attrgetter("fleet")),
-        "for fleet agones, [agones] in the file: the Fleet, scheduling and addresses; "
-        "warm is not used then, because Agones keeps game servers ready",
-    )
     game_server_link: str | None = option(
         "pods",
         LinkEndpoint(),
         "accept links of pods here: a port or tls:HOST:PORT, for TLS with a "
-        "certificate of the authority; required with fleet kubernetes or agones",
+        "certificate of the authority; required with fleet kubernetes",
     )
     game_server_address: str | None = option(
         "pods",
@@ -901,7 +893,6 @@ class Settings:
         if self.fleet == "local":
             for name in (
                 "pods",
-                "agones",
                 "game_server_link",
                 "game_server_address",
                 "game_server_any_node",
@@ -910,26 +901,20 @@ class Settings:
             ):
                 if getattr(self, name) is not None:
                     raise Misconfigured(
-                        f"{name} is for game servers in pods: set fleet to kubernetes "
-                        f"or agones, or remove {name}"
+                        f"{name} is for game servers in pods: set fleet to "
+                        f"kubernetes, or remove {name}"
                     )
             return
-        table, what = {
-            "kubernetes": ("pods", "an image"),
-            "agones": ("agones", "a fleet"),
-        }[self.fleet]
-        if getattr(self, table) is None or self.game_server_link is None:
+        if self.pods is None or self.game_server_link is None:
             raise Misconfigured(
-                f"fleet {self.fleet} needs the table [{table}] with {what}, and "
+                "fleet kubernetes needs the table [pods] with an image, and "
                 "game_server_link, to which pods connect"
             )
-        other = "agones" if table == "pods" else "pods"
-        if getattr(self, other) is not None:
+        if self.game_server_any_node is not None and self.store == "memory":
             raise Misconfigured(
-                f"the table [{other}] is not used with fleet {self.fleet}: remove it"
+                f"game_server_any_node {self.game_server_any_node} needs a Redis that "
+                "the nodes share: set store; or remove it"
             )
-        if self.game_server_any_node is not None:
-            self._check_any_node()
         if self.game_server_link.startswith("unix:"):
             raise Misconfigured(
                 f"pods cannot reach game_server_link {self.game_server_link}: "
@@ -940,23 +925,6 @@ class Settings:
                 f"game_server_link {self.game_server_link} names no host that pods can "
                 "dial: set game_server_address to host:port"
             )
-
-    def _check_any_node(self) -> None:
-        """Check that another node can go on with matches in pods."""
-        why = ""
-        if self.fleet == "agones":
-            why = "works only with fleet kubernetes, not with agones"
-        elif self.store == "memory":
-            why = "needs a Redis that the nodes share: set store"
-        if why:
-            raise Misconfigured(
-                f"game_server_any_node {self.game_server_any_node} {why}; or remove it"
-            )
-
-    @property
-    def away(self) -> PodTable | AgonesTable | None:
-        """The table of game servers in a cluster; ``None`` if they run here."""
-        return {"kubernetes": self.pods, "agones": self.agones}.get(self.fleet)
 
     @property
     def pod_link(self) -> str:

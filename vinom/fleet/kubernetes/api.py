@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +14,6 @@ from kubernetes.client import (
     AuthenticationV1Api,
     Configuration,
     CoreV1Api,
-    CustomObjectsApi,
 )
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
@@ -144,53 +142,21 @@ def find_cluster(
     return Cluster(configuration, namespace or "default")
 
 
-@attrs.frozen
-class _Calls:
-    """The client's functions for game servers, with the namespace filled in."""
-
-    read: Callable[..., Any]
-    delete: Callable[..., Any]
-    patch: Callable[..., Any]
-    list: Callable[..., Any]
-
-
 class KubernetesApi:
     """
     The requests of the fleet, each in a thread of a small pool.
 
-    It finds, labels, deletes and watches pods, or Agones' GameServers.
-
     :ivar namespace: namespace of all objects.
     """
 
-    def __init__(
-        self, reactor: Any, cluster: Cluster, *, has_agones: bool = False
-    ) -> None:
+    def __init__(self, reactor: Any, cluster: Cluster) -> None:
         """
         :param reactor: its thread gets the results.
         :param cluster: the cluster to send requests to.
-        :param has_agones: are game servers Agones' GameServers, and not pods?
         """
         self._reactor, self.namespace = reactor, cluster.namespace
         self._client = ApiClient(cluster.configuration)
         self._core = CoreV1Api(self._client)
-        self._custom = CustomObjectsApi(self._client)
-        if has_agones:
-            of_kind = ("agones.dev", "v1", self.namespace, "gameservers")
-            self._calls = _Calls(
-                partial(self._custom.get_namespaced_custom_object, *of_kind),
-                partial(self._custom.delete_namespaced_custom_object, *of_kind),
-                partial(self._custom.patch_namespaced_custom_object, *of_kind),
-                partial(self._custom.list_namespaced_custom_object, *of_kind),
-            )
-        else:
-            here: dict[str, Any] = {"namespace": self.namespace}
-            self._calls = _Calls(
-                partial(self._core.read_namespaced_pod, **here),
-                partial(self._core.delete_namespaced_pod, **here),
-                partial(self._core.patch_namespaced_pod, **here),
-                partial(self._core.list_namespaced_pod, **here),
-            )
         self._authentication = AuthenticationV1Api(self._client)
         self._pool = ThreadPool(0, THREADS, "kubernetes")
         self._pool.start()
@@ -229,26 +195,11 @@ class KubernetesApi:
         )
         return asked
 
-    def allocate(self, allocation: Object) -> Deferred[Object]:
-        """
-        Have Agones allocate a game server.
-
-        Source: https://agones.dev/site/docs/guides/access-api/ ("Allocate a gameserver
-        from a fleet").
-        """
-        asked: Deferred[Object] = self._ask(
-            self._custom.create_namespaced_custom_object,
-            "allocation.agones.dev",
-            "v1",
-            self.namespace,
-            "gameserverallocations",
-            allocation,
-        )
-        return asked
-
     def find(self, name: str) -> Deferred[Object]:
         """Read a game server."""
-        asked: Deferred[Object] = self._ask(self._calls.read, name)
+        asked: Deferred[Object] = self._ask(
+            self._core.read_namespaced_pod, name, self.namespace
+        )
         return asked
 
     def delete(
@@ -264,24 +215,17 @@ class KubernetesApi:
         body = _delete_options(grace)
         if preconditions:
             body["preconditions"] = preconditions
-        asked: Deferred[Object] = self._ask(self._calls.delete, name, body=body)
-        return asked
-
-    def delete_pod(self, name: str, grace: int) -> Deferred[Object]:
-        """End the pod of one of Agones' game servers; it has the same name."""
         asked: Deferred[Object] = self._ask(
-            self._core.delete_namespaced_pod,
-            name,
-            self.namespace,
-            body=_delete_options(grace),
+            self._core.delete_namespaced_pod, name, self.namespace, body=body
         )
         return asked
 
     def label(self, name: str, labels: dict[str, str | None]) -> Deferred[Object]:
         """Set labels of a game server; ``None`` removes one."""
         asked: Deferred[Object] = self._ask(
-            self._calls.patch,
+            self._core.patch_namespaced_pod,
             name,
+            self.namespace,
             body={"metadata": {"labels": labels}},
             _content_type="application/merge-patch+json",
         )
@@ -346,7 +290,8 @@ class KubernetesApi:
         more: dict[str, Any] = {}
         while True:
             listed = ask(
-                self._calls.list,
+                self._core.list_namespaced_pod,
+                self.namespace,
                 label_selector=selector,
                 limit=_PART,
                 **narrowed,
@@ -366,7 +311,8 @@ class KubernetesApi:
         :raises ApiError: it is refused.
         """
         return _asked(
-            self._calls.list,
+            self._core.list_namespaced_pod,
+            self.namespace,
             label_selector=selector,
             resource_version=version,
             allow_watch_bookmarks=True,

@@ -1,7 +1,7 @@
 """
-Game servers of a cluster: made or allocated, watched, and never forgotten.
+Game servers of a cluster: made, watched, and never forgotten.
 
-A pod is made for each game server, or Agones allocates one. It dials this node, proves
+A pod is made for each game server. It dials this node, proves
 who it is, and gets an address only when a match needs it. The API server reports
 whether it runs, and how it ended; a pod is over when its processes have ended, not when
 its object is gone.
@@ -27,17 +27,22 @@ from zope.interface import implementer
 
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi
-from vinom.fleet.kubernetes.kind import ServerKind
 from vinom.fleet.kubernetes.objects import (
     MATCH,
     OWNER,
     SERVER,
     Object,
+    exit_of,
+    is_ended,
+    is_pending,
+    is_running,
     label_of,
     name_of,
     problem_key,
+    problem_of,
     uid_of,
 )
+from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import AUDIENCE
 from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
@@ -73,7 +78,7 @@ class _Pod:
     One game server.
 
     :ivar server: the game server in the pod.
-    :ivar name: a unique name, new each time; the pod's name, if the node makes pods.
+    :ivar name: of its object; new each time.
     :ivar proof: hash of the secret that proves that a process is the pod; empty once
         it is used.
     :ivar later: hash of the secret that proves it from then on.
@@ -119,16 +124,11 @@ class _Pod:
     seen: int = 0
     is_unlisted: bool = False
 
-    @property
-    def object_name(self) -> str:
-        """Its name at the API server."""
-        return self.name if self.value is None else name_of(self.value)
-
 
 @implementer(IFleet)
 class KubernetesFleet:
     """
-    Make pods, or allocate those of Agones, watch them, and find their addresses.
+    Make pods, watch them, and find their addresses.
 
     :ivar problem: why pods do not start; empty if no reason is known.
     :ivar arrived: not used, because pods dial by themselves.
@@ -140,7 +140,7 @@ class KubernetesFleet:
         self,
         reactor: Any,
         api: KubernetesApi,
-        kind: ServerKind,
+        kind: Pods,
         ring: PortRing,
         now: Callable[[], float],
         entropy: Callable[[int], bytes],
@@ -150,7 +150,7 @@ class KubernetesFleet:
         """
         :param reactor: the clock; its thread gets the results of other threads.
         :param api: the cluster's.
-        :param kind: the kind of game servers.
+        :param kind: how its pods are made and reached.
         :param ring: UDP ports of machines, for pods that use them; otherwise only the
             number of ports counts.
         :param now: seconds on a monotonic clock.
@@ -193,8 +193,7 @@ class KubernetesFleet:
         if not self._is_open:
             self._is_open = True
             self._watch.start()
-            if self._kind.others:
-                self._tidying.start(_TIDY_SECONDS)
+            self._tidying.start(_TIDY_SECONDS)
 
     def share(self, is_ours: Callable[[str], bool]) -> None:
         """
@@ -222,16 +221,16 @@ class KubernetesFleet:
         if read is None or self._closed is not None:
             return False
         try:
-            value = await self._api.find(read[2])
+            value = await self._api.find(read[0])
         except ApiError as error:
             if error.status != 404:
                 self._log.warn(
                     "the cluster does not say whether pod {name} is there: {why}",
-                    name=read[2],
+                    name=read[0],
                     why=str(error),
                 )
             return False
-        return label_of(value, SERVER) == server_id and not self._kind.is_ended(value)
+        return label_of(value, SERVER) == server_id and not is_ended(value)
 
     def pod_of(self, server_id: str) -> str:
         """The name of a game server's pod, for operators; empty without one."""
@@ -241,11 +240,7 @@ class KubernetesFleet:
     def is_running(self, server_id: str) -> bool:
         """Does a game server's pod run, as far as the API server has reported?"""
         pod = self._pods.get(server_id)
-        return (
-            pod is not None
-            and pod.value is not None
-            and self._kind.is_running(pod.value)
-        )
+        return pod is not None and pod.value is not None and is_running(pod.value)
 
     def is_child(self, peer: Any) -> bool:
         """Never: no process on this machine is one of these game servers."""
@@ -296,7 +291,7 @@ class KubernetesFleet:
                 raise ApiError(403, "NoPort", "no host port is free: widen ports")
         port = pod.port or 0
         made = await self._insistently(
-            pod, lambda again: kind.make(pod.name, server_id, secret, port, again)
+            pod, lambda: kind.make(pod.name, server_id, secret, port)
         )
         pod.is_making = False
         if self._is_refused:
@@ -307,38 +302,34 @@ class KubernetesFleet:
             # Made and gone before that list was: no watch reports it.
             self._doubt(pod)
         await self._insistently(
-            pod, lambda _: kind.complete(made, server_id) or succeed(made)
+            pod, lambda: kind.complete(made, server_id) or succeed(made)
         )
         pod.complete.callback(None)
         if pod.ending is not None:
             self._ask_to_end(pod)
 
     async def _insistently(
-        self, pod: _Pod, create: Callable[[bool], Deferred[Object]]
+        self, pod: _Pod, create: Callable[[], Deferred[Object]]
     ) -> Object:
         """
         Create an object, with more attempts if the API server does not answer.
 
         A name is never used twice, so an object that exists is the requested one.
 
-        :param create: its argument says whether an earlier attempt may have been
-            carried out.
         :returns: the object.
         :raises ApiError: it is refused, no attempt was answered, or the pod is not
             needed any more.
         """
-        is_again = False
         for wait in (*_AGAIN, None):
             if pod.ending is not None and pod.value is None and wait != _AGAIN[0]:
                 # It may exist all the same: see `_forgotten`.
                 raise ApiError(0, "NotWanted", "it is not needed any more")
             try:
-                return await create(is_again)
+                return await create()
             except ApiError as error:
                 if error.reason == "AlreadyExists":
                     # Made by an attempt that got no answer.
-                    return pod.value or await self._kind.find(pod.name)
-                is_again = is_again or error.status == 0 or error.status >= 500
+                    return pod.value or await self._api.find(pod.name)
                 if not error.is_passing or wait is None:
                     raise
                 await self._pause(wait)
@@ -464,7 +455,9 @@ class KubernetesFleet:
                 )
 
         removed = Deferred.fromCoroutine(
-            self._deleted(lambda: self._kind.end(name, grace, conditions), lambda: True)
+            self._deleted(
+                lambda: self._api.delete(name, grace, conditions), lambda: True
+            )
         )
         removed.addErrback(refused)
         removed.addBoth(lambda _: self._removing.discard(asked))
@@ -500,7 +493,7 @@ class KubernetesFleet:
             reached.callback(where)
 
     async def _running(self, pod: _Pod) -> Object:
-        if pod.value is not None and self._kind.is_running(pod.value):
+        if pod.value is not None and is_running(pod.value):
             return pod.value
         runs: Deferred[Object] = Deferred()
         pod.runs.append(runs)
@@ -586,7 +579,7 @@ class KubernetesFleet:
     # What the API server reports.
 
     def _listed(self, pods: list[Object]) -> None:
-        names = {self._kind.key_of(one) for one in pods}
+        names = {name_of(one) for one in pods}
         for one in pods:
             self._seen("changed", one)
         for pod in tuple(self._by_name.values()):
@@ -600,7 +593,7 @@ class KubernetesFleet:
 
     def _doubt(self, pod: _Pod) -> None:
         """Find out whether a pod is gone; an answer under way may be out of date."""
-        self._find(pod, partial(self._api.find, pod.object_name))
+        self._find(pod, partial(self._api.find, pod.name))
 
     def _find(self, pod: _Pod, ask: Callable[[], Deferred[Object]]) -> None:
         """
@@ -641,12 +634,12 @@ class KubernetesFleet:
         elif is_newest and self._is_known(pod):
             self._log.error(
                 "the cluster does not say whether pod {name} is there: {why}",
-                name=pod.object_name,
+                name=pod.name,
                 why=answer.getErrorMessage(),
             )
 
     def _seen(self, how: str, value: Object) -> None:
-        pod = self._by_name.get(self._kind.key_of(value))
+        pod = self._by_name.get(name_of(value))
         if pod is None or (pod.value and uid_of(pod.value) not in ("", uid_of(value))):
             if how == "changed" and label_of(value, OWNER) == self._kind.owner:
                 self._stray(value, is_second=pod is not None)
@@ -654,11 +647,11 @@ class KubernetesFleet:
         pod.seen += 1
         if how != "deleted":
             self._look(pod, value)
-        elif self._is_shared and not self._kind.is_ended(value):
+        elif self._is_shared and not is_ended(value):
             # It is gone, or labelled by another node: both look the same.
             self._doubt(pod)
         else:
-            self._over(pod, self._kind.exit_of(value), is_gone=True)
+            self._over(pod, exit_of(value), is_gone=True)
 
     def _tidy(self) -> Deferred[None]:
         """
@@ -675,7 +668,7 @@ class KubernetesFleet:
 
     async def _remove_ended(self) -> None:
         for value in await self._api.find_all(self._kind.others, field_selector=ENDED):
-            if self._kind.key_of(value) not in self._by_name:
+            if name_of(value) not in self._by_name:
                 self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
 
     def _stray(self, value: Object, is_second: bool) -> None:
@@ -687,33 +680,33 @@ class KubernetesFleet:
 
         :param is_second: was it made for a game server that has a pod?
         """
-        is_idle = self._kind.is_pending(value) or is_second
+        is_idle = is_pending(value) or is_second
         is_going = "deletionTimestamp" in value["metadata"]
-        if self._kind.is_ended(value) or (is_idle and not is_going):
+        if is_ended(value) or (is_idle and not is_going):
             self._remove(name_of(value), _KILL_SECONDS, {"uid": uid_of(value)})
 
     def _look(self, pod: _Pod, value: Object) -> None:
         if not self._is_known(pod):
             return
         kind = self._kind
-        ran = pod.value is not None and kind.is_running(pod.value)
+        ran = pod.value is not None and is_running(pod.value)
         if pod.value is None and pod.ending is not None and not pod.is_making:
             pod.value = value
             self._ask_to_end(pod)
         pod.value = value
-        if kind.is_ended(value):
-            self._over(pod, kind.exit_of(value))
+        if is_ended(value):
+            self._over(pod, exit_of(value))
             return
-        problem = kind.problem_of(value)
+        problem = problem_of(value)
         if problem and pod.ending is None:
             self._report(problem)
-        if kind.is_failing(value) or kind.lacks_port(value):
+        if kind.lacks_port(value):
             # Another one gets another port.
             self._end(pod, _KILL_SECONDS)
         if label_of(value, OWNER) != kind.owner and pod.ending is None:
             # It was adopted but not yet labelled, or another node has it now.
             self._own_ours(pod)
-        if kind.is_running(value):
+        if is_running(value):
             if not ran:
                 self._report("")
             runs, pod.runs = pod.runs, []
@@ -750,14 +743,14 @@ class KubernetesFleet:
             pod.server.ended(how)
         except Exception:
             self._log.failure("failed to handle the end of pod {name}", name=pod.name)
-        why = (pod.value and self._kind.problem_of(pod.value)) or "its pod ended"
+        why = (pod.value and problem_of(pod.value)) or "its pod ended"
         self._stop_reaching(pod, NoCapacity(why))
         is_going = is_gone or (
             pod.value is not None and "deletionTimestamp" in pod.value["metadata"]
         )
         if pod.value is not None and not is_going:
             # Only its object at the API server remains.
-            self._remove(pod.object_name, _KILL_SECONDS, _this(pod.value))
+            self._remove(pod.name, _KILL_SECONDS, _this(pod.value))
         self._check_closed()
 
     def _forget(self, pod: _Pod) -> None:
@@ -811,7 +804,7 @@ class KubernetesFleet:
             name=pod.name,
         )
         # The only use of a grace of 0.
-        self._remove(pod.object_name, 0, _this(pod.value))
+        self._remove(pod.name, 0, _this(pod.value))
         self._over(pod, Exit(None), is_gone=True)
 
     def _ask_to_end(self, pod: _Pod) -> None:
@@ -830,7 +823,7 @@ class KubernetesFleet:
 
         try:
             await self._deleted(
-                lambda: self._kind.end(pod.object_name, grace, _this(pod.value)),
+                lambda: self._api.delete(pod.name, grace, _this(pod.value)),
                 is_wanted,
             )
         except ApiError as error:
@@ -931,7 +924,7 @@ class KubernetesFleet:
             while (labels := pod.labels) is not None and self._is_known(pod):
                 await self._answered(
                     # The newest labels, if they have changed meanwhile.
-                    lambda: self._api.label(pod.object_name, pod.labels or {}),
+                    lambda: self._api.label(pod.name, pod.labels or {}),
                     lambda: self._is_known(pod),
                 )
                 if pod.labels is labels:
@@ -950,7 +943,7 @@ class KubernetesFleet:
         pod = self._pods.get(server_id)
         if pod is None or pod.value is None:
             return ""
-        return f"{pod.name} {pod.later.hex()} {name_of(pod.value)}"
+        return f"{pod.name} {pod.later.hex()}"
 
     def mailbox(self, server_id: str) -> tuple[int, ...]:
         """Return nothing: pods dial again by themselves."""
@@ -976,10 +969,10 @@ class KubernetesFleet:
         read = _read_handle(handle)
         if self._closed is not None or read is None or read[0] in self._by_name:
             return False
-        name, hash_later, object_name = read
+        name, hash_later = read
         pod = _Pod(server, name, b"", later=hash_later, is_making=False)
         # A placeholder until it is seen.
-        pod.value = {"metadata": {"name": object_name, "uid": ""}, "status": {}}
+        pod.value = {"metadata": {"name": name, "uid": ""}, "status": {}}
         if self._kind.has_ring_ports:
             # A port outside the ring cannot be given to another pod.
             pod.port = where.port if self._ring.withhold(where.port) else None
@@ -990,7 +983,7 @@ class KubernetesFleet:
         if self._is_ours(server.server_id):
             self._own_ours(pod)
         else:
-            self._find(pod, partial(self._api.find, object_name))
+            self._find(pod, partial(self._api.find, name))
         return True
 
     def _own_ours(self, pod: _Pod) -> None:
@@ -1000,7 +993,7 @@ class KubernetesFleet:
 
     def _own(self, pod: _Pod) -> Deferred[Object]:
         """Label a pod with this node's name, so that others leave it alone."""
-        return self._api.label(pod.object_name, {OWNER: self._kind.owner})
+        return self._api.label(pod.name, {OWNER: self._kind.owner})
 
     def free(self, where: ServerAddress) -> None:
         """Do nothing: an address belongs to its pod, and is gone with it."""
@@ -1014,18 +1007,15 @@ class KubernetesFleet:
             self._stop_reaching(pod, NoCapacity("it was let go"))
 
 
-def _read_handle(handle: str) -> tuple[str, bytes, str] | None:
+def _read_handle(handle: str) -> tuple[str, bytes] | None:
     """
-    Read the handle of a pod: its name, the hash of its proof, and its object's name.
+    Read the handle of a pod: its name, and the hash of its proof.
 
     :returns: ``None`` for the handle of a process, from before `fleet` was changed.
     """
-    name, _, rest = handle.partition(" ")
-    later, _, object_name = rest.partition(" ")
-    if not name or not object_name or " " in object_name:
-        return None
+    name, space, later = handle.partition(" ")
     try:
-        return name, bytes.fromhex(later), object_name
+        return (name, bytes.fromhex(later)) if name and space else None
     except ValueError:
         return None
 

@@ -21,13 +21,6 @@ OWNER: Final = f"{DOMAIN}/owner"
 SERVER: Final = f"{DOMAIN}/server"
 #: The label with the match that is played there; the newest, if there are several.
 MATCH: Final = f"{DOMAIN}/match"
-#: The annotation that Agones' game servers read their settings from; JSON.
-SETTINGS: Final = f"{DOMAIN}/settings"
-#: The label that an Agones game server sets: the version of the control protocol that
-#: it speaks. Agones prefixes what game servers set.
-#: Source: https://agones.dev/site/docs/guides/client-sdks/#setlabelkey-value
-CONTROL_LABEL: Final = "vinom-control"
-SDK_PREFIX: Final = "agones.dev/sdk-"
 
 # Reasons for which a container waits and cannot start by itself.
 # Source: https://kubernetes.io/docs/concepts/containers/images/#imagepullbackoff and

@@ -14,23 +14,30 @@ from vinom.fleet.kubernetes.objects import (
     OWNER,
     ROLE,
     Object,
-    exit_of,
     is_ended,
-    is_pending,
-    is_running,
     lacks_port,
     name_of,
-    problem_of,
 )
 from vinom.fleet.kubernetes.template import PodTemplate
-from vinom.model import Exit, ServerAddress
+from vinom.model import ServerAddress
 
 #: How long a Service may take to get the address of a load balancer, seconds.
 _BALANCER_SECONDS = 120.0
 
 
 class Pods:
-    """Implements `vinom.fleet.kubernetes.kind.ServerKind` with pods."""
+    """
+    How the pods of a node are made and reached.
+
+    :ivar owner: name of this node, as a label's value.
+    :ivar grace_seconds: how long one may take to end.
+    :ivar selector: label selector of all pods of this node.
+    :ivar others: label selector of the pods of all other nodes.
+    :ivar is_by_token: do they prove who they are by tokens, and not by secrets?
+    :ivar has_port_first: does each have a port of the ring from its start?
+    :ivar has_ring_ports: do players reach it at that port? Otherwise only the number
+        of ports counts, as a limit.
+    """
 
     def __init__(
         self,
@@ -56,36 +63,6 @@ class Pods:
         self.selector = f"{ROLE}={GAME_SERVER},{OWNER}={template.owner}"
         self.others = f"{ROLE}={GAME_SERVER},{OWNER}!={template.owner}"
 
-    # What the API server reports.
-
-    def key_of(self, value: Object) -> str:
-        """Its name, which is used only once."""
-        return name_of(value)
-
-    def is_running(self, value: Object) -> bool:
-        """Does it run, and has it an address?"""
-        return is_running(value)
-
-    def is_ended(self, value: Object) -> bool:
-        """Have its processes ended permanently?"""
-        return is_ended(value)
-
-    def is_pending(self, value: Object) -> bool:
-        """Has its process never started?"""
-        return is_pending(value)
-
-    def is_failing(self, value: Object) -> bool:
-        """Never: a pod that fails has ended."""
-        return False
-
-    def exit_of(self, value: Object) -> Exit:
-        """Read how it ended."""
-        return exit_of(value)
-
-    def problem_of(self, value: Object) -> str:
-        """Find why it does not start."""
-        return problem_of(value)
-
     def lacks_port(self, value: Object) -> bool:
         """Can no machine run it, because its host port is in use there?"""
         return self.has_port_first and lacks_port(value)
@@ -93,14 +70,16 @@ class Pods:
     # Making.
 
     def make(
-        self, key: str, server_id: str, secret: str, port: int, is_again: bool
+        self, name: str, server_id: str, secret: str, port: int
     ) -> Deferred[Object]:
-        """Create the pod."""
-        return self._api.create_pod(self._template.pod(key, server_id, secret, port))
+        """
+        Create the pod.
 
-    def find(self, key: str) -> Deferred[Object]:
-        """Read it."""
-        return self._api.find(key)
+        :param name: not used before.
+        :param secret: proves who it is, once.
+        :param port: the port of the ring, if it has one from its start.
+        """
+        return self._api.create_pod(self._template.pod(name, server_id, secret, port))
 
     def complete(self, made: Object, server_id: str) -> Deferred[Object] | None:
         """Create its Service; ``None`` if it needs none."""
@@ -111,16 +90,16 @@ class Pods:
             self._template.service(name_of(made), server_id, made)
         )
 
-    def end(
-        self, name: str, grace: int, preconditions: Object | None = None
-    ) -> Deferred[Object]:
-        """Delete it."""
-        return self._api.delete(name, grace, preconditions)
-
     # Reaching.
 
     def inside(self, value: Object, port: int, failures: int) -> tuple[str, int] | None:
-        """Choose the address that its process binds."""
+        """
+        Choose the address and port that its process binds.
+
+        :param port: port of the ring.
+        :param failures: how many ports it could not bind.
+        :returns: ``None`` if there is no other.
+        """
         table = self._template.table
         if failures and self.has_port_first:
             # Its port is part of its spec.
@@ -130,7 +109,12 @@ class Pods:
         )
 
     async def outside(self, value: Object, port: int, failures: int) -> ServerAddress:
-        """Find where players reach it."""
+        """
+        Find where players reach it.
+
+        :raises ApiError: the API server does not say.
+        :raises NoCapacity: it has no such address.
+        """
         if self._relayed is not None:
             return self._relayed
         reach = self._template.reach
