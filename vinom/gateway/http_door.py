@@ -47,7 +47,6 @@ _LAST_SECONDS = 2.0
 #: How long it is taken for granted what the token of a connection says, seconds.
 _USER_SECONDS = 10.0
 
-
 #: Finds a user by the values of ``Authorization`` and of ``Cookie``.
 UserOf = Callable[[Sequence[bytes], Sequence[bytes]], int | str | None]
 
