@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--runs", type=int, default=3, help="of each measurement (default 3)"
     )
     parser.add_argument(
-        "--tenth",
+        "--small",
         action="store_true",
-        help="measure a tenth of the size, once: tests that it works, not how fast; "
+        help="measure a hundredth of it, once: tests that it works, not how fast; "
         "a generator that is late is reported, and no failure",
     )
     parser.add_argument(
@@ -98,7 +99,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         type=int,
         default=1,
-        help="with --tenth: measure N parts at the same time (default 1)",
+        help="with --small: measure N parts at the same time (default 1)",
     )
     parser.add_argument(
         "--json", type=Path, help="also write one line per part to this file"
@@ -140,11 +141,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"no part is called {', '.join(sorted(unknown))}")
-    if options.jobs > 1 and not options.tenth:
-        parser.error("--jobs is for --tenth: parts disturb each other")
+    if options.jobs > 1 and not options.small:
+        parser.error("--jobs is for --small: parts disturb each other")
     if options.write is not None:
-        if options.tenth:
-            parser.error("--tenth does not measure speed: leave out --write")
+        if options.small:
+            parser.error("--small does not measure speed: leave out --write")
         try:
             page = options.write.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -193,18 +194,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:
     """Measure one part and report it; could it be measured?"""
-    size = Size(1, 0.1) if options.tenth else Size(options.runs)
+    size = Size(1, 0.01) if options.small else Size(options.runs)
     began, machine = time.monotonic(), describe()
     with tempfile.TemporaryDirectory(prefix="vinom-bench-") as folder:
         try:
-            with awake():
+            with awake() if size.is_full else nullcontext():
                 figures = measure(
                     size,
                     Path(folder),
                     lambda text: print(f"... {text}", file=sys.stderr, flush=True),
                 )
         except (Failed, VinomError) as error:
-            is_skipped = options.tenth and isinstance(error, Missing)
+            is_skipped = options.small and isinstance(error, Missing)
             how = "skipped" if is_skipped else "failed"
             print(f"{name} {how}: {error}", flush=True)
             return is_skipped
@@ -217,7 +218,7 @@ def _run(options: argparse.Namespace, name: str, measure: Any) -> bool:
         result = {
             "part": name,
             "seconds": round(time.monotonic() - began, 1),
-            "tenth": options.tenth,
+            "small": options.small,
             "machine": machine,
             "figures": [figure.as_json() for figure in figures],
         }

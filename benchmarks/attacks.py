@@ -299,7 +299,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     seconds = size.seconds(2.0)
     figures = []
     # Budgets as they are foreverybody; a flood in one name is the players' too.
-    life = max(20.0, size.seconds(180.0))
+    life = size.seconds(180.0, least=10.0)
     limits = "--hello-rate=500", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
         matches = [node.start_match() for _ in range(size.count(BOTS) // SEATS)]

@@ -56,8 +56,9 @@ def continuity(size: Size, folder: Path, say: Say) -> list[Figure]:
 def _run(size: Size, seed: int, kind: str) -> dict[str, Any]:
     command = [
         *(sys.executable, "-c", _PROGRAM, "chaos", "--json", "--kill", kind),
-        *("--matches", str(_MATCHES), "--seed", str(seed), "--every", "1"),
-        *("--minutes", str(size.seconds(_SECONDS) / 60), "--grace", "5"),
+        *("--matches", str(size.count(_MATCHES, 2)), "--seed", str(seed)),
+        *("--minutes", str(size.seconds(_SECONDS, least=4.0) / 60)),
+        *("--every", "1", "--grace", "5"),
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=600)
@@ -88,11 +89,11 @@ def _javascript(size: Size) -> dict[str, Any]:
     with Node(game, "--warm=2", f"--http={http}", ports=4) as node:
         for _ in range(size.count(_JAVASCRIPT_MATCHES, 1)):
             node.await_warm(2)
-            _kill_while_counting(node, http, pauses)
+            _kill_while_counting(node, http, pauses, size.count(_KILLS, 2))
     return {**pauses.summary_ms()}
 
 
-def _kill_while_counting(node: Node, http: int, pauses: Samples) -> None:
+def _kill_while_counting(node: Node, http: int, pauses: Samples, kills: int) -> None:
     """
     Have four programs count, kill the process of their match, and check what they saw.
 
@@ -105,7 +106,7 @@ def _kill_while_counting(node: Node, http: int, pauses: Samples) -> None:
         assert counting.stdin is not None
         assert counting.stdout is not None
         match_id = json.loads(counting.stdout.readline())["match"]
-        for _ in range(_KILLS):
+        for _ in range(kills):
             servers = node.status()["fleet"]["game_servers"].values()
             (pid,) = [one["pid"] for one in servers if match_id in one["matches"]]
             os.kill(pid, signal.SIGKILL)

@@ -124,7 +124,7 @@ class Size:
     The size of measurements.
 
     :ivar runs: of each measurement.
-    :ivar share: of the full size, 1.0 or 0.1.
+    :ivar share: of the full size, 1.0 or 0.01.
     """
 
     runs: int

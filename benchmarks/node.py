@@ -114,7 +114,7 @@ class Node:
         return self
 
     def _await_start(self) -> None:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         while time.monotonic() < give_up and self._process.poll() is None:
             try:
                 # The node opens this last.

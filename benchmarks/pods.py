@@ -21,16 +21,16 @@ _PATIENCE = 120.0
 
 def pods(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
     """Measure allocation from the warm pool, 100 matches at once, and leftovers."""
-    # A tenth of the size has a tenth of the rounds, but as many matches at once.
+    at_once = size.count(MATCHES)
     rounds = max(1, size.count(ALLOCATIONS) // MATCHES)
     runs = []
     for number in range(size.runs):
-        say(f"pods: run {number + 1} of {size.runs}, {rounds} times {MATCHES} matches")
-        runs.append(_run(rounds))
+        say(f"pods: run {number + 1} of {size.runs}, {rounds} times {at_once} matches")
+        runs.append(_run(rounds, at_once))
     middle = sorted(runs, key=lambda run: float(run["p99"]))[len(runs) // 2]
     return [
         Figure(
-            f"allocation from the warm pool, {MATCHES} at once, p99",
+            f"allocation from the warm pool, {at_once} at once, p99",
             "ms",
             tuple(run["p99"] for run in runs),
             _P99_BAR,
@@ -38,7 +38,7 @@ def pods(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
         ),
         Figure("the same, median", "ms", tuple(run["p50"] for run in runs)),
         Figure(
-            f"pods and addresses left over after {rounds * MATCHES} allocations",
+            f"pods and addresses left over after {rounds * at_once} allocations",
             "",
             tuple(float(run["pods_left"] + run["addresses_bound"]) for run in runs),
             0.0,
@@ -54,7 +54,7 @@ def pods(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
     ]
 
 
-def _run(rounds: int) -> dict[str, Any]:
+def _run(rounds: int, at_once: int) -> dict[str, Any]:
     cluster = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.pod_cluster"],
         stdin=subprocess.PIPE,
@@ -73,7 +73,7 @@ def _run(rounds: int) -> dict[str, Any]:
                 "benchmarks.pod_fleet",
                 kubeconfig,
                 str(rounds),
-                str(MATCHES),
+                str(at_once),
             ],
             capture_output=True,
             text=True,

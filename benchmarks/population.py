@@ -184,7 +184,7 @@ def population(size: Size, folder: Path, say: Callable[[str], None]) -> list[Fig
                         (part_of(values, part),),
                     )
                 )
-    if size.share == 1.0:
+    if size.is_full:
         plot(outcomes)
         say(f"drawn: {IMAGES}/matchmaking-*.svg")
     return figures

@@ -23,7 +23,9 @@ def queue_cost(size: Size, folder: Path, say: Callable[[str], None]) -> list[Fig
         ratios, micros = [], []
         for run in range(size.runs):
             say(f"queue_cost, {kind}: run {run + 1} of {size.runs}")
-            few, many = _compare(crowded(FEW, kind), crowded(MANY, kind), requests)
+            few, many = _compare(
+                crowded(FEW, kind), crowded(size.count(MANY), kind), requests
+            )
             ratios.append(many / few)
             micros.append([round(few / 1000, 1), round(many / 1000, 1)])
         figures.append(

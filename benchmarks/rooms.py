@@ -136,9 +136,7 @@ def rooms(
         figures += _paced(to, int(half), "half of Colyseus's saturation")
     here = [run["inputs_s"] for run in found[peer]]
     figures += [*_idle(to), *_ten_thousand(to), *_crowd(to)]
-    return (
-        on_this_machine(figures, slowness(peer, here)) if size.share == 1 else figures
-    )
+    return on_this_machine(figures, slowness(peer, here)) if size.is_full else figures
 
 
 def certificate_for_peers(folder: Path) -> tuple[Path, Path]:

@@ -18,6 +18,8 @@ from benchmarks.rooms import Result, Say, a_node
 
 #: Seconds of play before the game loops, or fails.
 _BEFORE = 1.0
+#: How long they are watched after it misbehaved: longer than it may keep the node.
+_AFTER = 4.0
 #: What a game does meanwhile, and which game.
 _CASES = (
     ("no game loops forever", None),
@@ -40,7 +42,7 @@ def stuck(size: Size, folder: Path, say: Say) -> list[Figure]:
     for run in range(size.runs):
         say(f"stuck: run {run + 1} of {size.runs}")
         for what, game in _CASES:
-            result = _play(roomload, size.count(200), game)
+            result = _play(roomload, size, game)
             found.setdefault(what, []).append(result["max_us"] / 1000)
     return [
         Figure(f"worst wait in rooms while {what}", "ms", tuple(waits))
@@ -48,9 +50,10 @@ def stuck(size: Size, folder: Path, say: Say) -> list[Figure]:
     ]
 
 
-def _play(roomload: Path, players: int, game: str | None) -> Result:
+def _play(roomload: Path, size: Size, game: str | None) -> Result:
     """Play, and let a game misbehave meanwhile."""
-    seconds = _BEFORE + 4.0
+    players = size.count(200)
+    seconds = _BEFORE + size.seconds(_AFTER, least=1.0)
     with a_node(*_GAMES) as (node, port):
         wrong: list[Exception] = []
         culprit = threading.Thread(target=_provoke, args=(port, game, wrong))

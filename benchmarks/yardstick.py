@@ -71,7 +71,7 @@ class Yardstick:
     @property
     def slower(self) -> float | None:
         """How many times slower this machine is; ``None`` if that is not known."""
-        if not self.results or self.size.share < 1:
+        if not self.results or not self.size.is_full:
             return None
         return slowness("pyenet", [result["done_s"] for result in self.results])
 

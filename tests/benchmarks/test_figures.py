@@ -83,13 +83,13 @@ class InTimeTests(SynchronousTestCase):
         error = self.assertRaises(Failed, in_time, Size(3), 100.0, Generator(60, 70))
         self.assertIn("70 of 100 inputs per second, twice", str(error))
 
-    def test_late_at_a_tenth(self) -> None:
+    def test_late_and_small(self) -> None:
         """
-        ``--tenth`` shows that measuring works: beside other work it reports that the
+        ``--small`` shows that measuring works: beside other work it reports that the
         generator was late, in place of each figure made of it, and does not fail.
         """
         generator = Generator(60.0)
-        late = in_time(Size(1, 0.1), 100.0, generator)
+        late = in_time(Size(1, 0.01), 100.0, generator)
         self.assertEqual(generator.runs, 1)
         for figure in (
             of_runs("p99", "us", [late], "p99_us", 1000.0),
@@ -132,6 +132,6 @@ class PartsTests(SynchronousTestCase):
     def test_relay_and_dense(self) -> None:
         """On a busy machine they end with notes, and at full size with an error."""
         for part, measure in ((relay, "_play"), (dense, "_run")):
-            figures = self.run_part(part, measure, Size(1, 0.1))
+            figures = self.run_part(part, measure, Size(1, 0.01))
             self.assertIn("the generator was late", figures[-1].note)
             self.assertRaises(Failed, self.run_part, part, measure, Size(1))
