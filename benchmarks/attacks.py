@@ -302,7 +302,10 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     life = size.seconds(180.0, least=10.0)
     limits = "--hello-rate=500", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
-        matches = [node.start_match() for _ in range(size.count(BOTS) // SEATS)]
+        # Tokens of another match need another match.
+        matches = [
+            node.start_match() for _ in range(size.count(BOTS, 2 * SEATS) // SEATS)
+        ]
         past = time.monotonic() + life + CLOCK_SKEW
         watch = Watch(udpload, node, matches)
         watch.window(_SETTLE)
