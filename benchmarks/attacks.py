@@ -299,7 +299,7 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     seconds = size.seconds(2.0)
     figures = []
     # Budgets as they are foreverybody; a flood in one name is the players' too.
-    life = size.seconds(180.0, least=10.0)
+    life = size.seconds(180.0, least=20.0)
     limits = "--hello-rate=500", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
         # Tokens of another match need another match.
