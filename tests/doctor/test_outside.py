@@ -114,7 +114,7 @@ class ClusterTests(SynchronousTestCase):
         self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
         sys.modules[name] = None  # type: ignore[assignment]  # Not to be imported.
         missing = self.examine(path)
-        self.assertIn("need Kubernetes' Python client", missing.told)
+        self.assertIn("needs Kubernetes' Python client", missing.told)
         self.assertEqual(missing.remedy, "pip install vinom[kubernetes]")
 
 

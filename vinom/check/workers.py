@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Timer
 from typing import Any
 
@@ -156,7 +156,11 @@ class Workers:
                         if task is None:
                             break
                         watch(task)
-                        running[threads.submit(self._play, task)] = task
+                        # One more first: two tasks are played by two processes,
+                        # however soon one of them is done.
+                        is_new = len(self._all) < self.count or self._idle.empty()
+                        process = self._start() if is_new else self._idle.get_nowait()
+                        running[threads.submit(self._play, task, process)] = task
                     if not running:
                         return
                     done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
@@ -178,12 +182,8 @@ class Workers:
                     pipe.close()
         self._all.clear()
 
-    def _play(self, task: Task) -> Trial:
-        """Play one task in a free process; runs in a thread."""
-        try:
-            process = self._idle.get_nowait()
-        except Empty:
-            process = self._start()
+    def _play(self, task: Task, process: subprocess.Popen[bytes]) -> Trial:
+        """Play one task in a process that is free; runs in a thread."""
         assert process.stdin is not None
         assert process.stdout is not None
         alarm = None
