@@ -16,6 +16,6 @@ setup(
         "vinom": ["py.typed"],
         "vinom.store.redis": ["scripts/*.lua", "scripts/*/*.lua"],
         # The page where people play.
-        "vinom.web": ["static/*", "static/boards/*"],
+        "vinom.node.web": ["static/*", "static/boards/*"],
     },
 )

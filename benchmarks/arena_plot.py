@@ -23,10 +23,10 @@ from tests.support.whole import WholeWorld
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match
-from vinom.dtls.bad_network import Conditioner, Conditions
 from vinom.game import Chance
 from vinom.games.arena import TICK_HZ, Arena
 from vinom.games.arena_field import HALF
+from vinom.net.dtls.bad_network import Conditioner, Conditions
 
 FOLDER = Path(__file__).resolve().parent
 PICTURE = FOLDER.parent / "docs" / "images" / "arena-interpolation.svg"

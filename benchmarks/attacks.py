@@ -21,8 +21,8 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import LOAD_CORE, Failed, build, pinned
 from benchmarks.node import SEATS, Match, Node
 from benchmarks.play import DENSE
-from vinom.keys.tokens import CLOCK_SKEW, TokenKeyring
-from vinom.tokens import Claims
+from vinom.base.tokens import Claims
+from vinom.net.keys.tokens import CLOCK_SKEW, TokenKeyring
 
 #: Players, and inputs per second of each.
 BOTS, INPUTS = 200, 10

@@ -20,15 +20,15 @@ from benchmarks.games.echoes import EachEcho
 from benchmarks.machine import build, cpu_of, load
 from benchmarks.node import SEATS, Node
 from benchmarks.play import DENSE
-from vinom.control.link import ControlClient, ControlServer
-from vinom.control.messages import CONTROL_PROTOCOL, Kept, Ready
+from vinom.base.model import MatchPlan, SeatPlan
+from vinom.fleet.control.link import ControlClient, ControlServer
+from vinom.fleet.control.messages import CONTROL_PROTOCOL, Kept, Ready
+from vinom.fleet.gameserver.keeping import Checkpoints, MatchKeeper
+from vinom.fleet.gameserver.room import HostedSeat
 from vinom.fleet.hosted import KeptCheckpoint
 from vinom.game import Game, Table
-from vinom.gameserver.keeping import Checkpoints, MatchKeeper
-from vinom.gameserver.room import HostedSeat
-from vinom.hosting.host import RoomHost
-from vinom.hosting.recordings import MatchRecording
-from vinom.model import MatchPlan, SeatPlan
+from vinom.play.hosting.host import RoomHost
+from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.room import Room
 from vinom.play.states import codec_of
 

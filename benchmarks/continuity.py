@@ -21,7 +21,7 @@ from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.roll_call import RollCall
 from vinom.client.load.tally import Samples
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 Say = Callable[[str], None]
 
@@ -30,7 +30,7 @@ _MATCHES, _SECONDS = 8, 60.0
 #: The same for vinom.js: matches, one after the other, and kills of each. A node gives
 #: a match up whose processes die more than ten times a minute.
 _JAVASCRIPT_MATCHES, _KILLS = 12, 8
-_PROGRAM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+_PROGRAM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 
 
 def continuity(size: Size, folder: Path, say: Say) -> list[Figure]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from benchmarks.machine import Failed
-from vinom.messages.catalogue import PROTOCOL
+from vinom.base.messages.catalogue import PROTOCOL
 
 GAME = "tictactoe"
 _SEATS = 2

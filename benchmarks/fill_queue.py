@@ -15,11 +15,11 @@ from twisted.internet import task
 from twisted.internet.defer import gatherResults, maybeDeferred
 
 from benchmarks.crowd import GAME
+from vinom.base.model import NodeFacts, Player, QueueEntry
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.redis_address import read_store_address
 from vinom.games.tictactoe import TicTacToe
-from vinom.model import NodeFacts, Player, QueueEntry
 from vinom.play.choices import canonical_options
-from vinom.reactor.turns import TurnEnd
-from vinom.store.redis.address import read_store_address
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore

@@ -28,11 +28,11 @@ from benchmarks.machine import (
     pinned,
     private_memory,
 )
-from vinom.commands.child_node import free_port
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.rules import check_rules, read_realms
 from vinom.gateway.sessions import SessionRequest
-from vinom.keys.authority import Authority
-from vinom.routing.router import Router
-from vinom.routing.rules import check_rules, read_realms
+from vinom.net.keys.authority import Authority
+from vinom.tools.commands.child_node import free_port
 
 #: Bars of the issue.
 _ADDED_P50, _ADDED_P99 = 300.0, 2000.0  # microseconds

@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from vinom.base.model import Placement
 from vinom.fleet.fleet import Fleet
-from vinom.model import Placement
 
 _PLACEMENT = Placement("instant", "127.0.0.1", 46000, "CERTIFICATE")
 

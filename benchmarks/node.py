@@ -23,9 +23,9 @@ from benchmarks.machine import (
     owner_of_udp,
     pinned,
 )
-from vinom.commands.child_node import free_port, free_port_range
 from vinom.errors import Misconfigured
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import free_port, free_port_range
 
 SEATS = 4
 

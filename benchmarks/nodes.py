@@ -16,12 +16,12 @@ from twisted.internet.task import Clock
 from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed
 from tests.support.lobbies import REALM, Duel
-from vinom.matches.service import Matches
-from vinom.matches.ways_in import WaysIn
-from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.matchmaking.queues import Queues, read_tables
-from vinom.matchmaking.ratings import Ratings
-from vinom.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
+from vinom.base.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matches.ways_in import WaysIn
+from vinom.lobby.matchmaking.matchmaker import Matchmaker
+from vinom.lobby.matchmaking.queues import Queues, read_tables
+from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.ratings import MemoryRatingStore

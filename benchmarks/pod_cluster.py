@@ -24,13 +24,13 @@ from twisted.python.failure import Failure
 from tests.support.kubernetes_api.kubelet import Kubelet, Running
 from tests.support.kubernetes_api.objects import merged, now_text
 from tests.support.kubernetes_api.server import PODS, ApiServer
-from vinom.control import messages
-from vinom.control.link import ControlClient, connect
-from vinom.control.messages import AnyToServer
-from vinom.keys.authority import NODE_PURPOSE
-from vinom.keys.peers import check_peer, dialing_context
-from vinom.lines.tls import OfContexts
-from vinom.model import MatchEnd
+from vinom.base.model import MatchEnd
+from vinom.fleet.control import messages
+from vinom.fleet.control.link import ControlClient, connect
+from vinom.fleet.control.messages import AnyToServer
+from vinom.net.keys.authority import NODE_PURPOSE
+from vinom.net.keys.peers import check_peer, dialing_context
+from vinom.net.lines.tls import OfContexts
 
 
 @attrs.define(eq=False)

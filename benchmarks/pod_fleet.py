@@ -21,7 +21,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tests.support.supply import RecordingWatch, match_plan, ticket
-from vinom.control.link import ControlServer
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.fleet.control.link import ControlServer
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
@@ -32,8 +33,7 @@ from vinom.fleet.life import ServerTimeouts
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import PortRing
 from vinom.fleet.server import FleetSettings
-from vinom.keys.authority import Authority
-from vinom.limits.logged import BoundedLog, LogBounds
+from vinom.net.keys.authority import Authority
 from vinom.node.links import NodeTls, listen_for_pods
 
 

@@ -16,11 +16,11 @@ import attrs
 from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed
 from benchmarks.population_plot import COLOURS, Curve, draw
-from vinom.matchmaking.rules.buckets import Buckets, BucketSettings
-from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
-from vinom.matchmaking.rules.rating import ByRating, RatingSettings
-from vinom.matchmaking.rules.rule import Proposal, Rule, Shape
-from vinom.model import Player, QueueEntry
+from vinom.base.model import Player, QueueEntry
+from vinom.lobby.matchmaking.rules.buckets import Buckets, BucketSettings
+from vinom.lobby.matchmaking.rules.fifo import Fifo, FifoSettings
+from vinom.lobby.matchmaking.rules.rating import ByRating, RatingSettings
+from vinom.lobby.matchmaking.rules.rule import Proposal, Rule, Shape
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 ARRIVALS = 100_000

@@ -13,10 +13,10 @@ import attrs
 from msgspec import convert
 
 from benchmarks.figures import Figure, Size
-from vinom.matchmaking.rules.fifo import Fifo, FifoSettings
-from vinom.matchmaking.rules.rating import ByRating, RatingSettings
-from vinom.matchmaking.rules.rule import Rule, Shape
-from vinom.model import Player, QueueEntry
+from vinom.base.model import Player, QueueEntry
+from vinom.lobby.matchmaking.rules.fifo import Fifo, FifoSettings
+from vinom.lobby.matchmaking.rules.rating import ByRating, RatingSettings
+from vinom.lobby.matchmaking.rules.rule import Rule, Shape
 from vinom.store.memory.entries import MemoryEntryStore
 
 FEW, MANY = 10_000, 100_000

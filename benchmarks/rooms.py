@@ -16,8 +16,8 @@ from benchmarks.machine import build, load
 from benchmarks.node import Node
 from benchmarks.peers import Colyseus, Websockets, running
 from benchmarks.yardstick import on_this_machine, slowness
-from vinom.commands.child_node import free_port
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
+from vinom.tools.commands.child_node import free_port
 
 Say = Callable[[str], None]
 Result = dict[str, Any]

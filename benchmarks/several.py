@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks.figures import Figure, Size
 from benchmarks.machine import SERVER_CORE, Failed, cpu_of, pinned
 from benchmarks.node import Node
-from vinom.commands.child_node import free_port
-from vinom.commands.redis_child import redis_executable
-from vinom.keys.authority import Authority
-from vinom.messages.catalogue import PROTOCOL
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.net.keys.authority import Authority
+from vinom.tools.commands.child_node import free_port
+from vinom.tools.commands.redis_child import redis_executable
 
 _GAMES = ("EchoNone", "EchoBehind", "EchoAhead")
 #: Bars of the issue: CPU against no checkpoint, p50 against the same node, adoption.

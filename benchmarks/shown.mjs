@@ -5,7 +5,7 @@
 // far a state moved what was shown at the moment when it came.
 
 import { readFileSync } from "node:fs";
-import { Timeline } from "../vinom/web/static/boards/arena.js";
+import { Timeline } from "../vinom/node/web/static/boards/arena.js";
 
 const { hz, states, frames } = JSON.parse(readFileSync(0, "utf8"));
 const timeline = new Timeline(hz);

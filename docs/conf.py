@@ -14,7 +14,7 @@ project = "Vinom"
 copyright = "2026, the Vinom contributors"
 version = release = __version__
 
-extensions = ["sphinx.ext.autodoc", "vinom_floors", "vinom_messages", "vinom_settings"]
+extensions = ["sphinx.ext.autodoc", "vinom_wings", "vinom_messages", "vinom_settings"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Vinom {version}"

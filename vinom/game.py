@@ -22,8 +22,8 @@ import attrs
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from vinom.base.model import SEED_BYTES, seed_bytes
 from vinom.errors import Rejected, Unreadable
-from vinom.model import SEED_BYTES, seed_bytes
 
 __all__ = [
     "Chance",

@@ -23,16 +23,16 @@ from tests.support.lobbies import LobbyWorld, MemoryLine
 from tests.support.websocket_lines import hear_by_line
 from tests.support.websocket_net import handshake
 from tests.support.websockets import frame, read_frames
-from vinom.conversation.conversation import Bounds
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import Told
 from vinom.game import Game
 from vinom.games.arena import Arena
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
-from vinom.lines.ws.handshake import accept_handshake, read_plain_handshake
-from vinom.messages.catalogue import decode_answer
-from vinom.messages.envelope import Told
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.net.lines.ws.handshake import accept_handshake, read_plain_handshake
 
 #: Longest message of a client here, bytes: short, so that many are too long.
 _LIMIT = 300

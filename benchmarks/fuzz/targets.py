@@ -14,15 +14,15 @@ from contextlib import suppress
 from itertools import pairwise
 
 from benchmarks.fuzz.connections import CONNECTION_TARGETS
-from vinom.control import frames
-from vinom.control import messages as control
-from vinom.dtls import records
-from vinom.dtls.admission import Admission, Admit, Answer, Drop
+from vinom.base.messages import catalogue, envelope, outside
+from vinom.base.model import Ticket
 from vinom.errors import PeerError, Refused
-from vinom.lines.text import LINE_LIMIT, LineReader
-from vinom.messages import catalogue, envelope, outside
-from vinom.model import Ticket
-from vinom.packets.codec import (
+from vinom.fleet.control import messages as control
+from vinom.net import frames
+from vinom.net.dtls import records
+from vinom.net.dtls.admission import Admission, Admit, Answer, Drop
+from vinom.net.lines.text import LINE_LIMIT, LineReader
+from vinom.net.packets.codec import (
     read_player,
     read_server,
     write_input,
@@ -30,9 +30,9 @@ from vinom.packets.codec import (
     write_messages,
     write_reject,
 )
-from vinom.packets.player import PlayerLink
-from vinom.packets.reliable import MessageStream, Welcome
-from vinom.packets.seat import ActionArrived, JoinAsked, SeatLink
+from vinom.net.packets.player import PlayerLink
+from vinom.net.packets.reliable import MessageStream, Welcome
+from vinom.net.packets.seat import ActionArrived, JoinAsked, SeatLink
 
 _ADDRESS = ("192.0.2.1", 4000)
 _LABEL, _DOMAIN = "a" * 26, "s1.game.vinom"

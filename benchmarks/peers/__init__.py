@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from benchmarks.machine import HERE, SERVER_CORE, Failed, Missing, build, pinned
-from vinom.commands.child_node import free_port, free_port_range
+from vinom.tools.commands.child_node import free_port, free_port_range
 
 
 @attrs.frozen

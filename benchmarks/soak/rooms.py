@@ -19,8 +19,8 @@ import attrs
 from benchmarks.machine import Failed, awake, private_memory
 from benchmarks.node import Node
 from benchmarks.soak.seated import SEATS, Heard, Player, pump, pump_until
-from vinom.commands.child_node import free_port
 from vinom.errors import VinomError
+from vinom.tools.commands.child_node import free_port
 
 #: Connections to make at once.
 _AT_ONCE = 64

@@ -21,7 +21,7 @@ from benchmarks.soak.checks import Sample
 GAME, SEATS = "maze", 4
 #: Small, so that many matches begin and end.
 OPTIONS = '{"rows": 5, "cols": 8, "minutes": 1}'
-_VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+_VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 #: What the network does to bots, one crowd after the other.
 PROFILES: tuple[tuple[str, ...], ...] = (
     (),

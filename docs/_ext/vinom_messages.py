@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, json
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.messages.catalogue import PUSHES, REQUESTS
+from vinom.base.messages.catalogue import PUSHES, REQUESTS
 
 _IVAR = re.compile(r"^:ivar (\w+): (.*(?:\n .*)*)", re.MULTILINE)
 _WORDS = {

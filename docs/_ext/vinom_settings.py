@@ -9,11 +9,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.gameserver.settings import TABLE as GAME_SERVER
+from vinom.base.settings.table import Row
+from vinom.base.settings.values import Switch
+from vinom.fleet.gameserver.settings import TABLE as GAME_SERVER
 from vinom.gateway.settings import TABLE as GATEWAY
 from vinom.node.settings import TABLE
-from vinom.settings.table import Row
-from vinom.settings.values import Switch
 
 TITLES = {
     "network": "Where it listens",

@@ -82,7 +82,7 @@ def main() -> None:
     """Play, and film it."""
     node = WholeNode("--warm=1", "--fill-seconds=3")
     browser = Browser((900, 750, False))
-    play = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+    play = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
     try:
         node.wait()
         browser.open_first(

@@ -2,7 +2,7 @@
 Matches outlive their processes: real nodes, bots behind bad networks, and SIGKILL.
 
 ``VINOM_CONTINUITY=full`` in the environment: 40 matches, and a minute of kills; without
-it a few matches, and some seconds. `vinom.promises` says what must hold.
+it a few matches, and some seconds. `vinom.tools.promises` says what must hold.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.support.cut_links import cut_links, no_links
 from tests.support.planted import Adding, Guessing, Hiding, Losing
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_executable
-from vinom.chaos.plan import Kind, Plan, Strike, plan_strikes
-from vinom.chaos.report import Report
-from vinom.chaos.run import ChaosRun
 from vinom.client.load.bot import Habits
-from vinom.dtls.bad_network import Conditions
+from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.game import Game
-from vinom.gameserver.lease import LEASE_SECONDS
+from vinom.net.dtls.bad_network import Conditions
+from vinom.tools.chaos.plan import Kind, Plan, Strike, plan_strikes
+from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.run import ChaosRun
 
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
 

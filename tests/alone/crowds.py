@@ -38,13 +38,13 @@ from tests.support.redis_servers import (
     until,
 )
 from tests.support.tapping import Balancer, Player, is_settled
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import PlayerRooms
-from vinom.commands.child_node import ChildNode, free_port
-from vinom.keys.authority import Authority
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import JoinRoom
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 _SIZE = os.environ.get("VINOM_CROWDS", "")
 IS_FULL = bool(_SIZE)

@@ -37,8 +37,8 @@ from tests.support.child_gateways import (
 )
 from tests.support.child_nodes import start_http_node
 from tests.support.programs import start_program
-from vinom.commands.child_node import free_port
-from vinom.streams.packets import HEADER_BYTES, Kind, Packet, PacketReader, encode
+from vinom.net.streams.packets import HEADER_BYTES, Kind, Packet, PacketReader, encode
+from vinom.tools.commands.child_node import free_port
 
 #: Upgrades in one run; ``VINOM_GATEWAY=full`` in the environment makes 20.
 UPGRADES = 20 if os.environ.get("VINOM_GATEWAY") == "full" else 3

@@ -28,12 +28,12 @@ from tests.support.containers import Container, HostNetwork, Image, Images, run
 from tests.support.needs import needs
 from tests.support.redis_servers import redis_executable
 from tests.support.units import system_calls
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE = DEPLOY / "container" / "compose.yaml"
 #: The program ``vinom``, for an interpreter.
-VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 #: Bots play matches for some seconds; prints how many.
 BOTS = (
     *("vinom", "bots", "--json", "--seconds=5", "--players=4"),

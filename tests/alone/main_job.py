@@ -18,10 +18,10 @@ from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode, free_port_range
 
 PORTS = 64
 WARM = 4

@@ -24,12 +24,12 @@ from tests.support.roll_call import RollCall
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import LONGEST_SILENCE, Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.fleet.fleet import NO_GAME_SERVER
+from vinom.fleet.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
 from vinom.game import Game, Table
-from vinom.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
 

@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.ledger import IS_FULL
 from tests.support.lobbies import LobbyWorld, MemoryLine
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.messages.lobby import Hello
+from vinom.base.model import Player
 from vinom.errors import Code, Refused
-from vinom.limits.addresses import AddressBuckets
-from vinom.lines.reserve import Reserve, ReservingFactory
-from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.messages.lobby import Hello
-from vinom.model import Player
+from vinom.net.lines.reserve import Reserve, ReservingFactory
+from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.rooms.room import RoomBounds
 
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.

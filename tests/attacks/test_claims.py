@@ -7,9 +7,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conversation.test_identity import NOW, token, verifier
+from tests.lobby.conversation.test_identity import NOW, token, verifier
 from tests.support.lobbies import LobbyWorld
-from vinom.conversation.identity import OutsideTokenChecker
+from vinom.lobby.conversation.identity import OutsideTokenChecker
 
 
 class ForgedClaimsTests(SynchronousTestCase):

@@ -15,12 +15,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.control.test_messages import TO_NODE, TO_SERVER
+from tests.fleet.control.test_messages import TO_NODE, TO_SERVER
 from tests.support.game_net import GameNet
 from tests.support.malformed import is_at, nonsense, spoilt
 from tests.support.supply import FleetWorld, MemoryTransport
-from vinom.control.link import ControlClient, ControlServer
-from vinom.control.messages import (
+from vinom.errors import PeerError, field_of
+from vinom.fleet.control.link import ControlClient, ControlServer
+from vinom.fleet.control.messages import (
     Adopted,
     Alive,
     AnyToNode,
@@ -41,7 +42,6 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.errors import PeerError, field_of
 
 _HEADER = 4
 READY = Ready("abc", 123, 1)

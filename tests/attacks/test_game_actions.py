@@ -16,13 +16,13 @@ from tests.support.game_net import GameNet, MemoryRecording
 from tests.support.live_rooms import PlayerLine, kinds
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from tests.support.malformed import is_at, nonsense, spoilt
-from vinom.control.messages import RelayAction, RelayRefusal, RelaySeat
-from vinom.conversation.conversation import Bounds
+from vinom.fleet.control.messages import RelayAction, RelayRefusal, RelaySeat
+from vinom.fleet.gameserver.seats import ConnectionLimits
 from vinom.game import Chance, Game
-from vinom.game_loader import load_games
-from vinom.gameserver.seats import ConnectionLimits
-from vinom.packets.player import ActionRefused, Joined
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.net.packets.player import ActionRefused, Joined
 from vinom.play.choices import action_reader
+from vinom.play.game_loader import load_games
 
 #: One good action of each kind, as data, with each of its fields.
 GOOD: dict[str, tuple[dict[str, Any], ...]] = {

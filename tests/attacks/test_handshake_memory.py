@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certificates import authority
 from tests.support.game_process import GameProcess
 from tests.support.ledger import IS_FULL
-from vinom.dtls.client import DtlsClient
+from vinom.net.dtls.client import DtlsClient
 
 #: What the game server may grow under the attack, bytes.
 BAR = 8 << 20

@@ -13,10 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from tests.support.malformed import is_at, nonsense, spoilt
-from vinom.conversation.conversation import Bounds
-from vinom.messages.envelope import Request
-from vinom.messages.lobby import Cancel, Hello, Ping, Queue
-from vinom.messages.parties import (
+from vinom.base.messages.envelope import Request
+from vinom.base.messages.lobby import Cancel, Hello, Ping, Queue
+from vinom.base.messages.parties import (
     Accept,
     CreateParty,
     Decline,
@@ -28,7 +27,7 @@ from vinom.messages.parties import (
     PromoteInParty,
     ReadyInParty,
 )
-from vinom.messages.rooms import (
+from vinom.base.messages.rooms import (
     Ack,
     Action,
     AddBot,
@@ -42,6 +41,7 @@ from vinom.messages.rooms import (
     SetTeam,
     StartRoom,
 )
+from vinom.lobby.conversation.conversation import Bounds
 
 #: One good request of each type, as data, with each of its fields.
 GOOD: dict[type[Request], dict[str, Any]] = {

@@ -22,19 +22,19 @@ from tests.support.certificates import leaf
 from tests.support.ears import Ear
 from tests.support.http import ask
 from tests.support.lobbies import LobbyWorld
-from vinom.limits.buckets import NetworkBuckets, NetworkCounts
-from vinom.limits.logged import REPORT_SECONDS, BoundedLog, LogBounds
-from vinom.limits.origins import Hosts, Origins
-from vinom.lines.counted import CountedFactory, TlsHellos
-from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.lines.tls import ReloadableTls
-from vinom.lines.websocket import WebSocketBounds, WebSockets
-from vinom.reactor.turns import TurnEnd
-from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import FrontDoor
-from vinom.web.health import Health
-from vinom.web.named_hosts import NamedHosts
-from vinom.web.websocket import WebSocketPage
+from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
+from vinom.base.limits.logged import REPORT_SECONDS, BoundedLog, LogBounds
+from vinom.base.limits.origins import Hosts, Origins
+from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.counted import CountedFactory, TlsHellos
+from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.tls import ReloadableTls
+from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.front_door import FrontDoor
+from vinom.net.web.health import Health
+from vinom.net.web.named_hosts import NamedHosts
+from vinom.net.web.websocket import WebSocketPage
 
 PACKAGE = Path(__file__).resolve().parents[2] / "vinom"
 FLOOD = 200
@@ -44,9 +44,11 @@ MOST = int(LogBounds().burst) + 1
 #: Files that read what strangers send, or answer it. In these, a line that is logged
 #: without bounds must be in `UNBOUNDED`.
 READERS = (
-    *("lines", "web", "conversation", "desk.py", "dtls", "packets", "messages"),
-    *("gameserver/connections.py", "gameserver/reception.py", "gameserver/room.py"),
-    *("matches", "matchmaking", "rooms"),
+    *("net/lines", "net/dtls", "net/packets", "net/web", "base/messages"),
+    *("lobby/conversation", "lobby/matches", "lobby/matchmaking", "rooms"),
+    *("fleet/gameserver/connections.py", "fleet/gameserver/reception.py"),
+    *("fleet/gameserver/room.py", "fleet/relay/room.py"),
+    *("node/desk.py", "node/web"),
 )
 #: How a line without bounds of its own begins, and why that is harmless.
 UNBOUNDED = {

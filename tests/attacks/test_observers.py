@@ -10,9 +10,9 @@ from tests.support.dtls import DOMAIN, LABEL, Net, losing_first_flight, make_tic
 from tests.support.game_net import PORT, GameNet, GamePlayer
 from tests.support.hellos import client_hello, cookie_in, extension, server_name
 from tests.support.ledger import Ledger
-from vinom.dtls.admission import Address
-from vinom.dtls.records import RECORD_HEADER
-from vinom.packets.player import Joined
+from vinom.net.dtls.admission import Address
+from vinom.net.dtls.records import RECORD_HEADER
+from vinom.net.packets.player import Joined
 
 ANN: Address = ("192.0.2.1", 4000)
 NAME = f"{LABEL}.{DOMAIN}".encode()

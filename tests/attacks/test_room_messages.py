@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, Word, kinds, only
 from tests.support.malformed import VALUES, is_at, nonsense, spoilt
-from vinom.messages.envelope import Envelope
-from vinom.messages.rooms import Ack
+from vinom.base.messages.envelope import Envelope
+from vinom.base.messages.rooms import Ack
 
 #: One good message of each kind that is sent in play, with each of its fields.
 ACTION = {"type": "action", "id": 1, "data": {"word": "x"}, "room_id": "r1", "seen": 1}

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, REALM, GameNet, GamePlayer
 from tests.support.ledger import Ledger
-from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.packets.codec import write_input, write_join
-from vinom.packets.player import Joined
-from vinom.tokens import Claims, TokenSigner
+from vinom.base.tokens import Claims, TokenSigner
+from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.net.packets.codec import write_input, write_join
+from vinom.net.packets.player import Joined
 
 
 class ProofTests(SynchronousTestCase):

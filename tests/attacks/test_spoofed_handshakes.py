@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, signing_key
 from tests.support.game_process import REALM, GameProcess
-from vinom.dtls.client import DtlsClient
-from vinom.dtls.events import Connected, Disconnected, Received
-from vinom.packets.player import Joined, PlayerLink, StateArrived
-from vinom.tokens import Claims, TokenSigner
+from vinom.base.tokens import Claims, TokenSigner
+from vinom.net.dtls.client import DtlsClient
+from vinom.net.dtls.events import Connected, Disconnected, Received
+from vinom.net.packets.player import Joined, PlayerLink, StateArrived
 
 
 class Peer:

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, Net, make_ticket
 from tests.support.hellos import client_hello, cookie_in, in_record, openssl_hello
 from tests.support.ledger import IS_FULL, Ledger
-from vinom.dtls.admission import Address
-from vinom.dtls.records import HANDSHAKE_HEADER, NOT_ASSOCIATED, RECORD_HEADER
+from vinom.net.dtls.admission import Address
+from vinom.net.dtls.records import HANDSHAKE_HEADER, NOT_ASSOCIATED, RECORD_HEADER
 
 ANN: Address = ("192.0.2.1", 4000)
 NAME = f"{LABEL}.{DOMAIN}".encode()

@@ -18,10 +18,10 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import start_node
 from tests.support.units import UnderUnit
+from vinom.base.wall.enclosure import missing
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.node.asking import AdminLine, NotDone
-from vinom.wall.enclosure import missing
 
 
 class Taken(TestCase):
@@ -145,7 +145,7 @@ class WallTests(Taken):
 
 _ON_AN_OLD_KERNEL = """
 import os, sys
-from vinom.wall import enclosure, kernel
+from vinom.base.wall import enclosure, kernel
 key, version = sys.argv[1], int(sys.argv[2])
 kernel.landlock_version = lambda: version
 print(enclosure.Enclosure(hidden=(os.path.dirname(key),)).enclose())

@@ -9,9 +9,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.attacks import ATTACKS, answered, expired, foreign, forged, with_tokens
+from vinom.base.tokens import Claims, TokenVerifier
 from vinom.errors import Refused
-from vinom.keys.tokens import TokenKeyring
-from vinom.tokens import Claims, TokenVerifier
+from vinom.net.keys.tokens import TokenKeyring
 
 REALM = "game.vinom"
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
-from vinom.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 class JavaScriptTestCase(TestCase):

@@ -11,7 +11,7 @@ from threading import Thread
 from tests.support.browsers import DESKTOP, PHONE, Browser
 from tests.support.pages import ROOT, PageTestCase, shared_browser
 from tests.support.whole_node import WholeNode
-from vinom.web.static_pages import STATIC
+from vinom.node.web.static_pages import STATIC
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
 

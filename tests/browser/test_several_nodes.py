@@ -14,9 +14,9 @@ from tests.support.needs import path_of
 from tests.support.pages import PLAY_TICTACTOE, PageTestCase
 from tests.support.redis_servers import RedisServer
 from tests.support.whole_node import WholeNode
-from vinom.commands.child_node import free_port
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import free_port
 
 _LINK = "return document.querySelector('#party-link')?.value"
 _HAPROXY = """

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Teller
 from tests.support.whole import WholeWorld
+from vinom.base.model import MatchEnd
 from vinom.client.match import Match, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.client.seat import Way
-from vinom.control.messages import RoomEnded
-from vinom.model import MatchEnd
+from vinom.fleet.control.messages import RoomEnded
 
 
 class Player:

@@ -15,7 +15,7 @@ from vinom.client.load.crowd import Crowd
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.game import Chance, Game
-from vinom.packets.reliable import Round
+from vinom.net.packets.reliable import Round
 
 
 class Counting(Game[Any, Any]):

@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
 from tests.support.played import HOST, PlayedWorld, ScriptedServer
+from vinom.base.messages.lobby import MatchFound
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client
-from vinom.dtls.records import NOT_ASSOCIATED
 from vinom.errors import Code
-from vinom.messages.lobby import MatchFound
-from vinom.packets.player import Rejected
+from vinom.net.dtls.records import NOT_ASSOCIATED
+from vinom.net.packets.player import Rejected
 
 RESUME = b"\x01" * 16
 

@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Site
 
-from tests.matchmaking.test_named_queues import GAMES, TABLES
+from tests.lobby.matchmaking.test_named_queues import GAMES, TABLES
 from tests.support.lobbies import LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, RegionOffer
 from vinom.client.echoes import measure_echoes
 from vinom.client.lobby import LobbyClient
-from vinom.matchmaking.queues import read_tables
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, RegionOffer
-from vinom.web.health import health_pages
+from vinom.lobby.matchmaking.queues import read_tables
+from vinom.net.web.health import health_pages
 
 
 class MeasureTests(TestCase):

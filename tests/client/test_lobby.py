@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import Duel, LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient, RoomOffered
 from vinom.errors import Code
-from vinom.matchmaking.queues import read_tables
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
+from vinom.lobby.matchmaking.queues import read_tables
 
 
 class Open(Duel):

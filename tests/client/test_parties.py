@@ -11,17 +11,17 @@ from tests.support.games import Teller
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
 from tests.support.whole import WholeWorld
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, MatchFound
+from vinom.base.messages.parties import PartyInvite
+from vinom.base.model import MatchEnd
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient, RoomOffered
 from vinom.client.match import Match
 from vinom.client.parties import LiveParty, Offer, PlayerParties
-from vinom.control.messages import RoomEnded
 from vinom.errors import Code, Refused
-from vinom.matchmaking.queues import read_tables
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, MatchFound
-from vinom.messages.parties import PartyInvite
-from vinom.model import MatchEnd
+from vinom.fleet.control.messages import RoomEnded
+from vinom.lobby.matchmaking.queues import read_tables
 
 
 class Seat:

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import RoomsWorld
 from tests.support.lobby_lines import LobbyEndpoint, MemoryTcp
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import JoinRoom
 
 
 class PatchTests(SynchronousTestCase):

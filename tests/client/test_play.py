@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
+from vinom.base.printable import say
 from vinom.client.line import LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.client.terminal.play import MazeGame
 from vinom.client.terminal.stage import Stage
-from vinom.printable import say
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import Heard, Pair, RoomsWorld, Word
 from tests.support.lobby_lines import LobbyEndpoint
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import AddBot, JoinRoom, ListRooms, RoomList, RoundOver
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.game import Event, Step
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import AddBot, JoinRoom, ListRooms, RoomList, RoundOver
 
 
 class Finale(Pair):

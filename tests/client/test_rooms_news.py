@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Raw
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.messages.rooms import EventTold, ReconnectResult
 from vinom.client.line_seat import RoomNews
-from vinom.messages.rooms import EventTold, ReconnectResult
 
 
 def _place(number: int) -> ReconnectResult:

@@ -11,13 +11,13 @@ from msgspec import msgpack
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.printable import say
 from vinom.client.terminal.canvas import Canvas, fit, width_of
 from vinom.client.terminal.maze_picture import draw_maze
 from vinom.client.terminal.scene import Scene, compose, headline
 from vinom.client.terminal.screen import Screen, can_draw, has_colour
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
-from vinom.printable import say
 
 NAMES = ("ann", "Bob", "cleo", "日本")
 

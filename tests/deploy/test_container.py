@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import Settings as GatewaySettings
 from vinom.gateway.twistd import Options
 from vinom.node.settings import Settings
 from vinom.node.sources import gather
-from vinom.routing.rules import check_rules
 
 CONTAINER = Path(__file__).resolve().parents[2] / "deploy" / "container"
 CONTAINERFILE, COMPOSE = CONTAINER / "Containerfile", CONTAINER / "compose.yaml"

@@ -27,15 +27,15 @@ from tests.deploy.kustomized import (
     pod_template,
 )
 from tests.support.facts import FACTS
+from vinom.base.redis_address import StoreAddress
 from vinom.fleet.kubernetes.objects import GAME_SERVER, ROLE
 from vinom.fleet.kubernetes.template import PodTemplate
+from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY_SOURCES
 from vinom.gateway.settings import Settings as GatewaySettings
 from vinom.node.settings import Settings
 from vinom.node.sources import gather
-from vinom.routing.rules import check_rules
-from vinom.store.redis.address import StoreAddress
-from vinom.web.collector import NodeCollector
+from vinom.node.web.collector import NodeCollector
 
 ROOT = KUBERNETES.parents[1]
 #: Secrets that the runbook makes.

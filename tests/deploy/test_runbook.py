@@ -26,14 +26,14 @@ from tests.deploy.test_kubernetes import SECRETS
 from tests.support.ending import end
 from tests.support.needs import needs
 from tests.support.redis_servers import RedisServer
-from vinom.commands.child_node import free_port, free_port_range
 from vinom.errors import Misconfigured
 from vinom.gateway.link_tls import LinkTls
-from vinom.keys.authority import Authority
+from vinom.gateway.routing.rules import check_rules
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings
 from vinom.node.sources import gather
-from vinom.routing.rules import check_rules
+from vinom.tools.commands.child_node import free_port, free_port_range
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "howto" / "runbook.rst"

@@ -19,13 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.child_gateways import TWISTD
 from tests.support.needs import needs
 from tests.system.test_gateway import EchoServer
-from vinom.commands.child_node import free_port
+from vinom.base.settings.sources import Sources
+from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY
 from vinom.gateway.settings import Settings as GatewaySettings
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.sources import gather
-from vinom.routing.rules import check_rules
-from vinom.settings.sources import Sources
+from vinom.tools.commands.child_node import free_port
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 #: Largest exposure that ``systemd-analyze security`` may find, tenths of its points.

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec.inspect as shapes
 from msgspec import NODEFAULT, Struct
 
-from vinom.control import messages as m
-from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.fleet.control import messages as m
 
 MATCH = "zcavn4holo6cnsukh7dbuwgx3e"
 LABEL = "a" * 26

@@ -8,37 +8,35 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.test_architecture import FLOORS
+from tests.test_architecture import WINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class FloorsTests(SynchronousTestCase):
-    """The picture of floors, and a paragraph for each package."""
+class WingsTests(SynchronousTestCase):
+    """The picture of wings, and a paragraph for each."""
 
     def setUp(self) -> None:
         self.page: dict[str, Any] = runpy.run_path(
-            str(ROOT / "docs" / "_ext" / "vinom_floors.py")
+            str(ROOT / "docs" / "_ext" / "vinom_wings.py")
         )
 
     def test_picture(self) -> None:
         """
-        A newcomer sees the floors that the test holds, the ground at the bottom.
+        A newcomer sees the wings that the test holds, and what each may import.
         """
         source = (ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8")
-        floors = self.page["read_floors"](source)
-        self.assertEqual(floors, [floor.split() for floor in FLOORS])
-        rows = self.page["draw"](floors).splitlines()[1::2]
-        self.assertEqual(len(rows), len(FLOORS))
-        for row, floor in zip(reversed(rows), FLOORS, strict=True):
-            self.assertEqual(
-                row.strip("| ").replace("(", "").replace(")", ""),
-                "   ".join(floor.split()),
-            )
+        wings = self.page["read_wings"](source)
+        self.assertEqual(wings, WINGS)
+        rows = self.page["draw"](wings).splitlines()[1::2]
+        self.assertEqual(
+            [row.strip("| ").split() for row in rows],
+            [[wing, *below.split()] for wing, below in WINGS.items()],
+        )
 
-    def test_every_package_says_what_it_is(self) -> None:
+    def test_every_wing_says_what_it_is(self) -> None:
         """
-        No package is a bare name on the page.
+        No wing is a bare name on the page.
         """
-        for concept in " ".join(FLOORS).split():
-            self.assertGreater(len(self.page["paragraph_of"](concept)), 20, concept)
+        for wing in WINGS:
+            self.assertGreater(len(self.page["paragraph_of"](wing)), 20, wing)

@@ -14,10 +14,10 @@ from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs.control_examples import TO_NODE, TO_SERVER, VALUES, tag_of
-from vinom.control import messages as m
-from vinom.control.frames import FrameReader
+from vinom.base.tokens import TokenVerifier
 from vinom.errors import Refused
-from vinom.tokens import TokenVerifier
+from vinom.fleet.control import messages as m
+from vinom.net.frames import FrameReader
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "protocol"
 _HEX = re.compile(r"^   ((?:[0-9a-f]{2} ?)+)$")

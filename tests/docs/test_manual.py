@@ -13,11 +13,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.check.trial import try_game
-from vinom.commands import cli
-from vinom.commands.cli import COMMANDS
 from vinom.node.settings import TABLE
 from vinom.node.sources import gather
+from vinom.tools.check.trial import try_game
+from vinom.tools.commands import cli
+from vinom.tools.commands.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
 
+from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
-from vinom.model import Exit, ServerAddress
-from vinom.ports import IGameServer
+from vinom.fleet.interfaces import IGameServer
 
 
 @implementer(IGameServer)
@@ -72,7 +72,7 @@ class ContractServer:
 
 class FleetContract:
     """
-    `vinom.ports.IFleet`.
+    `vinom.fleet.interfaces.IFleet`.
 
     ``make_fleet`` gives a fleet with three addresses whose processes stay until they
     are ended; ``is_running`` and ``kill`` look at, and end, one of them from outside;

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld, match_plan, ticket
-from vinom.control.link import ControlLink
-from vinom.control.messages import (
+from vinom.base.model import Exit, MatchEnd
+from vinom.fleet import server as fleet_server
+from vinom.fleet.control.link import ControlLink
+from vinom.fleet.control.messages import (
     AddTicket,
     Adopted,
     Alive,
@@ -29,10 +31,8 @@ from vinom.control.messages import (
     TokenKeys,
     encode,
 )
-from vinom.control.unsent import make_unsent
-from vinom.fleet import server as fleet_server
+from vinom.fleet.control.unsent import make_unsent
 from vinom.fleet.life import ServerTimeouts
-from vinom.model import Exit, MatchEnd
 
 AWAY = int(ServerTimeouts().away)
 

@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld, ticket
-from vinom.control.messages import AddTicket, Bind, CloseRoom, Heartbeat, OpenRoom
 from vinom.errors import NoCapacity
+from vinom.fleet.control.messages import AddTicket, Bind, CloseRoom, Heartbeat, OpenRoom
 
 PORTS = 3
 PICKS = st.integers(0, 50)

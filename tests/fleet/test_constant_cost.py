@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import vinom
 from tests.support.supply import FleetWorld, match_plan, ticket
-from vinom.control.messages import Kick, RelayAction, RelayWatch
+from vinom.fleet.control.messages import Kick, RelayAction, RelayWatch
 
 _OURS = str(Path(vinom.__file__).parent)
 #: Enough to find out a search; ``VINOM_CROWDS=full`` in the environment has all.

@@ -7,7 +7,9 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld, ticket
-from vinom.control.messages import (
+from vinom.base.model import Exit, MatchEnd, Placement
+from vinom.errors import NoCapacity
+from vinom.fleet.control.messages import (
     AddTicket,
     Alive,
     Bind,
@@ -23,8 +25,6 @@ from vinom.control.messages import (
     SeatChanged,
     Stop,
 )
-from vinom.errors import NoCapacity
-from vinom.model import Exit, MatchEnd, Placement
 
 
 class PlacingTests(SynchronousTestCase):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FakeGameServer, FleetWorld, ticket
-from vinom.control.changes import change_between
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd
+from vinom.errors import NoCapacity, Refused
+from vinom.fleet.control.changes import change_between
+from vinom.fleet.control.messages import (
     AddTicket,
     Bind,
     CloseRoom,
@@ -19,9 +21,7 @@ from vinom.control.messages import (
     RoomEnded,
     SeatChanged,
 )
-from vinom.errors import NoCapacity, Refused
 from vinom.fleet.hosted import MOST_IN_VAIN, MOST_RESUMED
-from vinom.model import MatchEnd
 
 
 def last(server: FakeGameServer, kind: type) -> object:

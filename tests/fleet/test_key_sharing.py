@@ -6,7 +6,9 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import FleetWorld
-from vinom.control.messages import (
+from vinom.base.model import Placement
+from vinom.errors import NoCapacity
+from vinom.fleet.control.messages import (
     Alive,
     Bind,
     BindFailed,
@@ -16,8 +18,6 @@ from vinom.control.messages import (
     SeatChanged,
     TokenKeys,
 )
-from vinom.errors import NoCapacity
-from vinom.model import Placement
 
 
 class TokenKeyTests(SynchronousTestCase):

@@ -36,7 +36,7 @@ from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 
 ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
 

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fleet.contract import ContractServer
 from tests.support.kubernetes_api.objects import merged
+from vinom.base.model import ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import fleet as fleet_module
 from vinom.fleet.kubernetes.api import ApiError
@@ -28,7 +29,6 @@ from vinom.fleet.kubernetes.objects import OWNER, is_ended, is_running, label_of
 from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
-from vinom.model import ServerAddress
 
 RUNS = {"status": {"phase": "Running", "podIP": "10.0.0.1", "hostIP": "10.0.0.1"}}
 ENDED = {"status": {"phase": "Failed"}}

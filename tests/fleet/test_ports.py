@@ -15,8 +15,8 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.model import Addresses
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.model import Addresses
 
 SIZE = 5
 

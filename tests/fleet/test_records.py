@@ -11,6 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import match_plan
+from vinom.base.model import Player, ServerAddress
 from vinom.fleet.local import fleet
 from vinom.fleet.local.fleet import HIDDEN, GameServerProgram, LocalFleet, birth_of
 from vinom.fleet.local.mailbox import (
@@ -24,7 +25,6 @@ from vinom.fleet.local.mailbox import (
 )
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.records import KnownPlayer, ServerRecord, ServerRecords
-from vinom.model import Player, ServerAddress
 
 
 class RecordsTests(SynchronousTestCase):

@@ -17,8 +17,10 @@ from tests.support.supply import (
     match_plan,
     ticket,
 )
-from vinom.control.link import ControlServer
-from vinom.control.messages import (
+from vinom.base.model import Placement
+from vinom.errors import NoCapacity
+from vinom.fleet.control.link import ControlServer
+from vinom.fleet.control.messages import (
     AddTicket,
     Bind,
     CloseRoom,
@@ -29,14 +31,12 @@ from vinom.control.messages import (
     RelayWatch,
     RotateCookies,
 )
-from vinom.errors import NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.pool import PoolPolicy, RefillPacing
 from vinom.fleet.port_ring import GamePorts, RelayedPorts
 from vinom.fleet.server import FleetSettings
 from vinom.fleet.several import SeveralFleets
-from vinom.model import Placement
 
 
 class SeveralWorld:

@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.fleet.hosted import MatchRequest
 from vinom.fleet.waiting import MOST_PASSED, WaitingMatches
-from vinom.model import MatchPlan, SeatPlan
 
 
 def request(name: str, *hosts: str) -> MatchRequest:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Refused
 from vinom.game import Game, Seat
 from vinom.games.arena import Arena
@@ -16,7 +17,6 @@ from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.owedrahn_table import Ready
-from vinom.model import MatchPlan, SeatPlan
 from vinom.play.recording import (
     encode_ending,
     encode_header,

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
-from vinom.check.trial import try_game
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Seat, Step, Table
 from vinom.games.oldmaid import DECK, Draw, MaidOptions, MaidState, OldMaid, Rematch
 from vinom.play.play import Play
+from vinom.tools.check.trial import try_game
 
 GAME = OldMaid()
 

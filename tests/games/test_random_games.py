@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 from tests.support.random_games import GAMES, random_game
-from vinom.check.trial import try_game
+from vinom.tools.check.trial import try_game
 
 COUNT = int(os.environ.get("VINOM_GAMES", "10"))
 #: Steps of a check; without the variable it is cut short.

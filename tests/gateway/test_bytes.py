@@ -8,15 +8,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryTransport
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.listener import Doors
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
-from vinom.lines.proxy_header import write_proxy_header
-from vinom.lines.sniff import Spoken
-from vinom.streams.byte_stream import FINISHED_SECONDS
-from vinom.streams.ends import Reason
+from vinom.net.lines.proxy_header import write_proxy_header
+from vinom.net.lines.sniff import Spoken
+from vinom.net.streams.byte_stream import FINISHED_SECONDS
+from vinom.net.streams.ends import Reason
 
 
 class BytesCase(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import Leaf, authority
 from vinom.gateway.certificates import LOOK_SECONDS, Certificates
-from vinom.lines.tls import NamedTls
+from vinom.net.lines.tls import NamedTls
 
 
 class CertificateTests(SynchronousTestCase):

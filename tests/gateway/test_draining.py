@@ -16,9 +16,9 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.draining import CUT_SECONDS, Draining
 from vinom.gateway.packets_door import PacketClients
 from vinom.gateway.ports import Ports
-from vinom.routing.rules import check_rules
-from vinom.streams.ends import Reason
-from vinom.streams.packets import Kind, Packet, encode
+from vinom.gateway.routing.rules import check_rules
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.packets import Kind, Packet, encode
 
 
 class MemoryEnding:

@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Close, Frame, Opcode
 
 from tests.support.gateways import MemoryGateway, MemoryTransport, every_size
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.http_door import HttpDoor
+from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import Settings
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
-from vinom.lines.forwarded import Proxies
-from vinom.routing.rules import check_rules
-from vinom.streams.ends import Reason
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.streams.ends import Reason
 
 SITE = {
     "strategy": "round_robin",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.gateway.test_http_door import SITE, settings
-from tests.streams.test_byte_stream import MUCH, SocketCase
+from tests.net.streams.test_byte_stream import MUCH, SocketCase
 from tests.support.gateways import MemoryGateway
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.http_door import HttpClient, HttpDoor
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
 
 _GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 

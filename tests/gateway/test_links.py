@@ -18,12 +18,12 @@ from tests.support.gateways import (
 from vinom.errors import PeerError
 from vinom.gateway.dialing import DIAL_SECONDS
 from vinom.gateway.link_backend import IDLE_SECONDS, LinkBackend
+from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import MOST_KEPT, Session, SessionRequest
-from vinom.routing.rules import Endpoint
-from vinom.streams.channels import WINDOW
-from vinom.streams.ends import Reason
-from vinom.streams.multiplex import VISIT_SECONDS
-from vinom.streams.packets import Kind, Packet
+from vinom.net.streams.channels import WINDOW
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.multiplex import VISIT_SECONDS
+from vinom.net.streams.packets import Kind, Packet
 
 GREETING = written(Packet(Kind.OPEN, b'{"node_id": "n1"}'))
 

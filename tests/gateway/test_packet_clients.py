@@ -18,16 +18,16 @@ from tests.support.gateways import (
     packets,
     written,
 )
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.packets_door import MOST_OWED, PacketClients
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
-from vinom.lines.forwarded import Proxies
-from vinom.streams.channels import WINDOW
-from vinom.streams.ends import Reason
-from vinom.streams.multiplex import VISIT_SECONDS
-from vinom.streams.packets import MAGIC, OWN_SESSION, Kind, Packet, encode
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.streams.channels import WINDOW
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.multiplex import VISIT_SECONDS
+from vinom.net.streams.packets import MAGIC, OWN_SESSION, Kind, Packet, encode
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -14,22 +14,22 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
+from vinom.base.reactor.connections import QuickConnection, accept_quickly
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.gateway.backends import Backends
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.dialing import Dialer
 from vinom.gateway.listener import Doors
+from vinom.gateway.routing.health import Health
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.rules import Endpoint, check_rules
 from vinom.gateway.sessions import Session, SessionIds
 from vinom.gateway.tcp_backend import TcpBackend
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts
-from vinom.lines.sniff import Spoken
-from vinom.reactor.connections import QuickConnection, accept_quickly
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.routing.health import Health
-from vinom.routing.router import Router
-from vinom.routing.rules import Endpoint, check_rules
+from vinom.net.lines.sniff import Spoken
 
 
 @implementer(IHalfCloseableProtocol)

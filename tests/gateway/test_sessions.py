@@ -16,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryStream, every_size
 from vinom.gateway.access_log import AccessFile, AccessLog, access_line
+from vinom.gateway.routing.health import LEAST_ANSWERS
+from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.sessions import (
     MOST_EARLY,
     REST_SECONDS,
@@ -24,10 +26,8 @@ from vinom.gateway.sessions import (
     SessionInUse,
     SessionRequest,
 )
-from vinom.routing.health import LEAST_ANSWERS
-from vinom.routing.rules import check_rules
-from vinom.streams.ends import Reason
-from vinom.streams.packets import OWN_SESSION
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.packets import OWN_SESSION
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.settings.values import LONGEST_SOCKET_PATH, Endpoint, SocketPath
+from vinom.base.settings.values import LONGEST_SOCKET_PATH, Endpoint, SocketPath
 
 
 class SocketPathTests(SynchronousTestCase):

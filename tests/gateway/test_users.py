@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.conversation.test_identity import NOW, token, verifier
+from tests.lobby.conversation.test_identity import NOW, token, verifier
 from vinom.gateway.users import Users
 
 

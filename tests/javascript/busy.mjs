@@ -8,7 +8,7 @@
 // long the client waited before it requested a room again, milliseconds}.
 
 import { readFileSync } from "node:fs";
-import { Client } from "../../vinom/web/static/vinom.js";
+import { Client } from "../../vinom/node/web/static/vinom.js";
 import { socketsTo } from "./socket.mjs";
 
 const { chance, answers } = JSON.parse(readFileSync(0, "utf8"));

@@ -7,7 +7,7 @@
 
 import { createInterface } from "node:readline";
 import { WebSocket } from "ws";
-import { connect } from "../../vinom/web/static/vinom.js";
+import { connect } from "../../vinom/node/web/static/vinom.js";
 import { startCounting } from "./counting.mjs";
 
 const say = (what) => console.log(JSON.stringify(what));

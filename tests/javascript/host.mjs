@@ -5,7 +5,7 @@
 // Standard output: {seen: [the client's view of the room, after each], heard: [events]}.
 
 import { readFileSync } from "node:fs";
-import { Client } from "../../vinom/web/static/vinom.js";
+import { Client } from "../../vinom/node/web/static/vinom.js";
 import { socketsTo } from "./socket.mjs";
 
 const { place, missed, then } = JSON.parse(readFileSync(0, "utf8"));

@@ -5,10 +5,10 @@
 import { readFileSync } from "node:fs";
 
 globalThis.addEventListener ??= () => {};
-const { endingWords, leftWords, resultWords } = await import("../../vinom/web/static/words.js");
-const { inRank, roomWords } = await import("../../vinom/web/static/happening.js");
-const { idleWords } = await import("../../vinom/web/static/boards/dice.js");
-const { nextToShow, roomsToShow } = await import("../../vinom/web/static/previews.js");
+const { endingWords, leftWords, resultWords } = await import("../../vinom/node/web/static/words.js");
+const { inRank, roomWords } = await import("../../vinom/node/web/static/happening.js");
+const { idleWords } = await import("../../vinom/node/web/static/boards/dice.js");
+const { nextToShow, roomsToShow } = await import("../../vinom/node/web/static/previews.js");
 
 const names = ["Ann", "Bob", "Cid"];
 const functions = {

@@ -6,7 +6,7 @@
 // tries: how many handshakes, asked: [addresses], status}.
 
 import { readFileSync } from "node:fs";
-import { Client } from "../../vinom/web/static/vinom.js";
+import { Client } from "../../vinom/node/web/static/vinom.js";
 
 const { code } = JSON.parse(readFileSync(0, "utf8"));
 let tries = 0;

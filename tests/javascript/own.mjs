@@ -6,7 +6,7 @@
 // and of each frame.
 
 import { readFileSync } from "node:fs";
-import { Own, heed, move } from "../../vinom/web/static/boards/arena_own.js";
+import { Own, heed, move } from "../../vinom/node/web/static/boards/arena_own.js";
 
 const { field, rules, network } = JSON.parse(readFileSync(0, "utf8"));
 let { body } = rules;

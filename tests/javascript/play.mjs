@@ -1,11 +1,11 @@
-// vinom.js in Node.js, against a real server: see tests/web/test_javascript.py.
+// vinom.js in Node.js, against a real server: see tests/node/web/test_javascript.py.
 //
 //     node play.mjs SCENARIO PORT [PORT of another node, process id of the first]
 
 import assert from "node:assert/strict";
 import net from "node:net";
 import { WebSocket } from "ws";
-import { VinomError, connect, mergePatch } from "../../vinom/web/static/vinom.js";
+import { VinomError, connect, mergePatch } from "../../vinom/node/web/static/vinom.js";
 
 const [, , scenario, given, another, pid] = process.argv;
 const port = Number(given);

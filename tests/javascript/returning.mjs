@@ -3,7 +3,7 @@
 // Standard input: the name of one of the scenes below. Standard output: what it returns.
 
 import { readFileSync } from "node:fs";
-import { Client } from "../../vinom/web/static/vinom.js";
+import { Client } from "../../vinom/node/web/static/vinom.js";
 import { pass, setClock } from "./clock.mjs";
 import { socketsTo } from "./socket.mjs";
 

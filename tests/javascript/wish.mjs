@@ -4,7 +4,7 @@
 // "take". Standard output: the direction sent at each "take", and whether one is left to send.
 
 import { readFileSync } from "node:fs";
-import { Wish } from "../../vinom/web/static/boards/arena_wish.js";
+import { Wish } from "../../vinom/node/web/static/boards/arena_wish.js";
 
 const wish = new Wish();
 const sent = [];

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.contract import facts
 from tests.support.supply import FleetWorld
+from vinom.base.model import MatchEnd, MatchPlan, Placement
 from vinom.errors import LeaseLost
 from vinom.fleet.records import ServerRecord, ServerRecords
-from vinom.model import MatchEnd, MatchPlan, Placement
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore

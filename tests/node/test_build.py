@@ -97,8 +97,8 @@ class StartTests(SynchronousTestCase):
         for unused in (
             "kubernetes",
             "txredisapi",
-            "vinom.dtls.server",
-            "vinom.gameserver.main",
-            "vinom.relay.service",
+            "vinom.net.dtls.server",
+            "vinom.fleet.gameserver.main",
+            "vinom.fleet.relay.service",
         ):
             self.assertNotIn(unused, known)

@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.store.contract import facts
 from tests.support.expected import fails_until
 from tests.support.supply import match_plan
+from vinom.base.model import ServerAddress
 from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
-from vinom.model import ServerAddress
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.servers import MemoryServerStore

@@ -14,22 +14,22 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.gateways import MemoryGateway, MemoryStream
 from tests.support.redis_servers import until
+from vinom.base.model import Issued
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import Misconfigured
 from vinom.gateway.dialing import Dialer
 from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.link_tls import LinkTls
+from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import Session, SessionRequest
-from vinom.keys.authority import Authority
-from vinom.keys.peers import link_context
-from vinom.lines.secure import over_tls
-from vinom.lines.tls import OfContexts
-from vinom.model import Issued
+from vinom.net.keys.authority import Authority
+from vinom.net.keys.peers import link_context
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.tls import OfContexts
+from vinom.net.streams.ends import Reason
 from vinom.node.gateways import GatewayLinks, listen_for_gateways
 from vinom.node.links import NodeTls
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.routing.rules import Endpoint
-from vinom.streams.ends import Reason
 
 _DAY = datetime.timedelta(days=1)
 

@@ -17,20 +17,20 @@ from zope.interface import implementer
 from tests.support.ears import Ear
 from tests.support.gateways import MemoryTransport, packets, written
 from tests.support.lobbies import LobbyWorld
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import PeerError
-from vinom.lines.forwarded import Proxies
-from vinom.lines.sniff import Spoken
-from vinom.lines.sniffed import SNIFF_SECONDS
-from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.lines.websocket import WebSockets
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.sniffed import SNIFF_SECONDS
+from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.websocket import WebSockets
+from vinom.net.streams.channels import WINDOW
+from vinom.net.streams.multiplex import VISIT_SECONDS
+from vinom.net.streams.packets import Kind, Packet
 from vinom.node.build import front_door
 from vinom.node.gateways import GREETING_SECONDS, GatewayLinks
 from vinom.node.settings import Settings
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.streams.channels import WINDOW
-from vinom.streams.multiplex import VISIT_SECONDS
-from vinom.streams.packets import Kind, Packet
 
 GREETING = written(Packet(Kind.OPEN, b'{"gateway_id": "g1"}'))
 #: Ids of gateways are above those of clients.

@@ -18,7 +18,10 @@ from twisted.internet.ssl import (
 from twisted.trial.unittest import TestCase
 
 from tests.support.redis_servers import until
-from vinom.control.nodes import (
+from vinom.base.model import Issued, NodeFacts
+from vinom.errors import NoCapacity
+from vinom.net.keys.authority import Authority
+from vinom.net.nodes import (
     NODE_PROTOCOL,
     AskWayIn,
     Greeting,
@@ -27,9 +30,6 @@ from vinom.control.nodes import (
     VisitorWire,
     frame,
 )
-from vinom.errors import NoCapacity
-from vinom.keys.authority import Authority
-from vinom.model import Issued, NodeFacts
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.store.memory.nodes import MemoryNodeStore
 

@@ -7,8 +7,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
-from vinom.model import NodeFacts
 from vinom.node.membership import Membership
 from vinom.store.memory.nodes import MemoryNodeStore
 

@@ -14,12 +14,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.trial.unittest import TestCase
 
-from vinom.control.link import ControlClient, ControlLink, ControlServer, connect
-from vinom.control.messages import CONTROL_PROTOCOL, Alive, Known, Ready
-from vinom.keys.authority import NODE_PURPOSE, Authority
-from vinom.keys.peers import check_peer, dialing_context, serving_context
-from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.lines.tls import OfContexts
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.fleet.control.link import ControlClient, ControlLink, ControlServer, connect
+from vinom.fleet.control.messages import CONTROL_PROTOCOL, Alive, Known, Ready
+from vinom.net.keys.authority import NODE_PURPOSE, Authority
+from vinom.net.keys.peers import check_peer, dialing_context, serving_context
+from vinom.net.lines.tls import OfContexts
 from vinom.node.links import NodeTls, listen_for_pods
 
 

@@ -15,10 +15,12 @@ from twisted.web.resource import Resource
 
 from tests.support.certificates import leaf
 from tests.support.ears import Ear
-from vinom.limits.logged import LogBounds
-from vinom.lines.reserve import Reserve
-from vinom.lines.tls import ReloadableTls
-from vinom.lines.websocket import WebSockets
+from vinom.base.limits.logged import LogBounds
+from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.reserve import Reserve
+from vinom.net.lines.tls import ReloadableTls
+from vinom.net.lines.websocket import WebSockets
+from vinom.net.web.answers import Folder
 from vinom.node.build import (
     admin_site,
     is_plaintext,
@@ -28,8 +30,6 @@ from vinom.node.build import (
     websocket_bounds,
 )
 from vinom.node.settings import Settings
-from vinom.reactor.turns import TurnEnd
-from vinom.web.answers import Folder
 
 
 @attrs.frozen

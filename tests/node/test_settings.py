@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
 from vinom.node.options import NodeOptions
 from vinom.node.settings import TABLE, Settings
 from vinom.node.sources import gather
-from vinom.settings.values import Switch
 
 
 class SettingsTests(SynchronousTestCase):

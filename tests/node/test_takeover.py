@@ -14,10 +14,10 @@ from zope.interface.verify import verifyObject
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.prematches import prematch
 from tests.support.lobbies import running
+from vinom.base.model import Estate, MatchEnd, MatchPlan, Prematch
 from vinom.errors import StoreUnavailable
-from vinom.model import Estate, MatchEnd, MatchPlan, Prematch
 from vinom.node.takeover import Takeover
-from vinom.ports import IEstateStore
+from vinom.store.interfaces import IEstateStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Say, Tale, TaleView, Teller
-from vinom.model import MatchPlan, SeatPlan
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.play.guard import PAUSE, Guard, SlowCall, TooSlow
 from vinom.play.room import BotFailed, Closed, Room
 

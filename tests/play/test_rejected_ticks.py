@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.play.test_room import RoomCase, plan_for
 from tests.support.games import Quiet, Say, Tale, Ticking
+from vinom.base.model import MatchEnd
 from vinom.errors import Rejected
-from vinom.model import MatchEnd
 from vinom.play.play import MOST_RETRIES
 from vinom.play.recording import (
     encode_ending,

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import games
 from tests.support.games import Quiet, Say
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Game
-from vinom.model import MatchPlan, SeatPlan
 from vinom.play.clock import longest_life
 from vinom.play.play import Recorded
 from vinom.play.room import Closed, Emitted, Room, RoundOver, Started

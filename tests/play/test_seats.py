@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Tale, Teller
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused
 from vinom.game import Table
-from vinom.model import MatchPlan, SeatPlan
 from vinom.play.room import Room
 from vinom.play.seats import teams_of
 

@@ -15,10 +15,10 @@ from msgspec import Meta, Struct, defstruct, msgpack
 from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Chance, Game
-from vinom.game_loader import load_games
-from vinom.model import MatchPlan, SeatPlan
+from vinom.play.game_loader import load_games
 from vinom.play.play import Play, table_of
 from vinom.play.states import (
     LONGEST_STATE,

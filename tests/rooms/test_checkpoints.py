@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld
 from tests.support.lobbies import LobbyWorld
-from vinom.conversation.conversation import Bounds
+from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
-from vinom.hosting.keeping import Keeping
-from vinom.model import NodeFacts
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import NOT_KEPT
 from vinom.rooms.visits import Visits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.rooms.test_matches import CrossTests, of
-from vinom.control.messages import RoomEnded
-from vinom.model import MatchEnd
+from vinom.base.model import MatchEnd
+from vinom.fleet.control.messages import RoomEnded
 
 
 class MatchListTests(CrossTests):

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.cross_world import CrossWorld
 from tests.support.live_rooms import kinds
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd
+from vinom.fleet.control.messages import (
     Kept,
     RelayAction,
     RelaySeat,
@@ -21,8 +22,7 @@ from vinom.control.messages import (
     RelayWatch,
     RoomEnded,
 )
-from vinom.model import MatchEnd
-from vinom.packets.player import Joined
+from vinom.net.packets.player import Joined
 
 
 def of(said: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from tests.rooms import test_resume as test_rooms_sessions
 from tests.rooms import test_rooms
 from tests.support.apart_rooms import ApartWorld
 from tests.support.live_rooms import Pair
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.fleet.control.messages import (
     RelayAction,
     RelayAgain,
     RelayEvent,
@@ -19,9 +20,8 @@ from vinom.control.messages import (
     RelaySeat,
     RelayState,
 )
-from vinom.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.fleet.relay.room import RelayedRoom
 from vinom.play.room import Closed, Emitted, RoundOver
-from vinom.rooms.relay import RelayedRoom
 
 
 class Apart:

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Say
+from vinom.base.model import Player
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.model import Player
 from vinom.rooms.member import BotSeat, Member
 from vinom.rooms.seating import Seating
 

@@ -6,7 +6,7 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.model import Player
+from vinom.base.model import Player
 from vinom.rooms.member import Member
 from vinom.rooms.timetable import Timetable
 

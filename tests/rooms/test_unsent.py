@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld
 from tests.support.websockets import frame
-from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.lines.ws.frames import text_frame
+from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.net.lines.ws.frames import text_frame
 
 #: More than anybody is ever sent here, bytes.
 ALL = 1 << 20

@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
 from tests.support.live_rooms import PlayerLine
-from vinom.control.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
-from vinom.conversation.conversation import Bounds
-from vinom.conversation.visitors import receiving
+from vinom.base.limits.buckets import is_loopback
+from vinom.base.model import Player
 from vinom.errors import Code, NoCapacity
-from vinom.limits.buckets import is_loopback
-from vinom.model import Player
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.lobby.conversation.visitors import receiving
+from vinom.net.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
 from vinom.rooms.room import EXPECTED_SECONDS
 from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import (

@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 
-from vinom.errors import LeaseLost
-from vinom.model import (
+from vinom.base.model import (
     MatchEnd,
     MatchPlan,
     NodeFacts,
@@ -21,6 +20,7 @@ from vinom.model import (
     SeatPlan,
     Waiting,
 )
+from vinom.errors import LeaseLost
 
 ANN, BOB, CAT = Player("ann", "Ann"), Player("bob", "Bob"), Player("cat", "Cat")
 
@@ -39,7 +39,7 @@ PLACE = Placement("s1", "127.0.0.1", 46000, "CERTIFICATE")
 
 
 class EntryStoreContract:
-    """`vinom.ports.IEntryStore`; a store is made by `make_store`."""
+    """`vinom.store.interfaces.IEntryStore`; a store is made by `make_store`."""
 
     async def oldest(self, store: Any, most: int = 100, **queue: Any) -> list[str]:
         """List the players who can be matched in the maze's queue."""
@@ -301,7 +301,7 @@ class EntryStoreContract:
 
 
 class RatingStoreContract:
-    """`vinom.ports.IRatingStore`; `make_store` gives a store, `self.now`."""
+    """`vinom.store.interfaces.IRatingStore`; `make_store` gives a store, `self.now`."""
 
     async def rated(self, store: Any, ratings: str = "duel") -> list[Rating]:
         """Find the ratings of Ann and Bob."""
@@ -403,7 +403,7 @@ class RatingStoreContract:
 
 
 class PlayerStoreContract:
-    """`vinom.ports.IPlayerStore`; `make_store` gives a store, `self.now`."""
+    """`vinom.store.interfaces.IPlayerStore`; `make_store` gives a store, `self.now`."""
 
     async def test_found_by_hash(self) -> None:
         """
@@ -467,7 +467,7 @@ class PlayerStoreContract:
 
 
 class MatchStoreContract:
-    """`vinom.ports.IMatchStore`; `make_store` gives a store, `self.now`."""
+    """`vinom.store.interfaces.IMatchStore`; `make_store` gives a store, `self.now`."""
 
     async def test_one_match_a_player(self) -> None:
         """
@@ -627,7 +627,10 @@ def facts(node_id: str, **more: Any) -> NodeFacts:
 
 
 class NodeStoreContract:
-    """`vinom.ports.INodeStore`; `make_store` gives one, `pass_time` lets time pass."""
+    """
+    `vinom.store.interfaces.INodeStore`; `make_store` gives one, `pass_time` lets time
+    pass.
+    """
 
     #: Leases that end, and that do not, in a test.
     SHORT, LONG = 0.2, 60.0
@@ -736,7 +739,7 @@ class Heard:
 
 class OnlineStoreContract:
     """
-    `vinom.ports.IOnlineStore`.
+    `vinom.store.interfaces.IOnlineStore`.
 
     `make_stores` gives those of two nodes, with what each has heard; `settle` waits for
     messages on their way; `kill_second` ends the lease of the second node; `hold` puts
@@ -834,7 +837,7 @@ class OnlineStoreContract:
 
 class CheckpointStoreContract:
     """
-    `vinom.ports.ICheckpointStore`.
+    `vinom.store.interfaces.ICheckpointStore`.
 
     ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
     ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
@@ -987,7 +990,7 @@ class CheckpointStoreContract:
 
 class ServerStoreContract:
     """
-    `vinom.ports.IServerStore`.
+    `vinom.store.interfaces.IServerStore`.
 
     ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
     ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from tests.store.contract import ANN, BOB, CAT, entry
-from vinom.model import Party, PartyMember, Player, Prematch, QueueEntry, Waiting
+from vinom.base.model import Party, PartyMember, Player, Prematch, QueueEntry, Waiting
 
 DAN = Player("dan", "Dan")
 
@@ -19,7 +19,7 @@ def prematch(*entries: QueueEntry, until: float = 100.0, **facts: Any) -> Premat
 
 
 class PrematchStoreContract:
-    """`vinom.ports.IPrematchStore`; a store is made by `make_store`."""
+    """`vinom.store.interfaces.IPrematchStore`; a store is made by `make_store`."""
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass for a store that has a clock of its own."""
@@ -236,7 +236,7 @@ def party(party_id: str, *players: Player, **facts: Any) -> Party:
 
 
 class PartyStoreContract:
-    """`vinom.ports.IPartyStore`; a store is made by `make_store`."""
+    """`vinom.store.interfaces.IPartyStore`; a store is made by `make_store`."""
 
     async def test_one_party_a_player(self) -> None:
         """

@@ -23,8 +23,8 @@ from tests.store.contract import (
     facts,
 )
 from tests.store.prematches import PartyStoreContract, PrematchStoreContract
-from vinom.model import Player, Rating
-from vinom.ports import (
+from vinom.base.model import Player, Rating
+from vinom.store.interfaces import (
     ICheckpointStore,
     IEntryStore,
     IMatchStore,

@@ -43,9 +43,9 @@ from tests.support.redis_servers import (
     shared_server,
     until,
 )
+from vinom.base.model import NodeFacts, Player, QueueEntry
 from vinom.errors import LeaseLost
-from vinom.model import NodeFacts, Player, QueueEntry
-from vinom.ports import (
+from vinom.store.interfaces import (
     ICheckpointStore,
     IEntryStore,
     IMatchStore,

@@ -18,10 +18,9 @@ from zope.interface.verify import verifyObject
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
 from tests.support.redis_servers import RedisServer, make_client, until
-from vinom.commands.child_node import free_port
+from vinom.base.model import Estate, MatchEnd, QueueCounts, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
-from vinom.model import Estate, MatchEnd, QueueCounts, Waiting
-from vinom.ports import IEstateStore
+from vinom.store.interfaces import IEstateStore
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.estates import RedisEstateStore
@@ -29,6 +28,7 @@ from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.tools.commands.child_node import free_port
 
 
 class _Pipe(Protocol):

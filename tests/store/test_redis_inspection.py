@@ -27,10 +27,10 @@ from tests.support.redis_servers import (
     shared_server,
     until,
 )
+from vinom.base.model import NodeFacts
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.redis_address import StoreAddress, read_store_address
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.model import NodeFacts
-from vinom.reactor.turns import TurnEnd
-from vinom.store.redis.address import StoreAddress, read_store_address
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld, kinds
 from tests.support.lobbies import LobbyWorld
 from tests.support.redis_servers import RedisServer, until
-from vinom.conversation.conversation import Bounds
+from vinom.base.model import NodeFacts
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import StoreUnavailable
-from vinom.hosting.keeping import Keeping
-from vinom.model import NodeFacts
-from vinom.reactor.turns import TurnEnd
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.room import RoomBounds
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.nodes import RedisNodeStore

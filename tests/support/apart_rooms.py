@@ -9,13 +9,19 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import RoomsWorld
-from vinom.control.messages import FromRelayed, RoomEnded, ToNode, ToRelayed, ToServer
+from vinom.base.model import MatchEnd, MatchPlan, Placement
+from vinom.base.reactor.alarm import Alarms
 from vinom.errors import NoCapacity, Refused
-from vinom.gameserver.relay import Relays
-from vinom.gameserver.room import HostedRoom
-from vinom.model import MatchEnd, MatchPlan, Placement
-from vinom.ports import IMatchWatch
-from vinom.reactor.alarm import Alarms
+from vinom.fleet.control.messages import (
+    FromRelayed,
+    RoomEnded,
+    ToNode,
+    ToRelayed,
+    ToServer,
+)
+from vinom.fleet.gameserver.relay import Relays
+from vinom.fleet.gameserver.room import HostedRoom
+from vinom.fleet.interfaces import IMatchWatch
 from vinom.rooms.rooms import Rooms
 
 

@@ -28,7 +28,7 @@ from tests.support.child_gateways import write_routes
 from tests.support.ending import end
 from tests.support.whole_node import WholeNode
 from tests.system.test_node import Twistd, environment
-from vinom.commands.child_node import ChildNode, NodeFailed, free_port
+from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 #: Settings of a node that are the gateway's too, where there is one: TLS ends there.

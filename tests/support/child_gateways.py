@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 import tests
 from tests.support.programs import Program, start_program
 from tests.support.whole_node import resident
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 ROOT = Path(tests.__file__).resolve().parent.parent
 #: twistd of this Python, in the foreground.

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from vinom.commands.child_node import ChildNode, free_port
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 async def start_node(

@@ -13,9 +13,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.kubernetes_api.kubelet import Kubelet
 from tests.support.kubernetes_api.server import PODS, ApiServer
-from vinom.commands.child_node import free_port_range
 from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
+from vinom.tools.commands.child_node import free_port_range
 
 
 async def until(is_so: Callable[[], Any]) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.redis_servers import until
 from vinom.client.match import Match
 from vinom.client.sdk import Client
-from vinom.promises.witness import Witness
+from vinom.tools.promises.witness import Witness
 
 #: Between two actions of a player, seconds.
 _PACE = 0.06

@@ -13,7 +13,8 @@ from tests.support.games import Tale, Teller, Ticking
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
-from vinom.control.messages import (
+from vinom.base.model import MatchPlan, Placement, Ticket
+from vinom.fleet.control.messages import (
     AddTicket,
     CloseRoom,
     FromRelayed,
@@ -26,7 +27,6 @@ from vinom.control.messages import (
     ToServer,
 )
 from vinom.game import Game
-from vinom.model import MatchPlan, Placement, Ticket
 from vinom.rooms.matches import Watching
 
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from tests.support.fairness import Event
 from tests.support.websockets import frame
-from vinom.messages.catalogue import PROTOCOL
+from vinom.base.messages.catalogue import PROTOCOL
 
 _HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

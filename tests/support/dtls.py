@@ -11,10 +11,10 @@ from collections.abc import Callable
 from OpenSSL import SSL
 
 from tests.support.certificates import authority, leaf
-from vinom.dtls.admission import Address, Admission
-from vinom.dtls.client import ClientEvent, DtlsClient
-from vinom.dtls.server import DtlsServer, ServerEvent
-from vinom.model import Ticket
+from vinom.base.model import Ticket
+from vinom.net.dtls.admission import Address, Admission
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.server import DtlsServer, ServerEvent
 
 DOMAIN = "s1.game.vinom"
 LABEL = "abcdefghijklmnopqrstuvwxy2"

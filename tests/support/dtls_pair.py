@@ -8,7 +8,7 @@ from OpenSSL import SSL
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN
-from vinom.dtls.context import client_context, server_context
+from vinom.net.dtls.context import client_context, server_context
 
 
 def connected(

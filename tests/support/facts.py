@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-#: What a game server reported; see `vinom.reactor.figures`.
+#: What a game server reported; see `vinom.base.reactor.figures`.
 PLAYED: dict[str, float] = {
     "players": 4,
     "rooms": 1,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 
+from vinom.base.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.errors import NoCapacity
-from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
 
 
 @attrs.define

@@ -15,14 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import leaf
 from tests.support.websocket_net import KEY, Echo
-from vinom.limits.origins import Origins
-from vinom.lines.secure import over_tls
-from vinom.lines.tls import HttpTls, ReloadableTls
-from vinom.lines.websocket import WebSocketBounds, WebSockets
-from vinom.reactor.turns import TurnEnd
-from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import FrontDoor
-from vinom.web.websocket import WebSocketPage
+from vinom.base.limits.origins import Origins
+from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.tls import HttpTls, ReloadableTls
+from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.front_door import FrontDoor
+from vinom.net.web.websocket import WebSocketPage
 
 HEADERS = {
     "Host": "game.example",

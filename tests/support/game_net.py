@@ -15,8 +15,11 @@ from twisted.internet.task import Clock
 from tests.support.certificates import authority, leaf, signing_key
 from tests.support.dtls import BEGINNING
 from tests.support.games import Teller, Ticking
-from vinom.control.changes import apply_change
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan, Ticket
+from vinom.base.reactor.alarm import Alarm
+from vinom.base.tokens import Claims, TokenSigner
+from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.messages import (
     Bind,
     Kept,
     Kick,
@@ -25,17 +28,16 @@ from vinom.control.messages import (
     SeatChanged,
     ToNode,
 )
-from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.dtls.client import ClientEvent, DtlsClient
-from vinom.dtls.client_port import ClientPort
-from vinom.dtls.events import Connected, Disconnected, Received
+from vinom.fleet.gameserver.lease import LEASE_SECONDS
+from vinom.fleet.gameserver.seats import ConnectionLimits
+from vinom.fleet.gameserver.server import GameServer
 from vinom.game import Game
-from vinom.gameserver.lease import LEASE_SECONDS
-from vinom.gameserver.seats import ConnectionLimits
-from vinom.gameserver.server import GameServer
-from vinom.model import MatchEnd, MatchPlan, SeatPlan, Ticket
-from vinom.packets.carried import Carried
-from vinom.packets.player import (
+from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
+from vinom.net.dtls.events import Connected, Disconnected, Received
+from vinom.net.packets.carried import Carried
+from vinom.net.packets.player import (
     EventArrived,
     Joined,
     MatchOver,
@@ -46,8 +48,6 @@ from vinom.packets.player import (
 )
 from vinom.play.play import Recorded
 from vinom.play.recording import Part
-from vinom.reactor.alarm import Alarm
-from vinom.tokens import Claims, TokenSigner
 
 HOST, PORT = "192.0.2.7", 46000
 REALM = "game.vinom"

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from tests.support.certificates import leaf, signing_key
 from tests.support.ending import end
-from vinom.commands.child_node import free_port_range
-from vinom.control.frames import FrameReader
-from vinom.control.messages import (
+from vinom.base.model import MatchPlan, SeatPlan, Ticket
+from vinom.fleet.control.messages import (
     AddTicket,
     Bind,
     Bound,
@@ -26,13 +25,14 @@ from vinom.control.messages import (
     decode_to_node,
     encode,
 )
-from vinom.model import MatchPlan, SeatPlan, Ticket
+from vinom.net.frames import FrameReader
+from vinom.tools.commands.child_node import free_port_range
 
 REALM = "game.vinom"
 ROOMS = 32
 _PATIENCE = 30.0
 _MAIN = (
-    "import sys, json; from vinom.gameserver.main import main; "
+    "import sys, json; from vinom.fleet.gameserver.main import main; "
     "main('s1', json.loads(sys.argv[1]))"
 )
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vinom.control.frames import FrameReader
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd
+from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,
     Alive,
     Bind,
@@ -31,7 +31,7 @@ from vinom.control.messages import (
     encode,
 )
 from vinom.fleet.local.outliving import outlives
-from vinom.model import MatchEnd
+from vinom.net.frames import FrameReader
 
 WARMED_UP = []
 
@@ -43,7 +43,7 @@ def warm_up(settings: dict[str, Any]) -> None:
 
 def draw_early(settings: dict[str, Any]) -> None:
     """Rehearse in the fork server, and draw secrets there."""
-    from vinom.gameserver.rehearsal import rehearse
+    from vinom.fleet.gameserver.rehearsal import rehearse
 
     rehearse()
     draw("early", settings)
@@ -55,8 +55,8 @@ def draw(server_id: str, settings: dict[str, Any]) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from tests.support.certificates import authority
-    from vinom.dtls.client import DtlsClient
-    from vinom.dtls.records import random_of
+    from vinom.net.dtls.client import DtlsClient
+    from vinom.net.dtls.records import random_of
 
     hello = DtlsClient("x.example", authority().anchor, 0.0)
     hello.start(0.0)

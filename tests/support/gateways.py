@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.gateway.backends import Backends
+from vinom.gateway.routing.health import Health
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.rules import Endpoint, Rule, check_rules
 from vinom.gateway.sessions import Session, SessionIds
-from vinom.routing.health import Health
-from vinom.routing.router import Router
-from vinom.routing.rules import Endpoint, Rule, check_rules
-from vinom.streams.ends import Leg, Reason
-from vinom.streams.packets import Packet, PacketReader, encode
+from vinom.net.streams.ends import Leg, Reason
+from vinom.net.streams.packets import Packet, PacketReader, encode
 
 
 class _Handle:
@@ -126,7 +126,8 @@ class MemoryTransport:
 
 class MemoryStream:
     """
-    An end of a session that remembers what it was asked (`vinom.streams.ends.Stream`).
+    An end of a session that remembers what it was asked
+    (`vinom.net.streams.ends.Stream`).
 
     :ivar got: bytes that it was sent.
     :ivar closed: why it was closed.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from tests.support.certificates import authority
-from vinom.dtls.channel import Channel
-from vinom.dtls.context import client_context
-from vinom.dtls.records import HANDSHAKE_HEADER, RECORD_HEADER
+from vinom.net.dtls.channel import Channel
+from vinom.net.dtls.context import client_context
+from vinom.net.dtls.records import HANDSHAKE_HEADER, RECORD_HEADER
 
 SUITES = b"\xc0\x2b\xc0\x2f"
 

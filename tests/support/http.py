@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import IResource
 
-from vinom.web.answers import make_site
+from vinom.net.web.answers import make_site
 
 
 @attrs.define

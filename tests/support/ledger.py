@@ -9,8 +9,8 @@ from typing import Any
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom import tokens
-from vinom.dtls import server as dtls_server
+from vinom.base import tokens
+from vinom.net.dtls import server as dtls_server
 
 #: ``VINOM_ATTACKS=full`` in the environment: not a sample, all of it.
 IS_FULL = os.environ.get("VINOM_ATTACKS") == "full"

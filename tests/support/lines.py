@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.protocols.basic import LineReceiver
 
-from vinom.messages.catalogue import PROTOCOL
+from vinom.base.messages.catalogue import PROTOCOL
 
 
 class Typed(LineReceiver):

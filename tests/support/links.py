@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vinom.control.messages import (
+from vinom.fleet.control.messages import (
     MatchStarted,
     RoundEnded,
     SeatChanged,

@@ -9,9 +9,9 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
-from vinom.conversation.conversation import Bounds
+from vinom.base.messages.merge import merge
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
-from vinom.messages.merge import merge
+from vinom.lobby.conversation.conversation import Bounds
 from vinom.rooms.room import RoomBounds
 
 

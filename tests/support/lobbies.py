@@ -18,23 +18,24 @@ from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
 from tests.support.game_net import MemoryRecordings
-from vinom.conversation.conversation import Bounds, Conversation
-from vinom.conversation.identity import Identity
-from vinom.conversation.online import Online
-from vinom.desk import Desk
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.messages.lobby import QueueOffer, RegionOffer
+from vinom.base.model import MatchPlan, Placement, QueueEntry
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.tokens import TokenSigner, TokenVerifier
 from vinom.errors import Code
 from vinom.game import Game
-from vinom.limits.addresses import AddressBuckets
-from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Matches
-from vinom.matches.ways_in import WaysIn
-from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.matchmaking.parties import Parties
-from vinom.matchmaking.queues import Queues
-from vinom.matchmaking.ratings import Ratings
-from vinom.messages.lobby import QueueOffer, RegionOffer
-from vinom.model import MatchPlan, Placement, QueueEntry
-from vinom.reactor.turns import TurnEnd
+from vinom.lobby.conversation.conversation import Bounds, Conversation
+from vinom.lobby.conversation.identity import Identity
+from vinom.lobby.conversation.online import Online
+from vinom.lobby.matches.outside import OutsideMatches
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matches.ways_in import WaysIn
+from vinom.lobby.matchmaking.matchmaker import Matchmaker
+from vinom.lobby.matchmaking.parties import Parties
+from vinom.lobby.matchmaking.queues import Queues
+from vinom.lobby.matchmaking.ratings import Ratings
+from vinom.node.desk import Desk
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
@@ -43,7 +44,6 @@ from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore
 from vinom.store.memory.ratings import MemoryRatingStore
-from vinom.tokens import TokenSigner, TokenVerifier
 
 REALM = "game.vinom"
 _KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

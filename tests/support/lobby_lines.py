@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.support.lobbies import LobbyWorld
-from vinom.lines.tcp import LineFactory, Lines
+from vinom.net.lines.tcp import LineFactory, Lines
 
 _PLAYER = IPv4Address("TCP", "127.0.0.1", 40000)
 

@@ -6,18 +6,18 @@ import time
 
 from twisted.internet.interfaces import IReactorTime
 
-from vinom.dtls.events import Connected, Received
-from vinom.dtls.port import DatagramPort
-from vinom.dtls.server import DtlsServer, ServerEvent
+from vinom.base.messages.lobby import SeatName
+from vinom.base.model import MatchPlan, SeatPlan
+from vinom.base.tokens import TokenVerifier
 from vinom.errors import Refused, Rejected
 from vinom.games.maze import Maze
-from vinom.messages.lobby import SeatName
-from vinom.model import MatchPlan, SeatPlan
-from vinom.packets.codec import state_tails
-from vinom.packets.reliable import MessageStream, Welcome
-from vinom.packets.seat import ActionArrived, Confirmed, JoinAsked, Left, SeatLink
+from vinom.net.dtls.events import Connected, Received
+from vinom.net.dtls.port import DatagramPort
+from vinom.net.dtls.server import DtlsServer, ServerEvent
+from vinom.net.packets.codec import state_tails
+from vinom.net.packets.reliable import MessageStream, Welcome
+from vinom.net.packets.seat import ActionArrived, Confirmed, JoinAsked, Left, SeatLink
 from vinom.play.room import Room
-from vinom.tokens import TokenVerifier
 
 
 class OneSeat:

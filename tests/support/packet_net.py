@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from twisted.internet.task import Clock
 
-from vinom.dtls.admission import Address
-from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.messages.lobby import SeatName
-from vinom.packets.carried import Carried
-from vinom.packets.codec import state_tails
-from vinom.packets.player import PlayerEvent, PlayerLink
-from vinom.packets.reliable import MessageStream, Welcome, encode
-from vinom.packets.seat import ActionArrived, JoinAsked, SeatEvent, SeatLink
+from vinom.base.messages.lobby import SeatName
+from vinom.net.dtls.admission import Address
+from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.net.packets.carried import Carried
+from vinom.net.packets.codec import state_tails
+from vinom.net.packets.player import PlayerEvent, PlayerLink
+from vinom.net.packets.reliable import MessageStream, Welcome, encode
+from vinom.net.packets.seat import ActionArrived, JoinAsked, SeatEvent, SeatLink
 
 #: Longest payload of a record in these tests, bytes.
 PAYLOAD = 1163

@@ -21,11 +21,11 @@ import tests
 from tests.support.browsers import DESKTOP, PATIENCE, PHONE, Browser, needs_browser
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.whole_node import WholeNode
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 #: The checkout, and what runs its ``vinom`` in a child process.
 ROOT = Path(tests.__file__).resolve().parent.parent
-VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 
 #: Errors that aren't the page's fault while the network is cut.
 #: The last comes when the page asks why, and the network is back by then.

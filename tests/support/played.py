@@ -12,18 +12,18 @@ from tests.support.certificates import authority, leaf
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from tests.support.lobby_lines import LobbyEndpoint
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, SeatName
+from vinom.base.model import Placement, Ticket
 from vinom.client.lobby import LobbyClient
-from vinom.dtls.admission import Admission
-from vinom.dtls.association import Association
-from vinom.dtls.events import Connected, Received
-from vinom.dtls.port import DatagramPort
-from vinom.dtls.server import DtlsServer
 from vinom.games.maze import Maze
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, SeatName
-from vinom.model import Placement, Ticket
-from vinom.packets.codec import state_tails
-from vinom.packets.reliable import (
+from vinom.net.dtls.admission import Admission
+from vinom.net.dtls.association import Association
+from vinom.net.dtls.events import Connected, Received
+from vinom.net.dtls.port import DatagramPort
+from vinom.net.dtls.server import DtlsServer
+from vinom.net.packets.codec import state_tails
+from vinom.net.packets.reliable import (
     Event,
     MessageStream,
     Over,
@@ -32,7 +32,7 @@ from vinom.packets.reliable import (
     Welcome,
     encode,
 )
-from vinom.packets.seat import ActionArrived, JoinAsked, Left, SeatLink
+from vinom.net.packets.seat import ActionArrived, JoinAsked, Left, SeatLink
 
 HOST = "127.0.0.1"
 #: The setup of every game: a maze of one corridor.

@@ -14,17 +14,17 @@ from tests.support.kubernetes_api.kubelet import Kubelet
 from tests.support.kubernetes_api.objects import Change
 from tests.support.kubernetes_api.server import PODS, ApiServer
 from tests.support.quick import QuickMaze
+from vinom.base.messages.lobby import QueueStatus
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.errors import Unreadable
 from vinom.fleet.kubernetes.objects import MATCH
 from vinom.game import Chance, Game
-from vinom.messages.lobby import QueueStatus
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 GAME = f"{QuickMaze.__module__}:{QuickMaze.__name__}"
 OPTIONS = {"rows": 4, "cols": 5}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.lobbies import LobbyWorld, SizeOptions
-from vinom.conversation.conversation import Bounds
+from vinom.base.model import Player, QueueEntry
 from vinom.game import Game
-from vinom.model import Player, QueueEntry
+from vinom.lobby.conversation.conversation import Bounds
 
 #: How many wait in a long queue.
 MANY = 100_000

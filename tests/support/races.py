@@ -11,10 +11,10 @@ from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, Party
-from vinom.conversation.online import Online
+from vinom.base.messages.parties import CreateParty, JoinParty
+from vinom.base.model import Player
 from vinom.errors import Refused, StoreUnavailable
-from vinom.messages.parties import CreateParty, JoinParty
-from vinom.model import Player
+from vinom.lobby.conversation.online import Online
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.parties import MemoryPartyStore

@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from vinom.check.random_actions import RandomActions
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Rejected
 from vinom.game import Chance, Game, Seat
 from vinom.games.arena import Arena
@@ -31,7 +31,6 @@ from vinom.games.maze import Maze
 from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
-from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.play import Play, table_of
 from vinom.play.recording import (
     encode_ending,
@@ -42,6 +41,7 @@ from vinom.play.recording import (
 )
 from vinom.play.states import fingerprint
 from vinom.play.views import Views
+from vinom.tools.check.random_actions import RandomActions
 
 GAMES: dict[str, type[Game[Any, Any]]] = {
     one.name: one for one in (Arena, Dice, Maze, OldMaid, OweDrahn, TicTacToe)

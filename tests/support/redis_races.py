@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.support.races import Gate, TwoNodes
 from tests.support.redis_servers import RedisServer, new_prefix
+from vinom.base.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
-from vinom.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
-from vinom.ports import IEntryStore
+from vinom.store.interfaces import IEntryStore
 from vinom.store.redis.client import Owner
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.matches import RedisMatchStore

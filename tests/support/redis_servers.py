@@ -23,11 +23,11 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from tests.support.needs import do_without
-from vinom.commands.child_node import free_port
-from vinom.reactor.turns import TurnEnd
+from vinom.base.reactor.turns import TurnEnd
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
+from vinom.tools.commands.child_node import free_port
 
 #: How long a server may take to answer, seconds.
 _START_SECONDS = 10.0

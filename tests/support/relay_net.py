@@ -11,7 +11,16 @@ from twisted.internet.defer import Deferred
 from tests.support.certificates import authority, leaf, signing_key
 from tests.support.game_net import HOST, PORT, REALM, GameNet
 from tests.support.links import at_node, at_server, tell
-from vinom.control.messages import (
+from vinom.base.model import (
+    Issued,
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    ServerAddress,
+    Ticket,
+)
+from vinom.base.reactor.turns import TurnEnd
+from vinom.fleet.control.messages import (
     Bind,
     CloseRoom,
     FromRelayed,
@@ -24,17 +33,8 @@ from vinom.control.messages import (
     ToRelayed,
     ToServer,
 )
-from vinom.model import (
-    Issued,
-    MatchEnd,
-    MatchPlan,
-    Placement,
-    ServerAddress,
-    Ticket,
-)
-from vinom.ports import IMatchWatch
-from vinom.reactor.turns import TurnEnd
-from vinom.relay.service import RelaySettings, UdpRelay
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.relay.service import RelaySettings, UdpRelay
 
 
 class MemoryIssuer:

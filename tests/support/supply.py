@@ -14,9 +14,20 @@ from twisted.python.failure import Failure
 from twisted.python.log import err
 from zope.interface import implementer
 
-from vinom.control.frames import FrameReader
-from vinom.control.link import ControlServer
-from vinom.control.messages import (
+from vinom.base.model import (
+    Addresses,
+    Exit,
+    Issued,
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    SeatPlan,
+    ServerAddress,
+    Ticket,
+)
+from vinom.errors import Misconfigured, NoCapacity
+from vinom.fleet.control.link import ControlServer
+from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,
     AddTicket,
     Alive,
@@ -39,25 +50,14 @@ from vinom.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.errors import Misconfigured, NoCapacity
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
+from vinom.fleet.interfaces import IFleet, IGameServer, IMatchWatch
 from vinom.fleet.pool import PoolPolicy, RefillPacing
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.records import MatchRecord, ServerRecord
 from vinom.fleet.server import FleetSettings
-from vinom.model import (
-    Addresses,
-    Exit,
-    Issued,
-    MatchEnd,
-    MatchPlan,
-    Placement,
-    SeatPlan,
-    ServerAddress,
-    Ticket,
-)
-from vinom.ports import IFleet, IGameServer, IMatchWatch
+from vinom.net.frames import FrameReader
 
 
 class MemoryTransport(StringTransport):

@@ -6,8 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from tests.support.played import HOST, MemoryReactor
-from vinom.dtls.records import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC
-from vinom.packets.codec import read_player, read_server
+from vinom.net.dtls.records import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC
+from vinom.net.packets.codec import read_player, read_server
 
 #: Where a handshake message's type is, in the first record of a datagram.
 _MESSAGE_TYPE = 13

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from vinom.client.line import LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom
-from vinom.commands.child_node import ChildNode
+from vinom.tools.commands.child_node import ChildNode
 
 
 @implementer(IStreamClientEndpoint)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import EPOLLIN, TurnWatch, WatchedPoller
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import EPOLLIN, TurnWatch, WatchedPoller
 
 
 class OneEvent:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vinom.matchmaking.rules.rule import Proposal, Rule
-from vinom.model import Player, QueueEntry
+from vinom.base.model import Player, QueueEntry
+from vinom.lobby.matchmaking.rules.rule import Proposal, Rule
 
 
 def entry(

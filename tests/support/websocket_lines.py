@@ -9,9 +9,9 @@ from twisted.internet.testing import StringTransport
 from websockets.extensions import Extension
 
 from tests.support.ears import Ear
-from vinom.lines.text import HELLO_LIMIT
-from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.reactor.turns import TurnEnd
+from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.text import HELLO_LIMIT
+from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
 
 
 def hear_by_line(

@@ -16,12 +16,12 @@ from websockets.frames import Frame, Opcode
 
 from tests.support.ears import Ear
 from tests.support.websockets import frame
-from vinom.limits.origins import Origins
-from vinom.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.reactor.turns import TurnEnd
-from vinom.web.answers import Folder, make_site
-from vinom.web.front_door import FrontDoor
-from vinom.web.websocket import WebSocketPage
+from vinom.base.limits.origins import Origins
+from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.front_door import FrontDoor
+from vinom.net.web.websocket import WebSocketPage
 
 KEY = base64.b64encode(b"sixteen bytes ok").decode()
 #: Longest wait for anything, seconds: a bound on liveness.

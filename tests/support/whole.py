@@ -14,10 +14,14 @@ from tests.support.game_net import MemoryRecordings
 from tests.support.lobbies import REALM, LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from tests.support.played import HOST, MemoryReactor
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello
+from vinom.base.model import MatchPlan, Placement, Ticket
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client
 from vinom.client.seat import Way
-from vinom.control.messages import (
+from vinom.errors import NoCapacity
+from vinom.fleet.control.messages import (
     AddTicket,
     Bind,
     CloseRoom,
@@ -37,14 +41,10 @@ from vinom.control.messages import (
     ToNode,
     ToRelayed,
 )
-from vinom.dtls.port import IDatagramFilter
-from vinom.errors import NoCapacity
+from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
-from vinom.gameserver.server import GameServer
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello
-from vinom.model import MatchPlan, Placement, Ticket
-from vinom.ports import IMatchWatch
+from vinom.net.dtls.port import IDatagramFilter
 
 
 @attrs.define(eq=False)
@@ -91,7 +91,7 @@ class WholeWorld:
     """
     A node, as many game servers as it takes, and players, on one clock.
 
-    It is its own fleet: what `vinom.matches.service` asks of one.
+    It is its own fleet: what `vinom.lobby.matches.service` asks of one.
 
     :param reactor: makes the network, given the clock.
     :ivar played: a game server for each match, in order.

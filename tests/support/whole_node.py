@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.support.ending import end
-from vinom.commands.child_node import free_port, free_port_range
+from vinom.tools.commands.child_node import free_port, free_port_range
 
 #: The games of vinom, whether or not this installation knows all of them by name.
 GAMES = (

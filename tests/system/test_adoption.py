@@ -25,13 +25,13 @@ from tests.support.units import UnderUnit
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode
 from vinom.fleet.local.fleet import birth_of
 from vinom.fleet.records import ServerRecord
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode
 
 TIME_OF_DAY = Path(__file__).resolve().parents[1] / "support" / "time_of_day"
 

@@ -20,10 +20,10 @@ from tests.support.redis_servers import RedisServer, until
 from tests.system.test_adoption import is_running
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode
 from vinom.games.tictactoe import TicTacToe
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode
 
 #: At full size?
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"

@@ -19,12 +19,12 @@ from tests.support.whole import WholeWorld
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
-from vinom.dtls.association import Association
-from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.dtls.client import DtlsClient
-from vinom.dtls.port import IDatagramFilter
-from vinom.dtls.server import DtlsServer
 from vinom.game import Chance
+from vinom.net.dtls.association import Association
+from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.net.dtls.client import DtlsClient
+from vinom.net.dtls.port import IDatagramFilter
+from vinom.net.dtls.server import DtlsServer
 
 #: Matches of four; 50 with ``VINOM_NETWORK=full``, which take ten seconds.
 MATCHES = 50 if os.environ.get("VINOM_NETWORK") == "full" else 5

@@ -21,9 +21,9 @@ from tests.support.needs import path_of
 from tests.support.programs import start_program, until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import connect
-from vinom.commands.child_node import ChildNode, free_port
-from vinom.dtls.bad_network import Conditioner, Conditions
+from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 def game_process(node: ChildNode, match_id: str) -> int:

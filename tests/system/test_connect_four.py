@@ -25,7 +25,7 @@ from tests.support.certificates import authority
 from tests.support.programs import start_program
 from tests.system.test_demo import ROOT, VINOM
 from vinom.client.sdk import connect
-from vinom.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
 GAME = "connectfour:ConnectFour"

@@ -15,10 +15,10 @@ from tests.support.redis_servers import until
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.client.seat import Way
-from vinom.commands.child_node import ChildNode
 from vinom.games.tictactoe import TicTacToe
 from vinom.node.asking import AdminLine, NotDone
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode
 
 
 def process_at(port: int) -> int | None:

@@ -22,8 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import authority
-from vinom.control.link import ControlServer, dial
-from vinom.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
+from vinom.fleet.control.link import ControlServer, dial
+from vinom.fleet.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
 READY = Ready("abc", os.getpid(), 1)
 

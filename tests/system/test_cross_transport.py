@@ -16,17 +16,10 @@ from tests.support.child_nodes import start_http_node
 from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
-from vinom.client.lobby import LobbyClient
-from vinom.client.match import Match, MatchResult
-from vinom.client.sdk import Client, connect
-from vinom.dtls.bad_network import Conditioner, Conditions
-from vinom.game import Chance
-from vinom.messages.catalogue import PROTOCOL, decode_answer
-from vinom.messages.envelope import encode_request
-from vinom.messages.lobby import Hello, MatchFound, Queue
-from vinom.messages.rooms import (
+from vinom.base.messages.catalogue import PROTOCOL, decode_answer
+from vinom.base.messages.envelope import encode_request
+from vinom.base.messages.lobby import Hello, MatchFound, Queue
+from vinom.base.messages.rooms import (
     GameState,
     JoinRoom,
     JoinRoomResult,
@@ -35,6 +28,13 @@ from vinom.messages.rooms import (
     RoomList,
     RoomStarted,
 )
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
+from vinom.client.lobby import LobbyClient
+from vinom.client.match import Match, MatchResult
+from vinom.client.sdk import Client, connect
+from vinom.game import Chance
+from vinom.net.dtls.bad_network import Conditioner, Conditions
 
 GODOT = Path(__file__).with_name("godot") / "play.gd"
 OPTIONS = {"rows": 4, "cols": 5}

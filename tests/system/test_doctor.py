@@ -24,12 +24,12 @@ from twisted.trial.unittest import TestCase
 from tests.support.certificates import Leaf, authority
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
-from vinom.commands.child_node import free_port
-from vinom.doctor.network import answer, question
 from vinom.errors import Misconfigured
 from vinom.node.settings import Settings
+from vinom.tools.commands.child_node import free_port
+from vinom.tools.doctor.network import answer, question
 
-_VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+_VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 
 
 class DoctorTests(TestCase):

@@ -15,14 +15,14 @@ from tests.support.child_nodes import shared_by_nodes
 from tests.support.hanging_up import hang_up
 from tests.support.marks import place_marks
 from tests.support.redis_servers import RedisServer, until
+from vinom.base.messages.lobby import Hello, MatchEnded, MatchFound
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode
 from vinom.errors import Code
 from vinom.games.tictactoe import TicTacToe
-from vinom.messages.lobby import Hello, MatchEnded, MatchFound
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode
 
 
 class EmptiedStoreTests(TestCase):

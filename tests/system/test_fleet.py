@@ -22,9 +22,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
-from vinom.commands.child_node import free_port_range
-from vinom.control.link import ControlServer
+from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
+from vinom.fleet.control.link import ControlServer
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.local import fleet as local
@@ -35,7 +35,7 @@ from vinom.fleet.local.outliving import IS_ADOPTED, PLAYS_ON
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.server import FleetSettings
-from vinom.model import Exit, ServerAddress
+from vinom.tools.commands.child_node import free_port_range
 
 PROGRAMS = "tests.support.game_processes"
 

@@ -18,12 +18,12 @@ from tests.support.certificates import Leaf, authority, leaf, new_authority, sig
 from tests.support.dtls import DOMAIN, LABEL
 from tests.support.one_seat import OneSeat
 from tests.support.programs import Program, start_foreign
-from vinom.dtls.admission import Admission
-from vinom.dtls.events import Connected, Disconnected, Received
-from vinom.dtls.port import DatagramPort
-from vinom.dtls.server import DtlsServer, ServerEvent
-from vinom.model import Ticket
-from vinom.tokens import Claims, TokenSigner, TokenVerifier
+from vinom.base.model import Ticket
+from vinom.base.tokens import Claims, TokenSigner, TokenVerifier
+from vinom.net.dtls.admission import Admission
+from vinom.net.dtls.events import Connected, Disconnected, Received
+from vinom.net.dtls.port import DatagramPort
+from vinom.net.dtls.server import DtlsServer, ServerEvent
 
 NAME = f"{LABEL}.{DOMAIN}"
 GODOT = Path(__file__).with_name("godot")

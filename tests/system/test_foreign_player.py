@@ -11,11 +11,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.programs import start_foreign
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import connect
-from vinom.commands.child_node import ChildNode
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, MatchFound
+from vinom.tools.commands.child_node import ChildNode
 
 GODOT = Path(__file__).with_name("godot")
 

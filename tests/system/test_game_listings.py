@@ -12,13 +12,13 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from vinom.check.trial import try_game
 from vinom.game import Chance, Seat, Table
+from vinom.tools.check.trial import try_game
 
 DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
 LISTINGS = DOCS / "howto" / "listings"
 #: The program ``vinom``, of this interpreter.
-RUN = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+RUN = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 
 
 def load(name: str) -> ModuleType:

@@ -23,12 +23,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conversation.test_identity import pem, token
+from tests.lobby.conversation.test_identity import pem, token
 from tests.support.certificates import authority
 from tests.support.child_gateways import short_folder
 from tests.support.redis_servers import new_prefix, shared_server
-from vinom.commands.child_node import free_port
-from vinom.streams.packets import Kind, Packet, PacketReader, encode
+from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
+from vinom.tools.commands.child_node import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20.0

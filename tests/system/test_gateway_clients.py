@@ -26,7 +26,7 @@ from tests.support.pages import VINOM
 from tests.support.websocket_clients import connect
 from tests.system.test_gateway import EchoServer
 from tests.system.test_gateway_links import hello
-from vinom.streams.packets import Kind, Packet, PacketReader, encode
+from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
 
 _NAME = "play.game.vinom"
 _SECONDS = 40.0

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from websockets.sync.server import serve
 
-from tests.conversation.test_identity import KEY, pem, token
+from tests.lobby.conversation.test_identity import KEY, pem, token
 from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority
 from tests.support.child_gateways import ChildGateway, start_gateway, until

@@ -26,19 +26,19 @@ from zope.interface import implementer
 from tests.support.child_gateways import ChildGateway, start_gateway, until
 from tests.support.child_nodes import start_node
 from tests.system.test_gateway import PacketClient
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import ListRooms, RoomList
 from vinom.client.line import LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
-from vinom.commands.child_node import ChildNode, free_port
-from vinom.commands.cli import main
-from vinom.keys.authority import Authority
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import ListRooms, RoomList
+from vinom.net.keys.authority import Authority
+from vinom.net.streams.packets import Kind, Packet
 from vinom.node.asking import AdminLine
-from vinom.streams.packets import Kind, Packet
+from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.cli import main
 
 #: Nobody behind a gateway has the privileges of loopback.
 OPEN = (

@@ -14,8 +14,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.lines import Typed, typed
-from vinom.commands.child_node import ChildNode
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -25,7 +25,7 @@ class IsolatedRoomTests(TestCase):
 
     async def open(self, *arguments: str) -> None:
         apart = {
-            "command": [sys.executable, "-m", "vinom.gameserver"],
+            "command": [sys.executable, "-m", "vinom.fleet.gameserver"],
             "folder": str(ROOT),
         }
         games = f"--games={json.dumps({'apart': apart})}"

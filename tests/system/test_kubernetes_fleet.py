@@ -9,8 +9,8 @@ from twisted.internet.threads import deferToThread
 from tests.support.kubernetes_api.server import SERVICES
 from tests.support.pod_nodes import PodNodeCase
 from tests.support.quick import QuickMaze
-from vinom.commands.child_node import free_port_range
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import free_port_range
 
 
 class PodNodeTests(PodNodeCase):

@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.lobbies import LobbyWorld
-from vinom.lines.tcp import LineFactory, Lines
+from vinom.net.lines.tcp import LineFactory, Lines
 
 #: A bound on liveness, nothing finer; seconds.
 PATIENCE = 20.0

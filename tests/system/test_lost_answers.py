@@ -23,10 +23,10 @@ from tests.support.expected import fails_until
 from tests.support.lines import Typed
 from tests.support.losing import LosingWay
 from tests.support.redis_servers import SAFE, RedisServer, until
-from vinom.commands.child_node import ChildNode
+from vinom.base.messages.catalogue import PROTOCOL
 from vinom.games.tictactoe import TicTacToe
-from vinom.messages.catalogue import PROTOCOL
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode
 
 #: In which a node asks everything that it always asks, seconds.
 _IDLE_SECONDS = 2.5

@@ -18,8 +18,8 @@ from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
-from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.game import Chance
+from vinom.tools.commands.child_node import ChildNode, free_port_range
 
 Sample = tuple[str, ...]
 

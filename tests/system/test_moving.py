@@ -30,13 +30,13 @@ from tests.support.tapping import (
     are_connected,
     is_settled,
 )
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import JoinRoom
 from vinom.client.rooms import PlayerRooms
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import JoinRoom
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 #: How often all nodes are restarted: ``VINOM_CROWDS=full`` has all that is promised.
 ROUNDS = 5 if os.environ.get("VINOM_CROWDS") == "full" else 1
@@ -169,7 +169,7 @@ class MovingTests(TestCase):
 
     async def vinom(self, node: ChildNode, *words: str) -> tuple[int, str]:
         """Type a command."""
-        code = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+        code = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
         out, error, status = await getProcessOutputAndValue(
             sys.executable,
             ["-c", code, *words, f"--state-dir={node.state_dir}"],

@@ -22,7 +22,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from vinom.commands.child_node import free_port, free_port_range
+from vinom.tools.commands.child_node import free_port, free_port_range
 
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 
@@ -161,7 +161,8 @@ class NodeTests(TestCase):
             sys.executable,
             [
                 "-c",
-                "import sys; from vinom.commands.cli import main; sys.exit(main())",
+                "import sys; from vinom.tools.commands.cli import main; "
+                "sys.exit(main())",
                 command,
                 f"--state-dir={self.place.state_dir}",
                 *rest,

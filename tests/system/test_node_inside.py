@@ -14,10 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
-from vinom.commands.child_node import free_port_range
 from vinom.errors import Misconfigured
-from vinom.game_loader import load_games
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.build import (
     find_checkers,
     fleet_settings,
@@ -26,7 +24,9 @@ from vinom.node.build import (
 )
 from vinom.node.node import Node
 from vinom.node.settings import Settings
-from vinom.web.collector import NodeCollector
+from vinom.node.web.collector import NodeCollector
+from vinom.play.game_loader import load_games
+from vinom.tools.commands.child_node import free_port_range
 
 
 class BorrowedReactor:
@@ -232,7 +232,7 @@ class NodeInsideTests(TestCase):
         settings = attrs.evolve(self.settings, game=("tests.support.games:Ticking",))
         program = game_server_program(settings)
         self.assertIn("vinom.games.maze:Maze", program.settings["installed"])
-        for module in ("vinom.gameserver.main:prepare", "vinom.games.maze"):
+        for module in ("vinom.fleet.gameserver.main:prepare", "vinom.games.maze"):
             self.assertIn(module, program.preload)
         self.assertIn("tests.support.games", program.preload)
 

@@ -25,7 +25,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.programs import until_warm
 from tests.system.test_node import LineClient, Place, Twistd, environment
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 
 
@@ -45,7 +45,9 @@ class NodeKeyTests(TestCase):
 
     def vinom(self, *arguments: str) -> Deferred[tuple[bytes, bytes, int]]:
         """Run one of the commands."""
-        program = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+        program = (
+            "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
+        )
         return getProcessOutputAndValue(
             sys.executable,
             ["-c", program, *arguments],

@@ -22,21 +22,21 @@ from tests.support.child_nodes import start_http_node
 from tests.support.needs import path_of
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
-from vinom.client.match import Match, MatchResult, Refusal
-from vinom.client.sdk import Client, connect
-from vinom.game import Chance
-from vinom.messages.catalogue import decode_answer
-from vinom.messages.envelope import encode_request
-from vinom.messages.lobby import MatchFound, Queue
-from vinom.messages.rooms import (
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import encode_request
+from vinom.base.messages.lobby import MatchFound, Queue
+from vinom.base.messages.rooms import (
     GameState,
     JoinRoom,
     JoinRoomResult,
     RoomClosed,
     RoomStarted,
 )
+from vinom.client.load.bot import Bot, Habits
+from vinom.client.load.tally import Tally
+from vinom.client.match import Match, MatchResult, Refusal
+from vinom.client.sdk import Client, connect
+from vinom.game import Chance
 from vinom.node.asking import AdminLine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -310,7 +310,7 @@ class LanguageTests(TestCase):
         packets plays a match with players who connect to it directly.
         """
         maze = {
-            "command": [sys.executable, "-m", "vinom.gameserver"],
+            "command": [sys.executable, "-m", "vinom.fleet.gameserver"],
             "folder": str(ROOT),
         }
         await self.start({"quickmaze": maze}, "--game=tests.support.quick:QuickMaze")

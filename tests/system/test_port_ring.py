@@ -25,14 +25,14 @@ from twisted.trial.unittest import TestCase
 
 from tests.alone.main_job import descriptors_of, processes_below
 from tests.support.quick import Second, Tap
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello
 from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.commands.child_node import ChildNode, free_port_range
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.child_node import ChildNode, free_port_range
 
 IS_FULL = os.environ.get("VINOM_PORTS") == "full"
 MATCHES = 300 if IS_FULL else 30

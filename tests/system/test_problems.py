@@ -22,10 +22,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certificates import authority
 from tests.support.redis_servers import RedisServer
 from tests.support.whole_node import WholeNode
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 
-_VINOM = "import sys; from vinom.commands.cli import main; sys.exit(main())"
+_VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 
 
 def until(is_so: Callable[[], Any], seconds: float = 60.0) -> None:

@@ -19,7 +19,7 @@ from tests.support.ending import end
 from tests.support.needs import do_without, path_of
 from tests.support.websockets import frame, read_frames
 from tests.support.whole_node import WholeNode
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 FILES = Path(__file__).resolve().parents[2] / "docs" / "howto" / "proxies"
 NAME = "play.example.org"

@@ -18,27 +18,27 @@ from twisted.trial.unittest import TestCase
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, make_client, until
 from tests.system.test_websocket_node import Player as WebPlayer
+from vinom.base.messages.envelope import encode_request
+from vinom.base.messages.lobby import MatchFound, Queue, QueueStatus
+from vinom.base.model import NodeFacts, Player, QueueEntry
+from vinom.base.redis_address import read_store_address
 from vinom.client.line import LobbyRefusal
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.parties import Offer
 from vinom.client.sdk import Client, connect
-from vinom.commands.admin import show_status
-from vinom.commands.child_node import ChildNode, NodeFailed, free_port
 from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
-from vinom.messages.envelope import encode_request
-from vinom.messages.lobby import MatchFound, Queue, QueueStatus
-from vinom.model import NodeFacts, Player, QueueEntry
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings
 from vinom.play.choices import canonical_options
-from vinom.store.redis.address import read_store_address
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.tools.commands.admin import show_status
+from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
 
 OPTIONS = {"rows": 4, "cols": 5}
 

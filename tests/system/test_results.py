@@ -21,12 +21,12 @@ from twisted.trial.unittest import TestCase
 
 import tests
 from tests.support.lines import Typed, typed
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match
-from vinom.commands.child_node import ChildNode, free_port
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, MatchFound
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 RECEIVER = (
     Path(tests.__file__).resolve().parent.parent

@@ -16,10 +16,10 @@ from tests.support.needs import path_of
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 class SentAwayTests(TestCase):

@@ -22,19 +22,19 @@ from twisted.trial.unittest import TestCase
 from tests.support.lines import Typed, typed
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, until
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.envelope import Failed
+from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
-from vinom.commands.child_node import ChildNode
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.envelope import Failed
-from vinom.messages.lobby import Hello, MatchFound
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode
 
 OPTIONS = {"rows": 4, "cols": 5}
 

@@ -18,9 +18,9 @@ from tests.support.counting import CountingAhead, CountingBehind
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed, typed
 from tests.support.redis_servers import RedisServer, until
-from vinom.commands.child_node import ChildNode
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode
 
 LEASE = 2.0
 

@@ -15,8 +15,8 @@ from tests.support.kubernetes_api.proxy import Forward
 from tests.support.programs import until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import Client, connect
-from vinom.commands.child_node import ChildNode, free_port_range
 from vinom.node.asking import AdminLine
+from vinom.tools.commands.child_node import ChildNode, free_port_range
 
 #: Of the node under test, seconds.
 LEASE = 8.0

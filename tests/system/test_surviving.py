@@ -17,16 +17,16 @@ from zope.interface import implementer
 
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
+from vinom.base.messages.lobby import Hello
+from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
-from vinom.commands.child_node import ChildNode
 from vinom.games.dice import Dice
 from vinom.games.tictactoe import TicTacToe
-from vinom.keys.authority import Authority
-from vinom.messages.lobby import Hello
-from vinom.messages.rooms import JoinRoom
+from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.play.recording import Recording, read_recording, replay
+from vinom.tools.commands.child_node import ChildNode
 
 _TABLE = JoinRoom(TicTacToe.name, "table")
 

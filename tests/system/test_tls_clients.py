@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority, new_authority
 from tests.support.programs import Program, start_foreign
-from vinom.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import ChildNode, free_port
 
 #: What browsers and curl offer, and what others do; "" is nothing.
 OFFERS = ("h2,http/1.1", "http/1.1", "h2", "")
@@ -222,8 +222,8 @@ class TlsClientTests(TestCase):
         """
         await self.start_https()
         for port, source in (
-            (self.http, "vinom.web.front_door"),
-            (self.node.port, "vinom.lines.tcp"),
+            (self.http, "vinom.net.web.front_door"),
+            (self.node.port, "vinom.net.lines.tcp"),
         ):
             program = self.openssl(port, anchor=self.stranger)
             self.assertNotEqual(await program.ended, 0)

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.support.needs import path_of
-from vinom.commands.child_node import ChildNode
+from vinom.tools.commands.child_node import ChildNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

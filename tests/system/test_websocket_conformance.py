@@ -20,7 +20,7 @@ from websockets.frames import Opcode
 
 from tests.support.websocket_net import EchoServer, RawClient, upgraded
 from tests.support.websockets import frame
-from vinom.lines.websocket import WebSocketBounds
+from vinom.net.lines.websocket import WebSocketBounds
 
 #: Longest message in.
 LIMIT = 2048

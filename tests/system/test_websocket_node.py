@@ -14,11 +14,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.child_nodes import start_http_node
 from tests.support.websocket_clients import WebSocketClient, connect
+from vinom.base.messages.catalogue import PROTOCOL, decode_answer
+from vinom.base.messages.envelope import Told, encode_request
+from vinom.base.messages.lobby import Hello, MatchEnded, MatchFound
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.messages.catalogue import PROTOCOL, decode_answer
-from vinom.messages.envelope import Told, encode_request
-from vinom.messages.lobby import Hello, MatchEnded, MatchFound
 
 #: Longest wait for a message, seconds: a bound on liveness.
 PATIENCE = 60.0

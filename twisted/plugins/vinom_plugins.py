@@ -16,7 +16,7 @@ gateway = ServiceMaker(
 )
 gameserver = ServiceMaker(
     "Vinom game server",
-    "vinom.gameserver.twistd",
+    "vinom.fleet.gameserver.twistd",
     "Hosts matches for a node that started it elsewhere, such as in a pod.",
     "vinom-gameserver",
 )

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.python.failure import Failure
 
-from vinom.messages.lobby import RegionOffer
+from vinom.base.messages.lobby import RegionOffer
 
 #: Echoes whose median counts; the one before them opens the connection.
 ECHOES = 5

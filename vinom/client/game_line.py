@@ -8,15 +8,15 @@ from typing import Literal
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
-from vinom.dtls.client import ClientEvent, DtlsClient
-from vinom.dtls.client_port import ClientPort
-from vinom.dtls.events import Connected, Disconnected, Received, Unknown
-from vinom.dtls.port import IDatagramFilter
+from vinom.base.reactor.alarm import Alarm
 from vinom.errors import PeerError
-from vinom.packets.carried import Carried
-from vinom.packets.player import PlayerEvent, PlayerLink
-from vinom.packets.watch import PATIENCE
-from vinom.reactor.alarm import Alarm
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
+from vinom.net.dtls.events import Connected, Disconnected, Received, Unknown
+from vinom.net.dtls.port import IDatagramFilter
+from vinom.net.packets.carried import Carried
+from vinom.net.packets.player import PlayerEvent, PlayerLink
+from vinom.net.packets.watch import PATIENCE
 
 #: Silence after which a line counts as broken, seconds.
 SILENCE = 3.0

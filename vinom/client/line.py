@@ -13,10 +13,16 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import (
+    Failed,
+    Push,
+    Request,
+    RequestId,
+    encode_request,
+)
 from vinom.errors import PeerError, VinomError
-from vinom.lines.text import LineReader
-from vinom.messages.catalogue import decode_answer
-from vinom.messages.envelope import Failed, Push, Request, RequestId, encode_request
+from vinom.net.lines.text import LineReader
 
 #: Longest message of the lobby that we accept, bytes.
 ANSWER_LIMIT = 64 * 1024

@@ -7,12 +7,10 @@ from typing import Any
 
 from msgspec import UNSET, json, to_builtins
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
-from vinom.errors import Code
-from vinom.messages.envelope import Failed, Push
-from vinom.messages.lobby import Moved
-from vinom.messages.merge import merge
-from vinom.messages.rooms import (
+from vinom.base.messages.envelope import Failed, Push
+from vinom.base.messages.lobby import Moved
+from vinom.base.messages.merge import merge
+from vinom.base.messages.rooms import (
     EventTold,
     GameState,
     JoinRoom,
@@ -21,6 +19,8 @@ from vinom.messages.rooms import (
     ReconnectResult,
     RoomStarted,
 )
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
+from vinom.errors import Code
 
 #: How the server describes our place in a room.
 PlaceDescription = JoinRoomResult | ReconnectResult

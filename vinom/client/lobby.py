@@ -15,11 +15,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.errors import Code, VinomError
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.envelope import Failed, Push, Request
-from vinom.messages.lobby import (
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.envelope import Failed, Push, Request
+from vinom.base.messages.lobby import (
     Cancel,
     Hello,
     MatchEnded,
@@ -31,7 +29,9 @@ from vinom.messages.lobby import (
     RoomFound,
     Welcome,
 )
-from vinom.messages.parties import Accept, PrematchFound
+from vinom.base.messages.parties import Accept, PrematchFound
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.errors import Code, VinomError
 
 #: Called with a prematch, and with what sends our answer.
 OnPrematch = Callable[[PrematchFound, Callable[[Request], Deferred[Push]]], None]

@@ -12,13 +12,13 @@ from msgspec import msgpack
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from vinom.base.messages.lobby import MatchFound, SeatName
 from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.seat import Seat, Way
-from vinom.dtls.port import IDatagramFilter
 from vinom.errors import VinomError
-from vinom.messages.lobby import MatchFound, SeatName
-from vinom.packets.player import (
+from vinom.net.dtls.port import IDatagramFilter
+from vinom.net.packets.player import (
     ActionRefused,
     EventArrived,
     Joined,

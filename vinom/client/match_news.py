@@ -11,10 +11,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.messages.envelope import Failed, Push
+from vinom.base.messages.lobby import MatchFound
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient
-from vinom.messages.envelope import Failed, Push
-from vinom.messages.lobby import MatchFound
 
 #: Pauses between attempts to open a line, seconds; the last one repeats. Each is longer
 #: by up to half at random, so that clients do not all come back at once.

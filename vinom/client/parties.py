@@ -13,13 +13,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, RoomOffered, raw
-from vinom.client.match import Match
-from vinom.errors import Code
-from vinom.messages.envelope import Failed, Push, Request
-from vinom.messages.lobby import Cancel, MatchFound, Ping, Queue, QueueStatus, RoomFound
-from vinom.messages.parties import (
+from vinom.base.messages.envelope import Failed, Push, Request
+from vinom.base.messages.lobby import (
+    Cancel,
+    MatchFound,
+    Ping,
+    Queue,
+    QueueStatus,
+    RoomFound,
+)
+from vinom.base.messages.parties import (
     UNCHANGED,
     Accept,
     CreateParty,
@@ -43,6 +46,10 @@ from vinom.messages.parties import (
     ReadyInParty,
     Who,
 )
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, RoomOffered, raw
+from vinom.client.match import Match
+from vinom.errors import Code
 
 #: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
 #: half longer at random, so that not all clients come back at once.

@@ -9,13 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.line_seat import LineSeat, reason_of
-from vinom.client.lobby import LobbyClient
-from vinom.errors import Code
-from vinom.messages.envelope import Failed, Push
-from vinom.messages.lobby import MatchEnded, MatchFound, Ping, SeatName
-from vinom.messages.rooms import (
+from vinom.base.messages.envelope import Failed, Push
+from vinom.base.messages.lobby import MatchEnded, MatchFound, Ping, SeatName
+from vinom.base.messages.rooms import (
     EventTold,
     GameState,
     Kicked,
@@ -24,7 +20,11 @@ from vinom.messages.rooms import (
     RoomStarted,
     RoundOver,
 )
-from vinom.packets.player import (
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
+from vinom.client.line_seat import LineSeat, reason_of
+from vinom.client.lobby import LobbyClient
+from vinom.errors import Code
+from vinom.net.packets.player import (
     ActionRefused,
     EventArrived,
     Joined,

@@ -14,13 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
-from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient
-from vinom.client.match import Refusal
-from vinom.errors import Code
-from vinom.messages.envelope import Failed, Push, Request
-from vinom.messages.rooms import (
+from vinom.base.messages.envelope import Failed, Push, Request
+from vinom.base.messages.rooms import (
     ClientJoined,
     ClientLeft,
     EventTold,
@@ -36,6 +31,11 @@ from vinom.messages.rooms import (
     RoundOver,
     TeamSet,
 )
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
+from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
+from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient
+from vinom.client.match import Refusal
+from vinom.errors import Code
 
 #: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
 #: half longer at random, a second at most, so that not all come back at once.

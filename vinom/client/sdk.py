@@ -25,6 +25,9 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.lobby import Hello, MatchFound, QueueStatus
+from vinom.base.messages.rooms import JoinRoom
 from vinom.client.echoes import measure_echoes
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
@@ -34,10 +37,7 @@ from vinom.client.match_news import MatchNews
 from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
-from vinom.dtls.port import IDatagramFilter
-from vinom.messages.catalogue import PROTOCOL
-from vinom.messages.lobby import Hello, MatchFound, QueueStatus
-from vinom.messages.rooms import JoinRoom
+from vinom.net.dtls.port import IDatagramFilter
 
 __all__ = [
     "Client",
@@ -85,7 +85,7 @@ def connect(
         this machine trusts; ``None`` speaks plain text.
     :param tls_name: name that the lobby's certificate must be for; *host* if unset.
     :param datagram_filter: between matches and the network, to simulate a bad one: a
-        `vinom.dtls.bad_network.Conditioner`.
+        `vinom.net.dtls.bad_network.Conditioner`.
     :param way: how matches are played. ``"udp"`` is fastest; ``"lobby"`` plays through
         the lobby over TCP, as browsers do; ``"auto"`` switches to that when the game
         server does not answer over UDP for 3 s but the lobby does.

@@ -13,17 +13,18 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
+from vinom.base.messages.rooms import JoinRoom
+from vinom.base.reactor.alarm import Alarm
 from vinom.client.game_line import SILENCE, GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.line_seat import LineSeat
 from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.client.room_line import RoomLine
-from vinom.dtls.port import IDatagramFilter
 from vinom.errors import Code
-from vinom.messages.lobby import MatchEnded, MatchFound, QueueStatus
-from vinom.messages.rooms import JoinRoom
-from vinom.packets.carried import Carried, WaitingActions
-from vinom.packets.player import (
+from vinom.net.dtls.port import IDatagramFilter
+from vinom.net.packets.carried import Carried, WaitingActions
+from vinom.net.packets.player import (
     ActionRefused,
     FellSilent,
     Joined,
@@ -31,8 +32,7 @@ from vinom.packets.player import (
     Rejected,
     SpokeAgain,
 )
-from vinom.packets.watch import MOST_PATIENCE, PATIENCE
-from vinom.reactor.alarm import Alarm
+from vinom.net.packets.watch import MOST_PATIENCE, PATIENCE
 
 #: How a seat is played: over UDP, through the lobby, or over UDP where that works.
 Way = Literal["auto", "udp", "lobby"]

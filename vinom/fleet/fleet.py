@@ -17,16 +17,19 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.link import ControlLink
-from vinom.control.messages import (
+from vinom.base.model import MatchPlan, Placement, Ticket
+from vinom.base.reactor.figures import Tally
+from vinom.errors import Code, NoCapacity, Refused
+from vinom.fleet.control.link import ControlLink
+from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,
     CookieKeyReport,
     FromRelayed,
     Ready,
     ToRelayed,
 )
-from vinom.errors import Code, NoCapacity, Refused
 from vinom.fleet.hosted import MatchFiles, MatchRequest, Readable, RoomTimeouts
+from vinom.fleet.interfaces import IFleet, IMatchWatch
 from vinom.fleet.key_sharing import KeySharing
 from vinom.fleet.life import Stage
 from vinom.fleet.pool import PoolCounts, RefillPacing, StartPacing, growth
@@ -40,9 +43,6 @@ from vinom.fleet.server import (
     ServerReports,
 )
 from vinom.fleet.waiting import WaitingMatches
-from vinom.model import MatchPlan, Placement, Ticket
-from vinom.ports import IFleet, IMatchWatch
-from vinom.reactor.figures import Tally
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -459,7 +459,7 @@ class Fleet(Service):
         """
         Sum the figures of all game servers, including those that are gone.
 
-        The names are those of `vinom.reactor.figures`.
+        The names are those of `vinom.base.reactor.figures`.
 
         :param more: what else is counted.
         """
@@ -572,7 +572,7 @@ class Fleet(Service):
 
     def arrived(self, ready: Ready, link: ControlLink) -> GameServer | None:
         """
-        Find the game server whose link this is (`vinom.control.link.Arrived`).
+        Find the game server whose link this is (`vinom.fleet.control.link.Arrived`).
 
         :returns: ``None`` if there is none: the link is closed.
         """

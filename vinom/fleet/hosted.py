@@ -12,9 +12,10 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.changes import apply_change
-from vinom.control.frames import FRAME_LIMIT
-from vinom.control.messages import (
+from vinom.base.model import MatchEnd, MatchPlan, Placement, Ticket
+from vinom.errors import NoCapacity, PeerError
+from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.messages import (
     AddTicket,
     CloseRoom,
     FromRelayed,
@@ -28,9 +29,8 @@ from vinom.control.messages import (
     RelayWatch,
     ToServer,
 )
-from vinom.errors import NoCapacity, PeerError
-from vinom.model import MatchEnd, MatchPlan, Placement, Ticket
-from vinom.ports import IMatchWatch
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.net.frames import FRAME_LIMIT
 
 
 class MatchFiles(Protocol):

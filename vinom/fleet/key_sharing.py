@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vinom.control.messages import TokenKeys
+from vinom.fleet.control.messages import TokenKeys
 
 
 @attrs.define

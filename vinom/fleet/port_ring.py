@@ -8,8 +8,8 @@ from math import inf
 
 import attrs
 
-from vinom.model import Addresses, ServerAddress
-from vinom.ports import IGameServer
+from vinom.base.model import Addresses, ServerAddress
+from vinom.fleet.interfaces import IGameServer
 
 #: How long a port that another program holds is not tried again, seconds.
 QUARANTINE_SECONDS = 30.0

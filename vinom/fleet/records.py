@@ -20,7 +20,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from vinom.model import MatchPlan, Player, ServerAddress
+from vinom.base.model import MatchPlan, Player, ServerAddress
 
 #: Number of the layout; files with another one are dropped.
 FORMAT = 1
@@ -65,7 +65,8 @@ class ServerRecord(Struct, frozen=True):
 
     :ivar server_id: its id on its link.
     :ivar label: its certificate's label inside the realm.
-    :ivar handle: how its fleet finds its process: see `vinom.ports.IFleet.handle`.
+    :ivar handle: how its fleet finds its process: see
+        `vinom.fleet.interfaces.IFleet.handle`.
     :ivar where: where players reach it.
     :ivar anchor: the certificate with which players verify it, PEM.
     :ivar matches: its matches.

@@ -15,8 +15,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.control.link import ControlLink
-from vinom.control.messages import (
+from vinom.base.model import (
+    Exit,
+    Issued,
+    Placement,
+    ServerAddress,
+)
+from vinom.errors import Misconfigured, NoCapacity, PeerError
+from vinom.fleet.control.link import ControlLink
+from vinom.fleet.control.messages import (
     Adopted,
     Alive,
     AnyToNode,
@@ -48,8 +55,7 @@ from vinom.control.messages import (
     TokenKeysTaken,
     ToServer,
 )
-from vinom.control.unsent import make_unsent, read_unsent
-from vinom.errors import Misconfigured, NoCapacity, PeerError
+from vinom.fleet.control.unsent import make_unsent, read_unsent
 from vinom.fleet.hosted import (
     HostedRooms,
     MatchFiles,
@@ -59,6 +65,7 @@ from vinom.fleet.hosted import (
     RoomTimeouts,
     round_of,
 )
+from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.life import (
     CutLink,
     Gone,
@@ -73,17 +80,10 @@ from vinom.fleet.life import (
 )
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.records import MatchRecord, Records, ServerRecord
-from vinom.model import (
-    Exit,
-    Issued,
-    Placement,
-    ServerAddress,
-)
-from vinom.ports import IFleet, IGameServer
 
 
 class Issuer(Protocol):
-    """The calls of the fleet to `vinom.keys.authority.Authority`."""
+    """The calls of the fleet to `vinom.net.keys.authority.Authority`."""
 
     @property
     def anchor(self) -> bytes:
@@ -128,7 +128,7 @@ class ServerStatus:
     :ivar pid: id of its process; ``None`` until it dials.
     :ivar port: the port that it has or is to bind.
     :ivar matches: ids of the matches that it hosts.
-    :ivar figures: its latest figures; see `vinom.reactor.figures`.
+    :ivar figures: its latest figures; see `vinom.base.reactor.figures`.
     """
 
     stage: str

@@ -13,13 +13,13 @@ import attrs
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 
-from vinom.control.link import ControlLink
-from vinom.control.messages import CookieKeyReport, FromRelayed, Ready, ToRelayed
+from vinom.base.model import MatchPlan, Placement, Ticket
+from vinom.fleet.control.link import ControlLink
+from vinom.fleet.control.messages import CookieKeyReport, FromRelayed, Ready, ToRelayed
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import Readable
+from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.server import FleetStatus, GameServer
-from vinom.model import MatchPlan, Placement, Ticket
-from vinom.ports import IMatchWatch
 
 
 class SeveralFleets(MultiService):

@@ -6,8 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 
+from vinom.base.limits.buckets import network_of
 from vinom.fleet.hosted import MatchRequest
-from vinom.limits.buckets import network_of
 
 #: A match that others passed this long ago comes before all others, seconds.
 MOST_PASSED = 30.0

@@ -14,9 +14,9 @@ import msgspec
 from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
+from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import Session
-from vinom.routing.rules import Endpoint
-from vinom.streams.traces import trace_id
+from vinom.net.streams.traces import trace_id
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode

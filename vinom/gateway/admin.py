@@ -9,15 +9,15 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from vinom.base.limits.logged import LogBounds
+from vinom.base.limits.origins import Hosts
 from vinom.gateway.metrics import GatewayCollector
-from vinom.limits.logged import LogBounds
-from vinom.limits.origins import Hosts
-from vinom.web.admin_port import admin_port
-from vinom.web.answers import Asked, Folder, Page, answer
-from vinom.web.bearer import Guarded
-from vinom.web.health import Health
-from vinom.web.metrics import Metrics
-from vinom.web.named_hosts import NamedHosts
+from vinom.net.web.admin_port import admin_port
+from vinom.net.web.answers import Asked, Folder, Page, answer
+from vinom.net.web.bearer import Guarded
+from vinom.net.web.health import Health
+from vinom.net.web.metrics import Metrics
+from vinom.net.web.named_hosts import NamedHosts
 
 
 class Operations(Protocol):

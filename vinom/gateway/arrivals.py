@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from vinom.http.headers import UNCLEAR
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkCounts, wide_network_of
-from vinom.lines.forwarded import Proxies
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts, wide_network_of
+from vinom.net.http.headers import UNCLEAR
+from vinom.net.lines.forwarded import Proxies
 
 #: Most connections of a network that are not closed to make room for others.
 _HOUSEHOLD = 16

@@ -12,6 +12,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.limits.logged import BoundedLog
+from vinom.base.reactor.waits import Waits
+from vinom.gateway.routing.health import Health, is_ours
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.rules import Endpoint, Rule
 from vinom.gateway.sessions import (
     HTTP_KINDS,
     Session,
@@ -20,13 +25,8 @@ from vinom.gateway.sessions import (
     SessionInUse,
     SessionRequest,
 )
-from vinom.limits.logged import BoundedLog
-from vinom.lines.reserve import Reserve
-from vinom.reactor.waits import Waits
-from vinom.routing.health import Health, is_ours
-from vinom.routing.router import Router
-from vinom.routing.rules import Endpoint, Rule
-from vinom.streams.ends import Reason, Stream
+from vinom.net.lines.reserve import Reserve
+from vinom.net.streams.ends import Reason, Stream
 
 _log = Logger()
 
@@ -53,7 +53,7 @@ class Opens(Shape):
 
 @attrs.frozen(eq=False)
 class _Idle:
-    """A session that may not be idle (`vinom.reactor.waits.Waiting`)."""
+    """A session that may not be idle (`vinom.base.reactor.waits.Waiting`)."""
 
     backends: Backends
     session: Session

@@ -6,18 +6,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from vinom.base.messages.envelope import encode_failure
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.waits import Waits
 from vinom.errors import Code
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.listener import Door
 from vinom.gateway.sessions import SessionRequest
-from vinom.messages.envelope import encode_failure
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.waits import Waits
-from vinom.streams.byte_stream import ByteStream
-from vinom.streams.ends import Reason
-from vinom.streams.intake import Pace, pace_of
-from vinom.streams.outlet import STUCK_SECONDS
+from vinom.net.streams.byte_stream import ByteStream
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.intake import Pace, pace_of
+from vinom.net.streams.outlet import STUCK_SECONDS
 
 #: Reasons after which a client of lobby lines connects again.
 _CODES = {

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.errors import Misconfigured
-from vinom.keys.files import read_file
-from vinom.lines.tls import NamedTls, ReloadableTls
+from vinom.net.keys.files import read_file
+from vinom.net.lines.tls import NamedTls, ReloadableTls
 
 _log = Logger()
 

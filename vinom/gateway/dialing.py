@@ -18,10 +18,10 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
+from vinom.base.reactor.connections import IS_KNOWN, Connecting
+from vinom.base.reactor.waits import Waits
 from vinom.gateway.link_tls import LinkTls
-from vinom.reactor.connections import IS_KNOWN, Connecting
-from vinom.reactor.waits import Waits
-from vinom.routing.rules import Endpoint
+from vinom.gateway.routing.rules import Endpoint
 
 #: How long connecting may take, seconds.
 DIAL_SECONDS = 3.0

@@ -18,26 +18,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.limits.logged import BoundedLog
+from vinom.base.reactor.direct import FEW, DirectReads
+from vinom.base.reactor.waits import Turns, Waits
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
 from vinom.gateway.packets_door import PacketDoor
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.gateway.settings import Settings
-from vinom.http.answers import close_code_of, own_answer, status_of
-from vinom.http.bodies import Upload
-from vinom.http.exchange import Exchange
-from vinom.http.frames import FrameEnds, close_frame
-from vinom.http.head import BadMessage, check_head, find_head
-from vinom.http.headers import request_fields, traceparent_of
-from vinom.limits.logged import BoundedLog
-from vinom.lines.forwarded import Proxies
-from vinom.lines.ws.handshake import HandshakeRefused
-from vinom.reactor.direct import FEW, DirectReads
-from vinom.reactor.waits import Turns, Waits
-from vinom.streams.ends import Reason
-from vinom.streams.intake import Intake, pace_of
-from vinom.streams.outlet import Outlet
+from vinom.net.http.answers import close_code_of, own_answer, status_of
+from vinom.net.http.bodies import Upload
+from vinom.net.http.exchange import Exchange
+from vinom.net.http.frames import FrameEnds, close_frame
+from vinom.net.http.head import BadMessage, check_head, find_head
+from vinom.net.http.headers import request_fields, traceparent_of
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.lines.ws.handshake import HandshakeRefused
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.intake import Intake, pace_of
+from vinom.net.streams.outlet import Outlet
 
 _log = Logger()
 
@@ -117,7 +117,7 @@ class HttpDoor:
 
 
 class _BackendEnd:
-    """The client's end of one session (`vinom.streams.ends.Stream`)."""
+    """The client's end of one session (`vinom.net.streams.ends.Stream`)."""
 
     session: Session
 

@@ -10,19 +10,19 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Rounds
 from vinom.errors import NoCapacity, PeerError
 from vinom.gateway.dialing import DIAL_SECONDS, Dialer
+from vinom.gateway.routing.rules import Endpoint, Rule
 from vinom.gateway.sessions import Session
-from vinom.http.headers import UNCLEAR
-from vinom.lines.tcp import watch_for_death
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.reactor.waits import Rounds
-from vinom.routing.rules import Endpoint, Rule
-from vinom.streams.channels import Channel
-from vinom.streams.ends import Reason, Stream
-from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.streams.packets import Kind, Packet
+from vinom.net.http.headers import UNCLEAR
+from vinom.net.lines.tcp import watch_for_death
+from vinom.net.streams.channels import Channel
+from vinom.net.streams.ends import Reason, Stream
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.packets import Kind, Packet
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
@@ -38,7 +38,7 @@ class LinkBackend:
     """
     Opens sessions on links (`vinom.gateway.backends.Opens`), which it dials if needed.
 
-    It is the `vinom.streams.multiplex.Taker` of these links.
+    It is the `vinom.net.streams.multiplex.Taker` of these links.
 
     :ivar dialed: how many links were made.
     :ivar lost_links: how many were lost, by reason.
@@ -137,7 +137,8 @@ class LinkBackend:
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
-        Have a link (`vinom.routing.checks.Checks`), which detects silence by itself.
+        Have a link (`vinom.gateway.routing.checks.Checks`), which detects silence by
+        itself.
 
         :raises Exception: the back end cannot be reached.
         """

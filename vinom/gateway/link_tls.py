@@ -9,12 +9,12 @@ import attrs
 from twisted.internet.interfaces import ITCPTransport
 from twisted.logger import Logger
 
+from vinom.base.model import Issued
 from vinom.errors import Misconfigured
-from vinom.keys.authority import NODE_PURPOSE
-from vinom.keys.files import read_file
-from vinom.keys.peers import check_peer, link_context
-from vinom.lines.tls import OfContexts
-from vinom.model import Issued
+from vinom.net.keys.authority import NODE_PURPOSE
+from vinom.net.keys.files import read_file
+from vinom.net.keys.peers import check_peer, link_context
+from vinom.net.lines.tls import OfContexts
 
 _log = Logger()
 

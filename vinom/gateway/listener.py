@@ -18,18 +18,18 @@ from twisted.internet.protocol import Factory, Protocol, ServerFactory, connecti
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.limits.logged import BoundedLog
+from vinom.base.reactor.connections import QuickConnection
+from vinom.base.reactor.direct import FEW, bound_reads
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Waits
 from vinom.gateway.arrivals import Arrival, Limits
-from vinom.limits.logged import BoundedLog
-from vinom.lines.proxied import ProxiedFactory, when_peer_known
-from vinom.lines.secure import over_tls
-from vinom.lines.sniff import Spoken, sniff
-from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
-from vinom.lines.tcp import watch_for_death
-from vinom.lines.tls import why_tls_failed
-from vinom.reactor.connections import QuickConnection
-from vinom.reactor.direct import FEW, bound_reads
-from vinom.reactor.turns import TurnEnd
-from vinom.reactor.waits import Waits
+from vinom.net.lines.proxied import ProxiedFactory, when_peer_known
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.sniff import Spoken, sniff
+from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
+from vinom.net.lines.tcp import watch_for_death
+from vinom.net.lines.tls import why_tls_failed
 
 _log = Logger()
 

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vinom import __version__
-from vinom.lines.sniff import Spoken
-from vinom.streams.ends import Reason
+from vinom.net.lines.sniff import Spoken
+from vinom.net.streams.ends import Reason
 
 #: Exported as 0 at first, because Prometheus sees no increase in a series that begins
 #: at 1.

@@ -9,10 +9,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from vinom.gateway.packets_door import MOST_OWED
-from vinom.lines.sniffed import put_protocol
-from vinom.lines.ws.binary import BinaryStream
-from vinom.lines.ws.handshake import accept_handshake
-from vinom.streams.multiplex import PacketLine
+from vinom.net.lines.sniffed import put_protocol
+from vinom.net.lines.ws.binary import BinaryStream
+from vinom.net.lines.ws.handshake import accept_handshake
+from vinom.net.streams.multiplex import PacketLine
 
 #: The path at which packets are served, unless a rule matches it exactly.
 PACKETS_PATH = "/packets"

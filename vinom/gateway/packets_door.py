@@ -9,18 +9,18 @@ import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Rounds, Waits
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.sessions import SessionRequest
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.reactor.waits import Rounds, Waits
-from vinom.streams.channels import Channel
-from vinom.streams.ends import Reason
-from vinom.streams.intake import pace_of
-from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
-from vinom.streams.traces import checked_traceparent
+from vinom.net.streams.channels import Channel
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.intake import pace_of
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
+from vinom.net.streams.traces import checked_traceparent
 
 #: Reasons with which clients may close sessions. They may not send those that only back
 #: ends and gateways can know: with ``backend_lost`` they could take a back end out.
@@ -45,7 +45,7 @@ _bodies = msgspec.json.Decoder(_Opening)
 
 @attrs.frozen(eq=False)
 class _Unused:
-    """A connection without a session (`vinom.reactor.waits.Waiting`)."""
+    """A connection without a session (`vinom.base.reactor.waits.Waiting`)."""
 
     line: PacketLine
     seconds: float
@@ -57,7 +57,7 @@ class _Unused:
 
 class PacketClients:
     """
-    Serves such clients (`vinom.streams.multiplex.Taker`); `door` makes their lines.
+    Serves such clients (`vinom.net.streams.multiplex.Taker`); `door` makes their lines.
     """
 
     def __init__(

@@ -15,8 +15,8 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.connections import accept_quickly
 from vinom.errors import Misconfigured
-from vinom.reactor.connections import accept_quickly
 
 _log = Logger()
 

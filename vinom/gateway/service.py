@@ -17,7 +17,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom import __version__
-from vinom.conversation.provider import ProviderKeys
+from vinom.base.limits.addresses import SITE_SHARE, AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.names import RememberedNames
+from vinom.base.reactor.turns import TurnEnd, TurnWatch
+from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured
 from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
@@ -35,32 +40,27 @@ from vinom.gateway.listener import Door, Doors, public_factory
 from vinom.gateway.packet_sockets import PACKETS_PATH
 from vinom.gateway.packets_door import PacketClients, PacketDoor
 from vinom.gateway.ports import Ports
+from vinom.gateway.routing.checks import HealthChecks
+from vinom.gateway.routing.health import Health
+from vinom.gateway.routing.redis_source import RedisSource, redis_source
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.routes import UNREACHABLE, Routes
+from vinom.gateway.routing.rules import Endpoint
+from vinom.gateway.routing.sources import FileRules
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import Settings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
 from vinom.gateway.users import find_users
-from vinom.keys.files import read_file, store_login
-from vinom.limits.addresses import SITE_SHARE, AddressBuckets
-from vinom.limits.buckets import NetworkCounts
-from vinom.lines.forwarded import Proxies
-from vinom.lines.https import WebClient
-from vinom.lines.reserve import Reserve, ReservingFactory
-from vinom.lines.sniff import Spoken
-from vinom.lines.tls import NamedTls
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.names import RememberedNames
-from vinom.reactor.turns import TurnEnd, TurnWatch
-from vinom.routing.checks import HealthChecks
-from vinom.routing.health import Health
-from vinom.routing.redis_source import RedisSource, redis_source
-from vinom.routing.router import Router
-from vinom.routing.routes import UNREACHABLE, Routes
-from vinom.routing.rules import Endpoint
-from vinom.routing.sources import FileRules
-from vinom.store.redis.address import StoreAddress
+from vinom.lobby.conversation.provider import ProviderKeys
+from vinom.net.keys.files import read_file, store_login
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.lines.https import WebClient
+from vinom.net.lines.reserve import Reserve, ReservingFactory
+from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.tls import NamedTls
+from vinom.net.streams.ends import Reason
+from vinom.net.web.bearer import checked_token
 from vinom.store.redis.client import Owner
-from vinom.streams.ends import Reason
-from vinom.web.bearer import checked_token
 
 _log = Logger()
 

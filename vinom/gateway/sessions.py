@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import attrs
 
-from vinom.lines.sniff import begins_proxy_header
-from vinom.routing.rules import Endpoint
-from vinom.streams.ends import Reason, Stream
-from vinom.streams.packets import OWN_SESSION
+from vinom.gateway.routing.rules import Endpoint
+from vinom.net.lines.sniff import begins_proxy_header
+from vinom.net.streams.ends import Reason, Stream
+from vinom.net.streams.packets import OWN_SESSION
 
 #: Kinds of sessions over HTTP.
 HTTP_KINDS = frozenset(("http", "websocket"))
@@ -146,7 +146,7 @@ class _Unproven:
 
 class SessionLeg:
     """
-    One side of a session (`vinom.streams.ends.Leg`).
+    One side of a session (`vinom.net.streams.ends.Leg`).
 
     :ivar bytes: how many bytes its peer has sent.
     """

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import attrs
 
-from vinom.errors import Misconfigured
-from vinom.settings.sources import Sources
-from vinom.settings.table import Row, option, row_of
-from vinom.settings.values import (
+from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.sources import Sources
+from vinom.base.settings.table import Row, option, row_of
+from vinom.base.settings.values import (
     Bounded,
     Choice,
     Endpoint,
@@ -27,7 +27,7 @@ from vinom.settings.values import (
     StoreUrl,
     Text,
 )
-from vinom.store.redis.address import StoreAddress
+from vinom.errors import Misconfigured
 
 _PREFIX = "VINOM_GATEWAY_"
 _COUNT = Bounded(int, 1, 10**7)

@@ -8,16 +8,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.waits import Waits
 from vinom.gateway.dialing import Dialer
+from vinom.gateway.routing.rules import Endpoint, Rule
 from vinom.gateway.sessions import Session
-from vinom.lines.https import WebClient
-from vinom.lines.proxy_header import write_proxy_header
-from vinom.lines.tcp import watch_for_death
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.waits import Waits
-from vinom.routing.rules import Endpoint, Rule
-from vinom.streams.byte_stream import ByteStream
-from vinom.streams.ends import Reason, Stream
+from vinom.net.lines.https import WebClient
+from vinom.net.lines.proxy_header import write_proxy_header
+from vinom.net.lines.tcp import watch_for_death
+from vinom.net.streams.byte_stream import ByteStream
+from vinom.net.streams.ends import Reason, Stream
 
 #: How long a check over HTTP may take, seconds.
 CHECK_SECONDS = 3.0
@@ -45,7 +45,7 @@ class TcpBackend:
 
     async def check(self, rule: Rule, endpoint: Endpoint) -> None:
         """
-        Connect, or send an HTTP request (`vinom.routing.checks.Checks`).
+        Connect, or send an HTTP request (`vinom.gateway.routing.checks.Checks`).
 
         :raises Exception: it cannot be reached.
         """

@@ -10,18 +10,18 @@ from twisted.application.service import IService
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
-from vinom.errors import Misconfigured
-from vinom.gateway.service import Gateway
-from vinom.gateway.settings import SOURCES, Settings
-from vinom.reactor.exits import fail_at_exit
-from vinom.reactor.signals import catch_hangups, catch_interrupts
-from vinom.reactor.steady import pass_evenly
-from vinom.settings.options import (
+from vinom.base.reactor.exits import fail_at_exit
+from vinom.base.reactor.signals import catch_hangups, catch_interrupts
+from vinom.base.reactor.steady import pass_evenly
+from vinom.base.settings.options import (
     TableOptions,
     check_pidfile,
     flags_of,
     parameters_of,
 )
+from vinom.errors import Misconfigured
+from vinom.gateway.service import Gateway
+from vinom.gateway.settings import SOURCES, Settings
 
 __all__ = ["Options", "makeService"]
 

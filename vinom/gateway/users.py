@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from vinom.conversation.identity import OutsideVerifier
-from vinom.conversation.provider import ProviderKeys
 from vinom.errors import Refused
 from vinom.gateway.settings import Settings
-from vinom.keys.files import read_file
+from vinom.lobby.conversation.identity import OutsideVerifier
+from vinom.lobby.conversation.provider import ProviderKeys
+from vinom.net.keys.files import read_file
 
 #: Longer claims are ignored: they would not fit into a link's *open* (OpenID Connect
 #: allows 255 for ``sub``).

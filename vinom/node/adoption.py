@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from vinom.base.model import MatchEnd, MatchPlan, Placement
 from vinom.errors import LeaseLost
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.local.fleet import is_own_folder
@@ -21,10 +22,9 @@ from vinom.fleet.records import (
     ServerRecords,
     record_path,
 )
-from vinom.matches.service import Matches
-from vinom.model import MatchEnd, MatchPlan, Placement
+from vinom.lobby.matches.service import Matches
 from vinom.node.claims import Claims
-from vinom.ports import IPlayerStore
+from vinom.store.interfaces import IPlayerStore
 from vinom.store.memory.players import MemoryPlayerStore
 
 if TYPE_CHECKING:

@@ -29,16 +29,21 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from vinom.control.messages import CONTROL_PROTOCOL
-from vinom.control.nodes import Admit, KeepSeats
-from vinom.conversation.conversation import Bounds
-from vinom.conversation.identity import Identity, OutsideTokenChecker, OutsideVerifier
-from vinom.conversation.online import Online
-from vinom.conversation.provider import HttpsDocument, ProviderKeys
-from vinom.conversation.visitors import receiving
-from vinom.desk import Desk
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.origins import Hosts, Origins
+from vinom.base.messages.lobby import QueueOffer, RegionOffer
+from vinom.base.model import Issued, ServerAddress
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.steady import time_of_day, with_time_of_day
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.wall.enclosure import Enclosure
+from vinom.base.wall.kernel import Peer
 from vinom.errors import Misconfigured
+from vinom.fleet.control.messages import CONTROL_PROTOCOL
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.gameserver.keeping import Reader
 from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.life import ServerTimeouts
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, machine
@@ -49,73 +54,72 @@ from vinom.fleet.records import Records, ServerRecords
 from vinom.fleet.server import FleetSettings
 from vinom.fleet.several import AnyFleet, SeveralFleets
 from vinom.game import Game
-from vinom.game_loader import installed_games
-from vinom.gameserver.keeping import Reader
-from vinom.hosting.guarding import guard_games
-from vinom.hosting.keeping import Keeping
-from vinom.hosting.recordings import Recordings
-from vinom.keys.authority import Authority
-from vinom.keys.files import read_file
-from vinom.keys.service import Keys, LobbyCertificate
-from vinom.limits.addresses import AddressBuckets
-from vinom.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
-from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.limits.origins import Hosts, Origins
-from vinom.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
-from vinom.lines.forwarded import Proxies
-from vinom.lines.proxied import ProxiedFactory
-from vinom.lines.reserve import Reserve, ReservingFactory
-from vinom.lines.secure import over_tls
-from vinom.lines.sniff import Spoken
-from vinom.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
-from vinom.lines.websocket import WebSocketBounds, WebSockets
-from vinom.matches.outside import OutsideMatches
-from vinom.matches.service import Matches
-from vinom.matches.ways_in import WaysIn
-from vinom.matchmaking.matchmaker import Matchmaker
-from vinom.matchmaking.parties import Parties, PartyBounds
-from vinom.matchmaking.queues import Queues
-from vinom.matchmaking.ratings import Lifetimes, Ratings
-from vinom.messages.lobby import QueueOffer, RegionOffer
-from vinom.model import Issued, ServerAddress
+from vinom.lobby.conversation.conversation import Bounds
+from vinom.lobby.conversation.identity import (
+    Identity,
+    OutsideTokenChecker,
+    OutsideVerifier,
+)
+from vinom.lobby.conversation.online import Online
+from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys
+from vinom.lobby.conversation.visitors import receiving
+from vinom.lobby.matches.outside import OutsideMatches
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matches.ways_in import WaysIn
+from vinom.lobby.matchmaking.matchmaker import Matchmaker
+from vinom.lobby.matchmaking.parties import Parties, PartyBounds
+from vinom.lobby.matchmaking.queues import Queues
+from vinom.lobby.matchmaking.ratings import Lifetimes, Ratings
+from vinom.lobby.results.sending import Receiver, Sending, place_of
+from vinom.lobby.results.service import Results
+from vinom.lobby.results.store import LocalResultStore
+from vinom.lobby.results.webhook import read_secrets
+from vinom.net.keys.authority import Authority
+from vinom.net.keys.files import read_file
+from vinom.net.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
+from vinom.net.lines.forwarded import Proxies
+from vinom.net.lines.proxied import ProxiedFactory
+from vinom.net.lines.reserve import Reserve, ReservingFactory
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
+from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.nodes import Admit, KeepSeats
+from vinom.net.web.admin_port import admin_port
+from vinom.net.web.answers import RequestDeadlines, make_site
+from vinom.net.web.front_door import FrontDoor
+from vinom.net.web.health import health_pages
+from vinom.net.web.named_hosts import NamedHosts
+from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared, known_players
 from vinom.node.claims import Claims
+from vinom.node.desk import Desk
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
+from vinom.node.keys import Keys, LobbyCertificate
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.listening import bind_problem
 from vinom.node.pods import cluster_fleet
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, memory_stores
+from vinom.node.web.game_catalogue import GameCatalogue
+from vinom.node.web.invitations import InvitationCode
+from vinom.node.web.static_pages import StaticPages
 from vinom.play.clock import longest_life
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.steady import time_of_day, with_time_of_day
-from vinom.reactor.turns import TurnEnd
-from vinom.results.sending import Receiver, Sending, place_of
-from vinom.results.service import Results
-from vinom.results.store import LocalResultStore
-from vinom.results.webhook import read_secrets
+from vinom.play.game_loader import installed_games
+from vinom.play.hosting.guarding import guard_games
+from vinom.play.hosting.keeping import Keeping
+from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.matches import MatchRooms
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
 from vinom.rooms.running import RunningRooms
 from vinom.rooms.visits import Visits
-from vinom.wall.enclosure import Enclosure
-from vinom.wall.kernel import Peer
-from vinom.web.admin_port import admin_port
-from vinom.web.answers import RequestDeadlines, make_site
-from vinom.web.front_door import FrontDoor
-from vinom.web.game_catalogue import GameCatalogue
-from vinom.web.health import health_pages
-from vinom.web.invitations import InvitationCode
-from vinom.web.named_hosts import NamedHosts
-from vinom.web.static_pages import StaticPages
-from vinom.web.websocket import WebSocketPage, WithSocket
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
-    from vinom.relay.service import UdpRelay
+    from vinom.fleet.relay.service import UdpRelay
 
 _log = Logger()
 
@@ -386,10 +390,10 @@ def websocket_bounds(settings: Settings) -> WebSocketBounds:
 
 
 #: What the fork server calls in each process it forks.
-GAME_SERVER = "vinom.gameserver.main:main"
+GAME_SERVER = "vinom.fleet.gameserver.main:main"
 #: Imported once for all of them, in addition to the games; none of these may
 #: install a reactor.
-PRELOADED = ("vinom.gameserver.main:prepare", "twisted.internet.epollreactor")
+PRELOADED = ("vinom.fleet.gameserver.main:prepare", "twisted.internet.epollreactor")
 
 #: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
@@ -1152,8 +1156,8 @@ def udp_relay(
     if settings.udp == "direct":
         return None
     # A node imports what it uses: it starts faster, also after it was killed.
-    from vinom.gameserver.main import GameServerSettings
-    from vinom.relay.service import RelaySettings, UdpRelay
+    from vinom.fleet.gameserver.main import GameServerSettings
+    from vinom.fleet.relay.service import RelaySettings, UdpRelay
 
     limits = GameServerSettings(
         "", **{name: getattr(settings, name) for name in _PASSED_ON}

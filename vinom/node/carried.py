@@ -22,8 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.streams.channels import Channel
-from vinom.streams.ends import Reason
+from vinom.net.streams.channels import Channel
+from vinom.net.streams.ends import Reason
 
 _log = Logger()
 
@@ -31,10 +31,11 @@ _log = Logger()
 @implementer(ITransport, IConsumer, IPushProducer)
 class Carried:
     """
-    A transport, and the `vinom.streams.ends.Leg` of its session.
+    A transport, and the `vinom.net.streams.ends.Leg` of its session.
 
     :ivar protocol: gets the bytes; set by the code that takes over the connection.
-    :ivar has_descriptor: false: closing it frees no descriptor (`vinom.lines.reserve`).
+    :ivar has_descriptor: false: closing it frees no descriptor
+        (`vinom.net.lines.reserve`).
     :ivar why: why it is closed, for the gateway.
     :ivar has_unsent: does the peer not read what it was sent?
     """
@@ -155,7 +156,7 @@ class Carried:
             self._channel.abort(Reason.ABORTED, "the node closed it")
             self._report_later(ConnectionLost())
 
-    #: Used for readers by `vinom.reactor.turns`.
+    #: Used for readers by `vinom.base.reactor.turns`.
     abort = abortConnection
 
     def getPeer(self) -> Any:

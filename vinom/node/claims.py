@@ -20,11 +20,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from vinom.control.messages import CONTROL_PROTOCOL
+from vinom.base.model import MatchPlan
 from vinom.errors import LeaseLost, StoreUnavailable
+from vinom.fleet.control.messages import CONTROL_PROTOCOL
 from vinom.fleet.records import MatchRecord, ServerRecord, ServerRecords
-from vinom.model import MatchPlan
-from vinom.ports import IServerStore
+from vinom.store.interfaces import IServerStore
 
 #: How long to wait for a store that does not answer, before the next try, seconds.
 _AGAIN_SECONDS = 1.0

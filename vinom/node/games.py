@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, defstruct
 
+from vinom.base.settings.named import read_named
 from vinom.errors import Misconfigured
 from vinom.game import Game, NoLoadout, NoOptions
-from vinom.game_loader import load_games
-from vinom.settings.named import read_named
+from vinom.play.game_loader import load_games
 
 #: Most games that the settings may describe.
 MOST_GAMES = 64

@@ -26,29 +26,29 @@ from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.limits.buckets import NetworkCounts
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Rounds, Waits
+from vinom.base.wall.kernel import Peer
 from vinom.errors import PeerError
-from vinom.keys.authority import GATEWAY_PURPOSE
-from vinom.keys.peers import check_peer
-from vinom.limits.buckets import NetworkCounts
-from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.lines.counted import CountedFactory, has_proven
-from vinom.lines.forwarded import behind_proxy
-from vinom.lines.secure import over_tls
-from vinom.lines.sniff import Spoken
-from vinom.lines.sniffed import SNIFF_SECONDS, Sniffing
-from vinom.lines.tcp import watch_for_death
-from vinom.lines.tls import OfContexts
+from vinom.net.keys.authority import GATEWAY_PURPOSE
+from vinom.net.keys.peers import check_peer
+from vinom.net.lines.counted import CountedFactory, has_proven
+from vinom.net.lines.forwarded import behind_proxy
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing
+from vinom.net.lines.tcp import watch_for_death
+from vinom.net.lines.tls import OfContexts
+from vinom.net.streams.channels import Channel
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.packets import Kind, Packet
 from vinom.node.carried import Carried
 from vinom.node.links import NodeTls
 from vinom.node.listening import NoChildren, listen_privately
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
-from vinom.reactor.waits import Rounds, Waits
-from vinom.streams.channels import Channel
-from vinom.streams.ends import Reason
-from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.streams.packets import Kind, Packet
-from vinom.wall.kernel import Peer
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
@@ -85,7 +85,7 @@ _openings = msgspec.json.Decoder(_Opening)
 
 class GatewayLinks(Service):
     """
-    Serve the sessions of gateways (`vinom.streams.multiplex.Taker`).
+    Serve the sessions of gateways (`vinom.net.streams.multiplex.Taker`).
 
     :ivar gateways: the linked gateways, with their links.
     :ivar served: number of sessions so far.
@@ -411,7 +411,7 @@ def listen_for_gateways(
     """
     Listen at the setting ``gateway_link``.
 
-    :param where: as `vinom.settings.values.LinkEndpoint` reads it.
+    :param where: as `vinom.base.settings.values.LinkEndpoint` reads it.
     :param interface: the interface, if the setting names none.
     :param tls: TLS of this node.
     :param is_refused: processes that may not use a UNIX socket: game servers.

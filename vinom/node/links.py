@@ -24,7 +24,17 @@ from twisted.internet.ssl import (
 )
 from twisted.logger import Logger
 
-from vinom.control.nodes import (
+from vinom.base.limits.buckets import NetworkCounts
+from vinom.base.limits.logged import BoundedLog
+from vinom.base.messages.lobby import Reach
+from vinom.base.model import NodeFacts, Player
+from vinom.errors import NoCapacity
+from vinom.net.keys.authority import NODE_PURPOSE, Authority
+from vinom.net.keys.peers import check_peer, link_context, serving_context
+from vinom.net.lines.counted import CountedFactory, has_proven
+from vinom.net.lines.secure import over_tls
+from vinom.net.lines.tls import OfContexts
+from vinom.net.nodes import (
     Admit,
     Guest,
     GuestWire,
@@ -33,21 +43,11 @@ from vinom.control.nodes import (
     NodeQuestions,
     Receive,
 )
-from vinom.errors import NoCapacity
-from vinom.keys.authority import NODE_PURPOSE, Authority
-from vinom.keys.peers import check_peer, link_context, serving_context
-from vinom.limits.buckets import NetworkCounts
-from vinom.limits.logged import BoundedLog
-from vinom.lines.counted import CountedFactory, has_proven
-from vinom.lines.secure import over_tls
-from vinom.lines.tls import OfContexts
-from vinom.messages.lobby import Reach
-from vinom.model import NodeFacts, Player
-from vinom.ports import INodeStore
+from vinom.store.interfaces import INodeStore
 
 #: How long connecting may take, seconds.
 DIAL_SECONDS = 3.0
-#: In `vinom.model.NodeFacts.addresses`.
+#: In `vinom.base.model.NodeFacts.addresses`.
 SERVES = "link"
 #: What players reach directly, there too, by how they do.
 DIRECT: dict[Reach, str] = {"lobby": "direct_lobby", "websocket": "direct_websocket"}
@@ -302,7 +302,7 @@ def listen_for_pods(
 
     Whoever connects has 5 s to prove that it is a game server.
 
-    :param where: as `vinom.settings.values.LinkEndpoint` reads it.
+    :param where: as `vinom.base.settings.values.LinkEndpoint` reads it.
     :param interface: where, if the setting names none.
     :param tls: of this node.
     :param factory: of control links.

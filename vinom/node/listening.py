@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFact
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
+from vinom.base.limits.buckets import TokenBucket
+from vinom.base.settings.values import LONGEST_SOCKET_PATH
+from vinom.base.wall.kernel import Peer, peer_of
 from vinom.errors import Misconfigured
-from vinom.limits.buckets import TokenBucket
-from vinom.settings.values import LONGEST_SOCKET_PATH
-from vinom.wall.kernel import Peer, peer_of
 
 #: In the state directory: points to the folder of `meeting_place`.
 _MEETING_PLACE = "meeting"

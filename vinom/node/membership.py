@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
-from vinom.model import NodeFacts
-from vinom.ports import INodeStore
+from vinom.store.interfaces import INodeStore
 
 #: How long other nodes may take to put back what an emptied store has lost, seconds, at
 #: least: they try to connect once per second.

@@ -23,18 +23,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom import __version__
-from vinom.control.link import ControlServer
+from vinom.base.limits.logged import BoundedLog
+from vinom.base.model import MatchEnd, NodeFacts
+from vinom.base.reactor.signals import catch_hangups, catch_interrupts
+from vinom.base.reactor.steady import time_of_day
+from vinom.base.reactor.turns import TurnWatch
+from vinom.base.wall.enclosure import missing
+from vinom.base.wall.kernel import hide_memory
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
+from vinom.fleet.control.link import ControlServer
+from vinom.fleet.gameserver.keeping import Reader
 from vinom.fleet.local.fleet import LocalFleet
 from vinom.fleet.local.forklink import User
-from vinom.gameserver.keeping import Reader
-from vinom.keys.authority import private_folder
-from vinom.keys.files import read_file, write_secret
-from vinom.limits.logged import BoundedLog
-from vinom.lines.proxied import ProxiedFactory
-from vinom.lines.reserve import ReservingFactory
-from vinom.lines.tcp import LineFactory
-from vinom.model import MatchEnd, NodeFacts
+from vinom.net.keys.authority import private_folder
+from vinom.net.keys.files import read_file, write_secret
+from vinom.net.lines.proxied import ProxiedFactory
+from vinom.net.lines.reserve import ReservingFactory
+from vinom.net.lines.tcp import LineFactory
+from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.bearer import Guarded, checked_token
+from vinom.net.web.metrics import Metrics
 from vinom.node.build import (
     AWAY_MARGIN,
     Parts,
@@ -75,16 +83,8 @@ from vinom.node.problems import (
 from vinom.node.reporting import Reporting
 from vinom.node.settings import Settings
 from vinom.node.takeover import Takeover
-from vinom.reactor.signals import catch_hangups, catch_interrupts
-from vinom.reactor.steady import time_of_day
-from vinom.reactor.turns import TurnWatch
-from vinom.wall.enclosure import missing
-from vinom.wall.kernel import hide_memory
-from vinom.web.admin import admin_pages
-from vinom.web.answers import Folder, make_site
-from vinom.web.bearer import Guarded, checked_token
-from vinom.web.collector import NodeCollector
-from vinom.web.metrics import Metrics
+from vinom.node.web.admin import admin_pages
+from vinom.node.web.collector import NodeCollector
 
 #: How to solve the errors of listening.
 _REMEDIES = {
@@ -101,7 +101,7 @@ _OFFER_SECONDS = 0.25
 _LOBBY = "lobby"
 # With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
-_wall_log = Logger("vinom.wall")
+_wall_log = Logger("vinom.base.wall")
 
 
 class Node(MultiService):
@@ -630,7 +630,7 @@ class Node(MultiService):
         }
 
     async def facts(self) -> dict[str, Any]:
-        """The same in numbers, for metrics: see `vinom.web.collector`."""
+        """The same in numbers, for metrics: see `vinom.node.web.collector`."""
         parts = self._parts
         matches, queue = parts.matches.status(), await parts.matchmaker.counts()
         lines, fleet = parts.desk.counts(), parts.fleet.status()

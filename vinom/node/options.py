@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 
+from vinom.base.settings.options import TableOptions, flags_of, parameters_of
 from vinom.node.settings import Settings
 from vinom.node.sources import SOURCES
-from vinom.settings.options import TableOptions, flags_of, parameters_of
 
 
 class NodeOptions(TableOptions, AuthOptionMixin):

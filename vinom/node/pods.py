@@ -16,9 +16,9 @@ from vinom.fleet.port_ring import PortRing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vinom.base.model import ServerAddress
     from vinom.fleet.kubernetes.api import Cluster
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
-    from vinom.model import ServerAddress
 
 
 def cluster_fleet(

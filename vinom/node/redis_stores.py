@@ -8,15 +8,15 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.base.reactor.steady import time_of_day
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.redis_address import StoreAddress
 from vinom.errors import StoreUnavailable
-from vinom.keys.files import store_login
+from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.figures import CALL_BOUNDS, Histogram
-from vinom.reactor.steady import time_of_day
-from vinom.reactor.turns import TurnEnd
-from vinom.store.redis.address import StoreAddress
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore

@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from vinom.conversation.online import Online
 from vinom.errors import StoreUnavailable
+from vinom.lobby.conversation.online import Online
 
 #: Much less than the lifetime of a line in the store, seconds.
 PERIOD = 3600.0

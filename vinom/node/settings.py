@@ -17,17 +17,12 @@ from typing import Literal
 
 import attrs
 
-from vinom.conversation.identity import GuestPolicy
-from vinom.errors import Misconfigured
-from vinom.fleet.kubernetes.template import PodTable, read_pods
-from vinom.gameserver.lease import SHORTEST_LEASE
-from vinom.limits.origins import OriginRule
-from vinom.matchmaking.queues import QueueTable, read_tables
-from vinom.messages.lobby import MOST_REGIONS
-from vinom.node.games import GameTable, read_games
-from vinom.settings.named import JsonTable
-from vinom.settings.table import Row, option, row_of
-from vinom.settings.values import (
+from vinom.base.limits.origins import OriginRule
+from vinom.base.messages.lobby import MOST_REGIONS
+from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.named import JsonTable
+from vinom.base.settings.table import Row, option, row_of
+from vinom.base.settings.values import (
     Address,
     Bounded,
     Choice,
@@ -49,7 +44,12 @@ from vinom.settings.values import (
     Text,
     WebSocketUrl,
 )
-from vinom.store.redis.address import StoreAddress
+from vinom.errors import Misconfigured
+from vinom.fleet.gameserver.lease import SHORTEST_LEASE
+from vinom.fleet.kubernetes.template import PodTable, read_pods
+from vinom.lobby.conversation.identity import GuestPolicy
+from vinom.lobby.matchmaking.queues import QueueTable, read_tables
+from vinom.node.games import GameTable, read_games
 
 #: Most claims that a node passes to games.
 MOST_CLAIMS = 16

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vinom.base.settings.sources import Sources
 from vinom.node.settings import TABLE, Settings
-from vinom.settings.sources import Sources
 
 #: The variables of the gateway, and of game servers, are their own.
 SOURCES = Sources(
@@ -21,7 +21,7 @@ def gather(
     config: Path | None = None,
 ) -> Settings:
     """
-    Combine the sources; see `vinom.settings.sources.Sources.gather`.
+    Combine the sources; see `vinom.base.settings.sources.Sources.gather`.
 
     :raises Misconfigured: a key is unknown, or a value is invalid; says where.
     """

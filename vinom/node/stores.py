@@ -11,7 +11,8 @@ import attrs
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from vinom.ports import (
+from vinom.base.reactor.figures import CALL_BOUNDS, Histogram
+from vinom.store.interfaces import (
     ICheckpointStore,
     IEntryStore,
     IEstateStore,
@@ -24,7 +25,6 @@ from vinom.ports import (
     IRatingStore,
     IServerStore,
 )
-from vinom.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore

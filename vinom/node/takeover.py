@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from vinom.base.model import MatchEnd, NodeLease, Prematch
 from vinom.errors import StoreUnavailable
-from vinom.model import MatchEnd, NodeLease, Prematch
-from vinom.ports import IEstateStore, IMatchStore, INodeStore
+from vinom.store.interfaces import IEstateStore, IMatchStore, INodeStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100

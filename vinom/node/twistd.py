@@ -6,10 +6,10 @@ import gc
 
 from twisted.application.service import IService
 
+from vinom.base.reactor.steady import pass_evenly
+from vinom.base.settings.options import check_pidfile
 from vinom.errors import Misconfigured
 from vinom.node.options import NodeOptions
-from vinom.reactor.steady import pass_evenly
-from vinom.settings.options import check_pidfile
 
 __all__ = ["Options", "makeService"]
 

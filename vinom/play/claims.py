@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from vinom.base.model import CLAIMS_BYTES
 from vinom.errors import Code, Refused
-from vinom.model import CLAIMS_BYTES
 
 #: Deepest nesting of lists and objects in a claim.
 DEEPEST_CLAIM = 8

@@ -3,7 +3,8 @@ Interrupt calls into a game that take too long, and report slow ones.
 
 A room cannot read a clock in the middle of a call, and an alarm for each call would
 cost more than most calls. So the code that calls a game sets a mark, and one alarm for
-all calls checks it every 50 ms (decision 0020). `vinom.hosting.guarding` has the alarm.
+all calls checks it every 50 ms (decision 0020). `vinom.play.hosting.guarding` has the
+alarm.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from vinom.model import MatchPlan
+from vinom.base.model import MatchPlan
 
 #: Calls into a game that take longer than this are reported, seconds.
 SLOW = 0.05

@@ -18,9 +18,9 @@ import attrs
 import msgspec
 from msgspec import Struct
 
+from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
-from vinom.model import MatchPlan, SeatPlan
 from vinom.play.choices import read_loadout, read_options
 from vinom.play.claims import read_claims
 from vinom.play.guard import Guard, TooSlow

@@ -18,9 +18,9 @@ import attrs
 import msgspec
 from msgspec import Raw, Struct
 
+from vinom.base.model import MatchEnd, MatchPlan
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game, Seat
-from vinom.model import MatchEnd, MatchPlan
 from vinom.play.guard import Guard
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, table_of
 from vinom.play.states import (

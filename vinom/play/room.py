@@ -16,9 +16,9 @@ from typing import Any, Final, Literal, TypeVar
 
 import attrs
 
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
-from vinom.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.choices import action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
 from vinom.play.guard import Guard, TooSlow
@@ -432,7 +432,7 @@ class Room:
             self._give_up(seat, now, self.match_time(now))
 
     def close(self, reason: str, now: float) -> None:
-        """End the match, for one of the reasons of `vinom.model.EndReason`."""
+        """End the match, for one of the reasons of `vinom.base.model.EndReason`."""
         self.alarm(now)
         self._close(reason)
 

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 import msgspec
 
+from vinom.base.model import SeatPlan
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Chance, Game
-from vinom.model import SeatPlan
 from vinom.play.guard import ask_plainly
 
 #: Shortest interval between two actions of a bot, whatever the game declares, seconds.

@@ -15,17 +15,17 @@ from typing import Any
 import attrs
 from msgspec import Raw, json
 
-from vinom.conversation.conversation import Line
+from vinom.base.messages.envelope import Push, encode_push
+from vinom.base.messages.merge import merge_diff
+from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver
+from vinom.base.model import MatchEnd
 from vinom.errors import Code, Refused
+from vinom.fleet.relay.room import Host, RelayedRoom
 from vinom.game import Event, Outcome
-from vinom.messages.envelope import Push, encode_push
-from vinom.messages.merge import merge_diff
-from vinom.messages.rooms import EventTold, RoundBegan, RoundOver
-from vinom.model import MatchEnd
+from vinom.lobby.conversation.conversation import Line
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
 from vinom.rooms.member import Member
-from vinom.rooms.relay import Host, RelayedRoom
 
 #: News of one room that are kept for members who are away or behind, and their bytes.
 MOST_NEWS = 256
@@ -62,7 +62,7 @@ class Broadcast:
 
     :ivar live: the members who are connected, spectators too.
     :ivar number: of the latest announcement or event.
-    :ivar forfeited: as of `vinom.hosting.host.Outlet`.
+    :ivar forfeited: as of `vinom.play.hosting.host.Outlet`.
     :ivar end: how the latest game of the room ended, and what went wrong with it.
     :ivar is_muted: no more states are shown.
     """

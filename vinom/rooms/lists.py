@@ -15,16 +15,16 @@ from typing import Generic, TypeVar
 from msgspec import structs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vinom.conversation.conversation import Conversation
-from vinom.errors import Code, Refused
-from vinom.messages.envelope import encode_push
-from vinom.messages.rooms import (
+from vinom.base.messages.envelope import encode_push
+from vinom.base.messages.rooms import (
     ListRooms,
     MatchListUpdate,
     RoomFacts,
     RoomList,
     RoomListUpdate,
 )
+from vinom.errors import Code, Refused
+from vinom.lobby.conversation.conversation import Conversation
 from vinom.rooms.room import NodeRoom
 
 #: Changes of half a second make one update of the list of rooms, seconds.

@@ -14,29 +14,30 @@ from typing import Any, Literal, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vinom.control.messages import FromRelayed, RelayFailed, RelayTaken
-from vinom.errors import Code, Refused
-from vinom.game import Game
-from vinom.limits.load import busy
-from vinom.matches.match import Match
-from vinom.matches.service import Matches
-from vinom.messages.rooms import (
+from vinom.base.limits.load import busy
+from vinom.base.messages.rooms import (
     ListRooms,
     RoomFacts,
     RoomList,
 )
-from vinom.model import MatchEnd, MatchPlan, Placement, Player
+from vinom.base.model import MatchEnd, MatchPlan, Placement, Player
+from vinom.errors import Code, Refused
+from vinom.fleet.control.messages import FromRelayed, RelayFailed, RelayTaken
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
+from vinom.game import Game
+from vinom.lobby.matches.match import Match
+from vinom.lobby.matches.service import Matches
 from vinom.play.seats import seat_of
-from vinom.ports import IMatchWatch
 from vinom.rooms.member import DialedSeat, Member
-from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
 from vinom.rooms.room import NodeRoom, RoomContext, RoomTerms, State
 
 #: Who may watch a match without a seat in it: nobody; players who know its id; or
 #: anybody, and then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.matches.ways_in.WaysIn` names matches; no other room may have such a name.
+#: How `vinom.lobby.matches.ways_in.WaysIn` names matches; no other room may have such a
+#: name.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 
 
@@ -287,7 +288,9 @@ class MatchRooms:
         return self._matches.placed_match(match_id) is not None
 
     def owner(self, match_id: str) -> Awaitable[str | None]:
-        """Find the node that has a match: see `vinom.ports.IMatchStore.owner`."""
+        """
+        Find the node that has a match: see `vinom.store.interfaces.IMatchStore.owner`.
+        """
         return self._matches.owner(match_id)
 
     def listed(self, asked: ListRooms, rooms: Mapping[str, NodeRoom]) -> RoomList:

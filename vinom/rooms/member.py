@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from math import inf
 
-from vinom.conversation.conversation import Conversation, Line
+from vinom.base.messages.envelope import Push
+from vinom.base.messages.rooms import RoomSeat
+from vinom.base.model import Player, SeatPlan
 from vinom.errors import Refused
-from vinom.hosting.checkpoints import KeptMember
-from vinom.hosting.host import RoomHost
-from vinom.messages.envelope import Push
-from vinom.messages.rooms import RoomSeat
-from vinom.model import Player, SeatPlan
+from vinom.lobby.conversation.conversation import Conversation, Line
+from vinom.play.hosting.checkpoints import KeptMember
+from vinom.play.hosting.host import RoomHost
 
 
 class BotSeat:
@@ -88,7 +88,7 @@ class Member:
     :ivar lost_at: when the connection was lost, on the rooms' clock; infinite while
         there is one, and while the seat is kept for as long as play goes on.
     :ivar acted: id of the last action that reached a game of this room; only while
-        none is being played, else `vinom.hosting.host.RoomHost` counts.
+        none is being played, else `vinom.play.hosting.host.RoomHost` counts.
     :ivar applied: id of the last one that a state answered, likewise.
     :ivar seen: version of a state that the player says it has; 0 is none.
     :ivar audience: which view it was sent last, and `floor` since which version.

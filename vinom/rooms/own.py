@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from vinom.hosting.checkpoints import KeptPlay
-from vinom.hosting.host import Outlet, RoomHost
-from vinom.hosting.recordings import part_name
-from vinom.messages.rooms import RoomFacts
-from vinom.model import MatchPlan, Player
+from vinom.base.messages.rooms import RoomFacts
+from vinom.base.model import MatchPlan, Player
+from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
+from vinom.play.hosting.checkpoints import KeptPlay
+from vinom.play.hosting.host import Outlet, RoomHost
+from vinom.play.hosting.recordings import part_name
 from vinom.play.recording import Part
 from vinom.play.room import Resumed, Room
 from vinom.play.states import codec_of
 from vinom.rooms.member import BotSeat, Member
-from vinom.rooms.relay import Host, RelayedRoom, RelayFleet
 from vinom.rooms.results import ResultOutlet
 from vinom.rooms.room import NodeRoom, RoomContext, State
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from vinom.base.model import MatchEnd
+from vinom.fleet.relay.room import Host
 from vinom.game import Event, Outcome
-from vinom.matches.service import ResultWatch
-from vinom.model import MatchEnd
+from vinom.lobby.matches.service import ResultWatch
 from vinom.play.room import outcome_facts
-from vinom.rooms.relay import Host
 
 
 class ResultOutlet:

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-from vinom.conversation.conversation import Membership
+from vinom.base.limits.buckets import NetworkBuckets
+from vinom.base.messages.rooms import RoomClosed
 from vinom.errors import Code, Refused
-from vinom.limits.buckets import NetworkBuckets
-from vinom.messages.rooms import RoomClosed
+from vinom.lobby.conversation.conversation import Membership
 from vinom.rooms.member import Member
 
 #: Bytes of a resume token before it is written as text.

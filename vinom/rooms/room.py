@@ -17,20 +17,8 @@ from msgspec import Raw, structs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.conversation.conversation import Conversation, Membership
-from vinom.errors import Code, Refused
-from vinom.game import Game
-from vinom.hosting.checkpoints import (
-    Checkpoint,
-    KeptNews,
-    keep_play,
-    write_checkpoint,
-)
-from vinom.hosting.host import RecordingStore, RoomHost
-from vinom.hosting.keeping import Keeping, RoomKeeper
-from vinom.matches.service import ResultWatch
-from vinom.messages.envelope import Envelope
-from vinom.messages.rooms import (
+from vinom.base.messages.envelope import Envelope
+from vinom.base.messages.rooms import (
     ClientJoined,
     ClientLeft,
     Kicked,
@@ -42,17 +30,29 @@ from vinom.messages.rooms import (
     RoomStarted,
     TeamSet,
 )
-from vinom.model import SEED_BYTES, MatchPlan, Player, SeatPlan
+from vinom.base.model import SEED_BYTES, MatchPlan, Player, SeatPlan
+from vinom.base.reactor.alarm import Alarm
+from vinom.base.reactor.turns import TurnEnd
+from vinom.errors import Code, Refused
+from vinom.fleet.relay.room import Host
+from vinom.game import Game
+from vinom.lobby.conversation.conversation import Conversation, Membership
+from vinom.lobby.matches.service import ResultWatch
 from vinom.play.choices import json_action_reader
 from vinom.play.faults import own_lines
 from vinom.play.guard import Guard
+from vinom.play.hosting.checkpoints import (
+    Checkpoint,
+    KeptNews,
+    keep_play,
+    write_checkpoint,
+)
+from vinom.play.hosting.host import RecordingStore, RoomHost
+from vinom.play.hosting.keeping import Keeping, RoomKeeper
 from vinom.play.states import StateCodec
-from vinom.reactor.alarm import Alarm
-from vinom.reactor.turns import TurnEnd
 from vinom.rooms.broadcast import Broadcast, News
 from vinom.rooms.member import BotSeat, DialedSeat, Member
 from vinom.rooms.pacing import StartPacing
-from vinom.rooms.relay import Host
 from vinom.rooms.seating import Seating, Sitter
 from vinom.rooms.timetable import Timetable
 
@@ -1237,7 +1237,7 @@ class NodeRoom:
         """
         End the room.
 
-        :param reason: one of `vinom.model.EndReason`.
+        :param reason: one of `vinom.base.model.EndReason`.
         :param outcome: of the last round, if that is known.
         :param view_hash: of the last public view, if that is known.
         """

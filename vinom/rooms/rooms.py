@@ -15,21 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from vinom.conversation.conversation import (
-    Conversation,
-    Followed,
-    Membership,
-    RoomAnswer,
-)
-from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
-from vinom.game import Game
-from vinom.hosting.checkpoints import Checkpoint, read_checkpoint, resume_from
-from vinom.hosting.host import RecordingStore
-from vinom.hosting.keeping import Keeping
-from vinom.limits.addresses import AddressCounts
-from vinom.matches.service import ResultWatch
-from vinom.messages.envelope import Request
-from vinom.messages.rooms import (
+from vinom.base.limits.addresses import AddressCounts
+from vinom.base.messages.envelope import Request
+from vinom.base.messages.rooms import (
     Ack,
     AddBot,
     JoinRoom,
@@ -48,18 +36,30 @@ from vinom.messages.rooms import (
     StartRoom,
     is_room_id,
 )
-from vinom.model import Player, RoomClaim
+from vinom.base.model import Player, RoomClaim
+from vinom.base.reactor.turns import TurnEnd
+from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
+from vinom.fleet.relay.room import RelayFleet
+from vinom.game import Game
+from vinom.lobby.conversation.conversation import (
+    Conversation,
+    Followed,
+    Membership,
+    RoomAnswer,
+)
+from vinom.lobby.matches.service import ResultWatch
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.guard import Guard
+from vinom.play.hosting.checkpoints import Checkpoint, read_checkpoint, resume_from
+from vinom.play.hosting.host import RecordingStore
+from vinom.play.hosting.keeping import Keeping
 from vinom.play.room import Resumed
 from vinom.play.states import StateCodec
-from vinom.reactor.turns import TurnEnd
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, is_match_id, match_members
 from vinom.rooms.member import Member
 from vinom.rooms.own import OwnPolicy
 from vinom.rooms.pacing import StartPacing
-from vinom.rooms.relay import RelayFleet
 from vinom.rooms.resume import ResumeSecrets, room_named
 from vinom.rooms.room import NodeRoom, RoomBounds, RoomContext, RoomTerms
 from vinom.rooms.visits import VisitedRoom, Visits

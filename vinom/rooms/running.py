@@ -33,7 +33,9 @@ class Nodes(Protocol):
 
 
 class RunningRooms:
-    """Keep seats for players who wait: see `vinom.matchmaking.matchmaker.Running`."""
+    """
+    Keep seats for players who wait: see `vinom.lobby.matchmaking.matchmaker.Running`.
+    """
 
     def __init__(self, rooms: Rooms, nodes: Nodes | None) -> None:
         """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from vinom.base.messages.rooms import RoomSeat
+from vinom.base.model import SeatPlan
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.messages.rooms import RoomSeat
-from vinom.model import SeatPlan
 from vinom.rooms.member import BotSeat, DialedSeat, Member
 
 #: Who may have a seat.

@@ -17,11 +17,8 @@ from twisted.internet.defer import (
 )
 from twisted.internet.interfaces import IReactorTime
 
-from vinom.control.nodes import Guest, GuestWire
-from vinom.conversation.conversation import Conversation, Membership
-from vinom.errors import Code, NoCapacity, PeerError, Refused, StoreUnavailable
-from vinom.messages.catalogue import decode_answer
-from vinom.messages.envelope import (
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import (
     Envelope,
     Failed,
     Push,
@@ -29,8 +26,8 @@ from vinom.messages.envelope import (
     Told,
     encode_request,
 )
-from vinom.messages.lobby import Moved, Reach
-from vinom.messages.rooms import (
+from vinom.base.messages.lobby import Moved, Reach
+from vinom.base.messages.rooms import (
     Ack,
     JoinRoom,
     JoinRoomResult,
@@ -42,7 +39,10 @@ from vinom.messages.rooms import (
     RoomList,
     RoomListUpdate,
 )
-from vinom.model import Player
+from vinom.base.model import Player
+from vinom.errors import Code, NoCapacity, PeerError, Refused, StoreUnavailable
+from vinom.lobby.conversation.conversation import Conversation, Membership
+from vinom.net.nodes import Guest, GuestWire
 
 #: How long a node may take to answer a request about its rooms, seconds.
 ANSWER_SECONDS = 5.0

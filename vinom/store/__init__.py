@@ -1,6 +1,6 @@
 """
-The storage ports.
+What nodes share, behind interfaces: players, queues, parties, matches, rooms, leases.
 
-Nodes share queue entries, players and matches. ``memory`` keeps them for one node; the
-contract in ``tests/store`` holds for every implementation.
+``memory`` keeps it for one node, ``redis`` for several; the contract in ``tests/store``
+holds for both. It owns the data of a deployment. It may import the base.
 """

@@ -22,11 +22,11 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from vinom.reactor.waits import Rounds
-from vinom.streams.channels import Channel
-from vinom.streams.ends import Reason
-from vinom.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.streams.packets import MAGIC, Kind, Packet
+from vinom.base.reactor.waits import Rounds
+from vinom.net.streams.channels import Channel
+from vinom.net.streams.ends import Reason
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.packets import MAGIC, Kind, Packet
 
 _clock: Any = reactor
 _DATA_FRAMES = (Opcode.TEXT, Opcode.BINARY)
@@ -212,7 +212,7 @@ class Session:
 
 
 class Links:
-    """Sessions of links (`vinom.streams.multiplex.Taker`)."""
+    """Sessions of links (`vinom.net.streams.multiplex.Taker`)."""
 
     def __init__(self, mood: Mood) -> None:
         """:param mood: of this back end."""

@@ -12,7 +12,7 @@ from websockets.frames import Frame, Opcode
 
 from benchmarks.soak.gateways.clients import HOST, PATIENCE, STEADY_CODE, Over, World
 from benchmarks.soak.gateways.records import LEFT, Record
-from vinom.streams.packets import Kind, Packet, encode
+from vinom.net.streams.packets import Kind, Packet, encode
 
 _BULK = 64 * 1024
 #: Between two of them, seconds: more would keep the echoing back ends busy, and the

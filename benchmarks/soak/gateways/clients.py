@@ -23,7 +23,7 @@ from benchmarks.soak.gateways.records import (
     WRONG,
     Record,
 )
-from vinom.streams.packets import Kind, Packet, PacketReader, encode
+from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
 
 HOST = "127.0.0.1"
 #: A client that gets nothing for this long was forgotten, seconds.

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import benchmarks
 from benchmarks.machine import Failed
-from vinom.commands.child_node import free_port
+from vinom.tools.commands.child_node import free_port
 
 _ROOT = Path(benchmarks.__file__).resolve().parent.parent
 _TWISTD = "from twisted.scripts.twistd import run; run()"

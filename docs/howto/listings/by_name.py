@@ -5,8 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vinom.matchmaking.rules.rule import Finding, Proposal, Rule
-from vinom.model import QueueEntry
+from vinom.base.model import QueueEntry
+from vinom.lobby.matchmaking.rules.rule import Finding, Proposal, Rule
 
 
 class ByNameSettings(Struct, frozen=True, forbid_unknown_fields=True):

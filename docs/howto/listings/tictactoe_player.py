@@ -6,8 +6,8 @@ import sys
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import react
 
+from vinom.base.messages.rooms import AddBot
 from vinom.client.sdk import LineLost, connect
-from vinom.messages.rooms import AddBot
 
 
 async def play(reactor, host, port, room_id=None):

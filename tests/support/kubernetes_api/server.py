@@ -33,7 +33,7 @@ from tests.support.kubernetes_api.objects import (
     merged,
     now_text,
 )
-from vinom.keys.authority import Authority
+from vinom.net.keys.authority import Authority
 
 PODS = Kind("", "v1", "pods", "Pod", schemas.compiled("pod-v1"))
 SERVICES = Kind("", "v1", "services", "Service", schemas.compiled("service-v1"))

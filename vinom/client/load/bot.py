@@ -13,12 +13,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from vinom.base.messages.lobby import QueueStatus
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
 from vinom.game import Chance, Game
-from vinom.messages.lobby import QueueStatus
 
 #: How long to wait for an action's answer before the next action, seconds.
 _ANSWER_TIMEOUT = 0.5

@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from vinom.base.messages.lobby import QueueStatus
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost
 from vinom.client.parties import LiveParty
 from vinom.client.sdk import Client
 from vinom.errors import Code
-from vinom.messages.lobby import QueueStatus
 
 #: Pause before the next look at a party that is not ready, seconds.
 _PAUSE = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from vinom.printable import printable
+from vinom.base.printable import printable
 
 #: Parameters of a terminal's "select graphic rendition", such as ``"1;33"``.
 Style = str

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
+from vinom.base.messages.lobby import QueueStatus
+from vinom.base.printable import printable
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.client.terminal.maze_walker import MazeWalker
 from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
-from vinom.messages.lobby import QueueStatus
-from vinom.printable import printable
 
 #: Pictures per second.
 _RATE = 20

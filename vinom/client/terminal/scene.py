@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
+from vinom.base.printable import printable
 from vinom.client.terminal.canvas import Canvas, Style, fit, width_of
 from vinom.client.terminal.maze_picture import SEAT_INKS, columns, draw_maze, place_of
-from vinom.printable import printable
 
 _TITLE: Style = "1;38;5;231;48;5;25"
 _QUIET: Style = "38;5;245"

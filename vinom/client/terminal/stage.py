@@ -7,11 +7,11 @@ from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 
+from vinom.base.printable import say
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.terminal.play import Canvas, scene_of
 from vinom.client.terminal.scene import compose, headline, to_ascii
-from vinom.printable import say
 
 
 class Stage:

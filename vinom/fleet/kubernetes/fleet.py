@@ -25,7 +25,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.model import Addresses, Exit, ServerAddress
 from vinom.errors import NoCapacity
+from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi
 from vinom.fleet.kubernetes.objects import (
     MATCH,
@@ -46,8 +48,6 @@ from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import AUDIENCE
 from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
-from vinom.model import Addresses, Exit, ServerAddress
-from vinom.ports import IFleet, IGameServer
 
 #: Waits between the attempts at one request, seconds.
 _AGAIN = (0.2, 1.0, 3.0)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from vinom.model import Exit
+from vinom.base.model import Exit
 
 #: Any object of Kubernetes, as its JSON.
 Object = dict[str, Any]

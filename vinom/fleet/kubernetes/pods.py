@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from vinom.base.model import ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes.api import KubernetesApi
 from vinom.fleet.kubernetes.objects import (
@@ -19,7 +20,6 @@ from vinom.fleet.kubernetes.objects import (
     name_of,
 )
 from vinom.fleet.kubernetes.template import PodTemplate
-from vinom.model import ServerAddress
 
 #: How long a Service may take to get the address of a load balancer, seconds.
 _BALANCER_SECONDS = 120.0

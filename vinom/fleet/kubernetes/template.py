@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from vinom.base.tables import explain
 from vinom.fleet.kubernetes.objects import (
     GAME_SERVER,
     OWNER,
@@ -16,7 +17,6 @@ from vinom.fleet.kubernetes.objects import (
     SERVER,
     Object,
 )
-from vinom.tables import explain
 
 #: How players reach a pod.
 Reach = Literal["host_network", "host_port", "node_port", "load_balancer"]

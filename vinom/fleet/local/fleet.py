@@ -28,9 +28,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.control.link import Arrived, ControlLink, ControlServer, LinkOwner
-from vinom.control.messages import Ready
+from vinom.base.model import Addresses, Exit, ServerAddress
+from vinom.base.wall.enclosure import Enclosure
+from vinom.base.wall.kernel import Peer
 from vinom.errors import NoCapacity
+from vinom.fleet.control.link import Arrived, ControlLink, ControlServer, LinkOwner
+from vinom.fleet.control.messages import Ready
+from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.local.forklink import (
     Answer,
     ForkLink,
@@ -55,10 +59,6 @@ from vinom.fleet.local.mailbox import (
     remove_mailbox,
 )
 from vinom.fleet.port_ring import GamePorts, RelayedPorts
-from vinom.model import Addresses, Exit, ServerAddress
-from vinom.ports import IFleet, IGameServer
-from vinom.wall.enclosure import Enclosure
-from vinom.wall.kernel import Peer
 
 #: A fork server that takes longer than this to answer hangs, seconds; before its first
 #: answer it loads its modules.

@@ -29,6 +29,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.limits.buckets import TokenBucket
+from vinom.base.wall.enclosure import Enclosure
 from vinom.fleet.local.forkserver import (
     LEASE_SECONDS,
     MESSAGE_LIMIT,
@@ -39,8 +41,6 @@ from vinom.fleet.local.forkserver import (
     Started,
     encode,
 )
-from vinom.limits.buckets import TokenBucket
-from vinom.wall.enclosure import Enclosure
 
 #: Variables that a game server gets of its node's environment: where things are, and
 #: nothing secret.

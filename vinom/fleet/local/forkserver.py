@@ -33,9 +33,9 @@ import msgspec
 from msgspec import Struct
 from setproctitle import setproctitle
 
+from vinom.base.wall.enclosure import Enclosure, lower_limit, part
 from vinom.fleet.local.outliving import ENDS, PLAYS_ON, make_page, use_page
 from vinom.fleet.local.printing import print_without_fail
-from vinom.wall.enclosure import Enclosure, lower_limit, part
 
 #: Descriptor of the socket to the node.
 NODE_DESCRIPTOR = 3

@@ -10,14 +10,14 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import (
+from vinom.base.model import (
     EntryPage,
     Prematch,
     QueueCounts,
     QueueEntry,
     Waiting,
 )
-from vinom.ports import (
+from vinom.store.interfaces import (
     IEntryStore,
     IPrematchStore,
 )

@@ -8,12 +8,12 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import (
+from vinom.base.model import (
     MatchEnd,
     MatchPlan,
     Placement,
 )
-from vinom.ports import (
+from vinom.store.interfaces import (
     IMatchStore,
 )
 from vinom.store.memory.expiry import Expiry

@@ -9,8 +9,8 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import NodeFacts, NodeLease
-from vinom.ports import INodeStore
+from vinom.base.model import NodeFacts, NodeLease
+from vinom.store.interfaces import INodeStore
 
 
 @implementer(INodeStore)

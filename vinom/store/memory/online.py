@@ -10,8 +10,8 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import LineEnd
-from vinom.ports import IOnlineStore, IOnlineWatch
+from vinom.base.model import LineEnd
+from vinom.store.interfaces import IOnlineStore, IOnlineWatch
 
 
 @attrs.define(eq=False)

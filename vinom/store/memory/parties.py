@@ -9,8 +9,8 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import Party
-from vinom.ports import IPartyStore
+from vinom.base.model import Party
+from vinom.store.interfaces import IPartyStore
 
 
 @implementer(IPartyStore)

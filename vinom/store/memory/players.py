@@ -8,11 +8,11 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.limits.addresses import Crowd
-from vinom.model import (
+from vinom.base.limits.addresses import Crowd
+from vinom.base.model import (
     Player,
 )
-from vinom.ports import (
+from vinom.store.interfaces import (
     IPlayerStore,
 )
 from vinom.store.memory.expiry import Expiry

@@ -9,11 +9,11 @@ import attrs
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import (
+from vinom.base.model import (
     Rating,
     Standing,
 )
-from vinom.ports import (
+from vinom.store.interfaces import (
     IRatingStore,
     RatingAnswer,
 )

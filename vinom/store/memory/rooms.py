@@ -8,9 +8,9 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from vinom.base.model import RoomClaim
 from vinom.errors import LeaseLost
-from vinom.model import RoomClaim
-from vinom.ports import ICheckpointStore
+from vinom.store.interfaces import ICheckpointStore
 from vinom.store.memory.nodes import MemoryNodeStore
 
 

@@ -8,9 +8,9 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from vinom.base.model import ServerClaim
 from vinom.errors import LeaseLost
-from vinom.model import ServerClaim
-from vinom.ports import IServerStore
+from vinom.store.interfaces import IServerStore
 from vinom.store.memory.nodes import MemoryNodeStore
 
 

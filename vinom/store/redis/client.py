@@ -16,10 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisProtocol, ResponseError
 
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
-from vinom.limits.logged import BoundedLog, LogBounds
-from vinom.reactor.direct import DirectReads
-from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
 from vinom.store.redis.wire import Wire

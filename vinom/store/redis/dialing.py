@@ -14,7 +14,7 @@ from twisted.internet.ssl import (
 )
 from twisted.internet.threads import deferToThreadPool
 
-from vinom.store.redis.address import StoreAddress
+from vinom.base.redis_address import StoreAddress
 from vinom.store.redis.client import Dial
 from vinom.store.redis.inspection import TIMEOUT, FoundStore, find_store
 

@@ -11,8 +11,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import EntryPage, QueueCounts, QueueEntry, Waiting
-from vinom.ports import IEntryStore
+from vinom.base.model import EntryPage, QueueCounts, QueueEntry, Waiting
+from vinom.store.interfaces import IEntryStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

@@ -10,8 +10,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import Estate, MatchPlan
-from vinom.ports import IEstateStore
+from vinom.base.model import Estate, MatchPlan
+from vinom.store.interfaces import IEstateStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.prematches import read_prematch
 from vinom.store.redis.scripts import load

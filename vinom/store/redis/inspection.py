@@ -16,8 +16,8 @@ from typing import Any
 
 import attrs
 
+from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.store.redis.address import StoreAddress
 
 #: How long one server may take to answer, seconds.
 TIMEOUT = 1.0

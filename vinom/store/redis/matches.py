@@ -10,8 +10,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import MatchEnd, MatchPlan, Placement
-from vinom.ports import IMatchStore
+from vinom.base.model import MatchEnd, MatchPlan, Placement
+from vinom.store.interfaces import IMatchStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

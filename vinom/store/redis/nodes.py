@@ -10,8 +10,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import NodeFacts, NodeLease
-from vinom.ports import INodeStore
+from vinom.base.model import NodeFacts, NodeLease
+from vinom.store.interfaces import INodeStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

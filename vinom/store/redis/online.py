@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vinom.model import LineEnd
-from vinom.ports import IOnlineStore, IOnlineWatch
+from vinom.base.model import LineEnd
+from vinom.store.interfaces import IOnlineStore, IOnlineWatch
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

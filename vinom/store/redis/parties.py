@@ -10,8 +10,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import Party, PartyState
-from vinom.ports import IPartyStore
+from vinom.base.model import Party, PartyState
+from vinom.store.interfaces import IPartyStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

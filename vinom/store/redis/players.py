@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vinom.base.model import Player
 from vinom.errors import StoreUnavailable
-from vinom.model import Player
-from vinom.ports import IPlayerStore
+from vinom.store.interfaces import IPlayerStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

@@ -10,8 +10,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.model import Prematch
-from vinom.ports import IPrematchStore
+from vinom.base.model import Prematch
+from vinom.store.interfaces import IPrematchStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

@@ -9,8 +9,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import Rating, Standing
-from vinom.ports import IRatingStore, RatingAnswer
+from vinom.base.model import Rating, Standing
+from vinom.store.interfaces import IRatingStore, RatingAnswer
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import NothingStored, StoreUnavailable
-from vinom.reactor.turns import TurnEnd
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import Script
 

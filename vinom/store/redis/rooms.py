@@ -10,8 +10,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import RoomClaim
-from vinom.ports import ICheckpointStore
+from vinom.base.model import RoomClaim
+from vinom.store.interfaces import ICheckpointStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.scripts import Script, load

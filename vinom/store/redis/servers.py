@@ -9,8 +9,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.model import ServerClaim
-from vinom.ports import IServerStore
+from vinom.base.model import ServerClaim
+from vinom.store.interfaces import IServerStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 

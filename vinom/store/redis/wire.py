@@ -9,8 +9,8 @@ import attrs
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
-from vinom.reactor.direct import DirectReads, socket_under
-from vinom.reactor.turns import TurnEnd
+from vinom.base.reactor.direct import DirectReads, socket_under
+from vinom.base.reactor.turns import TurnEnd
 
 
 @implementer(IPullProducer)
@@ -20,7 +20,7 @@ class Wire:
     Send the commands of a turn together when it ends, and read answers directly.
 
     The reactor would first wait for the socket to be writable, which takes a turn of
-    its own; see `vinom.reactor.direct` for reading. Under TLS it does both.
+    its own; see `vinom.base.reactor.direct` for reading. Under TLS it does both.
     """
 
     _protocol: Any

@@ -1,0 +1,595 @@
+"""Who can be sent something, and who is."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count, product
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.support.expected import fails_until
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from tests.support.races import Gated, OneAnswer
+from vinom.base.messages.envelope import encode_push
+from vinom.base.messages.lobby import Pong, QueueStatus
+from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
+from vinom.lobby.conversation.online import IOnline
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.players import MemoryPlayerStore
+
+
+class OnlineTests(SynchronousTestCase):
+    """`Online`."""
+
+    def test_port(self) -> None:
+        """
+        A single node has what services ask for.
+        """
+        self.assertTrue(verifyObject(IOnline, LobbyWorld().online))
+
+    def test_several(self) -> None:
+        """
+        Each of several players is sent the same, and nobody else is.
+        """
+        world = LobbyWorld()
+        said = [world.hello(name) for name in ("ann", "bob", "cat")]
+        (ann, one), (bob, two), (cat, _) = said
+        ids = [one["player_id"], two["player_id"]]
+        world.online.send(ids, Pong())
+        world.online.warn(ids, Refused(Code.DRAINING, "no"))
+        for line in (ann, bob):
+            self.assertEqual([m["type"] for m in line.heard()], ["pong", "error"])
+        self.assertEqual(cat.heard(), [])
+
+    def test_away(self) -> None:
+        """
+        A player who is away misses what is sent; the others get it all the same.
+        """
+        world = LobbyWorld()
+        (ann, one), (bob, two) = world.hello("ann"), world.hello("bob")
+        ann.hang_up()
+        world.online.send(["nobody", one["player_id"], two["player_id"]], Pong())
+        self.assertEqual(ann.heard(), [])
+        self.assertEqual([m["type"] for m in bob.heard()], ["pong"])
+        self.assertFalse(world.online.is_here(one["player_id"]))
+
+
+class TwoNodesTests(SynchronousTestCase):
+    """Players of two nodes that share their stores."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        lines = Lines(now=clock.seconds)
+        clock.advance(1_000_000.0)
+        now = clock.seconds
+        shared = {
+            "clock": clock,
+            "players": MemoryPlayerStore(now),
+            "entries": MemoryEntryStore(),
+            "matches": MemoryMatchStore(now),
+        }
+        self.lines, self.shared = lines, shared
+        self.one, self.two = (
+            LobbyWorld(seed, **self.parts(node_id))
+            for seed, node_id in ((1, "n1"), (2, "n2"))
+        )
+        self.clock, self.entries = clock, shared["entries"]
+
+    def parts(self, node_id: str) -> dict[str, Any]:
+        """What a node of this deployment is made of."""
+        return {"lines": MemoryOnlineStore(self.lines, node_id), **self.shared}
+
+    def types(self, line: MemoryLine) -> list[str]:
+        """List the types of what a line was sent."""
+        return [message["type"] for message in line.heard()]
+
+    def test_matched_by_another_node(self) -> None:
+        """
+        Two players who queue at two nodes are both sent their match at once.
+        """
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        bob, _ = self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        for line in (ann, bob):
+            self.assertEqual(self.types(line), ["queue_status", "match_found"])
+
+    def test_errors_travel(self) -> None:
+        """
+        A player of another node is sent what went wrong, as at one node.
+        """
+        ann, said = self.one.hello("ann")
+        refusal = Refused(Code.DRAINING, "no", {"why": 1})
+        self.two.online.warn([said["player_id"]], refusal)
+        (error,) = ann.heard()
+        self.assertEqual(
+            error["error"], {"code": "draining", "message": "no", "details": {"why": 1}}
+        )
+
+    def test_second_hello(self) -> None:
+        """
+        A second hello at another node closes the first line with the reason, and the
+        player keeps its place in the queue.
+        """
+        ann, said = self.one.queued("ann", "party")
+        again, news = self.two.back(said["player_key"])
+        (error,) = ann.heard()
+        self.assertEqual(error["error"]["code"], "replaced")
+        self.assertTrue(ann.is_closed)
+        self.assertEqual([one["type"] for one in news], ["queue_status"])
+        self.clock.advance(11)
+        self.assertFalse(again.is_closed)
+        (entry,) = everybody(self.entries)
+        self.assertFalse(entry.suspended)
+
+    def test_back_at_another_node(self) -> None:
+        """
+        Who lost the line to one node and comes back to another one in time keeps the
+        place, also when the first node's patience ends.
+        """
+        ann, said = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.assertTrue(everybody(self.entries)[0].suspended)
+        self.clock.advance(5)
+        self.two.back(said["player_key"])
+        self.clock.advance(6)
+        (entry,) = everybody(self.entries)
+        self.assertFalse(entry.suspended)
+
+    def test_away_again(self) -> None:
+        """
+        Who is away again when the patience of the first node ends keeps the place: it
+        counts from the second time.
+        """
+        ann, said = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.clock.advance(5)
+        line, _ = self.two.back(said["player_key"])
+        self.clock.advance(4)
+        line.hang_up()
+        self.clock.advance(2)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(7.5)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.advance(1)
+        self.assertEqual(everybody(self.entries), [])
+
+    def test_stays_away(self) -> None:
+        """
+        Who comes back to no node loses the place.
+        """
+        ann, _ = self.one.queued("ann", "party")
+        ann.hang_up()
+        self.clock.advance(11)
+        self.assertEqual(everybody(self.entries), [])
+
+    def test_put_back_by_another_node(self) -> None:
+        """
+        When a match of players of two nodes gets no place, they wait again, none of
+        them as if away.
+        """
+        self.two.fleet.capacity = 0
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        bob, _ = self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(self.types(ann), ["queue_status"])
+        bob.ask("cancel")
+        entries = everybody(self.entries)
+        self.assertEqual([entry.players[0].name for entry in entries], ["ann"])
+        self.assertFalse(entries[0].suspended)
+        self.assertEqual(self.types(ann), ["queue_status"])
+        self.clock.advance(11)
+        self.assertEqual(len(everybody(self.entries)), 1)
+
+    def test_place_of_one_who_left(self) -> None:
+        """
+        Another node's message about the place of a player who has just cancelled is not
+        sent; what follows it is, in order.
+        """
+        self.one.online.is_queued = self.one.matchmaker.is_queued
+        ann, said = self.one.queued("ann", "party")
+        place, later = QueueStatus("waiting", "party", 1), QueueStatus("matched")
+        asked: list[Deferred[bool]] = []
+        for is_left in (False, True):
+            self.two.online.send([said["player_id"]], place)
+            self.assertEqual(self.types(ann), [] if is_left else ["queue_status"])
+            if not is_left:
+                ann.ask("cancel")
+
+        def ask(player_id: str) -> Deferred[bool]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.one.online.is_queued = ask
+        for push in (place, later, place):
+            self.two.online.send([said["player_id"]], push)
+        self.assertEqual(ann.heard(), [])
+        asked[0].callback(True)
+        states = [message["data"]["state"] for message in ann.heard()]
+        self.assertEqual(states, ["waiting", "matched"])
+        asked[1].callback(False)
+        self.assertEqual(ann.heard(), [])
+
+    def test_slow_store(self) -> None:
+        """
+        A line that is replaced before its node knows its epoch is closed all the same.
+        """
+        ann, said = self.one.hello("ann")
+        ann.hang_up()
+        store = self.one.online.store
+        slow: Deferred[int] = Deferred()
+        self.patch(type(store), "enter", lambda self, _: slow)
+        line = self.one.line()
+        line.ask("hello", protocol=1, player_key=said["player_key"])
+        self.one.online.replaced(said["player_id"], 7)
+        self.assertFalse(line.is_closed)
+        slow.callback(7)
+        self.assertTrue(line.is_closed)
+        self.assertEqual(line.heard()[-1]["error"]["code"], "replaced")
+
+    def late(self) -> list[Deferred[int]]:
+        """Have answers to the first node about its lines come when the test says so."""
+        self.store = getattr(self, "store", self.one.online.store)
+        store: Any = self.store
+        late: list[Deferred[int]] = []
+
+        class Late:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(store, name)
+
+            def enter(self, player_id: str) -> Deferred[int]:
+                late.append(Deferred())
+                epoch = store.enter(player_id).result
+                late[-1].addCallback(lambda _: epoch)
+                return late[-1]
+
+        self.one.online.store = Late()  # type: ignore[assignment]
+        return late
+
+    def test_two_reports_at_once(self) -> None:
+        """
+        Of three lines of a player the newest stays, whichever is known first: the first
+        at one node, the second at another, the third at the first node again.
+        """
+        _, said = self.one.hello("ann")
+        for order in ((0, 1), (1, 0)):
+            late = self.late()
+            first, second, third = self.one.line(), self.two.line(), self.one.line()
+            for line in (first, second, third):
+                line.ask("hello", protocol=1, player_key=said["player_key"])
+            for number in order:
+                late[number].callback(0)
+            self.assertEqual(
+                [line.is_closed for line in (first, second, third)],
+                [True, True, False],
+                order,
+            )
+            self.assertTrue(self.one.online.is_here(said["player_id"]))
+            third.hang_up()
+
+    def test_two_reports_and_a_newer_line(self) -> None:
+        """
+        Both lines of a node close if a line to another node is newer than they are.
+        """
+        _, said = self.one.hello("ann")
+        for order in ((0, 1), (1, 0)):
+            late = self.late()
+            lines = self.one.line(), self.one.line(), self.two.line()
+            for line in lines:
+                line.ask("hello", protocol=1, player_key=said["player_key"])
+            for number in order:
+                late[number].callback(0)
+            self.assertEqual(
+                [line.is_closed for line in lines], [True, True, False], order
+            )
+            lines[2].hang_up()
+
+    def test_lines_again(self) -> None:
+        """
+        Lines that the store has lost are recorded again; those that others have by now
+        are closed.
+        """
+        (ann, one), (bob, two) = self.one.hello("ann"), self.one.hello("bob")
+        lines = self.one.online.store.shared.lines
+        lines.clear()
+        self.two.online.store.shared.last = 100
+        lines[two["player_id"]] = "n2", 100
+        self.successResultOf(Deferred.fromCoroutine(self.one.online.report_all()))
+        self.assertEqual(lines[one["player_id"]][0], "n1")
+        self.assertEqual((ann.is_closed, bob.is_closed), (False, True))
+
+    def test_forged_messages(self) -> None:
+        """
+        What no version of ours sends is skipped.
+        """
+        ann, said = self.one.hello("ann")
+        who = [said["player_id"]]
+        for message in (b"", b"{", b'{"type":"x","success":true}', b"[]", b"\xff"):
+            self.one.online.passed(who, message)
+        error = b'{"type":"error","success":false,"error":{"code":"?"}}'
+        self.one.online.passed(who, error)
+        self.one.online.passed(["nobody"], encode_push(Pong()))
+        self.assertEqual(ann.heard(), [])
+
+    def test_missed_messages(self) -> None:
+        """
+        A node that could not receive for a while looks for the matches of its waiting
+        players.
+        """
+        ann, _ = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        watches = self.one.online.store.shared.watches
+        deaf = watches.pop("n1")
+        self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(ann.heard(), [])
+        watches["n1"] = deaf
+        self.one.online.missed = self.one.desk.look_again
+        self.one.matches._others = self.two_asked_by_one()
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
+        deaf.listens()
+        (found,) = ann.heard()
+        self.assertEqual(found["type"], "match_found")
+
+    def test_missed_prematch(self) -> None:
+        """
+        The same with a match that is proposed, also if the store answers only later.
+        """
+        worlds = [
+            LobbyWorld(seed, accept_seconds=20.0, **parts)
+            for seed, parts in ((1, self.parts("n1")), (2, self.parts("n2")))
+        ]
+        ann, _ = worlds[0].queued("ann", "duel")
+        self.clock.advance(0)
+        watches = worlds[0].online.store.shared.watches
+        deaf = watches.pop("n1")
+        bob, _ = worlds[1].queued("bob", "duel")
+        self.clock.advance(0)
+        self.assertEqual(self.types(bob), ["prematch"])
+        watches["n1"] = deaf
+        worlds[0].online.missed = worlds[0].desk.look_again
+        ann.heard()
+        patch = self.patch(
+            MemoryMatchStore, "match_of", lambda *_: fail(StoreUnavailable("silent"))
+        )
+        deaf.listens()
+        self.assertEqual(self.types(ann), [])
+        patch.restore()
+        self.clock.advance(1.0)
+        self.assertEqual(self.types(ann), ["queue_status", "prematch"])
+
+    def test_in_order(self) -> None:
+        """
+        While the store is asked whether a place that another node sent is still true,
+        what this node sends waits: a player is not sent last that it waits.
+        """
+        ann, said = self.one.hello("ann")
+        who, asked = [said["player_id"]], Deferred[bool]()
+        self.one.online.is_queued = lambda _: asked
+        self.two.online.send(who, QueueStatus("waiting", "duel", 1))
+        self.one.online.send(who, QueueStatus("idle"))
+        self.assertEqual(ann.heard(), [])
+        asked.callback(True)
+        states = [message["data"]["state"] for message in ann.heard()]
+        self.assertEqual(states, ["waiting", "idle"])
+
+    def test_left_without_a_store(self) -> None:
+        """
+        Who is disconnected while the store does not answer keeps the place as long as
+        anybody else, and cannot be matched meanwhile.
+        """
+        ann, _ = self.one.queued("ann", "party")
+        self.clock.advance(0)
+        silent = [
+            self.patch(store, step, lambda *_: fail(StoreUnavailable("silent")))
+            for store, step in (
+                (MemoryOnlineStore, "leave"),
+                (MemoryOnlineStore, "absence"),
+                (MemoryEntryStore, "entry_of"),
+            )
+        ]
+        ann.hang_up()
+        self.clock.pump([0.5] * 10)
+        for one in silent:
+            one.restore()
+        self.clock.pump([0.5] * 3)
+        self.assertTrue(everybody(self.entries)[0].suspended)
+        # Nobody knows when exactly she left: she has at least as long as others.
+        self.clock.pump([0.5] * 10)
+        self.assertEqual(len(everybody(self.entries)), 1)
+        self.clock.pump([0.5] * 20)
+        self.assertEqual(everybody(self.entries), [])
+        self.flushLoggedErrors()
+
+    def one_answer(self) -> OneAnswer:
+        """Begin again; one answer to the first node can be held, or lost."""
+        self.setUp()
+        chosen = OneAnswer()
+        parts = {name: self.shared[name] for name in ("players", "entries", "matches")}
+        parts |= {"parties": MemoryPartyStore(), "clock": self.clock}
+        self.two = LobbyWorld(2, lines=MemoryOnlineStore(self.lines, "n2"), **parts)
+        for name in ("players", "entries", "matches", "parties"):
+            parts[name] = Gated(parts[name], chosen)
+        lines: Any = Gated(MemoryOnlineStore(self.lines, "n1"), chosen)
+        self.one = LobbyWorld(1, lines=lines, **parts)
+        return chosen
+
+    def test_gone_during_hello(self) -> None:
+        """
+        A player whose line closed while a slow store kept the hello waiting is sent the
+        match that this node makes, at the node which answered.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.two.queued("ann", "duel")
+            bob, _ = self.one.hello("bob")
+            self.clock.advance(0)
+            ann.hang_up()
+            chosen.arm(number)
+            slow = self.one.line()
+            slow.ask("hello", protocol=1, player_key=said["player_key"])
+            if not chosen.is_met:
+                break
+            slow.hang_up()
+            again, _ = self.two.back(said["player_key"])
+            self.clock.advance(0)
+            bob.ask("queue", game="duel")
+            self.clock.advance(0)
+            self.assertIn("match_found", self.types(again), number)
+            chosen.release()
+        self.assertGreater(number, 3)
+
+    def test_lost_answers_to_a_hello(self) -> None:
+        """
+        Nobody is matched with a player who left after a hello that failed: an answer of
+        the store to it was lost.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.one.queued("ann", "duel")
+            self.clock.advance(0)
+            chosen.arm(number, loses="answer")
+            again = self.one.line()
+            again.ask("hello", protocol=1, player_key=said["player_key"])
+            if not chosen.is_met:
+                break
+            for line in (ann, again):
+                line.hang_up()
+            self.clock.pump([0.5] * 60)
+            bob, _ = self.two.queued("bob", "duel")
+            self.clock.advance(0)
+            self.assertEqual(self.types(bob), [], number)
+            self.assertEqual(len(everybody(self.entries)), 1, number)
+        self.assertGreater(number, 3)
+
+    def test_said_hello_meanwhile(self) -> None:
+        """
+        What a request came to is sent to the newer line of its player, to this node or
+        another one, if that line's hello was answered first.
+        """
+        for is_queued, is_here in product((False, True), repeat=2):
+            for number in count():
+                chosen = self.one_answer()
+                ann, said = self.one.hello("ann", ends_at_match=False)
+                ask = partial(ann.ask, "queue", game="party")
+                if is_queued:
+                    ask()
+                    ask = partial(ann.ask, "cancel")
+                self.clock.advance(0)
+                chosen.arm(number)
+                ask()
+                if not chosen.is_met:
+                    break
+                again, news = (self.one if is_here else self.two).back(
+                    said["player_key"]
+                )
+                chosen.release()
+                self.clock.advance(0)
+                news += again.heard()
+                states = [
+                    m["data"]["state"] for m in news if m["type"] == "queue_status"
+                ]
+                is_waiting = bool(everybody(self.entries))
+                where = is_queued, is_here, number
+                self.assertEqual(states[-1:] == ["waiting"], is_waiting, where)
+            self.assertGreater(number, 1)
+
+    @fails_until("where a player is")
+    def test_back_in_the_last_moment(self) -> None:
+        """
+        A player who comes back to another node when its time is just over either keeps
+        its place or is sent that it has none.
+        """
+        for number in count():
+            chosen = self.one_answer()
+            ann, said = self.one.queued("ann", "party")
+            self.clock.advance(0)
+            ann.hang_up()
+            self.clock.advance(9.9)
+            chosen.arm(number)
+            self.clock.advance(0.2)
+            if not chosen.is_met:
+                break
+            again, news = self.two.back(said["player_key"])
+            chosen.release()
+            self.clock.pump([0.5] * 20)
+            news += again.heard()
+            states = [m["data"]["state"] for m in news if m["type"] == "queue_status"]
+            is_waiting = bool(everybody(self.entries))
+            self.assertEqual(states[-1:] == ["waiting"], is_waiting, number)
+
+    @fails_until("where a player is")
+    def test_put_back_while_it_plays(self) -> None:
+        """
+        A player whose match could not be made, and who plays another one by now, does
+        not wait in the queue, whatever the store did not receive.
+        """
+        for slow, lost in product(range(4), repeat=2):
+            chosen = self.one_answer()
+            self.one.fleet.capacity = 0
+            lines = [
+                self.one.hello(name, ends_at_match=False) for name in ("ann", "bob")
+            ]
+            for line, _ in lines:
+                line.ask("queue", game="duel")
+            self.clock.advance(0)
+            (hosted,) = self.one.fleet.hosted
+            lines[1][0].hang_up()
+            chosen.arm(slow)
+            hosted.answer.errback(NoCapacity("no game server"))
+            again, _ = self.two.back(lines[0][1]["player_key"])
+            again.ask("queue", game="duel")
+            self.two.queued("cat", "duel")
+            self.clock.advance(0)
+            chosen.arm(lost, "request")
+            chosen.release()
+            self.clock.pump([0.5] * 10)
+            ann = lines[0][1]["player_id"]
+            for entry in everybody(self.entries):
+                is_both = ann in entry.player_ids and self.shared["matches"].has(ann)
+                self.assertFalse(is_both, (slow, lost))
+
+    def two_asked_by_one(self) -> Any:
+        """Ask the second node without a link."""
+
+        async def ask(node_id: str, match_id: str, seat: int) -> bytes:
+            assert node_id == "n2"
+            return await self.two.matches.admit(match_id, seat)
+
+        class Others:
+            ask_way_in = staticmethod(ask)
+
+        return Others()
+
+    def test_rejoin_through_another_node(self) -> None:
+        """
+        A player of a match of another node gets a new way in with the next hello, or
+        is told to wait if that node does not answer.
+        """
+        ann, said = self.one.queued("ann", "duel")
+        self.clock.advance(0)
+        self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        first = ann.heard()[-1]["data"]
+        self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
+        self.one.matches._others = self.two_asked_by_one()
+        _, news = self.one.back(said["player_key"])
+        found = news[0]["data"]
+        self.assertEqual(found["match_id"], first["match_id"])
+        self.assertEqual(found["seat"], first["seat"])
+        self.assertNotEqual(found["token"], first["token"])
+
+        async def refuse(*_: object) -> bytes:
+            raise NoCapacity("it cannot be reached")
+
+        self.one.matches._others.ask_way_in = refuse
+        _, news = self.one.back(said["player_key"])
+        self.assertEqual(news[0]["data"]["state"], "matched")

@@ -1,0 +1,797 @@
+"""The queue, as players and operators know it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.fleets import MemoryFleet
+from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody, running
+from vinom.base.model import MatchPlan, SeatPlan
+from vinom.base.reactor.figures import WAIT_BOUNDS, cumulated
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+
+NO_ANSWER = StoreUnavailable("no answer")
+
+
+def states(said: list[dict[str, Any]]) -> list[str]:
+    return [m["data"].get("state", m["type"]) for m in said if m["success"]]
+
+
+class QueueTests(SynchronousTestCase):
+    """Waiting."""
+
+    def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
+        return [(e.players[0].name, e.suspended) for e in everybody(world.entries)]
+
+    def test_refusals(self) -> None:
+        """
+        What cannot be queued is refused by the field at fault.
+        """
+        line, _ = LobbyWorld().hello("ann")
+        for wish, code, field in (
+            ({"game": "chess"}, "unknown_game", "data.game"),
+            (
+                {"game": "duel", "options": {"size": "x"}},
+                "bad_options",
+                "data.options.size",
+            ),
+            ({"game": "duel", "loadout": {"a": 1}}, "bad_loadout", "data.loadout.a"),
+        ):
+            error = line.ask("queue", **wish)[0]["error"]
+            self.assertEqual((error["code"], error["details"]["field"]), (code, field))
+        self.assertEqual(line.ask("cancel")[0]["error"]["code"], "not_queued")
+
+    def test_twice(self) -> None:
+        """
+        A player waits once; to ask for something else it cancels first.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann", "duel")
+        self.assertEqual(
+            line.ask("queue", game="party")[0]["error"]["code"], "already_queued"
+        )
+        self.assertEqual(states(line.ask("cancel")), ["idle"])
+        self.assertEqual(states(line.ask("queue", game="party")), ["waiting"])
+
+    def test_full_table_at_once(self) -> None:
+        """
+        Four players for a game of four do not wait; the answer comes first.
+        """
+        world = LobbyWorld()
+        lines = [world.hello(name)[0] for name in "abcd"]
+        for line in lines:
+            self.assertEqual(states(line.ask("queue", game="party")), ["waiting"])
+        world.clock.advance(0)
+        for line in lines:
+            self.assertEqual(states(line.heard()), ["matched", "match_found"])
+
+    def test_matched_before_the_answer(self) -> None:
+        """
+        A player whom another node matches while its request is answered is sent that it
+        has a match, and not that it may have no second one.
+        """
+        world = LobbyWorld(entries=TakenAtOnce())
+        world.entries.matches = world.match_store
+        line, _ = world.hello("ann")
+        self.assertEqual(states(line.ask("queue", game="duel")), ["matched"])
+
+    def test_at_the_same_time(self) -> None:
+        """
+        Matches of one queue are made while the store is still asked about the first, so
+        many players need not wait for each other.
+        """
+        clock = Clock()
+        clock.advance(1_000_000.0)
+        store = SlowMatches(clock.seconds)
+        world = LobbyWorld(clock=clock, matches=store)
+        lines = [world.queued(name, "duel")[0] for name in "abcdef"]
+        clock.advance(0)
+        self.assertEqual(len(store.asked), 3)
+        for line in lines:
+            self.assertEqual(line.heard(), [])
+        store.answer()
+        for line in lines:
+            self.assertEqual(states(line.heard()), ["matched", "match_found"])
+
+    def test_one_match_too_many_at_the_same_time(self) -> None:
+        """
+        Matches that are made at the same time count for their players' address, before
+        the store has answered: one too many is refused.
+        """
+        clock = Clock()
+        clock.advance(1_000_000.0)
+        store = SlowMatches(clock.seconds)
+        world = LobbyWorld(clock=clock, matches=store, matches_per_address=2)
+        lines = [world.queued(name, "duel")[0] for name in "abcdef"]
+        clock.advance(0)
+        self.assertEqual(len(store.asked), 2)
+        store.answer()
+        told = [line.heard() for line in lines]
+        found = [states(said) == ["matched", "match_found"] for said in told]
+        self.assertEqual(found, [True] * 4 + [False] * 2)
+        self.assertEqual(told[4][0]["error"]["code"], "busy")
+
+    def test_minimum_after_five_seconds(self) -> None:
+        """
+        Two players start without others after five seconds of the first one's wait.
+        """
+        world = LobbyWorld()
+        first, _ = world.queued("ann")
+        world.clock.advance(3)
+        second, _ = world.queued("bob")
+        world.clock.advance(1.9)
+        self.assertEqual(states(first.heard() + second.heard()), [])
+        world.clock.advance(0.2)
+        self.assertEqual(states(first.heard()), ["matched", "match_found"])
+
+    def test_options_apart(self) -> None:
+        """
+        Other options are another queue, the same ones in other words are not.
+        """
+        world = LobbyWorld()
+        ann, _ = world.queued("ann", "duel", options={"size": 10})
+        bob, _ = world.queued("bob", "duel", options={"size": 11})
+        world.clock.advance(100)
+        self.assertEqual(states(ann.heard() + bob.heard()), [])
+        world.queued("cat", "duel", options={})
+        world.clock.advance(0)
+        self.assertEqual(states(ann.heard()), ["matched", "match_found"])
+
+    def test_positions(self) -> None:
+        """
+        A player is sent its position, and again when it moves up.
+        """
+        self.patch(Party, "seats", (4, 4))
+        world = LobbyWorld()
+        lines: list[MemoryLine] = []
+        for place, name in enumerate("abc", 1):
+            line, _ = world.hello(name)
+            said = line.ask("queue", game="party")
+            self.assertEqual(said[0]["data"]["position"], place)
+            lines.append(line)
+        lines[0].ask("cancel")
+        world.clock.advance(2)
+        self.assertEqual([m["data"]["position"] for m in lines[1].heard()], [1])
+        self.assertEqual([m["data"]["position"] for m in lines[2].heard()], [2])
+        world.clock.advance(10)
+        self.assertEqual(lines[1].heard(), [])
+
+    def test_positions_of_a_crowd(self) -> None:
+        """
+        A thousand players who wait all learn that they moved up; those who asked for
+        something else are sent nothing.
+        """
+        self.patch(Party, "seats", (4000, 4000))
+        world = LobbyWorld()
+        first, _ = world.queued("first")
+        lines = [world.queued(f"p{number}")[0] for number in range(1200)]
+        other, _ = world.queued("other", options={"size": 7})
+        last, _ = world.queued("last")
+        first.ask("cancel")
+        world.clock.advance(2)
+        for place, line in enumerate(lines, 1):
+            self.assertEqual([m["data"]["position"] for m in line.heard()], [place])
+        self.assertEqual([m["data"]["position"] for m in last.heard()], [1201])
+        self.assertEqual(other.heard(), [])
+
+    def test_a_table_late_in_the_queue(self) -> None:
+        """
+        More tables than are read at once all start, each as soon as it is full.
+        """
+        self.patch(Party, "seats", (2, 2))
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        for number in range(1300):
+            world.queued(f"p{number}")
+        world.clock.pump([0.0] * 3)
+        self.assertEqual(len(world.fleet.hosted), 650)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_queueing(self) -> None:
+        """
+        A request to queue that was under way when the node began to drain is refused,
+        and leaves nobody waiting.
+        """
+        entries = SlowEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        line.ask("queue", game="duel")
+        self.successResultOf(world.desk.drain())
+        entries.go_on()
+        self.assertEqual([m["error"]["code"] for m in line.heard()], ["draining"])
+        self.assertEqual(self.waiting(world), [])
+
+    def test_drained_while_away(self) -> None:
+        """
+        A player who lost its line does not wait on a node that drains.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann")
+        line.hang_up()
+        self.successResultOf(world.desk.drain())
+        self.assertEqual(self.waiting(world), [])
+
+    def test_away_and_back(self) -> None:
+        """
+        A player whose line closes keeps its place for 10 s, and is not matched.
+        """
+        world = LobbyWorld()
+        line, welcome = world.queued("ann", "duel")
+        world.clock.advance(2)
+        line.hang_up()
+        self.assertEqual(self.waiting(world), [("ann", True)])
+        bob, _ = world.queued("bob", "duel")
+        world.clock.advance(7)
+        self.assertEqual(states(bob.heard()), [])
+        back, news = world.back(welcome["player_key"])
+        self.assertEqual(news[0]["data"]["position"], 1)
+        self.assertEqual(news[0]["data"]["waited"], 9.0)
+        world.clock.advance(0)
+        self.assertEqual(states(back.heard()), ["matched", "match_found"])
+        self.assertEqual(world.fleet.hosted[0].plan.seats[0].name, "ann")
+
+    def test_away_for_good(self) -> None:
+        """
+        A player who stays away is removed from the queue.
+        """
+        world = LobbyWorld()
+        line, welcome = world.queued("ann", "duel")
+        line.hang_up()
+        world.clock.advance(10.1)
+        self.assertEqual(self.waiting(world), [])
+        _, news = world.back(welcome["player_key"])
+        self.assertEqual(news, [])
+
+    def test_away_twice(self) -> None:
+        """
+        Each time away is counted for itself.
+        """
+        world = LobbyWorld()
+        line, welcome = world.queued("ann", "duel")
+        for _ in range(3):
+            line.hang_up()
+            world.clock.advance(9)
+            line, news = world.back(welcome["player_key"])
+            self.assertEqual(states(news), ["waiting"])
+        world.clock.advance(60)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_storage_stumbles(self) -> None:
+        """
+        A round that storage broke off is made again, and nobody is forgotten.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
+        entries.failures = 2
+        world.clock.advance(0)
+        world.clock.pump([1.0] * 3)
+        for line in lines:
+            self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
+
+    def test_outcomes_unknown(self) -> None:
+        """
+        When storage did its part and the answer was lost, nobody is stuck between
+        queue and match, or plays in two.
+        """
+        for step in ("propose", "open"):
+            clock = LobbyWorld().clock
+            entries, matches = LostAnswers(), LostMatchAnswers(clock.seconds)
+            world = LobbyWorld(entries=entries, matches=matches)
+            lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
+            (entries if step == "propose" else matches).lost = 1
+            matches.away = 2 if step == "open" else 0
+            world.clock.advance(0)
+            world.clock.pump([1.0] * 5)
+            for line in lines:
+                self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
+            self.assertEqual(len(world.fleet.hosted), 1, step)
+            self.assertEqual(len(running(world.match_store)), 1, step)
+
+    def test_queued_or_not(self) -> None:
+        """
+        A player who was refused because storage did not answer in time is not in the
+        queue for ever: the entry that storage kept is removed as soon as it answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        (refused,) = line.ask("queue", game="duel")
+        self.assertEqual(refused["error"]["code"], "store_unavailable")
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        entries.failures = 2
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+        world.clock.pump([1.0])
+        self.assertEqual(self.waiting(world), [])
+        self.assertEqual(states(line.heard()), ["idle"])
+        self.assertEqual(states(line.ask("queue", game="duel")), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_queued_again_at_once(self) -> None:
+        """
+        A player who asks again before that is queued, and not refused because of the
+        entry that nobody knows of.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        self.assertEqual(states(line.ask("queue", game="party"))[-1], "waiting")
+        world.clock.pump([1.0] * 5)
+        (entry,) = everybody(world.entries)
+        self.assertEqual(entry.game, "party")
+
+    def test_queued_and_found(self) -> None:
+        """
+        A player who comes back and is sent its place keeps it.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, welcome = world.hello("ann")
+        entries.lost = 1
+        line.ask("queue", game="duel")
+        line.hang_up()
+        _, said = world.back(welcome["player_key"])
+        self.assertEqual(states(said), ["waiting"])
+        world.clock.pump([1.0] * 5)
+        self.assertEqual(self.waiting(world), [("ann", False)])
+
+    def test_quiet_while_storage_is_away(self) -> None:
+        """
+        However many players ask and leave while storage is away, the lobby does not log
+        that again for each: the store logs it once, and counts the calls.
+        """
+        entries = Away(MemoryEntryStore())
+        world = LobbyWorld(entries=entries, accept_seconds=5.0)
+        waiting = [world.queued(f"waits {number}")[0] for number in range(10)]
+        world.clock.advance(6.0)
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        entries.is_away = True
+        for number in range(20):
+            line, _ = world.hello(f"asks {number}")
+            self.assertEqual(
+                line.ask("queue", game="duel")[0]["error"]["code"], "store_unavailable"
+            )
+        waiting[0].ask("accept")
+        for line in waiting:
+            line.hang_up()
+        world.clock.pump([1.0] * 20)
+        lines = [one for one in events if one["log_level"] > LogLevel.debug]
+        self.assertEqual([one["log_format"] for one in lines], [])
+        entries.is_away = False
+        world.clock.pump([1.0] * 20)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_matched_elsewhere(self) -> None:
+        """
+        When another node opened a match for one of the two, the other waits on.
+        """
+        matches = RacedMatches(LobbyWorld().clock.seconds)
+        world = LobbyWorld(matches=matches)
+        ann, welcome = world.queued("ann", "duel")
+        matches.thief = welcome["player_id"]
+        bob, _ = world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(self.waiting(world), [("bob", False)])
+        self.assertEqual(states(bob.heard()), ["waiting"])
+        self.assertEqual(
+            ann.ask("queue", game="duel")[0]["error"]["code"], "already_in_match"
+        )
+
+    def test_gone_while_storage_is_away(self) -> None:
+        """
+        A player who stays away leaves the queue as soon as storage answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        line, _ = world.queued("ann", "duel")
+        line.hang_up()
+        entries.failures = 3
+        world.clock.pump([1.0] * 12)
+        self.assertEqual(self.waiting(world), [("ann", True)])
+        world.clock.pump([1.0] * 3)
+        self.assertEqual(self.waiting(world), [])
+        # One line, and no trace for each who waits.
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_void_while_storage_is_away(self) -> None:
+        """
+        Players of a void match are put back as soon as storage answers.
+        """
+        entries = StumblingEntries()
+        world = LobbyWorld(entries=entries)
+        for name in ("ann", "bob"):
+            world.queued(name, "duel")
+        world.clock.advance(0)
+        entries.failures = 2
+        world.fleet.end(0, "void", present=(0,))
+        self.assertEqual(self.waiting(world), [])
+        world.clock.pump([1.0] * 2)
+        self.assertEqual(self.waiting(world), [("ann", True)])
+        world.clock.pump([1.0] * 11)
+        self.assertEqual(self.waiting(world), [])
+
+    def test_claimed_elsewhere(self) -> None:
+        """
+        When another node takes one of the two, the other goes on waiting.
+        """
+        entries = RacedEntries()
+        world = LobbyWorld(entries=entries)
+        entries.thief = "ann"
+        ann, _ = world.queued("ann", "duel")
+        bob, _ = world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(self.waiting(world), [("bob", False)])
+        self.assertEqual(world.fleet.hosted, [])
+        world.queued("cat", "duel")
+        world.clock.advance(0)
+        self.assertEqual(states(bob.heard()), ["matched", "match_found"])
+        self.assertEqual(ann.heard(), [])
+
+    def test_stop(self) -> None:
+        """
+        A stopped matchmaker leaves no timer behind.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann")
+        world.queued("bob")
+        line.hang_up()
+        world.desk.stopService()
+        world.matchmaker.stopService()
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+
+class ExplainTests(SynchronousTestCase):
+    """Explanations about one player, for operators."""
+
+    def explain(self, world: LobbyWorld, player_id: str) -> dict[str, Any]:
+        work = Deferred.fromCoroutine(world.matchmaker.explain(player_id))
+        facts: dict[str, Any] = self.successResultOf(work)
+        return facts
+
+    def test_every_state(self) -> None:
+        """
+        A player is found wherever it is.
+        """
+        world = LobbyWorld(fleet=MemoryFleet(capacity=0))
+        line, welcome = world.queued("ann", "duel")
+        who = welcome["player_id"]
+        self.assertEqual(self.explain(world, who)["state"], "waiting")
+        self.assertIn("1 more", self.explain(world, who)["why"])
+        line.hang_up()
+        facts = self.explain(world, who)
+        self.assertEqual((facts["state"], facts["connected"]), ("suspended", False))
+        world.back(welcome["player_key"])
+        world.queued("bob", "duel")
+        world.clock.advance(0)
+        self.assertEqual(self.explain(world, who)["state"], "forming")
+        world.fleet.answer(0)
+        self.assertEqual(self.explain(world, who)["state"], "placed")
+        world.fleet.end(0)
+        work = Deferred.fromCoroutine(world.matchmaker.explain(who))
+        refusal = self.failureResultOf(work, Refused).value
+        self.assertEqual(refusal.code, Code.NO_SUCH_PLAYER)
+        work = Deferred.fromCoroutine(world.matchmaker.explain("nobody"))
+        self.assertEqual(
+            self.failureResultOf(work, Refused).value.message,
+            "player nobody is in no queue and in no match",
+        )
+
+    def test_counts(self) -> None:
+        """
+        Metrics have the number of waiting players and their waits.
+        """
+        world = LobbyWorld()
+        world.queued("ann", "duel")
+        line, _ = world.queued("bob", "party")
+        line.hang_up()
+        world.clock.advance(3)
+        counts = self.successResultOf(Deferred.fromCoroutine(world.matchmaker.counts()))
+        self.assertEqual(
+            counts,
+            {
+                "waiting": {"duel": 1, "party": 1},
+                "suspended": 1,
+                "longest_wait": 3.0,
+                "waits": {"duel": {}, "party": {}},
+                "backfilled": {"duel": 0, "party": 0},
+                "prematches": {"open": 0, "results": {}},
+            },
+        )
+
+    def test_waits(self) -> None:
+        """
+        How long they waited is counted when players are matched.
+        """
+        world = LobbyWorld()
+        world.queued("ann", "duel")
+        world.clock.advance(3)
+        world.queued("bob", "duel")
+        world.clock.advance(0.1)
+        counts = self.successResultOf(Deferred.fromCoroutine(world.matchmaker.counts()))
+        buckets, total = cumulated(counts["waits"]["duel"], "wait", WAIT_BOUNDS)
+        self.assertEqual(dict(buckets)[2.5], 1)
+        self.assertEqual(dict(buckets)[5.0], 2)
+        self.assertAlmostEqual(total, 3.0, 0)
+
+
+class TakenAtOnce(MemoryEntryStore):
+    """A store from which another node takes each new entry, and makes its match."""
+
+    matches: MemoryMatchStore
+
+    def add(self, entry: Any) -> Any:
+        added = super().add(entry)
+        self.claim([entry.entry_id])
+        seats = tuple(SeatPlan(one.player_id, one.name) for one in entry.players)
+        self.matches.open(MatchPlan(f"m-{entry.entry_id}", entry.game, seats, 1))
+        return added
+
+
+class SlowMatches(MemoryMatchStore):
+    """A store that opens matches when the test lets it."""
+
+    def __init__(self, now: Any) -> None:
+        super().__init__(now)
+        self.asked: list[tuple[MatchPlan, Deferred[bool]]] = []
+
+    def open(self, plan: MatchPlan) -> Deferred[bool]:
+        self.asked.append((plan, Deferred()))
+        return self.asked[-1][1]
+
+    def answer(self) -> None:
+        """Open all that was asked for."""
+        asked, self.asked = self.asked, []
+        for plan, answer in asked:
+            super().open(plan).chainDeferred(answer)
+
+
+class SlowEntries(MemoryEntryStore):
+    """A store that keeps an entry only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on: Any = None
+
+    def add(self, entry: Any) -> Any:
+        later: Deferred[None] = Deferred()
+        self.go_on, step = lambda: later.callback(None), super().add
+        return later.addCallback(lambda _: step(entry))
+
+
+class Away:
+    """A store that does not answer at all for a while."""
+
+    def __init__(self, store: MemoryEntryStore) -> None:
+        self.store, self.is_away = store, False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if self.is_away and callable(found) and name != "has":
+            return lambda *_: fail(NO_ANSWER)
+        return found
+
+
+class StumblingEntries(MemoryEntryStore):
+    """A store that does not answer for a while."""
+
+    failures = 0
+    #: Next so many entries are stored, and the answers are lost.
+    lost = 0
+
+    def is_away(self) -> bool:
+        self.failures -= 1
+        return self.failures >= 0
+
+    def add(self, entry: Any) -> Any:
+        if self.is_away():
+            return fail(NO_ANSWER)
+        done = super().add(entry)
+        if self.lost:
+            self.lost -= 1
+            return fail(NO_ANSWER)
+        return done
+
+    def remove(self, entry_id: str) -> Any:
+        return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)
+
+    def propose(self, prematch: Any) -> Any:
+        return fail(NO_ANSWER) if self.is_away() else super().propose(prematch)
+
+
+class LostAnswers(MemoryEntryStore):
+    """A store whose answer to a proposal is lost."""
+
+    lost = 0
+
+    def propose(self, prematch: Any) -> Any:
+        done = super().propose(prematch)
+        if self.lost:
+            self.lost -= 1
+            return fail(StoreUnavailable("no answer"))
+        return done
+
+
+class LostMatchAnswers(MemoryMatchStore):
+    """A store whose answer is lost when a match opens, and then is away a while."""
+
+    lost = away = 0
+
+    def open(self, plan: Any) -> Any:
+        done = super().open(plan)
+        if self.lost:
+            self.lost -= 1
+            return fail(StoreUnavailable("no answer"))
+        return done
+
+    def end(self, end: Any, expires_at: float) -> Any:
+        if self.away:
+            self.away -= 1
+            return fail(StoreUnavailable("no answer"))
+        return super().end(end, expires_at)
+
+
+class RacedMatches(MemoryMatchStore):
+    """A store in which another node opens a match for one player first."""
+
+    thief: str | None = None
+
+    def open(self, plan: Any) -> Any:
+        thief, self.thief = self.thief, None
+        if thief is not None:
+            super().open(MatchPlan("elsewhere", "duel", (SeatPlan(thief, "x"),), 1))
+        return super().open(plan)
+
+
+class RacedEntries(MemoryEntryStore):
+    """A store in which another node is faster, once."""
+
+    thief: str | None = None
+
+    def propose(self, prematch: Any) -> Any:
+        thief, self.thief = self.thief, None
+        for entry in everybody(self):
+            if entry.players[0].name == thief:
+                super().remove(entry.entry_id)
+        return super().propose(prematch)
+
+
+class NeverTests(SynchronousTestCase):
+    """What must never happen, with any players, game servers and times."""
+
+    def test_random_lives(self) -> None:
+        """
+        With any events in any order, nobody is in two matches or in a match and the
+        queue, no entry outlives its player, and everybody who waits for a match that is
+        over is informed.
+        """
+        for seed in range(30):
+            _Life(self, seed).run(steps=150)
+
+
+class _Life:
+    """Players who queue, cancel, drop and come back, over matches that come and go."""
+
+    def __init__(self, case: SynchronousTestCase, seed: int) -> None:
+        self.case, self.chance, self.seed = case, random.Random(seed), seed
+        self.world = LobbyWorld(seed, fleet=MemoryFleet(capacity=0))
+        self.lines: dict[str, MemoryLine | None] = {}
+        self.keys: dict[str, str] = {}
+        self.over: set[int] = set()
+        for name in "abcdefgh":
+            line, welcome = self.world.hello(name)
+            self.lines[name], self.keys[name] = line, welcome["player_key"]
+
+    def run(self, steps: int) -> None:
+        moves = (
+            *[self.queue] * 4,
+            self.cancel,
+            self.hang_up,
+            *[self.come_back] * 3,
+            *[self.place] * 2,
+            self.end,
+            self.wait,
+        )
+        for _ in range(steps):
+            self.chance.choice(moves)()
+            self.check()
+        self.settle()
+
+    def someone(self) -> str:
+        return self.chance.choice(list(self.lines))
+
+    def live(self, name: str) -> MemoryLine | None:
+        line = self.lines[name]
+        return None if line is None or line.is_closed else line
+
+    def queue(self) -> None:
+        if (line := self.live(self.someone())) is not None:
+            said = line.ask("queue", game=self.chance.choice(["duel", "party"]))
+            self.case.assertTrue(said, "a request without an answer")
+
+    def cancel(self) -> None:
+        if (line := self.live(self.someone())) is not None:
+            self.case.assertTrue(line.ask("cancel"), "a request without an answer")
+
+    def hang_up(self) -> None:
+        name = self.someone()
+        if (line := self.live(name)) is not None:
+            line.hang_up()
+            self.lines[name] = None
+
+    def come_back(self) -> None:
+        name = self.someone()
+        self.lines[name], _ = self.world.back(self.keys[name])
+
+    def place(self) -> None:
+        for index, hosted in enumerate(self.world.fleet.hosted):
+            if not hosted.answer.called and index not in self.over:
+                self.world.fleet.answer(index)
+                return
+
+    def end(self) -> None:
+        running = [
+            index
+            for index, hosted in enumerate(self.world.fleet.hosted)
+            if hosted.answer.called
+            and not hosted.is_withdrawn
+            and index not in self.over
+        ]
+        if running:
+            index = self.chance.choice(running)
+            self.over.add(index)
+            seats = range(len(self.world.fleet.hosted[index].plan.seats))
+            present = tuple(s for s in seats if self.chance.random() < 0.5)
+            reason = self.chance.choice(["void", "finished", "lost", "crashed"])
+            self.world.fleet.end(index, reason, present=present)
+
+    def wait(self) -> None:
+        self.world.clock.advance(self.chance.choice([0.0, 0.5, 3.0, 6.0, 11.0]))
+
+    def check(self) -> None:
+        case, world = self.case, self.world
+        waiting = everybody(world.entries)
+        matches = running(world.match_store)
+        queued = [p.player_id for entry in waiting for p in entry.players]
+        playing = [s.player_id for plan, _ in matches for s in plan.seats]
+        case.assertEqual(len(queued + playing), len(set(queued + playing)), self.seed)
+        for entry in waiting:
+            here = world.online.is_here(entry.players[0].player_id)
+            case.assertEqual(entry.suspended, not here, self.seed)
+        case.assertEqual(
+            {plan.match_id for plan, _ in matches},
+            {match["match_id"] for match in world.matches.describe()},
+        )
+        for plan, placement in matches:
+            hosted = next(h for h in world.fleet.hosted if h.plan == plan)
+            case.assertFalse(hosted.is_withdrawn, self.seed)
+            case.assertEqual(placement is not None, hosted.answer.called)
+
+    def settle(self) -> None:
+        """Everybody leaves and every match ends: nothing may be left."""
+        for name in self.lines:
+            if (line := self.live(name)) is not None:
+                line.hang_up()
+        self.world.clock.pump([6.0] * 5)
+        self.case.assertEqual(everybody(self.world.entries), [], self.seed)
+        for index, hosted in enumerate(self.world.fleet.hosted):
+            if hosted.answer.called and index not in self.over:
+                self.world.fleet.end(index)
+        self.world.clock.pump([6.0] * 5)
+        self.case.assertEqual(self.world.matches.describe(), [])
+        self.case.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
+        self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
+        self.case.assertEqual(len(self.world.matchmaker._news), 0)

@@ -1,0 +1,653 @@
+"""Prematches: matches that wait for the yes of every player."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.lobby.matchmaking.test_parties import PartyWorld, code, pushed
+from tests.support.fleets import MemoryFleet
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from vinom.base.model import MatchPlan, Prematch, SeatPlan
+from vinom.errors import NoCapacity, StoreUnavailable
+from vinom.lobby.matchmaking.prematch import pause_seconds
+from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.players import MemoryPlayerStore
+
+
+class AskingWorld(PartyWorld):
+    """A lobby that gives players ten seconds to accept."""
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(accept_seconds=10.0, **parts)
+
+    def queue(self, *names: str, game: str = "duel") -> list[MemoryLine]:
+        """Queue some players, each alone; what was sent is taken."""
+        for name in names:
+            if name not in self.lines:
+                self.enter(name)
+            self.lines[name].ask("queue", game=game)
+        self.clock.advance(0)
+        return [self.lines[name] for name in names]
+
+    def waiting(self) -> list[str]:
+        return [entry.players[0].name for entry in everybody(self.entries)]
+
+
+class SlowDissolve(MemoryEntryStore):
+    """A store that dissolves prematches at once, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[Deferred[Prematch | None], Prematch | None]] = []
+
+    def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        answer: Deferred[Prematch | None] = Deferred()
+        super().dissolve(prematch_id, now).addCallback(
+            lambda found: self._waiting.append((answer, found))
+        )
+        return answer
+
+    def release(self) -> None:
+        """Answer everything."""
+        for waiting, found in self._waiting:
+            waiting.callback(found)
+
+
+class _Between(MemoryEntryStore):
+    """A store in which something happens after an entry was not removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.then: Any = None
+
+    def remove(self, entry_id: str) -> Deferred[bool]:
+        done, then = super().remove(entry_id), self.then
+        if then is not None:
+            self.then = None
+            then()
+        return done
+
+
+class _SlowMatches(MemoryMatchStore):
+    """A store that finds matches when it is told to."""
+
+    is_slow = False
+
+    def match_of(self, player_id: str) -> Any:
+        if not self.is_slow:
+            return super().match_of(player_id)
+        later: Deferred[None] = Deferred()
+        self.go_on = lambda: later.callback(None)
+        return later.addCallback(lambda _: None)
+
+
+def _silent(*_: object) -> Deferred[None]:
+    return fail(StoreUnavailable("silent"))
+
+
+class AskTests(SynchronousTestCase):
+    """What players are asked, and what their answers do."""
+
+    def test_all_accept(self) -> None:
+        """
+        All are asked, see who has accepted, and play once everybody has.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        (found,) = pushed(ann, "prematch")
+        self.assertEqual([who["name"] for who in found["players"]], ["ann", "bob"])
+        self.assertEqual((found["seconds"], found["game"]), (10.0, "duel"))
+        self.assertEqual(found["until"], world.clock.seconds() + 10)
+        self.assertEqual(pushed(bob, "prematch")[0]["id"], found["id"])
+        (said,) = ann.ask("accept", prematch_id=found["id"])
+        self.assertEqual(
+            (said["type"], said["data"]["state"]), ("prematch_update", "open")
+        )
+        (update,) = pushed(bob, "prematch_update")
+        self.assertEqual(update["accepted"], [world.ids["ann"]])
+        self.assertEqual(world.fleet.hosted, [])
+        said = bob.ask("accept")
+        self.assertEqual(said[-1]["data"]["state"], "accepted")
+        world.clock.advance(0)
+        for line in (ann, bob):
+            self.assertIn("match_found", [m["type"] for m in line.heard()])
+        self.assertEqual(len(world.fleet.hosted), 1)
+        world.clock.advance(100)
+        self.assertEqual(len(world.fleet.hosted), 1)
+
+    def test_one_declines(self) -> None:
+        """
+        Who declines leaves the queue for a while; the others are at the front again,
+        with their waiting time.
+        """
+        world = AskingWorld()
+        world.clock.advance(0)
+        (ann,) = world.queue("ann")
+        world.clock.advance(3)
+        (bob,) = world.queue("bob")
+        world.queue("cat")
+        (found,) = pushed(ann, "prematch")
+        ann.ask("accept")
+        ann.heard()
+        bob.heard()
+        idle, said = bob.ask("decline")
+        self.assertEqual(
+            (idle["type"], idle["data"]["state"]), ("queue_status", "idle")
+        )
+        self.assertEqual(said["data"]["state"], "dissolved")
+        self.assertEqual(said["data"]["retry_after"], 5.0)
+        heard = ann.heard()
+        self.assertEqual(heard[0]["data"]["state"], "dissolved")
+        self.assertEqual(heard[0]["data"]["retry_after"], 0.0)
+        status = heard[1]["data"]
+        self.assertEqual((status["state"], status["position"]), ("waiting", 1))
+        self.assertEqual(status["waited"], 3.0)
+        error = bob.ask("queue", game="duel")[0]["error"]
+        self.assertEqual(error["code"], "not_now")
+        self.assertEqual(error["details"]["retry_after"], 5.0)
+        world.clock.advance(0)
+        (again,) = pushed(ann, "prematch")
+        self.assertNotEqual(again["id"], found["id"])
+        self.assertEqual([who["name"] for who in again["players"]], ["ann", "cat"])
+        self.assertEqual(
+            code(ann.ask("accept", prematch_id=found["id"])), "no_such_prematch"
+        )
+        world.clock.advance(5)
+        self.assertEqual(bob.ask("queue", game="duel")[0]["type"], "queue_status")
+
+    def test_cancelled_before_the_news(self) -> None:
+        """
+        Who cancels just after another one declined is not sent that it waits, although
+        storage answered the decline late.
+        """
+        world = AskingWorld(entries=(slow := SlowDissolve()))
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        bob.ask("decline")
+        ann.heard()
+        self.assertEqual(ann.ask("cancel")[-1]["data"]["state"], "idle")
+        slow.release()
+        self.assertEqual(pushed(ann, "queue_status"), [])
+        self.assertEqual(world.waiting(), [])
+
+    def test_silence(self) -> None:
+        """
+        Who does not answer in time leaves the queue as if it had declined.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        world.clock.advance(9.9)
+        self.assertEqual(world.waiting(), [])
+        bob.heard()
+        world.clock.advance(0.2)
+        self.assertEqual(world.waiting(), ["ann"])
+        said = bob.heard()
+        self.assertEqual([m["data"]["state"] for m in said], ["dissolved", "idle"])
+        self.assertEqual(said[0]["data"]["retry_after"], 5.0)
+        self.assertEqual(code(bob.ask("accept")), "no_such_prematch")
+
+    def test_silence_without_a_store(self) -> None:
+        """
+        Who could not answer because storage did not is asked again, and may queue; also
+        if that is noticed only at the end.
+        """
+        for is_noticed in (True, False):
+            world = AskingWorld()
+            world.queue("ann", "bob")
+            world.lines["ann"].ask("accept")
+            patches = [
+                self.patch(
+                    MemoryEntryStore, step, lambda *_: fail(StoreUnavailable(""))
+                )
+                for step in ("answer", "dissolve", "give_back")
+            ]
+            if is_noticed:
+                world.matchmaker.prematches.disturbed()
+                self.assertEqual(
+                    code(world.lines["bob"].ask("accept")), "store_unavailable"
+                )
+                patches.pop(0).restore()
+            world.clock.pump([0.1] * 105)
+            for one in patches:
+                one.restore()
+            world.lines["bob"].heard()
+            world.clock.pump([0.1] * 11)
+            said = [m["type"] for m in world.lines["bob"].heard()]
+            self.assertEqual(said, ["prematch_update", "queue_status", "prematch"])
+            self.assertEqual(world.matchmaker.prematches.results["silent"], 0)
+            self.assertEqual(
+                world.lines["bob"].ask("accept")[-1]["data"]["state"], "open"
+            )
+            self.flushLoggedErrors()
+
+    def test_answers_that_nobody_read(self) -> None:
+        """
+        If the node was busy when the time ended, answers that arrived before count.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        world.clock.advance(12)
+        self.assertEqual(bob.ask("accept")[-1]["data"]["state"], "accepted")
+        world.clock.advance(0)
+        self.assertEqual(world.lines["ann"].heard()[-1]["type"], "match_found")
+
+    def test_pauses_grow(self) -> None:
+        """
+        Each further decline doubles the pause, up to five minutes; a quarter of an hour
+        without one ends that.
+        """
+        self.assertEqual(
+            [pause_seconds(count) for count in (0, 1, 2, 3, 6, 7, 1000)],
+            [0, 5, 10, 20, 160, 300, 300],
+        )
+        world = AskingWorld()
+        for pause in (5, 10, 20):
+            world.queue("ann", "bob")
+            (said,) = world.lines["bob"].ask("decline")[-1:]
+            self.assertEqual(said["data"]["retry_after"], pause)
+            world.lines["ann"].ask("cancel")
+            world.clock.advance(pause)
+        world.clock.advance(901)
+        # Their lines were idle for too long.
+        world.come_back("ann")
+        world.come_back("bob")
+        world.queue("ann", "bob")
+        (said,) = world.lines["bob"].ask("decline")[-1:]
+        self.assertEqual(said["data"]["retry_after"], 5)
+
+    def test_guests_of_one_address(self) -> None:
+        """
+        Guests of one address who decline, or say nothing, one after the other, soon
+        have to pause, whatever names they take: others then get their match. A network
+        has four times as many tries.
+        """
+        for hosts, most in (
+            (["203.0.113.7"], 5),
+            ([f"203.0.113.{number}" for number in range(200)], 17),
+            ([f"2001:db8:1:{number}::7" for number in range(200)], 17),
+        ):
+            world = AskingWorld(guests="yes")
+            world.enter("ann", host="198.51.100.7")
+            world.queue("ann")
+            spoilt = refused = 0
+            for number in range(30):
+                host = hosts[number % len(hosts)]
+                (eve,) = world.enter(f"eve{number}", host=host)
+                said = eve.ask("queue", game="duel")
+                if "error" in said[0]:
+                    self.assertEqual(code(said), "not_now")
+                    refused += 1
+                    continue
+                world.clock.advance(0)
+                world.lines["ann"].ask("accept")
+                if number % 2:
+                    eve.ask("decline")
+                else:
+                    world.clock.advance(10.1)
+                spoilt += 1
+            self.assertLess(spoilt, 2 * most)
+            self.assertEqual(refused, 30 - spoilt)
+            world.enter("bob", host="192.0.2.7")
+            world.queue("bob")
+            for name in ("ann", "bob"):
+                world.lines[name].ask("accept")
+            world.clock.advance(0)
+            self.assertEqual(len(world.fleet.hosted), 1)
+
+    def test_answers_twice(self) -> None:
+        """
+        A player cannot take back an answer, or answer for a stranger's match.
+        """
+        world = AskingWorld()
+        ann, _ = world.queue("ann", "bob")
+        (cat,) = world.enter("cat")
+        (found,) = pushed(ann, "prematch")
+        ann.ask("accept")
+        self.assertEqual(ann.ask("accept")[0]["data"]["state"], "open")
+        self.assertEqual(code(ann.ask("decline")), "not_now")
+        self.assertEqual(
+            code(cat.ask("accept", prematch_id=found["id"])), "no_such_prematch"
+        )
+
+    def test_cancel(self) -> None:
+        """
+        Who cancels instead of answering declines, also after accepting.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        bob.ask("accept")
+        (said,) = bob.ask("cancel")[-1:]
+        self.assertEqual(said["data"]["state"], "idle")
+        self.assertEqual(world.waiting(), ["ann"])
+        self.assertEqual(code(bob.ask("queue", game="duel")), "not_now")
+        self.assertIn("dissolved", [m["data"].get("state") for m in ann.heard()])
+
+    def test_cancel_while_it_dissolves(self) -> None:
+        """
+        Who cancels in the moment in which another one declines is out of the queue, and
+        not refused because of a match that never comes.
+        """
+        entries = _Between()
+        world = AskingWorld(entries=entries)
+        ann, bob = world.queue("ann", "bob")
+        entries.then = lambda: bob.ask("decline")
+        (said,) = ann.ask("cancel")[-1:]
+        self.assertEqual(said["data"]["state"], "idle", said)
+        self.assertEqual(world.waiting(), [])
+
+    def test_cancel_while_it_is_silent(self) -> None:
+        """
+        Who cancels in the moment in which the time to accept ends is out of the queue.
+        """
+        entries = _Between()
+        world = AskingWorld(entries=entries)
+        ann, _ = world.queue("ann", "bob")
+        entries.then = lambda: world.clock.advance(10.1)
+        (said,) = ann.ask("cancel")[-1:]
+        self.assertEqual(said["data"]["state"], "idle", said)
+
+    def test_asked_before_the_answer(self) -> None:
+        """
+        Who is asked before storage has answered that it waits is not sent a place then.
+        """
+        matches = _SlowMatches(LobbyWorld().clock.seconds)
+        clock = LobbyWorld().clock
+        lines = MemoryOnlineStore(Lines(now=clock.seconds), "n1")
+        world = AskingWorld(matches=matches, lines=lines, clock=clock)
+        world.queue("ann")
+        (bob,) = world.enter("bob")
+        matches.is_slow = True
+        self.assertEqual(bob.ask("queue", game="duel"), [])
+        matches.is_slow = False
+        world.matchmaker._look_at(everybody(world.entries)[0].pool)
+        world.clock.advance(0)
+        self.assertEqual(len(pushed(bob, "prematch")), 1)
+        matches.go_on()
+        (status,) = pushed(bob, "queue_status")
+        self.assertEqual((status["state"], status["position"]), ("waiting", None))
+
+    def test_away_and_back(self) -> None:
+        """
+        A player whose line closes finds the question on its next one, and answers.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        bob.hang_up()
+        ann.ask("accept")
+        world.clock.advance(4)
+        news = world.come_back("bob")
+        self.assertEqual([m["type"] for m in news], ["queue_status", "prematch"])
+        self.assertEqual(news[1]["data"]["seconds"], 6.0)
+        self.assertEqual(news[1]["data"]["accepted"], [world.ids["ann"]])
+        world.lines["bob"].ask("accept")
+        world.clock.advance(0)
+        self.assertEqual(len(world.fleet.hosted), 1)
+
+    def test_acceptor_goes_away(self) -> None:
+        """
+        A player who accepted, and lost its line, is suspended at its old place when
+        another declines, and leaves the queue if it does not come back.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        ann.hang_up()
+        world.clock.advance(5)
+        bob.ask("decline")
+        self.assertTrue(everybody(world.entries)[0].suspended)
+        world.clock.advance(5.1)
+        self.assertEqual(world.waiting(), [])
+
+    def test_queues_go_on(self) -> None:
+        """
+        While some are asked others are matched, and nobody asked can queue twice.
+        """
+        world = AskingWorld()
+        ann, _ = world.queue("ann", "bob")
+        cat, _ = world.queue("cat", "dan")
+        self.assertEqual(len(pushed(cat, "prematch")), 1)
+        self.assertEqual(code(ann.ask("queue", game="party")), "already_queued")
+
+    def test_spawn_fails(self) -> None:
+        """
+        Without a game server everybody is at the front again at once, nobody has to
+        pause, and all are asked again.
+        """
+        world = AskingWorld(fleet=MemoryFleet(capacity=0))
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        bob.ask("accept")
+        world.queue("cat")
+        world.fleet.hosted[0].answer.errback(NoCapacity("none"))
+        self.assertEqual(world.waiting(), ["ann", "bob", "cat"])
+        world.clock.advance(1.1)
+        self.assertEqual(len(pushed(ann, "prematch")), 1)
+
+    def test_drain(self) -> None:
+        """
+        A node that drains asks nobody any more.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        self.successResultOf(world.desk.drain())
+        self.assertEqual(world.waiting(), [])
+        for line in (ann, bob):
+            self.assertIn(
+                "idle", [m["data"].get("state") for m in line.heard() if m["success"]]
+            )
+        self.assertEqual(code(bob.ask("accept")), "no_such_prematch")
+
+    def test_move(self) -> None:
+        """
+        A node whose players go to other nodes asks nobody any more: they wait again.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        self.successResultOf(Deferred.fromCoroutine(world.desk.move()))
+        self.assertTrue(ann.is_closed and bob.is_closed)
+        self.assertEqual(list(world.matchmaker.prematches.open_ids()), [])
+        found = everybody(world.entries)
+        self.assertEqual([one.players[0].name for one in found], ["ann", "bob"])
+
+    def test_outside_matchmaker(self) -> None:
+        """
+        A player whom an outside matchmaker put in a match leaves its prematch, without
+        a pause.
+        """
+        world = AskingWorld()
+        world.queue("ann", "bob")
+        seat = SeatPlan(world.ids["bob"], "bob")
+        plan = MatchPlan("elsewhere", "duel", (seat,), 1)
+        world.matchmaker.match_opened(plan)
+        self.assertEqual(world.waiting(), ["ann"])
+        self.assertEqual(
+            world.lines["bob"].ask("queue", game="duel")[-1]["type"], "queue_status"
+        )
+
+    def test_explain(self) -> None:
+        """
+        An operator sees that a player is asked, and how many have accepted.
+        """
+        world = AskingWorld()
+        ann, _ = world.queue("ann", "bob")
+        ann.ask("accept")
+        facts = self.successResultOf(
+            Deferred.fromCoroutine(world.matchmaker.explain(world.ids["bob"]))
+        )
+        self.assertEqual((facts["state"], facts["accepted"]), ("prematch", False))
+        self.assertIn("1 of 2 players have accepted", facts["why"])
+
+    def test_stop(self) -> None:
+        """
+        A stopped matchmaker leaves no timer behind.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        bob.ask("accept")
+        world.queue("cat", "dan")
+        world.desk.stopService()
+        world.matchmaker.stopService()
+        world.parties.stopService()
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+
+class SkewedClocksTests(SynchronousTestCase):
+    """Two nodes, the second of whose clocks is ahead."""
+
+    def test_decline_at_the_other_node(self) -> None:
+        """
+        A player who still has time to answer waits again if somebody declines at a node
+        in whose clock the time is over.
+        """
+        clocks = Clock(), Clock()
+        clocks[0].advance(1_000_000.0)
+        clocks[1].advance(1_000_003.0)
+        now = clocks[0].seconds
+        lines, entries = Lines(now=now), MemoryEntryStore()
+        players = MemoryPlayerStore(now)
+        one, two = (
+            LobbyWorld(
+                number,
+                clock=clock,
+                lines=MemoryOnlineStore(lines, f"n{number}"),
+                entries=entries,
+                players=players,
+                accept_seconds=10.0,
+            )
+            for number, clock in enumerate(clocks)
+        )
+        bob, _ = two.queued("bob", "duel")
+        ann, _ = one.queued("ann", "duel")
+        for clock in clocks:
+            clock.pump([0.0, 7.5])
+        self.assertTrue(pushed(ann, "prematch"))
+        bob.ask("decline")
+        self.assertEqual(pushed(ann, "queue_status")[-1]["state"], "waiting")
+        (waits,) = everybody(entries)
+        self.assertEqual(waits.players[0].name, "ann")
+
+
+class PartyPrematchTests(SynchronousTestCase):
+    """Parties that are asked."""
+
+    def test_every_member_answers(self) -> None:
+        """
+        Each member answers; one no takes the whole party out of the queue, and the
+        decliner alone has to pause.
+        """
+        world = AskingWorld()
+        world.form("ann", "bob")
+        world.lines["ann"].ask("queue", game="squad")
+        world.queue("cat", "dan", game="squad")
+        self.assertEqual(world.party("ann")["state"], "prematch")
+        for name in ("ann", "cat", "dan"):
+            world.lines[name].ask("accept")
+        world.lines["bob"].ask("decline")
+        self.assertEqual(world.waiting(), ["cat", "dan"])
+        heard = world.lines["ann"].heard()
+        self.assertEqual(
+            [m["data"]["retry_after"] for m in heard if m["type"] == "prematch_update"][
+                -1
+            ],
+            0.0,
+        )
+        party = [m["data"]["party"] for m in heard if m["type"] == "party_update"][-1]
+        self.assertEqual((party["state"], len(party["members"])), ("idle", 2))
+        error = world.lines["ann"].ask("queue", game="squad")[-1]["error"]
+        self.assertEqual(error["details"]["player_id"], world.ids["bob"])
+
+    def test_all_accept(self) -> None:
+        """
+        A party that accepts plays, and is idle with the same members afterwards.
+        """
+        world = AskingWorld()
+        world.form("ann", "bob")
+        ann, bob = world.lines["ann"], world.lines["bob"]
+        ann.ask("queue", game="duel")
+        world.clock.advance(0)
+        ann.ask("accept")
+        bob.ask("accept")
+        world.clock.advance(0)
+        self.assertEqual(world.party("bob")["state"], "in_game")
+        world.fleet.end(0, "finished")
+        party = world.party("ann")
+        self.assertEqual((party["state"], len(party["members"])), ("idle", 2))
+
+    def test_leave_while_asked(self) -> None:
+        """
+        A member who leaves the party has declined for it.
+        """
+        world = AskingWorld()
+        world.form("ann", "bob")
+        world.lines["ann"].ask("queue", game="squad")
+        cat, _ = world.queue("cat", "dan", game="squad")
+        cat.ask("accept")
+        world.lines["bob"].ask("leave_party")
+        self.assertEqual(world.waiting(), ["cat", "dan"])
+        party = world.party("ann")
+        self.assertEqual((party["state"], len(party["members"])), ("idle", 1))
+
+
+class Forgetful(MemoryEntryStore):
+    """A store whose answers are lost, some times in a row, for one method."""
+
+    step, lost = "", 0
+
+    def _answer(self, step: str, done: Any) -> Any:
+        if step == self.step and self.lost:
+            self.lost -= 1
+            return fail(StoreUnavailable("no answer"))
+        return done
+
+    def propose(self, prematch: Any) -> Any:
+        return self._answer("propose", super().propose(prematch))
+
+    def begin(self, prematch_id: str, node: str) -> Any:
+        return self._answer("begin", super().begin(prematch_id, node))
+
+    def finish(self, prematch_id: str, node: str) -> Any:
+        return self._answer("finish", super().finish(prematch_id, node))
+
+    def dissolve(self, prematch_id: str, now: float) -> Any:
+        return self._answer("dissolve", super().dissolve(prematch_id, now))
+
+    def give_back(self, prematch_id: str, node: str, without: Any = ()) -> Any:
+        return self._answer("give_back", super().give_back(prematch_id, node, without))
+
+
+class LostAnswerTests(SynchronousTestCase):
+    """Storage that did its part, and whose answer is lost."""
+
+    def test_every_step(self) -> None:
+        """
+        Nobody is stuck, or plays twice, whichever answer is lost, and how often.
+        """
+        for step in ("propose", "begin", "finish", "dissolve", "give_back"):
+            for lost in (1, 2):
+                entries = Forgetful()
+                world = AskingWorld(entries=entries)
+                world.enter("ann", "bob")
+                entries.step, entries.lost = step, lost
+                world.queue("ann", "bob")
+                world.clock.pump([1.0] * 4)
+                if step == "dissolve":
+                    world.lines["bob"].ask("decline")
+                    world.clock.pump([1.0] * 5)
+                    world.queue("bob")
+                for line in world.lines.values():
+                    line.ask("accept")
+                world.clock.pump([1.0] * 4)
+                self.flushLoggedErrors(StoreUnavailable)
+                self.assertEqual(len(world.fleet.hosted), 1, (step, lost))
+                self.assertEqual(entries._entries, {}, (step, lost))

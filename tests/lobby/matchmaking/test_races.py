@@ -1,0 +1,455 @@
+"""
+Nodes that act on the same players at once, with the answers of storage in any order.
+
+Of the longer races 300 are run, or as many as ``VINOM_RACES`` says in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.races import Choose, TwoNodes, interleavings, seeded
+from tests.support.redis_races import Line, TwoNodesWithRedis
+from tests.support.redis_servers import shared_server
+from vinom.base.messages.parties import (
+    CreateParty,
+    JoinParty,
+    KickFromParty,
+    LeaveParty,
+    PromoteInParty,
+)
+from vinom.errors import StoreUnavailable
+
+COUNT = int(os.environ.get("VINOM_RACES", "300"))
+#: The same with Redis, where a race takes ten times as long.
+REDIS_COUNT = max(1, COUNT // 10)
+#: Port calls of the two together whose order is tried in all ways.
+DEPTH = 8
+
+Scene = Callable[[TwoNodes], None]
+
+
+def begin(world: TwoNodes, *steps: Callable[[], None]) -> None:
+    """Begin some things at the same moment."""
+    world.gate.is_open = False
+    for step in steps:
+        step()
+
+
+class PairTests(SynchronousTestCase):
+    """Two who act at once: every order of their first eight port calls."""
+
+    def race(
+        self,
+        before: Scene,
+        *steps: Scene,
+        after: Scene | None = None,
+        accept_seconds: float = 10.0,
+    ) -> None:
+        """
+        Race *steps* in all orders.
+
+        :param before: what happens first.
+        :param after: checks the end.
+        """
+
+        def once(choose: Choose) -> None:
+            world = TwoNodes(accept_seconds)
+            before(world)
+            world.gate.is_open = False
+            for step in steps:
+                step(world)
+            world.race(choose)
+            self.assertEqual(list(world.problems()), [])
+            if after is not None:
+                after(world)
+
+        self.assertGreater(interleavings(DEPTH, once), 4)
+
+    def hosted(self, count: int) -> Scene:
+        def check(world: TwoNodes) -> None:
+            found = sum(len(node.fleet.hosted) for node in world.nodes)
+            self.assertEqual(found, count)
+
+        return check
+
+    def two_wait(self, world: TwoNodes) -> None:
+        world.queue(0, "ann")
+        world.queue(1, "bob")
+
+    def three_wait(self, world: TwoNodes) -> None:
+        self.two_wait(world)
+        world.queue(1, "cat")
+
+    def asked(self, world: TwoNodes) -> None:
+        self.two_wait(world)
+        world.clock.advance(0)
+
+    def pair(self, world: TwoNodes) -> None:
+        world.form(0, "ann", "bob")
+
+    def test_same_entries(self) -> None:
+        """
+        Two nodes that find the same table start one match, not two.
+        """
+        self.race(
+            self.three_wait,
+            lambda world: world.look(0),
+            lambda world: world.look(1),
+            after=self.hosted(1),
+            accept_seconds=0.0,
+        )
+
+    def test_same_entries_asked(self) -> None:
+        """
+        Two nodes that find the same table ask its players once.
+        """
+
+        def check(world: TwoNodes) -> None:
+            self.assertEqual(len(world.entries._prematches), 1)
+
+        self.race(
+            self.three_wait,
+            lambda world: world.look(0),
+            lambda world: world.look(1),
+            after=check,
+        )
+
+    def test_last_two_accept(self) -> None:
+        """
+        When the last two accept at once on two nodes, one of these makes the match.
+        """
+        self.race(
+            self.asked,
+            lambda world: world.answer(0, "ann"),
+            lambda world: world.answer(1, "bob"),
+            after=self.hosted(1),
+        )
+
+    def test_accept_and_decline(self) -> None:
+        """
+        A yes and a no at once: no match, and the decliner waits no longer.
+        """
+
+        def check(world: TwoNodes) -> None:
+            self.hosted(0)(world)
+            (entry,) = world.entries._entries.values()
+            self.assertEqual(entry.players[0].name, "ann")
+
+        self.race(
+            self.asked,
+            lambda world: world.answer(0, "ann"),
+            lambda world: world.answer(1, "bob", False),
+            after=check,
+        )
+
+    def test_accept_in_the_last_moment(self) -> None:
+        """
+        The last yes, and the end of the time: a match, or all wait again.
+        """
+
+        def ready(world: TwoNodes) -> None:
+            self.asked(world)
+            world.answer(0, "ann")
+            world.clock.advance(9.999)
+
+        def check(world: TwoNodes) -> None:
+            hosted = sum(len(node.fleet.hosted) for node in world.nodes)
+            waits = {
+                player.name
+                for entry in world.entries._entries.values()
+                for player in entry.players
+            }
+            # One who was too late is out; one who was in time never is.
+            self.assertTrue(hosted == 1 or "ann" in waits)
+
+        self.race(
+            ready,
+            lambda world: world.answer(1, "bob"),
+            lambda world: world.clock.advance(0.01),
+            after=check,
+        )
+
+    def test_cancel_and_match(self) -> None:
+        """
+        A player who cancels while a match is found is in neither, or in the match.
+        """
+        self.race(
+            self.two_wait,
+            lambda world: world.look(1),
+            lambda world: world.cancel(0, "ann"),
+            accept_seconds=0.0,
+        )
+
+    def test_accept_and_cancel(self) -> None:
+        """
+        The last yes, and a player who accepted before and cancels.
+        """
+
+        def ready(world: TwoNodes) -> None:
+            self.asked(world)
+            world.answer(0, "ann")
+
+        self.race(
+            ready,
+            lambda world: world.answer(1, "bob"),
+            lambda world: world.cancel(0, "ann"),
+        )
+
+    def test_queue_twice(self) -> None:
+        """
+        A player who asks for two games at once, on two nodes, waits for one.
+        """
+        self.race(
+            lambda world: None,
+            lambda world: world.queue(0, "ann", "duel"),
+            lambda world: world.queue(1, "ann", "party"),
+        )
+
+    def test_queue_while_playing(self) -> None:
+        """
+        A player who is in a match and asks for another one waits for none, though
+        another node finds somebody for it at that moment.
+        """
+
+        def playing(world: TwoNodes) -> None:
+            self.asked(world)
+            for name in ("ann", "bob"):
+                world.answer(0, name)
+            world.clock.advance(0)
+            self.hosted(1)(world)
+            world.queue(1, "cat")
+            world.clock.advance(0)
+
+        self.race(
+            playing,
+            lambda world: world.queue(0, "ann"),
+            lambda world: world.look(1),
+            after=self.hosted(1),
+        )
+
+    def test_host_queues_twice(self) -> None:
+        """
+        A party whose host queues on two nodes at once waits once.
+        """
+        self.race(
+            self.pair,
+            lambda world: world.queue(0, "ann", "squad"),
+            lambda world: world.queue(1, "ann", "party"),
+        )
+
+    def test_queue_and_leave(self) -> None:
+        """
+        The host queues while a member leaves: nobody waits who is not in the party.
+        """
+        self.race(
+            self.pair,
+            lambda world: world.queue(0, "ann", "squad"),
+            lambda world: world.ask(1, "bob", LeaveParty()),
+        )
+
+    def test_queue_and_kick(self) -> None:
+        """
+        The host queues and removes a member at once.
+        """
+        self.race(
+            self.pair,
+            lambda world: world.queue(0, "ann", "squad"),
+            lambda world: world.ask(1, "ann", KickFromParty("bob")),
+        )
+
+    def test_queue_and_join(self) -> None:
+        """
+        The host queues while somebody comes in: all members wait, or nobody.
+        """
+        made = []
+
+        def ready(world: TwoNodes) -> None:
+            made[:] = [world.form(0, "ann", "bob")]
+
+        self.race(
+            ready,
+            lambda world: world.queue(0, "ann", "squad"),
+            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+        )
+
+    def test_join_and_queue_alone(self) -> None:
+        """
+        A player who joins a party and queues alone at once is not in two entries.
+        """
+        made = []
+
+        def ready(world: TwoNodes) -> None:
+            made[:] = [world.form(0, "ann", "bob")]
+
+        self.race(
+            ready,
+            lambda world: world.queue(0, "cat", "squad"),
+            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+        )
+
+    def test_two_parties(self) -> None:
+        """
+        A player who joins two parties at once is in one.
+        """
+        made = []
+
+        def ready(world: TwoNodes) -> None:
+            made[:] = [world.form(0, "ann"), world.form(1, "bob")]
+
+        def check(world: TwoNodes) -> None:
+            members = [
+                each
+                for party in world.parties._parties.values()
+                for each in party.player_ids
+            ]
+            self.assertEqual(sorted(members), ["ann", "bob", "cat"])
+
+        self.race(
+            ready,
+            lambda world: world.ask(0, "cat", JoinParty(made[0])),
+            lambda world: world.ask(1, "cat", JoinParty(made[1])),
+            after=check,
+        )
+
+    def test_join_twice(self) -> None:
+        """
+        A player who joins the same party on two nodes at once is in it once.
+        """
+        made = []
+
+        def ready(world: TwoNodes) -> None:
+            made[:] = [world.form(0, "ann")]
+
+        def check(world: TwoNodes) -> None:
+            (party,) = world.parties._parties.values()
+            self.assertEqual(party.player_ids, ("ann", "cat"))
+
+        self.race(
+            ready,
+            lambda world: world.ask(0, "cat", JoinParty(made[0])),
+            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+            after=check,
+        )
+
+    def test_leave_and_accept(self) -> None:
+        """
+        A member leaves its party while another gives the last yes.
+        """
+
+        def ready(world: TwoNodes) -> None:
+            self.pair(world)
+            world.queue(0, "ann", "duel")
+            world.clock.advance(0)
+            world.answer(0, "ann")
+
+        self.race(
+            ready,
+            lambda world: world.answer(1, "bob"),
+            lambda world: world.ask(0, "ann", LeaveParty()),
+        )
+
+    def test_everybody_leaves(self) -> None:
+        """
+        When all leave at once no party is left.
+        """
+
+        def check(world: TwoNodes) -> None:
+            self.assertEqual(world.parties._parties, {})
+
+        self.race(
+            self.pair,
+            lambda world: world.ask(0, "ann", LeaveParty()),
+            lambda world: world.ask(1, "bob", LeaveParty()),
+            after=check,
+        )
+
+
+class LongTests(SynchronousTestCase):
+    """Many who do anything at any time."""
+
+    def test_any_order(self) -> None:
+        """
+        Whatever ten players do on two nodes, and however late storage answers, nobody
+        is booked twice, plays without having accepted, or is stuck.
+        """
+        matches = 0
+        for seed in range(COUNT):
+            for accept_seconds in (10.0, 0.0):
+                world = TwoNodes(accept_seconds)
+                try:
+                    self.live(world, seed)
+                except StoreUnavailable:
+                    raise AssertionError(f"seed {seed}: changed each time") from None
+                matches += sum(len(node.fleet.hosted) for node in world.nodes)
+        self.assertGreater(matches, COUNT // 2, "some of them play")
+
+    def test_any_order_with_redis(self) -> None:
+        """
+        The same with a real Redis, whose answers arrive late: what a node reads may no
+        longer be true.
+        """
+        line, matches = Line(shared_server()), 0
+        self.addCleanup(line.close)
+        for seed in range(REDIS_COUNT):
+            for accept_seconds in (10.0, 0.0):
+                world = TwoNodesWithRedis(line, accept_seconds)
+                self.live(world, seed)
+                matches += sum(len(node.fleet.hosted) for node in world.nodes)
+                world.forget()
+        self.assertGreater(matches, REDIS_COUNT // 2, "some of them play")
+
+    def live(self, world: TwoNodes, seed: int) -> None:
+        """Have ten players do what they like, until nothing is under way."""
+        chance = Random(seed)
+        names, games = "abcdefghij", ("duel", "duel", "squad")
+        for number in range(3):
+            world.form(number % 2, *names[2 * number : 2 * number + 2])
+        world.gate.is_open = False
+        choose = seeded(seed)
+
+        def play() -> None:
+            node, name, other = chance.randrange(2), *chance.sample(names, 2)
+            found = world.parties._party_of
+            # Else hardly anybody would ever play.
+            those = world.asked()
+            asked = chance.choice(those or [name])
+            steps = [
+                *[lambda: world.queue(node, name, chance.choice(games))] * 6,
+                *[lambda: world.answer(node, asked)] * (16 if those else 1),
+                lambda: world.answer(node, asked, False),
+                lambda: world.cancel(node, name),
+                lambda: world.ask(node, name, LeaveParty()),
+                lambda: world.ask(node, name, KickFromParty(other)),
+                lambda: world.ask(node, name, PromoteInParty(other)),
+                lambda: world.ask(node, name, CreateParty(open=True)),
+                lambda: world.ask(node, name, JoinParty(found.get(other, "none"))),
+                lambda: world.ask(node, name, JoinParty(found.get(other, "none"))),
+                lambda: world.clock.advance(chance.choice([0.1, 1.0, 6.0])),
+                lambda: self.end_match(world, chance),
+            ]
+            chance.choice(steps)()
+
+        for _ in range(24):
+            for _ in range(chance.randrange(1, 4)):
+                play()
+            for _ in range(chance.choice((2, 8, 32))):
+                world.clock.advance(0)
+                if world.gate:
+                    world.gate.let_one(choose(len(world.gate)))
+        world.race(choose, 20_000)
+        self.assertEqual(list(world.problems()), [], (seed, world.asks))
+
+    def end_match(self, world: TwoNodes, chance: Random) -> None:
+        for node in world.nodes:
+            for index, hosted in enumerate(node.fleet.hosted):
+                if hosted.plan.match_id in world.matches._running:
+                    seats = range(len(hosted.plan.seats))
+                    present = tuple(s for s in seats if chance.random() < 0.7)
+                    reason = chance.choice(["void", "finished"])
+                    node.fleet.end(index, reason, present=present)
+                    return

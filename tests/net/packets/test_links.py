@@ -1,0 +1,513 @@
+"""Both ends of a connection to a game server, over good and bad networks."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
+from vinom.errors import Code, PeerError
+from vinom.net.dtls.bad_network import Conditions
+from vinom.net.packets.carried import Carried
+from vinom.net.packets.codec import (
+    LONGEST_PACKET,
+    MESSAGES,
+    STATE,
+    WELCOME,
+    read_player,
+    read_server,
+    state_tails,
+    write_input,
+    write_join,
+)
+from vinom.net.packets.player import (
+    MOST_UNACKNOWLEDGED,
+    ActionRefused,
+    EventArrived,
+    Joined,
+    MatchOver,
+    PlayerLink,
+    Rejected,
+    RoundEnded,
+    StateArrived,
+)
+from vinom.net.packets.reliable import (
+    Event,
+    MessageReader,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+)
+from vinom.net.packets.seat import Confirmed, JoinAsked, Left, SeatLink
+
+#: A fifth is lost, a tenth comes twice, and much is overtaken.
+BAD = Conditions(loss=0.2, duplicate=0.1, delay=0.1, jitter=0.05)
+
+
+def play(net: PacketNet, rounds: int = 30) -> tuple[list[bytes], list[str]]:
+    """Act, send states and events for a while, then be quiet; returns what was sent."""
+    net.run(5.0)
+    actions, kinds = [], []
+    for number in range(1, rounds + 1):
+        action = b"a%d" % number
+        if net.player.act(action, net.clock.seconds()):
+            actions.append(action)
+        big = number % 10 == 0
+        net.show(number, b"v%d " % number + b"." * (3000 if big else 100))
+        if number % 3 == 0:
+            kinds.append(f"k{number}")
+            size = 2500 if number % 9 == 0 else 10
+            event = Event(kinds[-1], "x" * size, number)
+            net.seat.send_message(encoded(event), net.clock.seconds())
+        net.run(0.05)
+    net.run(10.0)
+    net.show(rounds + 1, b"last" + b"." * 3000)
+    net.run(10.0)
+    return actions, kinds
+
+
+def first_of_kind(kind: int, most: int) -> Losing:
+    """Lose the first packets of one kind."""
+    seen: list[int] = []
+
+    def losing(who: str, number: int, packet: bytes) -> bool:
+        if packet[0] == kind and len(seen) < most:
+            seen.append(number)
+            return True
+        return False
+
+    return losing
+
+
+class GoodNetworkTests(SynchronousTestCase):
+    """Nothing is lost."""
+
+    def test_join(self) -> None:
+        """
+        A player with a proof learns its seat, the players and the setup.
+        """
+        net = PacketNet(setup=b"\x81\xa1x\x01")
+        net.join()
+        self.assertEqual([JoinAsked(False, b"a.b.c", 0), Confirmed()], net.seat_events)
+        joined = net.player_events[0]
+        assert isinstance(joined, Joined)
+        self.assertEqual(
+            (1, b"r" * 16, b"\x81\xa1x\x01", "m1", "maze"),
+            (joined.seat, joined.resume, joined.setup, joined.match_id, joined.game),
+        )
+        self.assertEqual(["ann", "bob"], [player.name for player in joined.players])
+
+    def test_state_and_acknowledgement(self) -> None:
+        """
+        A state has the number of our last action that it answers, and arrives once.
+        """
+        net = PacketNet()
+        net.join()
+        self.assertEqual(1, net.player.act(b"go", net.clock.seconds()))
+        net.run(0.05)
+        net.show(1, b"view")
+        net.run(3.0)
+        states = [e for e in net.player_events if isinstance(e, StateArrived)]
+        self.assertEqual([StateArrived(1, 0.01, b"view", 1)], states)
+        self.assertTrue(net.seat.is_settled)
+
+    def test_older_state_is_not_shown(self) -> None:
+        """
+        A state that was overtaken never replaces the newer one.
+        """
+        net = PacketNet()
+        net.join()
+        for version in (1, 2):
+            net.show(version, b"v%d" % version)
+        first, second = net.seat.take_packets()
+        now = net.clock.seconds()
+        net.player.receive(second, now)
+        net.player.receive(first, now)
+        self.assertEqual(
+            [2],
+            [
+                e.version
+                for e in net.player.take_events()
+                if isinstance(e, StateArrived)
+            ],
+        )
+
+    def test_every_kind_of_message(self) -> None:
+        """
+        Events, refusals, results and the end arrive complete.
+        """
+        net = PacketNet()
+        net.join()
+        outcome = {"round": 1, "places": [[0], [1]], "scores": [5, 3]}
+        for message in (
+            Event("rolled", {"die": 6}, 4),
+            Refusal(3, Code.REJECTED, "wall", "there is a wall"),
+            Round(outcome, 5, "ab"),
+            Over(Code.FINISHED, outcome, 5, "ab"),
+        ):
+            net.seat.send_message(encoded(message), net.clock.seconds())
+        net.run(0.2)
+        self.assertEqual(
+            [
+                EventArrived("rolled", {"die": 6}, 4),
+                ActionRefused(3, "rejected", "wall", "there is a wall"),
+                RoundEnded(outcome, 5, "ab"),
+                MatchOver("finished", outcome, 5, "ab"),
+            ],
+            net.player_events[1:],
+        )
+
+    def test_leaving(self) -> None:
+        """
+        A player who leaves sends BYE five times, and one arrival is enough; nothing is
+        sent after that.
+        """
+        net = PacketNet()
+        net.join()
+        said = len(net.sent)
+        net.losing = lambda who, number, packet: (
+            who == "player"
+            and ([sender for sender, _ in net.sent[said:]].count("player") < 5)
+        )
+        net.player.leave(net.clock.seconds())
+        net.player.leave(net.clock.seconds())
+        net.run(1.0)
+        self.assertIn(Left(), net.seat_events)
+        byes = [packet[0] for sender, packet in net.sent[said:] if sender == "player"]
+        self.assertEqual([5] * 5, byes)
+        self.assertEqual(0, net.player.act(b"x", net.clock.seconds()))
+        self.assertIsNone(net.player.deadline())
+
+    def test_both_ends_measure(self) -> None:
+        """
+        Both ends measure the round trip time, and that nothing was lost.
+        """
+        net = PacketNet(conditions=Conditions(delay=0.05))
+        net.run(30.0)
+        for end in (net.player, net.seat):
+            assert end.rtt is not None
+            assert end.jitter is not None
+            self.assertTrue(0.1 <= end.rtt < 0.13, end.rtt)
+            self.assertLess(end.jitter, 0.02)
+            self.assertEqual(0.0, end.loss)
+
+    def test_refused(self) -> None:
+        """
+        A refused player gets the reason, again if it asks again, and is then dropped.
+        """
+        net = PacketNet()
+        net.join()
+        net.seat.refuse(Code.SEAT_TAKEN, "a newer one", net.clock.seconds())
+        net.run(0.1)
+        self.assertEqual(Rejected("seat_taken", "a newer one"), net.player_events[-1])
+        again = write_join(9, b"x", False)
+        net.seat.receive(again, net.clock.seconds())
+        self.assertEqual(1, len(net.seat.take_packets()))
+        net.run(4.0)
+        self.assertEqual("over", net.seat.phase)
+        self.assertIsNone(net.seat.deadline())
+
+    def test_refusal_acknowledges_nothing(self) -> None:
+        """
+        A player whose old connection is refused keeps the actions that only this one
+        has carried: what became of them may be lost, and the newer connection says what
+        was taken.
+        """
+        net = PacketNet()
+        net.join()
+        net.run(1.0)
+        now = net.clock.seconds()
+        net.player.act(b"move", now)
+        for packet in net.player.take_packets():
+            net.seat.receive(packet, now)
+        self.assertEqual(net.seat.consumed, 1)
+        net.seat.refuse(Code.SEAT_TAKEN, "a newer one", now)
+        (last,) = net.seat.take_packets()
+        self.assertEqual(read_server(last).input, 0)
+
+    def test_nobody_joins(self) -> None:
+        """
+        A connection that asks for no seat is refused after 5 s.
+        """
+        link = SeatLink(PAYLOAD, 100.0)
+        self.assertEqual(105.0, link.deadline())
+        link.alarm(105.0)
+        self.assertEqual("refused", link.phase)
+
+    def test_other_protocol(self) -> None:
+        """
+        A player that uses another version of the packets is refused with the reason.
+        """
+        packet = bytearray(write_join(1, b"x", False))
+        packet[13] = 9
+        link = SeatLink(PAYLOAD, 0.0)
+        self.assertEqual([], link.receive(bytes(packet), 0.0))
+        self.assertEqual("refused", link.phase)
+        self.assertIn(b"protocol_unsupported", link.take_packets()[0])
+
+    def test_idle_link_is_quiet(self) -> None:
+        """
+        A quiet game costs each end two packets per second.
+        """
+        net = PacketNet()
+        net.join()
+        net.show(1, b"v")
+        net.run(2.0)
+        before = len(net.sent)
+        net.run(10.0)
+        self.assertLessEqual(len(net.sent) - before, 42)
+
+    def test_too_many_actions(self) -> None:
+        """
+        Actions that cannot be sent are refused at once, not kept forever.
+        """
+        net = PacketNet()
+        net.join()
+        numbers = [net.player.act(b"a", 0.0) for _ in range(MOST_UNACKNOWLEDGED + 1)]
+        self.assertEqual([*range(1, MOST_UNACKNOWLEDGED + 1), 0], numbers)
+        with self.assertRaises(ValueError):
+            net.player.act(b"x" * 600, 0.0)
+        with self.assertRaises(ValueError):
+            net.player.act(b"", 0.0)
+
+    def test_small_payloads(self) -> None:
+        """
+        A connection that cannot carry our packets is refused by both ends.
+        """
+        with self.assertRaises(PeerError):
+            SeatLink(LONGEST_PACKET - 1, 0.0)
+        with self.assertRaises(PeerError):
+            PlayerLink(LONGEST_PACKET - 1, token="t", now=0.0)
+
+    def test_proofs(self) -> None:
+        """
+        What cannot be a proof is refused before anything is sent.
+        """
+        for proof in ({}, {"token": ""}, {"resume": b"short"}, {"token": "x" * 901}):
+            with self.assertRaises(ValueError):
+                PlayerLink(PAYLOAD, now=0.0, **proof)  # type: ignore[arg-type]  # a table
+
+    def test_actions_beyond_the_allowance(self) -> None:
+        """
+        A player that acts too often is slowed down; no action is lost or doubled.
+        """
+        net = PacketNet()
+        tokens = 3
+
+        def may_act(now: float) -> bool:
+            nonlocal tokens
+            tokens -= 1
+            return tokens >= 0
+
+        net.seat = SeatLink(PAYLOAD, 0.0, may_act)
+        net.join()
+        sent = [b"%d" % number for number in range(10)]
+        for action in sent:
+            net.player.act(action, net.clock.seconds())
+        net.run(0.05)
+        self.assertEqual(sent[:3], net.actions)
+        tokens = 100
+        net.run(2.0)
+        self.assertEqual(sent, net.actions)
+
+
+class ShortWayTests(SynchronousTestCase):
+    """Packets with one action are dealt with in fewer steps than others."""
+
+    def make_link(self) -> SeatLink:
+        allowed = iter([True, True, False] * 20)
+        link = SeatLink(PAYLOAD, 0.0, lambda now: next(allowed))
+        link.receive(write_join(1, b"a.b.c", False), 0.0)
+        messages = MessageStream()
+        link.welcome(
+            Welcome(0, 1, b"r" * 16, "m", "g", (), 0, 0, 1, b""), messages, 0.0
+        )
+        link.receive(write_input(2, 0, 0, 0, []), 0.0)
+        link.send_message(b"told", 0.0)
+        link.send_message(b"more", 0.0)
+        return link
+
+    def test_as_the_long_way(self) -> None:
+        """
+        Any packet, new, repeated or ahead, has the same effect either way.
+        """
+        chance = Random(5)
+        for _ in range(50):
+            short, long = self.make_link(), self.make_link()
+            for step in range(20):
+                now = step * 0.03
+                for link in (short, long):
+                    link.state(step + 1, [b"tail"], 0, now)
+                packet = write_input(
+                    chance.randrange(1, 30),
+                    chance.randrange(0, step + 3),
+                    chance.randrange(0, 4),
+                    long.consumed + chance.randrange(0, 3) or 1,
+                    [b"act"],
+                )
+                self.assertEqual(
+                    short.receive(packet, now), long._receive_any(packet, now)
+                )
+                self.assertEqual(short.take_packets(), long.take_packets())
+                self.assertEqual(short.deadline(), long.deadline())
+                self.assertEqual(short.consumed, long.consumed)
+                self.assertEqual(short.is_settled, long.is_settled)
+                self.assertEqual(
+                    (short.quality.highest, short.quality.received),
+                    (long.quality.highest, long.quality.received),
+                )
+
+
+class BadNetworkTests(SynchronousTestCase):
+    """Packets are lost, doubled and late."""
+
+    def check(self, net: PacketNet) -> None:
+        actions, kinds = play(net)
+        self.assertEqual(actions, net.actions)
+        told = [e.kind for e in net.player_events if isinstance(e, EventArrived)]
+        self.assertEqual(kinds, told)
+        versions = [e.version for e in net.player_events if isinstance(e, StateArrived)]
+        self.assertEqual(sorted(set(versions)), versions)
+        last = [e for e in net.player_events if isinstance(e, StateArrived)][-1]
+        self.assertEqual((31, b"last" + b"." * 3000), (last.version, last.view))
+        self.assertEqual(len(actions), last.acked)
+        self.assertTrue(net.seat.is_settled)
+
+    def test_loss_copies_and_disorder(self) -> None:
+        """
+        With a fifth of the packets lost, copies and delays, every action and
+        every message arrives once and in order, and so does the last state.
+        """
+        for seed in range(25):
+            self.check(PacketNet(seed, BAD, setup=b"s" * 3000))
+
+    def test_any_one_packet_lost(self) -> None:
+        """
+        Whichever single packet is lost, nothing else is.
+        """
+        for sender in ("player", "server"):
+            for lost in range(40):
+                net = PacketNet(setup=b"s" * 2500)
+                net.losing = lambda who, number, packet, sender=sender, lost=lost: (
+                    who == sender and number == lost
+                )
+                self.check(net)
+
+    def test_each_first_of_a_kind_lost(self) -> None:
+        """
+        The first welcome, state or message may be lost as often as three times.
+        """
+        for kind in (WELCOME, STATE, MESSAGES):
+            net = PacketNet()
+            net.losing = first_of_kind(kind, 3)
+            self.check(net)
+
+    def test_loss_is_measured(self) -> None:
+        """
+        Both ends see about how much is lost.
+        """
+        net = PacketNet(3, Conditions(loss=0.3, delay=0.025, jitter=0.005))
+        net.run(5.0)
+        for number in range(1, 600):
+            net.player.act(b"a", net.clock.seconds())
+            net.show(number, b"v")
+            net.run(0.05, step=0.025)
+        for end in (net.player, net.seat):
+            assert end.loss is not None
+            self.assertTrue(0.1 < end.loss < 0.6, end.loss)
+
+    def test_messages_outlive_a_connection(self) -> None:
+        """
+        Messages that were not acknowledged on a broken connection arrive on the next
+        one; only once if the player sends which it has received.
+        """
+        stream = MessageStream()
+        net = PacketNet(messages=stream)
+        net.join()
+        net.seat.send_message(encoded(Event("one", None, 1)), net.clock.seconds())
+        net.run(0.2)
+        net.losing = lambda who, number, packet: who == "player"
+        net.seat.send_message(encoded(Event("two", None, 1)), net.clock.seconds())
+        net.run(0.2)
+        newest = net.player.last_message
+        stream.add(encoded(Event("three", "x" * 1800, 1)))
+        for said, kinds in ((newest, ["three"]), (0, ["three"])):
+            carried = Carried(messages=MessageReader(said))
+            later = PacketNet(messages=stream, carried=carried)
+            later.run(1.0)
+            told = [e.kind for e in later.player_events if isinstance(e, EventArrived)]
+            self.assertEqual(kinds, told)
+            stream.add(encoded(Event("three", "x" * 1800, 1)))
+
+    def test_deaf_player_is_noticed(self) -> None:
+        """
+        What waits for a player who acknowledges nothing has a bound.
+        """
+        net = PacketNet()
+        net.join()
+        net.losing = lambda who, number, packet: True
+        event = encoded(Event("k", "x" * 1000, 1))
+        kept = [net.seat.send_message(event, net.clock.seconds()) for _ in range(100)]
+        self.assertFalse(all(kept))
+
+    def test_many_joins(self) -> None:
+        """
+        However often a player asks for its seat, the answer, which may be long,
+        goes out now and then only; and it gets the seat.
+        """
+        net = PacketNet(setup=b"w" * 20_000)
+        net.losing = lambda sender, number, packet: sender == "server"
+        net.run(0.1)
+        before = len(net.sent)
+        for number in range(2, 200):
+            join = write_join(number, b"a.b.c", False)
+            self.assertEqual(net.seat.receive(join, net.clock.seconds()), [])
+            self.assertEqual(net.seat.take_packets(), [])
+        self.assertEqual(len(net.sent), before)
+        net.losing = lambda sender, number, packet: False
+        net.run(1.0)
+        self.assertEqual(net.seat.phase, "confirmed")
+
+    def test_confirmation_needs_the_welcome(self) -> None:
+        """
+        A seat counts as taken only when the player has confirmed it.
+        """
+        net = PacketNet()
+        net.losing = lambda who, number, packet: packet[0] == WELCOME
+        net.run(2.0)
+        self.assertEqual([JoinAsked(False, b"a.b.c", 0)], net.seat_events)
+        self.assertEqual([], net.player_events)
+        net.run(20.0)
+        self.assertEqual("over", net.seat.phase)
+
+    def test_state_is_repeated_until_seen(self) -> None:
+        """
+        A quiet game repeats its last state, ever more slowly.
+        """
+        net = PacketNet()
+        net.join()
+        net.losing = lambda who, number, packet: True
+        net.seat.state(1, state_tails(1, 0, b"v"), 0, net.clock.seconds())
+        before = len(net.sent)
+        net.run(10.0)
+        repeats = [p for who, p in net.sent[before:] if p[0] == STATE]
+        self.assertTrue(9 <= len(repeats) <= 16, len(repeats))
+
+
+class ReceivedTests(SynchronousTestCase):
+    """What a player sends, read again."""
+
+    def test_input_repeats_what_is_unacknowledged(self) -> None:
+        """
+        Each packet repeats the last actions that were not acknowledged.
+        """
+        net = PacketNet()
+        net.join()
+        for action in (b"1", b"2", b"3"):
+            net.player.act(action, net.clock.seconds())
+        *_, last = net.player.take_packets()
+        read = read_player(last)
+        self.assertEqual([b"1", b"2", b"3"], read.actions)  # type: ignore[union-attr]  # an INPUT

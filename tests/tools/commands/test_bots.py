@@ -1,0 +1,72 @@
+"""What `vinom bots` prints for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.client.load.tally import Tally
+from vinom.tools.commands.bots import describe, why_none
+from vinom.tools.commands.play import LobbyAddress
+
+
+class DescribeTests(SynchronousTestCase):
+    """The first line of the report."""
+
+    def line(self, started: int, finished: int, failed: int) -> str:
+        report: dict[str, Any] = Tally().report()
+        report["matches"] = {"started": started, "finished": finished, "failed": failed}
+        return describe(report).splitlines()[0]
+
+    def test_all_are_counted(self) -> None:
+        """
+        Matches that went well are not explained.
+        """
+        self.assertEqual(
+            self.line(2, 2, 0), "matches      2 started, 2 finished, 0 failed"
+        )
+        # One that could not be joined was not started either.
+        self.assertNotIn("left", self.line(1, 1, 1))
+
+    def test_left(self) -> None:
+        """
+        Matches that were left early are reported, with the option that limits them.
+        """
+        self.assertEqual(
+            self.line(3, 1, 0),
+            "matches      3 started, 1 finished, 0 failed, "
+            "2 left before the end (--grace)",
+        )
+
+
+class WhyNoneTests(SynchronousTestCase):
+    """What is printed when no match began."""
+
+    def why(self, errors: dict[str, int]) -> str:
+        return why_none(errors, LobbyAddress("127.0.0.1", 4600), 30.0)
+
+    def test_no_lobby(self) -> None:
+        """
+        Bots that reach no lobby end at once: the address is printed, and that no
+        30 s have passed is not claimed.
+        """
+        told = self.why({"line_lost": 4})
+        self.assertIn("cannot reach a lobby at 127.0.0.1:4600; set --connect", told)
+        self.assertNotIn("30 s", told)
+
+    def test_refused(self) -> None:
+        """
+        A refusal of the lobby is printed in the lobby's words.
+        """
+        self.assertEqual(self.why({"bad_options": 12}), "no match began")
+
+    def test_not_full(self) -> None:
+        """
+        Where nothing went wrong, the table was not full.
+        """
+        self.assertEqual(
+            self.why({}),
+            "no match began in 30 s; a match waits for more players before it starts "
+            "with empty seats: raise --seconds or --players",
+        )

@@ -1,0 +1,335 @@
+"""What ``vinom doctor`` makes of what it saw."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from vinom.tools.doctor.findings import (
+    Finding,
+    count_verdicts,
+    failure,
+    not_checked,
+    ok,
+    summary,
+    warning,
+)
+from vinom.tools.doctor.machine import (
+    clock,
+    descriptors,
+    descriptors_needed,
+    disk,
+    receive_buffer,
+    state_directory,
+)
+from vinom.tools.doctor.network import (
+    Reach,
+    probed_sizes,
+    public_host,
+    reachability,
+)
+from vinom.tools.doctor.ports import Owner, Tried, control_socket, game_ports, listening
+from vinom.tools.doctor.trust import (
+    Certificate,
+    authority,
+    covers,
+    handshake,
+    lobby_certificate,
+)
+
+DAY = 86400.0
+NOW = 1_800_000_000.0
+FREE = Tried()
+NODE = Tried("EADDRINUSE", Owner(7, "twistd", is_ours=True))
+DNS = Tried("EADDRINUSE", Owner(9, "dnsmasq"))
+GOOD = Certificate(("play.example.org",), NOW - DAY, NOW + 90 * DAY, False, True)
+AUTHORITY = attrs.evolve(GOOD, names=(), is_authority=True)
+
+
+class DoctorCase(SynchronousTestCase):
+    def assert_found(self, found: Finding, verdict: str, *words: str) -> None:
+        """It is that bad, and its sentences have these words."""
+        self.assertEqual(found.verdict, verdict, found)
+        for word in words:
+            self.assertIn(word, f"{found.told} -> {found.remedy}")
+
+
+class FindingTests(DoctorCase):
+    def test_what_is_not_ok_has_a_remedy(self) -> None:
+        """
+        Each problem is reported with a remedy.
+        """
+        for verdict, remedy in (("warning", None), ("failure", None), ("ok", "x")):
+            with self.assertRaises(ValueError):
+                Finding("a", verdict, "b", remedy)
+
+    def test_summary(self) -> None:
+        """
+        The last line counts; one is not "1 warnings".
+        """
+        found = [ok("a", "b"), warning("a", "b", "c"), not_checked("a", "b", "c")]
+        self.assertEqual(summary(found), "1 ok, 1 warning, 0 failures, 1 not checked")
+        self.assertEqual(count_verdicts([failure("a", "b", "c")])["failure"], 1)
+
+
+class PortTests(DoctorCase):
+    def test_lobby_port(self) -> None:
+        """
+        A taken port is named with its owner; the node's own is fine.
+        """
+        for tried, verdict, word in (
+            (FREE, "ok", "is free"),
+            (NODE, "ok", "running node"),
+            (DNS, "failure", "dnsmasq (process 9)"),
+            (Tried("EADDRINUSE"), "failure", "run this as root"),
+            (Tried("EACCES"), "failure", "CAP_NET_BIND_SERVICE"),
+            (Tried("EADDRNOTAVAIL"), "failure", "set interface"),
+            (Tried("EMFILE"), "failure", "EMFILE"),
+        ):
+            found = listening("lobby", "127.0.0.1:4600", "port", tried)
+            self.assert_found(found, verdict, word)
+
+    def judge(self, *tried: Tried, **more: Any) -> list[Finding]:
+        asked: dict[str, Any] = {
+            "ephemeral": None,
+            "reserved": frozenset(),
+            "is_public": False,
+        }
+        ports = dict(enumerate(tried, 10))
+        return game_ports(10, 9 + len(tried), ports, **(asked | more))
+
+    def test_game_ports(self) -> None:
+        """
+        Taken ports are counted and named; a range without a free port fails.
+        """
+        (found,) = self.judge(FREE, NODE, FREE)
+        self.assert_found(found, "ok", "2 of 3 are free, 1 used by the running node")
+        (found,) = self.judge(FREE, DNS, DNS, Tried("EADDRINUSE"), DNS)
+        self.assert_found(
+            found,
+            "warning",
+            "UDP 10-14",
+            "1 of 5",
+            "4 not",
+            "11-12 by dnsmasq (process 9)",
+            "13 by a process that this user cannot see",
+        )
+        (found,) = self.judge(DNS, FREE, DNS)
+        self.assert_found(found, "warning", "2 of 10-12 by dnsmasq")
+        (found,) = self.judge(DNS, DNS)
+        self.assert_found(found, "failure", "none of them")
+        (found,) = self.judge(Tried("EACCES"), Tried("EACCES"))
+        self.assert_found(found, "failure", "set ports to ports from 1024")
+
+    def test_many_owners(self) -> None:
+        """
+        A hundred owners do not fill the screen.
+        """
+        tried = [Tried("EADDRINUSE", Owner(n, "x")) for n in range(100)]
+        (found,) = self.judge(*tried, FREE)
+        self.assertIn("and 96 more", found.told)
+
+    def test_ports_of_everybody(self) -> None:
+        """
+        A public node's ports should be reserved: the kernel gives them to others.
+        """
+        ephemeral = {"ephemeral": (11, 20), "is_public": True}
+        _, found = self.judge(FREE, FREE, FREE, **ephemeral)
+        self.assert_found(found, "warning", "2 of", "ip_local_reserved_ports=10-12")
+        reserved = frozenset({11, 12})
+        self.assertEqual(
+            len(self.judge(FREE, FREE, FREE, **ephemeral, reserved=reserved)), 1
+        )
+        self.assertEqual(len(self.judge(FREE, FREE, ephemeral=(1, 99))), 1)
+
+    def test_any_range(self) -> None:
+        """
+        Whichever ports are taken, there is one finding, and it fails only if nothing is
+        left to play on.
+        """
+        each = (FREE, NODE, DNS, Tried("EADDRINUSE"), Tried("EACCES"))
+        for tried in (one for n in (1, 2, 3) for one in product(each, repeat=n)):
+            (found,) = self.judge(*tried)
+            usable = sum(one.problem is None or one.is_ours for one in tried)
+            worst = "warning" if usable else "failure"
+            verdict = "ok" if usable == len(tried) else worst
+            self.assertEqual(found.verdict, verdict, tried)
+
+    def test_control_socket(self) -> None:
+        """
+        A socket's path has a longest length, and one owner.
+        """
+        self.assert_found(control_socket("/a", 9, False, False), "ok", "free")
+        self.assert_found(control_socket("/a", 9, True, True), "ok", "running node")
+        self.assert_found(control_socket("/a", 9, True, False), "failure", "/a")
+        long = control_socket("/" + "a" * 9, 9, False, False)
+        self.assert_found(long, "failure", "shorter state_dir")
+
+
+class WayTests(DoctorCase):
+    def test_public_host(self) -> None:
+        """
+        The address sent to players must lead to the node.
+        """
+        for host, addresses, interface, verdict in (
+            ("a.example", ["192.0.2.7"], "0.0.0.0", "ok"),
+            ("127.0.0.1", ["127.0.0.1"], "127.0.0.1", "ok"),
+            ("localhost", ["127.0.0.1", "::1"], "0.0.0.0", "warning"),
+            ("a.example", ["192.0.2.7"], "127.0.0.1", "failure"),
+            ("a.example", [], "0.0.0.0", "failure"),
+        ):
+            found = public_host(host, addresses, "no such name", interface)
+            self.assert_found(found, verdict, host)
+
+    def test_reachability(self) -> None:
+        """
+        Silence is a failure with what to look at; lost answers are a warning.
+        """
+        whole = Reach("10.0.0.2", "10.0.0.1:46000", 3, [0.002, 0.001, 0.003])
+        self.assert_found(reachability(whole), "ok", "1.00 ms")
+        some = attrs.evolve(whole, asked=5)
+        self.assert_found(reachability(some), "warning", "3 of 5")
+        silent = Reach("10.0.0.2", "10.0.0.1:46000", 3, (), "refused")
+        self.assert_found(
+            reachability(silent), "failure", "refused", "firewall", "--answer runs"
+        )
+
+    def test_sizes(self) -> None:
+        """
+        Answers from another machine show which datagrams pass.
+        """
+        passed = probed_sizes("a:1", {1200: True, 1472: True, 8952: False})
+        self.assert_found(passed, "ok", "1472")
+        small = probed_sizes("a:1", {34: True, 1200: False})
+        self.assert_found(small, "failure", "34", "1200")
+        self.assert_found(probed_sizes("a:1", {1200: False}), "not checked", "udp")
+
+
+class MachineTests(DoctorCase):
+    def test_descriptors(self) -> None:
+        """
+        Files that may be open must be enough for a full node; a remedy that the
+        hard limit forbids is not offered.
+        """
+        needed = descriptors_needed(66, 256)
+        enough = descriptors(needed, needed, "it", 66, 256)
+        self.assert_found(enough, "ok", str(needed))
+        fewer = descriptors(needed - 1, 9999, "it", 66, 256)
+        self.assert_found(fewer, "warning", f"ulimit -n {needed}")
+        hard = descriptors(needed - 1, needed - 1, "it", 66, 256)
+        self.assert_found(hard, "warning", "as root")
+        self.assert_found(descriptors(20, 9999, "it", 66, 256), "failure")
+        # A link, a pidfd, two files for checkpoints, a pipe.
+        self.assertEqual(descriptors_needed(67, 256) - needed, 5)
+
+    def test_receive_buffer(self) -> None:
+        """
+        A buffer that the kernel limits is reported with the command that changes it.
+        """
+        found = receive_buffer(1 << 20, 212992, 212992, 212992)
+        self.assert_found(found, "warning", "208 of the 1024", "rmem_max=1048576")
+        found = receive_buffer(1 << 20, 1 << 20, None, None)
+        self.assert_found(found, "ok", "1024 of the 1024")
+        found = receive_buffer(0, 106496, None, None)
+        self.assert_found(found, "ok", "104 KiB", "receive_buffer_kb is 0")
+
+    def test_clock(self) -> None:
+        """
+        A clock that nobody sets is reported; unknown is not "ok".
+        """
+        for found, name, verdict in (
+            (clock(True), "clock", "ok"),
+            (clock(False), "clock", "warning"),
+            (clock(None), "clock", "not checked"),
+        ):
+            self.assertEqual((found.name, found.verdict), (name, verdict))
+
+    def test_state_directory(self) -> None:
+        """
+        A directory must be writable, and have room for what may be written.
+        """
+        good: dict[str, Any] = {"exists": True, "is_writable": True, "owner": None}
+        room = {"free": 10**10, "used": 0}
+        cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
+            ({}, ["ok", "ok"]),
+            ({"exists": False}, ["ok", "ok"]),
+            ({"is_writable": False, "owner": "root"}, ["failure", "ok"]),
+            ({"owner": "vinom"}, ["warning", "ok"]),
+            ({"free": 10**8}, ["ok", "warning"]),
+            ({"free": 10**8, "used": 10**9}, ["ok", "ok"]),
+            ({"free": 10**6}, ["ok", "failure"]),
+        )
+        for changes, verdicts in cases:
+            asked = {name: changes.get(name, old) for name, old in good.items()}
+            sizes = {name: changes.get(name, old) for name, old in room.items()}
+            found = [state_directory("/s", **asked), disk(recordings=10**9, **sizes)]
+            self.assertEqual([one.verdict for one in found], verdicts)
+
+
+class TrustTests(DoctorCase):
+    def test_names(self) -> None:
+        """
+        A certificate is good for the names in it, as players' TLS sees it.
+        """
+        names = ("Play.Example.org", "*.eu.example.org", "192.0.2.7", "::1")
+        for host, is_covered in (
+            ("play.example.org", True),
+            ("PLAY.example.org.", True),
+            ("example.org", False),
+            ("a.eu.example.org", True),
+            ("b.a.eu.example.org", False),
+            ("eu.example.org", False),
+            ("192.0.2.7", True),
+            ("192.0.2.8", False),
+            ("0:0::1", True),
+        ):
+            self.assertEqual(covers(names, host), is_covered, host)
+        self.assertFalse(covers((), "org"))
+
+    def test_handshake(self) -> None:
+        """
+        TLS for browsers is reported with what they offer, and the reason of a failure.
+        """
+        judge = partial(handshake, "http tls", "127.0.0.1:443", ("h2", "http/1.1"))
+        self.assert_found(judge(None), "ok", "127.0.0.1:443", "h2 and http/1.1")
+        found = judge("tlsv1 alert internal error")
+        self.assert_found(found, "failure", "does not serve", "internal error", "log")
+
+    def judge(self, host: str = "play.example.org", **changes: Any) -> list[Finding]:
+        return lobby_certificate(attrs.evolve(GOOD, **changes), host, NOW)
+
+    def test_lobby_certificate(self) -> None:
+        """
+        A certificate must be today's, the key's and the host's.
+        """
+        (found,) = self.judge()
+        self.assert_found(found, "ok", "2027-04-15")
+        (found,) = self.judge(ends_at=NOW)
+        self.assert_found(found, "failure", "expired on 2027-01-15", "SIGHUP")
+        (found,) = self.judge(ends_at=NOW + 13 * DAY)
+        self.assert_found(found, "warning", "13.0 days")
+        (found,) = self.judge(begins_at=NOW + DAY)
+        self.assert_found(found, "failure", "clock")
+        (found,) = self.judge(fits=False)
+        self.assert_found(found, "failure", "tls_key_file")
+        _, found = self.judge("192.0.2.7")
+        self.assert_found(found, "failure", "play.example.org", "192.0.2.7")
+
+    def test_authority(self) -> None:
+        """
+        The report on an authority has the way to replace it.
+        """
+        self.assert_found(authority(AUTHORITY, False, NOW), "ok", "2027-04-15")
+        for changes, is_configured, verdict, word in (
+            ({"ends_at": NOW + DAY}, False, "warning", "vinom keys rotate ca"),
+            ({"ends_at": NOW - 1}, False, "failure", "authority/"),
+            ({"ends_at": NOW - 1}, True, "failure", "authority_key_file"),
+            ({"fits": False}, True, "failure", "authority_key_file"),
+            ({"is_authority": False}, True, "failure", "CA:TRUE"),
+        ):
+            found = attrs.evolve(AUTHORITY, **changes)
+            self.assert_found(authority(found, is_configured, NOW), verdict, word)

@@ -1,0 +1,682 @@
+"""The values that several packages pass to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import attrs
+from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
+
+from vinom.base.printable import ID_RULE, is_id
+
+
+def _ensure_id(value: object, field: attrs.Attribute[str], text: str) -> None:
+    if not is_id(text):
+        raise ValueError(f"{field.name} {text!r} must be {ID_RULE}")
+
+
+_PORT = [instance_of(int), ge(1), le(65535)]
+
+#: Longest claims of one player, bytes of canonical JSON.
+CLAIMS_BYTES = 1024
+
+
+@attrs.frozen
+class Player:
+    """
+    A player who has said hello.
+
+    :ivar player_id: public; it proves nothing. Printable ASCII, see `is_id`.
+    :ivar name: shown to other players, 1 to 32 printable characters.
+    :ivar claims: what an identity provider vouches for, canonical JSON; private.
+    :ivar is_guest: came without proof, and is somebody else without its player key.
+    """
+
+    player_id: str = attrs.field(
+        validator=and_(instance_of(str), min_len(1), max_len(64), _ensure_id)
+    )
+    name: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(32)))
+    claims: bytes = attrs.field(
+        default=b"{}", validator=max_len(CLAIMS_BYTES), repr=False
+    )
+    is_guest: bool = False
+
+
+@attrs.frozen
+class QueueEntry:
+    """
+    A queue entry: one player, or one party, that waits for a match.
+
+    :ivar entry_id: public.
+    :ivar players: who waits.
+    :ivar game: the game's name.
+    :ivar since: start of the wait, seconds since the Unix epoch.
+    :ivar options: canonical JSON; only entries with equal texts are matched.
+    :ivar loadouts: canonical JSON, one per player.
+    :ivar hosts: the addresses of the players, as far as they are known.
+    :ivar suspended: whether one of its players is disconnected: it keeps its place, but
+        cannot be matched.
+    :ivar party_id: of the party whose members these are; empty for a lone player.
+    :ivar number: of its arrival, given by the store; an entry that is put back with it
+        has its old place among those that have waited equally long.
+    :ivar queue: the name of its queue; empty for its game's default queue.
+    :ivar ratings: each player's strength, in the units of
+        `vinom.lobby.matchmaking.skill`; empty in a queue without ratings.
+    :ivar echoes: regions, the nearest first, each with the time of an echo between it
+        and the players, milliseconds; that of the farthest one of a party.
+    :ivar recent: ids of those whom its players met lately.
+    """
+
+    entry_id: str
+    players: tuple[Player, ...] = attrs.field(validator=min_len(1))
+    game: str
+    since: float
+    options: bytes = b"{}"
+    loadouts: tuple[bytes, ...] = ()
+    suspended: bool = False
+    hosts: tuple[str, ...] = ()
+    party_id: str = ""
+    number: int = attrs.field(default=0, eq=False)
+    queue: str = ""
+    ratings: tuple[float, ...] = ()
+    echoes: tuple[tuple[str, float], ...] = ()
+    recent: tuple[str, ...] = ()
+
+    @property
+    def player_ids(self) -> tuple[str, ...]:
+        """Ids of the players."""
+        return tuple(player.player_id for player in self.players)
+
+    @property
+    def pool(self) -> tuple[str, bytes, str]:
+        """Game, options and name of its queue: only entries with equal ones meet."""
+        return self.game, self.options, self.queue
+
+
+@attrs.frozen
+class Prematch:
+    """
+    A proposed match that waits for the yes of every player.
+
+    :ivar prematch_id: public.
+    :ivar game: the game's name.
+    :ivar options: canonical JSON.
+    :ivar entries: who would play, the longest wait first.
+    :ivar until: when silence counts as a no, seconds since the Unix epoch.
+    :ivar teams: the team of each entry, as its queue's rule dealt them; empty if the
+        game has none.
+    :ivar accepted: ids of the players who said yes.
+    :ivar declined: ids of the players who said no.
+    :ivar started_by: the node that makes the match; then nobody can answer any more.
+    """
+
+    prematch_id: str
+    game: str
+    options: bytes
+    entries: tuple[QueueEntry, ...] = attrs.field(validator=min_len(1))
+    until: float
+    accepted: frozenset[str] = frozenset()
+    declined: frozenset[str] = frozenset()
+    started_by: str = ""
+    teams: tuple[int, ...] = ()
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """All players, in the order of their seats."""
+        return tuple(player for entry in self.entries for player in entry.players)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Has everybody said yes?"""
+        return all(player.player_id in self.accepted for player in self.players)
+
+    def leavers(self, now: float) -> frozenset[str]:
+        """
+        List those who do not go back to the queue, if it is dissolved now.
+
+        A decline makes nobody else silent: clocks of nodes differ.
+
+        :param now: seconds since the Unix epoch.
+        """
+        if self.declined or now < self.until:
+            return self.declined
+        everybody = {player.player_id for player in self.players}
+        return frozenset(everybody - self.accepted)
+
+    def has_left(self, entry: QueueEntry, now: float) -> bool:
+        """Is one of the players of this entry among its leavers?"""
+        leavers = self.leavers(now)
+        return any(player.player_id in leavers for player in entry.players)
+
+
+@attrs.frozen
+class Estate:
+    """
+    What a node that is gone has left in the queue.
+
+    :ivar prematches: which ended, as they were.
+    :ivar alone: ids of players of its entries who have no line to any node.
+    """
+
+    prematches: Sequence[Prematch] = ()
+    alone: Sequence[str] = ()
+
+
+#: Why a player's line to a node is forgotten: there is a newer one; or it was the last,
+#: of a player who is in no queue and no party, or who may be.
+LineEnd = Literal["replaced", "free", "held"]
+
+#: What a party does: see `vinom.lobby.matchmaking.party`.
+PartyState = Literal["idle", "in_queue", "prematch", "in_game"]
+
+
+@attrs.frozen
+class PartyMember:
+    """
+    A player of a party.
+
+    :ivar host: the address that the player joined from.
+    :ivar loadout: JSON, as sent; the game checks it when the party queues.
+    :ivar is_ready: whether the player says so; it binds nobody.
+    """
+
+    player: Player
+    host: str = ""
+    loadout: bytes = b"{}"
+    is_ready: bool = False
+
+
+@attrs.frozen
+class Party:
+    """
+    Players who queue together.
+
+    :ivar party_id: public.
+    :ivar members: in the order in which they joined.
+    :ivar leader: id of the member who is the party's host.
+    :ivar game: what it is for; empty until the host queues.
+    :ivar options: JSON, as the host sent it.
+    :ivar is_open: whether it is listed, and anybody may join (with the password, if
+        it has one).
+    :ivar token_hash: of the invite token.
+    :ivar password_hash: empty without a password.
+    :ivar size: most members.
+    :ivar maker: the address that it was created from.
+    :ivar invited: ids of players who may join without token and password.
+    :ivar banned: ids of players who were removed.
+    :ivar state: what it does.
+    :ivar entry_id: of its entry; empty while it is idle.
+    :ivar version: rises with each change.
+    """
+
+    party_id: str
+    members: tuple[PartyMember, ...] = attrs.field(validator=min_len(1))
+    leader: str
+    game: str = ""
+    options: bytes = b"{}"
+    is_open: bool = False
+    token_hash: str = attrs.field(default="", repr=False)
+    password_hash: str = attrs.field(default="", repr=False)
+    size: int = 16
+    maker: str = ""
+    invited: tuple[str, ...] = ()
+    banned: tuple[str, ...] = ()
+    state: PartyState = "idle"
+    entry_id: str = ""
+    version: int = 1
+
+    @property
+    def player_ids(self) -> tuple[str, ...]:
+        """The ids of its members."""
+        return tuple(member.player.player_id for member in self.members)
+
+    def member(self, player_id: str) -> PartyMember | None:
+        """Find a member; ``None`` if the player is not in this party."""
+        for member in self.members:
+            if member.player.player_id == player_id:
+                return member
+        return None
+
+
+@attrs.frozen
+class EntryPage:
+    """
+    A part of a queue.
+
+    :ivar entries: the longest wait first.
+    :ivar next: where the next part begins, for
+        `vinom.store.interfaces.IEntryStore.page`; empty after the last one.
+    """
+
+    entries: Sequence[QueueEntry]
+    next: str = ""
+
+
+@attrs.frozen
+class Rating:
+    """
+    How well a player plays, as far as results show.
+
+    :ivar mu: the estimate; 25 for a newcomer, and most players have from 0 to 50.
+    :ivar sigma: its standard deviation.
+    :ivar rounds: how many rounds it was learnt from.
+    """
+
+    mu: float = 25.0
+    sigma: float = 25.0 / 3
+    rounds: int = 0
+
+
+@attrs.frozen
+class Standing:
+    """
+    What matchmaking knows of a player.
+
+    :ivar rating: in one list of ratings.
+    :ivar recent: ids of the players met last, the latest first.
+    """
+
+    rating: Rating = attrs.field(factory=Rating)
+    recent: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Waiting:
+    """
+    The number of players who wait for one game with the same options.
+
+    :ivar players: how many wait, suspended ones included.
+    :ivar ready: how many of them can be matched now.
+    :ivar since: when the longest wait of these began, seconds since the Unix epoch;
+        ``None`` if nobody can be matched.
+    """
+
+    players: int = 0
+    ready: int = 0
+    since: float | None = None
+
+
+@attrs.frozen
+class QueueCounts:
+    """
+    The number of players who wait, for metrics.
+
+    :ivar players: how many, by game; suspended ones included.
+    :ivar suspended: how many entries are suspended.
+    :ivar since: when the longest wait of all began, seconds since the Unix epoch;
+        ``None`` if nobody waits.
+    """
+
+    players: Mapping[str, int]
+    suspended: int
+    since: float | None
+
+
+@attrs.frozen
+class SeatPlan:
+    """
+    The player of one seat of a match.
+
+    :ivar player_id: the player's id; empty for a bot.
+    :ivar name: the player's name.
+    :ivar loadout: canonical JSON, as queued.
+    :ivar team: number of the planned team; ``None`` lets the game's rules choose.
+    :ivar claims: what others vouch for, canonical JSON: see `Player`.
+    """
+
+    player_id: str
+    name: str
+    loadout: bytes = b"{}"
+    team: int | None = None
+    claims: bytes = attrs.field(default=b"{}", repr=False)
+
+
+#: Length of the secret that a game's random numbers follow from.
+SEED_BYTES = 32
+
+
+def seed_bytes(seed: bytes | int) -> bytes:
+    """
+    Return a seed as bytes.
+
+    :param seed: 32 bytes, or a number of at most 256 bits.
+    :raises ValueError: it is neither.
+    """
+    if type(seed) is bytes and len(seed) == SEED_BYTES:
+        return seed
+    if isinstance(seed, int) and 0 <= seed < 1 << 8 * SEED_BYTES:
+        return seed.to_bytes(SEED_BYTES, "big")
+    # Without the seed itself: it is a secret.
+    raise ValueError(
+        f"a seed must be {SEED_BYTES} bytes, or a number from 0 to 2**256 - 1"
+    )
+
+
+def _ensure_seed(plan: object, field: object, seed: bytes) -> None:
+    """Check a seed that came in a message: msgspec does not call converters."""
+    seed_bytes(seed)
+
+
+@attrs.frozen
+class MatchPlan:
+    """
+    Everything that a room needs to start; a recording stores it.
+
+    :ivar match_id: of the match.
+    :ivar game: the game's name, as players request it.
+    :ivar seats: a seat's number is its index.
+    :ivar seed: 256 random bits for the game, as bytes; see `vinom.game.Chance`.
+    :ivar options: canonical JSON.
+    :ivar host: number of the seat that may change the table.
+    """
+
+    match_id: str
+    game: str
+    seats: tuple[SeatPlan, ...] = attrs.field(validator=min_len(1))
+    seed: bytes = attrs.field(converter=seed_bytes, validator=_ensure_seed, repr=False)
+    options: bytes = b"{}"
+    host: int = 0
+
+
+@attrs.frozen
+class Ticket:
+    """
+    Admits a stranger's handshake; it does not prove an identity (decision 0002).
+
+    :ivar label: 26 base32 characters in lower case, 128 random bits.
+    :ivar match_id: the match that it is for.
+    :ivar seat: number of the seat that it is for.
+    :ivar expires_at: seconds since the Unix epoch.
+    """
+
+    label: str = attrs.field(validator=[min_len(26), max_len(26)])
+    match_id: str
+    seat: int = attrs.field(validator=ge(0))
+    expires_at: float
+
+
+@attrs.frozen
+class ServerAddress:
+    """
+    Where players reach a game server.
+
+    :ivar address: name or IP address.
+    :ivar port: UDP.
+    """
+
+    address: str
+    port: int = attrs.field(validator=_PORT)
+
+
+@attrs.frozen
+class Addresses:
+    """
+    How many addresses a fleet has for game servers; each is in one of these counts.
+
+    :ivar free: available now.
+    :ivar bound: bound by a game server, or about to be.
+    :ivar quarantined: not used for a while, because they could not be bound.
+    """
+
+    free: int
+    bound: int
+    quarantined: int
+
+
+@attrs.frozen
+class Issued:
+    """
+    A certificate and its private key.
+
+    :ivar certificate: leaf first, then the chain to the anchor, PEM.
+    :ivar key: the leaf's private key, PEM.
+    """
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Placement:
+    """
+    Where a match is played: a game server that has bound its port.
+
+    :ivar server: the game server's label inside the realm.
+    :ivar address: name or IP address that players connect to.
+    :ivar port: UDP.
+    :ivar certificate: the trust anchor for verifying the game server, PEM.
+    """
+
+    server: str
+    address: str
+    port: int = attrs.field(validator=_PORT)
+    certificate: str
+
+
+@attrs.frozen
+class NodeFacts:
+    """
+    What a node reports to the others.
+
+    :ivar node_id: of this run of the node; a restarted node has another one.
+    :ivar addresses: where players, and other nodes, reach it, by what serves there,
+        such as "lobby".
+    :ivar build: version of its program.
+    :ivar players: how many have a line to it.
+    :ivar rooms: how many rooms and matches it hosts.
+    :ivar token_keys: public keys of its connect tokens by id, PEM.
+    """
+
+    node_id: str
+    addresses: Mapping[str, str]
+    build: str
+    players: int = 0
+    rooms: int = 0
+    token_keys: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NodeLease:
+    """
+    A registered node.
+
+    :ivar node: as it reported itself last.
+    :ivar number: of its lease, larger than those of all earlier leases.
+    """
+
+    node: NodeFacts
+    number: int
+
+
+#: The reasons why a match is over: codes of `vinom.errors.Code`.
+EndReason = Literal[
+    "finished",
+    "void",
+    "abandoned",
+    "crashed",
+    "lost",
+    "ended",
+    "time_limit",
+    "shutdown",
+]
+
+
+@attrs.frozen
+class MatchEnd:
+    """
+    The end of a match.
+
+    :ivar match_id: of the match.
+    :ivar reason: one of `EndReason`.
+    :ivar outcome: ``{round, places, scores}``; ``None`` if no round has ended.
+    :ivar present: the seats that were connected at the end.
+    :ivar version: of the last state.
+    :ivar view_hash: fingerprint of the last public view, 16 hexadecimal digits.
+    :ivar report: path of the crash report, for operators.
+    :ivar seats: who had which seat, without loadouts and claims; the node fills it in.
+    :ivar why: why a match is lost, in a sentence for its players; may be empty.
+    """
+
+    match_id: str
+    reason: str = attrs.field(validator=in_(get_args(EndReason)))
+    outcome: dict[str, Any] | None = None
+    present: tuple[int, ...] = ()
+    version: int = 0
+    view_hash: str = ""
+    report: str = ""
+    seats: tuple[SeatPlan, ...] = ()
+    why: str = ""
+
+
+@attrs.frozen
+class ResultSeat:
+    """
+    Who had a seat when a round was over.
+
+    :ivar player_id: the player's id; empty for a bot.
+    :ivar name: the player's name.
+    :ivar team: number of its team; ``None`` in games without teams.
+    """
+
+    player_id: str
+    name: str
+    team: int | None = None
+
+
+@attrs.frozen
+class Result:
+    """
+    How one round of a match, or of a room, ended.
+
+    :ivar match_id: of the match; a room has a new one each time that play begins.
+    :ivar round: 1 for the first; 0 if the match ended before a round was over.
+    :ivar game: the game's name.
+    :ivar options: canonical JSON.
+    :ivar seats: a seat's number is its index.
+    :ivar places: the seats that share first place, then second place, and so on.
+    :ivar scores: one per seat, or none.
+    :ivar reason: one of `EndReason`; "finished" for each round that was over.
+    :ivar recording: name of the recording's file; empty if nothing is recorded.
+    :ivar at: when it was noted, seconds since the Unix epoch.
+    """
+
+    match_id: str
+    round: int = attrs.field(validator=ge(0))
+    game: str
+    options: bytes
+    seats: tuple[ResultSeat, ...]
+    places: tuple[tuple[int, ...], ...]
+    scores: tuple[float | None, ...]
+    reason: str = attrs.field(validator=in_(get_args(EndReason)))
+    recording: str
+    at: float
+
+    @property
+    def result_id(self) -> str:
+        """The name of this result, everywhere and for ever."""
+        return f"{self.match_id}:{self.round}"
+
+
+#: How far the sending of a result is: it is not to be sent, waits for it, has been
+#: received, or is given up.
+ResultState = Literal["kept", "waiting", "sent", "dead"]
+
+
+@attrs.frozen
+class KeptResult:
+    """
+    A result in a store.
+
+    :ivar cursor: its place in the order of all results; never used for another one.
+    :ivar tries: how often sending it has failed.
+    :ivar why: why the last try failed; empty if none has.
+    """
+
+    cursor: str
+    result: Result
+    state: ResultState = "kept"
+    tries: int = 0
+    why: str = ""
+
+
+@attrs.frozen
+class ResultCounts:
+    """
+    The number of results in a store.
+
+    :ivar kept: all of them.
+    :ivar waiting: those that wait to be sent.
+    :ivar dead: those that were given up.
+    :ivar since: when the oldest of those that wait was noted, seconds since the Unix
+        epoch; ``None`` if none waits.
+    :ivar forgotten: how many gave way to newer ones before they were sent.
+    """
+
+    kept: int
+    waiting: int
+    dead: int
+    since: float | None
+    forgotten: int
+
+
+@attrs.frozen
+class RoomClaim:
+    """
+    What came of asking for a room that is not on this node.
+
+    :ivar kind: "adopted": it is this node's from now on; "new": nobody had it, and its
+        id is this node's now; "gone": nobody has it; "owned": another node has it;
+        "ended": a game was played in it, which has ended.
+    :ivar fence: number of this ownership, larger than those of all earlier ones.
+    :ivar data: the latest checkpoint; empty if there is none. Of a room that has ended:
+        the reason.
+    :ivar seconds: of a room that is owned: when its owner's lease ends at the earliest.
+    :ivar node_id: of a room that is owned: its owner.
+    """
+
+    kind: Literal["adopted", "new", "gone", "owned", "ended"]
+    fence: int = 0
+    data: bytes = attrs.field(default=b"", repr=False)
+    seconds: float = 0.0
+    node_id: str = ""
+
+
+@attrs.frozen
+class ServerClaim:
+    """
+    What came of asking for a game server that another node had.
+
+    :ivar kind: "claimed": it is this node's from now on; "owned": another node has it;
+        "over": it has no match any more; "unknown": nobody has recorded it.
+    :ivar fence: number of this ownership, larger than those of all earlier ones.
+    :ivar data: its record.
+    """
+
+    kind: Literal["claimed", "owned", "over", "unknown"]
+    fence: int = 0
+    data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class Exit:
+    """
+    How a game server's process ended.
+
+    :ivar pid: of that process, for the log; ``None`` if it ran on another machine.
+    :ivar status: exit code; ``None`` if a signal ended it or it is unknown.
+    :ivar signal: number of that signal.
+    """
+
+    pid: int | None
+    status: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        """Say how it ended, for the log."""
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        if self.status is not None:
+            return f"status {self.status}"
+        # Only its parent process learns it, and that may be gone.
+        return "its status is unknown, as its parent process is gone"

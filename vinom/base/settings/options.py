@@ -1,0 +1,165 @@
+"""The command line of a twistd plugin, made from its table of settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.logger import ILogObserver
+from twisted.python.logfile import LogFile
+from twisted.python.usage import Options, UsageError
+
+from vinom import __version__
+from vinom.base.logs import observer
+from vinom.base.printable import say
+from vinom.base.settings.sources import Sources, checked_path
+from vinom.base.settings.table import Row
+from vinom.base.settings.values import Switch
+from vinom.errors import Misconfigured
+
+
+def flags_of(sources: Sources) -> list[Any]:
+    """List switches, as ``optFlags`` of Twisted's options."""
+    return [
+        [row.flag, None, _help(row)]
+        for row in sources.table
+        if isinstance(row.kind, Switch)
+    ]
+
+
+def parameters_of(sources: Sources) -> list[Any]:
+    """List options with one value, as ``optParameters`` of Twisted's options."""
+    return [
+        ["config", "c", None, "read settings from this TOML file"],
+        *(
+            [row.flag, None, None, _help(row)]
+            for row in sources.table
+            if not row.many and not isinstance(row.kind, Switch)
+        ),
+    ]
+
+
+def _help(row: Row) -> str:
+    return row.help if row.default is None else f"{row.help} (default {row.default})"
+
+
+class TableOptions(Options):
+    """
+    Every setting as an option; ``options["settings"]`` has the result.
+
+    An option that may be repeated needs an ``opt_`` method that appends its value to
+    ``repeated``.
+
+    :cvar sources: the sources of the settings.
+    :cvar settings: their class, which has ``log_format`` and ``log_level``.
+    """
+
+    synopsis = "[options]"
+    sources: ClassVar[Sources]
+    settings: ClassVar[Any]
+
+    def __init__(self) -> None:
+        Options.__init__(self)
+        self.repeated: dict[str, list[str]] = {}
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises SystemExit: an option is unknown or invalid; one line says which.
+        """
+        try:
+            base: Any = super()
+            base.parseOptions(options)
+        except UsageError as error:
+            # Twisted would print the whole help, with the reason far above.
+            raise SystemExit(
+                f"{self.sources.program}: {self._explained(error)}"
+            ) from error
+
+    def _explained(self, error: UsageError) -> str:
+        wrong = re.fullmatch(r"option (--\S+) not recognized", str(error))
+        if wrong is None:
+            reason = str(error).rstrip(".")
+            return f"{reason[:1].lower()}{reason[1:]}; see --help"
+        return self.sources.unknown("option", wrong[1], self._flags())
+
+    def _flags(self) -> list[str]:
+        names = [str(name).rstrip("=") for name in self.longOpt]
+        # Twisted lists them with underscores too.
+        return [f"--{name}" for name in names if "_" not in name]
+
+    def opt_version(self) -> None:
+        """Print vinom's version and exit."""
+        say(f"vinom {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        given: dict[str, Any] = dict(self.repeated)
+        for row in self.sources.table:
+            value = self.get(row.flag)
+            if isinstance(row.kind, Switch):
+                value = bool(value) or None
+            if value is not None:
+                given[row.name] = value
+        config = self["config"]
+        try:
+            path = None if config is None else checked_path("--config", config)
+            settings = self.settings(**self.sources.gather(given, os.environ, path))
+        except Misconfigured as error:
+            # One line, instead of twistd's hundred.
+            raise SystemExit(f"{self.sources.program}: {error}") from error
+        self["settings"] = settings
+        if self.parent is not None:
+            # Read by twist (``python -m twisted``), but not by twistd.
+            self.parent["fileLogObserverFactory"] = lambda file: observer(
+                file, settings.log_format, settings.log_level
+            )
+
+    def log_observer(self) -> ILogObserver | None:
+        """
+        Make the observer that writes twistd's log.
+
+        :returns: ``None`` if twistd's own options choose another one.
+        """
+        twistd: Mapping[str, Any] = self.parent or {}
+        if "nodaemon" not in twistd:
+            # This is twist, which `postOptions` has configured.
+            return None
+        path = twistd.get("logfile")
+        if twistd.get("syslog") or (path == "-" and not twistd.get("nodaemon")):
+            return None
+        if not path and not twistd.get("nodaemon"):
+            path = "twistd.log"
+        file: Any = sys.stdout
+        if path and path != "-":
+            file = LogFile.fromFullPath(path)
+        settings = self["settings"]
+        return observer(file, settings.log_format, settings.log_level)
+
+
+def check_pidfile(program: str, twistd: Mapping[str, Any]) -> None:
+    """
+    Report in one line what twistd would report in a traceback, later.
+
+    twistd has made the path absolute when it read its options, so a relative one
+    starts at its working directory, not at ``--rundir``.
+
+    :param program: for the error.
+    :param twistd: its options.
+    :raises SystemExit: twistd cannot write it.
+    """
+    pidfile, chroot = twistd.get("pidfile"), twistd.get("chroot")
+    if not pidfile or chroot:
+        return
+    written = Path(pidfile)
+    if not os.access(written if written.exists() else written.parent, os.W_OK):
+        raise SystemExit(
+            f"{program}: twistd cannot write {pidfile}: start it in a folder that "
+            f"you can write to, or without a pidfile: twistd --pidfile= "
+            f"{program.removeprefix('twistd ')}"
+        )

@@ -1,6 +1,0 @@
-"""
-``vinom chaos``: a real deployment whose processes are killed while bots play.
-
-`deployment` starts it, `strikes` plans the kills, `run` runs the bots, and `report`
-formats the results. `vinom.promises` checks the promises.
-"""

@@ -1,0 +1,331 @@
+"""
+The game server's process: builds the program and runs it until it ends.
+
+The fork server calls `main` by name in each new child; a pod's entry point can call it,
+too. Nothing here keeps state outside of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+import msgspec
+from msgspec import Struct
+from setproctitle import setproctitle
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
+
+from vinom.base.limits.pressure import Rate
+from vinom.base.logs import observer
+from vinom.base.reactor.steady import pass_evenly
+from vinom.base.reactor.turns import TurnWatch
+from vinom.base.wall.enclosure import settle
+from vinom.errors import Misconfigured
+from vinom.fleet.gameserver.lease import LEASE_SECONDS
+from vinom.fleet.gameserver.node_line import NodeLine
+from vinom.fleet.gameserver.rehearsal import rehearse
+from vinom.fleet.gameserver.seats import ConnectionLimits
+from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.local.outliving import outlives
+from vinom.game import Game
+from vinom.net.dtls.admission import (
+    CALM,
+    HANDSHAKES,
+    TIGHT,
+    StrangerLimits,
+    StrangerPolicy,
+    handshakes_of,
+)
+from vinom.net.dtls.context import prepare_server_context
+from vinom.play.clock import JOIN_TIMEOUT
+from vinom.play.game_loader import load_games
+from vinom.play.hosting.guarding import guard_games
+from vinom.play.hosting.recordings import Recordings
+from vinom.play.states import codec_of
+
+_log = Logger()
+
+
+class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The settings that the node passes to each game server; nothing secret.
+
+    :ivar control: where the node accepts control links: the description of a client
+        endpoint, ``unix:/run/vinom/control`` or ``tls:node.example:4433:...``.
+    :ivar installed: games, as ``package.module:Class``; searched for unless given.
+    :ivar games: more games.
+    :ivar rooms_per_process: matches after which the process ends.
+    :ivar recordings: directory; ``None`` records nothing. The node opens the files,
+        unless it is on another machine.
+    :ivar recordings_days: age at which a recording is removed, days.
+    :ivar recordings_bytes: most bytes of all recordings.
+    :ivar recordings_ids: whether they hold the ids of players.
+    :ivar log_format: "text" or "json".
+    :ivar log_level: least severe level that is logged.
+    :ivar receive_buffer: receive buffer to request for the UDP port, bytes.
+    :ivar packet_rate: packets per second from one connection; the burst is twice that.
+    :ivar input_rate: actions per second from one connection; the burst is twice that.
+    :ivar hello_rate: hellos per second from one network; the burst is twice that.
+    :ivar hello_rate_attacked: the same during a flood.
+    :ivar nameless_rate: handshakes without server name, per second from one network;
+        the burst is eight times that.
+    :ivar nameless_rate_attacked: the same during a flood.
+    :ivar handshake_rate: handshakes per second of one address, over all its tickets;
+        the burst is ten times that.
+    :ivar attack_rate: useless datagrams per second above which there is a flood.
+    :ivar idle_seconds: silence after which a connection ends, seconds.
+    :ivar join_seconds: how long a match waits for its players, seconds.
+    :ivar is_walled: whether it walls itself in once it has its port.
+    :ivar checkpoints: whether its matches can go on elsewhere if it dies.
+    :ivar lease_seconds: how long it plays matches on without its node, seconds.
+    """
+
+    control: str
+    installed: tuple[str, ...] | None = None
+    games: tuple[str, ...] = ()
+    rooms_per_process: int = 1
+    recordings: str | None = None
+    recordings_days: float = 7.0
+    recordings_bytes: int = 1 << 30
+    recordings_ids: bool = True
+    log_format: str = "text"
+    log_level: str = "info"
+    receive_buffer: int = 1 << 20
+    packet_rate: float = 250.0
+    input_rate: float = 100.0
+    hello_rate: float = CALM.hellos.a_second
+    hello_rate_attacked: float = TIGHT.hellos.a_second
+    nameless_rate: float = CALM.nameless.a_second
+    nameless_rate_attacked: float = TIGHT.nameless.a_second
+    handshake_rate: float = HANDSHAKES.a_second
+    attack_rate: float = StrangerPolicy().junk
+    idle_seconds: float = 30.0
+    join_seconds: float = JOIN_TIMEOUT
+    is_walled: bool = False
+    checkpoints: bool = True
+    lease_seconds: float = LEASE_SECONDS
+
+    def limits(self) -> ConnectionLimits:
+        packets, inputs = self.packet_rate, self.input_rate
+        return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
+
+    def strangers(self) -> StrangerPolicy:
+        """Return the limits for strangers, who have no connection."""
+        return StrangerPolicy(
+            _stranger_limits(self.hello_rate, self.nameless_rate),
+            _stranger_limits(
+                self.hello_rate_attacked,
+                min(self.nameless_rate, self.nameless_rate_attacked),
+            ),
+            self.attack_rate,
+            handshakes_of(self.handshake_rate),
+        )
+
+    def make_recordings(self, clock: IReactorTime) -> Recordings:
+        """Make the place where matches are recorded."""
+        return Recordings(
+            None if self.recordings is None else Path(self.recordings),
+            most_bytes=self.recordings_bytes,
+            most_age=self.recordings_days * 24 * 3600.0,
+            clock=clock,
+            ids=self.recordings_ids,
+        )
+
+
+def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
+    # A handshake takes two hellos, and each may have to be repeated.
+    at_once = max(1.0, 8 * nameless) if nameless else 0.0
+    return StrangerLimits(Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, at_once))
+
+
+class _Output:
+    """
+    Standard output, for the log.
+
+    :ivar is_hushed: whether it drops everything.
+    """
+
+    is_hushed = False
+
+    def write(self, text: str) -> None:
+        if not self.is_hushed:
+            # In a pod the reader may be gone; play goes on.
+            with suppress(OSError):
+                sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stdout.flush()
+
+
+_output = _Output()
+
+
+def prepare(settings: dict[str, Any]) -> None:
+    """
+    Do the work that all game servers with these settings share, before the fork.
+
+    :param settings: a `GameServerSettings`, as plain values.
+    :raises Misconfigured: a game server cannot start with them.
+    :raises msgspec.ValidationError: the settings are invalid.
+    """
+    _, games = _prepared(msgspec.json.encode(settings))
+    _output.is_hushed = True
+    # The cache holds the names of everything imported so far. Each entry that is
+    # replaced later would be a page that a child no longer shares.
+    forget = getattr(sys, "_clear_type_cache", None)
+    if forget is not None:
+        forget()
+    gc.collect()
+    for game in games.values():
+        # A game whose states cannot be kept is logged when it is played.
+        with suppress(Misconfigured):
+            codec_of(game)
+    try:
+        # Once for what is made on first use, once more for what the first run replaced.
+        rehearse()
+        rehearse()
+    finally:
+        _output.is_hushed = False
+    prepare_server_context()
+
+
+@lru_cache(maxsize=1)
+def _prepared(settings: bytes) -> tuple[GameServerSettings, dict[str, Game[Any, Any]]]:
+    """Read the settings, load the games, and begin the log."""
+    read = msgspec.json.decode(settings, type=GameServerSettings)
+    games = load_games(read.games, read.installed)
+    log = observer(cast(IO[str], _output), read.log_format, read.log_level)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
+    return read, games
+
+
+def make_game_server(
+    server_id: str,
+    read: GameServerSettings,
+    games: dict[str, Game[Any, Any]],
+    reactor: Any,
+    recordings: Recordings,
+    stopped: Callable[[], None],
+) -> GameServer:
+    """
+    Build the program of a process, with its clocks and its entropy.
+
+    :param read: its settings.
+    :param games: by name.
+    :param reactor: runs it.
+    :param recordings: where matches are recorded.
+    :param stopped: called once, when the process has nothing left to do.
+    """
+    turns = TurnWatch(time.monotonic)
+    turns.start(reactor)
+    return GameServer(
+        server_id,
+        games,
+        reactor,
+        time.monotonic,
+        os.urandom,
+        recordings,
+        stopped,
+        rooms_limit=read.rooms_per_process,
+        limits=read.limits(),
+        strangers=read.strangers(),
+        idle=read.idle_seconds,
+        join_timeout=read.join_seconds,
+        turns=turns,
+        guard=guard_games(),
+        receive_buffer=read.receive_buffer,
+        lease=read.lease_seconds,
+        outlives=outlives,
+        claim=recordings.claim,
+        bound=_settle if read.is_walled else lambda: None,
+        has_checkpoints=read.checkpoints,
+        entitle=lambda what: setproctitle(f"vinom game server {server_id}: {what}"),
+    )
+
+
+def main(server_id: str, settings: dict[str, Any]) -> None:
+    """
+    Run one game server until its work is done.
+
+    :param server_id: its label inside the realm.
+    :param settings: a `GameServerSettings`, as plain values.
+    :raises SystemExit: it cannot start; the message says why.
+    """
+    try:
+        read, games = _prepared(msgspec.json.encode(settings))
+    except (msgspec.ValidationError, Misconfigured) as error:
+        raise SystemExit(f"game server {server_id}: {error}") from error
+    reactor = _install_reactor()
+    recordings = read.make_recordings(reactor)
+    program = make_game_server(
+        server_id, read, games, reactor, recordings, lambda: _end(reactor, line)
+    )
+    endpoint = clientFromString(reactor, f"{read.control}:timeout=5")
+    line = NodeLine(reactor, endpoint, program, recordings.take, random.random)
+    failed: list[Failure] = []
+
+    def unreachable(failure: Failure) -> None:
+        _log.error("cannot reach the node: {why}", why=failure.getErrorMessage())
+        failed.append(failure)
+        reactor.callLater(0, reactor.stop)
+
+    async def leave() -> None:
+        await program.hand_over_last()
+        await program.stop()
+
+    # SIGTERM stops the reactor, which waits for this.
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: Deferred.fromCoroutine(leave())
+    )
+    line.open().addErrback(unreachable)
+    reactor.run()
+    recordings.flush()
+    if failed:
+        raise SystemExit(1)
+
+
+def _settle() -> None:
+    """Put up the last wall, before anybody knows the port."""
+    try:
+        settle()
+    except OSError as error:
+        _log.warn("this game server lacks a wall: {why}", why=str(error))
+
+
+def _install_reactor() -> Any:
+    """Install epoll on Linux; it must be the child's own, made after the fork."""
+    if sys.platform == "linux":
+        from twisted.internet import epollreactor
+
+        epollreactor.install()
+    from twisted.internet import reactor
+
+    pass_evenly(reactor)
+    return reactor
+
+
+def _end(reactor: Any, line: NodeLine) -> None:
+    """Send what is left, then stop."""
+    line.close()
+    # Two turns of the reactor: one for the link, one for what it left.
+    reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    # Unless SIGTERM was faster.
+    with suppress(ReactorNotRunning):
+        reactor.stop()

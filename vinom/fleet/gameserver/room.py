@@ -1,0 +1,841 @@
+"""
+A match on a game server, and its players' connections: inputs in, states out.
+
+The caller passes in a turn's inputs and then calls `HostedRoom.end_turn` once, which
+makes one broadcast. Times are seconds on a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from math import inf
+from typing import Any, Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from vinom.base.limits.buckets import TokenBucket
+from vinom.base.messages.lobby import SeatName
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.base.reactor.alarm import Alarms
+from vinom.errors import Code, Refused
+from vinom.fleet.control.messages import (
+    MatchStarted,
+    Playing,
+    RelayTaken,
+    RoomEnded,
+    RoundEnded,
+    SeatChanged,
+    ToNode,
+)
+from vinom.fleet.gameserver.keeping import KeptMatch
+from vinom.fleet.gameserver.seats import ConnectionLimits, SeatDoor
+from vinom.game import Event as GameEvent
+from vinom.game import Game, Outcome
+from vinom.net.dtls.association import Association
+from vinom.net.packets.codec import COUNTER_LIMIT, state_tails
+from vinom.net.packets.quality import ACK_DELAY
+from vinom.net.packets.reliable import (
+    LONGEST_MESSAGE,
+    Event,
+    Message,
+    MessageStream,
+    Over,
+    Refusal,
+    Round,
+    Welcome,
+    encode,
+)
+from vinom.net.packets.seat import (
+    ActionArrived,
+    Confirmed,
+    JoinAsked,
+    Left,
+    SeatEvent,
+    SeatLink,
+)
+from vinom.play.choices import action_decoder, json_action_reader
+from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
+from vinom.play.guard import Guard
+from vinom.play.hosting.host import Recording, RoomHost
+from vinom.play.room import Resumed, Room, outcome_facts
+from vinom.play.seats import SeatState
+from vinom.play.views import EVERYBODY
+
+#: Pause between resends in a room that is over, seconds: short, so that the end
+#: arrives even if many datagrams are lost.
+_FAREWELL_PAUSE = 0.15
+
+
+#: How long a closed room waits for its players' acknowledgements, seconds.
+FAREWELL = 2.0
+#: How soon a match looks again whether its checkpoint has left, seconds, if nothing
+#: else wakes it.
+_HELD_PAUSE = 0.05
+#: Games with this many ticks per second acknowledge inputs with their states.
+SOON_HZ = 20
+
+
+@attrs.define(eq=False)
+class Connection:
+    """
+    A player's connection; it has a room and a seat once its JOIN was accepted.
+
+    :ivar association: the DTLS association.
+    :ivar link: its packets.
+    :ivar allowance: for packets.
+    :ivar figures: counts refusals by code, for all connections.
+    :ivar room: the room; ``None`` without a seat.
+    :ivar seat: the seat.
+    """
+
+    association: Association
+    link: SeatLink
+    allowance: TokenBucket
+    figures: Counter[str]
+    room: HostedRoom | None = None
+    seat: HostedSeat | None = None
+
+    @classmethod
+    def open(
+        cls,
+        association: Association,
+        limits: ConnectionLimits,
+        now: float,
+        figures: Counter[str],
+    ) -> Connection:
+        """
+        Make the connection of a new association.
+
+        :param association: the DTLS association, just opened.
+        :param limits: for packets and inputs.
+        :param now: the time.
+        :param figures: counts refusals by code.
+        :raises PeerError: it cannot carry a packet.
+        """
+        inputs = TokenBucket(limits.inputs, limits.input_burst)
+        return cls(
+            association,
+            SeatLink(association.max_payload, now, inputs.take),
+            TokenBucket(limits.packets, limits.packet_burst),
+            figures,
+        )
+
+    def refuse(
+        self, code: str, message: str, now: float, retry_after: float = 0.0
+    ) -> None:
+        """
+        End the connection, with a reason.
+
+        :param code: one of `vinom.errors.Code`.
+        :param message: the reason, as a text.
+        :param now: the time.
+        :param retry_after: when the player may try again, seconds; 0 if unknown.
+        """
+        if self.link.phase not in ("refused", "over"):
+            self.figures[f"errors_{code}"] += 1
+        self.link.refuse(code, message, now, retry_after)
+
+    def flush(self, port: PlayerPort) -> bool:
+        """
+        Send the link's packets; close the connection if the link is over.
+
+        :returns: whether it is over.
+        """
+        link = self.link
+        packets = link.take_packets()
+        if packets:
+            port.send(self.association, *packets)
+        if link.phase != "over":
+            return False
+        self.association.owner = None
+        port.close(self.association)
+        return True
+
+
+@attrs.define(eq=False)
+class HostedSeat:
+    """
+    One seat, with everything that outlives its connections.
+
+    :ivar number: of the seat.
+    :ivar door: checks proofs for it.
+    :ivar messages: its reliable messages.
+    :ivar connection: the connection that holds it.
+    :ivar is_relayed: whether its player is connected to the node.
+    :ivar relay_epoch: counts its joins through the node.
+    :ivar present: whether the room counts it as connected.
+    :ivar came: whether it has ever been connected.
+    :ivar shown: version of the state last sent.
+    :ivar state: as the node was last sent it; empty before anything was.
+    """
+
+    number: int
+    door: SeatDoor = attrs.field(factory=SeatDoor)
+    messages: MessageStream = attrs.field(factory=MessageStream)
+    connection: Connection | None = None
+    is_relayed: bool = False
+    relay_epoch: int = 0
+    present: bool = False
+    came: bool = False
+    shown: int = 0
+    state: str = ""
+
+
+class PlayerPort(Protocol):
+    """Sends to players: `vinom.net.dtls.port.DatagramPort`."""
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """Send payloads to one player."""
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """Send one payload to each of some players."""
+
+    def close(self, association: Association) -> None:
+        """End the connection of a player."""
+
+
+class NoPort:
+    """The port of a game server that has none: nobody is connected to it."""
+
+    def send(self, association: Association, *payloads: bytes) -> None:
+        """Do nothing."""
+
+    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
+        """Do nothing."""
+
+    def close(self, association: Association) -> None:
+        """Do nothing."""
+
+
+@attrs.frozen
+class Played:
+    """
+    A room, and how its players' actions are read.
+
+    :ivar host: a `RoomHost`, or what is the same to players for a room that another
+        process plays (`vinom.fleet.relay.room.RelayedRoom`).
+    :ivar read: reads an action from MessagePack; as in `RoomHost.act`.
+    :ivar read_json: reads an action from JSON.
+    :ivar is_elsewhere: whether another process plays it.
+    """
+
+    host: Any
+    read: Callable[[bytes], Any]
+    read_json: Callable[[bytes], Any]
+    is_elsewhere: bool = False
+
+
+class HostedRoom:
+    """
+    One match on a game server; its players' connections are one outlet of its room.
+
+    :ivar host: owns the room; other outlets (see `vinom.fleet.gameserver.relay`) join
+        it.
+    :ivar room: the same room, here because every packet needs it.
+    :ivar seats: by number; a newcomer's is added.
+    :ivar is_relayed: whether it is a room of the node.
+    :ivar read: reads an action of a player over UDP.
+    :ivar read_json: reads an action of a player of the node.
+    :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time; or
+        whatever arrives is answered by a state of another process.
+    :ivar name: for the log.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        now: float,
+        *,
+        port: PlayerPort,
+        alarms: Alarms,
+        report: Callable[[ToNode], None],
+        over: Callable[[HostedRoom], None],
+        recording: Recording | None = None,
+        guard: Guard | None = None,
+        is_relayed: bool = False,
+        join_timeout: float = JOIN_TIMEOUT,
+        kept: KeptMatch | None = None,
+        resumed: Resumed | None = None,
+        part: int = 1,
+        played: Played | None = None,
+    ) -> None:
+        """
+        Open the room.
+
+        :param plan: the players, their loadouts, the options and the seed.
+        :param game: the rules.
+        :param now: when the room is opened.
+        :param port: sends to players.
+        :param alarms: rings this room; its deadlines are on the caller's clock.
+        :param report: sends to the node.
+        :param over: called once, when all players have received the end or had time to.
+        :param recording: gets all calls to the game.
+        :param guard: interrupts calls to the game that take too long.
+        :param is_relayed: see `vinom.fleet.control.messages.OpenRoom`.
+        :param join_timeout: how long the room waits for its players.
+        :param kept: the checkpoint that it goes on from; ``None`` for a new match.
+        :param resumed: the same, as the game's own state; ``None`` before play began.
+        :param part: which part of its recording *recording* is.
+        :param played: the room, if another process plays it; then the others from
+            *recording* on are not used.
+        :raises Refused: the game does not accept this plan.
+        """
+        if played is None:
+            assert recording is not None
+            room = Room(
+                plan,
+                game,
+                now,
+                join_timeout,
+                record=recording.record,
+                guard=guard,
+                away_timeout=inf if is_relayed else AWAY_TIMEOUT,
+                resumed=resumed,
+            )
+            host = RoomHost(room, recording, counts_refused=True, part=part)
+            played = Played(host, action_decoder(game), json_action_reader(game))
+        self.host: RoomHost = played.host
+        self.room: Room = played.host.room
+        room = self.room
+        self.read, self.read_json = played.read, played.read_json
+        self.host.outlets = (self,)
+        self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
+        if kept is not None:
+            self._go_on(kept, now)
+        self.is_relayed = is_relayed
+        self.ticks_soon = game.tick_hz >= SOON_HZ or played.is_elsewhere
+        self.name = f"match {plan.match_id}"
+        self._port, self._alarms = port, alarms
+        self._report, self._over = report, over
+        self._shown = 0
+        self._has_one_audience = room.has_one_audience
+        self._shows_each = game.states == "every" and not game.tick_hz
+        self._names = tuple(
+            SeatName(number, seat.name, seat.player_id, seat.team)
+            for number, seat in enumerate(plan.seats)
+        )
+        self._links_at = inf
+        self._is_over = False
+        # Since when nothing may happen; what players sent meanwhile.
+        self._is_paused = False
+        self._late: list[tuple[Connection, HostedSeat, list[SeatEvent]]] = []
+        self._is_started = kept is not None and bool(room.version)
+        self._outcome: dict[str, Any] | None = None
+        alarms.add(self)
+
+    def _go_on(self, kept: KeptMatch, now: float) -> None:
+        """Take over the seats of a process that is gone; nobody is connected yet."""
+        self.host.acted[:], self.host.applied[:] = kept.acted, kept.applied
+        self.seats = tuple(
+            HostedSeat(
+                number,
+                SeatDoor.of(seat.door),
+                MessageStream.of(seat.first, seat.parts),
+                came=seat.came,
+                relay_epoch=seat.relay_epoch,
+            )
+            for number, seat in enumerate(kept.seats)
+        )
+        if not kept.version:
+            for number, how in enumerate(kept.presence):
+                if how == SeatState.LEFT.value:
+                    self.room.leave(number, now)
+
+    def report_seats(self) -> None:
+        """Report what the node may not know, after the process before this was gone."""
+        if self.room.version:
+            self._report(MatchStarted(self.room.plan.match_id))
+        for seat, how in zip(self.seats, self.room.presence, strict=True):
+            if how is SeatState.LEFT:
+                self.seat_changed(seat, "left")
+            elif seat.came:
+                self.seat_changed(seat, "dropped")
+
+    # For a node that takes over.
+
+    @property
+    def is_open(self) -> bool:
+        """Is the match not over?"""
+        return self.host.ended_at is None
+
+    def playing(self) -> Playing:
+        """Describe the match to a node that did not see it so far."""
+        room = self.room
+        return Playing(
+            room.plan.match_id,
+            room.plan,
+            version=room.play.version,
+            is_started=self._is_started,
+            seats={seat.number: seat.state for seat in self.seats if seat.state},
+            outcome=self._outcome,
+            part=self.host.part,
+        )
+
+    # Players who come and go.
+
+    def seat_of(self, resume: bytes) -> HostedSeat | None:
+        """Return the seat that a resume token is for; ``None`` if there is none."""
+        found = None
+        for seat in self.seats:
+            if seat.door.is_resumed_by(resume):
+                found = seat
+        return found
+
+    def welcome(
+        self,
+        connection: Connection,
+        seat: HostedSeat,
+        asked: JoinAsked,
+        now: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        """
+        Give a seat to a connection whose proof was valid.
+
+        :param connection: the player's.
+        :param seat: the seat.
+        :param asked: the connection's request.
+        :param now: the time.
+        :param entropy: returns as many random bytes as its argument.
+        :raises Refused: the match is over.
+        """
+        if self.room.phase == "closed":
+            raise Refused(Code.NO_SUCH_MATCH, "this match is over")
+        resume = seat.door.offer(entropy)
+        self.replace(seat, connection, now)
+        if seat.is_relayed:
+            # The older connection is the node's, which must release it.
+            seat.is_relayed = False
+            self._report(
+                RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
+            )
+        connection.room, connection.seat = self, seat
+        seat.messages.acknowledge(asked.last_message)
+        welcome = self._welcome(seat, resume)
+        try:
+            connection.link.welcome(welcome, seat.messages, now)
+        except ValueError as error:
+            self.cannot_send("setup", error, now)
+            connection.refuse(Code.INTERNAL, "this game's setup cannot be sent", now)
+
+    def _welcome(self, seat: HostedSeat, resume: bytes) -> Welcome:
+        room = self.room
+        return Welcome(
+            seat=seat.number,
+            epoch=seat.door.epoch,
+            resume=resume,
+            match_id=room.plan.match_id,
+            game=room.plan.game,
+            players=self._names,
+            tick_hz=room.game.tick_hz,
+            input=self.host.acted[seat.number],
+            message=seat.messages.first,
+            setup=room.setup(),
+        )
+
+    def replace(
+        self, seat: HostedSeat, connection: Connection | None, now: float
+    ) -> Connection | None:
+        """
+        Give a seat to a newer connection.
+
+        :returns: the older one, which is refused.
+        """
+        older, seat.connection = seat.connection, connection
+        if older is not None:
+            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.room, older.seat = None, None
+        return older
+
+    def take(
+        self,
+        connection: Connection,
+        seat: HostedSeat,
+        news: list[SeatEvent],
+        now: float,
+    ) -> None:
+        """Handle the events of a connection of this room."""
+        if self._is_paused:
+            self._put_off(connection, seat, news)
+            return
+        host = self.host
+        for item in news:
+            if isinstance(item, ActionArrived):
+                refused = host.act(seat.number, item.seq, item.data, self.read, now)
+                if refused is not None:
+                    self.refuse(seat, item.seq, refused, now)
+                elif self._shows_each:
+                    host.end_turn(now)
+            elif isinstance(item, Confirmed):
+                seat.door.confirm()
+                self.sit(seat, now)
+            elif isinstance(item, Left):
+                connection.link.end()
+                self.give_up(connection, seat, now)
+                return
+
+    def refuse(self, seat: HostedSeat, seq: int, no: Refused, now: float) -> None:
+        """Send a seat why an action of it was not applied."""
+        if not self.is_open:
+            # The end is the last message; no later state acknowledges anything.
+            return
+        if seat.connection is not None:
+            seat.connection.figures[f"errors_{no.code}"] += 1
+        reason = str(no.details.get("reason") or no.details.get("field") or "")
+        self.send(seat, encode(Refusal(seq, no.code, reason, no.message)), now)
+
+    def sit(self, seat: HostedSeat, now: float) -> None:
+        """Count a seat's player as connected."""
+        self.host.run_clock(now)
+        try:
+            self.room.join(seat.number, now)
+        except Refused as no:
+            if seat.connection is not None:
+                seat.connection.refuse(no.code, no.message, now)
+            return
+        was_present, seat.present = seat.present, True
+        seat.shown = 0
+        if not was_present:
+            self.seat_changed(seat, "returned" if seat.came else "joined")
+        seat.came = True
+
+    def give_up(
+        self, connection: Connection | None, seat: HostedSeat, now: float
+    ) -> None:
+        """Give up a seat whose player has left for good."""
+        if connection is not None:
+            connection.flush(self._port)
+            self._release(connection, seat)
+        seat.present = False
+        self.room.leave(seat.number, now)
+        self.seat_changed(seat, "left")
+
+    def lost(self, connection: Connection, seat: HostedSeat, now: float) -> None:
+        """Release a seat whose connection is lost."""
+        if seat.connection is not connection:
+            return
+        self._release(connection, seat)
+        self.miss(seat, now)
+
+    def add_seat(self, plan: SeatPlan, now: float) -> HostedSeat:
+        """
+        Seat a newcomer.
+
+        :raises Refused: there is no seat for them.
+        """
+        number = self.host.add_seat(plan, now)
+        seat = HostedSeat(number, present=True, came=True)
+        seats = list(self.seats)
+        seats[number : number + 1] = [seat]
+        self.seats = tuple(seats)
+        return seat
+
+    def miss(self, seat: HostedSeat, now: float) -> None:
+        """Count a seat's player as disconnected; the seat is kept."""
+        if seat.present:
+            self.host.run_clock(now)
+            seat.present = False
+            self.room.drop(seat.number, now)
+            if self.host.ended_at is None:
+                self.seat_changed(seat, "dropped")
+
+    def kick(self, number: int, now: float) -> Connection | None:
+        """Remove a player for good; returns its connection, refused and released."""
+        if not 0 <= number < len(self.seats):
+            return None
+        connection = (seat := self.seats[number]).connection
+        if connection is not None:
+            connection.refuse(Code.KICKED, "an operator removed you", now)
+        self.give_up(connection, seat, now)
+        return connection
+
+    def _release(self, connection: Connection, seat: HostedSeat) -> None:
+        connection.room, connection.seat = None, None
+        if seat.connection is connection:
+            seat.connection = None
+
+    # To players and the node (vinom.play.hosting.host.Outlet).
+
+    def started(self, now: float) -> None:
+        """Report that match time has started."""
+        self._is_started = True
+        self._report(MatchStarted(self.room.plan.match_id))
+
+    def emitted(self, event: GameEvent, version: int, now: float) -> None:
+        """Send an event of the game to the seats that it is addressed to."""
+        self._send_all(Event(event.kind, event.data, version), now, event.to)
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """Send the outcome of a round to all players and the node."""
+        room, facts = self.room, outcome_facts(outcome)
+        self._outcome = facts
+        self._report(RoundEnded(room.plan.match_id, facts))
+        self._send_all(Round(facts, room.version, room.view_hash()), now)
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """Report a seat that was given up."""
+        self.seat_changed(self.seats[seat], "left")
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Send the end of the match to all players and the node."""
+        for seat in self.seats:
+            if seat.connection is not None:
+                seat.connection.link.hasten(_FAREWELL_PAUSE, now)
+        self._send_all(Over(end.reason, end.outcome, end.version, end.view_hash), now)
+        self._report(RoomEnded(end))
+
+    def show(self, now: float) -> bool:
+        """
+        Send the newest state to each seat that does not have it.
+
+        :returns: whether no connection has anything else to send.
+        """
+        room = self.room
+        self._shown = version = room.version
+        if not version:
+            return False
+        if version >= COUNTER_LIMIT - 1:
+            room.close("time_limit", now)
+        sent: list[tuple[Association, bytes]] = []
+        applied = self.host.applied
+        has_one_audience = self._has_one_audience
+        made: dict[Hashable, list[bytes]] = {}
+        tails: list[bytes] | None = None
+        is_all = True
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is None:
+                continue
+            if seat.shown == version or not seat.present:
+                is_all = False
+                continue
+            if tails is None or not has_one_audience:
+                audience = (
+                    EVERYBODY if has_one_audience else room.audience_of(seat.number)
+                )
+                tails = made.get(audience)
+                if tails is None:
+                    tails = made[audience] = self._encode(audience, version, now)
+                if not tails:
+                    # The game failed; or nothing has come for this seat yet.
+                    is_all = False
+                    continue
+            seat.shown = version
+            answered = applied[seat.number]
+            packet = connection.link.make_state(version, tails, answered, now)
+            if packet is not None:
+                sent.append((connection.association, packet))
+            else:
+                connection.link.state(version, tails, answered, now)
+                is_all = False
+        if sent:
+            self._port.send_each(sent)
+        return is_all and room.phase != "closed"
+
+    def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
+        room = self.room
+        view = room.view(audience)
+        if not view:
+            return []
+        time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
+        try:
+            return state_tails(version, time, view)
+        except ValueError as error:
+            self.cannot_send("view", error, now)
+            return []
+
+    def cannot_send(self, what: str, why: object, now: float) -> None:
+        """
+        End the room, because its game made something that cannot be sent.
+
+        :param what: what it is, for the log.
+        :param why: why it cannot be sent, for the log.
+        :param now: the time.
+        """
+        self._log.error(
+            "match {match_id} ends: its {what} cannot be sent: {why}",
+            match_id=self.room.plan.match_id,
+            what=what,
+            why=why,
+        )
+        self.room.close("crashed", now)
+
+    def _send_all(self, message: Message, now: float, to: int | None = None) -> None:
+        if all(seat.is_relayed for seat in self.seats):
+            return
+        data = encode(message)
+        if len(data) > LONGEST_MESSAGE:
+            self.cannot_send(
+                "message", f"{len(data)} bytes, limit {LONGEST_MESSAGE}", now
+            )
+            return
+        for seat in self.seats:
+            if (to is None or seat.number == to) and not seat.is_relayed:
+                self.send(seat, data, now)
+
+    def send(self, seat: HostedSeat, data: bytes, now: float) -> None:
+        """Send an encoded message to one seat, until it is acknowledged."""
+        if seat.messages.add(data):
+            if seat.connection is not None:
+                seat.connection.link.messages_added(now)
+        elif seat.connection is not None:
+            # Its player connects again, and sees from the numbers that some are lost.
+            seat.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)
+
+    def seat_changed(self, seat: HostedSeat, state: str) -> None:
+        """Report a seat's new state to the node."""
+        plan, seat.state = self.room.plan, state
+        self._log.debug(
+            "match {match_id}: seat {seat} {state}",
+            match_id=plan.match_id,
+            seat=seat.number,
+            state=state,
+        )
+        self._report(SeatChanged(plan.match_id, seat.number, state))
+
+    def end_turn(self, now: float) -> None:
+        """Send what this turn changed to all players, and set the alarm."""
+        if not self.host.end_turn(now):
+            if self.host.is_held:
+                self._alarms.arm(self, now + _HELD_PAUSE)
+                return
+            self._flush_links(now)
+        if now + ACK_DELAY < self._links_at:
+            self._links_at = now + ACK_DELAY
+        if self.host.ended_at is None:
+            # `deadline` written out, for each turn.
+            at, links_at = self.room.deadline(), self._links_at
+            self._alarms.arm(self, links_at if at is None or links_at < at else at)
+        elif self.is_done(now):
+            self.part()
+        else:
+            self._alarms.arm(self, self.deadline())
+
+    def _flush_links(self, now: float) -> None:
+        """Send what the links have beside states, and let go of those that are over."""
+        port = self._port
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None and connection.flush(port):
+                self.lost(connection, seat, now)
+
+    def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
+        """
+        Is there nothing to do after a packet with these *news* (usually none)?
+
+        If ticks are frequent, the next one's state acknowledges what arrived; and so
+        does the answer of another process that plays the room.
+        """
+        if self.ticks_soon:
+            room = self.room
+            return (
+                room.phase == "playing"
+                and not room.has_news(self._shown)
+                and connection.link.is_silent()
+            )
+        return not news and self.host.ended_at is None and connection.link.is_at_rest()
+
+    def _put_off(
+        self, connection: Connection, seat: HostedSeat, news: list[SeatEvent]
+    ) -> None:
+        """Handle what happened to a connection later, when the room goes on."""
+        actions = [item.seq for item in news if isinstance(item, ActionArrived)]
+        if actions:
+            # As if they had not come: nothing may acknowledge them, so they come again,
+            # perhaps over a newer connection, or to another process.
+            connection.link.consumed = min(actions) - 1
+        rest: list[SeatEvent] = [
+            item for item in news if not isinstance(item, ActionArrived)
+        ]
+        if rest:
+            self._late.append((connection, seat, rest))
+
+    def pause(self, now: float) -> None:
+        """Let match time stand still, and inputs wait: nothing could be kept."""
+        self._is_paused = True
+        self.room.freeze(now)
+        self.end_turn(now)
+
+    def go_on(self, now: float) -> None:
+        """Go on where it was paused; no effect if it was not."""
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        self.room.thaw(now)
+        late, self._late = self._late, []
+        for connection, seat, news in late:
+            if seat.connection is connection:
+                self.take(connection, seat, news, now)
+
+    # Time.
+
+    def deadline(self) -> float | None:
+        """When to call `ring` next, at the latest."""
+        at = self.room.deadline()
+        if self.host.ended_at is not None and not self.host.is_held:
+            at = self.host.ended_at + FAREWELL
+        return self._links_at if at is None else min(at, self._links_at)
+
+    def ring(self, now: float) -> None:
+        """Do what is due, and find out exactly when a link's alarm is due next."""
+        self.host.run_clock(now)
+        if self.host.is_held:
+            # Links would pile up what they may not send.
+            self._links_at = now
+        elif now >= self._links_at:
+            for seat in self.seats:
+                if seat.connection is not None:
+                    seat.connection.link.alarm(now)
+        # As `end_turn`, but nothing is armed before it is known for when.
+        if not self.host.end_turn(now):
+            if self.host.is_held:
+                self._links_at = now + _HELD_PAUSE
+                return
+            self._flush_links(now)
+        first = inf
+        for seat in self.seats:
+            if seat.connection is not None:
+                at = seat.connection.link.deadline()
+                if at is not None and at < first:
+                    first = at
+        self._links_at = first
+        if self.host.ended_at is not None and self.is_done(now):
+            self.part()
+
+    def is_done(self, now: float) -> bool:
+        """Have all players received the end, or had time to?"""
+        if self.host.ended_at is None:
+            return False
+        return now >= self.host.ended_at + FAREWELL or all(
+            seat.connection is None or seat.connection.link.is_settled
+            for seat in self.seats
+        )
+
+    def let_go(self) -> None:
+        """Close all connections, without an end: the match goes on elsewhere."""
+        self._is_over = True
+        self._alarms.discard(self)
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None:
+                connection.link.end()
+                connection.flush(self._port)
+
+    def part(self) -> None:
+        """Close the remaining connections, and call *over*."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._alarms.discard(self)
+        for seat in self.seats:
+            connection = seat.connection
+            if connection is not None:
+                connection.link.end()
+                connection.flush(self._port)
+                self._release(connection, seat)
+        self._over(self)

@@ -1,0 +1,273 @@
+"""The twistd plugin of a game server in a pod: its options and its service."""
+
+from __future__ import annotations
+
+import faulthandler
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from msgspec.structs import replace
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from vinom.base.reactor.steady import pass_evenly
+from vinom.base.settings.options import (
+    TableOptions,
+    check_pidfile,
+    flags_of,
+    parameters_of,
+)
+from vinom.errors import Misconfigured
+from vinom.fleet.gameserver.lease import LEASE_SECONDS
+from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
+from vinom.fleet.gameserver.node_line import NodeLine
+from vinom.fleet.gameserver.others import EachInTurn
+from vinom.fleet.gameserver.settings import SOURCES, Settings
+from vinom.net.keys.authority import NODE_PURPOSE
+from vinom.net.keys.files import read_file
+from vinom.net.keys.peers import check_peer, dialing_context
+from vinom.net.lines.tls import OfContexts
+from vinom.play.game_loader import load_games
+
+__all__ = ["Options", "makeService"]
+
+#: How long connecting to the node may take, seconds.
+_CONNECT_SECONDS = 5.0
+#: How long connecting to one of the other nodes may take, seconds.
+_OTHER_SECONDS = 2.0
+#: How often a game server that does not hang proves that, seconds.
+_PROOF_SECONDS = 5.0
+#: How much longer than its lease it may hang, seconds.
+_HANG_MARGIN = 15.0
+#: A link over which the node sends nothing for this long is dead, seconds.
+_SILENCE_SECONDS = 10.0
+#: Prefix of a proof by token; see docs/protocol/control.rst.
+_TOKEN = b"token:"
+
+
+class Options(TableOptions):
+    """Every setting as an option; twistd expects this name."""
+
+    longdesc = (
+        "Every option can also be set in the TOML file of --config (with underscores) "
+        "and in the environment (VINOM_GAMESERVER_NODE for --node). The command line "
+        "overrides the environment, which overrides the file."
+    )
+    sources, settings = SOURCES, Settings
+
+    optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
+    optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
+
+    def opt_game(self, spec: str) -> None:
+        """Serve this game too, package.module:Class; may be repeated."""
+        self.repeated.setdefault("game", []).append(spec)
+
+
+def _is_node(transport: ITCPTransport) -> None:
+    check_peer(transport, NODE_PURPOSE)
+
+
+@attrs.define
+class _Proof:
+    """
+    The proof that is sent to the node.
+
+    :ivar read: returns the proof.
+    """
+
+    read: Callable[[], bytes]
+
+    def __call__(self) -> bytes:
+        return self.read()
+
+
+def _proof_of(settings: Settings) -> _Proof:
+    """
+    Find the proof of this game server's identity.
+
+    :raises Misconfigured: a file cannot be read.
+    """
+    if settings.token_file is not None:
+        # twistd changes its working directory; the kubelet replaces the file over time.
+        token: Path = settings.token_file.absolute()
+        return _Proof(lambda: _TOKEN + read_file(token, "token_file").strip())
+    if settings.secret_file is not None:
+        secret = read_file(settings.secret_file, "secret_file").strip()
+    else:
+        secret = (settings.secret or "").encode()
+    return _Proof(lambda: secret)
+
+
+class GameServerService(Service):
+    """One game server, from its link to its last match."""
+
+    name = "gameserver"
+    _log = Logger("vinom.fleet.gameserver")
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+    ) -> None:
+        """
+        :param settings: of the program.
+        :param reactor: runs it.
+        :raises Misconfigured: a file or a name in the settings is wrong.
+        """
+        self._settings, self._reactor = settings, reactor
+        read = settings.limits or GameServerSettings(control="")
+        # Paths on the node's machine, and its wall, do not apply in a pod.
+        read = replace(read, recordings=None, is_walled=False)
+        games = load_games((*read.games, *settings.game), read.installed)
+        anchors = settings.authority
+        if anchors is None:
+            assert settings.authority_file is not None
+            anchors = read_file(settings.authority_file, "authority_file")
+        try:
+            context = dialing_context(anchors)
+        except Exception as error:
+            # OpenSSL raises many types of errors.
+            raise Misconfigured(f"authority cannot be used: {error}") from error
+        host, _, port = (settings.node or "").rpartition(":")
+        self._recordings = read.make_recordings(reactor)
+        self._program = make_game_server(
+            settings.id or "", read, games, reactor, self._recordings, self._over
+        )
+        self._recordings.send = self._program.send_recording
+        creator = OfContexts(lambda: context)
+        endpoint = wrapClientTLS(
+            creator,
+            HostnameEndpoint(
+                reactor, host.strip("[]"), int(port), timeout=_CONNECT_SECONDS
+            ),
+        )
+        others = None
+        if settings.any_node is not None:
+            host, _, port = settings.any_node.rpartition(":")
+            others = wrapClientTLS(
+                creator,
+                EachInTurn(reactor, host.strip("[]"), int(port), _OTHER_SECONDS),
+            )
+        self._line = NodeLine(
+            reactor,
+            endpoint,
+            self._program,
+            self._recordings.take,
+            # For jitter only.
+            random.random,
+            proof=_proof_of(settings),
+            check=_is_node,
+            patience=settings.dial_seconds,
+            silence=_SILENCE_SECONDS,
+            others=others,
+        )
+        self._is_over = False
+
+    def startService(self) -> None:
+        """Dial the node."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._line.open().addErrback(self._unreachable)
+
+    def _unreachable(self, failure: Failure) -> None:
+        self._log.error(
+            "cannot reach the node at {node}: {why}",
+            node=self._settings.node,
+            why=failure.getErrorMessage(),
+        )
+        self._stop_reactor()
+
+    def stopService(self) -> Deferred[None]:
+        """Let matches go on for a while, then end them."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        seconds = self._settings.drain_seconds
+        if self._program.rooms and seconds:
+            self._log.info(
+                "asked to stop: {count} matches may continue for {s:g} s",
+                count=len(self._program.rooms),
+                s=seconds,
+            )
+            drained = self._program.drain()
+            drained.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda *_: None)
+            await drained
+            await self._program.hand_over_last()
+        await self._program.stop()
+        self._recordings.flush()
+
+    def _over(self) -> None:
+        """The program has nothing left to do."""
+        self._is_over = True
+        self._line.close()
+        self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        if self._reactor.running and self.running:
+            self._reactor.stop()
+
+
+class _Program(MultiService):
+    """
+    The game server as twistd runs it; our settings choose the log's format.
+
+    It ends if it hangs for longer than its lease, even if no node is left to kill it.
+    """
+
+    def __init__(self, options: Options, program: Service) -> None:
+        """
+        :param options: of the command line, parsed.
+        :param program: runs.
+        """
+        limits = options["settings"].limits
+        lease = LEASE_SECONDS if limits is None else limits.lease_seconds
+        self._proving = LoopingCall(self._prove, lease + _HANG_MARGIN)
+        attach: Any = MultiService.__init__
+        attach(self)
+        self._options = options
+        adopt: Any = program.setServiceParent
+        adopt(self)
+
+    def startService(self) -> None:
+        """Run it."""
+        self._proving.start(_PROOF_SECONDS)
+        start: Any = super().startService
+        start()
+
+    def _prove(self, seconds: float) -> None:
+        # A thread that needs no interpreter ends the process otherwise, and writes to
+        # stderr where it hangs.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+
+    def setServiceParent(self, parent: Any) -> None:
+        # twistd looks for the observer here, right after it has made the application.
+        if isinstance(parent, Componentized):
+            observer = self._options.log_observer()
+            if observer is not None:
+                parent.setComponent(ILogObserver, observer)
+        attach: Any = MultiService.setServiceParent
+        attach(self, parent)
+
+
+def makeService(options: Options) -> IService:
+    """Build the game server; nothing is opened before the service starts."""
+    from twisted.internet import reactor
+
+    pass_evenly(reactor)
+    check_pidfile(SOURCES.program, options.parent or {})
+    try:
+        program: IService = _Program(
+            options, GameServerService(options["settings"], reactor)
+        )
+    except Misconfigured as error:
+        raise SystemExit(f"{SOURCES.program}: {error}") from error
+    return program

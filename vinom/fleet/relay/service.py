@@ -1,0 +1,679 @@
+"""
+Players' UDP at the node, for networks in which they cannot reach game servers.
+
+To players `UdpRelay` is a game server: admission, DTLS, tokens, seats and packets are
+those of `vinom.fleet.gameserver`. Only the rooms are played elsewhere: players' actions
+go to their game servers over the control links, and states come back the same way.
+
+`UdpRelay` has the interface of the fleet, so code that places matches need not know it.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+from msgspec import MsgspecError, json, msgpack
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from vinom.base.model import MatchEnd, MatchPlan, Placement, ServerAddress, Ticket
+from vinom.base.reactor.alarm import Alarms
+from vinom.base.reactor.steady import on_reactors_clock
+from vinom.base.reactor.turns import TurnEnd
+from vinom.base.tokens import TokenVerifier
+from vinom.errors import Misconfigured, NoCapacity, Refused
+from vinom.fleet.control.messages import (
+    CookieKeyReport,
+    FromRelayed,
+    RelayFailed,
+    RelaySeat,
+    RelayState,
+    RelayTaken,
+    RelayWatch,
+    ToNode,
+    ToRelayed,
+)
+from vinom.fleet.gameserver.connections import Connections
+from vinom.fleet.gameserver.reception import Reception, Workload
+from vinom.fleet.gameserver.relay import Relays
+from vinom.fleet.gameserver.room import HostedRoom, Played
+from vinom.fleet.gameserver.seats import ConnectionLimits, IGameReactor
+from vinom.fleet.gameserver.server import (
+    LONGEST_DATAGRAM,
+    LinkSamples,
+    measure_port,
+    report_cookies,
+)
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.relay.room import RelayedRoom
+from vinom.fleet.server import Issuer
+from vinom.fleet.several import AnyFleet
+from vinom.game import Game
+from vinom.net.dtls.admission import Admission, StrangerPolicy
+from vinom.net.dtls.port import DatagramPort
+from vinom.net.dtls.server import DtlsServer
+from vinom.net.packets.codec import COUNTER_LIMIT
+from vinom.play.choices import json_action_reader
+
+_log = Logger()
+
+#: The certificate gets renewed this often, seconds.
+_RENEWAL_SECONDS = 86400.0
+#: Longer than any match, seconds.
+_LONGEST_TIME = 1e9
+#: How often players' links are measured, seconds.
+_MEASURE_SECONDS = 1.0
+#: How long players may take to acknowledge the end when the node stops, seconds.
+_STOP_SECONDS = 5.0
+
+
+@attrs.frozen
+class RelaySettings:
+    """
+    The operator's settings.
+
+    :ivar realm: domain in which game servers' names end.
+    :ivar interface: IP address to bind.
+    :ivar port: UDP port.
+    :ivar advertise: the name or IP address, and the port, that players connect to.
+    :ivar limits: limits of each connection.
+    :ivar strangers: limits for addresses that are not admitted.
+    :ivar idle: silence after which a connection ends, seconds.
+    :ivar receive_buffer: receive buffer to request for the port, bytes.
+    """
+
+    realm: str
+    interface: str
+    port: int
+    advertise: ServerAddress
+    limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
+    strangers: StrangerPolicy = attrs.field(factory=StrangerPolicy)
+    idle: float = 30.0
+    receive_buffer: int = 0
+
+
+class RelayedFleet(Protocol):
+    """The methods of `vinom.fleet.fleet.Fleet` that the relay uses."""
+
+    def place(
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> Deferred[Placement]:
+        """Find a game server for a match."""
+
+    def pass_on(self, message: ToRelayed) -> None:
+        """Send a player's action to a match."""
+
+    def follow(
+        self,
+        match_id: str,
+        relay: Callable[[FromRelayed], None] | None,
+        packed: bool = False,
+    ) -> None:
+        """Receive the states and events of a running match."""
+
+    def is_overloaded(self, match_id: str) -> bool:
+        """Did its game server last report that it is overloaded?"""
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match."""
+
+
+@implementer(IMatchWatch)
+@attrs.define(eq=False)
+class _Match:
+    """
+    One match, with the players whose connections we have.
+
+    :ivar figures: counts the messages of its game server for players.
+    :ivar now: seconds on a monotonic clock.
+    :ivar watch: gets the reports of its game server.
+    :ivar relayed: the room that is played elsewhere; ``None`` until it is open.
+    :ivar hosted: its players here.
+    :ivar greeted: fires when its game server has sent the setup.
+    :ivar follower: gets states and events for players and spectators in the node's
+        rooms.
+    :ivar is_withdrawn: true if *watch* is no longer called.
+    :ivar is_end_due: true until *watch* has been sent the end.
+    """
+
+    plan: MatchPlan
+    tickets: tuple[Ticket, ...]
+    watch: IMatchWatch
+    now: Callable[[], float]
+    figures: Counter[str]
+    relayed: RelayedRoom | None = None
+    hosted: HostedRoom | None = None
+    greeted: Deferred[None] | None = None
+    follower: Callable[[FromRelayed], None] | None = None
+    is_withdrawn: bool = False
+    end: MatchEnd | None = None
+    is_end_due: bool = False
+
+    def take(self, message: FromRelayed) -> None:
+        """Handle a message of its game server to the players."""
+        self.figures["relayed_in"] += 1
+        if self.greeted is not None and isinstance(message, RelayState):
+            greeted, self.greeted = self.greeted, None
+            greeted.callback(None)
+        relayed = self.relayed
+        if relayed is None:
+            return
+        why = message.why if isinstance(message, RelayFailed) else None
+        if isinstance(message, RelayState) and not _is_usable(message, relayed.version):
+            why = "its game server sent an invalid state"
+        if why is not None:
+            _log.error(
+                "match {match_id} ends: it cannot be relayed: {why}",
+                match_id=message.match_id,
+                why=why,
+            )
+            relayed.close("crashed", 0.0)
+        else:
+            relayed.relayed(message)
+            if relayed.game.states == "every" and self.hosted is not None:
+                self.hosted.end_turn(self.now())
+
+    # Reports of the game server (IMatchWatch).
+
+    def delayed(self, match_id: str, why: str) -> None:
+        if not self.is_withdrawn:
+            self.watch.delayed(match_id, why)
+
+    def started(self, match_id: str) -> None:
+        if not self.is_withdrawn:
+            self.watch.started(match_id)
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Do nothing: its players stay where they are."""
+
+    def seat_changed(self, match_id: str, seat: int, state: str) -> None:
+        if self.relayed is not None and 0 <= seat < len(self.plan.seats):
+            self.relayed.seat_changed(match_id, seat, state)
+        if not self.is_withdrawn:
+            self.watch.seat_changed(match_id, seat, state)
+
+    def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
+        if self.relayed is not None:
+            self.relayed.round_ended(match_id, outcome)
+        if not self.is_withdrawn:
+            self.watch.round_ended(match_id, outcome)
+
+    def ended(self, end: MatchEnd) -> None:
+        self.end = end
+        # The end must follow earlier states, which are sent at the end of this turn.
+        relayed, self.is_end_due = self.relayed, True
+        is_shown = relayed is not None and relayed.phase != "closed"
+        if relayed is not None:
+            relayed.ended(end)
+        if self.follower is None or not is_shown:
+            self.report_end()
+        if self.greeted is not None:
+            greeted, self.greeted = self.greeted, None
+            greeted.errback(NoCapacity(f"the match is over: {end.reason}"))
+
+    def report_end(self) -> None:
+        """Send *watch* the end, once."""
+        if self.is_end_due and self.end is not None:
+            self.is_end_due = False
+            if not self.is_withdrawn:
+                self.watch.ended(self.end)
+
+
+class UdpRelay(Service):
+    """
+    Serve the players of all matches at one UDP port.
+
+    :ivar label: the label of its certificate, inside the realm.
+    :ivar rooms: matches with players here, by id.
+    :ivar figures: counts, such as dropped packets by reason.
+    """
+
+    name = "relay"
+
+    def __init__(
+        self,
+        fleet: RelayedFleet,
+        issuer: Issuer,
+        games: Mapping[str, Game[Any, Any]],
+        reactor: IGameReactor,
+        seconds: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        turns: TurnEnd,
+        settings: RelaySettings,
+    ) -> None:
+        """
+        Start without a port.
+
+        :param fleet: finds a game server for each match.
+        :param issuer: signs the certificate, and has the accepted token keys.
+        :param games: the games, by name.
+        :param reactor: its clock counts seconds since the Unix epoch.
+        :param seconds: a monotonic clock.
+        :param entropy: returns as many random bytes as its argument.
+        :param turns: calls back when a turn of the reactor ends.
+        :param settings: the operator's.
+        :raises Misconfigured: the authority cannot sign.
+        """
+        self.rooms: dict[str, HostedRoom] = {}
+        self.figures: Counter[str] = Counter()
+        self.label = b32encode(entropy(10)).decode("ascii").lower()
+        self._fleet, self._issuer, self._games = fleet, issuer, games
+        self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
+        self._turns, self._settings = turns, settings
+        self._matches: dict[str, _Match] = {}
+        self._touched: dict[_Match, None] = {}
+        self._samples, self._measured = LinkSamples(), dict[str, float]()
+        self._connections = Connections(settings.limits, self.figures, seconds)
+        self._alarms = Alarms(reactor, seconds)
+        self._relays = Relays(
+            self.rooms, reactor, seconds, self._to_follower, self._connections.dismiss
+        )
+        self._workload = Workload(self.figures)
+        issued = issuer.issue(self.label)
+        self._anchor = issuer.anchor
+        self._renew_at = seconds() + _RENEWAL_SECONDS
+        admission = Admission(
+            f"{self.label}.{settings.realm}",
+            reactor.seconds(),
+            entropy=entropy,
+            policy=settings.strangers,
+        )
+        self._dtls = DtlsServer(
+            issued.certificate, issued.key, admission, idle=settings.idle
+        )
+        self._dtls.received = self._connections.received
+        self._port = DatagramPort(
+            reactor,
+            self._dtls,
+            self._connections.deliver,
+            turned=self._workload.port_turned,
+            seconds=seconds,
+            receive_buffer=settings.receive_buffer,
+        )
+        self._reception = self._connections.reception = Reception(
+            self.rooms,
+            TokenVerifier(issuer.token_keys(), settings.realm),
+            reactor,
+            seconds,
+            entropy,
+            self._port,
+            self.figures,
+            self._workload,
+        )
+        self._listening: IListeningPort | None = None
+        self._loop = LoopingCall(self._measure)
+        self._loop.clock = reactor
+        self._emptied: Deferred[None] | None = None
+
+    def listen(self) -> None:
+        """
+        Open the port.
+
+        :raises CannotListenError: it is in use, or not available here.
+        """
+        settings = self._settings
+        self._listening = self._reactor.listenUDP(
+            settings.port,
+            self._port,
+            interface=settings.interface,
+            maxPacketSize=LONGEST_DATAGRAM,
+        )
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._loop.start(_MEASURE_SECONDS)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.rooms:
+            # Their game servers end the matches, and players are sent the end.
+            emptied: Deferred[None] = Deferred()
+            emptied.addTimeout(
+                _STOP_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None
+            )
+            self._emptied = emptied
+            await emptied
+        self._reception.close()
+        if self._listening is not None:
+            self._port.flush()
+            await maybeDeferred(self._listening.stopListening)
+            self._listening = None
+
+    # Placing matches (as `vinom.fleet.fleet.Fleet`).
+
+    def place(
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        relay: Callable[[FromRelayed], None] | None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> Deferred[Placement]:
+        """
+        Find a game server for a match, and accept its players here.
+
+        Cancelling withdraws the match; *watch* is then no longer called.
+
+        :param plan: the match.
+        :param tickets: admit its players' handshakes.
+        :param watch: receives reports of the match.
+        :param relay: receives states and events for players in a room of this node;
+            no player comes to such a room over UDP.
+        :param hosts: the addresses of its players, as far as they are known.
+        :raises NoCapacity: there is no game server for it.
+        """
+        if relay is not None:
+            return self._fleet.place(plan, tickets, watch, relay, hosts)
+        match = _Match(plan, tuple(tickets), watch, self._seconds, self.figures)
+        placed = self._fleet.place(plan, (), match, hosts=hosts)
+        return placed.addCallback(lambda _: self._placed(match))
+
+    def _placed(self, match: _Match) -> Deferred[Placement]:
+        plan = match.plan
+        match_id = plan.match_id
+        if match.end is not None:
+            raise NoCapacity(f"the match is over: {match.end.reason}")
+
+        def withdraw(_: Deferred[None]) -> None:
+            match.is_withdrawn, match.greeted = True, None
+            self._fleet.close_room(match_id, "ended")
+
+        game = self._games[plan.game]
+        relayed = match.relayed = RelayedRoom(
+            plan,
+            game,
+            self._fleet,
+            is_placed=True,
+            end=lambda reason: self._fleet.close_room(match_id, reason),
+            changed=lambda: self._touch(match),
+            refused=lambda seat, number, no: self._refuse(match, seat, number, no),
+            is_packed=True,
+        )
+        match.hosted = self.rooms[match_id] = HostedRoom(
+            plan,
+            game,
+            self._seconds(),
+            port=self._port,
+            alarms=self._alarms,
+            report=lambda message: self._report(match, message),
+            over=self._forget,
+            played=Played(relayed, _as_it_is, _packing(game), is_elsewhere=True),
+        )
+        self._matches[match_id] = match
+        for ticket in match.tickets:
+            self._admit(ticket)
+        self._dtls.keep_certificate(match_id)
+        anchor = self._anchor.decode("ascii")
+        greeted = match.greeted = Deferred(withdraw)
+        self._fleet.follow(match_id, match.take, True)
+        where = self._settings.advertise
+        return greeted.addCallback(
+            lambda _: Placement(self.label, where.address, where.port, anchor)
+        )
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """
+        Admit one more handshake.
+
+        :raises NoCapacity: the match is over.
+        """
+        match = self._matches.get(ticket.match_id)
+        if match is None or match.end is not None:
+            return fail(NoCapacity("the match is over"))
+        self._admit(ticket)
+        return succeed(None)
+
+    def _admit(self, ticket: Ticket) -> None:
+        """Let a ticket's holder connect; the port counts by the reactor's clock."""
+        expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
+        ticket = attrs.evolve(ticket, expires_at=expires_at)
+        self._dtls.admission.add_ticket(ticket)
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good; no effect if the match is over."""
+        if (hosted := self.rooms.get(match_id)) is not None:
+            now = self._seconds()
+            connection = hosted.kick(seat, now)
+            if connection is not None:
+                self._connections.dismiss(connection)
+            hosted.end_turn(now)
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match; no effect if it is over."""
+        self._fleet.close_room(match_id, reason)
+
+    # For rooms of the node that show matches (`vinom.rooms.matches.FollowFleet`).
+
+    def pass_on(self, message: ToRelayed) -> None:
+        """Send the action of a player in the node's rooms to a match."""
+        match = self._matches.get(message.match_id)
+        if match is None or match.relayed is None:
+            return
+        if isinstance(message, RelaySeat) and message.how == "join":
+            match.relayed.disown(message.seat)
+        self._relays.take(message)
+
+    def follow(
+        self,
+        match_id: str,
+        relay: Callable[[FromRelayed], None] | None,
+        packed: bool = False,
+    ) -> None:
+        """
+        Receive states and events for players in the node's rooms; ``None`` to stop.
+
+        :param packed: not used, because they get JSON.
+        """
+        match = self._matches.get(match_id)
+        if match is not None:
+            match.follower = relay
+            self._relays.take(RelayWatch(match_id, relay is not None))
+
+    def is_overloaded(self, match_id: str) -> bool:
+        """Did its game server last report that it is overloaded?"""
+        return self._fleet.is_overloaded(match_id)
+
+    def _to_follower(self, message: ToNode) -> None:
+        """Send states to a room of the node, but not while it is calling us."""
+        assert isinstance(message, FromRelayed)
+        match = self._matches.get(message.match_id)
+        if match is not None and (follower := match.follower) is not None:
+            self._turns.call(lambda: follower(message))
+
+    # Events caused by players.
+
+    def _touch(self, match: _Match) -> None:
+        if match.hosted is None:
+            return
+        if not self._touched:
+            self._turns.call(self._end_turn)
+        self._touched[match] = None
+
+    def _end_turn(self) -> None:
+        touched, self._touched = self._touched, {}
+        now = self._seconds()
+        for match in touched:
+            try:
+                if match.hosted is not None:
+                    match.hosted.end_turn(now)
+            except Exception:
+                # Whatever its game server sent must not affect other matches.
+                match_id = match.plan.match_id
+                _log.failure("match {match_id} ends", match_id=match_id)
+                self._fleet.close_room(match_id, "crashed")
+            if match.is_end_due:
+                # After everything that the follower is sent in this turn.
+                self._turns.call(match.report_end)
+
+    def _refuse(
+        self, match: _Match, seat: int, number: int | None, no: Refused
+    ) -> None:
+        hosted = match.hosted
+        if hosted is None or number is None:
+            return
+        if hosted.seats[seat].is_relayed:
+            self._relays.refuse(hosted, seat, number, no)
+        else:
+            hosted.refuse(hosted.seats[seat], number, no, self._seconds())
+
+    def _report(self, match: _Match, message: ToNode) -> None:
+        """Handle a room's reports; its game server reports everything else."""
+        if isinstance(message, RelayTaken):
+            if match.relayed is not None:
+                match.relayed.disown(message.seat)
+            self._to_follower(message)
+
+    def _forget(self, hosted: HostedRoom) -> None:
+        match_id = hosted.room.plan.match_id
+        del self.rooms[match_id]
+        match = self._matches.pop(match_id)
+        # They refer to each other, and may hold many views.
+        match.relayed = match.hosted = match.follower = None
+        self._relays.forget(hosted)
+        self._dtls.admission.remove_match(match_id)
+        self._dtls.forget_certificate(match_id)
+        if not self.rooms and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    # Keys (as `vinom.fleet.fleet.Fleet`).
+
+    def share_token_keys(self) -> None:
+        """Accept the tokens of the issuer's keys, and no others."""
+        keys = self._issuer.token_keys()
+        self._reception.trust(TokenVerifier(keys, self._settings.realm))
+
+    def renew_certificate(self) -> None:
+        """
+        Get a new certificate from the current authority, for further matches.
+
+        If it cannot sign, the old certificate stays.
+        """
+        self._renew_at = self._seconds() + _RENEWAL_SECONDS
+        try:
+            issued = self._issuer.issue(self.label)
+            self._dtls.use(issued.certificate, issued.key)
+        except Misconfigured as error:
+            _log.error("no new certificate for players: {why}", why=str(error))
+        else:
+            self._anchor = self._issuer.anchor
+
+    def rotate_cookies(self) -> None:
+        """Make cookies with a new key."""
+        self._dtls.admission.rotate_cookies(self._reactor.seconds())
+
+    def cookie_keys(self) -> tuple[CookieKeyReport, ...]:
+        """List the cookie keys, without their secrets."""
+        return report_cookies(self._dtls, self._reactor.seconds())
+
+    # Figures.
+
+    def _measure(self) -> None:
+        self._measured = self._samples.measure(self.rooms.values())
+        if self._seconds() >= self._renew_at:
+            self.renew_certificate()
+
+    def all_keys(self, fleet: AnyFleet) -> RelayedKeys:
+        """Return its keys and those of the game servers of *fleet*, as one."""
+        return RelayedKeys(fleet, self)
+
+    def measure(self) -> dict[str, float]:
+        """Return the figures of players here, as those of a game server."""
+        figures: dict[str, float] = dict(self.figures)
+        figures |= self._measured
+        figures |= measure_port(self._dtls, self._port)
+        # Their game servers count them.
+        figures["rooms"] = 0.0
+        figures["relayed_matches"] = float(len(self.rooms))
+        return figures
+
+
+def _is_usable(state: RelayState, version: int) -> bool:
+    """
+    Can this be the next state of a match? Game servers may be third-party programs.
+
+    :param state: the state.
+    :param version: the version of the previous state.
+    """
+    return (
+        (state.version == 0 or version <= state.version < COUNTER_LIMIT)
+        and 0.0 <= state.time < _LONGEST_TIME
+        and all(0 <= at < len(state.views) for at in state.shown.values())
+        and (not state.views or -1 in state.shown)
+    )
+
+
+def _as_it_is(action: bytes) -> bytes:
+    """Return an action of a player over UDP, which already is MessagePack."""
+    return action
+
+
+def _packing(game: Game[Any, Any]) -> Callable[[bytes], bytes]:
+    """
+    Make the function that packs actions of players in the node's rooms as MessagePack.
+
+    It decodes them as the game's types, in which bytes are a text in JSON. Invalid
+    actions are passed on unchanged, so that the game server refuses them in their turn.
+    """
+    read = json_action_reader(game)
+
+    def pack(action: bytes) -> bytes:
+        try:
+            return msgpack.encode(read(action))
+        except Refused:
+            try:
+                return msgpack.encode(json.decode(action))
+            except (MsgspecError, OverflowError, RecursionError, UnicodeError):
+                pass
+            raise
+
+    return pack
+
+
+@attrs.frozen
+class RelayedKeys:
+    """
+    The keys of all game servers, and of a relay before them.
+
+    With a relay, `vinom.node.keys.Keys` uses it in place of `Fleet`.
+    """
+
+    fleet: AnyFleet
+    relay: UdpRelay
+
+    def share_token_keys(self) -> Deferred[None]:
+        """Pass the issuer's token keys to everything that checks tokens."""
+        self.relay.share_token_keys()
+        return self.fleet.share_token_keys()
+
+    def renew_certificates(self) -> None:
+        """Get new certificates from the current authority."""
+        self.relay.renew_certificate()
+        self.fleet.renew_certificates()
+
+    def rotate_cookies(self) -> int:
+        """Rotate the cookie keys; returns the number of processes that do so."""
+        self.relay.rotate_cookies()
+        return self.fleet.rotate_cookies() + 1
+
+    def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
+        """List the cookie keys, without their secrets."""
+        return {**self.fleet.cookie_keys(), self.relay.label: self.relay.cookie_keys()}

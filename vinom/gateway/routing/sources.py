@@ -1,0 +1,159 @@
+"""Where rules come from: a TOML file that is watched, or Redis."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.errors import StoreUnavailable
+from vinom.gateway.routing.routes import Routes
+from vinom.store.redis.routes import RedisRoutes, StoredRoutes
+
+_log = Logger()
+
+#: How often the file is checked, seconds.
+_LOOK_SECONDS = 1.0
+
+
+class FileRules(Service):
+    """Read rules from a file, again whenever it changes."""
+
+    name = "rules"
+
+    def __init__(self, path: Path, routes: Routes, clock: IReactorTime) -> None:
+        """
+        :param path: the TOML file.
+        :param routes: gets the rules.
+        :param clock: times the checks.
+        """
+        # Before twistd changes its working directory.
+        self._path, self._routes, self._clock = path.absolute(), routes, clock
+        self._next: IDelayedCall | None = None
+        self._seen: tuple[int, int, int] | None = None
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._look()
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _look(self) -> None:
+        self._next = self._clock.callLater(_LOOK_SECONDS, self._look)
+        try:
+            found = self._path.stat()
+            # A new file can have the same name, size and time, but not the same inode.
+            seen = found.st_mtime_ns, found.st_size, found.st_ino
+            if seen == self._seen:
+                return
+            text = self._path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            self._seen = None
+            self._routes.refuse(why, f"cannot read {self._path}: {why}")
+            return
+        self._seen = seen
+        try:
+            document = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            self._routes.refuse(text, f"{self._path} is not TOML: {error}")
+            return
+        self._routes.offer(document)
+
+
+class RedisRules(Service):
+    """
+    Read rules from Redis: at the start, at each message, and every few seconds.
+
+    While Redis does not answer, the last rules stay in use. So they do if Redis lost
+    them: there is no key with rules, and it is not the run of Redis that had them. To
+    have no rules, remove the key while Redis runs, or write ``{}``.
+
+    :ivar why: why the last read failed; ``None`` if it did not.
+    """
+
+    name = "rules"
+
+    def __init__(
+        self, stored: RedisRoutes, routes: Routes, clock: IReactorTime, seconds: float
+    ) -> None:
+        """
+        :param stored: reads the keys.
+        :param routes: gets the rules.
+        :param clock: times the reads.
+        :param seconds: time between two reads.
+        """
+        self._stored, self._routes = stored, routes
+        self._clock, self._seconds = clock, seconds
+        self._next: IDelayedCall | None = None
+        self._is_reading = self._is_changed = False
+        #: The run of Redis that had rules the last time.
+        self._run: bytes | None = None
+        self.why: str | None = "not read yet"
+        stored.client.watch(self._client_changed)
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.changed()
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._disarm()
+
+    def changed(self) -> None:
+        """The rules may have changed: read them."""
+        if not self.running:
+            return
+        if self._is_reading:
+            # The answer to a read under way may be older than the change.
+            self._is_changed = True
+            return
+        self._is_reading, self._is_changed = True, False
+        self._disarm()
+        reading = self._stored.read()
+        reading.addCallbacks(self._found, self._not_found).addErrback(
+            lambda failure: _log.failure("cannot apply rules", failure)
+        )
+        reading.addCallback(lambda _: self._read_later())
+
+    def _client_changed(self, is_available: bool) -> None:
+        if is_available:
+            self.changed()
+
+    def _found(self, found: StoredRoutes) -> None:
+        self.why = None
+        mistake = found.mistake
+        if mistake is None and found.rules is None and found.run != self._run:
+            mistake = (
+                f"this Redis has no key {self._stored.key}, and may have lost it: "
+                "write the rules, or {} for none"
+            )
+        if mistake is None:
+            self._run = found.run
+            self._routes.offer_text(found.rules, found.realms, found.services)
+        else:
+            self._routes.refuse(mistake, mistake)
+
+    def _not_found(self, failure: Failure) -> None:
+        failure.trap(StoreUnavailable)
+        self.why = str(failure.value)
+
+    def _read_later(self) -> None:
+        self._is_reading = False
+        if self._is_changed:
+            self.changed()
+        elif self.running:
+            self._next = self._clock.callLater(self._seconds, self.changed)
+
+    def _disarm(self) -> None:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = None

@@ -1,7 +1,0 @@
-"""
-Keys and certificates.
-
-``authority`` signs certificates of game servers and of the lobby, ``tokens`` keeps the
-keys that sign connect tokens, ``files`` reads and writes them, and ``service`` lists,
-rotates and drops all of them while the node runs.
-"""

@@ -1,0 +1,554 @@
+"""
+One player's conversation: reads its line, passes requests on, and limits their rate.
+
+`vinom.lobby.conversation.talk` keeps the order of requests and answers, without a clock
+and without a line; this is its adapter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from vinom.base.limits.buckets import TokenBucket
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.messages.catalogue import decode_body
+from vinom.base.messages.envelope import (
+    UNREADABLE,
+    Asked,
+    Envelope,
+    Push,
+    Request,
+    RequestId,
+    Unusable,
+    read_envelope,
+    unusable,
+)
+from vinom.base.messages.lobby import (
+    Hello,
+    MatchEnded,
+    MatchFound,
+    QueueStatus,
+    Reach,
+    RoomFound,
+    Welcome,
+)
+from vinom.base.messages.parties import PartyClosed, PartyCreated, PartyUpdate
+from vinom.base.messages.rooms import ROOM_REQUESTS
+from vinom.base.model import Player
+from vinom.base.reactor.waits import Waits
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.lobby.conversation.talk import Send, Talk, Work
+
+
+class Line(Protocol):
+    """
+    The transport of a conversation: a TCP line or a WebSocket.
+
+    It calls `Conversation.received`, `Conversation.caught_up` when it stops being
+    behind, `Conversation.heard_out` when only the peer's half is closed, and
+    `Conversation.lost` once.
+
+    :ivar host: the peer's address.
+    :ivar ends_at_match: `MatchFound` is the last message on it.
+    :ivar opened_at: when the peer connected, seconds since the Unix epoch.
+    """
+
+    host: str
+    ends_at_match: bool
+    opened_at: float
+
+    @property
+    def is_behind(self) -> bool:
+        """Is there data of earlier turns that the peer has not taken yet?"""
+
+    @property
+    def has_unsent(self) -> bool:
+        """Does anything wait, sent in this turn too; or did it, when the line ended?"""
+
+    def admitted(self) -> None:
+        """The hello was accepted; a long one, with a token, no longer comes."""
+
+    def send(self, message: bytes) -> None:
+        """
+        Send one message when the reactor's turn ends, in order, and never drop it.
+
+        With too many unsent the line closes itself, and `Conversation.lost` follows.
+        """
+
+    def close(self, code: Code | None = None, reason: str = "") -> None:
+        """
+        Close when everything is sent.
+
+        :param code: why; ``None`` if there is nothing more to send.
+        :param reason: the same in words.
+        """
+
+
+@attrs.frozen
+class Followed:
+    """
+    An answer that is followed at once by other messages.
+
+    :ivar then: sends them.
+    """
+
+    push: Push
+    then: Callable[[], None]
+
+
+@attrs.frozen
+class Bounds:
+    """
+    Limits of one conversation. Times: seconds.
+
+    :ivar hello_seconds: time for a hello, from the start of the connection.
+    :ivar idle_seconds: silence after which the line of a player who waits for nothing
+        is closed.
+    :ivar rate: messages per second.
+    :ivar burst: messages at once.
+    :ivar actions: actions per second, twice that at once; counted apart from messages.
+    :ivar log: log lines of each kind that refused messages can cause.
+    """
+
+    hello_seconds: float = 10.0
+    idle_seconds: float = 600.0
+    rate: float = 10.0
+    burst: float = 30.0
+    actions: float = 100.0
+    log: LogBounds = attrs.field(factory=LogBounds)
+
+
+#: What a request about rooms is answered; ``None`` for nothing.
+RoomAnswer = Push | Followed | None
+
+
+class Answering(Protocol):
+    """
+    Answers requests: `vinom.node.desk.Desk`, in a higher wing.
+
+    :ivar errors: how many requests were refused, by code.
+    :ivar log: logs refusals.
+    :ivar hellos: conversations without a hello, until it is overdue.
+    :ivar idle: all others, until the next check for silence.
+    """
+
+    errors: Counter[str]
+    log: BoundedLog
+    hellos: Waits
+    idle: Waits
+
+    async def greet(
+        self, conversation: Conversation, hello: Hello
+    ) -> tuple[Player, Welcome, list[Push]]:
+        """Answer a hello; fails with `Refused`."""
+
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push:
+        """Answer a request of the lobby; fails with `Refused`."""
+
+    def serve_now(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
+        """Answer a request of rooms, if it has an answer; fails with `Refused`."""
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over."""
+
+
+@attrs.frozen(eq=False)
+class Membership:
+    """
+    A player's membership of a room, made by the room.
+
+    :ivar room: a `vinom.rooms.room.NodeRoom`: it receives the player's actions.
+    :ivar member: who this player is in that room.
+    """
+
+    room: Any
+    member: Any
+
+
+_NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
+
+
+class Conversation:
+    """
+    Carry one conversation.
+
+    :ivar host: the peer's address.
+    :ivar player: the player, once the hello is accepted.
+    :ivar key_hash: of the key by which the player comes back; set by the desk.
+    :ivar is_open: can messages still be sent?
+    :ivar line: its transport.
+    :ivar memberships: of which rooms this player is a member here, by room id.
+    :ivar is_visiting: is the player's own line to another node, which asks this one?
+    :ivar moves: which addresses of other nodes the player's client can follow.
+    """
+
+    is_visiting = False
+    moves: Reach | None = None
+
+    def __init__(
+        self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
+    ) -> None:
+        """
+        :param desk: answers its requests.
+        :param line: its transport.
+        :param clock: for rates and silence; its seconds are those of the Unix epoch.
+        :param bounds: its limits.
+        """
+        self.host = line.host
+        self.player: Player | None = None
+        self.key_hash = ""
+        self.line, self.memberships = line, _NO_MEMBERSHIPS
+        self._only: Membership | None = None
+        self._actions: TokenBucket | None = None
+        self._desk, self._clock, self._bounds = desk, clock, bounds
+        self._bucket = TokenBucket(bounds.rate, bounds.burst)
+        self._talk = Talk(ends_at_match=line.ends_at_match)
+        self._queue_state = "idle"
+        self.is_open = True
+        self._complaints = TokenBucket(bounds.rate, bounds.burst)
+        self._heard = clock.seconds()
+        self._catching_up: tuple[Callable[[], None], ...] = ()
+        desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
+
+    @property
+    def is_in_play(self) -> bool:
+        """Is a match of this player being prepared, or is it in a room?"""
+        return self._queue_state == "matched" or bool(self.memberships)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Does this player wait in a queue, as far as it was sent?"""
+        return self._queue_state == "waiting"
+
+    @property
+    def party_id(self) -> str:
+        """In which party is this player, as far as it was sent? Empty if in none."""
+        return self._talk.party_id
+
+    @property
+    def is_queued(self) -> bool:
+        """Does this player wait in a queue, or is it in a party?"""
+        return self.is_waiting or bool(self.party_id)
+
+    def introduce(self, player: Player) -> None:
+        """Begin without a hello: the player said it elsewhere."""
+        self.player = player
+        self._talk.introduced()
+        self._desk.hellos.remove(self)
+
+    # Calls of the line.
+
+    def received(self, message: bytes) -> None:
+        """Handle one whole message."""
+        if not self.is_open:
+            return
+        self._heard = now = self._clock.seconds()
+        asked: Asked | Unusable
+        try:
+            envelope = read_envelope(message)
+        except UNREADABLE as error:
+            asked = unusable(error)
+        else:
+            if envelope.type == "action" and self.player is not None:
+                self._act(envelope, now)
+                return
+            try:
+                asked = decode_body(envelope)
+            except Unusable as refusal:
+                asked = refusal
+        if not self._bucket.take(now):
+            self._complain_of_rate(now, asked.id, self._bucket)
+        elif isinstance(asked, Unusable):
+            self._talk.misunderstood(asked, asked.id)
+        elif isinstance(asked.request, Hello):
+            self._talk.hello_arrived(asked)
+        else:
+            self._talk.request_arrived(asked)
+        self._flush()
+
+    def _act(self, envelope: Envelope, now: float) -> None:
+        """Pass an action to its room, the shortest way: most messages are actions."""
+        bucket = self._actions
+        if bucket is None:
+            # The player has not entered a room: it counts as any other message.
+            bucket = self._bucket
+        if not bucket.take(now):
+            self._complain_of_rate(now, envelope.id, bucket)
+            self._flush()
+            return
+        try:
+            membership = self._only
+            if membership is None or envelope.room_id is not None:
+                membership = self.membership(envelope.room_id)
+            membership.room.act(membership.member, envelope)
+        except Refused as refusal:
+            self._talk.misunderstood(refusal, envelope.id)
+            self._flush()
+
+    def heard_out(self) -> None:
+        """The peer closed its half of the line."""
+        self._talk.heard_out()
+        self._flush()
+
+    def lost(self) -> None:
+        """The line is closed."""
+        self._talk.lost()
+        self._over()
+
+    def caught_up(self) -> None:
+        """The peer has taken everything that was sent."""
+        waiting, self._catching_up = self._catching_up, ()
+        for call in waiting:
+            call()
+
+    # Rooms.
+
+    def membership(self, room_id: str | None) -> Membership:
+        """
+        Find the membership that is meant; ``None`` means the only one.
+
+        :raises Refused: there is none, or there are several.
+        """
+        if room_id is not None:
+            found = self.memberships.get(room_id)
+            if found is not None:
+                return found
+        elif self._only is not None:
+            return self._only
+        elif self.memberships:
+            raise Refused(
+                Code.WHICH_ROOM,
+                "you are in several rooms: set room_id",
+                {"field": "room_id", "rooms": sorted(self.memberships)},
+            )
+        raise Refused(Code.NOT_IN_ROOM, "you are not in this room; join it first")
+
+    def entered(self, room_id: str, membership: Membership) -> None:
+        """The player is a member of a room now, by this conversation."""
+        if self._actions is None:
+            rate = self._bounds.actions
+            self._actions = TokenBucket(rate, 2 * rate)
+        self._set_memberships({**self.memberships, room_id: membership})
+
+    def departed(self, room_id: str) -> None:
+        """This conversation no longer stands for a member of that room."""
+        left = dict(self.memberships)
+        left.pop(room_id, None)
+        self._set_memberships(left)
+
+    def _set_memberships(self, memberships: dict[str, Membership]) -> None:
+        self.memberships = memberships
+        is_only = len(memberships) == 1
+        self._only = next(iter(memberships.values())) if is_only else None
+
+    # Calls of the rest of the node.
+
+    @property
+    def is_behind(self) -> bool:
+        """Is there data of earlier turns that the peer has not taken yet?"""
+        return self.line.is_behind
+
+    def when_caught_up(self, call: Callable[[], None]) -> None:
+        """Call *call* once, when the peer stops being behind; never if it is lost."""
+        self._catching_up = (*self._catching_up, call)
+
+    def pass_on(self, message: bytes) -> None:
+        """Send the player a message that others get too; it changes nothing here."""
+        if self.is_open and self.player is not None:
+            self.line.send(message)
+
+    def send(self, push: Push) -> None:
+        """Send the player what happened; `MatchFound` may end the line."""
+        self._note(push)
+        self._talk.pushed(push)
+        self._flush()
+
+    def warn(self, refusal: Refused) -> None:
+        """Send the player what went wrong."""
+        self._talk.warned(refusal)
+        self._flush()
+
+    def refuse(self, refusal: Refused, id: RequestId) -> None:
+        """Refuse a request that was passed on earlier."""
+        self._talk.misunderstood(refusal, id)
+        self._flush()
+
+    def end(self, refusal: Refused) -> None:
+        """Send the reason, and close the line."""
+        self._talk.ended(refusal)
+        self._flush()
+
+    def _complain_of_rate(self, now: float, id: RequestId, bucket: TokenBucket) -> None:
+        """Refuse a message for its rate; end the line of a player who does not stop."""
+        wait = bucket.wait(now)
+        refusal = Refused(
+            Code.RATE_LIMITED, "too many messages", {"retry_after": round(wait, 3)}
+        )
+        self._talk.misunderstood(refusal, id)
+        if not self._complaints.take(now):
+            self._desk.log.info(
+                "disconnected {host}: too many messages",
+                host=self.host,
+                player_id=None if self.player is None else self.player.player_id,
+            )
+            self._talk.ended(refusal)
+
+    def _flush(self) -> None:
+        talk = self._talk
+        while outbox := talk.outbox:
+            talk.outbox = []
+            for item in outbox:
+                if type(item) is Send:
+                    self.line.send(item.message)
+                    if item.code:
+                        self._desk.errors[item.code] += 1
+                elif type(item) is Work:
+                    self._start(item.asked.request)
+                else:
+                    self.line.close(item.code, item.reason)
+                    self._over()
+
+    def _start(self, request: Request) -> None:
+        if type(request) in ROOM_REQUESTS:
+            # Hardly any waits: a coroutine would only cost time.
+            self._work_now(request)
+            return
+        work = self._work(request)
+        try:
+            work.send(None)
+        except StopIteration:
+            # Most requests do not wait; a Deferred would cost as much as the answer.
+            return
+        # It continues when the Deferred that it waits for has a result.
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: self._desk.log.failure("conversation failed", failure)
+        )
+
+    def _work_now(self, request: Request) -> None:
+        assert self.player is not None
+        try:
+            found = self._desk.serve_now(self, self.player, request)
+        except Exception as error:
+            self._not_done(request, error)
+            return
+        if not isinstance(found, Deferred):
+            self._answer(found)
+            return
+        # The room may have been on a node that died: the store is asked.
+        found.addCallbacks(
+            self._answer, lambda failure: self._not_done(request, failure.value)
+        )
+        found.addCallback(lambda _: self._flush())
+        found.addErrback(
+            lambda failure: self._desk.log.failure("conversation failed", failure)
+        )
+
+    def _answer(self, found: RoomAnswer) -> None:
+        """Answer a request about rooms."""
+        if found is None:
+            self._talk.done()
+        elif isinstance(found, Followed):
+            self._talk.answered_first(found.push)
+            # The other messages come right after the answer.
+            self._flush()
+            found.then()
+            self._talk.done()
+        else:
+            self._talk.answered(found)
+
+    async def _work(self, request: Request) -> None:
+        try:
+            if isinstance(request, Hello):
+                await self._greet(request)
+            else:
+                assert self.player is not None
+                push = await self._desk.serve(self, self.player, request)
+                self._note(push)
+                self._talk.answered(push)
+        except Exception as error:
+            self._not_done(request, error)
+        self._flush()
+
+    def _not_done(self, request: Request, error: Exception) -> None:
+        """Refuse a request that failed."""
+        match error:
+            case Refused():
+                refusal = error
+                # A peer above its rate must not fill the log as well.
+                if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
+                    self._desk.log.info(
+                        "refused a hello from {host}: {code}, {why}",
+                        host=self.host,
+                        code=error.code.value,
+                        why=error.message,
+                    )
+            case StoreUnavailable():
+                # The store logs once that it is away, and counts the calls.
+                refusal = error.refusal()
+            case _:
+                failure = Failure(error)
+                self._desk.log.failure(
+                    "a request failed: {request}", failure, request=type(request)
+                )
+                refusal = Refused(
+                    Code.INTERNAL, "internal error; it is in the server's log"
+                )
+        self._talk.refused(refusal)
+
+    async def _greet(self, hello: Hello) -> None:
+        player, welcome, news = await self._desk.greet(self, hello)
+        self.player, self.moves = player, hello.moves
+        self.line.admitted()
+        for push in news:
+            self._note(push)
+        self._talk.admitted(welcome, news)
+        if self.is_open:
+            self._desk.hellos.remove(self)
+            self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
+
+    def _note(self, push: Push) -> None:
+        """Store whether this player waits for a match, and its party."""
+        if isinstance(push, QueueStatus):
+            self._queue_state = push.state
+        elif isinstance(push, MatchFound | MatchEnded | RoomFound):
+            self._queue_state = "idle"
+        elif isinstance(push, PartyUpdate | PartyCreated):
+            self._talk.party_id = push.party.party_id
+        elif isinstance(push, PartyClosed):
+            self._talk.party_id = ""
+
+    def overdue(self) -> None:
+        """End the conversation if the hello is missing, or the player was silent."""
+        if self.player is None:
+            self._talk.overdue()
+            self._flush()
+            return
+        now, timeout = self._clock.seconds(), self._bounds.idle_seconds
+        if self.is_in_play or self.is_queued:
+            self._desk.idle.add(self, now + timeout)
+        elif now >= self._heard + timeout:
+            self.end(
+                Refused(Code.TIMEOUT, "no message came for too long; connect again")
+            )
+        else:
+            self._desk.idle.add(self, self._heard + timeout)
+
+    def _over(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._catching_up = ()
+            self._desk.hellos.remove(self)
+            self._desk.idle.remove(self)
+            self._desk.lost(self)

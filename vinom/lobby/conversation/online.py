@@ -1,0 +1,390 @@
+"""Players who are connected now, and sending to them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface, implementer
+
+from vinom.base.limits.logged import log_unless_away
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
+from vinom.base.messages.lobby import QueueStatus
+from vinom.base.model import LineEnd, Player
+from vinom.errors import Code, PeerError, Refused, StoreUnavailable
+from vinom.lobby.conversation.conversation import Conversation
+from vinom.store.interfaces import IOnlineStore, IOnlineWatch
+
+_HELD: LineEnd = "held"
+#: Lines that one step records again.
+_AT_ONCE = 500
+
+
+class IOnline(Interface):
+    """
+    The players who have a conversation with a node of this deployment.
+
+    Nothing acknowledges a message: a player who is away misses it, and is sent the
+    present state after the next hello.
+    """
+
+    is_shared = Attribute("Are there other nodes?")
+
+    def is_here(player_id: str) -> bool:
+        """Is this player connected to this node?"""
+
+    def key_of(player_id: str) -> tuple[str, Player] | None:
+        """
+        Find the hash of the key of a player who is connected to this node, and the
+        player.
+        """
+
+    def away(player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
+        """
+        List those of these players who are connected to no node.
+
+        The store is asked only about those who are not connected to this one.
+
+        :raises StoreUnavailable: it does not answer.
+        """
+
+    def absence(player_id: str) -> Deferred[float]:
+        """
+        Find for how long a player has been connected to no node, seconds.
+
+        0 if the player is connected; infinity if nobody knows, or if there is only this
+        node, which itself knows.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+
+    def send(player_ids: Iterable[str], push: Push) -> None:
+        """Send *push* to each of these players, at any node."""
+
+    def warn(player_ids: Iterable[str], refusal: Refused) -> None:
+        """Send each of these players, at any node, what went wrong."""
+
+
+def replaced() -> Refused:
+    """Make the reason why an older line of a player is closed."""
+    return Refused(Code.REPLACED, "you said hello on another line")
+
+
+@attrs.define
+class _Reports:
+    """
+    Lines of a player that are being reported.
+
+    :ivar count: how many.
+    :ivar replaced: the highest epoch that another node has replaced meanwhile.
+    """
+
+    count: int = 0
+    replaced: int = 0
+
+
+@implementer(IOnline, IOnlineWatch)
+@attrs.define(eq=False)
+class Online:
+    """
+    The players of this node, in memory, and the way to those of the others.
+
+    Each player has one conversation, the newest.
+
+    :ivar store: which node has a player's line; ``None`` if there is only this node.
+    :ivar missed: called when messages of other nodes may have been missed.
+    :ivar is_queued: finds whether a player has an entry in the queue. A player may have
+        left it when another node's message that it waits arrives.
+    """
+
+    store: IOnlineStore | None = None
+    missed: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    is_queued: Callable[[str], Awaitable[bool]] | None = attrs.field(
+        default=None, init=False
+    )
+    _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
+    # Epochs of their lines; and reports of lines that are under way.
+    _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
+    _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
+    # Players whose lines closed while the store did not answer: it may still list them.
+    _unreported: set[str] = attrs.field(factory=set, init=False)
+    # What other nodes have sent to players about whom the store is being asked.
+    _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
+    # How many messages were not sent to other nodes since the store is away.
+    _unsent: int = attrs.field(default=0, init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        if self.store is not None:
+            self.store.watch(self)
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    @property
+    def is_shared(self) -> bool:
+        """Are there other nodes?"""
+        return self.store is not None
+
+    # Lines.
+
+    def enter(self, player_id: str, conversation: Conversation) -> Conversation | None:
+        """Add a player's conversation; return the one that it replaces here."""
+        older = self._conversations.get(player_id)
+        self._conversations[player_id] = conversation
+        return None if older is conversation else older
+
+    async def report(self, player_id: str) -> None:
+        """
+        Report the newest line of a player to the other nodes: theirs are closed.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+        if self.store is None:
+            return
+        reports = self._reporting.setdefault(player_id, _Reports())
+        reports.count += 1
+        try:
+            epoch = await self.store.enter(player_id)
+        finally:
+            reports.count -= 1
+            if not reports.count:
+                del self._reporting[player_id]
+        conversation = self._conversations.get(player_id)
+        if conversation is None:
+            # It closed meanwhile.
+            await self._forget(self.store, player_id)
+            return
+        self._epochs[player_id] = max(epoch, self._epochs.get(player_id, 0))
+        # The newest line has the highest epoch, which another report may bring.
+        if not reports.count and reports.replaced >= self._epochs[player_id]:
+            conversation.end(replaced())
+
+    def leave(self, player_id: str, conversation: Conversation) -> bool:
+        """Remove a conversation that is over; ``False`` if a newer one replaced it."""
+        if self._conversations.get(player_id) is not conversation:
+            return False
+        del self._conversations[player_id]
+        return True
+
+    async def left(self, player_id: str) -> LineEnd:
+        """Report that a player's line to this node is closed; find what that means."""
+        self._epochs.pop(player_id, None)
+        end = _HELD
+        if self.store is not None:
+            try:
+                end = await self._forget(self.store, player_id)
+            except StoreUnavailable as error:
+                # As far as this node knows.
+                self._log.info("a line stays listed: {why}", why=error)
+        return "replaced" if player_id in self._conversations else end
+
+    async def _forget(self, store: IOnlineStore, player_id: str) -> LineEnd:
+        """Have the store forget a line; if it does not answer, when it does again."""
+        self._unreported.add(player_id)
+        end = await store.leave(player_id)
+        self._unreported.discard(player_id)
+        return end
+
+    async def report_all(self) -> None:
+        """
+        Report all lines again: the store may have lost them, or they are old.
+
+        Lines that closed while the store was away are forgotten there.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
+        if self.store is None:
+            return
+        for player_id in list(self._unreported):
+            if player_id in self._conversations:
+                # The store lists the newer line.
+                self._unreported.discard(player_id)
+            else:
+                await self._forget(self.store, player_id)
+        lines = list(self._epochs.items())
+        for first in range(0, len(lines), _AT_ONCE):
+            some = [
+                (player_id, epoch)
+                for player_id, epoch in lines[first : first + _AT_ONCE]
+                # Those who left meanwhile must not be listed again.
+                if self._epochs.get(player_id) == epoch
+            ]
+            newer = await self.store.keep(some)
+            for player_id, epoch in some:
+                if player_id in newer:
+                    self.replaced(player_id, epoch)
+
+    # Asking, and sending.
+
+    def is_here(self, player_id: str) -> bool:
+        """Is this player connected to this node?"""
+        return self._here(player_id) is not None
+
+    def _here(self, player_id: str) -> Conversation | None:
+        """Find a player's conversation; one whose hello still waits may have closed."""
+        found = self._conversations.get(player_id)
+        return None if found is None or not found.is_open else found
+
+    def key_of(self, player_id: str) -> tuple[str, Player] | None:
+        """Find the hash of the key of a player who is connected to this node."""
+        conversation = self._here(player_id)
+        if conversation is None or conversation.player is None:
+            return None
+        key_hash = conversation.key_hash
+        return (key_hash, conversation.player) if key_hash else None
+
+    def away(self, player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
+        """List those of these players who are connected to no node."""
+        return Deferred.fromCoroutine(self._away(player_ids))
+
+    async def _away(self, player_ids: Iterable[str]) -> Sequence[str]:
+        away = [one for one in player_ids if self._here(one) is None]
+        if away and self.store is not None:
+            elsewhere = set(await self.store.elsewhere(away))
+            away = [one for one in away if one not in elsewhere]
+        return away
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        """Find for how long a player has been connected to no node."""
+        if self._here(player_id) is not None:
+            return succeed(0.0)
+        if self.store is None:
+            return succeed(inf)
+        if player_id in self._unreported:
+            # Nobody has noted when it left.
+            return Deferred.fromCoroutine(self._absence(self.store, player_id))
+        return self.store.absence(player_id)
+
+    async def _absence(self, store: IOnlineStore, player_id: str) -> float:
+        await self._forget(store, player_id)
+        return await store.absence(player_id)
+
+    def send(self, player_ids: Iterable[str], push: Push) -> None:
+        """Send *push* to each of these players, at any node."""
+        others = []
+        for player_id in player_ids:
+            conversation = self._here(player_id)
+            if conversation is not None and player_id in self._held:
+                # It must not overtake what another node has sent before.
+                self._held[player_id].append(push)
+            elif conversation is not None:
+                conversation.send(push)
+            else:
+                others.append(player_id)
+        if others and self.store is not None:
+            self._pass_on(self.store, others, encode_push(push))
+
+    def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
+        """Send each of these players, at any node, what went wrong."""
+        others = []
+        for player_id in player_ids:
+            conversation = self._here(player_id)
+            if conversation is not None:
+                conversation.warn(refusal)
+            else:
+                others.append(player_id)
+        if others and self.store is not None:
+            message = encode_failure(refusal.code, refusal.message, refusal.details)
+            self._pass_on(self.store, others, message)
+
+    def _pass_on(
+        self, store: IOnlineStore, player_ids: list[str], message: bytes
+    ) -> None:
+        def lost(failure: Failure) -> None:
+            failure.trap(StoreUnavailable)
+            if not self._unsent:
+                self._log.info(
+                    "players of other nodes miss messages: {why}", why=failure.value
+                )
+            self._unsent += len(player_ids)
+
+        def sent(_: object) -> None:
+            unsent, self._unsent = self._unsent, 0
+            if unsent:
+                self._log.info(
+                    "other nodes get messages again; {count} were not sent",
+                    count=unsent,
+                )
+
+        store.send(player_ids, message).addCallbacks(sent, lost).addErrback(
+            lambda failure: self._log.failure("a message was not sent", failure)
+        )
+
+    # What other nodes send (IOnlineWatch).
+
+    def passed(self, player_ids: Sequence[str], message: bytes) -> None:
+        """Send players of this node a message of another one."""
+        try:
+            answer = decode_answer(message)
+            match answer:
+                case Told(push):
+                    self._send_here(player_ids, push)
+                case Failed(code, text, details):
+                    refusal = Refused(Code(code), text, details)
+                    for player_id in player_ids:
+                        if (one := self._here(player_id)) is not None:
+                            one.warn(refusal)
+                case None:
+                    raise PeerError("this version does not know it")
+        except (PeerError, ValueError) as error:
+            self._log.warn("skipped a message of another node: {why}", why=error)
+
+    def _send_here(self, player_ids: Sequence[str], push: Push) -> None:
+        is_place = isinstance(push, QueueStatus) and push.state == "waiting"
+        for player_id in player_ids:
+            conversation = self._here(player_id)
+            if conversation is None:
+                continue
+            if player_id in self._held:
+                # It must not overtake what was sent before.
+                self._held[player_id].append(push)
+            elif is_place and self.is_queued is not None:
+                self._held[player_id] = []
+                Deferred.fromCoroutine(
+                    self._send_place(player_id, push, self.is_queued)
+                ).addErrback(
+                    lambda one: log_unless_away(self._log, "a place was not sent", one)
+                )
+            else:
+                conversation.send(push)
+
+    async def _send_place(
+        self, player_id: str, push: Push, is_queued: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """
+        Send a player of this node its place, as another node found it, if it has one.
+
+        Both this question and a request to cancel go to the store in their order, so
+        the player is never sent last that it waits when it does not.
+        """
+        try:
+            is_true = await is_queued(player_id)
+        except StoreUnavailable:
+            is_true = True
+        finally:
+            held = self._held.pop(player_id)
+        conversation = self._here(player_id)
+        if is_true and conversation is not None:
+            conversation.send(push)
+        for later in held:
+            self._send_here([player_id], later)
+
+    def replaced(self, player_id: str, epoch: int) -> None:
+        """Close a line whose player has said hello at another node."""
+        conversation = self._here(player_id)
+        if player_id in self._reporting:
+            # Its epoch is still on its way here.
+            reports = self._reporting[player_id]
+            reports.replaced = max(epoch, reports.replaced)
+        elif conversation is not None and self._epochs.get(player_id) == epoch:
+            conversation.end(replaced())
+
+    def listens(self) -> None:
+        """Messages come from now on; waiting players may have missed some."""
+        self.missed()

@@ -1,0 +1,110 @@
+"""One match of this node: its facts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from vinom.base.model import MatchEnd, MatchPlan, Placement, QueueEntry
+
+MatchState = Literal["forming", "placed", "playing"]
+
+
+@attrs.define(eq=False)
+class Match:
+    """
+    A match that is not over, in facts only.
+
+    :ivar since: when it was made, seconds since the Unix epoch.
+    :ivar entries: the queue entries it was made of; none if an outside matchmaker
+        made it.
+    :ivar state: *forming* until a game server listens for it, then *placed*, and
+        *playing* once its time runs.
+    :ivar placement: where it is played, once a game server has it.
+    :ivar end: how it ended, while that is being recorded.
+    :ivar withdrawn: players who gave up while it was forming.
+    :ivar seat_states: the last state of each seat that its game server reported.
+    :ivar has_result: whether a round was over.
+    """
+
+    plan: MatchPlan
+    since: float
+    entries: tuple[QueueEntry, ...] = ()
+    state: MatchState = "forming"
+    placement: Placement | None = None
+    end: MatchEnd | None = None
+    withdrawn: set[str] = attrs.field(factory=set)
+    seat_states: dict[int, str] = attrs.field(factory=dict)
+    has_result: bool = False
+
+    def unplaced_end(self, reason: str) -> MatchEnd:
+        """
+        Make the end of a match that never got a place.
+
+        Players who did not give up count as present.
+        """
+        present = tuple(
+            number
+            for number, seat in enumerate(self.plan.seats)
+            if seat.player_id not in self.withdrawn
+        )
+        return MatchEnd(self.plan.match_id, reason, present=present)
+
+    def entries_to_put_back(self, end: MatchEnd) -> list[QueueEntry]:
+        """
+        List the entries to queue again: all their players came to a match that is void,
+        or no game server could be had for it.
+        """
+        if end.reason != "void" and not (end.reason == "lost" and not self.placement):
+            return []
+        came = {self.plan.seats[seat].player_id for seat in end.present}
+        return [
+            entry
+            for entry in self.entries
+            if all(player.player_id in came for player in entry.players)
+        ]
+
+    def queued_at(self, player_id: str) -> float:
+        """Find out since when a player of it waits, seconds since the Unix epoch."""
+        for entry in self.entries:
+            if player_id in entry.player_ids:
+                return entry.since
+        return self.since
+
+    def players_to_inform(self, put_back: list[QueueEntry]) -> list[str]:
+        """List the players to send its end to: not those who left or queue again."""
+        again = {player.player_id for entry in put_back for player in entry.players}
+        return [
+            seat.player_id
+            for number, seat in enumerate(self.plan.seats)
+            if seat.player_id not in again
+            and seat.player_id not in self.withdrawn
+            and self.seat_states.get(number) != "left"
+        ]
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """
+        Describe it to an operator.
+
+        :param now: seconds since the Unix epoch.
+        """
+        place = self.placement
+        return {
+            "match_id": self.plan.match_id,
+            "game": self.plan.game,
+            "state": self.state,
+            "age": round(max(0.0, now - self.since), 3),
+            "host": place.address if place else None,
+            "port": place.port if place else None,
+            "server": place.server if place else None,
+            "players": [
+                {
+                    "seat": number,
+                    "player_id": seat.player_id,
+                    "name": seat.name,
+                    "state": self.seat_states.get(number, "absent"),
+                }
+                for number, seat in enumerate(self.plan.seats)
+            ],
+        }

@@ -1,0 +1,1182 @@
+"""
+From agreed players to seats in a running match, and to its end.
+
+Players are sent to a match once a game server listens for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vinom.base.limits.addresses import AddressCounts
+from vinom.base.limits.buckets import network_of
+from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.messages.catalogue import decode_answer
+from vinom.base.messages.envelope import Push, Told, encode_push
+from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
+from vinom.base.model import (
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueEntry,
+    SeatPlan,
+    Ticket,
+)
+from vinom.errors import (
+    Code,
+    LeaseLost,
+    NoCapacity,
+    PeerError,
+    Refused,
+    StoreUnavailable,
+    VinomError,
+)
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.game import Game
+from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.matches.match import Match
+from vinom.lobby.matches.ways_in import WaysIn, seat_names
+from vinom.play.seats import seat_of
+from vinom.store.interfaces import IMatchStore, IPlayerStore
+
+
+class Follower(Protocol):
+    """What is called about new, failed and refused matches: the matchmaker."""
+
+    def match_opened(self, plan: MatchPlan) -> None:
+        """An outside matchmaker has put these players in a match."""
+
+    def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
+        """
+        The match of these entries did not happen: their players wait again.
+
+        :param is_failure: no game server could be had for it.
+        """
+
+    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
+        """The match of these entries is over, and they do not wait again."""
+
+    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
+        """A player left the match of these entries for good; it goes on."""
+
+    def draining(self) -> None:
+        """No new matches from here on."""
+
+    def moving(self) -> None:
+        """The same; but those who wait are matched by other nodes."""
+
+
+class ResultWatch(Protocol):
+    """Notes how rounds end: `vinom.lobby.results.service.Results`; no method fails."""
+
+    def round_over(self, plan: MatchPlan, outcome: Mapping[str, Any]) -> None:
+        """Note the outcome of a round: ``{round, places, scores}``."""
+
+    def match_over(self, plan: MatchPlan, reason: str) -> None:
+        """Note that a match ended before any round of it was over."""
+
+
+class MatchFleet(Protocol):
+    """Where matches are played: `vinom.fleet.fleet.Fleet`, or a relay before it."""
+
+    def place(
+        self,
+        plan: MatchPlan,
+        tickets: Sequence[Ticket],
+        watch: IMatchWatch,
+        relay: None = None,
+        hosts: tuple[str, ...] = (),
+    ) -> Deferred[Placement]:
+        """Find a match a game server."""
+
+    def add_ticket(self, ticket: Ticket) -> Deferred[None]:
+        """Admit one more handshake."""
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good."""
+
+    def close_room(self, match_id: str, reason: str) -> None:
+        """End a match."""
+
+
+class OtherNodes(Protocol):
+    """Asks other nodes: `vinom.node.links.NodeLinks`."""
+
+    async def ask_way_in(self, node_id: str, match_id: str, seat: int) -> bytes:
+        """
+        Ask a node to admit a player to a match of its own.
+
+        :returns: a ``match_found``, as a client receives it.
+        :raises NoCapacity: the match is over, or that node cannot be reached.
+        """
+
+
+@attrs.define(eq=False)
+class _Live:
+    """
+    A match that is not over, and what waits for it.
+
+    :ivar tickets: one for each seat; replaced if they expire before it has a place.
+    :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
+    :ivar unplaced: the reason of its end, if it never gets a place.
+    :ivar hosts: one address of its players for each network.
+    :ivar counted: those of them that it counts for.
+    :ivar watches: what else is called when it starts, changes or ends.
+    :ivar delay: why no game server could be had for it so far; empty if none is known.
+    :ivar is_adopted: another node has made it: its entries are not known here.
+    :ivar is_missing: the store has lost it, and does not have it again yet.
+    :ivar known: its players, each with the hash of the key that proves who it is.
+    """
+
+    match: Match
+    tickets: list[Ticket]
+    hosting: Deferred[Placement] | None = None
+    unplaced: str = "lost"
+    watches: list[IMatchWatch] = attrs.field(factory=list)
+    hosts: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    delay: str = ""
+    is_adopted: bool = False
+    is_missing: bool = False
+    known: Sequence[tuple[str, Player]] = ()
+
+    def players(self) -> list[str]:
+        """List the players who have not left it."""
+        return [
+            seat.player_id
+            for number, seat in enumerate(self.match.plan.seats)
+            if seat.player_id and self.match.seat_states.get(number) != "left"
+        ]
+
+    def seated(self) -> set[str]:
+        """List the players who have, or had, a seat."""
+        seats = self.match.plan.seats
+        return {seat.player_id for seat in seats if seat.player_id}
+
+    def withdraw(self, reason: str) -> bool:
+        """Give it up while it is forming; ``False`` if it is too late."""
+        if self.hosting is None:
+            return False
+        self.unplaced = reason
+        self.hosting.cancel()
+        return True
+
+
+@implementer(IMatchWatch)
+class Matches(Service):
+    """
+    Start matches, give seats, bring players back, and record how matches end.
+
+    :ivar is_draining: no new matches are started.
+    :ivar is_moving: those who wait are matched by other nodes.
+    """
+
+    name = "matches"
+    _log = Logger()
+
+    def __init__(
+        self,
+        fleet: MatchFleet,
+        store: IMatchStore,
+        online: IOnline,
+        games: Mapping[str, Game[Any, Any]],
+        ways_in: WaysIn,
+        clock: IReactorTime,
+        memory_seconds: float = 600.0,
+        per_address: int = 32,
+        results: ResultWatch | None = None,
+        others: OtherNodes | None = None,
+        players: IPlayerStore | None = None,
+        key_seconds: float = 6 * 3600.0,
+        is_complete: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """
+        :param fleet: finds a game server for each match.
+        :param store: where matches are recorded.
+        :param online: sends messages to players.
+        :param games: by name.
+        :param ways_in: makes ids, tickets and tokens.
+        :param clock: its seconds are those of the Unix epoch.
+        :param memory_seconds: how long the end of a match is remembered.
+        :param per_address: most matches that are not over with players of one address;
+            four times that of one /24 or /48.
+        :param results: notes how rounds end.
+        :param others: asks other nodes; ``None`` if there is only this one.
+        :param players: gets players of matches back if it has lost them.
+        :param key_seconds: for how long.
+        :param is_complete: has the store all that it should have? One that came back
+            empty gets matches back within seconds.
+        """
+        self._players, self._key_seconds = players, key_seconds
+        self._is_complete = is_complete
+        self._results, self._others = results, others
+        self._fleet, self._store, self._online = fleet, store, online
+        self._games, self._ways_in, self._clock = games, ways_in, clock
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
+        self._memory_seconds = memory_seconds
+        self._counts = AddressCounts(per_address)
+        self._live: dict[str, _Live] = {}
+        # The same, oldest first, by the players who have seats.
+        self._of_players: dict[str, list[_Live]] = {}
+        self._followers: list[Follower] = []
+        #: Called with players who have left matches that this node has adopted.
+        self.freed: Callable[[Sequence[str]], None] = lambda _: None
+        self._drained: list[Deferred[None]] = []
+        self._ended: dict[str, int] = {}
+        self.is_draining = self.is_moving = False
+
+    def follow(self, follower: Follower) -> None:
+        """Call *follower* about what happens from now on."""
+        self._followers.append(follower)
+
+    # Starting.
+
+    def ensure_one_more(self, entry: QueueEntry) -> None:
+        """
+        Check that the addresses of an entry's players may have one more match.
+
+        :raises Refused: `BUSY`.
+        """
+        if any(map(self._counts.is_full, entry.hosts)):
+            raise Refused(
+                Code.BUSY,
+                "players of your address are in too many matches; queue again when "
+                "one is over",
+                {"retry_after": 10, "limit": self._counts.limit},
+            )
+
+    async def start_match(
+        self,
+        game: str,
+        options: bytes,
+        entries: Sequence[QueueEntry],
+        teams: Sequence[int] = (),
+        watches: Sequence[IMatchWatch] = (),
+        opened: Callable[[], Awaitable[None]] | None = None,
+    ) -> bool:
+        """
+        Start a match for entries that are in no queue any more.
+
+        Their players are sent to it when it has a place.
+
+        :param options: canonical JSON.
+        :param teams: the team of each entry; dealt in turn unless given.
+        :param watches: called about the match until it is over.
+        :param opened: called when the match is recorded, before anything can happen to
+            it.
+        :returns: ``False`` if one of the players is in another match.
+        """
+        seats = seat_plans(entries, self._games[game].teams, teams)
+        live = await self._open(game, options, seats, tuple(entries))
+        if live is None:
+            return False
+        live.watches += watches
+        if opened is not None:
+            await opened()
+        self._online.send(
+            [seat.player_id for seat in seats], QueueStatus("matched", game)
+        )
+        Deferred.fromCoroutine(self._find_place(live)).addErrback(
+            lambda failure: self._log.failure(
+                "the end of match {match_id} was not recorded",
+                failure,
+                match_id=live.match.plan.match_id,
+            )
+        )
+        return True
+
+    async def start_seats(
+        self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
+    ) -> list[MatchFound]:
+        """
+        Start a match that an outside matchmaker made; return what each seat needs.
+
+        Cancelling withdraws the match.
+
+        :param options: canonical JSON.
+        :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
+            game server was available.
+        """
+        live = await self._open(game, options, seats)
+        if live is None:
+            playing = [
+                s.player_id for s in seats if await self.is_in_match(s.player_id)
+            ]
+            raise Refused(
+                Code.ALREADY_IN_MATCH,
+                "a player is in another match",
+                {"player_ids": playing},
+            )
+
+        # A caller that hangs up may withdraw a match, but not interrupt how it goes on:
+        # what was placed stays, and an end is recorded.
+        def hung_up(_: object) -> None:
+            live.withdraw("lost")
+
+        def answer(found: list[MatchFound] | Failure | None) -> None:
+            if not caller.called:
+                caller.callback(found)
+            elif isinstance(found, Failure):
+                self._log.failure("a match that was withdrawn has no end", found)
+
+        caller: Deferred[list[MatchFound] | None] = Deferred(hung_up)
+        Deferred.fromCoroutine(self._find_place(live)).addBoth(answer)
+        found = await caller
+        if found is None:
+            end = live.match.end
+            raise Refused(
+                Code.UNAVAILABLE,
+                "the match could not be placed",
+                {"reason": live.unplaced if end is None else end.reason},
+            )
+        return found
+
+    async def _open(
+        self,
+        game: str,
+        options: bytes,
+        seats: tuple[SeatPlan, ...],
+        entries: tuple[QueueEntry, ...] = (),
+    ) -> _Live | None:
+        if self.is_draining:
+            raise self.draining()
+        plan, tickets = self._ways_in.plan(game, options, seats)
+        live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
+        # Once for each address, however many players it has there.
+        hosts = {network_of(host): host for entry in entries for host in entry.hosts}
+        live.hosts = tuple(hosts.values())
+        # Not for one that is full: who was paired with it plays all the same. Now, for
+        # others are opened while the store is asked.
+        live.counted = tuple(filter(self._counts.enter, live.hosts))
+        try:
+            is_open = await self._store.open(plan)
+        except BaseException as error:
+            self._uncount(live)
+            if isinstance(error, StoreUnavailable):
+                # The store may have opened it all the same; its players would stay.
+                await self._record_end(MatchEnd(plan.match_id, "void"))
+            raise
+        if not is_open:
+            self._uncount(live)
+            return None
+        self._enter(live)
+        self.learn_keys(plan.match_id)
+        if not entries:
+            for follower in self._followers:
+                follower.match_opened(plan)
+        return live
+
+    def learn_keys(self, match_id: str) -> None:
+        """
+        Learn how the players of a match prove who they are.
+
+        A store that was lost must get that back, too, or nobody could come back.
+        """
+        live = self._live.get(match_id)
+        if self._players is None or live is None:
+            return
+
+        here = {one: self._online.key_of(one) for one in live.players()}
+        live.known = [known for known in here.values() if known is not None]
+
+        others = [one for one, known in here.items() if known is None]
+        if others:
+            asked = self._learn_keys(live, self._players, others)
+            Deferred.fromCoroutine(asked).addErrback(
+                lambda failure: self._log.failure(
+                    "keys of players are not known", failure
+                )
+            )
+
+    async def _learn_keys(
+        self, live: _Live, players: IPlayerStore, others: Sequence[str]
+    ) -> None:
+        """Ask the store for the keys of players who are connected elsewhere."""
+        while self._live.get(live.match.plan.match_id) is live:
+            try:
+                live.known = [*live.known, *await players.keys_of(others)]
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+            else:
+                return
+
+    def _enter(self, live: _Live) -> None:
+        """A match is this node's from now on."""
+        self._live[live.match.plan.match_id] = live
+        for player_id in live.seated():
+            self._of_players.setdefault(player_id, []).append(live)
+
+    def _leave(self, live: _Live) -> None:
+        """It is over, or another node's."""
+        match_id = live.match.plan.match_id
+        if self._live.get(match_id) is not live:
+            return
+        del self._live[match_id]
+        for player_id in live.seated():
+            others = [one for one in self._of_players[player_id] if one is not live]
+            if others:
+                self._of_players[player_id] = others
+            else:
+                del self._of_players[player_id]
+        self._uncount(live)
+
+    def _uncount(self, live: _Live) -> None:
+        for host in live.counted:
+            self._counts.leave(host)
+
+    def adopt(
+        self,
+        plan: MatchPlan,
+        placement: Placement,
+        since: float,
+        hosts: tuple[str, ...] = (),
+        has_result: bool = False,
+        claimed: Deferred[bool] | None = None,
+    ) -> None:
+        """
+        Go on with a match of an earlier node, which is being played.
+
+        :param placement: where.
+        :param since: when it was made, seconds since the Unix epoch.
+        :param hosts: one address of its players for each network.
+        :param has_result: was a round over?
+        :param claimed: fires when it is known whether this node may: if not, it is
+            disowned. ``None`` if it may.
+        """
+        match = Match(plan, since, state="placed", placement=placement)
+        match.has_result = has_result
+        live = _Live(match, [], hosts=hosts, is_adopted=True)
+        self._enter(live)
+        live.counted = tuple(filter(self._counts.enter, hosts))
+        Deferred.fromCoroutine(self._adopt(live, placement, claimed)).addErrback(
+            lambda failure: self._log.failure(
+                "match {match_id} was not adopted", failure, match_id=plan.match_id
+            )
+        )
+
+    async def _adopt(
+        self, live: _Live, placement: Placement, claimed: Deferred[bool] | None
+    ) -> None:
+        plan = live.match.plan
+        if claimed is not None and not await claimed:
+            return
+        is_running: bool | None = None
+        while is_running is None and self._live.get(plan.match_id) is live:
+            try:
+                is_running = await self.own(plan, placement)
+            except LeaseLost:
+                # Under the next lease it is known whose it is.
+                await deferLater(self._clock, 1.0)
+        if is_running:
+            self.learn_keys(plan.match_id)
+        if is_running is False and self._live.get(plan.match_id) is live:
+            # Others have ended it, because no node had it for too long.
+            live.match.has_result = True
+            self._fleet.close_room(plan.match_id, "lost")
+
+    async def own(self, plan: MatchPlan, placement: Placement) -> bool:
+        """
+        Record that this node goes on with a match of another one.
+
+        :returns: ``False`` if it is over.
+        :raises LeaseLost: another node may have it by now.
+        """
+        while True:
+            try:
+                return bool(await self._store.adopt(plan, placement))
+            except LeaseLost:
+                raise
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+
+    def disown(self, match_id: str) -> None:
+        """Forget a match that another node goes on with; nobody learns an end."""
+        live = self._live.get(match_id)
+        if live is None:
+            return
+        self._leave(live)
+        if live.match.entries:
+            for follower in self._followers:
+                follower.entries_over(live.match.entries)
+        self._check_drained()
+
+    async def _find_place(self, live: _Live) -> list[MatchFound] | None:
+        """
+        Find a game server for a match, and send its players there.
+
+        :returns: what each seat was sent; ``None`` if the match got no place, and is
+            over.
+        """
+        plan = live.match.plan
+        try:
+            live.hosting = self._fleet.place(plan, live.tickets, self, hosts=live.hosts)
+            placement = await live.hosting
+            # From here on nobody can withdraw: the room exists.
+            live.hosting = None
+            found = await self._send_there(live.match, placement, live.tickets)
+        except Exception as error:
+            self._log_unplaced(plan.match_id, error)
+            found = None
+        else:
+            if found is not None:
+                return found
+        if live.hosting is None:
+            # The room exists, but no player was sent to it.
+            self._fleet.close_room(plan.match_id, "ended")
+        live.hosting = None
+        await self._finish(live.match.unplaced_end(live.unplaced))
+        return None
+
+    async def _send_there(
+        self, match: Match, placement: Placement, tickets: list[Ticket]
+    ) -> list[MatchFound] | None:
+        plan = match.plan
+        if match.end is not None:
+            return None
+        left = tickets[0].expires_at - self._clock.seconds()
+        if left < self._ways_in.ticket_seconds / 2:
+            # The first tickets may have expired while the match waited for a place.
+            tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
+        live = self._live.get(plan.match_id)
+        if live is not None and live.is_missing and not await self._restore(live):
+            return None
+        if not await self._store.place(plan.match_id, placement):
+            return None
+        match.placement = placement
+        if match.state == "forming":
+            match.state = "placed"
+        self._log.info(
+            "match {match_id} of {game} is at {host}:{port}",
+            match_id=plan.match_id,
+            game=plan.game,
+            host=placement.address,
+            port=placement.port,
+        )
+        found = [self._ways_in.found(plan, placement, ticket) for ticket in tickets]
+        for seat, push in zip(plan.seats, found, strict=True):
+            # Players who are away get it after their next hello.
+            self._online.send((seat.player_id,), push)
+        return found
+
+    async def _new_ticket(self, match_id: str, seat: int) -> Ticket:
+        """
+        Make a ticket for a room that exists.
+
+        :raises NoCapacity: the match is over, or its game server does not answer.
+        """
+        ticket = self._ways_in.ticket(match_id, seat)
+        await self._fleet.add_ticket(ticket)
+        return ticket
+
+    def _log_unplaced(self, match_id: str, error: Exception) -> None:
+        if isinstance(error, VinomError):
+            self._bounded.warn(
+                "no game server for match {match_id}: {why}",
+                match_id=match_id,
+                why=str(error),
+            )
+        elif not isinstance(error, CancelledError):
+            self._log.failure("match {match_id} was not placed", match_id=match_id)
+
+    # Coming back, and giving up.
+
+    async def rejoin(self, player_id: str) -> Push | None:
+        """
+        Find a player's running match, with a new ticket and token.
+
+        :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
+            place or its game server does not answer; ``None`` without a match.
+        """
+        running = await self._match_of(player_id)
+        if running is None:
+            return None
+        plan, placement = running
+        seat = seat_of(plan.seats, player_id)
+        if placement is None or seat is None:
+            return self._matched(plan, player_id)
+        try:
+            return await self._way_in(plan, placement, seat)
+        except StoreUnavailable:
+            raise
+        except VinomError as error:
+            # Its end is being recorded, and will be sent on this line.
+            self._bounded.info(
+                "no way back into match {match_id}: {error}",
+                match_id=plan.match_id,
+                error=error,
+                player_id=player_id,
+            )
+            return QueueStatus("matched", plan.game)
+
+    async def _match_of(
+        self, player_id: str
+    ) -> tuple[MatchPlan, Placement | None] | None:
+        """
+        Find the match of a player, at whatever node it is.
+
+        :raises StoreUnavailable: it does not answer, or was lost and has not got
+            everything back.
+        """
+        running = await self._store.match_of(player_id)
+        if running is not None or self._is_complete():
+            return running
+        end = await self._store.last_end(player_id)
+        for live in self._of_players.get(player_id, ()):
+            match = live.match
+            is_over = match.end is not None or (
+                end is not None and end.match_id == match.plan.match_id
+            )
+            if not is_over and player_id in live.players():
+                return match.plan, match.placement
+        if end is None:
+            raise StoreUnavailable("it may not have everything back yet")
+        return None
+
+    async def _way_in(self, plan: MatchPlan, placement: Placement, seat: int) -> Push:
+        """
+        Admit a player to a seat once more, at the node of its match.
+
+        :raises VinomError: that is not possible.
+        """
+        match_id = plan.match_id
+        if match_id not in self._live and self._others is not None:
+            node_id = await self._store.owner(match_id)
+            if node_id:
+                found = await self._others.ask_way_in(node_id, match_id, seat)
+                answer = decode_answer(found)
+                if not isinstance(answer, Told):
+                    raise PeerError(f"node {node_id} sent no way in")
+                return answer.push
+        ticket = await self._new_ticket(match_id, seat)
+        return self._ways_in.found(plan, placement, ticket)
+
+    async def admit(self, match_id: str, seat: int) -> bytes:
+        """
+        Admit a player, who came to another node, to a match of this one.
+
+        :returns: a ``match_found``, as a client receives it.
+        :raises NoCapacity: the match is over, or its game server does not answer.
+        """
+        match = self.placed_match(match_id)
+        if match is None or match.placement is None:
+            raise NoCapacity("the match is over, or has no place yet")
+        if not 0 <= seat < len(match.plan.seats):
+            raise NoCapacity(f"the match has no seat {seat}")
+        ticket = await self._new_ticket(match_id, seat)
+        return encode_push(self._ways_in.found(match.plan, match.placement, ticket))
+
+    async def last_end(self, player_id: str) -> MatchEnded | None:
+        """Find how this player's latest match ended; ``None`` once that has expired."""
+        end = await self._store.last_end(player_id)
+        if end is None:
+            return None
+        return _ended(end)
+
+    def withdraw(self, player_id: str) -> bool:
+        """
+        Withdraw a match that has no place yet; the other players wait again.
+
+        :returns: ``False`` if there is no match to withdraw, or no longer.
+        """
+        live = self._forming(player_id)
+        if live is None:
+            return False
+        live.match.withdrawn.add(player_id)
+        return live.withdraw("void")
+
+    def is_forming(self, player_id: str) -> bool:
+        """Is this player in a match of this node that has no place yet?"""
+        return self._forming(player_id) is not None
+
+    def _forming(self, player_id: str) -> _Live | None:
+        for live in self._of_players.get(player_id, ()):
+            match = live.match
+            if (
+                live.hosting is not None
+                and match.entries
+                and seat_of(match.plan.seats, player_id) is not None
+            ):
+                return live
+        return None
+
+    def owner(self, match_id: str) -> Awaitable[str | None]:
+        """
+        Find the node of a running match: see
+        `vinom.store.interfaces.IMatchStore.owner`.
+        """
+        return self._store.owner(match_id)
+
+    async def is_in_match(self, player_id: str) -> bool:
+        """Is this player in a match, forming or running?"""
+        return await self._match_of(player_id) is not None
+
+    async def plan_of(self, player_id: str) -> MatchPlan | None:
+        """Find the match of a player, at whatever node it is."""
+        running = await self._match_of(player_id)
+        return None if running is None else running[0]
+
+    # What operators do.
+
+    async def kick(self, match_id: str, player_id: str) -> None:
+        """
+        Remove a player from its match for good.
+
+        :raises Refused: `NO_SUCH_MATCH` or `NO_SUCH_PLAYER`.
+        """
+        live = self._find(match_id)
+        match = live.match
+        seat = seat_of(match.plan.seats, player_id)
+        if seat is None or match.seat_states.get(seat) == "left":
+            raise Refused(Code.NO_SUCH_PLAYER, "this player is not in this match")
+        if live.hosting is None:
+            self._fleet.kick(match_id, seat)
+            match.seat_states[seat] = "left"
+            await self._release(match_id, player_id)
+        else:
+            match.withdrawn.add(player_id)
+            live.withdraw("void")
+        players = seat_names(match.plan.seats)
+        self._online.send(
+            (player_id,), MatchEnded(match_id, Code.KICKED.value, players=players)
+        )
+
+    async def end(self, match_id: str) -> None:
+        """
+        End a match.
+
+        :raises Refused: `NO_SUCH_MATCH`.
+        """
+        if not self._find(match_id).withdraw("ended"):
+            self._fleet.close_room(match_id, "ended")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Describe every match of this node to operators, oldest first."""
+        now = self._clock.seconds()
+        return [
+            live.match.describe(now)
+            | ({"problem": live.delay} if live.delay and live.hosting else {})
+            for live in self._live.values()
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """Count matches by state, and those that are over by reason."""
+        states = {"forming": 0, "placed": 0, "playing": 0}
+        for live in self._live.values():
+            states[live.match.state] += 1
+        return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
+
+    def players(self) -> Counter[str]:
+        """Count the players who are connected to matches of this node, by game."""
+        return Counter(
+            live.match.plan.game
+            for live in self._live.values()
+            for state in live.match.seat_states.values()
+            if state in ("joined", "returned")
+        )
+
+    def drain(self, *, is_moving: bool = False) -> Deferred[None]:
+        """
+        Take no new matches; the result comes when no match runs.
+
+        :param is_moving: other nodes go on with the queue.
+        """
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        if not self.is_draining:
+            self.is_draining, self.is_moving = True, is_moving
+            for follower in self._followers:
+                (follower.moving if is_moving else follower.draining)()
+            for live in tuple(self._live.values()):
+                # The entries of a match that is lost before it is placed wait again.
+                live.withdraw("lost" if is_moving else "shutdown")
+        self._check_drained()
+        return drained
+
+    def draining(self) -> Refused:
+        """Write why this node takes no new matches."""
+        if self.is_moving:
+            return Refused(
+                Code.BUSY, "this node is stopping; try again", {"retry_after": 0.5}
+            )
+        return Refused(Code.DRAINING, "this server takes no new matches")
+
+    # Requests of rooms in which matches are played or watched.
+
+    def placed_match(self, match_id: str) -> Match | None:
+        """Find a match for which a game server listens."""
+        live = self._live.get(match_id)
+        return None if live is None or live.match.placement is None else live.match
+
+    def placed_matches(self) -> Iterator[Match]:
+        """List all of them, oldest first."""
+        matches = (live.match for live in self._live.values())
+        return (match for match in matches if match.placement is not None)
+
+    def watch(self, match_id: str, watch: IMatchWatch) -> None:
+        """Call *watch* about a match until it is over."""
+        if (live := self._live.get(match_id)) is not None:
+            live.watches.append(watch)
+
+    def unwatch(self, match_id: str, watch: IMatchWatch) -> None:
+        """Stop calling *watch* about a match."""
+        live = self._live.get(match_id)
+        if live is not None and watch in live.watches:
+            live.watches.remove(watch)
+
+    # What the fleet reports (IMatchWatch).
+
+    def delayed(self, match_id: str, why: str) -> None:
+        """No game server can be had at present: its players learn why they wait."""
+        live = self._live.get(match_id)
+        if live is not None and live.match.state == "forming":
+            live.delay = why
+            for seat in live.match.plan.seats:
+                status = self._matched(live.match.plan, seat.player_id)
+                self._online.send([seat.player_id], status)
+
+    def _matched(self, plan: MatchPlan, player_id: str) -> QueueStatus:
+        """Say that a match is being prepared, and what keeps it waiting."""
+        live = self._live.get(plan.match_id)
+        if live is None or not live.delay:
+            return QueueStatus("matched", plan.game)
+        waited = self._clock.seconds() - live.match.queued_at(player_id)
+        return QueueStatus(
+            "matched",
+            plan.game,
+            position=self._place(live),
+            waited=round(max(0.0, waited), 3),
+            problem=live.delay,
+        )
+
+    def _place(self, live: _Live) -> int:
+        """Count the matches that wait for a game server, up to this one."""
+        waiting = (one for one in self._live.values() if one.delay and one.hosting)
+        return 1 + next((at for at, one in enumerate(waiting) if one is live), 0)
+
+    def started(self, match_id: str) -> None:
+        live = self._live.get(match_id)
+        # A match that goes on elsewhere reports it again.
+        if live is not None and live.match.state != "playing":
+            live.match.state = "playing"
+            for watch in tuple(live.watches):
+                watch.started(match_id)
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        """Another game server goes on with the match: send its players there."""
+        live = self._live.get(match_id)
+        if live is None or live.match.end is not None:
+            return
+        before, live.match.placement = live.match.placement, placement
+        Deferred.fromCoroutine(
+            self._send_back(live.match, placement, before != placement)
+        ).addErrback(
+            lambda failure: log_unless_away(
+                self._log,
+                "players not sent to where their match goes on",
+                failure,
+                match_id=match_id,
+            )
+        )
+        for watch in tuple(live.watches):
+            watch.resumed(match_id, placement)
+
+    async def _send_back(
+        self, match: Match, placement: Placement, is_elsewhere: bool
+    ) -> None:
+        """Send each player who has a line a new way in; others find out themselves."""
+        plan, online = match.plan, self._online
+        match_id = plan.match_id
+        if is_elsewhere:
+            await self._until_answered(lambda: self._store.place(match_id, placement))
+        for number, seat in enumerate(plan.seats):
+            player_id = seat.player_id
+            if match.end is not None or not player_id:
+                continue
+            is_reached = online.is_here(player_id) or online.is_shared
+            if is_reached and match.seat_states.get(number) != "left":
+                try:
+                    ticket = await self._new_ticket(match_id, number)
+                except NoCapacity:
+                    # It died, too; the next one is reported again.
+                    return
+                found = self._ways_in.found(plan, placement, ticket)
+                online.send((player_id,), found)
+
+    def seat_changed(self, match_id: str, seat: int, state: str) -> None:
+        """A seat's connection changed; a player who left for good may queue again."""
+        live = self._live.get(match_id)
+        if live is None:
+            return
+        live.match.seat_states[seat] = state
+        for watch in tuple(live.watches):
+            watch.seat_changed(match_id, seat, state)
+        if state == "left":
+            player_id = live.match.plan.seats[seat].player_id
+            Deferred.fromCoroutine(self._release(match_id, player_id)).addErrback(
+                lambda failure: log_unless_away(
+                    self._log, "seat not released", failure, match_id=match_id
+                )
+            )
+
+    def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
+        """A round has an outcome; the room may continue."""
+        self._log.info(
+            "match {match_id}: round over, {outcome}",
+            match_id=match_id,
+            outcome=outcome,
+        )
+        if (live := self._live.get(match_id)) is not None:
+            self._note_result(live.match, outcome)
+            for watch in tuple(live.watches):
+                watch.round_ended(match_id, outcome)
+
+    def ended(self, end: MatchEnd) -> None:
+        """The room is closed, or its process is gone."""
+        if (live := self._live.get(end.match_id)) is not None:
+            if end.outcome is not None and not live.match.has_result:
+                # Its report of the round was lost with its process.
+                self._note_result(live.match, end.outcome)
+            for watch in tuple(live.watches):
+                watch.ended(end)
+        Deferred.fromCoroutine(self._finish(end)).addErrback(
+            lambda failure: self._log.failure(
+                "end of match not recorded", failure, match_id=end.match_id
+            )
+        )
+
+    def check_owned(self, has_emptied: bool = False) -> None:
+        """
+        End the matches of this node that others have ended meanwhile.
+
+        For this node was silent for longer than its lease: their players are free.
+
+        :param has_emptied: the store has lost all matches: it gets them back.
+        """
+        if has_emptied:
+            for live in self._live.values():
+                live.is_missing = True
+        for live in tuple(self._live.values()):
+            Deferred.fromCoroutine(self._check_owned(live)).addErrback(
+                lambda failure: log_unless_away(
+                    self._log, "a match was not checked", failure
+                )
+            )
+
+    async def _check_owned(self, live: _Live) -> None:
+        match_id = live.match.plan.match_id
+        if live.is_missing:
+            await self._keep_restoring(live)
+            return
+        while self._live.get(match_id) is live:
+            try:
+                is_over = await self._is_over(live.match.plan)
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+                continue
+            if is_over and match_id in self._live and not live.withdraw("lost"):
+                self._fleet.close_room(match_id, "lost")
+            return
+
+    async def _is_over(self, plan: MatchPlan) -> bool:
+        """Has another node recorded the end of a match?"""
+        for seat in plan.seats:
+            if seat.player_id:
+                end = await self._store.last_end(seat.player_id)
+                if end is not None and end.match_id == plan.match_id:
+                    return True
+        return False
+
+    async def _keep_restoring(self, live: _Live) -> None:
+        match_id, is_ours = live.match.plan.match_id, True
+        # Its end restores it itself: see `_finish`.
+        while live.is_missing and live.match.end is None:
+            if self._live.get(match_id) is not live:
+                return
+            try:
+                is_ours = await self._restore(live)
+            except LeaseLost:
+                # It is called again when this node has a new lease.
+                return
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+        if is_ours or self._live.get(match_id) is not live:
+            return
+        if await self._store.owner(match_id) is not None:
+            # That node has its game server, too, which this one is about to find out.
+            return
+        if not live.withdraw("lost"):
+            self._fleet.close_room(match_id, "lost")
+
+    async def _restore(self, live: _Live) -> bool:
+        """
+        Record a match anew in a store that has lost it, and its players.
+
+        :returns: ``False`` if others have it, or have ended it.
+        :raises StoreUnavailable: the store does not answer.
+        """
+        match, players = live.match, live.players()
+        plan, placement = match.plan, match.placement
+        if not await self._store.restore(plan, placement, players):
+            live.is_missing = False
+            return False
+        # What happened meanwhile may have reached the store before.
+        if match.placement is not None and match.placement != placement:
+            await self._store.place(plan.match_id, match.placement)
+        for number, how in match.seat_states.items():
+            if how == "left":
+                await self._store.release(
+                    plan.match_id, match.plan.seats[number].player_id
+                )
+        if match.end is not None:
+            await self._end(match.end)
+        if self._players is not None:
+            expires_at = self._clock.seconds() + self._key_seconds
+            for key_hash, player in live.known:
+                await self._players.put_back(key_hash, player, expires_at)
+        # Not sooner: who fails half-way tries all of it again.
+        live.is_missing = False
+        return True
+
+    def lost_elsewhere(self, end: MatchEnd) -> None:
+        """Send the end of a match of a dead node to its players who are here now."""
+        players = [seat.player_id for seat in end.seats if seat.player_id]
+        self._online.send(players, _ended(end))
+
+    async def _finish(self, end: MatchEnd) -> None:
+        live = self._live.get(end.match_id)
+        if live is None or live.match.end is not None:
+            return
+        match = live.match
+        who = tuple(
+            attrs.evolve(seat, loadout=b"{}", claims=b"{}") for seat in match.plan.seats
+        )
+        end = match.end = attrs.evolve(end, seats=who)
+        if self._results is not None and not match.has_result:
+            self._results.match_over(match.plan, end.reason)
+        await self._record_end(end, live)
+        self._leave(live)
+        self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
+        self._log.info(
+            "match {match_id} is over: {reason}",
+            match_id=end.match_id,
+            reason=end.reason,
+        )
+        is_dropped = self.is_draining and not self.is_moving
+        put_back = [] if is_dropped else match.entries_to_put_back(end)
+        self._online.send(
+            match.players_to_inform(put_back),
+            _ended(end),
+        )
+        if live.is_adopted:
+            self.freed([seat.player_id for seat in end.seats if seat.player_id])
+        over = [entry for entry in match.entries if entry not in put_back]
+        for follower in self._followers:
+            if put_back:
+                follower.put_back(put_back, end.reason != "void")
+            if over:
+                follower.entries_over(over)
+        self._check_drained()
+
+    def _note_result(self, match: Match, outcome: dict[str, Any]) -> None:
+        match.has_result = True
+        if self._results is not None:
+            self._results.round_over(match.plan, outcome)
+
+    # A player must not stay in a match that is over, or that they left: both are
+    # recorded with as many tries as the store needs.
+
+    async def _record_end(self, end: MatchEnd, live: _Live | None = None) -> None:
+        async def record() -> bool:
+            if live is not None and live.is_missing:
+                # Or nobody would learn how it ended. Others may have it by now.
+                return await self._restore(live)
+            return await self._end(end)
+
+        await self._until_answered(lambda: Deferred.fromCoroutine(record()))
+
+    def _end(self, end: MatchEnd) -> Deferred[bool]:
+        return self._store.end(end, self._clock.seconds() + self._memory_seconds)
+
+    async def _release(self, match_id: str, player_id: str) -> None:
+        await self._until_answered(lambda: self._store.release(match_id, player_id))
+        live = self._live.get(match_id)
+        if live is not None and live.is_adopted:
+            self.freed([player_id])
+        if live is not None and live.match.entries:
+            for follower in self._followers:
+                follower.seat_left(live.match.entries, player_id)
+
+    async def _until_answered(self, step: Callable[[], Deferred[bool]]) -> None:
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, 1.0)
+            else:
+                return
+
+    def _find(self, match_id: str) -> _Live:
+        live = self._live.get(match_id)
+        if live is None:
+            raise Refused(Code.NO_SUCH_MATCH, "no match has this id; it may have ended")
+        return live
+
+    def _check_drained(self) -> None:
+        if self.is_draining and not self._live:
+            drained, self._drained = self._drained, []
+            for waiting in drained:
+                waiting.callback(None)
+
+
+def _ended(end: MatchEnd) -> MatchEnded:
+    """Write what a player is sent at the end of a match."""
+    return MatchEnded(
+        end.match_id, end.reason, end.outcome, seat_names(end.seats), end.why
+    )
+
+
+def seat_plans(
+    entries: Sequence[QueueEntry],
+    teams: int | None = None,
+    dealt: Sequence[int] = (),
+) -> tuple[SeatPlan, ...]:
+    """
+    Seat the players of *entries*, the longest wait first.
+
+    :param entries: of the queue.
+    :param teams: how many teams; seats are dealt to them in turn.
+    :param dealt: the team of each entry, if a rule of matchmaking chose it.
+    """
+    plans: list[SeatPlan] = []
+    for number, entry in enumerate(entries):
+        for index, player in enumerate(entry.players):
+            loadout = entry.loadouts[index] if index < len(entry.loadouts) else b"{}"
+            team = len(plans) % teams if teams else None
+            plans.append(
+                SeatPlan(
+                    player.player_id,
+                    player.name,
+                    loadout,
+                    dealt[number] if dealt else team,
+                    player.claims,
+                )
+            )
+    return tuple(plans)

@@ -1,0 +1,1391 @@
+"""
+The matchmaker: keeps the queues, finds matches by their rules, and starts them.
+
+An entry is suspended while one of its players is disconnected, matchable again when all
+are back, and removed if a player stays away too long.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from heapq import heappop, heappush
+from math import inf
+from time import monotonic
+from typing import Any, Protocol
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.messages.lobby import QueueStatus, RoomFound
+from vinom.base.messages.parties import PrematchUpdate
+from vinom.base.model import (
+    MatchPlan,
+    PartyMember,
+    Player,
+    Prematch,
+    QueueCounts,
+    QueueEntry,
+    Waiting,
+)
+from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
+from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
+from vinom.fleet.interfaces import IMatchWatch
+from vinom.game import Game
+from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matchmaking.news import QueueNews
+from vinom.lobby.matchmaking.prematch import RETRY_SECONDS, Prematches
+from vinom.lobby.matchmaking.queues import Queue, Queues
+from vinom.lobby.matchmaking.ratings import Ratings
+from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.play.choices import canonical_loadout
+from vinom.store.interfaces import IEntryStore, IPrematchStore
+
+#: How long a queue rests when no game server could be had for a match, seconds: each
+#: failure doubles it, up to the second number, and a while without one ends that.
+_REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
+#: Entries read at once when a table can start; more if a table has more seats.
+_MOST_READ = 1000
+
+#: How often an entry is looked for that goes from one place to another meanwhile.
+_MOST_TRIES = 5
+#: Entries that are offered seats in running rooms in one round, and how long after a
+#: round that found none the next one looks, seconds.
+_MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
+#: Entries of a queue that are counted to explain one of them, about.
+_MOST_EXPLAINED = 10_000
+#: Matches of one look at a queue that are started at the same time: the store answers
+#: one step while it is sent the next ones.
+_MOST_STARTED = 50
+#: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
+_SLICE_SECONDS = 0.005
+#: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
+_PAUSE_PER_ENTRY = 20e-6
+
+#: A queue, whose entries may meet: see `QueueEntry.pool`.
+_Pool = tuple[str, bytes, str]
+
+
+class Cadence:
+    """Run rounds soon after a change, and never two at once."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        play: Callable[[], Coroutine[Any, Any, float | None]],
+    ) -> None:
+        """
+        :param clock: for delays.
+        :param play: runs one round. It returns the seconds until the next one is due
+            even if nobody asks for it, or ``None``.
+        """
+        self._clock, self._play = clock, play
+        self._next: IDelayedCall | None = None
+        self._is_playing = self._is_due = False
+
+    def ask(self, delay: float = 0.0) -> None:
+        """
+        Run a round soon, or right after the current one.
+
+        It does not start within this call: requests of one turn of the reactor are
+        matched together, and answers go out before the news that they cause.
+
+        :param delay: seconds from now.
+        """
+        if self._is_playing:
+            self._is_due = True
+            return
+        asked = self._clock.callLater(delay, self._start)
+        if self._next is not None:
+            if self._next.getTime() <= asked.getTime():
+                asked.cancel()
+                return
+            self._next.cancel()
+        self._next = asked
+
+    def stop(self) -> None:
+        """Cancel the round that is due."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _start(self) -> None:
+        Deferred.fromCoroutine(self._round())
+
+    async def _round(self) -> None:
+        self._next = None
+        self._is_playing, self._is_due = True, False
+        try:
+            delay = await self._play()
+        except Exception:
+            log_unless_away(self._log, "a round of matchmaking failed", Failure())
+            delay = RETRY_SECONDS
+        self._is_playing = False
+        if self._is_due:
+            self.ask()
+        elif delay is not None:
+            self.ask(delay)
+
+
+class _Slices:
+    """Let the reactor have its turn during long work."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock, self._began = clock, monotonic()
+
+    async def rest(self) -> None:
+        """Wait for the next turn, if this one was long enough."""
+        if monotonic() - self._began > _SLICE_SECONDS:
+            await deferLater(self._clock, 0)
+            self._began = monotonic()
+
+
+class Running(Protocol):
+    """Finds seats in running rooms: `vinom.rooms.running.RunningRooms`."""
+
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """Keep seats for these players; returns the room's id, or nothing."""
+
+
+class _Starts:
+    """Start matches at the same time, not too many of them."""
+
+    def __init__(self) -> None:
+        self._running: list[Deferred[None]] = []
+
+    async def add(self, start: Coroutine[Any, Any, None]) -> None:
+        """
+        Start a match; if there are too many, wait until all are made.
+
+        :raises Exception: one of those could not be made.
+        """
+        self._running.append(Deferred.fromCoroutine(start))
+        if len(self._running) >= _MOST_STARTED:
+            await self.done()
+
+    async def done(self) -> None:
+        """
+        Wait until all are made.
+
+        :raises Exception: one of them could not be made.
+        """
+        running, self._running = self._running, []
+        failures: list[Failure] = []
+        for start in running:
+            start.addErrback(failures.append)
+        await DeferredList(running)
+        if failures:
+            failures[0].raiseException()
+
+
+class EntryFollower(Protocol):
+    """
+    What is called about the entries of parties: `vinom.lobby.matchmaking.parties`.
+    """
+
+    def entry_moved(self, entry: QueueEntry) -> None:
+        """An entry entered a queue, a prematch or a match, or left one of them."""
+
+
+class Matchmaker(Service):
+    """Match players by the rules of their queues."""
+
+    name = "matchmaker"
+    _log = Logger()
+
+    def __init__(
+        self,
+        entries: IEntryStore,
+        prematches: IPrematchStore,
+        matches: Matches,
+        online: IOnline,
+        games: Mapping[str, Game[Any, Any]],
+        clock: IReactorTime,
+        entropy: Callable[[int], bytes],
+        *,
+        queues: Queues | None = None,
+        ratings: Ratings | None = None,
+        accept_seconds: float = 0.0,
+        fill_seconds: float = 5.0,
+        away_seconds: float = 10.0,
+        status_seconds: float = 2.0,
+        wait_warning_seconds: float = 0.0,
+        region: str = "",
+        regions: Collection[str] = (),
+    ) -> None:
+        """
+        :param entries: the store of entries.
+        :param prematches: the same store, as far as it is about prematches.
+        :param matches: starts matches, and reports how they go on.
+        :param online: sends messages to players.
+        :param games: by name.
+        :param clock: its seconds are those of the Unix epoch.
+        :param entropy: called with a number, returns that many random bytes.
+        :param queues: with their rules; a default one for each game unless given.
+        :param ratings: of players; nobody has any unless given.
+        :param accept_seconds: how long players have to accept a match, unless *queues*
+            are given; 0 does not ask them.
+        :param fill_seconds: how long the oldest entry waits for a full table, likewise.
+        :param away_seconds: how long a disconnected player keeps its place.
+        :param status_seconds: least time between two messages about a player's place.
+        :param wait_warning_seconds: log it when an entry has waited this long; 0 never.
+        :param region: that of this node; empty if there is only one.
+        :param regions: those to which players measure echoes.
+        """
+        self._entries, self._matches, self._online = entries, matches, online
+        self._games, self._clock, self._entropy = games, clock, entropy
+        if queues is None:
+            queues = Queues(games, {}, fill_seconds, accept_seconds)
+        self._queues, self._ratings = queues, ratings
+        self._region, self._regions = region, frozenset((region, *regions)) - {""}
+        self._wait_warning = wait_warning_seconds
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
+        self._away_seconds = away_seconds
+        self._news = QueueNews(entries, online, clock, status_seconds)
+        self._node = self._new_id()
+        self.prematches = Prematches(prematches, online, clock, self, self._node)
+        self._followers: list[EntryFollower] = []
+        #: Finds seats in running rooms, for queues with ``backfill``.
+        self.running_rooms: Running | None = None
+        # How many players got such seats, by game; and by queue the smallest party
+        # that lately got none.
+        self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
+        self._no_seats: dict[_Pool, int] = {}
+        # Queues whose players are being offered such seats.
+        self._offers: dict[_Pool, Deferred[None]] = {}
+        # By queue: when it may start matches again, and how often it could not.
+        self._resting: dict[_Pool, tuple[float, int]] = {}
+        self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
+        self._away: dict[str, IDelayedCall] = {}
+        # Queues for the next round; when others are due, as a heap and by queue.
+        self._changed: dict[_Pool, None] = {}
+        self._due: list[tuple[float, _Pool]] = []
+        self._due_at: dict[_Pool, float] = {}
+        # Long queues: when the next round may look at them.
+        self._rests_until: dict[_Pool, float] = {}
+        # When a long wait was logged last.
+        self._warned: dict[_Pool, float] = {}
+        self._cadence = Cadence(clock, self._round)
+        # By player: entries that may be stored though their players were refused, and
+        # when that is certain at the latest.
+        self._unsure: dict[str, tuple[float, QueueEntry]] = {}
+        self._removals = Cadence(clock, self._remove_unsure)
+        matches.follow(self)
+
+    def stopService(self) -> None:
+        """Stop matching; the store keeps the entries."""
+        Service.stopService(self)
+        self._news.stop()
+        self._cadence.stop()
+        self._removals.stop()
+        self.prematches.stop()
+        for call in self._away.values():
+            call.cancel()
+        self._away.clear()
+
+    def follow(self, follower: EntryFollower) -> None:
+        """Call *follower* about entries of parties from now on."""
+        self._followers.append(follower)
+
+    # Requests of players.
+
+    async def join(
+        self,
+        player: Player,
+        game: str | None,
+        options: bytes,
+        loadout: bytes,
+        host: str = "",
+        *,
+        queue: str | None = None,
+        echoes: Mapping[str, float] | None = None,
+    ) -> QueueStatus:
+        """
+        Put a player in a queue.
+
+        :param game: its name; ``None`` if *queue* is given.
+        :param options: JSON, as the player sent it.
+        :param loadout: likewise.
+        :param host: the player's address, if it is known.
+        :param queue: the name of the queue; the game's default one unless given.
+        :param echoes: milliseconds of an echo by region, as the player measured them.
+        :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
+            `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
+        """
+        wanted = self._queues.find(queue, game)
+        entry = self.new_entry(
+            [PartyMember(player, host, loadout)],
+            wanted,
+            options,
+            echoes=[echoes or {}],
+        )
+        place = await self.add(entry)
+        if not place:
+            return QueueStatus("matched", entry.game)
+        if not self._online.is_here(player.player_id):
+            self.player_lost(player.player_id)
+        self._look_at(entry.pool)
+        if not (wanted.accept_seconds and self._online.is_shared):
+            return self._news.follow(entry, place)
+        # Its players may be asked by now whether they accept a match.
+        return await self._status(entry)
+
+    async def cancel(self, player_id: str) -> QueueStatus:
+        """
+        Take a player out of the queue, or out of a match that has no place yet.
+
+        All players of the entry leave the queue.
+
+        :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
+        """
+        entry = await self._entries.entry_of(player_id)
+        if entry is not None and await self.take_out(entry, player_id, asker=player_id):
+            return QueueStatus("idle")
+        if self._matches.withdraw(player_id):
+            return QueueStatus("idle")
+        is_left = await self._entries.entry_of(player_id) is not None
+        if is_left or await self._matches.is_in_match(player_id):
+            raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
+        if entry is not None:
+            # It left the queue just before, for example with its prematch.
+            return QueueStatus("idle")
+        raise Refused(Code.NOT_QUEUED, "nothing to cancel")
+
+    async def answer(
+        self, player_id: str, is_yes: bool, prematch_id: str | None
+    ) -> PrematchUpdate:
+        """
+        Take a player's answer to a prematch.
+
+        :raises Refused: see `Prematches.answer`.
+        """
+        return await self.prematches.answer(player_id, is_yes, prematch_id)
+
+    async def is_queued(self, player_id: str) -> bool:
+        """Does this player have an entry, in the queue or in a prematch?"""
+        return await self._entries.entry_of(player_id) is not None
+
+    # Entries of players and parties.
+
+    def find_queue(self, queue: str | None, game: str | None) -> Queue:
+        """
+        Find the queue that a player asks for.
+
+        :param queue: its name; ``None`` for the default one of *game*.
+        :param game: its name.
+        :raises Refused: see `Queues.find`.
+        """
+        return self._queues.find(queue, game)
+
+    def options_of(self, queue: Queue, options: bytes) -> bytes:
+        """
+        Choose the options of an entry, as canonical JSON.
+
+        :param options: JSON, as a player sent it.
+        :raises Refused: `BAD_OPTIONS`.
+        """
+        return self._queues.options(queue, options)
+
+    def new_entry(
+        self,
+        members: Sequence[PartyMember],
+        queue: Queue,
+        options: bytes,
+        party_id: str = "",
+        *,
+        echoes: Sequence[Mapping[str, float]] = (),
+    ) -> QueueEntry:
+        """
+        Make an entry that is not in the queue.
+
+        :param members: who would play; they stay together, in one team.
+        :param queue: as `find_queue` finds it.
+        :param options: JSON, as the player sent it.
+        :param party_id: of their party.
+        :param echoes: milliseconds of an echo by region, as each of them measured it.
+        :raises Refused: `BAD_OPTIONS`, `BAD_LOADOUT`, or `PARTY_FULL` if they are more
+            than can play together.
+        """
+        plugin, most = self._games[queue.game], queue.shape.largest
+        if len(members) > most:
+            raise Refused(
+                Code.PARTY_FULL,
+                f"your party has {len(members)} members, and {most} can play "
+                f"{queue.name or queue.game} together",
+                {"field": "data.game", "limit": most},
+            )
+        return QueueEntry(
+            entry_id=self._new_id(),
+            players=tuple(member.player for member in members),
+            game=queue.game,
+            since=self._clock.seconds(),
+            options=self._queues.options(queue, options),
+            loadouts=tuple(
+                canonical_loadout(plugin, member.loadout)
+                if not party_id
+                else canonical_loadout(
+                    plugin, member.loadout, f"members[{number}].loadout"
+                )
+                for number, member in enumerate(members)
+            ),
+            hosts=tuple(member.host for member in members),
+            party_id=party_id,
+            queue=queue.name,
+            echoes=self._nearest(echoes) if queue.rule.uses_echoes else (),
+        )
+
+    async def add(self, entry: QueueEntry) -> int:
+        """
+        Put an entry in the queue; return its place, or 0 if it has a match already.
+
+        :raises Refused: `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY`, `NOT_NOW` after a
+            decline, or `DRAINING`.
+        """
+        if self._matches.is_draining:
+            raise self._matches.draining()
+        if self._queues.asks:
+            # Else nobody is asked, and nobody can decline.
+            await self.prematches.ensure_no_pause(entry)
+        self._matches.ensure_one_more(entry)
+        queue = self._queues.of(entry.game, entry.queue)
+        if queue is not None and queue.name and self._ratings is not None:
+            entry = await self._ratings.filled_in(entry, queue)
+        for player_id in entry.player_ids:
+            if player_id in self._unsure:
+                await self._remove(self._unsure[player_id][1])
+        try:
+            place = await self._entries.add(entry)
+        except StoreUnavailable as error:
+            if not isinstance(error, NothingStored | LeaseLost):
+                self._remove_later(entry)
+            raise
+        if not place:
+            raise Refused(Code.ALREADY_QUEUED, "cancel first")
+        try:
+            # Only now: no match can be opened from here on, for that takes this entry.
+            # The node may have begun to drain meanwhile.
+            await self._ensure_not_playing(entry)
+            if self._matches.is_draining:
+                raise self._matches.draining()
+        except BaseException as error:
+            try:
+                is_out = await self.remove(entry) or await self._take_back(entry)
+            except StoreUnavailable:
+                self._remove_later(entry)
+                raise error from None
+            if is_out:
+                raise
+            if _is_in_match(error):
+                # Another node has matched the entry already: that is its match.
+                return 0
+            raise
+        return place
+
+    async def remove(self, entry: QueueEntry) -> bool:
+        """
+        Take out an entry whose players are refused, now or when storage answers.
+
+        Returns `False` if it is not in the queue any more.
+        """
+        try:
+            return await self._entries.remove(entry.entry_id)
+        except StoreUnavailable:
+            self._remove_later(entry)
+            return True
+
+    def _remove_later(self, entry: QueueEntry) -> None:
+        """
+        Take out an entry that may be stored.
+
+        A step that was not answered has had its effect when its deadline is over.
+        """
+        due = self._clock.seconds() + RETRY_SECONDS
+        self._unsure.update(dict.fromkeys(entry.player_ids, (due, entry)))
+        self._removals.ask(RETRY_SECONDS)
+
+    async def _remove_unsure(self) -> float | None:
+        """Take out such entries; returns when to try again."""
+        now = self._clock.seconds()
+        for player_id, (due, entry) in tuple(self._unsure.items()):
+            if due > now or player_id not in self._unsure:
+                continue
+            try:
+                await self._remove(entry)
+            except StoreUnavailable:
+                break
+            for each in entry.player_ids:
+                if self._unsure.get(each) == (due, entry):
+                    del self._unsure[each]
+        return RETRY_SECONDS if self._unsure else None
+
+    async def _remove(self, entry: QueueEntry) -> None:
+        """Take an entry out of the queue, or of its prematch, if it is there."""
+        player_id = entry.players[0].player_id
+        found = await self._entries.entry_of(player_id)
+        if found is not None and found.entry_id == entry.entry_id:
+            await self.take_out(found, player_id, is_excused=True)
+
+    async def _take_back(self, entry: QueueEntry) -> bool:
+        """
+        Take an entry that must not be matched out of the prematch that found it.
+
+        Returns `False` if it is in none.
+        """
+        prematch = await self.prematches.find(entry.players[0].player_id)
+        if prematch is None or entry.entry_id not in [
+            one.entry_id for one in prematch.entries
+        ]:
+            return False
+        await self._give_back(prematch, entry, "given_back")
+        return True
+
+    async def _give_back(
+        self, prematch: Prematch, entry: QueueEntry, result: str
+    ) -> bool:
+        """End a prematch without one of its entries; `False` if it is too late."""
+        return await self.prematches.give_back(
+            prematch.prematch_id, [entry.entry_id], is_ours=False, result=result
+        )
+
+    async def _ensure_not_playing(self, entry: QueueEntry) -> None:
+        for player in entry.players:
+            if await self._matches.is_in_match(player.player_id):
+                raise Refused(
+                    Code.ALREADY_IN_MATCH,
+                    "one match at a time",
+                    {"player_id": player.player_id},
+                )
+
+    async def admit(self, entry: QueueEntry) -> QueueStatus:
+        """
+        Let an entry that was added suspended be matched, if all its players are here.
+
+        They are sent their places; one of them is answered with what is returned.
+        """
+        for player_id in await self._online.away(entry.player_ids):
+            self.player_lost(player_id)
+        await self._settle(entry.players[0].player_id)
+        self._look_at(entry.pool)
+        return await self._status(entry)
+
+    async def take_out(
+        self,
+        entry: QueueEntry,
+        player_id: str,
+        *,
+        is_excused: bool = False,
+        asker: str = "",
+    ) -> bool:
+        """
+        Take an entry out of the queue, or of its prematch, for one of its players.
+
+        :param is_excused: it does not count as a decline.
+        :param asker: a player who is answered, and not sent that it is out.
+        :returns: ``False`` if its match is being made.
+        """
+        for _ in range(_MOST_TRIES):
+            if await self._entries.remove(entry.entry_id):
+                self._gone(entry, asker)
+                self._news.changed(entry.pool)
+                return True
+            prematch = await self.prematches.find(player_id)
+            result = "given_back" if is_excused else "declined"
+            if prematch is not None and await self._give_back(prematch, entry, result):
+                if not is_excused:
+                    await self.prematches.count_decline(entry, player_id)
+                self._gone(entry, asker)
+                return True
+            if prematch is not None and prematch.started_by:
+                return False
+            # It may have gone from the queue to a prematch, or back, in between.
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                return False
+        return False
+
+    async def _status(self, entry: QueueEntry) -> QueueStatus:
+        """Find how it is with an entry, and send its players changes from now on."""
+        player_id = entry.players[0].player_id
+        for _ in range(_MOST_TRIES):
+            place = await self._entries.place(entry.entry_id)
+            if place:
+                return self._news.follow(entry, place)
+            self._news.forget(entry.player_ids)
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None:
+                return self._in_prematch(entry, prematch)
+            if await self._matches.is_in_match(player_id):
+                return QueueStatus("matched", entry.game)
+            found = await self._entries.entry_of(player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                break
+        return QueueStatus("idle")
+
+    def _in_prematch(self, entry: QueueEntry, prematch: Prematch) -> QueueStatus:
+        """Write how it is with an entry that has no place, for it is in a prematch."""
+        state = "matched" if prematch.started_by else "waiting"
+        waited = max(0.0, self._clock.seconds() - entry.since)
+        return QueueStatus(state, entry.game, waited=round(waited, 3))
+
+    # Calls of the desk.
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line closed: keep the place for a while."""
+        self._news.forget((player_id,))
+        self._expect_back(player_id, self._away_seconds)
+        self._run(self._settle_lost(player_id))
+
+    def player_left(self, player_id: str) -> None:
+        """A line closed whose player is in no queue, but perhaps in a new match."""
+        self._news.forget((player_id,))
+        if self._matches.is_forming(player_id):
+            self._expect_back(player_id, self._away_seconds)
+
+    def player_moved(self, player_id: str) -> None:
+        """A player's line here closed, for there is a newer one to another node."""
+        self._news.forget((player_id,))
+
+    async def player_back(self, player_id: str) -> QueueStatus | None:
+        """A player said hello: return their place in the queue, if there is one."""
+        call = self._away.pop(player_id, None)
+        if call is not None:
+            call.cancel()
+        await self._settle(player_id)
+        entry = await self._entries.entry_of(player_id)
+        if entry is None:
+            return None
+        # Now the player knows of it.
+        for each in entry.player_ids:
+            self._unsure.pop(each, None)
+        if not await self._online.away(entry.player_ids):
+            # Also if it was not suspended: this node is its owner from now on.
+            await self._entries.resume(entry.entry_id)
+        prematch = await self.prematches.find(player_id)
+        if prematch is not None:
+            return self._in_prematch(entry, prematch)
+        self._look_at(entry.pool)
+        return await self._status(entry)
+
+    # Calls of `Prematches`.
+
+    async def make(self, prematch: Prematch) -> None:
+        """Make the match of a prematch that this node began."""
+        entries = prematch.entries
+        queue = self._queues.of(prematch.game, entries[0].queue)
+        proposal = Proposal(entries, prematch.teams)
+        watches: tuple[IMatchWatch, ...] = ()
+        if queue is not None and queue.ratings and self._ratings is not None:
+            watches = (self._ratings.watch(queue.ratings, proposal),)
+        try:
+            if await self._keep_out(prematch):
+                return
+            if not await self._matches.start_match(
+                prematch.game,
+                prematch.options,
+                entries,
+                prematch.teams,
+                watches,
+                lambda: self.prematches.finish(prematch.prematch_id),
+            ):
+                await self._keep_in_matches(prematch)
+                return
+        except Refused as refusal:
+            if self._matches.is_moving:
+                await self.prematches.give_back(prematch.prematch_id, is_ours=True)
+                return
+            await self.prematches.finish(prematch.prematch_id)
+            self._dismiss(entries, refusal)
+            return
+        except Exception:
+            # A player must not be kept in a prematch by a mistake of ours either.
+            await self.prematches.give_back(prematch.prematch_id, is_ours=True)
+            raise
+        now = self._clock.seconds()
+        for entry in entries:
+            for _ in entry.players:
+                self._waits[prematch.game].add(max(0.0, now - entry.since))
+        self._moved(entries)
+        if queue is not None and queue.avoid_recent and self._ratings is not None:
+            self._run(self._ratings.met(proposal))
+
+    async def went_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Send the players of these entries, which wait again, their places."""
+        for entry in entries:
+            self._look_at(entry.pool)
+            self._news.changed(entry.pool)
+            player_ids = entry.player_ids
+            try:
+                for player_id in await self._online.away(player_ids):
+                    if player_id not in self._away:
+                        self.player_lost(player_id)
+                status = await self._news.again(entry)
+            except StoreUnavailable as error:
+                # They wait all the same, and are sent the next change.
+                self._log.debug("storage does not answer: {error}", error=error)
+            else:
+                if status is not None:
+                    self._online.send(player_ids, status)
+        self._moved(entries)
+
+    def left(self, entries: Sequence[QueueEntry]) -> None:
+        """Send the players of these entries that they wait no longer."""
+        for entry in entries:
+            self._gone(entry)
+
+    # Calls of `vinom.lobby.matches`.
+
+    def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
+        """Queue entries again whose match did not happen; their waits go on."""
+        if is_failure:
+            self._rest(entries[0].pool)
+        self._run(self._put_back(entries))
+
+    def match_opened(self, plan: MatchPlan) -> None:
+        """Take players out of the queue whom an outside matchmaker put in a match."""
+        players = {seat.player_id for seat in plan.seats}
+        self._run(self._drop_entries(players, is_excused=True))
+
+    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
+        """Report that these parties are in no match any more."""
+        self._moved(entries)
+
+    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
+        """Report that a player of a party left its match."""
+        for entry in entries:
+            if any(player.player_id == player_id for player in entry.players):
+                self._moved([entry])
+
+    def draining(self) -> None:
+        """Take all players of this node out of the queue, and send them the reason."""
+        self._run(self._dismiss_all())
+
+    def moving(self) -> None:
+        """Leave all players of this node in the queue; nobody waits for its answers."""
+        self._run(self._give_back_all())
+
+    # Requests of operators.
+
+    async def explain(self, player_id: str) -> dict[str, Any]:
+        """
+        Report what a player waits for.
+
+        :raises Refused: `NO_SUCH_PLAYER`: neither queued nor in a match.
+        """
+        facts: dict[str, Any] = {
+            "player_id": player_id,
+            "connected": not await self._online.away((player_id,)),
+        }
+        entry = await self._entries.entry_of(player_id)
+        if entry is not None:
+            prematch = await self.prematches.find(player_id)
+            if prematch is not None:
+                left = max(0.0, prematch.until - self._clock.seconds())
+                count = len(prematch.accepted)
+                return facts | {
+                    "state": "prematch",
+                    "game": entry.game,
+                    "prematch_id": prematch.prematch_id,
+                    "accepted": player_id in prematch.accepted,
+                    "why": f"{count} of {len(prematch.players)} players have accepted "
+                    f"this match; {left:.1f} s are left",
+                }
+            return facts | await self._explain(entry)
+        for match in self._matches.describe():
+            if any(seat["player_id"] == player_id for seat in match["players"]):
+                return facts | {
+                    "state": match["state"],
+                    "game": match["game"],
+                    "match_id": match["match_id"],
+                    "why": match.get("problem", "a game server is being started")
+                    if match["state"] == "forming"
+                    else "it has a seat in this match",
+                }
+        plan = await self._matches.plan_of(player_id)
+        if plan is not None:
+            return facts | {
+                "state": "playing",
+                "game": plan.game,
+                "match_id": plan.match_id,
+                "node": await self._matches.owner(plan.match_id) or "",
+                "why": "it has a seat in this match of another node",
+            }
+        raise Refused(
+            Code.NO_SUCH_PLAYER, f"player {player_id} is in no queue and in no match"
+        )
+
+    async def counts(self) -> dict[str, Any]:
+        """
+        Count for metrics: the players waiting for each game, the longest wait, and how
+        long matched players waited (see `vinom.base.reactor.figures`).
+        """
+        try:
+            counts = await self._entries.counts()
+        except StoreUnavailable:
+            # What else a node counts can be read all the same.
+            counts = QueueCounts({}, 0, None)
+        now = self._clock.seconds()
+        return {
+            "waiting": {**dict.fromkeys(self._games, 0), **counts.players},
+            "suspended": counts.suspended,
+            "longest_wait": 0.0
+            if counts.since is None
+            else max(0.0, now - counts.since),
+            "waits": {
+                game: waits.figures("wait") for game, waits in self._waits.items()
+            },
+            "backfilled": dict(self._backfilled),
+            "prematches": {
+                "open": len(self.prematches),
+                "results": dict(self.prematches.results),
+            },
+        }
+
+    # Rounds of matchmaking.
+
+    def _look_at(self, pool: _Pool) -> None:
+        """Have the next round look at a queue."""
+        self._changed[pool] = None
+        self._cadence.ask()
+
+    async def _round(self) -> float | None:
+        """Start all matches that can start; return the seconds until the next."""
+        now = self._clock.seconds()
+        changed, self._changed = self._changed, {}
+        while self._due and self._due[0][0] <= now:
+            _, pool = heappop(self._due)
+            self._due_at.pop(pool, None)
+            changed[pool] = None
+        try:
+            for pool in tuple(changed):
+                await self._look_into(pool, now)
+                del changed[pool]
+        finally:
+            # Those left over because storage did not answer.
+            self._changed.update(changed)
+        if not self._due:
+            return None
+        # A millisecond more, so that rounding never starts a round too early.
+        return max(0.0, self._due[0][0] - now) + 0.001
+
+    async def _look_into(self, pool: _Pool, now: float) -> None:
+        """Start the matches of one queue; read its entries only if there can be any."""
+        if self._matches.is_draining:
+            # The entries that are left are for other nodes.
+            return
+        failing_until, _ = self._resting.get(pool, (0.0, 0))
+        rests_until = max(failing_until, self._rests_until.pop(pool, 0.0))
+        if rests_until > now:
+            self._rests_until[pool] = rests_until
+            self._set_due(pool, rests_until)
+            return
+        queue = self._queues.of(pool[0], pool[2])
+        if queue is not None and queue.backfills and self.running_rooms is not None:
+            offer = self._offers.pop(pool, None)
+            if offer is None:
+                work = self._backfill(self.running_rooms, pool, now)
+                offer = Deferred.fromCoroutine(work)
+                if not offer.called:
+                    offer.addBoth(self._offered, pool)
+            if not offer.called:
+                # Another node may not answer: other queues do not wait for it.
+                self._offers[pool] = offer
+                return
+            await offer
+        waiting = await self._entries.waiting(*pool)
+        due = None
+        if queue is not None and waiting.ready >= queue.shape.fewest:
+            due = queue.rule.due(waiting)
+            if due is not None and due <= now:
+                due = await self._find(queue, pool, now)
+        self._set_due(pool, due)
+        if self._wait_warning:
+            self._set_due(pool, self._watch_wait(pool, waiting, now))
+
+    def _offered(self, result: Any, pool: _Pool) -> Any:
+        """Have a round match those who got no seat."""
+        self._look_at(pool)
+        return result
+
+    async def _backfill(self, running: Running, pool: _Pool, now: float) -> None:
+        """Send players who wait to free seats of running rooms, longest wait first."""
+        game, options, name = pool
+        entries = await self._entries.oldest(game, options, _MOST_OFFERED, name)
+        self._no_seats.pop(pool, None)
+        for entry in entries:
+            player_ids = entry.player_ids
+            if len(player_ids) >= self._no_seats.get(pool, inf):
+                continue
+            room_id = await running.seats(game, options, player_ids)
+            if not room_id:
+                self._no_seats[pool] = len(player_ids)
+                continue
+            try:
+                if not await self._entries.claim([entry.entry_id]):
+                    # Matched, or gone; the seats are soon free again.
+                    continue
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable:
+                # It may be out of the queue, or wait.
+                self._run(self._settle_offer(entry, room_id))
+                raise
+            self._send_to_room(entry, room_id, now)
+        if pool in self._no_seats:
+            self._set_due(pool, now + _OFFER_SECONDS)
+
+    def _send_to_room(self, entry: QueueEntry, room_id: str, now: float) -> None:
+        """Send players who are out of the queue to the room that has seats for them."""
+        game, _, name = entry.pool
+        self._backfilled[game] += len(entry.player_ids)
+        self._waits[game].add(max(0.0, now - entry.since))
+        self._news.forget(entry.player_ids)
+        self._news.changed(entry.pool)
+        self._online.send(entry.player_ids, RoomFound(room_id, game, name))
+        self._moved([entry])
+
+    async def _settle_offer(self, entry: QueueEntry, room_id: str) -> None:
+        """
+        Find out whether an entry was claimed for a room; the answer was lost.
+
+        A step that was not answered has had its effect when its deadline is over. If
+        it had none, the players wait.
+        """
+        player_id = entry.player_ids[0]
+        while True:
+            await deferLater(self._clock, RETRY_SECONDS)
+            try:
+                found = await self._entries.entry_of(player_id)
+                is_free = found is None and not await self._matches.is_in_match(
+                    player_id
+                )
+            except StoreUnavailable:
+                continue
+            if is_free:
+                self._send_to_room(entry, room_id, self._clock.seconds())
+            return
+
+    def _set_due(self, pool: _Pool, due: float | None) -> None:
+        """Have a round look at a queue at this time, if no other one does before."""
+        if due is not None and self._due_at.get(pool, inf) > due:
+            self._due_at[pool] = due
+            heappush(self._due, (due, pool))
+
+    def _watch_wait(self, pool: _Pool, waiting: Waiting, now: float) -> float | None:
+        """Log a long wait; returns when to look at it again."""
+        if waiting.since is None:
+            self._warned.pop(pool, None)
+            return None
+        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
+        if at > now:
+            return at
+        self._warned[pool] = now
+        game, _, name = pool
+        self._bounded.warn(
+            "a player has waited {seconds:.0f} s in the queue {queue}, in which "
+            "{count} can be matched: vinom explain PLAYER says why",
+            seconds=now - waiting.since,
+            queue=name or game,
+            count=waiting.ready,
+        )
+        return now + self._wait_warning
+
+    async def _find(self, queue: Queue, pool: _Pool, now: float) -> float | None:
+        """Start what a queue's rule finds; returns when to ask the rule again."""
+        rule, slices = queue.rule, _Slices(self._clock)
+        most = max(_MOST_READ, rule.shape.most)
+        page = await self._entries.page(*pool, "", most)
+        entries = list(page.entries)
+        if page.next and rule.is_in_order:
+            is_found, again = await self._apply(queue, entries, now, slices)
+            if is_found:
+                # There may be more of them than were read.
+                self._look_at(pool)
+                return again
+        while page.next:
+            page = await self._entries.page(*pool, page.next, most)
+            entries += page.entries
+            await slices.rest()
+        _, again = await self._apply(queue, entries, now, slices)
+        if len(entries) > _MOST_READ:
+            self._rests_until[pool] = (
+                self._clock.seconds() + len(entries) * _PAUSE_PER_ENTRY
+            )
+        return again
+
+    async def _apply(
+        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
+    ) -> tuple[bool, float | None]:
+        """Start what a rule finds; returns whether it did, and when to ask again."""
+        starts = _Starts()
+        try:
+            return await self._start_all(queue, entries, now, slices, starts)
+        finally:
+            await starts.done()
+
+    async def _start_all(
+        self,
+        queue: Queue,
+        entries: Sequence[QueueEntry],
+        now: float,
+        slices: _Slices,
+        starts: _Starts,
+    ) -> tuple[bool, float | None]:
+        is_found = False
+        finding = queue.rule.find(entries, now)
+        while True:
+            try:
+                found = next(finding)
+            except StopIteration as stop:
+                return is_found, stop.value
+            except Exception:
+                # It must not keep other queues from being matched.
+                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
+                return is_found, now + RETRY_SECONDS
+            if found is not None:
+                if not _is_sound(found, queue.shape):
+                    self._log.error(
+                        "the rule of queue {queue} proposed a match of {count} players "
+                        "that its settings do not allow",
+                        queue=queue.name,
+                        count=sum(len(entry.players) for entry in found.entries),
+                    )
+                    return is_found, now + RETRY_SECONDS
+                is_found = True
+                await starts.add(self._start(found, queue))
+            await slices.rest()
+
+    def _rest(self, pool: _Pool) -> None:
+        """Let a queue rest: no game server could be had for a match of it."""
+        now = self._clock.seconds()
+        for each, (until, _) in tuple(self._resting.items()):
+            if until + _REST_FORGOTTEN < now:
+                del self._resting[each]
+        until, failures = self._resting.get(pool, (0.0, 0))
+        if until <= now:
+            # Matches that fail together count once.
+            rest = min(_LONGEST_REST, _REST * 2 ** min(failures, 5))
+            self._resting[pool] = now + rest, failures + 1
+
+    async def _start(self, proposal: Proposal, queue: Queue) -> None:
+        entries, seconds = proposal.entries, queue.accept_seconds
+        players = [player.player_id for entry in entries for player in entry.players]
+        pool = entries[0].pool
+        prematch = Prematch(
+            self._new_id(),
+            queue.game,
+            entries[0].options,
+            entries,
+            until=self._clock.seconds() + seconds if seconds else 0.0,
+            teams=tuple(proposal.teams),
+            accepted=frozenset() if seconds else frozenset(players),
+            started_by="" if seconds else self._node,
+        )
+        is_proposed = await self.prematches.propose(prematch)
+        if is_proposed:
+            self._news.forget(players)
+        self._news.changed(pool)
+        if not is_proposed:
+            # A player left in between; the others still wait.
+            self._look_at(pool)
+        elif seconds:
+            self.prematches.ask(prematch)
+            self._moved(entries)
+        else:
+            await self.make(prematch)
+
+    async def _keep_out(self, prematch: Prematch) -> bool:
+        """Dismiss those whose address has too many matches; the others wait again."""
+        refused = {}
+        for entry in prematch.entries:
+            try:
+                self._matches.ensure_one_more(entry)
+            except Refused as refusal:
+                refused[entry.entry_id] = refusal
+        if not refused:
+            return False
+        await self.prematches.give_back(
+            prematch.prematch_id, tuple(refused), is_ours=True
+        )
+        for entry in prematch.entries:
+            if entry.entry_id in refused:
+                self._dismiss([entry], refused[entry.entry_id])
+        return True
+
+    async def _keep_in_matches(self, prematch: Prematch) -> None:
+        """Let those wait again who are not in another match."""
+        playing = [entry for entry in prematch.entries if await self._is_playing(entry)]
+        await self.prematches.give_back(
+            prematch.prematch_id, [entry.entry_id for entry in playing], is_ours=True
+        )
+        for entry in playing:
+            await self._drop_playing(entry)
+
+    async def _is_playing(self, entry: QueueEntry) -> bool:
+        """Is one of the players of an entry in a match?"""
+        for player in entry.players:
+            if await self._matches.is_in_match(player.player_id):
+                return True
+        return False
+
+    async def _drop_playing(self, entry: QueueEntry) -> None:
+        """Note that an entry is gone because one of its players is in a match."""
+        player_ids = entry.player_ids
+        self._news.forget(player_ids)
+        for player_id in player_ids:
+            if not await self._matches.is_in_match(player_id):
+                self._online.send([player_id], QueueStatus("idle"))
+        self._moved([entry])
+
+    async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
+        for entry in entries:
+            if self._matches.is_draining and not self._matches.is_moving:
+                self._dismiss([entry], Refused(Code.DRAINING, "the server is stopping"))
+                continue
+            while not await self._is_put_back(entry):
+                await deferLater(self._clock, RETRY_SECONDS)
+            self._look_at(entry.pool)
+            self._news.changed(entry.pool)
+
+    async def _is_put_back(self, entry: QueueEntry) -> bool:
+        """Queue an entry again if it is not; ``False`` if storage did not answer."""
+        player_ids = entry.player_ids
+        try:
+            if await self._is_playing(entry):
+                await self._drop_playing(entry)
+                return True
+            away = await self._online.away(player_ids)
+            again = attrs.evolve(entry, suspended=bool(away))
+            await self._entries.add(again)
+            # A player may have queued anew, and play by now.
+            if await self._is_playing(entry) and await self._entries.remove(
+                entry.entry_id
+            ):
+                await self._drop_playing(entry)
+                return True
+            status = await self._news.again(again)
+        except StoreUnavailable as error:
+            self._log.debug("storage does not answer: {error}", error=error)
+            return False
+        if status is not None:
+            self._online.send(player_ids, status)
+        for player_id in away:
+            self.player_lost(player_id)
+        self._moved([entry])
+        return True
+
+    async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
+        """Explain to an operator what an entry waits for."""
+        now = self._clock.seconds()
+        place = await self._entries.place(entry.entry_id)
+        waiting = await self._entries.waiting(*entry.pool)
+        counts = await self._entries.counts()
+        queue = self._queues.of(entry.game, entry.queue)
+        facts: dict[str, Any] = {
+            "state": "suspended" if entry.suspended else "waiting",
+            "game": entry.game,
+            "queue": entry.queue,
+            "options": entry.options.decode(),
+            "waited": max(0.0, now - entry.since),
+            "position": place,
+            "same_wish": waiting.ready,
+            "needed": 0 if queue is None else queue.shape.fewest,
+            "full": 0 if queue is None else queue.shape.most,
+            "other_options": counts.players.get(entry.game, 0) - waiting.players,
+        }
+        if entry.suspended:
+            why = "its player is disconnected; the place is kept for a short time"
+            return facts | {"why": why}
+        if queue is None:
+            why = "this node has no game with this name, or not this queue"
+            return facts | {"why": why}
+        entries: list[QueueEntry] = []
+        after, slices = "", _Slices(self._clock)
+        while len(entries) < _MOST_EXPLAINED:
+            page = await self._entries.page(*entry.pool, after, _MOST_READ)
+            entries += page.entries
+            after = page.next
+            if not after:
+                break
+            await slices.rest()
+        else:
+            facts["counted_of_the_first"] = len(entries)
+        if queue.backfills:
+            size = self._no_seats.get(entry.pool)
+            facts["backfill"] = (
+                "free seats of running rooms are given to those who wait"
+                if size is None or size > len(entry.players)
+                else f"no running room has {len(entry.players)} free seats"
+            )
+        found = queue.rule.explain(entry, entries, now)
+        if found.excluded:
+            facts["excluded"] = ", ".join(
+                f"{reason} {count}" for reason, count in found.excluded.items()
+            )
+        if found.widens_at is not None:
+            facts["widens_in"] = round(max(0.0, found.widens_at - now), 3)
+        return facts | dict(found.facts) | {"why": found.why}
+
+    def _nearest(
+        self, echoes: Sequence[Mapping[str, float]]
+    ) -> tuple[tuple[str, float], ...]:
+        """
+        List the regions that all players of a party have measured, nearest first.
+
+        The farthest player counts; those who measured none are near this node.
+        """
+        own = {self._region: 0.0} if self._region else {}
+        known = [
+            {region: ms for region, ms in one.items() if region in self._regions} or own
+            for one in echoes
+        ]
+        common = set(known[0]).intersection(*known[1:]) if known else set()
+        farthest = {region: max(one[region] for one in known) for region in common}
+        return tuple(sorted(farthest.items(), key=lambda item: (item[1], item[0])))
+
+    # Players who are away.
+
+    def _expect_back(self, player_id: str, seconds: float) -> None:
+        call = self._away.pop(player_id, None)
+        if call is not None:
+            call.cancel()
+        self._away[player_id] = self._clock.callLater(
+            seconds, self._stayed_away, player_id
+        )
+
+    def _stayed_away(self, player_id: str) -> None:
+        del self._away[player_id]
+        self._run(self._drop_if_away(player_id), retry=player_id)
+
+    async def _drop_if_away(self, player_id: str) -> None:
+        """Give up the place of a player who did not come back, to any node."""
+        absence = await self._online.absence(player_id)
+        if not absence:
+            # The node that the player came back to may not have had an answer.
+            await self._settle(player_id)
+            return
+        if absence < self._away_seconds:
+            # The player was at another node meanwhile: this is another absence.
+            self._expect_back(player_id, self._away_seconds - absence)
+            return
+        self._matches.withdraw(player_id)
+        await self._drop_entries({player_id})
+
+    async def _settle_lost(self, player_id: str) -> None:
+        """Suspend the entry of a player who is expected back, when storage answers."""
+        while player_id in self._away:
+            try:
+                await self._settle(player_id)
+            except StoreUnavailable:
+                await deferLater(self._clock, RETRY_SECONDS)
+            else:
+                return
+
+    async def _settle(self, player_id: str) -> None:
+        """Suspend or resume an entry: are all of its players here?"""
+        while True:
+            entry = await self._entries.entry_of(player_id)
+            if entry is None:
+                return
+            away = await self._online.away(entry.player_ids)
+            if entry.suspended == bool(away):
+                return
+            if not away:
+                await self._entries.resume(entry.entry_id)
+            elif not await self._entries.suspend(entry.entry_id):
+                # It is gone, or the player has come back to another node.
+                return
+
+    async def _drop_entries(self, players: set[str], is_excused: bool = False) -> None:
+        self._news.forget(players)
+        for player_id in players:
+            entry = await self._entries.entry_of(player_id)
+            if entry is not None and await self.take_out(
+                entry, player_id, is_excused=is_excused, asker=player_id
+            ):
+                self._look_at(entry.pool)
+
+    async def _dismiss_all(self) -> None:
+        """Take all players of this node out of the queue, disconnected ones too."""
+        await self._give_back_all()
+        for player_id in (*self._news.players(), *self._away):
+            entry = await self._entries.entry_of(player_id)
+            if entry is not None and await self._entries.remove(entry.entry_id):
+                self._dismiss([entry], self._matches.draining())
+
+    async def _give_back_all(self) -> None:
+        """End all prematches of this node; their entries wait in front again."""
+        for prematch_id in self.prematches.open_ids():
+            await self.prematches.give_back(prematch_id, is_ours=False)
+
+    def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
+        """Send the players of these entries why they will not be matched."""
+        for entry in entries:
+            player_ids = entry.player_ids
+            self._news.forget(player_ids)
+            self._online.warn(player_ids, refusal)
+            self._online.send(player_ids, QueueStatus("idle"))
+        self._moved(entries)
+
+    def _gone(self, entry: QueueEntry, without: str = "") -> None:
+        """
+        Note that an entry is in the queue no more, and send its players that.
+
+        :param without: a player who knows.
+        """
+        player_ids = entry.player_ids
+        self._news.forget(player_ids)
+        self._online.send(
+            [each for each in player_ids if each != without], QueueStatus("idle")
+        )
+        self._moved([entry])
+
+    def _moved(self, entries: Sequence[QueueEntry]) -> None:
+        for entry in entries:
+            if entry.party_id:
+                for follower in self._followers:
+                    follower.entry_moved(entry)
+
+    def _new_id(self) -> str:
+        return b32encode(self._entropy(10)).decode().lower()
+
+    def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
+        """
+        Do *work*, and log it if it fails.
+
+        :param retry: a player to expect back once more after a failure.
+        """
+
+        def failed(failure: Failure) -> None:
+            log_unless_away(self._log, "matchmaking step failed", failure)
+            if retry is not None:
+                self._expect_back(retry, RETRY_SECONDS)
+
+        Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _is_in_match(error: BaseException) -> bool:
+    return isinstance(error, Refused) and error.code is Code.ALREADY_IN_MATCH
+
+
+def _is_sound(proposal: Proposal, shape: Shape) -> bool:
+    """Is this a match that its queue allows? A rule may be anybody's."""
+    entries, teams = proposal.entries, proposal.teams
+    players = [player.player_id for entry in entries for player in entry.players]
+    return (
+        shape.fewest <= len(players) <= shape.most
+        and len(set(players)) == len(players)
+        and len({entry.pool for entry in entries}) == 1
+        and len(teams) in (0, len(entries))
+        and all(0 <= team < (shape.teams or 0) for team in teams)
+    )

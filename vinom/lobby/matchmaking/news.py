@@ -1,0 +1,156 @@
+"""Messages to waiting players about their places in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+from msgspec import UNSET
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vinom.base.limits.logged import log_unless_away
+from vinom.base.messages.lobby import QueueStatus
+from vinom.base.model import QueueEntry
+from vinom.lobby.conversation.online import IOnline
+from vinom.store.interfaces import IEntryStore
+
+#: Players whose places are looked up in one turn of the reactor.
+_MOST_AT_ONCE = 500
+
+
+@attrs.define(eq=False)
+class _Listed:
+    """A waiting player of this node, and the last place sent to them."""
+
+    entry: QueueEntry
+    place: int
+
+
+class QueueNews:
+    """
+    Send players their places when they move up; many moves make one message.
+
+    Each round looks only at queues that an entry has left, and there only at players
+    of this node.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        entries: IEntryStore,
+        online: IOnline,
+        clock: IReactorTime,
+        pause: float,
+    ) -> None:
+        """
+        :param entries: the store of entries, which finds places.
+        :param online: sends messages to players.
+        :param clock: for pauses, and for how long players have waited.
+        :param pause: least time between two rounds of news, seconds.
+        """
+        self._entries, self._online = entries, online
+        self._clock, self._pause = clock, pause
+        self._listed: dict[str, _Listed] = {}
+        self._queues: dict[tuple[str, bytes, str], dict[str, None]] = {}
+        self._changed: set[tuple[str, bytes, str]] = set()
+        self._unsent: list[str] = []
+        self._next: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    async def again(self, entry: QueueEntry) -> QueueStatus | None:
+        """
+        Find the place of an entry that was put back, unless it is gone by now.
+
+        Its players are sent changes of it from now on. A player who cancelled meanwhile
+        must not be sent last that it waits.
+        """
+        place = await self._entries.place(entry.entry_id)
+        return self.follow(entry, place) if place else None
+
+    def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
+        """Send the players of *entry* changes of its place from now on."""
+        # The players may have waited for something else before.
+        self.forget(entry.player_ids)
+        for player in entry.players:
+            self._listed[player.player_id] = _Listed(entry, place)
+            queue = self._queues.setdefault(entry.pool, {})
+            queue[player.player_id] = None
+        return self._waiting(entry, place)
+
+    def forget(self, player_ids: Iterable[str]) -> None:
+        """Stop sending to these players: they do not wait, or not at this node."""
+        for player_id in player_ids:
+            listed = self._listed.pop(player_id, None)
+            if listed is not None:
+                key = listed.entry.pool
+                queue = self._queues[key]
+                del queue[player_id]
+                if not queue:
+                    del self._queues[key]
+
+    def players(self) -> list[str]:
+        """List the players whose places are sent."""
+        return list(self._listed)
+
+    def changed(self, pool: tuple[str, bytes, str]) -> None:
+        """Places in this queue changed: the next round sends them."""
+        if pool in self._queues:
+            self._changed.add(pool)
+            if self._next is None:
+                self._next = self._clock.callLater(self._pause, self._begin)
+
+    def stop(self) -> None:
+        """Stop sending."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _begin(self) -> None:
+        changed, self._changed = self._changed, set()
+        self._unsent = [
+            player_id for key in changed for player_id in self._queues.get(key, ())
+        ]
+        self._send_some()
+
+    def _send_some(self) -> None:
+        some, self._unsent = (
+            self._unsent[:_MOST_AT_ONCE],
+            self._unsent[_MOST_AT_ONCE:],
+        )
+        Deferred.fromCoroutine(self._send(some)).addErrback(
+            lambda failure: log_unless_away(self._log, "places were not sent", failure)
+        )
+        self._next = None
+        if self._unsent:
+            self._next = self._clock.callLater(0, self._send_some)
+        elif self._changed:
+            self._next = self._clock.callLater(self._pause, self._begin)
+
+    async def _send(self, player_ids: Sequence[str]) -> None:
+        listed = [
+            (player_id, self._listed[player_id])
+            for player_id in player_ids
+            if player_id in self._listed
+        ]
+        places = await self._entries.places([one.entry.entry_id for _, one in listed])
+        for (player_id, one), place in zip(listed, places, strict=True):
+            # It may have left the queue while the store was asked.
+            if place == one.place or self._listed.get(player_id) is not one:
+                continue
+            if not place:
+                # Matched, perhaps by another node: it no longer waits.
+                self.forget((player_id,))
+            else:
+                one.place = place
+                self._online.send((player_id,), self._waiting(one.entry, place))
+
+    def _waiting(self, entry: QueueEntry, place: int) -> QueueStatus:
+        waited = max(0.0, self._clock.seconds() - entry.since)
+        return QueueStatus(
+            "waiting", entry.game, place, round(waited, 3), entry.queue or UNSET
+        )

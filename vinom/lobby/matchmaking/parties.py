@@ -1,0 +1,921 @@
+"""Parties: players who come together first, and then queue and play together."""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from typing import Protocol as Shape
+
+import attrs
+from msgspec import Raw
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.base.limits.addresses import AddressBuckets, AddressCounts
+from vinom.base.limits.buckets import NetworkBuckets, network_of
+from vinom.base.limits.logged import log_unless_away
+from vinom.base.messages.envelope import Push, Request
+from vinom.base.messages.lobby import QueueStatus
+from vinom.base.messages.parties import (
+    MOST_LISTED,
+    UNCHANGED,
+    CreateParty,
+    InviteToParty,
+    JoinParty,
+    KickFromParty,
+    LeaveParty,
+    ListParties,
+    PartyClosed,
+    PartyCreated,
+    PartyFacts,
+    PartyInvite,
+    PartyList,
+    PartySeat,
+    PartyToken,
+    PartyUpdate,
+    PartyView,
+    PromoteInParty,
+    ReadyInParty,
+    Who,
+)
+from vinom.base.model import (
+    MatchEnd,
+    Party,
+    PartyMember,
+    PartyState,
+    Player,
+    QueueEntry,
+)
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matchmaking.matchmaker import Matchmaker
+from vinom.lobby.matchmaking.party import (
+    PartyInputs,
+    changed,
+    hash_password,
+    hash_token,
+    is_password,
+    is_token,
+)
+from vinom.lobby.matchmaking.queues import Queue
+from vinom.store.interfaces import IEntryStore, IPartyStore
+
+#: How often a change is tried again because somebody else was faster.
+_MOST_TRIES = 20
+#: Seconds until a step is tried again when storage did not answer.
+_RETRY_SECONDS = 1.0
+#: Most passwords that wait to be hashed.
+MOST_WAITING = 32
+
+_Input = Callable[[PartyInputs], None]
+_T = TypeVar("_T")
+
+
+class InThread(Shape):
+    """Runs what takes long outside the reactor's thread."""
+
+    def __call__(self, call: Callable[[], _T], /) -> Deferred[_T]:
+        """Call it, and give its result."""
+
+
+@attrs.frozen
+class PartyBounds:
+    """
+    Limits of parties.
+
+    :ivar size: most members of one.
+    :ivar most: most parties in all.
+    :ivar per_address: most parties that players of one address created; four times
+        that of its network.
+    :ivar tries: wrong tokens and passwords per second of one address; four times that
+        of its network.
+    :ivar tries_burst: most at once.
+    :ivar hashes: passwords made or tried per second of one address, right ones
+        included; four times that of its network.
+    :ivar hashes_burst: most at once.
+    :ivar invites: invitations per second of one address; four times that of its
+        network.
+    :ivar invites_burst: most at once.
+    :ivar invited: invitations per second that one player gets.
+    :ivar invited_burst: most at once.
+    :ivar away_seconds: how long a disconnected member stays in a party.
+    """
+
+    size: int = 16
+    most: int = 20_000
+    per_address: int = 64
+    tries: float = 0.2
+    tries_burst: int = 10
+    hashes: float = 1.0
+    hashes_burst: int = 20
+    invites: float = 0.5
+    invites_burst: int = 20
+    invited: float = 0.1
+    invited_burst: int = 5
+    away_seconds: float = 60.0
+
+
+class Parties(Service):
+    """Serve requests about parties, and of those who are in one to queue."""
+
+    name = "parties"
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IPartyStore,
+        entries: IEntryStore,
+        matchmaker: Matchmaker,
+        matches: Matches,
+        online: IOnline,
+        clock: IReactorTime,
+        entropy: Callable[[int], bytes],
+        bounds: PartyBounds | None = None,
+        *,
+        address: str = "",
+        in_thread: InThread,
+    ) -> None:
+        """
+        :param store: where parties are.
+        :param entries: the store of queue entries.
+        :param matchmaker: matches their entries.
+        :param matches: finds who is in a match.
+        :param online: sends messages to players.
+        :param clock: its seconds are those of the Unix epoch.
+        :param entropy: called with a number, returns that many random bytes.
+        :param bounds: limits.
+        :param address: where players reach this node, if it is not any of several.
+        :param in_thread: hashes passwords.
+        """
+        self._in_thread, self._hashing = in_thread, DeferredLock()
+        self._store, self._entries = store, entries
+        self._matchmaker, self._matches = matchmaker, matches
+        self._online, self._clock, self._entropy = online, clock, entropy
+        self._bounds, self._address = bounds or PartyBounds(), address
+        tries, burst = self._bounds.tries, self._bounds.tries_burst
+        self._tries = AddressBuckets(tries, burst)
+        # Of passwords only: a token cannot be guessed, and stays usable.
+        self._tries_of_party = NetworkBuckets(tries, burst)
+        self._hashes = AddressBuckets(self._bounds.hashes, self._bounds.hashes_burst)
+        self._invites = AddressBuckets(self._bounds.invites, self._bounds.invites_burst)
+        self._invited = NetworkBuckets(self._bounds.invited, self._bounds.invited_burst)
+        self._counts = AddressCounts(self._bounds.per_address)
+        # Who opened a party at this node, by its id.
+        self._opened: dict[str, str] = {}
+        self._away: dict[str, IDelayedCall] = {}
+        matchmaker.follow(self)
+
+    def stopService(self) -> None:
+        """Stop waiting for those who are away; the store keeps the parties."""
+        Service.stopService(self)
+        for call in self._away.values():
+            call.cancel()
+        self._away.clear()
+
+    # Requests of players.
+
+    async def serve(self, player: Player, request: Request, host: str) -> Push:
+        """
+        Answer a request about parties.
+
+        :param host: the address that it came from.
+        """
+        me = player.player_id
+        match request:
+            case CreateParty():
+                return await self._create(player, request, host)
+            case JoinParty():
+                return await self._join(player, request, host)
+            case LeaveParty():
+                party = await self._mine(me)
+                await self._remove(me, "left", lambda it: it.leave(me))
+                return PartyClosed(party.party_id, "left")
+            case KickFromParty(other):
+                if (await self._mine(me)).member(other) is None:
+                    raise Refused(
+                        Code.NO_SUCH_PLAYER, "this player is not in your party"
+                    )
+                await self._remove(other, "kicked", lambda it: it.kick(me, other))
+                return await self._update(await self._mine(me))
+            case PromoteInParty(chosen):
+                return await self._act(me, lambda it: it.promote(me, chosen))
+            case InviteToParty(None):
+                token = self._new_secret()
+                party = await self._change(
+                    me, lambda it: it.renew(me, hash_token(token))
+                )
+                return PartyToken(party.party_id, token)
+            case InviteToParty(player_id):
+                return await self._invite(player, str(player_id), host)
+            case ReadyInParty(is_ready, loadout):
+                brings = None if loadout == UNCHANGED else bytes(loadout)
+                return await self._act(me, lambda it: it.ready(me, is_ready, brings))
+            case ListParties():
+                return await self._list(request)
+        raise Refused(Code.UNKNOWN_TYPE, "no request about parties has this type")
+
+    async def queue(
+        self,
+        player: Player,
+        game: str | None,
+        options: bytes,
+        loadout: bytes,
+        host: str,
+        *,
+        queue: str | None = None,
+        echoes: Mapping[str, float] | None = None,
+    ) -> QueueStatus:
+        """
+        Queue for a player, or for all of the party of which the player is the host.
+
+        :param game: its name; ``None`` if *queue* is given.
+        :param options: JSON, as the player sent it.
+        :param loadout: likewise; of this player alone.
+        :param host: the player's address.
+        :param queue: the name of the queue; the game's default one unless given.
+        :param echoes: milliseconds of an echo by region, as the player measured them;
+            the other members of a party count as near this node.
+        :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
+        """
+        for _ in range(_MOST_TRIES):
+            party = await self._store.party_of(player.player_id)
+            if party is None:
+                return await self._matchmaker.join(
+                    player, game, options, loadout, host, queue=queue, echoes=echoes
+                )
+            found = self._matchmaker.find_queue(queue, game)
+            status = await self._enter(
+                party, player, found, options, loadout, echoes or {}
+            )
+            if status is not None:
+                return status
+        raise StoreUnavailable("others changed the party each time")
+
+    async def cancel(self, player_id: str) -> QueueStatus:
+        """
+        Take a player, or the party of which the player is the host, out of the queue.
+
+        :raises Refused: see `Matchmaker.cancel`; or `NOT_HOST`.
+        """
+        party = await self._store.party_of(player_id)
+        if party is not None and party.state != "idle" and party.leader != player_id:
+            raise Refused(Code.NOT_HOST, "only the party's host can do this")
+        return await self._matchmaker.cancel(player_id)
+
+    # Calls of the desk.
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line closed: keep the place in the party for a while."""
+        self._run(self._note_lost(player_id))
+
+    async def has(self, party_id: str, player_id: str) -> bool:
+        party = await self._store.party_of(player_id)
+        return party is not None and party.party_id == party_id
+
+    async def player_back(self, player_id: str) -> PartyUpdate | None:
+        """A player said hello: return how its party is, if it is in one."""
+        self._stop_waiting(player_id)
+        party = await self._store.party_of(player_id)
+        if party is None:
+            return None
+        party = await self._settled(party) or party
+        update = await self._update(party)
+        self._send_others(party, player_id, update)
+        return update
+
+    # Calls of the matchmaker.
+
+    def entry_moved(self, entry: QueueEntry) -> None:
+        """Bring the state of a party up to date."""
+        self._run(self._follow(entry))
+
+    # Calls of the node.
+
+    def match_lost(self, end: MatchEnd) -> None:
+        """A match ended with its node: free the parties of its players."""
+        self.freed([seat.player_id for seat in end.seats if seat.player_id])
+
+    def freed(self, player_ids: Sequence[str]) -> None:
+        """Players are in no match any more: so are their parties."""
+        self._run(self._free(player_ids))
+
+    async def counts(self) -> dict[str, int]:
+        """Count the parties by state, for metrics."""
+        try:
+            return dict(await self._store.counts())
+        except StoreUnavailable:
+            # What else a node counts can be read all the same.
+            return {}
+
+    # Coming and going.
+
+    async def _create(
+        self, player: Player, asked: CreateParty, host: str
+    ) -> PartyCreated:
+        await self._ensure_free(player.player_id)
+        if sum((await self._store.counts()).values()) >= self._bounds.most:
+            raise _too_many(self._bounds.most)
+        size, options = self._bounds.size, b"{}"
+        if asked.game is not None:
+            queue = self._matchmaker.find_queue(None, asked.game)
+            size = min(size, queue.shape.largest)
+            options = self._matchmaker.options_of(queue, bytes(asked.options))
+        token, password_hash = self._new_secret(), ""
+        if asked.password is not None:
+            salt = self._entropy(16)
+            password_hash = await self._hashed(
+                host, partial(hash_password, asked.password, salt)
+            )
+        party = Party(
+            b32encode(self._entropy(10)).decode().lower(),
+            (PartyMember(player, host, bytes(asked.loadout)),),
+            player.player_id,
+            game=asked.game or "",
+            options=options,
+            is_open=asked.open,
+            token_hash=hash_token(token),
+            password_hash=password_hash,
+            size=size,
+            maker=host,
+        )
+        if self._counts.is_full(host):
+            await self._recount(host)
+        if not self._counts.enter(host):
+            raise _too_many(self._bounds.per_address)
+        self._opened[party.party_id] = host
+        try:
+            if not await self._store.open(party):
+                raise _in_party()
+        except BaseException:
+            self._uncount(party.party_id)
+            raise
+        if not self._online.is_here(player.player_id):
+            self._expect(player.player_id)
+        view = await self._view(party)
+        return PartyCreated(party.party_id, token, self._address, view)
+
+    async def _join(self, player: Player, asked: JoinParty, host: str) -> PartyUpdate:
+        me = player.player_id
+        await self._ensure_free(me)
+        wait = self._tries.wait(host, self._clock.seconds())
+        if wait > 0:
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many wrong invitations came from your address",
+                {"retry_after": round(wait, 3)},
+            )
+        member = PartyMember(player, host, bytes(asked.loadout))
+        for _ in range(_MOST_TRIES):
+            party = await self._store.find(asked.party_id)
+            if party is None or not await self._may_join(party, me, asked, host):
+                self._tries.take(host, self._clock.seconds())
+                # One answer for both: who guesses learns nothing.
+                raise Refused(
+                    Code.NO_SUCH_PARTY,
+                    "this party does not exist, or your token or password is wrong",
+                )
+            if party.state != "idle":
+                # News of the end of its match may be on the way.
+                party = await self._settled(party) or party
+            after = changed(party, lambda it: it.join(member))
+            assert after is not None
+            if await self._store.change(after):
+                if not self._online.is_here(me):
+                    self._expect(me)
+                update = await self._update(after)
+                self._send_others(after, me, update)
+                return update
+            # Somebody else changed the party; or this player is in another one now.
+            await self._ensure_free(me)
+        raise StoreUnavailable("others changed the party each time")
+
+    async def _hashed(self, host: str, call: Callable[[], _T]) -> _T:
+        """
+        Do what hashes a password, when it is its turn.
+
+        :raises Refused: this address has done so too often, or too many others wait.
+        """
+        now = self._clock.seconds()
+        if not self._hashes.take(host, now):
+            raise Refused(
+                Code.RATE_LIMITED,
+                "your address uses too many passwords; try again later",
+                {"retry_after": round(self._hashes.wait(host, now), 3)},
+            )
+        if len(self._hashing.waiting) >= MOST_WAITING:
+            raise Refused(
+                Code.BUSY,
+                f"{MOST_WAITING} others wait for their passwords; try again",
+                {"retry_after": 1.0},
+            )
+        return await self._hashing.run(self._in_thread, call)
+
+    async def _may_join(
+        self, party: Party, player_id: str, asked: JoinParty, host: str
+    ) -> bool:
+        if player_id in party.banned:
+            return False
+        if player_id in party.invited:
+            return True
+        if asked.token is not None:
+            return is_token(party, asked.token)
+        if asked.password is not None and party.password_hash:
+            now = self._clock.seconds()
+            wait = self._tries_of_party.wait(party.party_id, now)
+            if wait > 0:
+                raise Refused(
+                    Code.RATE_LIMITED,
+                    "too many passwords were tried; ask the host for an invitation",
+                    {"retry_after": round(wait, 3)},
+                )
+            # Before it is hashed, so that many guesses at once count, too.
+            self._tries_of_party.take(party.party_id, now)
+            is_wrong = False
+            try:
+                is_wrong = not await self._hashed(
+                    host, partial(is_password, party, asked.password)
+                )
+            finally:
+                # Nor does one count that was refused before it was looked at.
+                if not is_wrong:
+                    self._tries_of_party.put_back(party.party_id, now)
+            return not is_wrong
+        return party.is_open and not party.password_hash
+
+    async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:
+        me, now = player.player_id, self._clock.seconds()
+        wait = max(self._invites.wait(host, now), self._invited.wait(invited, now))
+        if wait > 0:
+            raise Refused(
+                Code.RATE_LIMITED,
+                "too many invitations from your address, or to this player; send the "
+                "invite token instead",
+                {"retry_after": round(wait, 3)},
+            )
+        self._invites.take(host, now)
+        self._invited.take(invited, now)
+        party = await self._change(me, lambda it: it.invite(me, invited))
+        self._online.send(
+            [invited],
+            PartyInvite(party.party_id, Who(me, player.name), party.game),
+        )
+        return await self._update(party)
+
+    async def _list(self, asked: ListParties) -> PartyList:
+        # Those that the second filter leaves out are read as well.
+        most = asked.limit if asked.password is None else MOST_LISTED
+        found = await self._store.listed(asked.game, most)
+        return PartyList(
+            tuple(
+                _facts(party)
+                for party in found
+                if asked.password in (None, bool(party.password_hash))
+            )[: asked.limit]
+        )
+
+    async def _remove(self, player_id: str, reason: str, happened: _Input) -> None:
+        """Take a member out of its party, and its entry out of the queue first."""
+        for _ in range(_MOST_TRIES):
+            party = await self._mine(player_id)
+            after = changed(party, happened)
+            if party.state in ("in_queue", "prematch"):
+                entry = await self._entries.entry_of(player_id)
+                if entry is not None and entry.entry_id == party.entry_id:
+                    if not await self._matchmaker.take_out(entry, player_id):
+                        settled = await self._settled(party)
+                        if settled is not None and settled.state == party.state:
+                            raise Refused(
+                                Code.NOT_NOW,
+                                "a match is being made for your party",
+                                {"retry_after": _RETRY_SECONDS},
+                            )
+                        continue
+                    # `entry_moved` may have changed the party by now.
+                    party = await self._mine(player_id)
+                    after = changed(party, happened)
+            if await self._stored(party, after):
+                break
+        else:
+            raise StoreUnavailable("others changed the party each time")
+        self._stop_waiting(player_id)
+        if reason != "left" or not self._online.is_here(player_id):
+            self._online.send([player_id], PartyClosed(party.party_id, reason))
+        if after is not None:
+            await self._send(after)
+
+    async def _stored(self, party: Party, after: Party | None) -> bool:
+        if after is not None:
+            return await self._store.change(after)
+        if not await self._store.close(party.party_id, party.version):
+            return False
+        self._uncount(party.party_id)
+        return True
+
+    def _uncount(self, party_id: str) -> None:
+        """A party of this node is gone; others are not counted here."""
+        host = self._opened.pop(party_id, None)
+        if host is not None:
+            self._counts.leave(host)
+
+    async def _recount(self, host: str) -> None:
+        """Find which parties of an address other nodes have closed."""
+        near = network_of(host)
+        for party_id, opener in tuple(self._opened.items()):
+            if network_of(opener) == near and await self._store.find(party_id) is None:
+                self._uncount(party_id)
+
+    # Changes.
+
+    async def _mine(self, player_id: str) -> Party:
+        party = await self._store.party_of(player_id)
+        if party is None:
+            raise Refused(Code.NOT_IN_PARTY, "create or join a party first")
+        return party
+
+    async def _ensure_free(self, player_id: str) -> None:
+        """Check that a player is in no party, queue or match."""
+        if await self._store.party_of(player_id) is not None:
+            raise _in_party()
+        if await self._entries.entry_of(player_id) is not None:
+            raise Refused(Code.ALREADY_QUEUED, "cancel first")
+
+    async def _change(self, player_id: str, happened: _Input) -> Party:
+        """Change the party of a player, and send the others how it is."""
+        for _ in range(_MOST_TRIES):
+            after = changed(await self._mine(player_id), happened)
+            assert after is not None
+            if await self._store.change(after):
+                self._send_others(after, player_id, await self._update(after))
+                return after
+        raise StoreUnavailable("others changed the party each time")
+
+    async def _act(self, player_id: str, happened: _Input) -> PartyUpdate:
+        return await self._update(await self._change(player_id, happened))
+
+    # Queueing.
+
+    async def _enter(
+        self,
+        party: Party,
+        player: Player,
+        queue: Queue,
+        options: bytes,
+        loadout: bytes,
+        echoes: Mapping[str, float],
+    ) -> QueueStatus | None:
+        """
+        Queue a party; ``None``: it was changed meanwhile, try again.
+
+        First the entry is stored, suspended, so that none of its players can have
+        another; then the party is, if its members are still the same; and only then the
+        entry can be matched.
+        """
+        me = player.player_id
+        if party.state != "idle":
+            settled = await self._settled(party)
+            if settled is None or settled.state == "idle":
+                return None
+            raise Refused(_BUSY[settled.state], "your party waits or plays already")
+        members = tuple(
+            attrs.evolve(one, loadout=loadout)
+            if one.player.player_id == me and loadout != b"{}"
+            else one
+            for one in party.members
+        )
+        entry = self._matchmaker.new_entry(
+            members,
+            queue,
+            options,
+            party.party_id,
+            echoes=[echoes if one.player.player_id == me else {} for one in members],
+        )
+        after = changed(
+            party, lambda it: it.queue(me, entry.entry_id, queue.game, options)
+        )
+        assert after is not None
+        await self._matchmaker.add(attrs.evolve(entry, suspended=True))
+        try:
+            is_stored = await self._store.change(after)
+        except StoreUnavailable:
+            await self._matchmaker.remove(entry)
+            raise
+        if not is_stored:
+            await self._matchmaker.remove(entry)
+            return None
+        self._send_others(after, me, await self._update(after))
+        status = await self._matchmaker.admit(entry)
+        settled = await self._settled(after)
+        if settled is None or settled.state == "idle":
+            # A member went, or cancelled, between the two stores.
+            return QueueStatus("idle")
+        others = [each for each in after.player_ids if each != me]
+        update = await self._update(settled)
+        if not await self._matchmaker.is_queued(me):
+            # Its members know that already, and must not be sent a place after it.
+            return QueueStatus("idle")
+        self._online.send(others, status)
+        self._online.send([me], update)
+        return status
+
+    async def _follow(self, entry: QueueEntry) -> None:
+        while True:
+            try:
+                await self._catch_up(entry)
+            except StoreUnavailable as error:
+                self._log.debug("storage does not answer: {error}", error=error)
+                await deferLater(self._clock, _RETRY_SECONDS)
+            else:
+                return
+
+    async def _free(self, player_ids: Sequence[str]) -> None:
+        settled: set[str] = set()
+        for player_id in player_ids:
+            while True:
+                try:
+                    party = await self._store.party_of(player_id)
+                    if party is not None and party.party_id not in settled:
+                        settled.add(party.party_id)
+                        await self._settled(party)
+                except StoreUnavailable as error:
+                    self._log.debug("storage does not answer: {error}", error=error)
+                    settled.clear()
+                    await deferLater(self._clock, _RETRY_SECONDS)
+                else:
+                    break
+
+    async def _catch_up(self, entry: QueueEntry) -> None:
+        """Give the party of an entry its true state, or drop an entry without one."""
+        party = await self._store.find(entry.party_id)
+        if party is not None and party.entry_id != entry.entry_id:
+            party = await self._reminded(party, entry)
+        if party is None or party.entry_id != entry.entry_id:
+            # It is gone, or has forgotten this entry: so must the queue.
+            if await self._entries.remove(entry.entry_id):
+                self._matchmaker.left([entry])
+            return
+        after = await self._settled(party)
+        if after is None or after.state not in ("in_queue", "prematch"):
+            return
+        for player in entry.players:
+            if after.member(player.player_id) is None:
+                # It was put back after a match in which the party lost this player.
+                await self._matchmaker.take_out(
+                    entry, player.player_id, is_excused=True
+                )
+                return
+
+    async def _reminded(self, party: Party, entry: QueueEntry) -> Party | None:
+        """
+        Let a party queue again whose entry was put back after its match.
+
+        Whoever looked between the end of the match and that, took it for idle. It waits
+        only if nobody has come or gone meanwhile.
+
+        :returns: the party as it is then; ``None`` if it is gone.
+        """
+        for _ in range(_MOST_TRIES):
+            if party.state != "idle" or set(party.player_ids) != set(entry.player_ids):
+                return party
+            found = await self._entries.entry_of(entry.players[0].player_id)
+            if found is None or found.entry_id != entry.entry_id:
+                return party
+            after = changed(party, _queueing(party.leader, entry))
+            assert after is not None
+            if await self._store.change(after):
+                await self._send(after)
+                return after
+            now = await self._store.find(party.party_id)
+            if now is None:
+                return None
+            party = now
+        return party
+
+    async def _settled(self, party: Party) -> Party | None:
+        """
+        Give a party the state that its entry and its players' matches have.
+
+        The queue and the matches are the truth; whoever reads the party sees it soon.
+
+        :returns: the party as it is then; ``None`` if it is gone.
+        """
+        for _ in range(_MOST_TRIES):
+            if party.state == "idle":
+                return party
+            state = await self._true_state(party)
+            if state == party.state:
+                return party
+            after = changed(party, _TO[state])
+            assert after is not None
+            if await self._store.change(after):
+                await self._send(after)
+                if state == "idle":
+                    # Those who went while their match lasted.
+                    for player_id in await self._away_of(after):
+                        self._expect(player_id)
+                return after
+            found = await self._store.find(party.party_id)
+            if found is None or found.entry_id != party.entry_id:
+                return found
+            party = found
+        return party
+
+    async def _true_state(self, party: Party) -> PartyState:
+        # Of any member: the first may have left while they played.
+        for player_id in party.player_ids:
+            entry = await self._entries.entry_of(player_id)
+            if entry is not None and entry.entry_id == party.entry_id:
+                prematch = await self._matchmaker.prematches.find(player_id)
+                return "in_queue" if prematch is None else "prematch"
+        for player_id in party.player_ids:
+            if await self._matches.is_in_match(player_id):
+                return "in_game"
+        return "idle"
+
+    # Members who are away.
+
+    async def _note_lost(self, player_id: str) -> None:
+        try:
+            party = await self._store.party_of(player_id)
+        except StoreUnavailable:
+            # Perhaps the player is in one: that is seen when the time is over.
+            self._expect(player_id)
+            raise
+        if party is None or not await self._online.away((player_id,)):
+            return
+        self._expect(player_id)
+        await self._send(party)
+
+    def _expect(self, player_id: str, seconds: float | None = None) -> None:
+        self._stop_waiting(player_id)
+        self._away[player_id] = self._clock.callLater(
+            self._bounds.away_seconds if seconds is None else seconds,
+            self._stayed_away,
+            player_id,
+        )
+
+    def _stop_waiting(self, player_id: str) -> None:
+        call = self._away.pop(player_id, None)
+        if call is not None:
+            call.cancel()
+
+    def _stayed_away(self, player_id: str) -> None:
+        del self._away[player_id]
+        if not self._online.is_here(player_id):
+            self._run(self._forget(player_id), retry=player_id)
+
+    async def _forget(self, player_id: str) -> None:
+        """Take a player who stayed away out of the party, unless it plays."""
+        absence = await self._online.absence(player_id)
+        if not absence:
+            # The player is at another node.
+            return
+        if absence < self._bounds.away_seconds:
+            # The player was at another node meanwhile: this is another absence.
+            self._expect(player_id, self._bounds.away_seconds - absence)
+            return
+        party = await self._store.party_of(player_id)
+        if party is None:
+            return
+        if party.state == "in_game":
+            settled = await self._settled(party)
+            if settled is not None and settled.state == "in_game":
+                # Over UDP players have no line. `_follow` waits again after the match.
+                return
+        try:
+            await self._remove(player_id, "away", lambda it: it.leave(player_id))
+        except Refused as refusal:
+            if refusal.code is Code.NOT_NOW:
+                self._expect(player_id, _RETRY_SECONDS)
+            # Else the player has left meanwhile.
+
+    # What players are sent.
+
+    async def _away_of(self, party: Party) -> frozenset[str]:
+        """Who of a party is connected to no node, as far as this one can know?"""
+        try:
+            return frozenset(await self._online.away(party.player_ids))
+        except StoreUnavailable:
+            here = self._online.is_here
+            return frozenset(one for one in party.player_ids if not here(one))
+
+    async def _update(self, party: Party) -> PartyUpdate:
+        return PartyUpdate(await self._view(party))
+
+    async def _view(self, party: Party) -> PartyView:
+        away = await self._away_of(party)
+        return PartyView(
+            party.party_id,
+            party.leader,
+            tuple(
+                PartySeat(
+                    one.player.player_id,
+                    one.player.name,
+                    one.is_ready,
+                    one.player.player_id not in away,
+                )
+                for one in party.members
+            ),
+            party.game,
+            Raw(party.options),
+            party.is_open,
+            bool(party.password_hash),
+            party.size,
+            party.state,
+            party.version,
+        )
+
+    async def _send(self, party: Party) -> None:
+        self._online.send(party.player_ids, await self._update(party))
+
+    def _send_others(self, party: Party, player_id: str, update: PartyUpdate) -> None:
+        self._online.send(
+            [each for each in party.player_ids if each != player_id], update
+        )
+
+    def _new_secret(self) -> str:
+        """Draw 128 random bits as 26 base32 characters."""
+        return b32encode(self._entropy(16)).decode().rstrip("=").lower()
+
+    def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
+        """
+        Do *work*, and log it if it fails.
+
+        :param retry: a player to expect back once more after a failure.
+        """
+
+        def failed(failure: Failure) -> None:
+            log_unless_away(self._log, "a step of a party failed", failure)
+            if retry is not None:
+                self._expect(retry, _RETRY_SECONDS)
+
+        Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _queueing(leader: str, entry: QueueEntry) -> _Input:
+    """Make the input with which a party's host queues with an entry."""
+    return lambda it: it.queue(leader, entry.entry_id, entry.game, entry.options)
+
+
+def _queued(it: PartyInputs) -> None:
+    it.queued()
+
+
+def _proposed(it: PartyInputs) -> None:
+    it.proposed()
+
+
+def _playing(it: PartyInputs) -> None:
+    it.playing()
+
+
+def _stopped(it: PartyInputs) -> None:
+    it.stopped()
+
+
+#: The input that brings a party to a state.
+_TO: dict[PartyState, _Input] = {
+    "in_queue": _queued,
+    "prematch": _proposed,
+    "in_game": _playing,
+    "idle": _stopped,
+}
+
+
+#: Why a party cannot queue.
+_BUSY: dict[PartyState, Code] = {
+    "in_queue": Code.ALREADY_QUEUED,
+    "prematch": Code.ALREADY_QUEUED,
+    "in_game": Code.ALREADY_IN_MATCH,
+}
+
+
+def _facts(party: Party) -> PartyFacts:
+    leader = party.member(party.leader)
+    return PartyFacts(
+        party.party_id,
+        "" if leader is None else leader.player.name,
+        party.game,
+        Raw(party.options),
+        len(party.members),
+        party.size,
+        bool(party.password_hash),
+    )
+
+
+def _in_party() -> Refused:
+    return Refused(Code.ALREADY_IN_PARTY, "leave your party first")
+
+
+def _too_many(limit: int) -> Refused:
+    return Refused(
+        Code.TOO_MANY_PARTIES,
+        "there are too many parties of your address, or in all",
+        {"limit": limit},
+    )

@@ -1,0 +1,212 @@
+"""Parties and teams: which entries fill a match, with every party in one team."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import attrs
+
+from vinom.base.model import QueueEntry
+from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+
+#: Teams that `deal` tries before it gives up: parties could have very many orders.
+_MOST_TRIED = 2000
+#: Players of the largest match whose parties are chosen by their sizes.
+_LARGEST = 128
+
+
+@attrs.define
+class Sides:
+    """
+    A match that is being filled.
+
+    :ivar free: how many more players it takes.
+    :ivar largest: the largest party that still fits.
+    """
+
+    free: int
+    largest: int
+    _room: list[int]
+
+    @classmethod
+    def empty(cls, shape: Shape) -> Sides:
+        """Begin with nobody."""
+        return cls(shape.most, shape.largest, [shape.largest] * (shape.teams or 1))
+
+    def add(self, size: int) -> None:
+        """Add a party of at most `largest` players, to the fullest team it fits."""
+        room = self._room
+        best = -1
+        for team, left in enumerate(room):
+            if left >= size and (best < 0 or left < room[best]):
+                best = team
+        room[best] -= size
+        self.free -= size
+        self.largest = min(max(room), self.free)
+
+
+def proposal(
+    entries: tuple[QueueEntry, ...],
+    shape: Shape,
+    strengths: Sequence[float] = (),
+    *,
+    region: str = "",
+) -> Proposal | None:
+    """
+    Seat entries in teams; ``None`` if their parties do not fit into equal teams.
+
+    :param entries: the longest wait first.
+    :param shape: how many players a match has.
+    :param strengths: of the entries; the teams become equally strong.
+    :param region: where to play.
+    """
+    if shape.teams is None:
+        return Proposal(entries, (), region)
+    sizes = [len(entry.players) for entry in entries]
+    teams = deal(sizes, shape.teams, strengths)
+    return None if teams is None else Proposal(entries, teams, region)
+
+
+def deal(
+    sizes: Sequence[int], teams: int, strengths: Sequence[float] = ()
+) -> tuple[int, ...] | None:
+    """
+    Deal parties to teams whose numbers of players differ by at most one.
+
+    :param sizes: of the parties, the longest wait first.
+    :param teams: how many.
+    :param strengths: of each party's players on average.
+    :returns: the team of each party; ``None`` if it is impossible.
+    """
+    if not strengths:
+        return _deal_sizes(tuple(sizes), teams)
+    if sum(sizes) == len(sizes):
+        return _deal_lone(strengths, teams)
+    return _deal_parties(sizes, teams, strengths)
+
+
+@lru_cache(4096)
+def _deal_sizes(sizes: tuple[int, ...], teams: int) -> tuple[int, ...] | None:
+    """Deal parties of any strength; lone players are dealt in turn."""
+    if sum(sizes) == len(sizes):
+        return tuple(number % teams for number in range(len(sizes)))
+    return _deal_parties(sizes, teams, ())
+
+
+def _deal_parties(
+    sizes: Sequence[int], teams: int, strengths: Sequence[float]
+) -> tuple[int, ...] | None:
+    """Try the teams for each party, the largest first."""
+    total = sum(sizes)
+    low, larger = divmod(total, teams)
+    # The large ones first: small ones fit anywhere.
+    order = sorted(
+        range(len(sizes)),
+        key=lambda at: (-sizes[at], -strengths[at] if strengths else at),
+    )
+    room = [low + (team < larger) for team in range(teams)]
+    power = [0.0] * teams
+    dealt = [0] * len(sizes)
+    tried = 0
+
+    def place(number: int) -> bool:
+        nonlocal tried
+        if number == len(order):
+            return True
+        tried += 1
+        party = order[number]
+        size = sizes[party]
+        might = size * strengths[party] if strengths else float(size)
+        seen = set()
+        for team in sorted(range(teams), key=lambda team: (power[team], team)):
+            if room[team] < size or (room[team], power[team]) in seen:
+                continue
+            seen.add((room[team], power[team]))
+            room[team] -= size
+            power[team] += might
+            dealt[party] = team
+            if place(number + 1):
+                return True
+            room[team] += size
+            power[team] -= might
+            if tried > _MOST_TRIED:
+                return False
+        return False
+
+    return tuple(dealt) if place(0) else None
+
+
+def _deal_lone(strengths: Sequence[float], teams: int) -> tuple[int, ...]:
+    """Deal lone players: the teams choose the strongest in turn, then in reverse."""
+    dealt = [0] * len(strengths)
+    order = sorted(range(len(strengths)), key=strengths.__getitem__, reverse=True)
+    for number, player in enumerate(order):
+        row, place = divmod(number, teams)
+        dealt[player] = teams - 1 - place if row % 2 else place
+    return tuple(dealt)
+
+
+def completion(
+    shape: Shape, first: int, sizes: Iterable[tuple[int, int]], least: int
+) -> tuple[int, ...] | None:
+    """
+    Find sizes of parties that make a match with equal teams, with a first party.
+
+    The match is as large as possible.
+
+    :param shape: how many players a match has.
+    :param first: size of the first party.
+    :param sizes: each size of the others, and how many have it.
+    :param least: players of the smallest match to look for.
+    :returns: the sizes to add; ``None`` if no choice makes a match.
+    """
+    most, teams = shape.most, shape.teams or 1
+    if most > _LARGEST:
+        return None
+    counts = tuple(
+        sorted((size, min(count, most // size)) for size, count in sizes if count)
+    )
+    there = first + sum(size * count for size, count in counts)
+    for total in range(min(most, there), max(least, first) - 1, -1):
+        low, larger = divmod(total, teams)
+        room = [low + (team < larger) for team in range(teams)]
+        for size in sorted({one for one in room if one >= first}):
+            left = [*room]
+            left.remove(size)
+            found = _fill(tuple(sorted((*left, size - first))), counts)
+            if found is not None:
+                return found
+    return None
+
+
+@lru_cache(4096)
+def _fill(
+    room: tuple[int, ...], counts: tuple[tuple[int, int], ...]
+) -> tuple[int, ...] | None:
+    """Fill teams exactly, those with least room first."""
+    while room and not room[0]:
+        room = room[1:]
+    if not room:
+        return ()
+    for at in range(len(counts) - 1, -1, -1):
+        size, count = counts[at]
+        if size <= room[0] and count:
+            rest = (*counts[:at], (size, count - 1), *counts[at + 1 :])
+            left = tuple(sorted((room[0] - size, *room[1:])))
+            found = _fill(left, rest)
+            if found is not None:
+                return (size, *found)
+    return None
+
+
+def have_met(entry: QueueEntry, others: Iterable[QueueEntry]) -> bool:
+    """Did a player of *entry* meet a player of the *others* lately?"""
+    mine = entry.recent
+    for other in others:
+        if mine and any(player.player_id in mine for player in other.players):
+            return True
+        theirs = other.recent
+        if theirs and any(player.player_id in theirs for player in entry.players):
+            return True
+    return False

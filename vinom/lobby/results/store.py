@@ -1,0 +1,302 @@
+"""The results of one node, in memory or in a file of SQLite; see `IResultStore`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from vinom.base.messages.results import decode_result, encode_result
+from vinom.base.model import KeptResult, Result, ResultCounts
+from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.lobby.results.interfaces import IResultStore
+
+#: Name of the file in its directory.
+FILE = "results.sqlite"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    match_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    text BLOB NOT NULL,
+    state TEXT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    why TEXT NOT NULL DEFAULT '',
+    due REAL NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS due ON results (due, position) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS turn ON results (match_id, position) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS dead ON results (position) WHERE state = 'dead';
+"""
+_KEPT = "SELECT position, text, state, tries, why FROM results "
+
+#: A result's position is the millisecond in which it was noted, times this, and one
+#: more for each further result of that millisecond. A cursor has both numbers.
+_OF_A_MILLISECOND = 100_000
+_CURSOR = re.compile(r"([0-9]{1,13})-([0-9]{1,5})")
+
+
+def _read_cursor(text: str) -> int:
+    if not text:
+        return -1
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no cursor: use one of a list of results")
+    return int(found[1]) * _OF_A_MILLISECOND + int(found[2])
+
+
+def _write_cursor(position: int) -> str:
+    return "{}-{}".format(*divmod(position, _OF_A_MILLISECOND))
+
+
+@implementer(IResultStore)
+@attrs.define(eq=False)
+class LocalResultStore:
+    """
+    Results of one node. What was written survives the process at any time; call `sync`
+    now and then for the sake of a machine that loses its power.
+
+    :ivar most: most results that are kept.
+    :ivar most_age: longest time that one is kept, seconds.
+    :ivar now: gives the time, seconds since the Unix epoch.
+    :ivar directory: of the file, absolute; without it everything is lost when the node
+        stops.
+    """
+
+    most: int
+    most_age: float
+    now: Callable[[], float]
+    directory: Path | None = None
+    _database: sqlite3.Connection | None = attrs.field(default=None, init=False)
+    _count: int = attrs.field(default=0, init=False)
+    _forgotten: int = attrs.field(default=0, init=False)
+    _synced: int = attrs.field(default=0, init=False)
+
+    def check(self) -> str:
+        """
+        Check that the file can be used; one that is damaged is put aside.
+
+        :returns: what an operator must know about it; empty if all is well.
+        :raises Misconfigured: it cannot be read.
+        """
+        if self.directory is None or not (self.directory / FILE).exists():
+            return ""
+        path, why = self.directory / FILE, "it is damaged"
+        try:
+            with closing(self._open()) as database:
+                if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                    return ""
+        except (sqlite3.OperationalError, OSError) as error:
+            raise Misconfigured(
+                f"results in {path} cannot be read: {error}; make the file readable "
+                "and writable for the node, or move it away"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            why = str(error)
+        aside = path.with_suffix(f".damaged-{int(self.now())}")
+        path.rename(aside)
+        for companion in ("-wal", "-shm"):
+            path.with_name(FILE + companion).unlink(missing_ok=True)
+        return f"{path} was moved to {aside.name}, and a new file begins: {why}"
+
+    def _open(self) -> sqlite3.Connection:
+        path = ":memory:"
+        if self.directory is not None:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path = str(self.directory / FILE)
+            # Names and ids of players are in it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        database = sqlite3.connect(path, timeout=0.1, isolation_level=None)
+        try:
+            # No write waits for the disk: `sync` does, in a thread.
+            database.executescript(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+                f"PRAGMA wal_autocheckpoint = 0; {_SCHEMA}"
+            )
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _do(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
+        """
+        Run a statement, all or nothing.
+
+        :raises StoreUnavailable: for example, the disk is full.
+        """
+        try:
+            if self._database is None:
+                # Only now: twistd forks, and changes its user, before the first result.
+                database = self._open()
+                # Nobody sends what a node that was killed had taken.
+                database.execute("UPDATE results SET due = 0 WHERE state = 'waiting'")
+                (self._count,) = database.execute(
+                    "SELECT count(*) FROM results"
+                ).fetchone()
+                self._database = database
+            return self._database.execute(statement, tuple(values)).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"results are not kept: {error}") from error
+
+    def _answer(self, work: Callable[[], Any]) -> Deferred[Any]:
+        try:
+            self._trim()
+            return succeed(work())
+        except (StoreUnavailable, ValueError) as error:
+            return fail(error)
+
+    def _trim(self) -> None:
+        """Forget results that are too many or too old."""
+        oldest = self._do("SELECT at FROM results ORDER BY position LIMIT 1")
+        since = self.now() - self.most_age
+        if oldest and oldest[0][0] < since:
+            self._forget(
+                "position < ifnull((SELECT position FROM results WHERE at >= ? "
+                "ORDER BY position LIMIT 1), 1 << 62)",
+                since,
+            )
+        if self._count > self.most:
+            self._forget(
+                "position IN (SELECT position FROM results ORDER BY position LIMIT ?)",
+                self._count - self.most,
+            )
+
+    def _forget(self, which: str, value: float) -> None:
+        gone = self._do(f"DELETE FROM results WHERE {which} RETURNING state", (value,))
+        self._count -= len(gone)
+        self._forgotten += sum(state in ("waiting", "dead") for (state,) in gone)
+
+    def add(self, result: Result, is_wanted: bool) -> Deferred[str]:
+        """Keep a result; see `IResultStore`, as for all methods."""
+
+        def work() -> str:
+            last = self._do("SELECT seq FROM sqlite_sequence WHERE name = 'results'")
+            # After all others, also if the clock was set back.
+            position = max(
+                int(result.at * 1000) * _OF_A_MILLISECOND, last[0][0] + 1 if last else 0
+            )
+            added = self._do(
+                "INSERT OR IGNORE INTO results "
+                "(position, id, match_id, at, text, state) "
+                "VALUES (?, ?, ?, ?, ?, ?) RETURNING position",
+                (
+                    position,
+                    result.result_id,
+                    result.match_id,
+                    result.at,
+                    encode_result(result),
+                    "waiting" if is_wanted else "kept",
+                ),
+            )
+            self._count += len(added)
+            self._trim()
+            return _write_cursor(position) if added else ""
+
+        return self._answer(work)
+
+    def _listed(self, which: str, *values: Any) -> list[KeptResult]:
+        return [
+            KeptResult(_write_cursor(position), decode_result(text), state, tries, why)
+            for position, text, state, tries, why in self._do(_KEPT + which, values)
+        ]
+
+    def after(self, cursor: str, most: int) -> Deferred[Sequence[KeptResult]]:
+        which = "WHERE position > ? ORDER BY position LIMIT ?"
+        return self._answer(lambda: self._listed(which, _read_cursor(cursor), most))
+
+    def dead(self, cursor: str, most: int) -> Deferred[Sequence[KeptResult]]:
+        which = "WHERE state = 'dead' AND position > ? ORDER BY position LIMIT ?"
+        return self._answer(lambda: self._listed(which, _read_cursor(cursor), most))
+
+    def take(
+        self, now: float, until: float, most: int
+    ) -> Deferred[Sequence[KeptResult]]:
+        def work() -> list[KeptResult]:
+            taken = self._listed(
+                "AS one WHERE state = 'waiting' AND due <= ? AND NOT EXISTS ("
+                "SELECT 1 FROM results AS earlier WHERE state = 'waiting' AND "
+                "earlier.match_id = one.match_id AND earlier.position < one.position) "
+                "ORDER BY due, position LIMIT ?",
+                now,
+                most,
+            )
+            for kept in taken:
+                self._do(
+                    "UPDATE results SET due = ? WHERE position = ?",
+                    (until, _read_cursor(kept.cursor)),
+                )
+            return taken
+
+        return self._answer(work)
+
+    def _change(
+        self, cursor: str, before: str, what: str, *values: Any
+    ) -> Deferred[bool]:
+        return self._answer(
+            lambda: bool(
+                self._do(
+                    f"UPDATE results SET {what} WHERE position = ? AND state = ? "
+                    "RETURNING position",
+                    (*values, _read_cursor(cursor), before),
+                )
+            )
+        )
+
+    def sent(self, cursor: str) -> Deferred[bool]:
+        return self._change(cursor, "waiting", "state = 'sent'")
+
+    def postpone(self, cursor: str, at: float, why: str) -> Deferred[bool]:
+        what = "tries = tries + 1, due = ?, why = ?"
+        return self._change(cursor, "waiting", what, at, why)
+
+    def bury(self, cursor: str, why: str) -> Deferred[bool]:
+        what = "state = 'dead', tries = tries + 1, why = ?"
+        return self._change(cursor, "waiting", what, why)
+
+    def revive(self, cursor: str) -> Deferred[bool]:
+        what = "state = 'waiting', tries = 0, due = 0, why = ''"
+        return self._change(cursor, "dead", what)
+
+    def counts(self) -> Deferred[ResultCounts]:
+        def work() -> ResultCounts:
+            ((waiting, since),) = self._do(
+                "SELECT count(*), min(at) FROM results WHERE state = 'waiting'"
+            )
+            ((dead,),) = self._do("SELECT count(*) FROM results WHERE state = 'dead'")
+            return ResultCounts(self._count, waiting, dead, since, self._forgotten)
+
+        return self._answer(work)
+
+    def unsynced(self) -> Path | None:
+        """Return what `sync` is to be called with; ``None`` if all is on the disk."""
+        if self._database is None or self.directory is None:
+            return None
+        before, self._synced = self._synced, self._database.total_changes
+        return self.directory / FILE if self._synced != before else None
+
+    def close(self) -> None:
+        """Close the file; a result that comes later opens it again."""
+        if self._database is not None and self.directory is not None:
+            database, self._database = self._database, None
+            self._synced = 0
+            database.close()
+
+
+def sync(path: Path) -> None:
+    """
+    Wait until what was written to a file is on the disk; to be called in a thread.
+
+    :raises sqlite3.Error: the disk does not take it.
+    """
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

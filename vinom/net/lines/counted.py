@@ -1,0 +1,184 @@
+"""Limits of a port, by address: how many connections, how many hellos of TLS."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocolFactory,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+
+from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
+from vinom.base.limits.logged import BoundedLog
+from vinom.net.lines.sniff import Spoken, sniff
+from vinom.net.lines.sniffed import put_protocol
+
+
+class _Counted(ProtocolWrapper):
+    """A connection that is counted until its end, or until others need its place."""
+
+    host = ""
+    is_counted = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.leave()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        factory = cast(CountedFactory, self.factory)
+        factory.unproven.pop(self, None)
+        if self.is_counted:
+            self.is_counted = False
+            factory.counts.leave(self.host)
+
+
+def has_proven(transport: Any) -> None:
+    """Its peer has proven who it is: this connection makes no room for others."""
+    while transport is not None:
+        if isinstance(transport, _Counted):
+            cast(CountedFactory, transport.factory).unproven.pop(transport, None)
+        transport = getattr(transport, "transport", None)
+
+
+class CountedFactory(WrappingFactory):
+    """
+    Serve at most so many connections; others are closed at once.
+
+    Where peers prove who they are (`has_proven`), one that did not makes room when all
+    places are taken, the oldest first: strangers in silence, from however many
+    networks, keep nobody out who needs a moment to prove it.
+
+    :param factory: serves them.
+    :param counts: of each address, and of all.
+    :param log: logs refusals.
+    :param is_proven: do peers prove who they are?
+    :ivar unproven: connections whose peers did not yet, the oldest first.
+    """
+
+    noisy = False
+    protocol = _Counted
+
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        counts: NetworkCounts,
+        log: BoundedLog,
+        is_proven: bool = False,
+    ) -> None:
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self.counts, self._log, self._is_proven = counts, log, is_proven
+        self.unproven: dict[_Counted, None] = {}
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        host = getattr(addr, "host", "")
+        counts = self.counts
+        is_full = counts.total >= counts.total_limit
+        if is_full and self.unproven and counts.count(host) < counts.limit:
+            oldest = next(iter(self.unproven))
+            oldest.leave()
+            cast(Any, oldest.transport).abortConnection()
+        if not counts.enter(host):
+            self._log.info("refused a connection from {host}: too many", host=host)
+            return None
+        counted: Any = super().buildProtocol(addr)
+        counted.host = host
+        if self._is_proven:
+            self.unproven[counted] = None
+        return counted
+
+
+_WORDS = b"This port speaks HTTPS: write https:// in the address.\n"
+_PLAIN = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_WORDS), _WORDS)
+)
+
+
+class TlsHellos:
+    """
+    Limit how many handshakes of TLS an address may begin: each takes a signature.
+
+    :param buckets: of each address.
+    :param clock: for times.
+    """
+
+    def __init__(self, buckets: NetworkBuckets, clock: IReactorTime) -> None:
+        self._buckets, self._clock = buckets, clock
+
+    def take(self, host: str) -> bool:
+        """May this address begin one more?"""
+        return self._buckets.take(host, self._clock.seconds())
+
+
+class _FirstFlight(Protocol):
+    """
+    A connection before its first bytes, with what speaks TLS in its place afterwards.
+
+    The address is known then, also behind a proxy of the PROXY protocol.
+    """
+
+    def __init__(self, inner: Any, hellos: TlsHellos, log: BoundedLog) -> None:
+        self._inner, self._hellos, self._log = inner, hellos, log
+        self._is_plain, self._held = False, b""
+
+    def connectionMade(self) -> None:
+        self._inner.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        transport = cast(ITCPTransport, self.transport)
+        host = getattr(transport.getPeer(), "host", "")
+        if self._is_plain:
+            return
+        data, self._held = self._held + data, b""
+        spoken = sniff(data)
+        if spoken is None:
+            self._held = data
+            return
+        if spoken is Spoken.HTTP:
+            # Somebody wrote http:// for https://, and should read so.
+            self._is_plain = True
+            self._log.info("refused {host}: HTTP without TLS", host=host)
+            transport.write(_PLAIN)
+            transport.loseConnection()
+            return
+        if not self._hellos.take(host):
+            self._log.info("refused {host}: too many TLS handshakes", host=host)
+            transport.abortConnection()
+            return
+        put_protocol(transport, self._inner)
+        self._inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._inner.connectionLost(reason)
+
+
+class TlsHelloFactory(ServerFactory):
+    """
+    Serve connections of which each begins with a hello of TLS.
+
+    :param factory: speaks TLS.
+    :param hellos: how many each address may send.
+    :param log: logs refusals.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, factory: IProtocolFactory, hellos: TlsHellos, log: BoundedLog
+    ) -> None:
+        self._factory, self._hellos, self._log = factory, hellos, log
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return _FirstFlight(self._factory.buildProtocol(addr), self._hellos, self._log)

@@ -1,0 +1,240 @@
+"""
+One WebSocket's bytes, the server's side, once the handshake is over.
+
+Frames are cut here. A whole text message in one frame is read by a short cut, the
+shortest of them already in `vinom.net.lines.websocket`; every other frame goes to the
+``websockets`` package, which is made when it is needed and forgotten when it has
+nothing more to remember: most clients never need it. Sources: RFC 6455;
+docs/protocol/websocket.rst; decision 0008.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+from websockets.extensions import Extension
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import OPEN, SEND_EOF, SERVER, Protocol
+
+from vinom.net.lines.text import LINE_LIMIT
+from vinom.net.lines.ws.frames import text_frame
+
+try:
+    from websockets.speedups import apply_mask as apply_mask
+except ImportError:  # a platform without its C part
+    from websockets.utils import apply_mask as apply_mask
+
+#: Frames that a peer may send beside whole text messages until `forgive`.
+MOST_ODD = 4096
+#: Longest reason of a close frame, bytes. Source: RFC 6455, 5.5.
+_LONGEST_REASON = 123
+
+#: The first byte of a text message in one frame, and of a pong.
+WHOLE_TEXT, _WHOLE_PONG = 0x81, 0x8A
+_KNOWN_OPCODES = frozenset(Opcode)
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class WebSocketStream:
+    """
+    Read what a client sends, and write what needs more than a text frame.
+
+    :param limit: longest message in, bytes.
+    :param extensions: what the handshake agreed on.
+    :param is_short_cut: ``False`` leaves all frames to ``websockets``.
+    :ivar is_between: nothing of a frame or of a message is held, and short cuts are
+        allowed: a whole text that comes now may be read without `receive`.
+    :ivar outbox: bytes to send, in order: answers to pings, and close frames.
+    :ivar is_open: neither side has begun to close.
+    :ivar is_over: nothing follows: when the outbox is sent, end the connection.
+    :ivar closed: the close frame sent, or else received: its number and reason.
+    """
+
+    __slots__ = (
+        "_core",
+        "_decoder",
+        "_extensions",
+        "_held",
+        "_is_short_cut",
+        "_limit",
+        "_odd",
+        "_text",
+        "closed",
+        "is_between",
+        "is_open",
+        "is_over",
+        "outbox",
+    )
+
+    def __init__(
+        self,
+        limit: int = LINE_LIMIT,
+        extensions: Sequence[Extension] = (),
+        is_short_cut: bool = True,
+    ) -> None:
+        self._limit, self._is_short_cut = limit, is_short_cut
+        self._extensions = tuple(extensions)
+        self._core: Protocol | None = None
+        self._held = b""
+        self._odd = 0
+        # Of a message in several frames: what came, and what checks it.
+        self._text: bytearray | None = None
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self.outbox: list[bytes] = []
+        self.is_open, self.is_over = True, False
+        self.is_between = is_short_cut
+        self.closed: tuple[int, str] | None = None
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """
+        Take bytes, and give the messages that are whole now.
+
+        Those before a bad frame count; look at `outbox` and `is_over` after it.
+        """
+        if self._held:
+            data, self._held = self._held + data, b""
+        messages: list[bytes] = []
+        at, end = 0, len(data)
+        while end - at > 1 and not self.is_over:
+            first, size = data[at], data[at + 1] - 0x80
+            body = at + 6
+            if size < 126:
+                pass
+            elif size == 126:
+                if end - at < 4:
+                    break
+                body, size = at + 8, int.from_bytes(data[at + 2 : at + 4], "big")
+            else:
+                if end - at < 10:
+                    break
+                body, size = at + 14, int.from_bytes(data[at + 2 : at + 10], "big")
+            stop = body + size
+            if size < 0 or size > self._limit or first & 0x0F not in _KNOWN_OPCODES:
+                # Unmasked, too long or unknown: the core refuses it at once.
+                stop = end
+            elif stop > end:
+                break
+            elif first == WHOLE_TEXT and self._can_short_cut():
+                message = apply_mask(data[body:stop], data[body - 4 : body])
+                if message.isascii() or _is_utf8(message):
+                    messages.append(message)
+                    at = stop
+                    continue
+            elif first == _WHOLE_PONG and size < 126 and self._can_short_cut():
+                self._odd += 1
+                if self._odd <= MOST_ODD:
+                    at = stop
+                    continue
+            self._receive_odd(data[at:stop], messages)
+            at = stop
+        if at < end and not self.is_over:
+            self._held = data[at:] if at else data
+        self.is_between = not self._held and self._can_short_cut()
+        return messages
+
+    def frame(self, text: bytes) -> bytes:
+        """Write a text message, compressed if that was agreed on."""
+        if not self._extensions:
+            return text_frame(text)
+        # Not by the core: what was sent before a close frame goes out before it.
+        return Frame(Opcode.TEXT, text).serialize(
+            mask=False, extensions=self._extensions
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Are text messages sent as `text_frame` writes them?"""
+        return not self._extensions
+
+    def close(self, number: int, reason: str = "") -> None:
+        """Send a close frame, once; a reason that is too long loses its end."""
+        if self.is_open:
+            core = self._core or self._new_core()
+            core.send_close(number, shortened(reason))
+            self._take_writes(core)
+
+    def bound(self, limit: int) -> None:
+        """Accept messages of at most *limit* bytes from now on."""
+        self._limit = limit
+        core = self._core
+        # The older name is that of websockets 15. What the core would not refuse for
+        # its length, `receive` could not cut.
+        for name in ("max_message_size", "max_size"):
+            if core is not None and hasattr(core, name):
+                setattr(core, name, limit)
+
+    def forgive(self) -> None:
+        """Time has passed: the peer may send `MOST_ODD` odd frames again."""
+        self._odd = 0
+
+    def _can_short_cut(self) -> bool:
+        return self._is_short_cut and self._text is None and self.is_open
+
+    def _new_core(self) -> Protocol:
+        core = self._core = Protocol(SERVER, state=OPEN, max_size=self._limit)
+        core.extensions = list(self._extensions)
+        return core
+
+    def _receive_odd(self, data: bytes, messages: list[bytes]) -> None:
+        core = self._core or self._new_core()
+        self._odd += 1
+        if self._odd > MOST_ODD:
+            core.fail(CloseCode.POLICY_VIOLATION, "too many small frames")
+        else:
+            core.receive_data(data)
+        for frame in core.events_received():
+            if isinstance(frame, Frame):
+                self._take(core, frame, messages)
+        self._take_writes(core)
+        if self.is_open and self._text is None and not self._extensions:
+            self._core = None
+
+    def _take(self, core: Protocol, frame: Frame, messages: list[bytes]) -> None:
+        if not self.is_open or frame.opcode not in (
+            Opcode.TEXT,
+            Opcode.CONT,
+            Opcode.BINARY,
+        ):
+            return
+        if frame.opcode is Opcode.BINARY:
+            core.fail(CloseCode.UNSUPPORTED_DATA, "text messages only")
+            return
+        if self._text is None or self._decoder is None:
+            self._text, self._decoder = bytearray(), _new_decoder()
+        try:
+            # As it comes: what can never become a message is refused at once.
+            self._decoder.decode(frame.data, frame.fin)
+        except UnicodeDecodeError as error:
+            core.fail(CloseCode.INVALID_DATA, f"not UTF-8: {error.reason}")
+            return
+        self._text += frame.data
+        if frame.fin:
+            messages.append(bytes(self._text))
+            self._text = self._decoder = None
+
+    def _take_writes(self, core: Protocol) -> None:
+        for data in core.data_to_send():
+            if data == SEND_EOF:
+                self.is_over = True
+            else:
+                self.outbox.append(data)
+        if core.state is not OPEN and self.is_open:
+            self.is_open = self.is_between = False
+            self._text = self._decoder = None
+            close = core.close_sent or core.close_rcvd
+            if close is not None:
+                self.closed = int(close.code), close.reason
+
+
+def shortened(reason: str) -> str:
+    """Cut a reason to what a close frame can hold, between characters."""
+    return reason.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""Serve pages only under the server's own names, against DNS rebinding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.origins import Hosts
+from vinom.errors import Code, Refused
+from vinom.net.web.answers import refuse
+
+_log = Logger()
+
+
+class NamedHosts(Resource):
+    """
+    Serve *inner* to requests whose Host header is a name of this server.
+
+    A browser sends the name that its user typed, or that a page chose; a page can have
+    its own name lead to any address, such as 127.0.0.1.
+    """
+
+    def __init__(
+        self,
+        inner: Resource,
+        hosts: Hosts,
+        clock: IReactorTime,
+        log_bounds: LogBounds,
+        exempt: Collection[bytes] = (),
+        errors: Counter[str] | None = None,
+        *,
+        programs: Collection[bytes] = (),
+        remedy: str = "if it is the server's own, set advertise or origin to it",
+    ) -> None:
+        """
+        :param inner: what to serve.
+        :param hosts: the names.
+        :param clock: for the log.
+        :param log_bounds: how many refusals are logged.
+        :param exempt: first parts of paths that are served under any name: those that
+            load balancers ask for.
+        :param errors: counts refusals by code.
+        :param programs: first parts of paths that are served under any name but to
+            browsers: those that Prometheus asks for.
+        :param remedy: what to do if a refused name is right.
+        """
+        super().__init__()
+        self._inner, self._hosts = inner, hosts
+        self._log = BoundedLog(_log, clock, log_bounds)
+        self._exempt, self._programs = frozenset(exempt), frozenset(programs)
+        self._remedy = remedy
+        self._errors: Counter[str] = Counter() if errors is None else errors
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        # Every browser sends this header, and no page can make it leave it out.
+        is_browser = request.requestHeaders.hasHeader(b"accept-language")
+        if path not in self._exempt and (is_browser or path not in self._programs):
+            hosts = request.requestHeaders.getRawHeaders(b"host", [])
+            host = hosts[0].decode("latin-1") if len(hosts) == 1 else None
+            if not self._hosts.allows(host):
+                self._errors[Code.HOST_REFUSED] += 1
+                peer = getattr(request.getClientAddress(), "host", "")
+                self._log.info(
+                    "refused a request from {peer}: no name of this server is {host!r}",
+                    peer=peer,
+                    host=host,
+                )
+                return _WrongName(host, self._remedy)
+        inner: Resource = self._inner.getChildWithDefault(path, request)
+        return inner
+
+
+class _WrongName(Resource):
+    """The request is for another server, or means to look as if."""
+
+    isLeaf = True
+
+    def __init__(self, host: str | None, remedy: str) -> None:
+        """
+        :param host: what the request calls us.
+        :param remedy: what to do if that is right.
+        """
+        super().__init__()
+        self._host, self._remedy = host, remedy
+
+    def render(self, request: Request) -> bytes:
+        if self._host is None:
+            told = "the request must have one Host header"
+        else:
+            told = f"this server does not answer to the host name {self._host!r}"
+        refusal = Refused(
+            Code.HOST_REFUSED,
+            f"{told}; {self._remedy}",
+            {"host": self._host},
+        )
+        return refuse(request, refusal, 421)

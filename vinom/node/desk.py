@@ -1,0 +1,417 @@
+"""The desk serves players' requests: hellos, parties, the queue, and rooms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from vinom import __version__
+from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.messages.catalogue import PROTOCOL
+from vinom.base.messages.envelope import Push, Request
+from vinom.base.messages.lobby import (
+    Cancel,
+    Hello,
+    Ping,
+    Pong,
+    Queue,
+    QueueOffer,
+    QueueStatus,
+    RegionOffer,
+    Welcome,
+)
+from vinom.base.messages.parties import PARTY_REQUESTS, Accept, Decline, PartyClosed
+from vinom.base.messages.rooms import JoinRoom
+from vinom.base.model import Player
+from vinom.base.reactor.waits import Waits
+from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.game import Game
+from vinom.lobby.conversation.conversation import Bounds, Conversation, Line, RoomAnswer
+from vinom.lobby.conversation.identity import Identity
+from vinom.lobby.conversation.online import Online, replaced
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matchmaking.matchmaker import Matchmaker
+from vinom.lobby.matchmaking.parties import Parties
+from vinom.rooms.rooms import Rooms
+
+#: Until missed news are looked for again, if the store did not answer, seconds.
+_LOOK_SECONDS = 1.0
+#: Players who are put back into an emptied store at once.
+_PUT_BACK_AT_ONCE = 200
+
+
+class Desk(Service):
+    """
+    Serve every conversation of this node, over TCP or WebSocket.
+
+    :ivar errors: how many requests were refused, by code.
+    :ivar hellos: conversations without a hello, until it is overdue.
+    :ivar idle: all others, until the next check for silence.
+    """
+
+    name = "desk"
+    _log = Logger()
+
+    def __init__(
+        self,
+        identity: Identity,
+        online: Online,
+        matchmaker: Matchmaker,
+        parties: Parties,
+        matches: Matches,
+        rooms: Rooms,
+        games: Mapping[str, Game[Any, Any]],
+        clock: IReactorTime,
+        bounds: Bounds | None = None,
+        *,
+        queues: Sequence[QueueOffer] = (),
+        regions: Sequence[RegionOffer] = (),
+        is_debugging: bool = False,
+    ) -> None:
+        """
+        :param identity: checks hellos, and finds the player.
+        :param online: lists the players who are connected.
+        :param matchmaker: serves `Accept` and `Decline`.
+        :param parties: serves `Queue` and `Cancel`, and requests about parties.
+        :param matches: finds what a returning player missed.
+        :param rooms: serves requests about rooms.
+        :param games: by name.
+        :param clock: its seconds are those of the Unix epoch.
+        :param bounds: what one conversation may cost.
+        :param queues: offered to players.
+        :param regions: to which players measure echoes.
+        :param is_debugging: log each hello.
+        """
+        self._identity, self._online = identity, online
+        self._matchmaker, self._matches = matchmaker, matches
+        self._parties, self._rooms = parties, rooms
+        self._games, self._clock = tuple(sorted(games)), clock
+        self._queues = tuple(queues) or UNSET
+        self._regions = tuple(regions) or UNSET
+        self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
+        self._conversations: set[Conversation] = set()
+        # Lines that are closed, until the other nodes know it.
+        self._leaving: set[Deferred[None]] = set()
+        self._is_stopping = self._is_moving = False
+        # What waiting players may have missed: must it be looked for, and is it?
+        self._must_look = self._is_looking = False
+        self.hellos, self.idle = Waits(clock), Waits(clock)
+        self.errors: Counter[str] = Counter()
+        self.log = BoundedLog(self._log, clock, self._bounds.log)
+
+    def open(self, line: Line) -> Conversation:
+        """Start a conversation on a new line."""
+        conversation = Conversation(self, line, self._clock, self._bounds)
+        self._conversations.add(conversation)
+        return conversation
+
+    async def move(self) -> None:
+        """
+        Send all players to other nodes, with their rooms; done when nobody is left.
+
+        Rooms and matches that live in this node only end by themselves.
+        """
+        await self.hand_over()
+        over = self._matches.drain(is_moving=True)
+        await gatherResults([over, self._rooms.drain()])
+
+    async def hand_over(self) -> None:
+        """Send players to other nodes, with those of their rooms that can go there."""
+        self._is_moving = True
+        self._matches.drain(is_moving=True)
+        # Those in rooms follow with them.
+        self._send_away(lambda conversation: not conversation.memberships)
+        await self._rooms.move()
+        self._send_away(lambda conversation: not self._rooms.stays(conversation))
+
+    def _send_away(self, is_meant: Callable[[Conversation], bool]) -> None:
+        for conversation in tuple(self._conversations):
+            if is_meant(conversation):
+                conversation.end(_stopping())
+
+    def stopService(self) -> Deferred[Any]:
+        """Send every player the reason, and close all lines; other nodes learn it."""
+        Service.stopService(self)
+        self._is_stopping = True
+        for conversation in tuple(self._conversations):
+            conversation.end(Refused(Code.SHUTDOWN, "the server is stopping"))
+        return gatherResults(self._leaving)
+
+    def drain(self) -> Deferred[None]:
+        """Refuse new matches and rooms; the result comes when none is left."""
+        drained = gatherResults([self._matches.drain(), self._rooms.drain()])
+        return drained.addCallback(lambda _: None)
+
+    def counts(self) -> dict[str, int]:
+        """Count open lines, and players who said hello, for metrics."""
+        return {"lines": len(self._conversations), "players": len(self._online)}
+
+    def look_again(self) -> None:
+        """
+        Look for the matches and places of players who wait here.
+
+        Messages of other nodes about them may have been missed, and other nodes may
+        have taken this one for lost.
+        """
+        self._must_look = True
+        if not self._is_looking:
+            self._is_looking = True
+            Deferred.fromCoroutine(self._look_again()).addErrback(
+                lambda failure: self._log.failure(
+                    "players may have missed news", failure
+                )
+            )
+
+    async def _look_again(self) -> None:
+        try:
+            while self._must_look and not self._is_stopping:
+                self._must_look = False
+                try:
+                    for conversation in self._waiting():
+                        await self._send_missed(conversation)
+                except StoreUnavailable:
+                    # Messages may come all the same: nobody else would ask for it.
+                    self._must_look = True
+                    await deferLater(self._clock, _LOOK_SECONDS)
+        finally:
+            self._is_looking = False
+
+    def store_emptied(self) -> None:
+        """Put those who are connected back into a store that has lost everything."""
+        Deferred.fromCoroutine(self._put_back()).addErrback(
+            lambda failure: self._log.failure("players are not put back", failure)
+        )
+
+    async def _put_back(self) -> None:
+        waiting = [
+            (one.key_hash, one.player)
+            for one in self._conversations
+            if one.player is not None and one.key_hash
+        ]
+        while waiting and not self._is_stopping:
+            some = waiting[-_PUT_BACK_AT_ONCE:]
+            try:
+                await gatherResults(
+                    [self._identity.put_back(*one) for one in some], consumeErrors=True
+                )
+            except FirstError as error:
+                error.subFailure.trap(StoreUnavailable)
+                await deferLater(self._clock, _LOOK_SECONDS)
+            else:
+                del waiting[-_PUT_BACK_AT_ONCE:]
+
+    def _waiting(self) -> list[Conversation]:
+        """List those whose players wait for news of other nodes, or have a party."""
+        return [
+            conversation
+            for conversation in self._conversations
+            if conversation.party_id
+            or (
+                (conversation.is_waiting or conversation.is_in_play)
+                and not conversation.memberships
+            )
+        ]
+
+    async def _send_missed(self, conversation: Conversation) -> None:
+        """Send a waiting player what other nodes may have sent already."""
+        if conversation.player is None or not conversation.is_open:
+            return
+        player_id = conversation.player.player_id
+        news: list[Push] = []
+        party_id = conversation.party_id
+        if party_id and not await self._parties.has(party_id, player_id):
+            # Nobody may be left to send it: the store may have lost the party.
+            news.append(PartyClosed(party_id, "lost"))
+        found = await self._matches.rejoin(player_id)
+        if found is not None:
+            news.append(found)
+        elif conversation.is_waiting:
+            status = await self._matchmaker.player_back(player_id)
+            # The place may have been given up while this node was silent.
+            news.append(status or QueueStatus("idle"))
+            prematch = await self._matchmaker.prematches.news(player_id)
+            if prematch is not None:
+                news.append(prematch)
+        for push in news:
+            if conversation.is_open:
+                conversation.send(push)
+
+    # Calls of conversations.
+
+    async def greet(
+        self, conversation: Conversation, hello: Hello
+    ) -> tuple[Player, Welcome, list[Push]]:
+        """Find who the player is and what they missed."""
+        if self._is_moving:
+            raise _stopping()
+        known = await self._identity.identify(hello, conversation.host)
+        _ensure_open(conversation)
+        player = known.player
+        older = self._online.enter(player.player_id, conversation)
+        if older is not None:
+            older.end(replaced())
+        try:
+            # From here on other nodes send their messages to this one, so what follows
+            # misses nothing.
+            await self._online.report(player.player_id)
+            news = [] if known.is_new else await self._news(player, conversation)
+            _ensure_open(conversation)
+        except BaseException:
+            self._leave(player.player_id, conversation)
+            raise
+        if self._is_debugging:
+            # Thousands come per second after a network was away.
+            self._log.debug(
+                "hello from {name} at {host}",
+                name=player.name,
+                host=conversation.host,
+                player_id=player.player_id,
+            )
+        conversation.key_hash = known.key_hash
+        welcome = Welcome(
+            player.player_id,
+            known.key,
+            player.name,
+            PROTOCOL,
+            f"vinom {__version__}",
+            self._games,
+            self._queues,
+            self._regions,
+        )
+        return player, welcome, news
+
+    async def serve(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push:
+        """Answer a request of a player who said hello."""
+        answer = await self._answer(player, request, conversation.host)
+        if isinstance(answer, QueueStatus) and not conversation.is_open:
+            # The player may have a newer line, whose hello was answered before.
+            self._online.send([player.player_id], answer)
+        return answer
+
+    async def _answer(self, player: Player, request: Request, host: str) -> Push:
+        match request:
+            case Queue(game, options, loadout, queue, echoes):
+                status = await self._parties.queue(
+                    player,
+                    game,
+                    bytes(options),
+                    bytes(loadout),
+                    host,
+                    queue=queue,
+                    echoes=echoes,
+                )
+                self._identity.settle(player.player_id)
+                return status
+            case Cancel():
+                return await self._parties.cancel(player.player_id)
+            case Ping():
+                return Pong()
+            case Accept(prematch_id):
+                return await self._matchmaker.answer(
+                    player.player_id, True, prematch_id
+                )
+            case Decline(prematch_id):
+                return await self._matchmaker.answer(
+                    player.player_id, False, prematch_id
+                )
+        if isinstance(request, PARTY_REQUESTS):
+            answer = await self._parties.serve(player, request, host)
+            self._identity.settle(player.player_id)
+            return answer
+        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    def serve_now(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
+        """Answer a request about rooms, which hardly ever waits."""
+        answer = self._rooms.serve(conversation, player, request)
+        if isinstance(request, JoinRoom):
+            self._identity.settle(player.player_id)
+        return answer
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation is over; its player may have a newer one."""
+        self._conversations.discard(conversation)
+        self._rooms.lost(conversation)
+        if conversation.player is not None:
+            self._leave(conversation.player.player_id, conversation)
+
+    async def _news(self, player: Player, conversation: Conversation) -> list[Push]:
+        """Find a returning player's party, match, and place in the queue."""
+        _ensure_open(conversation)
+        party = await self._parties.player_back(player.player_id)
+        # First: the line of a player who is in no party ends with `MatchFound`.
+        news: list[Push] = [] if party is None else [party]
+        return news + await self._news_of_match(player, conversation)
+
+    async def _news_of_match(
+        self, player: Player, conversation: Conversation
+    ) -> list[Push]:
+        found = await self._matches.rejoin(player.player_id)
+        if found is not None:
+            return [found]
+        # A newer line may have come and gone: its player is not expected back here.
+        _ensure_open(conversation)
+        status = await self._matchmaker.player_back(player.player_id)
+        if status is not None:
+            prematch = await self._matchmaker.prematches.news(player.player_id)
+            return [status] if prematch is None else [status, prematch]
+        ended = await self._matches.last_end(player.player_id)
+        return [] if ended is None else [ended]
+
+    def _leave(self, player_id: str, conversation: Conversation) -> None:
+        if self._online.leave(player_id, conversation):
+            leaving = Deferred.fromCoroutine(self._gone(player_id)).addErrback(
+                lambda failure: log_unless_away(
+                    self._log, "a line was not forgotten", failure
+                )
+            )
+            if not leaving.called:
+                self._leaving.add(leaving)
+                leaving.addCallback(lambda _: self._leaving.discard(leaving))
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line closed, to this node or to one that is gone: keep places."""
+        self._matchmaker.player_lost(player_id)
+        self._parties.player_lost(player_id)
+
+    async def _gone(self, player_id: str) -> None:
+        if self._is_stopping and self._online.is_shared:
+            # What a node that stops leaves behind, lines too, is the others' task.
+            return
+        end = await self._online.left(player_id)
+        if end == "held":
+            self.player_lost(player_id)
+        elif end == "free":
+            self._matchmaker.player_left(player_id)
+        elif not self._online.is_here(player_id):
+            self._matchmaker.player_moved(player_id)
+
+
+def _ensure_open(conversation: Conversation) -> None:
+    """
+    Check that the line of a player who says hello is still open.
+
+    :raises Refused: `TIMEOUT`.
+    """
+    if not conversation.is_open:
+        raise Refused(Code.TIMEOUT, "the line closed during the hello")
+
+
+def _stopping() -> Refused:
+    """Write that this node is about to stop, and that another one serves."""
+    return Refused(
+        Code.UNAVAILABLE,
+        "this node is stopping; connect again",
+        {"retry_after": 0.2},
+    )

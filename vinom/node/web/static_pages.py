@@ -1,0 +1,336 @@
+"""The page where people play, an author's own site, and the files of games' boards."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.web.http import CACHED
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
+
+from vinom.errors import Misconfigured
+from vinom.game import Game
+from vinom.net.web.answers import Missing, Page
+from vinom.play.presentation import MEDIA_TYPES, present
+
+STATIC = Path(__file__).resolve().parent / "static"
+
+#: Most bytes of all files together: they are kept in memory.
+SITE_LIMIT = 256 * 1024 * 1024
+
+
+def _policy(others: Collection[str]) -> str:
+    """
+    Load everything from this node, and let no other page frame it.
+
+    :param others: URLs of other nodes, or their schemes, to which the page connects.
+    """
+    connect = ("'self'", *sorted(others))
+    parts = (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "media-src 'self'",
+        "manifest-src 'self'",
+        f"connect-src {' '.join(connect)}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+    return "; ".join(parts)
+
+
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    # The address of an invitation is secret.
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    # Cached, but revalidated each time: a new version is visible at once.
+    "cache-control": "no-cache",
+    "vary": "accept-encoding",
+}
+#: Bytes of a body that are written at once.
+_PIECE = 32 * 1024
+#: Types that gzip makes smaller.
+_PACKED = ("text/", "image/svg", "application/")
+#: What that policy forbids in a page: scripts and styles between its tags.
+_INLINE = re.compile(
+    r"<script(?![^>]*\ssrc=)[^>]*>\s*\S|<style|<[^>]*\s(?:style|on[a-z]+)\s*=",
+    re.IGNORECASE,
+)
+
+_log = Logger()
+
+
+@attrs.frozen
+class _File:
+    """
+    One file, ready to be sent.
+
+    :ivar kind: media type.
+    :ivar plain: its bytes.
+    :ivar packed: the same, compressed by gzip; ``None`` if that would not help.
+    :ivar tag: a hash of its bytes.
+    :ivar stamp: when it changed, and its size.
+    """
+
+    kind: str
+    plain: bytes
+    packed: bytes | None
+    tag: bytes
+    stamp: tuple[int, int]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def _read(path: Path) -> _File:
+    stamp, plain = _stamp(path), path.read_bytes()
+    tag = sha256(plain).hexdigest()[:24].encode()
+    kind = MEDIA_TYPES[path.suffix]
+    packed = gzip.compress(plain, mtime=0) if kind.startswith(_PACKED) else None
+    return _File(kind, plain, packed, tag, stamp)
+
+
+def folder_files(folder: Path, suffixes: tuple[str, ...]) -> Mapping[str, Path]:
+    """
+    Find the files of a folder that may be served, by path relative to it.
+
+    Hidden files and links that lead out of the folder are left out.
+
+    :param suffixes: of the files to serve.
+    """
+    top = folder.resolve()
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if (
+            path.suffix in suffixes
+            and not any(part.startswith(".") for part in name.parts)
+            and path.is_file()
+            and path.resolve().is_relative_to(top)
+        ):
+            found[name.as_posix()] = path
+    return found
+
+
+def check_site(folder: Path) -> None:
+    """
+    Check a site of an author's, and warn of what browsers will refuse in it.
+
+    :param folder: the setting ``page``.
+    :raises Misconfigured: it can't be served.
+    """
+    if not folder.is_dir():
+        raise Misconfigured(f"page {str(folder)!r} must be an existing directory")
+    files = folder_files(folder, tuple(MEDIA_TYPES))
+    if "index.html" not in files:
+        raise Misconfigured(f"page {str(folder)!r} must contain an index.html")
+    size = sum(path.stat().st_size for path in files.values())
+    if size > SITE_LIMIT:
+        raise Misconfigured(
+            f"page {str(folder)!r} has {size} bytes, the limit is {SITE_LIMIT}: the "
+            "server keeps all files in memory; serve large ones elsewhere"
+        )
+    for name, path in files.items():
+        if path.suffix != ".html":
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = _INLINE.search(text)
+        if found:
+            _log.warn(
+                "{name}, line {line}: browsers will ignore {what!r}, because the "
+                "Content-Security-Policy allows no inline scripts and styles; move "
+                "them to .js and .css files",
+                name=name,
+                line=text.count("\n", 0, found.start()) + 1,
+                what=" ".join(found.group().split()),
+            )
+
+
+class StaticPages(Resource):
+    """
+    Files of known types, read once; other pages can be added.
+
+    An author's files hide Vinom's own with the same path. No file name is ever built
+    from a request.
+    """
+
+    def __init__(
+        self,
+        folder: Path = STATIC,
+        *,
+        site: Path | None = None,
+        games: Mapping[str, Game[Any, Any]] | None = None,
+        is_live: bool = False,
+        others: Collection[str] = (),
+    ) -> None:
+        """
+        :param folder: of Vinom's own page.
+        :param site: an author's site, shown instead of that.
+        :param games: by name; each one's files are below ``games/NAME/``.
+        :param is_live: read files again when they change, for ``vinom dev``.
+        :param others: URLs of other nodes, or their schemes, that the page uses.
+        :raises Misconfigured: the site can't be served.
+        """
+        super().__init__()
+        if site is not None:
+            check_site(site)
+
+        own = {
+            f"games/{name}/{file}": path
+            for name, game in (games or {}).items()
+            for file, path in present(game).files.items()
+        }
+
+        def paths() -> Iterator[tuple[str, Path]]:
+            yield from folder_files(folder, (".html", ".css", ".js", ".svg")).items()
+            if site is not None:
+                yield from folder_files(site, tuple(MEDIA_TYPES)).items()
+            yield from own.items()
+
+        self._policy = _policy(others)
+        self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        found = self._shelf.find(b"/".join((path, *request.postpath)))
+        if found is None:
+            # People get a page with a way back, programs get JSON.
+            lost = self._shelf.find(b"missing.html")
+            accepted = request.getHeader(b"accept") or b""
+            if lost is None or b"text/html" not in accepted:
+                return Missing()
+            request.postpath = []
+            return _Served(lost, self._policy, 404)
+        request.postpath = []
+        return _Served(found, self._policy)
+
+
+def _with_indexes(files: Mapping[str, Path]) -> dict[bytes, Path]:
+    """Serve ``index.html`` under the name of its folder too."""
+    found = {}
+    for name, path in files.items():
+        found[name.encode()] = path
+        if path.name == "index.html":
+            found[name.removesuffix("index.html").encode()] = path
+    return found
+
+
+class _Shelf:
+    """Files by the path of their address."""
+
+    def __init__(self, scan: Callable[[], dict[bytes, Path]], is_live: bool) -> None:
+        """
+        :param scan: finds them.
+        :param is_live: notice changes.
+        """
+        self._scan, self._is_live = scan, is_live
+        self._paths = scan()
+        self._held = {path: _read(path) for path in self._paths.values()}
+
+    def find(self, name: bytes) -> _File | None:
+        """Find the file of an address."""
+        path = self._paths.get(name)
+        if self._is_live:
+            if path is None:
+                # It may be new.
+                self._paths = self._scan()
+                path = self._paths.get(name)
+            if path is not None:
+                return self._fresh(path)
+        return None if path is None else self._held[path]
+
+    def _fresh(self, path: Path) -> _File | None:
+        try:
+            held = self._held.get(path)
+            if held is None or held.stamp != _stamp(path):
+                held = self._held[path] = _read(path)
+        except OSError:
+            # Editors delete and rename files.
+            return None
+        return held
+
+
+class _Served(Page):
+    """Send one file, or 304 if the browser has it."""
+
+    def __init__(self, file: _File, policy: str, status: int = 200) -> None:
+        """
+        :param file: the file.
+        :param policy: what the page may load.
+        :param status: of the answer.
+        """
+        super().__init__()
+        self._file, self._policy, self._status = file, policy, status
+
+    def render_GET(self, request: Request) -> bytes | int:
+        file = self._file
+        request.setHeader("content-security-policy", self._policy)
+        for name, value in _HEADERS.items():
+            request.setHeader(name, value)
+        request.setHeader("content-type", file.kind)
+        body, tag = file.plain, file.tag
+        accepted = request.getHeader(b"accept-encoding") or b""
+        if file.packed is not None and b"gzip" in accepted:
+            request.setHeader("content-encoding", "gzip")
+            body, tag = file.packed, tag + b"-gzip"
+        if self._status != 200:
+            request.setResponseCode(self._status)
+        elif request.setETag(b'"%b"' % tag) is CACHED:
+            return b""
+        request.setHeader("content-length", str(len(body)))
+        if request.method == b"HEAD":
+            return b""
+        if len(body) <= _PIECE:
+            return body
+        _Sending(request, body).resumeProducing()
+        return NOT_DONE_YET
+
+    render_HEAD = render_GET
+
+
+@implementer(IPushProducer)
+class _Sending:
+    """Send a long body as the client takes it: it is not copied before."""
+
+    def __init__(self, request: Any, body: bytes) -> None:
+        """
+        :param request: gets the body.
+        :param body: whole.
+        """
+        self._request, self._left = request, memoryview(body)
+        self._is_paused = False
+        request.registerProducer(self, True)
+
+    def resumeProducing(self) -> None:
+        """The client takes more."""
+        self._is_paused = False
+        while self._left and not self._is_paused:
+            piece, self._left = self._left[:_PIECE], self._left[_PIECE:]
+            self._request.write(bytes(piece))
+        if not self._left:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """The client takes no more for now."""
+        self._is_paused = True
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        self._is_paused = True

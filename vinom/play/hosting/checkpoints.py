@@ -1,0 +1,291 @@
+"""
+Checkpoints: what another node needs to go on with a room, as bytes.
+
+A checkpoint holds the room as its players know it: who has which seat, with the hashes
+of the secrets by which they come back; the game's state by its declared types
+(`vinom.play.states`); which actions it has answered; and what they may not have been
+sent. Whoever changes the bytes can seat anybody, but cannot make the reader run code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from twisted.logger import Logger
+
+from vinom.base.model import MatchPlan
+from vinom.errors import Misconfigured, Unreadable
+from vinom.game import Event, Game, Outcome
+from vinom.play.hosting.host import RoomHost
+from vinom.play.play import GAME_ERRORS, Point
+from vinom.play.room import Emitted, Resumed, RoundOver
+from vinom.play.seats import SeatState
+from vinom.play.states import StateCodec, codec_of, read_plain
+
+#: Number of the layout below; a reader refuses others.
+FORMAT = 1
+
+
+class KeptMember(Struct, frozen=True):
+    """
+    A player with a seat; see `vinom.rooms.member.Member`.
+
+    :ivar resume: hash of the secret that lets the player come back.
+    """
+
+    player_id: str
+    name: str
+    claims: bytes
+    loadout: bytes
+    seat: int
+    team: int | None
+    host: str
+    resume: bytes
+    epoch: int
+    acted: int
+    applied: int
+    entered: int
+    told: int
+    events_told: int
+
+
+class KeptNews(Struct, frozen=True, array_like=True):
+    """
+    An announcement or event that players may not have; see `News` of the rooms.
+
+    :ivar but: id of the only player who need not know; empty if all must.
+    """
+
+    number: int
+    to: int | None
+    is_event: bool
+    text: bytes
+    but: str = ""
+
+
+class KeptEvent(Struct, frozen=True, array_like=True):
+    """An event that nobody was sent, with the version of its state."""
+
+    version: int
+    kind: str
+    data: Any
+    to: int | None
+
+
+class KeptPlay(Struct, frozen=True):
+    """
+    What is played in the room.
+
+    :ivar plan: of the match.
+    :ivar schema: of the game's states.
+    :ivar state: as `StateCodec` writes it.
+    :ivar presence: by seat, see `vinom.play.seats.SeatState`.
+    :ivar applied: by seat, the number of the last action that a state answers.
+    :ivar ended: of the last round that was over.
+    :ivar linger: seconds until the room closes after it.
+    :ivar events: that nobody was sent.
+    :ivar is_round_news: that round is over, and nobody was sent it.
+    :ivar part: which part of the recording is being written; 1 is the first.
+    :ivar recorded: how long that part was, bytes.
+    """
+
+    plan: MatchPlan
+    schema: int
+    state: bytes
+    version: int
+    time: float
+    ticks: int
+    presence: tuple[str, ...]
+    applied: tuple[int, ...]
+    ended: Outcome | None
+    linger: float | None
+    events: tuple[KeptEvent, ...]
+    is_round_news: bool
+    part: int
+    recorded: int
+
+
+class Checkpoint(Struct, frozen=True):
+    """
+    One room.
+
+    :ivar format: number of this layout.
+    :ivar game: as players ask for it.
+    :ivar bots: seats of bots that players added, with their names.
+    :ivar teams: of seats for which the host named one.
+    :ivar former: seats of players who have left what is played: number, name, id.
+    :ivar kicked: ids of players who may not come back.
+    :ivar number: of the latest announcement or event.
+    :ivar before: versions of what was played here earlier.
+    :ivar is_over: was the end of a round the latest that players were sent of rounds?
+    :ivar forgotten: number of the latest news that is not in `news`.
+    :ivar play: ``None`` before play begins.
+    """
+
+    room_id: str
+    game: str
+    options: bytes
+    is_public: bool
+    is_listed: bool
+    opener: str
+    members: tuple[KeptMember, ...]
+    bots: tuple[tuple[int, str], ...]
+    teams: tuple[tuple[int, int], ...]
+    former: tuple[tuple[int, str, str], ...]
+    kicked: tuple[str, ...]
+    number: int
+    before: int
+    is_over: bool
+    outcome: dict[str, Any] | None
+    forgotten: int
+    news: tuple[KeptNews, ...]
+    play: KeptPlay | None
+    format: int = FORMAT
+
+
+def write_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """Write a checkpoint as bytes."""
+    return _encode(checkpoint)
+
+
+def read_checkpoint(data: bytes) -> Checkpoint:
+    """
+    Read a checkpoint.
+
+    :raises Unreadable: these bytes are none, or of another version of Vinom.
+    """
+    try:
+        found = msgspec.msgpack.decode(data, type=_Format).format
+        if found != FORMAT:
+            raise Unreadable(
+                f"this checkpoint has format {found}; this version of Vinom reads "
+                f"format {FORMAT}",
+                is_readable_elsewhere=found > FORMAT,
+            )
+        return msgspec.msgpack.decode(data, type=Checkpoint)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Unreadable(f"this is not a checkpoint: {error}") from error
+
+
+class _Format(Struct):
+    format: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
+    """
+    Describe what a host plays.
+
+    :param host: of the room.
+    :param codec: of its game's states.
+    :param now: the time on the host's clock.
+    :raises Misconfigured: the state cannot be written.
+    """
+    room = host.room
+    resumed = room.resumed_from(now)
+    point = resumed.point
+    events = [one for one in resumed.effects if isinstance(one, Emitted)]
+    return KeptPlay(
+        room.plan,
+        room.game.schema,
+        codec.encode(point.state),
+        point.version,
+        point.time,
+        point.ticks,
+        resumed.presence,
+        tuple(host.applied),
+        resumed.ended,
+        resumed.linger,
+        tuple(
+            KeptEvent(one.version, one.event.kind, one.event.data, one.event.to)
+            for one in events
+        ),
+        len(events) < len(resumed.effects),
+        host.part,
+        host.recorded,
+    )
+
+
+def resume_from(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Resumed:
+    """
+    Make what a room goes on from.
+
+    :param kept: what was played.
+    :param game: its rules, perhaps of another version.
+    :param codec: of its states.
+    :raises Unreadable: the game cannot go on from this state; says why in a sentence.
+    """
+    seats = len(kept.plan.seats)
+    if not len(kept.presence) == len(kept.applied) == seats:
+        raise Unreadable(f"this checkpoint has {seats} seats, but not their states")
+    if {*kept.presence} - {how.value for how in SeatState}:
+        raise Unreadable("this checkpoint has states of seats that do not exist")
+    effects: list[Emitted | RoundOver] = [
+        Emitted(Event(one.kind, one.data, one.to), one.version) for one in kept.events
+    ]
+    if kept.is_round_news and kept.ended is not None:
+        effects.append(RoundOver(kept.ended))
+    return Resumed(
+        Point(_state_of(kept, game, codec), kept.version, kept.time, kept.ticks),
+        kept.presence,
+        kept.ended,
+        kept.linger,
+        tuple(effects),
+    )
+
+
+def _state_of(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Any:
+    """Read the state, or have the game convert an older one."""
+    name, schema = kept.plan.game, kept.schema
+    if schema == game.schema:
+        return codec.decode(kept.state)
+    if schema > game.schema:
+        raise Unreadable(
+            f"this checkpoint has schema {schema} of {name}, and the installed game "
+            f"has schema {game.schema}: install the newer game on this node",
+            is_readable_elsewhere=True,
+        )
+    try:
+        state = game.migrate(read_plain(kept.state), schema)
+        # What it returns is of the declared types, or it is refused here.
+        codec.round_trip(state)
+    except Unreadable as error:
+        raise Unreadable(
+            f"{name} cannot go on from schema {schema}: {error}; write "
+            f"{type(game).__name__}.migrate"
+        ) from error
+    except (Misconfigured, *GAME_ERRORS) as error:
+        raise Unreadable(
+            f"{type(game).__name__}.migrate failed for schema {schema}: {error}"
+        ) from error
+    return state
+
+
+class Codecs:
+    """The codecs of the games that a process plays."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._made: dict[type, StateCodec | None] = {}
+
+    def of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Make the codec of a game's states; ``None`` if they are not kept."""
+        if game.durability == "none":
+            return None
+        if type(game) not in self._made:
+            try:
+                self._made[type(game)] = codec_of(game)
+            except Misconfigured as error:
+                self._made[type(game)] = None
+                self._log.warn(
+                    "rooms and matches of {game} end with their process: {why}",
+                    game=game.name,
+                    why=str(error),
+                )
+        return self._made[type(game)]

@@ -1,0 +1,676 @@
+"""
+What services use a store by; each implementation provides all of it.
+
+Every method is one atomic step, and fails with `vinom.errors.StoreUnavailable` if the
+outcome is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from vinom.base.model import (
+    EntryPage,
+    Estate,
+    LineEnd,
+    MatchEnd,
+    MatchPlan,
+    NodeFacts,
+    NodeLease,
+    Party,
+    Placement,
+    Player,
+    Prematch,
+    QueueCounts,
+    QueueEntry,
+    Rating,
+    RoomClaim,
+    ServerClaim,
+    Standing,
+    Waiting,
+)
+
+#: What a store answers to new ratings, see `IRatingStore.rate`.
+RatingAnswer = Literal["done", "known", "changed"]
+
+
+class IEntryStore(Interface):
+    """
+    Queue entries, shared by all nodes of one deployment.
+
+    Entries with the same game, options and queue name (`QueueEntry.pool`) are one
+    queue, the longest wait first. No method reads more of a queue than it returns.
+    """
+
+    def add(entry: QueueEntry) -> Deferred[int]:
+        """
+        Store *entry*, suspended or not.
+
+        An entry that has a `QueueEntry.number` was here before: it gets its old place.
+
+        :returns: its place, as `place` finds it; 0 if one of its players already has an
+            entry.
+        """
+
+    def remove(entry_id: str) -> Deferred[bool]:
+        """
+        Remove an entry. Fires ``False`` if it does not wait: it is gone, perhaps
+        claimed, or in a prematch.
+        """
+
+    def suspend(entry_id: str) -> Deferred[bool]:
+        """
+        Make an entry unmatchable; it keeps its place. Fires ``False`` if it is gone.
+        """
+
+    def resume(entry_id: str) -> Deferred[bool]:
+        """
+        Make an entry matchable again, at its old place. Fires ``False`` if it is gone.
+        """
+
+    def claim(entry_ids: Sequence[str]) -> Deferred[bool]:
+        """
+        Remove all of these entries, or none.
+
+        Fires ``False`` if one of them is gone, suspended or in a prematch.
+        """
+
+    def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
+        """Find the entry of this player; ``None`` if there is none."""
+
+    def place(entry_id: str) -> Deferred[int]:
+        """
+        Find an entry's place in its queue.
+
+        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone, or
+            in a prematch.
+        """
+
+    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """Find the places of several entries, as `place` does, in their order."""
+
+    def oldest(
+        game: str, options: bytes, most: int, queue: str = ""
+    ) -> Deferred[Sequence[QueueEntry]]:
+        """
+        List the entries of a queue that can be matched, longest wait first.
+
+        :param game: the queue's game.
+        :param options: the queue's options, canonical JSON.
+        :param most: list at most this many.
+        :param queue: the queue's name; empty for the game's default queue.
+        """
+
+    def page(
+        game: str, options: bytes, queue: str, after: str, most: int
+    ) -> Deferred[EntryPage]:
+        """
+        Read a part of a queue: entries that can be matched, longest wait first.
+
+        An entry that can be matched from the first part to the last is in exactly one
+        of them; one that comes or goes meanwhile may be in one.
+
+        :param after: `EntryPage.next` of the part before; empty for the first one.
+        :param most: read at most this many.
+        """
+
+    def waiting(game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
+        """Count the players in a queue; *queue* is its name."""
+
+    def counts() -> Deferred[QueueCounts]:
+        """Count the players in all queues."""
+
+
+class IPrematchStore(Interface):
+    """
+    Prematches, shared by all nodes; one store with `IEntryStore`.
+
+    An entry that is in a prematch does not wait, and is not lost:
+    `IEntryStore.entry_of` finds it, its players cannot have another entry, and
+    `IEntryStore.suspend` and `IEntryStore.resume` are remembered for the case that it
+    goes back to the queue, to its old place.
+    """
+
+    def propose(prematch: Prematch) -> Deferred[bool]:
+        """
+        Store *prematch*, and take all of its entries out of the queue, or do nothing.
+
+        Fires ``False`` if one of its entries does not wait, or is suspended.
+        """
+
+    def answer(
+        prematch_id: str, player_id: str, is_yes: bool
+    ) -> Deferred[Prematch | None]:
+        """
+        Note a player's answer; the first one counts, and none if it is started.
+
+        :returns: the prematch after that; ``None`` if it is gone, or the player is not
+            in it.
+        """
+
+    def prematch_of(player_id: str) -> Deferred[Prematch | None]:
+        """Find the prematch of this player; ``None`` if there is none."""
+
+    def begin(prematch_id: str, node: str) -> Deferred[bool]:
+        """
+        Note that this node makes the match.
+
+        Fires ``True`` for one node only, as often as that node asks, and only if
+        everybody has said yes.
+        """
+
+    def finish(prematch_id: str, node: str) -> Deferred[bool]:
+        """
+        Forget a prematch and its entries: their match is made, or they are refused.
+        Fires ``False`` unless this node makes the match.
+        """
+
+    def dissolve(prematch_id: str, now: float) -> Deferred[Prematch | None]:
+        """
+        End a prematch that cannot become a match: forget the entries of those who leave
+        (`Prematch.leavers`), and put the others back.
+
+        :param now: seconds since the Unix epoch.
+        :returns: the prematch as it was; ``None``, and nothing is changed, if it is
+            gone, started, or neither declined nor overdue.
+        """
+
+    def give_back(
+        prematch_id: str, node: str, without: Sequence[str] = ()
+    ) -> Deferred[Prematch | None]:
+        """
+        End a prematch through no fault of its players: put its entries back.
+
+        :param node: which makes the match, if it is started.
+        :param without: ids of entries to forget.
+        :returns: the prematch as it was; ``None`` if it is gone, or another node makes
+            the match.
+        """
+
+    def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:
+        """
+        Count one more decline of a player, or of an address.
+
+        :param now: seconds since the Unix epoch.
+        :param forget_at: when all declines of this player are forgotten, likewise.
+        :returns: how many there are now.
+        """
+
+    def declines(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[int, float]]]:
+        """
+        Count the declines of some players.
+
+        :returns: for each how many, and when the latest was, seconds since the Unix
+            epoch.
+        """
+
+
+class IPartyStore(Interface):
+    """
+    Parties, shared by all nodes of one deployment.
+
+    A party is changed as a whole, by its version: somebody who read an older one must
+    read again.
+    """
+
+    def open(party: Party) -> Deferred[bool]:
+        """
+        Store a new party. Fires ``False`` if its id is taken, or one of its members is
+        in another party.
+        """
+
+    def change(party: Party) -> Deferred[bool]:
+        """
+        Replace the party with this id by *party*.
+
+        Fires ``False``, and changes nothing, unless the stored version is one less than
+        that of *party*, and no new member is in another party.
+        """
+
+    def close(party_id: str, version: int) -> Deferred[bool]:
+        """Forget a party. Fires ``False`` unless this is its version."""
+
+    def find(party_id: str) -> Deferred[Party | None]:
+        """Find a party; ``None`` if it is gone."""
+
+    def party_of(player_id: str) -> Deferred[Party | None]:
+        """Find the party of this player; ``None`` if there is none."""
+
+    def listed(game: str | None, most: int) -> Deferred[Sequence[Party]]:
+        """
+        List open parties that are idle and have a free place, the newest first.
+
+        :param game: only those for this game.
+        :param most: list at most this many.
+        """
+
+    def counts() -> Deferred[Mapping[str, int]]:
+        """Count the parties in each `vinom.base.model.PartyState`."""
+
+
+class IRatingStore(Interface):
+    """
+    Ratings of players, in lists that have names, and whom each player met lately.
+
+    Each is forgotten some time after its last use.
+    """
+
+    def standings(
+        ratings: str, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[Standing]]:
+        """
+        Find the standing of each player; of one without rating, a newcomer's.
+
+        :param ratings: name of the list; empty if only `Standing.recent` matters.
+        """
+
+    def rate(
+        ratings: str,
+        match_id: str,
+        round: int,
+        before: Mapping[str, Rating],
+        after: Mapping[str, Rating],
+        expires_at: Mapping[str, float],
+    ) -> Deferred[RatingAnswer]:
+        """
+        Replace the ratings of a round's players, once per match and round.
+
+        :param ratings: name of the list.
+        :param before: what *after* was worked out from, by player id.
+        :param after: the new ratings of the same players.
+        :param expires_at: when each is forgotten, seconds since the Unix epoch.
+        :returns: "done"; "known" if this round was rated already, or "changed" if a
+            player has another rating than in *before*. Both change nothing.
+        """
+
+    def met(sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
+        """
+        Note who plays against whom in a match.
+
+        :param sides: the ids of the players of each team, or of each lone player.
+        :param expires_at: when this is forgotten, seconds since the Unix epoch.
+        """
+
+
+class IPlayerStore(Interface):
+    """Players who have said hello, each found by the hash of a secret key."""
+
+    def add_guest(
+        key_hash: str, player: Player, expires_at: float, host: str
+    ) -> Deferred[bool]:
+        """
+        Store a new guest; a store that is full forgets such guests first.
+
+        :param expires_at: seconds since the Unix epoch.
+        :param host: the address that the guest came from.
+        :returns: fires ``False`` if the store is full of players who are needed.
+        """
+
+    def keep(
+        key_hash: str, player: Player, expires_at: float, host: str = ""
+    ) -> Deferred[None]:
+        """Store *player*; a later call moves the expiry (Unix seconds)."""
+
+    def settle(player_id: str) -> None:
+        """Note that a guest has queued or joined: others are forgotten before it."""
+
+    def find(key_hash: str) -> Deferred[Player | None]:
+        """Find a player by the hash of its key; ``None`` if unknown or expired."""
+
+    def keys_of(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[str, Player]]]:
+        """
+        Find the hash of the newest key of each of these players, and the player.
+
+        Those who are not known are left out.
+        """
+
+    def put_back(key_hash: str, player: Player, expires_at: float) -> Deferred[bool]:
+        """
+        Store a player whom a store that was lost has known.
+
+        :param expires_at: seconds since the Unix epoch.
+        :returns: fires ``False``, and changes nothing, if the key is known.
+        """
+
+
+class IMatchStore(Interface):
+    """Running matches, and ended ones for a while."""
+
+    def open(plan: MatchPlan) -> Deferred[bool]:
+        """
+        Record a match; fires ``False``, and changes nothing, if one of its
+        players has another running match.
+        """
+
+    def place(match_id: str, placement: Placement) -> Deferred[bool]:
+        """Record where a match is played; fires ``False`` if it is over."""
+
+    def adopt(plan: MatchPlan, placement: Placement) -> Deferred[bool]:
+        """
+        Record that this node goes on with a match that an earlier one has placed.
+
+        Fires ``False`` if it is over. A store that is lost with the earlier node, as
+        memory is, records it again for those of its players who are in no other match.
+        """
+
+    def restore(
+        plan: MatchPlan,
+        placement: Placement | None,
+        player_ids: Sequence[str],
+    ) -> Deferred[bool]:
+        """
+        Record a match of this node anew, in a store that was lost and is empty.
+
+        A player who has got another match since then stays there.
+
+        :param placement: where it is played; ``None`` if it has no place yet.
+        :param player_ids: those of its players who have not left it.
+        :returns: fires ``False``, and changes nothing, if another node has the match,
+            or one of these players knows its end.
+        """
+
+    def end(end: MatchEnd, expires_at: float) -> Deferred[bool]:
+        """Record the end of a match; fires ``False`` if it was over already."""
+
+    def release(match_id: str, player_id: str) -> Deferred[bool]:
+        """
+        Let a player of a running match queue again, who was removed or left for good.
+        Fires ``False`` if the player is not in this match.
+        """
+
+    def match_of(
+        player_id: str,
+    ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
+        """Find the running match of a player; ``None`` if there is none."""
+
+    def owner(match_id: str) -> Deferred[str | None]:
+        """
+        Find the node that opened a running match.
+
+        :returns: its id; empty if it is this one, ``None`` if the match is over.
+        """
+
+    def last_end(player_id: str) -> Deferred[MatchEnd | None]:
+        """Find the end of this player's latest match; ``None`` if it has expired."""
+
+
+class INodeStore(Interface):
+    """
+    The nodes of one deployment, each with a lease.
+
+    A node acts on what it owns while its lease lasts. Each lease has a number, larger
+    than all before; a write that names the number of a lease that is over is refused
+    with `vinom.errors.LeaseLost`.
+    """
+
+    epoch = Attribute(
+        "What the store had a name for at the last `register`: another name means that "
+        "it had lost everything in between"
+    )
+    restoring = Attribute(
+        "For how many seconds other nodes still put back what the store had lost, when "
+        "`register` or `renew` was answered last; 0 if it has everything"
+    )
+
+    def register(
+        node: NodeFacts, seconds: float, restoring: float = 0.0
+    ) -> Deferred[int]:
+        """
+        Start a lease, also for a node whose lease is over.
+
+        :param seconds: how long it lasts, from now on the store's clock.
+        :param restoring: how long nodes take to put back what the store had lost,
+            seconds, if this node finds that it was lost.
+        :returns: the lease's number.
+        """
+
+    def renew(node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        """
+        Let a lease last *seconds* from now, and replace what is known of the node.
+
+        Fires ``False`` if the lease is over.
+        """
+
+    def leave(node_id: str, lease: int) -> Deferred[bool]:
+        """
+        Remove a node with this lease: by itself when it stops, or by another that takes
+        over what it owned. Fires ``False`` if it is not there: only one can remove it.
+
+        One that still has entries or matches is not removed: its lease ends now.
+        """
+
+    def nodes() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases last."""
+
+    def expired() -> Deferred[Sequence[NodeLease]]:
+        """List the nodes whose leases are over and that were not removed."""
+
+
+class IEstateStore(Interface):
+    """What nodes that are gone have left: matches, entries, and lines of players."""
+
+    def matches_of(node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        """
+        List some running matches that this node opened; none if all are over.
+
+        :param most: list at most this many.
+        """
+
+    def abandon(node_id: str, most: int, seconds: float) -> Deferred[Estate | None]:
+        """
+        Take over entries of this node, and end its prematches: their entries go back.
+
+        The caller owns these entries from now on. Those that have a player without a
+        line to a running node are suspended.
+
+        :param most: so many of each at most.
+        :param seconds: after this time suspended ones are gone, if nobody has resumed
+            or removed them: the caller may never have got the answer.
+        :returns: what they were; ``None`` if this was done with all.
+        """
+
+    def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """
+        Forget lines to this node: they ended with it.
+
+        :param most: forget at most this many.
+        :returns: whose lines they were; none if this was done with all.
+        """
+
+
+class IOnlineWatch(Interface):
+    """Gets what other nodes send to this one about players; messages may be lost."""
+
+    def passed(player_ids: Sequence[str], message: bytes) -> None:
+        """
+        Send players of this node a message.
+
+        :param message: as a client receives it.
+        """
+
+    def replaced(player_id: str, epoch: int) -> None:
+        """Close the line of this epoch: its player has said hello at another node."""
+
+    def listens() -> None:
+        """Note that messages come now; earlier ones may have been missed."""
+
+
+class IOnlineStore(Interface):
+    """
+    Which node has a player's line: the newest, on whatever node.
+
+    Each line has an epoch, larger than those of the player's earlier lines.
+    """
+
+    def enter(player_id: str) -> Deferred[int]:
+        """
+        Record that this node has the player's newest line, and return its epoch.
+
+        The node of an older one is sent that it was replaced.
+        """
+
+    def leave(player_id: str) -> Deferred[LineEnd]:
+        """Forget a player's line to this node; one to another node is newer."""
+
+    def keep(lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        """
+        Record lines of this node again, which the store may have lost.
+
+        :param lines: players and epochs.
+        :returns: the players who have newer lines at other nodes.
+        """
+
+    def elsewhere(player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        """List those of the players who have a line to another node that lives."""
+
+    def absence(player_id: str) -> Deferred[float]:
+        """
+        Find for how long a player has had no line to another node that lives, seconds.
+
+        :returns: fires 0 if there is one, infinity if that is not known any more, and
+            next to nothing if it is not known yet.
+        """
+
+    def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        """
+        Send a message to those of the players who have lines to other nodes.
+
+        Nothing acknowledges it.
+
+        :param message: as a client receives it.
+        :returns: to how many nodes it was sent.
+        """
+
+    def watch(watch: IOnlineWatch) -> None:
+        """Call *watch* about what other nodes send to this one."""
+
+
+class ICheckpointStore(Interface):
+    """
+    The latest checkpoint of each room, and which node has the room.
+
+    A room is another node's only after its owner's lease is over, or after its owner
+    has released it. Each ownership has a
+    number (the fence), larger than all before. Nothing is kept for ever: a checkpoint
+    has a lifetime of a day after the last one.
+    """
+
+    def put(
+        room_id: str, fence: int, data: bytes, grace: float, is_ahead: bool = False
+    ) -> Deferred[bool]:
+        """
+        Keep the latest checkpoint of a room of this node.
+
+        :param fence: number of this node's ownership; 1 for a new room.
+        :param data: the checkpoint.
+        :param grace: how long it waits for its players if this node dies, seconds.
+        :param is_ahead: fire only when a replica of the store, if it has one, has the
+            checkpoint, too.
+        :returns: fires ``False``, and keeps nothing, if another node has the room.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def release(room_id: str, fence: int, data: bytes, grace: float) -> Deferred[bool]:
+        """
+        Give up a room of this node, with its last checkpoint: the next may claim it.
+
+        :param grace: how long it waits for its players from now on, seconds.
+        :returns: fires ``False``, and changes nothing, if this node does not have it,
+            for example because it has released it before.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def claim(room_id: str, reserve: bool, again: bool = False) -> Deferred[RoomClaim]:
+        """
+        Take over a room that was released, or whose owner's lease is over.
+
+        :param reserve: if nobody has a room with this id, keep the id for this node.
+        :param again: even if a game has ended in an earlier room with it.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def remove(room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
+        """
+        Forget a room of this node that has closed.
+
+        :param ending: if a game was played in it, why that ended: claims of the next
+            24 hours answer that.
+        :returns: fires ``False`` if another node has it.
+        """
+
+    def orphans(node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """
+        List rooms of a node whose lease has been over for longer than their grace.
+
+        :param node_id: of that node; empty for rooms that were released, and for which
+            nobody came in their grace.
+        :param most: list at most this many.
+        """
+
+
+class IServerStore(Interface):
+    """
+    Game servers with matches: what a node must know to go on with them, and which node
+    has each.
+
+    A game server is another node's only after its node's lease is over, or after its
+    node has offered it. Each ownership has a number (the fence), larger than all
+    before. Nothing is kept for ever: a record has a lifetime of a day after the last
+    one.
+    """
+
+    def put(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
+        """
+        Keep the record of a game server of this node.
+
+        :param fence: number of this node's ownership; 1 for one that it has started.
+        :param machine: where it runs; only nodes there can go on with it.
+        :param data: the record.
+        :returns: fires ``False``, and keeps nothing, if another node has it, or may
+            have it, because it is offered.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def claim(server_id: str, gone: str = "") -> Deferred[ServerClaim]:
+        """
+        Take over a game server that is offered, or whose node's lease is over.
+
+        Of several nodes that ask, one gets it.
+
+        :param gone: id of a node of which the caller knows that it has ended, whatever
+            its lease.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def offer(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
+        """
+        Let any node take over a game server of this node; repeated, see if one has.
+
+        :param fence: as in `put`.
+        :param machine: as in `put`.
+        :param data: its newest record, which may not have been put yet.
+        :returns: fires ``False`` if another node has it, or it is over.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def forget(server_id: str, fence: int) -> Deferred[bool]:
+        """
+        Forget a game server of this node, or one that it has offered: it has no match.
+
+        :returns: fires ``False`` if another node has it, or had it at its end.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def left(node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
+        """
+        List the records of game servers that may be taken over.
+
+        :param node_id: of the node that had them; empty for those that are offered.
+        :param machine: where they run.
+        :param most: list at most this many.
+        :returns: none while the lease of that node lasts.
+        """

@@ -1,0 +1,223 @@
+"""``vinom chaos``: kill processes while bots play a game, and check the promises."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vinom.base.printable import say, say_json
+from vinom.client.load.bot import Habits
+from vinom.errors import Misconfigured, Refused
+from vinom.game import Game
+from vinom.net.dtls.bad_network import Conditions
+from vinom.play.choices import read_options
+from vinom.tools.chaos.plan import KINDS, Kind, Plan, plan_strikes
+from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.run import ChaosRun
+from vinom.tools.commands.foreground import run_in_foreground
+from vinom.tools.commands.play import find_game, parse_json
+from vinom.tools.commands.redis_child import redis_executable
+
+DESCRIPTION = """
+Start a node with its game servers on this machine, in a temporary directory and on free
+ports. Let bots play over UDP while datagrams are lost and processes are killed. Compare
+what every player saw with every other player and with the recordings: no version goes
+back, every state that a player saw is the recorded one, every acknowledged input was
+played exactly once, every event arrived once, every recording replays to its final
+state, and every match ended. The exit status is 0 if all of this holds, 1 if it does
+not, and 2 if nothing could be played, or nothing be killed that was to be. Ctrl-C ends
+the run, and the matches played until then are checked.
+"""
+#: Largest number of bots: they share one process.
+_MOST_BOTS = 800
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = f"{parser.description}. {DESCRIPTION}"
+    parser.add_argument(
+        "--game",
+        default="maze",
+        metavar="PACKAGE.MODULE:CLASS",
+        help="play this game, or the installed one of this name (maze)",
+    )
+    parser.add_argument(
+        "--matches", type=int, default=20, help="play this many at the same time (20)"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=2.0,
+        help="start matches and kill processes for this long after the first match "
+        "has been found (2)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="leave matches that still run this long after that (60)",
+    )
+    parser.add_argument(
+        "--loss",
+        type=float,
+        default=0.0,
+        metavar="PERCENT",
+        help="lose this percentage of datagrams in each direction (0)",
+    )
+    parser.add_argument(
+        "--kill",
+        default="",
+        metavar="KIND[,KIND]",
+        help="kill processes of these kinds: gameserver, hang, node, store (which also "
+        "starts a Redis); move: move matches to other game servers, as an operator "
+        "does; restart: restart the node while matches go on, as for an upgrade (none)",
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="mean time between two kills or moves (5)",
+    )
+    parser.add_argument(
+        "--pace",
+        type=float,
+        default=4.0,
+        help="let each bot act this often per second (4)",
+    )
+    parser.add_argument(
+        "--options", metavar="JSON", help="play with these options of the game"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="repeat the kills, losses and choices of bots of the run with this seed",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="copy recordings and the node's log here if a promise was broken",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print only one JSON object"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Play, check, and print the report.
+
+    :returns: exit code: see `vinom.tools.chaos.report.Report.exit_code`.
+    :raises Misconfigured: an option is out of range, or Redis is missing.
+    """
+    plan = read_plan(options)
+    runs: list[ChaosRun] = []
+
+    def build(reactor: Any) -> ChaosRun:
+        # Progress must not mix with the JSON report.
+        out = sys.stderr if options.json else sys.stdout
+        runs.append(ChaosRun(reactor, plan, lambda text: say(text, out, flush=True)))
+        return runs[0]
+
+    code = run_in_foreground(build)
+    report = runs[0].report
+    if runs[0].failure:
+        say(f"vinom chaos: {runs[0].failure}", file=sys.stderr)
+    if options.json:
+        say_json(report.as_json())
+    else:
+        say(report.as_text())
+        if advice := next_steps(plan, report):
+            say(advice)
+    sys.stdout.flush()
+    return code
+
+
+def next_steps(plan: Plan, report: Report) -> str:
+    """List commands that help to find the fault; empty if nothing is broken."""
+    if not report.broken:
+        return ""
+    lines = [f"next: vinom check {plan.spec}"]
+    differing = [one.match_id for one in report.broken if one.promise == "recording"]
+    if differing and plan.keep is not None:
+        recording = plan.keep / "recordings" / f"{differing[0]}.vinomrec"
+        lines.append(f"next: vinom replay {recording} --game {plan.spec} --watch")
+    elif plan.keep is None:
+        lines.append(
+            "next: run the same with --keep FOLDER, which keeps the recordings"
+        )
+    return "\n".join(lines)
+
+
+def read_plan(options: argparse.Namespace) -> Plan:
+    """
+    Check the options.
+
+    :raises Misconfigured: one is out of range, or Redis is missing.
+    """
+    name, game = find_game(options.game)
+    if type(game).bot is Game.bot:
+        raise Misconfigured(
+            f"--game {options.game}: it has no bot method, which this command needs: "
+            f"write {type(game).__name__}.bot"
+        )
+    bots = options.matches * game.seats[1]
+    if not (options.matches >= 1 and bots <= _MOST_BOTS):
+        raise Misconfigured(
+            f"--matches {options.matches} must be 1 to {_MOST_BOTS // game.seats[1]} "
+            f"for a game of {game.seats[1]} players"
+        )
+    if not 0 <= options.loss <= 90:
+        raise Misconfigured(f"--loss {options.loss:g} must be a percentage, 0 to 90")
+    for flag, number in (
+        ("--minutes", options.minutes),
+        ("--every", options.every),
+        ("--pace", options.pace),
+        ("--grace", options.grace),
+    ):
+        if not 0 < number < math.inf:
+            raise Misconfigured(f"{flag} {number} must be greater than 0")
+    wanted = parse_json("--options", options.options)
+    try:
+        read_options(game, msgspec.json.encode(wanted or {}))
+    except Refused as error:
+        raise Misconfigured(f"--options: {error}") from None
+    if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
+        raise Misconfigured(f"--keep {options.keep} is a file: name a folder")
+    kinds = _kinds(options.kill)
+    seconds = options.minutes * 60
+    seed = str(options.seed) if options.seed is not None else os.urandom(4).hex()
+    return Plan(
+        spec=options.game,
+        name=name,
+        game=game,
+        matches=options.matches,
+        seconds=seconds,
+        grace=options.grace,
+        conditions=Conditions(loss=options.loss / 100) if options.loss else None,
+        habits=Habits(wanted, options.pace),
+        seed=seed,
+        strikes=plan_strikes(kinds, seconds, options.every, seed),
+        redis=redis_executable("--kill store") if "store" in kinds else "",
+        keep=options.keep,
+        arguments=("--on-stop=leave",) if "restart" in kinds else (),
+    )
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    asked = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in asked if word not in KINDS]
+    if unknown:
+        raise Misconfigured(
+            f"--kill {unknown[0]}: must be one or more of {', '.join(KINDS)}, "
+            f"separated by commas"
+        )
+    return tuple(kind for kind in KINDS if kind in asked)

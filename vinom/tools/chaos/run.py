@@ -1,0 +1,344 @@
+"""One run: a deployment, its bots, the kills, and the check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall, deferLater
+
+from vinom.client.load.bot import Bot
+from vinom.client.load.crowd import Crowd
+from vinom.client.load.tally import Samples, Tally
+from vinom.client.match import Match
+from vinom.client.sdk import Client, connect
+from vinom.game import Chance, Game
+from vinom.net.dtls.bad_network import Conditioner
+from vinom.play.hosting.guarding import guard_games
+from vinom.tools.chaos.deployment import Deployment
+from vinom.tools.chaos.live import LiveMatch, Matches
+from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan, Strike
+from vinom.tools.chaos.report import Report
+from vinom.tools.commands.child_node import Child, NodeFailed
+from vinom.tools.promises.checker import Checker
+
+#: Seconds between two lines of progress, and between two looks at processes.
+_LINE, _LOOK = 5.0, 1.0
+#: A node or a store is killed when no player is away, or after this time, seconds: the
+#: promises are about one failure at a time. Also the longest wait for a match to hit:
+#: after the death of the node perhaps none is playing for a while.
+_MOST_WAIT = 15.0
+#: Pause after a node or a store is back, seconds.
+_SETTLE = 3.0
+#: How long recordings may take to get their ends, seconds.
+_MOST_CLOSING = 15.0
+#: How long players may take to log in and be matched, seconds; then the run ends.
+_MOST_WAIT_FOR_MATCH = 60.0
+_STEP = 0.05
+
+
+class ChaosRun:
+    """
+    Play, kill, and check.
+
+    :ivar report: the results.
+    :ivar failure: why nothing could be played; empty otherwise.
+    """
+
+    def __init__(self, reactor: Any, plan: Plan, say: Callable[[str], None]) -> None:
+        """
+        :param reactor: runs it.
+        :param plan: the plan of the run.
+        :param say: called with each line of progress.
+        """
+        self._reactor, self._plan, self._say = reactor, plan, say
+        self.deployment = Deployment(reactor, plan)
+        self.report = Report(plan.name, plan.seed, len(plan.strikes))
+        self.failure = ""
+        self.matches = Matches(reactor.seconds, self._paused)
+        self.tally = Tally(
+            type(plan.game).audience is Game.audience,
+            type(plan.game).outcome is not Game.outcome,
+        )
+        self._random = Random(f"{plan.seed} kills")
+        self._networks: list[Conditioner] = []
+        self._began = 0.0
+        self._is_striking = True
+        self._is_stopping = False
+        chance = Chance(int.from_bytes(plan.seed.encode()[-32:], "big"))
+        self._crowd = Crowd(
+            reactor,
+            [
+                self._newcomer(f"bot-{number}", chance.fork(f"bot-{number}"))
+                for number in range(1, plan.matches * plan.game.seats[1] + 1)
+            ],
+            self.tally,
+            grace=plan.grace,
+        )
+        self._time_up: IDelayedCall | None = None
+
+    def run(self) -> Deferred[int]:
+        """Start; fires with the exit code."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """Leave all matches now, and check those that were played."""
+        if not self._is_stopping:
+            self._is_stopping, self._is_striking = True, False
+            self.report.is_interrupted = True
+            self._crowd.leave()
+
+    async def _run(self) -> int:
+        plan = self._plan
+        self._say(
+            f"{plan.name}: {plan.matches} matches; seed {plan.seed}; starting a node"
+        )
+        try:
+            await self.deployment.start()
+            if not self._is_stopping:
+                await self._play()
+            await self._check()
+        except NodeFailed as error:
+            self.failure = str(error)
+            return 2
+        finally:
+            left = await self.deployment.stop()
+        if left:
+            self._say(f"killed {left} processes that were left over")
+        return self.report.exit_code
+
+    # Playing.
+
+    async def _play(self) -> None:
+        self._begin(_MOST_WAIT_FOR_MATCH)
+        looking, lines = LoopingCall(self._look), LoopingCall(self._line)
+        for call, seconds in ((looking, _LOOK), (lines, _LINE)):
+            call.clock = self._reactor
+            call.start(seconds, now=False)
+        striking = Deferred.fromCoroutine(self._strike_all())
+        try:
+            await self._crowd.run()
+        finally:
+            self._is_striking = False
+            if self._time_up is not None and self._time_up.active():
+                self._time_up.cancel()
+            await striking
+            looking.stop()
+            lines.stop()
+        report = self.report
+        report.seconds = self._age
+        report.begun = len(self.matches.begun)
+        report.inputs = self.tally.inputs
+        report.errors = dict(sorted(self.tally.errors.items()))
+        report.lost = sum(network.lost for network in self._networks)
+        if "bot_failed" in self.tally.errors:
+            report.trouble.append(self.tally.reasons["bot_failed"])
+
+    def _begin(self, seconds: float) -> None:
+        """Count time from now, and start no matches after the run's time."""
+        if self._time_up is not None:
+            self._time_up.cancel()
+        self._began = self._reactor.seconds()
+        self._time_up = self._reactor.callLater(seconds, self._crowd.stop)
+
+    def _found(self, match: Match) -> None:
+        if not self.matches.by_id and self._time_up and self._time_up.active():
+            # A slow machine may have needed some seconds up to here.
+            self._begin(self._plan.seconds)
+        self.matches.add(match)
+
+    @property
+    def _age(self) -> float:
+        return float(self._reactor.seconds() - self._began)
+
+    def _newcomer(self, name: str, chance: Chance) -> Callable[[], Deferred[Bot]]:
+        plan, reactor = self._plan, self._reactor
+        network = None
+        if plan.conditions is not None:
+            # One for each bot, so that none affects another's datagrams.
+            network = Conditioner(reactor, plan.conditions, f"{plan.seed} {name}")
+            self._networks.append(network)
+
+        def ready(client: Client) -> Bot:
+            return Bot(
+                reactor,
+                client,
+                plan.name,
+                plan.game,
+                plan.habits,
+                self.tally,
+                chance,
+                self._found,
+            )
+
+        def greet() -> Deferred[Bot]:
+            node = self.deployment.nodes[0]
+            return connect(
+                reactor,
+                node.host,
+                node.port,
+                name=name,
+                datagram_filter=network,
+                way="udp",
+            ).addCallback(ready)
+
+        return greet
+
+    def _look(self) -> None:
+        self.deployment.look_after()
+        deployment = self.deployment
+        ended = next((one for one in deployment.nodes if one.exited), None)
+        if deployment.is_serving and ended is not None:
+            deployment.is_serving = False
+            self.report.trouble.append(f"a node ended by itself:\n{ended.log_end()}")
+            self.stop()
+
+    def _line(self) -> None:
+        running, away = len(self.matches.running), self.matches.away
+        over = len(self.matches.begun) - running
+        strikes = ", ".join(f"{n} {kind}" for kind, n in self.report.strikes.items())
+        self._log(
+            f"{running} matches run, {over} are over, "
+            f"{self.tally.inputs:,} inputs; strikes: {strikes or 'none'}"
+            + (f"; {away} matches wait for players to come back" if away else "")
+        )
+
+    # Striking.
+
+    async def _strike_all(self) -> None:
+        for strike in self._plan.strikes:
+            while self._is_striking and not self._is_due(strike):
+                await deferLater(self._reactor, _STEP)
+            if strike.kind in OF_A_MATCH:
+                await self._until(partial(self._strike_match, strike.kind), _MOST_WAIT)
+            else:
+                await self._strike_all_players(strike.kind)
+
+    def _is_due(self, strike: Strike) -> bool:
+        return bool(self.matches.running) and self._age >= strike.at
+
+    async def _strike_all_players(self, kind: Kind) -> None:
+        deployment = self.deployment
+        children: list[Child | None] = [deployment.nodes[0]]
+        if kind == "store":
+            children = [deployment.store]
+        elif kind == "restart":
+            children = [*deployment.nodes]
+        for child in filter(None, children):
+            await self._until(lambda: not self.matches.away, _MOST_WAIT)
+            if not self._is_striking:
+                return
+            how = "SIGTERM to" if kind == "restart" else "kill -9 of"
+            self._log(f"{how} {child.name}, process {child.pid}")
+            self.report.strikes[kind] += 1
+            try:
+                await deployment.replace(child, is_asked=kind == "restart")
+            except NodeFailed as error:
+                self.report.trouble.append(f"{kind}: {error}")
+                self.stop()
+            else:
+                self._log(f"{child.name} is back")
+                await self._until(lambda: False, _SETTLE)
+
+    async def _strike_match(self, kind: Kind) -> bool:
+        """Kill or stop the process of a match, or move it; returns whether one was."""
+        now = self._reactor.seconds
+        running = [one for one in self.matches.running if one.may_be_struck(now())]
+        self._random.shuffle(running)
+        if kind == "move":
+            # Each match is moved once before any is moved again.
+            running.sort(key=lambda live: live.moves)
+        for live in running:
+            if await (self._move(live) if kind == "move" else self._kill(live, kind)):
+                self.report.strikes[kind] += 1
+                return True
+        return False
+
+    async def _kill(self, live: LiveMatch, kind: Kind) -> bool:
+        pid = await self.deployment.game_server_of(live.match_id)
+        now = self._reactor.seconds()
+        if not (pid and live.may_be_struck(now)):
+            return False
+        try:
+            os.kill(pid, signal.SIGSTOP if kind == "hang" else signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        live.struck(now, kind)
+        what = "STOP" if kind == "hang" else "9"
+        self._log(f"kill -{what} {pid}, match {live.match_id}")
+        return True
+
+    async def _move(self, live: LiveMatch) -> bool:
+        # Before the request, because players may be back when its answer comes.
+        live.struck(self._reactor.seconds(), "move")
+        if not await self.deployment.move(live.match_id):
+            live.spared()
+            return False
+        live.moves += 1
+        self._log(f"move of match {live.match_id}")
+        return True
+
+    def _log(self, words: str) -> None:
+        self._say(f"{self._age:6.1f} s  {words}")
+
+    def _paused(self, seconds: float, kind: Kind) -> None:
+        self.report.pauses.setdefault(kind, Samples()).add(seconds)
+
+    async def _until(
+        self, is_done: Callable[[], bool | Awaitable[bool]], seconds: float
+    ) -> None:
+        give_up = self._reactor.seconds() + seconds
+        while self._is_striking and self._reactor.seconds() < give_up:
+            done = is_done()
+            if done if isinstance(done, bool) else await done:
+                return
+            await deferLater(self._reactor, _STEP)
+
+    # Checking.
+
+    async def _check(self) -> None:
+        checker = Checker(
+            self._plan.game,
+            guard_games(2, logs_slow=False),
+            self.deployment.recordings,
+        )
+        give_up = self._reactor.seconds() + _MOST_CLOSING
+        for live in self.matches.begun:
+            while (
+                not checker.is_recorded(live.match_id)
+                and self._reactor.seconds() < give_up
+            ):
+                await deferLater(self._reactor, 4 * _STEP)
+        self._say(f"checking {len(self.matches.by_id)} matches")
+        for number, live in enumerate(self.matches.by_id.values(), 1):
+            self.report.add(checker.check(live.match_id, live.witnesses))
+            # Let the reactor handle Ctrl-C.
+            await deferLater(self._reactor, 0.0)
+            if number % 50 == 0:
+                self._say(f"{number} matches checked")
+        if self.report.exit_code == 1:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Copy the files that explain a broken promise."""
+        folder = self._plan.keep
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for one in self.deployment.recordings:
+                if one.is_dir():
+                    shutil.copytree(one, folder / "recordings", dirs_exist_ok=True)
+            log = "\n".join(one.log_end() for one in self.deployment.nodes)
+            (folder / "node.log").write_text(log, "utf-8")
+        except OSError as error:
+            self._say(f"--keep {folder}: {error.strerror}")
+        else:
+            self._say(f"recordings and the end of the node's log are in {folder}")

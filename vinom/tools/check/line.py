@@ -1,0 +1,344 @@
+"""
+One line of play in a trial: calls to the game, their recording and their trace.
+
+A line can be copied at any moment, because states never change. So a trial plays on
+from one state in several ways: with a player who left, with all but one who left, with
+newcomers, and with nobody who acts.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+import msgspec
+
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.errors import Refused, Rejected
+from vinom.game import Chance, Game
+from vinom.play.clock import Advances
+from vinom.play.guard import Guard, TooSlow
+from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at
+from vinom.play.recording import (
+    encode_ending,
+    encode_header,
+    encode_recorded,
+    read_recording,
+    replay,
+)
+from vinom.play.states import fingerprint, plain
+from vinom.play.views import Views
+from vinom.tools.check.findings import Trial
+from vinom.tools.check.leaks import Search
+from vinom.tools.check.random_actions import RandomActions
+from vinom.tools.check.twice import Twice
+
+#: How often a seat tries random actions until the game takes one.
+TRIES = 12
+#: The same, before it counts as unable to act.
+MORE_TRIES = 60
+
+
+class Line:
+    """
+    One line of play.
+
+    :ivar game: the rules.
+    :ivar plan: of the match; newcomers are added to it.
+    :ivar play: the game's state.
+    :ivar away: seats that lost their connection.
+    :ivar gone: seats that were given up, in the order in which they left.
+    :ivar longest: length of the longest view, bytes.
+    """
+
+    def __init__(
+        self,
+        game: Game[Any, Any],
+        plan: MatchPlan,
+        seed: int,
+        trial: Trial,
+        guard: Guard,
+    ) -> None:
+        """
+        Start a line; nothing is played yet.
+
+        :param game: the rules.
+        :param plan: of the match.
+        :param seed: of its random actions.
+        :param trial: gets the findings and the trace.
+        :param guard: interrupts calls that take too long.
+        """
+        self.game, self.plan, self.trial = game, plan, trial
+        self.twice = Twice(game, lambda why: trial.found("state", why))
+        self.play = Play(self.twice, self._note, guard, plan)
+        self.away: set[int] = set()
+        self.gone: list[int] = []
+        self.newcomers = 0
+        self.longest = 0
+        self.search = Search(game, self.play.ask)
+        self._views = Views(self.twice, self.play.ask)
+        self._actions = RandomActions(game.actions, Chance(seed).fork("actions"))
+        self._loadouts = RandomActions(game.loadout, Chance(seed).fork("newcomers"))
+        self._file = bytearray(encode_header(plan, game, 0.0))
+        self._setup: Any = None
+        self._setup_bytes: bytes | None = None
+        self._advances = Advances()
+
+    def fork(self, purpose: int) -> Line:
+        """Copy the line; what happens in one doesn't happen in the other."""
+        other = copy.copy(self)
+        other.play = play = copy.copy(self.play)
+        play.record, play.events, play.refused = other._note, [], []
+        other.away, other.gone = set(self.away), list(self.gone)
+        other.newcomers = self.newcomers
+        other._file = bytearray(self._file)
+        other._views = Views(self.twice, play.ask)
+        chance = self._actions.chance.fork(f"line {purpose}")
+        other._actions = RandomActions(self.game.actions, chance)
+        other._advances = copy.copy(self._advances)
+        return other
+
+    @property
+    def present(self) -> list[int]:
+        """The seats whose players are connected."""
+        return [
+            seat
+            for seat in range(len(self.plan.seats))
+            if seat not in self.away and seat not in self.gone
+        ]
+
+    def below(self, limit: int) -> int:
+        """Draw an integer in ``[0, limit)``."""
+        return self._actions.below(limit)
+
+    def pick(self, items: list[int]) -> int:
+        """Draw one of a few."""
+        return items[self.below(len(items))]
+
+    # What happens.
+
+    def advance(self) -> None:
+        """Call the game at its deadline."""
+        play = self.play
+        time = max(play.due or 0.0, play.time)
+        self._advances.add(time, play.version)
+        self._searched(
+            "advance", self.game.advance, (time,), lambda: play.advance(time)
+        )
+        self._advances.done(play.version)
+        self.trace("advance", -1)
+
+    def tick(self, inputs: tuple[tuple[int, Any], ...]) -> None:
+        """Make one fixed step."""
+        play = self.play
+        time = max(play.next_tick() or 0.0, play.time)
+        args = (inputs, play.ticks + 1)
+        self._searched("tick", self.game.tick, args, lambda: play.tick(inputs, time))
+        for seat, no in play.refused:
+            self.trial.found(
+                "tick",
+                f"tick() rejects an input ({no.code}): the server refuses it and makes "
+                f"the step again without it, which takes time; ignore it instead",
+                f"seat {seat} at {time:.3f} s",
+            )
+        play.refused.clear()
+        self.trace("tick", inputs[0][0] if inputs else -1)
+
+    def act(self, seat: int, action: Any, time: float) -> bool:
+        """Let a seat act; returns whether the state changed."""
+        play = self.play
+        version = play.version
+        try:
+            self._searched(
+                "act",
+                self.game.act,
+                (seat, action, time),
+                lambda: play.act(seat, action, time),
+            )
+        except Rejected as error:
+            play.time = max(play.time, time)
+            self.trace(f"rejected {error.code}", seat)
+        else:
+            self.trace("act", seat)
+        return play.version != version
+
+    def drop(self, seat: int, time: float) -> None:
+        """Let a player lose its connection."""
+        self.away.add(seat)
+        self.play.seat_dropped(seat, time)
+        self.trace("dropped", seat)
+
+    def come_back(self, seat: int, time: float) -> None:
+        """Let a player return."""
+        self.away.discard(seat)
+        self.play.seat_returned(seat, time)
+        self.trace("returned", seat)
+
+    def leave(self, seat: int, time: float) -> None:
+        """Let a player leave for good."""
+        self.away.discard(seat)
+        self.gone.append(seat)
+        play = self.play
+        self._searched(
+            "left", self.game.left, (seat, time), lambda: play.seat_left(seat, time)
+        )
+        self.trace("left", seat)
+
+    def join(self, time: float) -> bool:
+        """Let a newcomer join, as a room does; returns whether there is a seat."""
+        seats = list(self.plan.seats)
+        number = len(seats)
+        if number >= self.game.seats[1]:
+            if not self.gone:
+                return False
+            number = min(self.gone)
+        # Nobody has two seats, so no two have one id.
+        self.newcomers += 1
+        who = SeatPlan(f"new{self.newcomers}", "newcomer", self.loadout())
+        seats[number : number + 1] = [who]
+        try:
+            newcomer = seat_at(seats, number, self.game)
+        except Refused:
+            return False
+        if number in self.gone:
+            self.gone.remove(number)
+        self.plan = attrs.evolve(self.plan, seats=tuple(seats))
+        self.play.seat_joined(number, time, newcomer)
+        self.trace("joined", number)
+        return True
+
+    def loadout(self) -> bytes:
+        """Draw a loadout from its type."""
+        return drawn_json(self._loadouts)
+
+    # Who can do what.
+
+    def choose(self, seat: int) -> Any:
+        """Choose an action for a seat: its bot's, or a random one; perhaps ``None``."""
+        view = self._view(seat)
+        if self.below(2) and type(self.game).bot is not Game.bot:
+            return self._ask_bot(seat, view)
+        return self._actions.make(view)
+
+    def choices(self, seat: int, tries: int) -> Iterable[Any]:
+        """List some actions for a seat, the bot's first."""
+        view = self._view(seat)
+        if type(self.game).bot is not Game.bot:
+            yield self._ask_bot(seat, view)
+        for _ in range(tries):
+            yield self._actions.make(view)
+
+    def can_act(self, seat: int) -> bool:
+        """Would the game take an action of this seat now? It isn't made."""
+        play = self.play
+        for action in self.choices(seat, MORE_TRIES):
+            if action is None:
+                continue
+            try:
+                after = play.ask(
+                    "act", self.game.act, play.state, seat, action, play.time
+                )
+            except TooSlow:
+                # Each further try would take as long.
+                raise
+            except GAME_ERRORS:
+                continue
+            if after is not play.state:
+                return True
+        return False
+
+    def _view(self, seat: int) -> Any:
+        play = self.play
+        audience = self._views.audience_of(play.state, seat)
+        return msgspec.msgpack.decode(
+            self._views.show(play.state, play.version, audience)
+        )
+
+    def _ask_bot(self, seat: int, view: Any) -> Any:
+        _, self._actions.chance = self._actions.chance.draw()
+        chance = self._actions.chance
+        chosen = self.play.ask("bot", self.game.bot, view, seat, chance, self._setup)
+        if chosen is None:
+            return None
+        # As it would arrive, so that an invalid action of the bot is found.
+        encoded = msgspec.msgpack.encode(chosen)
+        return msgspec.msgpack.decode(encoded, type=self.game.actions)
+
+    # What is looked at.
+
+    def show(self) -> None:
+        """Encode the views that a room would send now."""
+        play = self.play
+        for seat in (*range(len(self.plan.seats)), None):
+            audience = self._views.audience_of(play.state, seat)
+            shown = self._views.show(play.state, play.version, audience)
+            self.longest = max(self.longest, len(shown))
+        if self._setup_bytes is None:
+            self._setup_bytes = self._views.setup(play.state)
+            if self._setup_bytes:
+                self._setup = msgspec.msgpack.decode(self._setup_bytes)
+
+    def look_for_leaks(self) -> None:
+        """Search the state for leaks, and compare the setup with the first one."""
+        state = self.play.state
+        for leak in self.search.state(state, len(self.plan.seats)):
+            self.trial.found("leak", leak)
+        setup = Views(self.game, self.play.ask).setup(state)
+        if self._setup_bytes is not None and setup != self._setup_bytes:
+            self.trial.found(
+                "setup",
+                "setup() changes during a game, but each player gets it only once; "
+                "show in view() what changes",
+                f"at {self.play.time:.3f} s",
+            )
+
+    def _searched(
+        self, name: str, call: Callable[..., Any], args: Any, make: Callable[[], None]
+    ) -> None:
+        """Make a call; if this is one of the searched ones, search its events."""
+        before, events = self.play.state, self.play.events
+        count = len(events)
+        make()
+        told = tuple(events[count:])
+        if told and self.search.is_next():
+            seats = len(self.plan.seats)
+            for leak in self.search.step(before, call, args, told, seats):
+                self.trial.found("leak", leak, f"in {name}()")
+
+    def trace(self, what: str, seat: int) -> None:
+        """Write down what happened, and the state that follows."""
+        play = self.play
+        events, play.events = play.events, []
+        shown = self._views.show(
+            play.state, play.version, self._views.audience_of(play.state, None)
+        )
+        self.trial.trace.append(
+            f"{play.time:.3f} {what} {seat} {self.twice.hash_of(play.state)} "
+            f"{fingerprint(shown)} {plain(events)!r}"
+        )
+
+    def finish(self) -> None:
+        """Replay the recording, from its bytes."""
+        play = self.play
+        shown = self._views.show(
+            play.state, play.version, self._views.audience_of(play.state, None)
+        )
+        end = MatchEnd(
+            "check", "ended", version=play.version, view_hash=fingerprint(shown)
+        )
+        self._file += encode_ending(end, play.state)
+        recording = read_recording(bytes(self._file))
+        result = replay(recording, self.game, guard=play.guard)
+        if result.differing is not None:
+            self.trial.found("replay", result.differing)
+
+    def _note(self, recorded: Recorded) -> None:
+        self._file += encode_recorded(recorded)
+
+
+def drawn_json(supply: RandomActions) -> bytes:
+    """Draw options or a loadout as JSON; all defaults if the draw is not valid."""
+    drawn = supply.make(None)
+    return b"{}" if drawn is None else msgspec.json.encode(drawn)

@@ -1,0 +1,258 @@
+"""``vinom play maze``: play in this terminal; and options that choose a lobby."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import ssl
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from vinom.base.printable import say
+from vinom.client.sdk import Client, connect
+from vinom.client.terminal.play import MazeGame
+from vinom.client.terminal.screen import (
+    Keyboard,
+    Screen,
+    can_draw,
+    has_colour,
+    has_unicode,
+)
+from vinom.errors import Misconfigured
+from vinom.game import Game
+from vinom.play.game_loader import load_game, load_games, name_of
+from vinom.tools.commands.foreground import run_in_foreground
+
+_DEFAULT = "127.0.0.1:4600"
+
+
+@attrs.frozen
+class LobbyAddress:
+    """
+    Where a lobby is, and how to trust it.
+
+    :ivar host: name or address.
+    :ivar port: TCP port.
+    :ivar tls: as `vinom.client.sdk.connect` takes it.
+    :ivar tls_name: the name in its certificate; ``None``: *host*.
+    """
+
+    host: str
+    port: int
+    tls: bytes | Literal[True] | None = None
+    tls_name: str | None = None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def add_lobby_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--connect`` and the options of TLS."""
+    parser.add_argument(
+        "--connect",
+        metavar="HOST:PORT",
+        default=_DEFAULT,
+        help=f"connect to this lobby ({_DEFAULT})",
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="use TLS, with the authorities that this machine trusts",
+    )
+    parser.add_argument(
+        "--tls-authority",
+        metavar="FILE",
+        type=Path,
+        help="use TLS, with this authority's certificate (PEM)",
+    )
+    parser.add_argument(
+        "--tls-name",
+        metavar="NAME",
+        help="expect this name in the lobby's certificate (default: HOST)",
+    )
+
+
+def lobby_address(options: argparse.Namespace) -> LobbyAddress:
+    """
+    Read what `add_lobby_arguments` declared.
+
+    :raises Misconfigured: an address or a file is invalid.
+    """
+    host, port = parse_address(options.connect)
+    tls: bytes | Literal[True] | None = True if options.tls else None
+    if options.tls_authority is not None:
+        try:
+            tls = pem = options.tls_authority.read_bytes()
+            ssl.create_default_context(cadata=pem.decode("ascii"))
+        except (ssl.SSLError, ValueError) as error:
+            raise Misconfigured(
+                f"--tls-authority {options.tls_authority} is not a certificate in PEM, "
+                "such as a node's authority/ca.pem"
+            ) from error
+        except OSError as error:
+            raise Misconfigured(
+                f"--tls-authority {options.tls_authority}: {error.strerror}"
+            ) from error
+    if options.tls_name is not None and tls is None:
+        raise Misconfigured("--tls-name needs --tls or --tls-authority")
+    return LobbyAddress(host, port, tls, options.tls_name)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """
+    Read ``HOST:PORT`` or ``[ADDRESS]:PORT``.
+
+    :raises Misconfigured: it is neither.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise Misconfigured(
+            f"--connect {text!r} must look like HOST:PORT, or [ADDRESS]:PORT for IPv6"
+        )
+    return host, int(port)
+
+
+def find_game(spec: str) -> tuple[str, Game[Any, Any]]:
+    """
+    Find an installed game by name, or any by ``package.module:Class``.
+
+    :returns: its name and the game.
+    :raises Misconfigured: there is no such game.
+    """
+    if ":" in spec:
+        game = load_game(spec)
+        return name_of(game), game
+    games = load_games()
+    if spec not in games:
+        raise Misconfigured(
+            f"no installed game is called {spec!r}; choose one of "
+            f"{', '.join(sorted(games))}, or give package.module:Class"
+        )
+    return spec, games[spec]
+
+
+def parse_json(flag: str, text: str | None) -> Any:
+    """
+    Read an option that is one JSON object.
+
+    :param flag: the option, for errors.
+    :raises Misconfigured: *text* is something else.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Misconfigured(f"{flag} must be JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Misconfigured(f"{flag} must be a JSON object, such as {{}}")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("game", choices=["maze"], help="play this game")
+    add_lobby_arguments(parser)
+    parser.add_argument(
+        "--name", help="show this name to others (default: your user name)"
+    )
+    parser.add_argument(
+        "--options", metavar="JSON", help="play with these options of the game"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """
+    Play.
+
+    :returns: exit code: 0 unless the lobby cannot be reached or refuses us.
+    :raises Misconfigured: this isn't a terminal, or an option is invalid.
+    """
+    if not (sys.stdin.isatty() and can_draw(sys.stdout, os.environ)):
+        raise Misconfigured("this needs a terminal; vinom bots plays without one")
+    lobby = lobby_address(options)
+    wish = parse_json("--options", options.options)
+    name = options.name or _user_name()
+    screen = Screen(sys.stdout)
+    games: list[AtTerminal] = []
+
+    def build(reactor: Any) -> AtTerminal:
+        def dial() -> Deferred[Client]:
+            return connect(
+                reactor,
+                lobby.host,
+                lobby.port,
+                name=name,
+                tls=lobby.tls,
+                tls_name=lobby.tls_name,
+            )
+
+        game = MazeGame(
+            reactor,
+            dial,
+            str(lobby),
+            wish,
+            screen,
+            colour=has_colour(os.environ),
+            ascii_only=not has_unicode(sys.stdout),
+        )
+        games.append(AtTerminal(reactor, game, screen))
+        return games[0]
+
+    try:
+        return run_in_foreground(build)
+    finally:
+        for at_terminal in games:
+            at_terminal.give_back()
+            for words in at_terminal.game.last_words:
+                say(words)
+
+
+class AtTerminal:
+    """A game that owns the terminal while it runs."""
+
+    def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
+        """
+        :param reactor: runs it.
+        :param game: the game.
+        :param screen: draws on the terminal.
+        """
+        self.game, self._screen = game, screen
+        self._keyboard = Keyboard(reactor, game.press)
+
+    def run(self) -> Deferred[int]:
+        """Take the terminal and play; fires with the exit code."""
+        self._screen.enter()
+        self._keyboard.start()
+        return self.game.run().addBoth(self._done)
+
+    def stop(self) -> None:
+        """Quit."""
+        self.game.stop()
+
+    def give_back(self) -> None:
+        """Give the terminal back; a second time does nothing."""
+        self._keyboard.stop()
+        self._screen.leave()
+
+    def _done(self, result: Any) -> Any:
+        self.give_back()
+        return result
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "player"

@@ -1,0 +1,154 @@
+"""What ``vinom doctor --gateway`` checks: a gateway's files, rules and back ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from vinom.base.redis_address import StoreAddress
+from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.gateway.routing.router import Router
+from vinom.gateway.routing.routes import UNREACHABLE, Routes
+from vinom.gateway.routing.rules import Endpoint
+from vinom.gateway.settings import SOURCES, Settings
+from vinom.gateway.users import find_users
+from vinom.net.keys.files import store_login
+from vinom.store.redis.inspection import find_store
+from vinom.tools.doctor.findings import (
+    Finding,
+    failure,
+    not_checked,
+    ok,
+    refused,
+    warning,
+)
+from vinom.tools.doctor.trust import in_time, look_at
+
+#: How long a back end may take to accept a connection, seconds.
+_SECONDS = 2.0
+
+
+def examine_gateway(path: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """
+    Examine a gateway by its settings; it may run meanwhile.
+
+    :param path: its TOML file.
+    :param environment: its variables count, too.
+    :raises Misconfigured: the settings are invalid.
+    """
+    settings = Settings(**SOURCES.gather({}, environment, path))
+    findings = [*_certificates(settings), *_identity(settings)]
+    if isinstance(settings.store, StoreAddress):
+        return [*findings, *_store(settings)]
+    return [*findings, *_rules(settings)]
+
+
+def _certificates(settings: Settings) -> list[Finding]:
+    pairs = [
+        ("tls_certificate_file", "tls_key_file", certificate, key)
+        for certificate, key in zip(
+            settings.tls_certificate_file, settings.tls_key_file, strict=True
+        )
+    ]
+    link, link_key = settings.link_certificate_file, settings.link_key_file
+    if link is not None and link_key is not None:
+        pairs.append(("link_certificate_file", "link_key_file", link, link_key))
+    findings = []
+    if not settings.tls_certificate_file:
+        findings.append(
+            warning(
+                "certificate",
+                "there is none: clients connect without TLS, and nodes refuse their "
+                "lobby lines, unless something before the gateway handles it",
+                "set tls_certificate_file and tls_key_file",
+            )
+        )
+    for name, key_name, certificate, key in pairs:
+        what = "link certificate" if name.startswith("link") else "certificate"
+        try:
+            found = look_at(certificate, key, (name, key_name))
+        except Misconfigured as error:
+            findings.append(refused(what, error, f"replace {certificate}"))
+            continue
+        how = f"put a new one in {certificate}, then SIGHUP"
+        if found.fits:
+            findings.append(in_time(what, found, time.time(), how))
+        else:
+            told = f"{key} does not belong to {certificate}"
+            findings.append(failure(what, told, how))
+    return findings
+
+
+def _identity(settings: Settings) -> list[Finding]:
+    try:
+        # It needs no clock yet.
+        found = find_users(settings, None, time.time)  # type: ignore[arg-type]
+    except Misconfigured as error:
+        return [refused("identity keys", error, "replace identity_keys_file")]
+    return [] if found is None else [ok("identity keys", "usable")]
+
+
+def _store(settings: Settings) -> list[Finding]:
+    try:
+        assert isinstance(settings.store, StoreAddress)
+        found = find_store(
+            *store_login(
+                settings.store, settings.store_password_file, settings.store_ca
+            )
+        )
+    except StoreUnavailable as error:
+        how = "start it, or check store and the route to it; the last rules stay in use"
+        return [failure("store", f"it does not answer: {error}", how)]
+    except Misconfigured as error:
+        how = "check store, store_password_file and store_ca"
+        return [failure("store", str(error), how)]
+    return [
+        ok("store", f"Redis {found.version} at {found.host}:{found.port} answers"),
+        not_checked(
+            "rules",
+            "they are in Redis",
+            "a gateway that runs reports mistakes in them in /ready",
+        ),
+    ]
+
+
+def _rules(settings: Settings) -> list[Finding]:
+    assert settings.routes is not None
+    router = Router(
+        lobby_service=settings.lobby_service, other_service=settings.other_service or ""
+    )
+    known: set[Endpoint] = set()
+    has_certificate = settings.link_certificate_file is not None
+    routes = Routes(router, settings.services, known.update, has_certificate)
+    how = f"correct {settings.routes}: docs/reference/gateway.rst has the rules"
+    try:
+        routes.offer(tomllib.loads(settings.routes.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        return [failure("rules", f"{settings.routes} cannot be read: {error}", how)]
+    if routes.mistake is not None:
+        return [failure("rules", routes.mistake, how)]
+    told = f"{len(router.rules.by_name)} services, {len(router.realms)} realms"
+    findings = [ok("rules", told)]
+    for service in router.unreachable():
+        reason, _, remedy = UNREACHABLE.partition(": ")
+        findings.append(warning("rules", f"{service}: {reason}", remedy))
+    return findings + [_back_end(one) for one in sorted(known, key=str)]
+
+
+def _back_end(endpoint: Endpoint) -> Finding:
+    try:
+        if endpoint.is_socket:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(_SECONDS)
+                line.connect(endpoint.host)
+        else:
+            where = endpoint.host, endpoint.port
+            socket.create_connection(where, _SECONDS).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        how = "start it, or check its address, firewalls, and who may open its socket"
+        return failure("back end", f"{endpoint} cannot be reached: {why}", how)
+    return ok("back end", f"{endpoint} accepts connections")

@@ -1,0 +1,303 @@
+"""What ``vinom doctor`` checks of a machine: its limits, its clock, its disk."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import resource
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from vinom.base.wall.enclosure import missing
+from vinom.errors import Misconfigured
+from vinom.net.dtls.port import widen_receive_buffer
+from vinom.node.build import fleet_settings, game_user
+from vinom.node.settings import Settings
+from vinom.tools.doctor.findings import (
+    Finding,
+    failure,
+    not_checked,
+    ok,
+    refused,
+    warning,
+)
+from vinom.tools.doctor.ports import open_files_limit
+
+#: Files that a node has open whoever plays: logs, ports, libraries.
+_BASE_DESCRIPTORS = 64
+#: For one game server: its control link and its pidfd; two files for the checkpoints of
+#: a time without a link; and a pipe for what it prints.
+_PER_SERVER = 5
+#: With less free space than this a node cannot run, bytes.
+_LEAST_SPACE = 64 * 10**6
+
+
+def descriptors_needed(servers: int, players: int) -> int:
+    """Count the files that a node has open when every game server is full."""
+    return _BASE_DESCRIPTORS + _PER_SERVER * servers + players
+
+
+def descriptors(
+    soft: int, hard: int, whose: str, servers: int, players: int
+) -> Finding:
+    """
+    Judge the limit of open files.
+
+    :param soft: the limit.
+    :param hard: as far as a process may raise it.
+    :param whose: the process that has the limit.
+    :param servers: most game servers.
+    :param players: most players in matches; each has a line to the lobby.
+    """
+    name, needed = "descriptors", descriptors_needed(servers, players)
+    told = (
+        f"{whose} may open {soft} files; {servers} game servers and {players} players "
+        f"with a line each need {needed}"
+    )
+    if soft >= needed:
+        return ok(name, told)
+    how = (
+        f"ulimit -n {needed}, or LimitNOFILE={needed} in the systemd unit"
+        if hard >= needed
+        else f"LimitNOFILE={needed} in the systemd unit, or as root: the hard limit is "
+        f"{hard}"
+    )
+    # A node starts with fewer, and refuses what does not fit.
+    if soft < descriptors_needed(1, 2):
+        return failure(name, told, how)
+    return warning(name, told, how)
+
+
+def receive_buffer(
+    asked: int, granted: int, usual: int | None, most: int | None
+) -> Finding:
+    """
+    Judge the room for bursts at a game port. Sizes: bytes.
+
+    :param asked: the setting.
+    :param granted: what the kernel gave a socket that requested that.
+    :param usual: what a socket gets that requests nothing; ``None`` if unknown.
+    :param most: the kernel's limit; ``None`` if unknown.
+    """
+    name = "receive buffer"
+    if not asked:
+        return ok(name, f"{granted >> 10} KiB, the default: receive_buffer_kb is 0")
+    limits = "".join(
+        f", {key} is {value}"
+        for key, value in (
+            ("net.core.rmem_default", usual),
+            ("net.core.rmem_max", most),
+        )
+        if value is not None
+    )
+    told = (
+        f"the kernel grants {granted >> 10} of the {asked >> 10} KiB that "
+        f"receive_buffer_kb requests{limits}"
+    )
+    if granted >= asked:
+        return ok(name, told)
+    return warning(
+        name,
+        told,
+        f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
+        "then bursts lose datagrams earlier",
+    )
+
+
+_SYNCHRONISE = "run an NTP client, such as systemd-timesyncd or chrony"
+
+
+def clock(is_synchronised: bool | None) -> Finding:
+    """Judge the kernel's opinion of its clock; ``None`` if it has none."""
+    if is_synchronised is None:
+        return not_checked(
+            "clock",
+            "the kernel does not report whether its clock is synchronised",
+            "compare it with another machine's: date -u +%T",
+        )
+    if is_synchronised:
+        return ok("clock", "the kernel reports that its clock is synchronised")
+    told = "the kernel reports that no program synchronises its clock"
+    return warning("clock", told, _SYNCHRONISE)
+
+
+def state_directory(
+    path: str, exists: bool, is_writable: bool, owner: str | None
+) -> Finding:
+    """
+    Judge where the node keeps things.
+
+    :param exists: is it there already?
+    :param is_writable: may this user write there, or create it?
+    :param owner: its owner, or that of the folder it would be created in; ``None``
+        if that is this user.
+    """
+    name = "state directory"
+    if not is_writable:
+        whose = f"; it belongs to {owner}" if owner else ""
+        return failure(
+            name,
+            f"{path} is not writable for this user{whose}",
+            "run this as the node's user, or set state_dir to a directory of its own",
+        )
+    if not exists:
+        return ok(name, f"{path} does not exist yet; the node creates it")
+    if owner is not None:
+        return warning(
+            name,
+            f"{path} belongs to {owner}, not to this user",
+            "run this as the node's user, so that it sees what the node will see",
+        )
+    return ok(name, f"{path} is writable")
+
+
+def disk(free: int, used: int, recordings: int) -> Finding:
+    """
+    Judge the space for recordings. Sizes: bytes.
+
+    :param free: on the disk.
+    :param used: by recordings.
+    :param recordings: how much they may use.
+    """
+    told = (
+        f"{_megabytes(free)} are free; recordings may use {_megabytes(recordings)} "
+        f"and use {_megabytes(used)}"
+    )
+    if free < _LEAST_SPACE:
+        return failure("disk", told, "free some space: the node cannot write its keys")
+    if free < recordings - used:
+        how = "free some space, or lower recordings_mb or recordings_days"
+        return warning("disk", told, how)
+    return ok("disk", told)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"
+
+
+_CORE = Path("/proc/sys/net/core")
+# From linux/timex.h: the state of a clock that is not synchronised.
+_TIME_ERROR = 5
+
+
+def examine_limits(
+    settings: Settings, node: int | None, most_seats: int
+) -> list[Finding]:
+    """
+    Look at the limits of files and of buffers.
+
+    :param node: process of the running node; its limit is checked then, not ours.
+    :param most_seats: of all games, in one match.
+    """
+    limit = open_files_limit(node) if node else None
+    whose = "the running node"
+    if limit is None:
+        limit, whose = resource.getrlimit(resource.RLIMIT_NOFILE), "this shell"
+    first, last = settings.ports
+    playing = min(last - first + 1, fleet_settings(settings).policy.most)
+    servers = fleet_settings(settings).policy.most
+    players = playing * settings.rooms_per_process * most_seats
+    asked = settings.receive_buffer_kb << 10
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        granted = widen_receive_buffer(tried, asked)
+    usual, most = _number(_CORE / "rmem_default"), _number(_CORE / "rmem_max")
+    soft, hard = (1 << 30 if one == resource.RLIM_INFINITY else one for one in limit)
+    return [
+        descriptors(soft, hard, whose, servers, players),
+        receive_buffer(asked, granted, usual, most),
+    ]
+
+
+def _number(path: Path) -> int | None:
+    with suppress(OSError, ValueError):
+        return int(path.read_text())
+    return None
+
+
+def wall(is_on: bool, gaps: list[str], is_root: bool, user: str | None) -> Finding:
+    """
+    Judge what keeps a game server from everything else.
+
+    :param is_on: the setting.
+    :param gaps: what this kernel cannot do.
+    :param is_root: will the node run as root?
+    :param user: that game servers run as; ``None`` for the node's.
+    """
+    name = "wall"
+    if not is_on:
+        return warning(
+            name,
+            "wall is no: a game can read the node's keys, and do what its user may",
+            "remove wall = no; let games read other files by game_data",
+        )
+    if gaps:
+        return warning(
+            name,
+            f"around game servers, but this kernel has {'; '.join(gaps)}",
+            "run Linux 6.12 or newer with Landlock enabled (lsm= on the kernel's "
+            "command line), and allow landlock and seccomp in the container",
+        )
+    told = "around game servers: files, TCP, programs, other processes"
+    if is_root and user is None:
+        return warning(
+            name,
+            f"{told}; behind it they run as root",
+            "run the node as a user of its own, or set game_user",
+        )
+    return ok(name, f"{told}; they run as {user}" if user else told)
+
+
+def examine_wall(settings: Settings) -> list[Finding]:
+    """Look at what this kernel can refuse to game servers, and as whom they run."""
+    try:
+        game_user(settings)
+    except Misconfigured as error:
+        return [refused("wall", error)]
+    is_root = os.geteuid() == 0
+    return [wall(settings.wall == "yes", missing(), is_root, settings.game_user)]
+
+
+def is_clock_synchronised() -> bool | None:
+    """Ask the kernel; ``None`` if it does not say."""
+    try:
+        # A struct timex (linux/timex.h) whose modes are 0: nothing is changed.
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def examine_disk(settings: Settings) -> list[Finding]:
+    """Look at where the node keeps things."""
+    path = settings.state_dir.absolute()
+    # The directory, or the folder in which it would be created.
+    # (`Path.exists` fails where we may not look.)
+    there = next(one for one in (path, *path.parents) if os.path.exists(one))
+    is_writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    uid = there.stat().st_uid
+    owner = None if uid == os.geteuid() else _user(uid)
+    wanted = settings.recordings_mb * 10**6 if settings.recordings_days > 0 else 0
+    return [
+        state_directory(str(path), there == path, is_writable, owner),
+        disk(shutil.disk_usage(there).free, _size_of(settings.recordings_dir), wanted),
+    ]
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            # The node deletes old recordings meanwhile.
+            with suppress(OSError):
+                total += path.stat().st_size
+    return total

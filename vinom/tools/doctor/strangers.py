@@ -1,0 +1,163 @@
+"""What ``vinom doctor`` checks of limits for strangers, and of proxies."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+
+from vinom.base.limits.buckets import is_loopback
+from vinom.errors import Misconfigured
+from vinom.node.asking import AdminLine, NotDone
+from vinom.node.build import has_tls
+from vinom.node.settings import Settings
+from vinom.tools.doctor.findings import Finding, ok, warning
+from vinom.tools.doctor.ports import open_files_limit
+
+
+def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
+    """
+    Look at what strangers can do, and for a proxy that nobody configured.
+
+    :param settings: the node's.
+    :param node: process of the running node, which is asked what it has seen.
+    """
+    found = open_files_limit(node) if node else None
+    soft, _ = found or resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = 1 << 30 if soft == resource.RLIM_INFINITY else soft
+    findings = [
+        descriptor_reserve(settings.descriptor_reserve, limit),
+        *plain_ports(settings),
+    ]
+    if settings.http is not None:
+        findings.append(proxies(settings, _seen(settings) if node else {}))
+    return findings
+
+
+def _seen(settings: Settings) -> Mapping[str, int]:
+    try:
+        status = AdminLine(settings.admin_socket).get("status")
+    except (Misconfigured, NotDone):
+        return {}
+    seen: Mapping[str, int] = status.get("forwarding", {})
+    return seen
+
+
+def descriptor_reserve(reserve: int, limit: int) -> Finding:
+    """
+    Judge the descriptors that newcomers cannot take.
+
+    :param reserve: the setting.
+    :param limit: of open files.
+    """
+    name = "descriptor reserve"
+    told = f"newcomers leave {reserve} of {limit} descriptors free"
+    if not reserve:
+        return warning(
+            name,
+            "none: idle connections can take every descriptor, and make the node deaf",
+            "set descriptor_reserve, such as 128",
+        )
+    if reserve * 2 > limit:
+        return warning(
+            name,
+            told,
+            f"raise the limit of open files, such as ulimit -n {reserve * 8}",
+        )
+    return ok(name, told)
+
+
+def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
+    """
+    Judge whether the node sees the address of each player behind a proxy.
+
+    :param settings: the node's, with ``http``.
+    :param seen: how many connections of the running node had headers of a proxy that
+        is not configured (``not_believed``), or came from one that is, and named
+        nobody (``unnamed``).
+    """
+    name = "proxy"
+    many = settings.connections_per_address
+    consequence = (
+        f"all who come by way of it count as one address, with {many} connections, and "
+        "none as a guest from this machine"
+    )
+    if seen.get("not_believed"):
+        return warning(
+            name,
+            f"{seen['not_believed']} connections had a header of a proxy (Forwarded, "
+            "X-Forwarded-For, X-Real-IP or Via), but did not come from a proxy of the "
+            f"settings: {consequence}",
+            "set proxy to the proxy's address, such as 127.0.0.1, if it is yours",
+        )
+    if settings.proxy:
+        if seen.get("unnamed"):
+            return warning(
+                name,
+                f"{seen['unnamed']} connections of a proxy named nobody: {consequence}",
+                "have the proxy send the PROXY protocol, or X-Forwarded-For",
+            )
+        where = ", ".join(map(str, settings.proxy))
+        return ok(name, f"{where} may name whom they speak for")
+    # A node that ends TLS itself needs no proxy in front of it.
+    is_local = _is_at_loopback(settings) and not has_tls(settings)
+    if is_local and not is_loopback(settings.public_host):
+        guests = (
+            " A proxy that adds no header makes all of them guests."
+            if settings.guests == "loopback"
+            else ""
+        )
+        return warning(
+            name,
+            "http listens on this machine only, as behind a proxy, but proxy is not "
+            f"set: {consequence}.{guests}",
+            "set proxy to the proxy's address, such as 127.0.0.1",
+        )
+    return ok(name, "none: connections count by their own addresses")
+
+
+def plain_ports(settings: Settings) -> list[Finding]:
+    """Look for ports at which secrets pass the network unencrypted."""
+    s, findings = settings, []
+    if s.http is not None:
+        is_safe = has_tls(s) or bool(s.proxy) or s.allow_plaintext
+        if is_safe or _is_local(s, s.http):
+            findings.append(ok("http encryption", "nobody on the route can read http"))
+        else:
+            findings.append(
+                warning(
+                    "http encryption",
+                    f"http = {s.http} takes connections of other machines without TLS: "
+                    "passwords and player keys can be read on the route",
+                    "set http_tls, or proxy if a proxy terminates TLS",
+                )
+            )
+    if s.admin is not None:
+        if s.admin.startswith("ssl:") or _is_local(s, s.admin):
+            told = "nobody on the route can read the admin token"
+            findings.append(ok("admin encryption", told))
+        else:
+            port = s.admin if s.admin.isdecimal() else "8481"
+            findings.append(
+                warning(
+                    "admin encryption",
+                    f"admin = {s.admin} takes connections of other machines without "
+                    "TLS: the bearer token can be read on the route",
+                    f"set admin to tcp:{port}:interface=127.0.0.1, or to an ssl: "
+                    "endpoint",
+                )
+            )
+    return findings
+
+
+def _is_at_loopback(settings: Settings) -> bool:
+    return _is_local(settings, str(settings.http))
+
+
+def _is_local(settings: Settings, where: str) -> bool:
+    """Does a port or endpoint take connections of this machine alone?"""
+    if where.isdecimal():
+        return is_loopback(settings.interface)
+    if where.startswith("unix:"):
+        return True
+    _, found, rest = where.partition("interface=")
+    return bool(found) and is_loopback(rest.partition(":")[0].replace("\\", ""))

@@ -1,0 +1,283 @@
+"""What ``vinom doctor`` checks of certificates and TLS; it changes no file."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from vinom.errors import Misconfigured
+from vinom.net.keys.files import read_certificates, read_private
+from vinom.node.build import has_tls
+from vinom.node.settings import Settings
+from vinom.tools.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.tools.doctor.ports import tcp_place
+
+#: Less than this left is worth a warning, as in ``deploy/prometheus/alerts.yml``.
+SOON_SECONDS = 14 * 86400.0
+
+
+@attrs.frozen
+class Certificate:
+    """
+    One certificate. Times: Unix seconds.
+
+    :ivar names: host names and addresses that it is for.
+    :ivar is_authority: may it sign other certificates?
+    :ivar fits: does its key belong to it?
+    """
+
+    names: tuple[str, ...]
+    begins_at: float
+    ends_at: float
+    is_authority: bool
+    fits: bool
+
+
+def covers(names: Sequence[str], host: str) -> bool:
+    """Is a certificate with these names valid for *host*? (source: RFC 6125, 6.4)"""
+    try:
+        wanted = ip_address(host)
+    except ValueError:
+        host = host.lower().rstrip(".")
+        _, _, parent = host.partition(".")
+        lowered = {name.lower() for name in names}
+        return host in lowered or (bool(parent) and f"*.{parent}" in lowered)
+    return any(_is_address(name, wanted) for name in names)
+
+
+def _is_address(name: str, wanted: object) -> bool:
+    try:
+        return ip_address(name) == wanted
+    except ValueError:
+        return False
+
+
+def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding]:
+    """Judge a configured certificate of the lobby."""
+    name, how = (
+        "lobby certificate",
+        "put a new one in tls_certificate_file, then SIGHUP",
+    )
+    if not found.fits:
+        return [
+            failure(
+                name,
+                "the key does not belong to the certificate",
+                "set tls_key_file to the key that the certificate was made for",
+            )
+        ]
+    findings = [in_time(name, found, now, how)]
+    if not covers(found.names, host):
+        names = ", ".join(found.names) or "nothing"
+        findings.append(
+            failure(
+                name,
+                f"it is for {names}, but players connect to {host}",
+                f"get a certificate for {host}, or set advertise to one of its names",
+            )
+        )
+    return findings
+
+
+def handshake(
+    name: str, where: str, offered: Sequence[str], problem: str | None
+) -> Finding:
+    """
+    Judge a handshake of TLS.
+
+    :param offered: the protocols that the client named (ALPN).
+    :param problem: why it failed; ``None`` if it did not.
+    """
+    client = f"a client that offers {' and '.join(offered)}, as browsers do"
+    if problem is None:
+        return ok(name, f"{where} serves {client}")
+    return failure(
+        name,
+        f"{where} does not serve {client}: {problem}",
+        'look for "TLS with" in the node\'s log, and install the newest vinom',
+    )
+
+
+def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
+    """Judge the certificate that signs those of game servers."""
+    name = "authority"
+    if is_configured:
+        how = (
+            "put a new certificate and key in authority_certificate_file and "
+            "authority_key_file, then SIGHUP"
+        )
+    elif found.ends_at <= now:
+        how = "move the folder authority/ of the state directory away and start again"
+    else:
+        how = "vinom keys rotate ca"
+    if not found.fits:
+        return failure(name, "the key does not belong to the certificate", how)
+    if not found.is_authority:
+        return failure(
+            name,
+            "the certificate is not an authority's",
+            "set authority_certificate_file to one with basicConstraints CA:TRUE",
+        )
+    return in_time(name, found, now, how)
+
+
+def in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
+    """
+    Judge the time in which a certificate is valid.
+
+    :param how: how to replace it.
+    """
+    if now < found.begins_at:
+        return failure(
+            name,
+            f"it is valid only from {_day(found.begins_at)}",
+            f"set the clock right, or {how}",
+        )
+    if now >= found.ends_at:
+        return failure(name, f"it expired on {_day(found.ends_at)}", how)
+    told = f"valid until {_day(found.ends_at)}"
+    if found.ends_at - now < SOON_SECONDS:
+        return warning(name, f"{told}, {(found.ends_at - now) / 86400:.1f} days", how)
+    return ok(name, told)
+
+
+def _day(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def look_at(
+    certificate_file: Path,
+    key_file: Path,
+    settings: tuple[str, str] | tuple[None, None] = (None, None),
+) -> Certificate:
+    """
+    Read the first certificate of a file, and the key that should be its own.
+
+    :param settings: the settings that name the two files; none for the node's own.
+    :raises Misconfigured: a file cannot be read, or contains something else.
+    """
+    found = read_certificates(certificate_file, settings[0])[0]
+    key = read_private(key_file, settings[1])
+    try:
+        names, is_authority = _names(found), _is_authority(found)
+    except ValueError as error:
+        # An extension is malformed, or present twice.
+        raise Misconfigured(
+            f"{certificate_file} holds a certificate that cannot be read: {error}"
+        ) from error
+    return Certificate(
+        names,
+        found.not_valid_before_utc.timestamp(),
+        found.not_valid_after_utc.timestamp(),
+        is_authority,
+        _public(key.public_key()) == _public(found.public_key()),  # type: ignore[attr-defined]  # every private key has one
+    )
+
+
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # as above
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        # Clients of today look nowhere else (RFC 6125, 6.4.4).
+        return ()
+    found = extension.value
+    addresses = found.get_values_for_type(x509.IPAddress)
+    return (*found.get_values_for_type(x509.DNSName), *map(str, addresses))
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        extension = certificate.extensions.get_extension_for_class(
+            x509.BasicConstraints
+        )
+    except x509.ExtensionNotFound:
+        return False
+    return extension.value.ca
+
+
+#: What browsers offer (ALPN), in their order.
+_OFFERED = ("h2", "http/1.1")
+#: How long a handshake may take, seconds.
+_TIMEOUT = 5.0
+#: A proxy's header for a connection of its own.
+_HEADER = b"PROXY UNKNOWN\r\n"
+#: Interfaces that stand for all addresses, and one of those.
+_ALL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
+    """
+    Shake hands with the running node wherever players use TLS.
+
+    :param node: process of the node that runs on this state directory.
+    """
+    places = {"lobby tls": (settings.interface, settings.port)}
+    if has_tls(settings):
+        place = tcp_place(str(settings.http), settings.interface)
+        if place is not None:
+            places["http tls"] = place
+    return [
+        _try(name, _ALL.get(host, host), port, settings, node)
+        for name, (host, port) in places.items()
+        # Only the node knows which free port it took.
+        if port
+    ]
+
+
+def _try(
+    name: str, host: str, port: int, settings: Settings, node: int | None
+) -> Finding:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if node is None:
+        return not_checked(
+            name,
+            f"no node runs here, so TLS at {where} is not tried",
+            "start the node, then run vinom doctor again",
+        )
+    try:
+        connection = socket.create_connection((host, port), _TIMEOUT)
+    except OSError as error:
+        return not_checked(
+            name,
+            f"{where} cannot be reached: {error.strerror or error}",
+            f"see to the finding named {name.removesuffix(' tls')}",
+        )
+    with connection:
+        # The proxy's header precedes our own TLS, but not an endpoint's.
+        if name == "http tls" and settings.http_tls:
+            source = ip_address(connection.getsockname()[0])
+            if any(source in proxies for proxies in settings.proxy):
+                connection.sendall(_HEADER)
+        return handshake(name, where, _OFFERED, _handshake_problem(connection))
+
+
+def _handshake_problem(connection: socket.socket) -> str | None:
+    """Shake hands; return why that failed, or ``None``."""
+    context = ssl.create_default_context()
+    # Another finding judges the certificate.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(_OFFERED)
+    try:
+        context.wrap_socket(connection).close()
+    except ssl.SSLError as error:
+        return (error.reason or str(error)).lower().replace("_", " ")
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
