@@ -6,12 +6,14 @@ import os
 import socket
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.supply import match_plan
 from vinom.base.model import Player, ServerAddress
+from vinom.base.wall.kernel import Peer
 from vinom.fleet.local import fleet
 from vinom.fleet.local.fleet import HIDDEN, GameServerProgram, LocalFleet, birth_of
 from vinom.fleet.local.mailbox import (
@@ -166,15 +168,6 @@ class MailboxTests(SynchronousTestCase):
         self.assertEqual(["s2.mail", "s3.mail"], sorted(os.listdir(self.folder)))
 
 
-class Watching:
-    """A reactor that watches descriptors, as far as it goes."""
-
-    def addReader(self, reader: object) -> None:
-        pass
-
-    removeReader = addReader
-
-
 class HandleTests(SynchronousTestCase):
     """How another node finds a process of this machine: here, this one itself."""
 
@@ -184,10 +177,13 @@ class HandleTests(SynchronousTestCase):
         self.addCleanup(os.close, box)
         self.pid, self.birth = os.getpid(), birth_of(os.getpid())
         self.handle = f"{self.pid} {self.birth} {self.theirs.absolute()}"
-        reactor: Any = Watching()
+        watch = {"addReader": str, "removeReader": str}
+        reactor: Any = SimpleNamespace(**watch)
         ports = GamePorts(PortRing(46000, 46001), "::1", "host", lambda: 0.0)
         program = GameServerProgram("some:entry")
         self.fleet = LocalFleet(reactor, program, ports, {}, mail=self.ours)
+        self.server: Any = SimpleNamespace(server_id="s1")
+        self.where = ServerAddress("play.example", 50000)
 
     def reaches(self, server_id: str, handle: str) -> bool:
         return self.successResultOf(self.fleet.reaches(server_id, handle))
@@ -212,32 +208,31 @@ class HandleTests(SynchronousTestCase):
         If the system shows nobody when a process began, its mailbox shows that it still
         runs; without that, another process may have its number.
         """
-        server: Any = Named()
-        where = ServerAddress("play.example", 50000)
         hidden = self.handle.replace(self.birth, HIDDEN)
         self.assertTrue(self.reaches("s1", hidden))
         self.patch(fleet, "birth_of", lambda pid: HIDDEN)
         self.assertTrue(self.reaches("s1", self.handle))
         remove_mailbox(self.theirs, "s1")
         self.assertFalse(self.reaches("s1", self.handle))
-        self.assertFalse(self.fleet.adopt(server, self.handle, where))
+        self.assertFalse(self.fleet.adopt(self.server, self.handle, self.where))
+
+    def test_of_another_container(self) -> None:
+        """
+        A gateway in a container of its own is no game server; a process of the node's
+        user that hides is one.
+        """
+        self.assertFalse(self.fleet.is_child(Peer(0, os.geteuid())))
+        self.patch(fleet, "birth_of", lambda pid: HIDDEN)
+        self.assertTrue(self.fleet.is_child(Peer(self.pid, os.geteuid())))
 
     def test_handed_on(self) -> None:
         """
         A node that has adopted it writes down the same for the node after it; a port
         of another node's range is nobody's here.
         """
-        server: Any = Named()
-        where = ServerAddress("play.example", 50000)
-        self.assertTrue(self.fleet.adopt(server, self.handle, where))
+        self.assertTrue(self.fleet.adopt(self.server, self.handle, self.where))
         self.assertEqual(self.fleet.handle("s1"), self.handle)
         self.assertEqual(self.fleet.addresses().free, 2)
         self.fleet.release("s1")
         self.assertEqual(self.fleet.handle("s1"), "")
         self.assertTrue(has_mailbox(self.theirs, "s1"))
-
-
-class Named:
-    """A game server with a name."""
-
-    server_id = "s1"

@@ -299,8 +299,9 @@ class LocalFleet:
         user = self._program.user
         if user is not None and peer.uid == user.uid:
             return True
-        if peer.uid == os.geteuid() and birth_of(peer.pid) == HIDDEN:
-            # A process of our own user that hides as game servers do.
+        if peer.pid and peer.uid == os.geteuid() and birth_of(peer.pid) == HIDDEN:
+            # A process of our own user that hides as game servers do; without a number
+            # it is of another PID namespace, such as a gateway's container.
             return True
         ours = {process.pid for process in self._processes.values()} - {0}
         links = [*self._dead_links, *([self._link] if self._link else [])]
