@@ -75,9 +75,8 @@ class RecordedNode:
             _SITECUSTOMIZE.format(package=str(PACKAGE), folder=str(self._records))
         )
         environ = {k: v for k, v in os.environ.items() if not k.startswith("VINOM_")}
-        if (PACKAGE / "wall").exists():
-            # Game servers write their records into our folder.
-            environ["VINOM_WALL"] = "no"
+        # Game servers write their records into our folder.
+        environ["VINOM_WALL"] = "no"
         environ["PYTHONPATH"] = f"{self._records}{os.pathsep}{HERE.parent}"
         command = [sys.executable, "-m", "twisted", "vinom", *self._arguments]
         with self._log.open("wb") as log:
