@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -22,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import authority
+from tests.support.descriptors import every_descriptor
 from vinom.fleet.control.link import ControlServer, dial
 from vinom.fleet.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
@@ -150,11 +149,8 @@ class SocketTests(TestCase):
             self.link.send(Heartbeat(number), (fd,))
         await until(lambda: len(self.heard) == 10)
         self.assertEqual([os.readlink(f"/proc/self/fd/{fd}") for fd in given], names)
-        is_open = Counter()
-        for fd in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(FileNotFoundError):  # the one that lists
-                is_open[os.readlink(f"/proc/self/fd/{fd}")] += 1
-        self.assertEqual([is_open[name] for name in names], [1] * 5)
+        opened = every_descriptor()
+        self.assertEqual([opened.count(name) for name in names], [1] * 5)
         handle = client.transport.getHandle()
         socket.send_fds(handle, [b"x"], [given[0]])
         await self.lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tests.fleet.contract import ContractServer, FleetContract
+from tests.support.descriptors import every_descriptor
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
 from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
@@ -38,15 +38,6 @@ from vinom.fleet.server import FleetSettings
 from vinom.tools.commands.child_node import free_port_range
 
 PROGRAMS = "tests.support.game_processes"
-
-
-def every_descriptor() -> list[str]:
-    """What our own descriptors are."""
-    targets = []
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # the one that lists
-            targets.append(os.readlink(f"/proc/self/fd/{name}"))
-    return targets
 
 
 def open_descriptors() -> set[str]:

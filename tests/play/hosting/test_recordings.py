@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.play.test_room import plan_for
+from tests.support.descriptors import opened_in
 from tests.support.games import Say, Teller
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.play.hosting import recordings
@@ -99,13 +100,12 @@ class MatchRecordingTests(RecordingsCase):
         """
         clock = Clock()
         recordings = Recordings(self.directory, clock=clock)
-        before = len(os.listdir("/proc/self/fd"))
         begun = [self.begin(recordings, number) for number in range(200)]
         for room, _ in begun:
             room.act(0, Say("hi"), 1000.1)
         self.assertFalse(self.directory.exists())
         clock.pump([0.05] * 30)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(opened_in(self.directory), [])
         written = [read_recording(p.read_bytes()) for p in self.directory.iterdir()]
         self.assertEqual([len(one.inputs) for one in written], [1] * 200)
         self.assertEqual(clock.getDelayedCalls(), [])
@@ -275,10 +275,9 @@ class LentTests(RecordingsCase):
         A match that went well leaves its recording and no crash report, and both
         processes have nothing open.
         """
-        before = len(os.listdir("/proc/self/fd"))
         files = self.lend()
         self.play(self.server.open(self.plan, Teller(), 1.7e9, files))
-        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+        self.assertEqual(opened_in(self.directory), [])
         self.node.take_back(self.plan.match_id)
         (name,) = self.names()
         self.assertTrue(read_recording((self.directory / name).read_bytes()).inputs)
