@@ -90,7 +90,7 @@ def lines(size: Size, folder: Path, say: Say) -> list[Figure]:
     for name, bar in (("plain", 10.0), ("TLS", None)):
         say(f"lines: {count} {name} ones")
         with (
-            Node("--warm=0", f"--connections-per-address={2 * count}") as node,
+            Node("--warm=0", f"--connections-per-address={count + 20}") as node,
             contextlib.ExitStack() as held,
         ):
             # What the node makes once is not counted to any line.

@@ -220,8 +220,9 @@ class PortRingTests(TestCase):
         ring = range(first, last + 1)
         self.assertEqual([p for p in ring if is_bound(self.node.host, p)], [])
         processes, descriptors, rest = before
-        # The file of results was opened for the first one.
-        self.assertEqual(self.holdings(), (processes, descriptors + 1, rest))
+        # SQLite has three or four for the file of results since the first one.
+        usual = [(processes, descriptors + more, rest) for more in (3, 4)]
+        self.assertIn(self.holdings(), usual)
 
     def check_end(self, match_id: str, told: Told) -> None:
         """A match ends as the replay of the last part of its recording does."""

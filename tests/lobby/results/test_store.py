@@ -225,7 +225,6 @@ class FileTests(SynchronousTestCase):
         # SQLite keeps one for its next connection.
         self.assertLessEqual(every_descriptor().count(str(path.resolve())), 2)
         self.assertIs(store.unsynced(), None)
-        # A power failure takes the companion of the file, not the file.
         alone = Path(self.mktemp())
         alone.write_bytes(path.read_bytes())
         kept = sqlite3.connect(alone).execute("SELECT id FROM results").fetchall()
