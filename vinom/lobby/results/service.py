@@ -72,6 +72,8 @@ class Results(Service):
         if self._sending is not None:
             self._sending.startService()
         if isinstance(self._store, LocalResultStore) and self._store.directory:
+            # Opens the file: twistd has forked, and changed its user.
+            self._store.counts().addErrback(self._failed)
             self._alarm = self._reactor.callLater(SYNC_EVERY, self._sync)
 
     def stopService(self) -> Any:
@@ -205,17 +207,11 @@ class Results(Service):
         :param most: list at most this many.
         :raises Refused: this is no cursor.
         """
-        try:
-            return _page(await self._store.after(after, most), after)
-        except ValueError as error:
-            raise _no_cursor(error, "after") from error
+        return await _page(self._store.after(after, most), after)
 
     async def dead(self, after: str, most: int) -> dict[str, Any]:
         """List results that were given up, in the same way."""
-        try:
-            return _page(await self._store.dead(after, most), after)
-        except ValueError as error:
-            raise _no_cursor(error, "after") from error
+        return await _page(self._store.dead(after, most), after)
 
     async def send_again(self, cursor: str | None) -> dict[str, Any]:
         """
@@ -254,12 +250,10 @@ class Results(Service):
     async def figures(self) -> dict[str, Any]:
         """Count results, for metrics."""
         counts = await self._store.counts()
-        waits = 0.0
-        if counts.since is not None:
-            waits = max(0.0, self._reactor.seconds() - counts.since)
+        now = self._reactor.seconds()
+        waits = max(0.0, now - (now if counts.since is None else counts.since))
         sending = {"sent": 0, "failed": 0, "dead": 0}
-        if self._sending is not None:
-            sending |= self._sending.counts
+        sending |= self._sending.counts if self._sending else {}
         return {
             "noted": dict(self.counts),
             "states": {
@@ -278,18 +272,17 @@ class Results(Service):
         """Hand what was written to the disk, in a thread: it takes a while."""
         self._alarm = None
         assert isinstance(self._store, LocalResultStore)
-        path = self._store.unsynced()
-        if path is None:
+        database = self._store.unsynced()
+        if database is None:
             self._synced(None)
             return
         reactor = self._reactor
-        synced = deferToThreadPool(reactor, reactor.getThreadPool(), sync, path)
-        synced.addErrback(
-            lambda failure: self._bounded.failure(
-                "the disk does not take results", failure
-            )
-        )
-        synced.addCallback(self._synced)
+        synced = deferToThreadPool(reactor, reactor.getThreadPool(), sync, database)
+        synced.addErrback(self._failed).addCallback(self._synced)
+
+    def _failed(self, failure: Failure) -> None:
+        if self.running:
+            self._bounded.failure("the disk does not take results", failure)
 
     def _synced(self, _: object) -> None:
         if self.running:
@@ -306,7 +299,11 @@ def _score(score: Any) -> float | None:
     return int(number) if isinstance(score, int) else number
 
 
-def _page(found: Sequence[KeptResult], after: str) -> dict[str, Any]:
+async def _page(asked: Deferred[Sequence[KeptResult]], after: str) -> dict[str, Any]:
+    try:
+        found = await asked
+    except ValueError as error:
+        raise _no_cursor(error, "after") from error
     return {
         "results": [kept_facts(kept) for kept in found],
         "next": found[-1].cursor if found else after,

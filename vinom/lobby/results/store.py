@@ -81,6 +81,7 @@ class LocalResultStore:
     _count: int = attrs.field(default=0, init=False)
     _forgotten: int = attrs.field(default=0, init=False)
     _synced: int = attrs.field(default=0, init=False)
+    _syncing: sqlite3.Connection | None = attrs.field(default=None, init=False)
 
     def check(self) -> str:
         """
@@ -143,6 +144,10 @@ class LocalResultStore:
                 (self._count,) = database.execute(
                     "SELECT count(*) FROM results"
                 ).fetchone()
+                if self.directory is not None:
+                    path = self.directory / FILE
+                    self._syncing = sqlite3.connect(path, check_same_thread=False)
+                    sync(self._syncing)
                 self._database = database
             return self._database.execute(statement, tuple(values)).fetchall()
         except (sqlite3.Error, OSError) as error:
@@ -277,26 +282,26 @@ class LocalResultStore:
 
         return self._answer(work)
 
-    def unsynced(self) -> Path | None:
+    def unsynced(self) -> sqlite3.Connection | None:
         """Return what `sync` is to be called with; ``None`` if all is on the disk."""
-        if self._database is None or self.directory is None:
+        if self._database is None or self._syncing is None:
             return None
         before, self._synced = self._synced, self._database.total_changes
-        return self.directory / FILE if self._synced != before else None
+        return self._syncing if self._synced != before else None
 
     def close(self) -> None:
         """Close the file; a result that comes later opens it again."""
-        if self._database is not None and self.directory is not None:
-            database, self._database = self._database, None
+        if self._database is not None and self._syncing is not None:
+            self._database.close()
+            self._syncing.close()
+            self._database = self._syncing = None
             self._synced = 0
-            database.close()
 
 
-def sync(path: Path) -> None:
+def sync(database: sqlite3.Connection) -> None:
     """
     Wait until what was written to a file is on the disk; to be called in a thread.
 
     :raises sqlite3.Error: the disk does not take it.
     """
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
