@@ -50,7 +50,6 @@ def facts(store: LocalResultStore) -> Any:
     return got(store.after("", 100)), got(store.dead("", 100)), got(store.counts())
 
 
-#: Things that happen, with two small numbers each.
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
@@ -62,7 +61,6 @@ STEPS = st.lists(
     max_size=30,
 )
 
-#: Keeps results until it is killed, and prints the cursor of each.
 KEEPS_ON = f"""
 import sys
 from itertools import count
