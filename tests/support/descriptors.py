@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def every_descriptor() -> list[str]:
-    """What our own descriptors are."""
-    return [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
+    """What our own descriptors are, without the one that lists."""
+    found = Path("/proc/self/fd").iterdir()
+    return [os.path.realpath(one) for one in found if os.path.lexists(one)]
 
 
 def opened_in(folder: Path) -> list[str]:
-    """The files of a folder that we have open."""
     return [one for one in every_descriptor() if Path(one).parent == folder.resolve()]
