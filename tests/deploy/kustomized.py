@@ -75,17 +75,6 @@ def strict(**properties: Any) -> Document:
     }
 
 
-def _object(api: str, kind: str, spec: Document) -> Document:
-    return strict(
-        **{
-            "apiVersion!": {"const": api},
-            "kind!": {"const": kind},
-            "metadata!": {"type": "object", "required": ["name"]},
-            "spec!": spec,
-        }
-    )
-
-
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
 _POSITIVE = {"type": "integer", "minimum": 1}

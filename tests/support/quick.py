@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
-from vinom.game import Game, Outcome, Step, Table
-from vinom.games.maze import Maze, MazeOptions
-from vinom.games.tictactoe import Board, TicTacToe
+from vinom.game import Game, Outcome, Table
+from vinom.games.maze import Maze
 
 
 class QuickMaze(Maze):
@@ -74,29 +73,6 @@ class Longer(Second):
 
     def deadline(self, s: Taps) -> float | None:
         return None if s.is_over else 60.0
-
-
-class SmallMazeOptions(MazeOptions, frozen=True, forbid_unknown_fields=True):
-    """A maze of six cells by default."""
-
-    rows: Annotated[int, Meta(ge=2, le=64)] = 2
-    cols: Annotated[int, Meta(ge=2, le=64)] = 3
-
-
-class SmallMaze(Maze):
-    """The maze under its own name, for two players, who are matched at once."""
-
-    options = SmallMazeOptions
-    seats = (2, 2)
-    linger = 0.5
-
-
-class SecondBegins(TicTacToe):
-    """Tic-tac-toe in which the second player begins."""
-
-    def start(self, table: Table) -> Step[Board]:
-        begun = super().start(table)
-        return replace(begun, state=replace(begun.state, turn=1))
 
 
 class Brawl(Second):

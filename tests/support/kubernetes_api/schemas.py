@@ -38,18 +38,6 @@ def compiled(name: str) -> Any:
     )
 
 
-def compiled_here(schema: dict[str, Any]) -> Any:
-    """
-    Compile a schema of our own, for a kind that Kubernetes does not publish.
-
-    It may use Kubernetes' definitions:
-    ``{"$ref": "https://kubernetes.io/api/_definitions.json#/$defs/..."}``.
-    """
-    return jsonschema_rs.validator_for(
-        schema, retriever=lambda uri: _read(uri.rpartition("/")[2])
-    )
-
-
 def problems(validator: Any, value: Any) -> list[str]:
     """List what is wrong with a value, each with the path of the field."""
     return [
