@@ -80,7 +80,6 @@ ROOTS = (
     "fleet/control/messages",
     "store/interfaces",
     "fleet/interfaces",
-    "lobby/results/interfaces",
     "game",
 )
 

@@ -70,9 +70,9 @@ from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties, PartyBounds
 from vinom.lobby.matchmaking.queues import Queues
 from vinom.lobby.matchmaking.ratings import Lifetimes, Ratings
-from vinom.lobby.results.sending import Receiver, Sending, place_of
+from vinom.lobby.results.sending import Receiver, Sending
 from vinom.lobby.results.service import Results
-from vinom.lobby.results.store import LocalResultStore
+from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import read_secrets
 from vinom.net.keys.authority import Authority
 from vinom.net.keys.files import read_file
@@ -871,7 +871,7 @@ def results_of(
     """
     if not settings.results_most:
         return None
-    store = LocalResultStore(
+    store = ResultStore(
         settings.results_most,
         settings.results_days * 86400.0,
         time_of_day(reactor),
@@ -897,8 +897,6 @@ def results_of(
                 read_file(path, "results_secret_file"), str(path)
             ),
             most_tries=settings.results_tries,
-            seconds=settings.results_timeout,
-            place=place_of(url),
             log_bounds=log_bounds(settings),
         )
     return Results(store, games, with_time_of_day(reactor), recordings.name_of, sending)

@@ -7,16 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 from msgspec import json
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.lobby.results.contract import NOW, result
+from tests.lobby.results.test_store import NOW, result
 from vinom.base.limits.logged import LogBounds
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.sending import PARALLEL, Sending, place_of
-from vinom.lobby.results.store import LocalResultStore
+from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import Signed
 from vinom.net.lines.https import Answer, NotAnswered
 
@@ -28,6 +28,8 @@ class MemoryReceiver:
     :ivar asked: requests that were not answered, oldest first: id and answer.
     :ivar seen: ids of all requests.
     """
+
+    place, seconds = "https://game.example", 10.0
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Deferred[Answer]]] = []
@@ -63,7 +65,7 @@ class SendingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.receiver = Clock(), MemoryReceiver()
         self.clock.advance(NOW)
-        self.store = LocalResultStore(10_000, 86400.0, self.clock.seconds)
+        self.store = ResultStore(10_000, 86400.0, self.clock.seconds)
         self.secrets: Callable[[], tuple[bytes, ...]] = lambda: (bytes(32),)
         self.sending = self.make()
         self.sending.startService()
@@ -85,15 +87,15 @@ class SendingTests(SynchronousTestCase):
             lambda: 1.0,
             read_secrets=lambda: self.secrets(),
             most_tries=parts.get("most_tries", 3),
-            seconds=10.0,
-            place="https://game.example",
             log_bounds=LogBounds(0.1, 5),
         )
 
     def note(self, *names: tuple[str, int] | str) -> None:
         for name in names:
             match_id, round = name if isinstance(name, tuple) else (name, 1)
-            self.store.add(result(match_id, round, at=self.clock.seconds()), True)
+            self.store.add(
+                result(match_id, round, at=self.clock.seconds()), is_wanted=True
+            )
         self.sending.look()
 
     def wait(self, seconds: float) -> None:
@@ -101,7 +103,7 @@ class SendingTests(SynchronousTestCase):
             self.clock.advance(0.1)
 
     def state_of(self, id: str) -> Any:
-        kept = self.successResultOf(self.store.after("", 10_000))
+        kept = self.store.after("", 10_000)
         return next(one for one in kept if one.result.result_id == id)
 
     def test_sent(self) -> None:
@@ -276,7 +278,9 @@ class SendingTests(SynchronousTestCase):
                 return getattr(self.store, name)
 
             def take(stumbling, *arguments: Any) -> Any:
-                return fail(StoreUnavailable("late")) if is_away else take(*arguments)
+                if is_away:
+                    raise StoreUnavailable("late")
+                return take(*arguments)
 
         self.sending.stopService()
         self.sending = self.make(store=Stumbling())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.lobby.results.contract import NOW
 from tests.lobby.results.test_sending import MemoryReceiver
+from tests.lobby.results.test_store import NOW
 from tests.support.apart_rooms import ApartWorld
 from tests.support.fleets import MemoryFleet
 from tests.support.http import ask
@@ -21,7 +21,7 @@ from vinom.game import Game, Outcome
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.results.sending import Sending
 from vinom.lobby.results.service import MOST_LISTED, Results
-from vinom.lobby.results.store import LocalResultStore
+from vinom.lobby.results.store import ResultStore
 from vinom.net.web.answers import Folder
 from vinom.node.web.admin import admin_pages
 
@@ -66,7 +66,7 @@ class ResultsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.store: Any = LocalResultStore(10_000, 86400.0, self.clock.seconds)
+        self.store: Any = ResultStore(10_000, 86400.0, self.clock.seconds)
         self.receiver = MemoryReceiver()
         sending = Sending(
             self.store,
@@ -75,8 +75,6 @@ class ResultsCase(SynchronousTestCase):
             lambda: 1.0,
             read_secrets=lambda: (bytes(32),),
             most_tries=1,
-            seconds=10.0,
-            place="https://game.example",
         )
         self.service = Results(
             self.store,
@@ -449,12 +447,12 @@ class ListTests(ResultsCase):
         """
         add = self.store.add
 
-        def picky(result: Any, is_wanted: bool) -> Any:
+        def picky(result: Any, *, is_wanted: bool) -> Any:
             if result.match_id == "m1":
                 raise LookupError("never seen")
-            return add(result, is_wanted)
+            return add(result, is_wanted=is_wanted)
 
-        self.patch(LocalResultStore, "add", staticmethod(picky))
+        self.patch(ResultStore, "add", staticmethod(picky))
         self.note(3)
         found = [one["match_id"] for one in self.results()]
         self.assertEqual(found, ["m0", "m2"])
@@ -466,11 +464,12 @@ class ListTests(ResultsCase):
         """
         add, is_away = self.store.add, True
 
-        def away(*arguments: Any) -> Any:
-            return fail(StoreUnavailable("late")) if is_away else add(*arguments)
+        def away(*given: Any, **named: Any) -> Any:
+            if is_away:
+                raise StoreUnavailable("late")
+            return add(*given, **named)
 
-        stumbling = type("Stumbling", (), {"add": staticmethod(away)})()
-        self.service._store = stumbling
+        self.patch(ResultStore, "add", staticmethod(away))
         self.note(2)
         self.clock.advance(1.0)
         self.clock.advance(0.5)
@@ -478,7 +477,6 @@ class ListTests(ResultsCase):
         # Noted when storage is back, and still the last.
         self.note(3)
         self.clock.advance(0.5)
-        self.service._store = self.store
         found = [one["match_id"] for one in self.results()]
         self.assertEqual(found, ["m0", "m1", "m2"])
 

@@ -11,7 +11,7 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from tests.lobby.results.contract import NOW, result
+from tests.lobby.results.test_store import NOW, result
 from vinom.errors import Misconfigured
 from vinom.lobby.results.webhook import (
     LONGEST_DELAY,

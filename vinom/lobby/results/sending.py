@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from vinom.base.limits.logged import BoundedLog, LogBounds
 from vinom.base.model import KeptResult
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.lobby.results.interfaces import IResultStore
+from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import (
     LONGEST_ASKED,
     Signed,
@@ -47,7 +47,15 @@ _LONGEST_WHY = 200
 
 
 class Post(Protocol):
-    """Sends one request."""
+    """
+    Sends one request.
+
+    :ivar place: the receiver, for the log.
+    :ivar seconds: how long a request may take.
+    """
+
+    place: str
+    seconds: float
 
     def __call__(self, request: Signed) -> Deferred[Answer]:
         """Send it once; fails with `NotAnswered`."""
@@ -70,7 +78,8 @@ class Receiver:
             that the system trusts unless given.
         :raises Misconfigured: *authority* is no certificate.
         """
-        self._reactor, self._url, self._seconds = reactor, url.encode("ascii"), seconds
+        self._reactor, self._url = reactor, url.encode("ascii")
+        self.place, self.seconds = place_of(url), seconds
         self._client = WebClient(
             reactor,
             authority=authority,
@@ -85,7 +94,7 @@ class Receiver:
         sent = Deferred.fromCoroutine(
             self._client.post(self._url, request.headers, request.body)
         )
-        return sent.addTimeout(self._seconds, self._reactor, _overdue)
+        return sent.addTimeout(self.seconds, self._reactor, _overdue)
 
     def close(self) -> Any:
         """Close the connections that are kept."""
@@ -114,15 +123,13 @@ class Sending(Service):
 
     def __init__(
         self,
-        store: IResultStore,
+        store: ResultStore,
         post: Post,
         clock: IReactorTime,
         chance: Callable[[], float],
         *,
         read_secrets: Callable[[], tuple[bytes, ...]],
         most_tries: int,
-        seconds: float,
-        place: str,
         log_bounds: LogBounds | None = None,
     ) -> None:
         """
@@ -132,20 +139,18 @@ class Sending(Service):
         :param chance: gives numbers from 0 to 1, for delays.
         :param read_secrets: reads what requests are signed with; again on `reload`.
         :param most_tries: a result is given up after so many.
-        :param seconds: how long a request may take.
-        :param place: the receiver, for the log.
         :param log_bounds: of the lines that a receiver can cause.
         :raises Misconfigured: there are no usable secrets.
         """
         self._store, self._post, self._clock = store, post, clock
-        self._chance, self._most_tries, self._seconds = chance, most_tries, seconds
-        self._place, self._read_secrets = place, read_secrets
+        self._chance, self._most_tries = chance, most_tries
+        self._read_secrets = read_secrets
         self._secrets = read_secrets()
         self._bounded = BoundedLog(self._log, clock, log_bounds or LogBounds())
         self.counts: Counter[str] = Counter(sent=0, failed=0, dead=0)
         self._alarm: IDelayedCall | None = None
         self._under_way: dict[str, Deferred[Any]] = {}
-        self._is_asking = self._is_asked_again = False
+        self._is_taking = False
         self._row = 0
         self._paused_until = 0.0
 
@@ -174,14 +179,18 @@ class Sending(Service):
 
     def look(self) -> None:
         """Send what is due now."""
-        if not self.running:
+        if not self.running or self._is_taking:
             return
-        if self._is_asking:
-            self._is_asked_again = True
-            return
-        Deferred.fromCoroutine(self._take()).addErrback(
-            lambda failure: self._log.failure("results cannot be sent", failure)
-        )
+        self._is_taking = True
+        try:
+            while self.running and self._take():
+                pass
+        except StoreUnavailable as error:
+            self._bounded.warn(
+                "results wait: storage does not answer: {why}", why=str(error)
+            )
+        finally:
+            self._is_taking = False
 
     def _ring(self) -> None:
         self._alarm = self._clock.callLater(EVERY, self._ring)
@@ -195,24 +204,16 @@ class Sending(Service):
             most = 1 if now >= self._paused_until else 0
         return max(0, most - len(self._under_way))
 
-    async def _take(self) -> None:
-        self._is_asking = True
-        try:
-            while self.running:
-                self._is_asked_again = False
-                now = self._clock.seconds()
-                if free := self._free(now):
-                    until = now + self._seconds + _SPARE
-                    for kept in await self._store.take(now, until, free):
-                        self._begin(kept)
-                if not self._is_asked_again:
-                    return
-        except StoreUnavailable as error:
-            self._bounded.warn(
-                "results wait: storage does not answer: {why}", why=str(error)
-            )
-        finally:
-            self._is_asking = False
+    def _take(self) -> bool:
+        """Begin as many requests as there may be; returns whether there were any."""
+        now = self._clock.seconds()
+        free = self._free(now)
+        if not free:
+            return False
+        found = self._store.take(now, now + self._post.seconds + _SPARE, free)
+        for kept in found:
+            self._begin(kept)
+        return bool(found)
 
     def _begin(self, kept: KeptResult) -> None:
         def done(result: Any) -> None:
@@ -241,12 +242,12 @@ class Sending(Service):
             asked = answer.retry_after
         try:
             if how == "sent":
-                await self._received(kept)
+                self._received(kept)
             elif how == "dead" or kept.tries + 1 >= self._most_tries:
                 self._row = 0 if how == "dead" else self._row + 1
-                await self._give_up(kept, why[:_LONGEST_WHY])
+                self._give_up(kept, why[:_LONGEST_WHY])
             else:
-                await self._try_later(kept, why[:_LONGEST_WHY], asked)
+                self._try_later(kept, why[:_LONGEST_WHY], asked)
         except StoreUnavailable as error:
             # It is due again when it is no longer ours.
             self._bounded.warn(
@@ -255,26 +256,26 @@ class Sending(Service):
                 why=str(error),
             )
 
-    async def _received(self, kept: KeptResult) -> None:
+    def _received(self, kept: KeptResult) -> None:
         if self._row >= _ROW:
-            self._bounded.info("{place} takes results again", place=self._place)
+            self._bounded.info("{place} takes results again", place=self._post.place)
         self._row = 0
         self.counts["sent"] += 1
-        await self._store.sent(kept.cursor)
+        self._store.sent(kept.cursor)
 
-    async def _give_up(self, kept: KeptResult, why: str) -> None:
+    def _give_up(self, kept: KeptResult, why: str) -> None:
         self.counts["dead"] += 1
         self._bounded.error(
             "result {id} is given up after try {tries}: {place}: {why}; see vinom "
             "results --dead",
             id=kept.result.result_id,
             tries=kept.tries + 1,
-            place=self._place,
+            place=self._post.place,
             why=why,
         )
-        await self._store.bury(kept.cursor, why)
+        self._store.give_up(kept.cursor, why)
 
-    async def _try_later(self, kept: KeptResult, why: str, asked: float | None) -> None:
+    def _try_later(self, kept: KeptResult, why: str, asked: float | None) -> None:
         self.counts["failed"] += 1
         self._row += 1
         now = self._clock.seconds()
@@ -291,7 +292,7 @@ class Sending(Service):
             tries=kept.tries + 1,
             most=self._most_tries,
             wait=round(wait, 1),
-            place=self._place,
+            place=self._post.place,
             why=why,
         )
-        await self._store.postpone(kept.cursor, now + wait, why)
+        self._store.postpone(kept.cursor, now + wait, why)

@@ -19,9 +19,8 @@ from vinom.base.messages.results import kept_facts
 from vinom.base.model import KeptResult, MatchPlan, Result, ResultSeat
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
-from vinom.lobby.results.interfaces import IResultStore
 from vinom.lobby.results.sending import Sending
-from vinom.lobby.results.store import LocalResultStore, sync
+from vinom.lobby.results.store import ResultStore, sync
 from vinom.play.seats import teams_of
 
 #: Most results of one page of a list.
@@ -46,7 +45,7 @@ class Results(Service):
 
     def __init__(
         self,
-        store: IResultStore,
+        store: ResultStore,
         games: Mapping[str, Game[Any, Any]],
         reactor: Any,
         recording_of: Callable[[str], str] = lambda match_id: "",
@@ -71,9 +70,11 @@ class Results(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         if self._sending is not None:
             self._sending.startService()
-        if isinstance(self._store, LocalResultStore) and self._store.directory:
-            # Opens the file: twistd has forked, and changed its user.
-            self._store.counts().addErrback(self._failed)
+        if self._store.directory is not None:
+            try:
+                self._store.open()
+            except StoreUnavailable:
+                self._failed(Failure())
             self._alarm = self._reactor.callLater(SYNC_EVERY, self._sync)
 
     def stopService(self) -> Any:
@@ -81,8 +82,7 @@ class Results(Service):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if isinstance(self._store, LocalResultStore):
-            self._store.close()
+        self._store.close()
         # A node that could not listen stops what it has not started.
         if self._sending is not None and self._sending.running:
             return self._sending.stopService()
@@ -175,7 +175,8 @@ class Results(Service):
                 result = self._unstored[0]
                 try:
                     # If it took effect and failed, the next try finds it there.
-                    cursor = await self._store.add(result, self._sending is not None)
+                    is_wanted = self._sending is not None
+                    cursor = self._store.add(result, is_wanted=is_wanted)
                 except StoreUnavailable as error:
                     self._bounded.error(
                         "results wait: storage does not answer: {why}", why=str(error)
@@ -207,11 +208,11 @@ class Results(Service):
         :param most: list at most this many.
         :raises Refused: this is no cursor.
         """
-        return await _page(self._store.after(after, most), after)
+        return _page(self._store.after, after, most)
 
     async def dead(self, after: str, most: int) -> dict[str, Any]:
         """List results that were given up, in the same way."""
-        return await _page(self._store.dead(after, most), after)
+        return _page(self._store.dead, after, most)
 
     async def send_again(self, cursor: str | None) -> dict[str, Any]:
         """
@@ -228,7 +229,7 @@ class Results(Service):
         count = 0
         if cursor is not None:
             try:
-                count += await self._store.revive(cursor)
+                count += self._store.revive(cursor)
             except ValueError as error:
                 raise _no_cursor(error, "cursor") from error
             if not count:
@@ -240,16 +241,16 @@ class Results(Service):
         else:
             # By cursor: what is given up again meanwhile is not sent for ever.
             reached = ""
-            while dead := await self._store.dead(reached, MOST_LISTED):
+            while dead := self._store.dead(reached, MOST_LISTED):
                 for kept in dead:
-                    count += await self._store.revive(kept.cursor)
+                    count += self._store.revive(kept.cursor)
                 reached = dead[-1].cursor
         self._sending.look()
         return {"sent_again": count}
 
     async def figures(self) -> dict[str, Any]:
         """Count results, for metrics."""
-        counts = await self._store.counts()
+        counts = self._store.counts()
         now = self._reactor.seconds()
         waits = max(0.0, now - (now if counts.since is None else counts.since))
         sending = {"sent": 0, "failed": 0, "dead": 0}
@@ -271,7 +272,6 @@ class Results(Service):
     def _sync(self) -> None:
         """Hand what was written to the disk, in a thread: it takes a while."""
         self._alarm = None
-        assert isinstance(self._store, LocalResultStore)
         database = self._store.unsynced()
         if database is None:
             self._synced(None)
@@ -299,9 +299,11 @@ def _score(score: Any) -> float | None:
     return int(number) if isinstance(score, int) else number
 
 
-async def _page(asked: Deferred[Sequence[KeptResult]], after: str) -> dict[str, Any]:
+def _page(
+    ask: Callable[[str, int], list[KeptResult]], after: str, most: int
+) -> dict[str, Any]:
     try:
-        found = await asked
+        found = ask(after, most)
     except ValueError as error:
         raise _no_cursor(error, "after") from error
     return {

@@ -1,23 +1,20 @@
-"""The results of one node, in memory or in a file of SQLite; see `IResultStore`."""
+"""The results of one node, in memory or in a file of SQLite."""
 
 from __future__ import annotations
 
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
 
 from vinom.base.messages.results import decode_result, encode_result
 from vinom.base.model import KeptResult, Result, ResultCounts
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.lobby.results.interfaces import IResultStore
 
 #: Name of the file in its directory.
 FILE = "results.sqlite"
@@ -59,12 +56,18 @@ def _write_cursor(position: int) -> str:
     return "{}-{}".format(*divmod(position, _OF_A_MILLISECOND))
 
 
-@implementer(IResultStore)
 @attrs.define(eq=False)
-class LocalResultStore:
+class ResultStore:
     """
-    Results of one node. What was written survives the process at any time; call `sync`
-    now and then for the sake of a machine that loses its power.
+    Results of rounds, oldest first, and how far sending each of them is.
+
+    The store is bounded by number and age; the oldest results give way, sent or not. Of
+    each match the results are sent in order: one that waits keeps back the later ones,
+    one that is dead does not. Cursors are texts such as "1763886000123-0".
+
+    What was written survives the process at any time; call `sync` now and then for the
+    sake of a machine that loses its power. A method that does not have its whole effect
+    has none, and raises `StoreUnavailable`: for example, the disk is full.
 
     :ivar most: most results that are kept.
     :ivar most_age: longest time that one is kept, seconds.
@@ -129,36 +132,32 @@ class LocalResultStore:
             raise
         return database
 
-    def _do(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
-        """
-        Run a statement, all or nothing.
-
-        :raises StoreUnavailable: for example, the disk is full.
-        """
+    def open(self) -> None:
+        """Open the file: once twistd has forked, and changed its user."""
         try:
-            if self._database is None:
-                # Only now: twistd forks, and changes its user, before the first result.
-                database = self._open()
-                # Nobody sends what a node that was killed had taken.
-                database.execute("UPDATE results SET due = 0 WHERE state = 'waiting'")
-                (self._count,) = database.execute(
-                    "SELECT count(*) FROM results"
-                ).fetchone()
-                if self.directory is not None:
-                    path = self.directory / FILE
-                    self._syncing = sqlite3.connect(path, check_same_thread=False)
-                    sync(self._syncing)
-                self._database = database
-            return self._database.execute(statement, tuple(values)).fetchall()
+            self._opened()
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"results are not kept: {error}") from error
+            raise _unavailable(error) from error
 
-    def _answer(self, work: Callable[[], Any]) -> Deferred[Any]:
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            database = self._open()
+            # Nobody sends what a node that was killed had taken.
+            database.execute("UPDATE results SET due = 0 WHERE state = 'waiting'")
+            (self._count,) = database.execute("SELECT count(*) FROM results").fetchone()
+            if self.directory is not None:
+                path = self.directory / FILE
+                self._syncing = sqlite3.connect(path, check_same_thread=False)
+                sync(self._syncing)
+            self._database = database
+        return self._database
+
+    def _do(self, statement: str, *values: Any) -> list[Any]:
+        """Run a statement, all or nothing."""
         try:
-            self._trim()
-            return succeed(work())
-        except (StoreUnavailable, ValueError) as error:
-            return fail(error)
+            return self._opened().execute(statement, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise _unavailable(error) from error
 
     def _trim(self) -> None:
         """Forget results that are too many or too old."""
@@ -177,110 +176,133 @@ class LocalResultStore:
             )
 
     def _forget(self, which: str, value: float) -> None:
-        gone = self._do(f"DELETE FROM results WHERE {which} RETURNING state", (value,))
+        gone = self._do(f"DELETE FROM results WHERE {which} RETURNING state", value)
         self._count -= len(gone)
         self._forgotten += sum(state in ("waiting", "dead") for (state,) in gone)
 
-    def add(self, result: Result, is_wanted: bool) -> Deferred[str]:
-        """Keep a result; see `IResultStore`, as for all methods."""
+    def add(self, result: Result, *, is_wanted: bool) -> str:
+        """
+        Keep a result, unless one of this match and round is kept.
 
-        def work() -> str:
-            last = self._do("SELECT seq FROM sqlite_sequence WHERE name = 'results'")
-            # After all others, also if the clock was set back.
-            position = max(
-                int(result.at * 1000) * _OF_A_MILLISECOND, last[0][0] + 1 if last else 0
-            )
-            added = self._do(
-                "INSERT OR IGNORE INTO results "
-                "(position, id, match_id, at, text, state) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING position",
-                (
-                    position,
-                    result.result_id,
-                    result.match_id,
-                    result.at,
-                    encode_result(result),
-                    "waiting" if is_wanted else "kept",
-                ),
-            )
-            self._count += len(added)
-            self._trim()
-            return _write_cursor(position) if added else ""
-
-        return self._answer(work)
+        :param is_wanted: whether it is to be sent.
+        :returns: its cursor; empty if there is one already.
+        """
+        self._trim()
+        last = self._do("SELECT seq FROM sqlite_sequence WHERE name = 'results'")
+        # After all others, also if the clock was set back.
+        position = max(
+            int(result.at * 1000) * _OF_A_MILLISECOND, last[0][0] + 1 if last else 0
+        )
+        added = self._do(
+            "INSERT OR IGNORE INTO results (position, id, match_id, at, text, state) "
+            "VALUES (?, ?, ?, ?, ?, ?) RETURNING position",
+            position,
+            result.result_id,
+            result.match_id,
+            result.at,
+            encode_result(result),
+            "waiting" if is_wanted else "kept",
+        )
+        self._count += len(added)
+        self._trim()
+        return _write_cursor(position) if added else ""
 
     def _listed(self, which: str, *values: Any) -> list[KeptResult]:
+        self._trim()
         return [
             KeptResult(_write_cursor(position), decode_result(text), state, tries, why)
-            for position, text, state, tries, why in self._do(_KEPT + which, values)
+            for position, text, state, tries, why in self._do(_KEPT + which, *values)
         ]
 
-    def after(self, cursor: str, most: int) -> Deferred[Sequence[KeptResult]]:
+    def after(self, cursor: str, most: int) -> list[KeptResult]:
+        """
+        List results, oldest first.
+
+        :param cursor: list those after this one; from the first if it is empty.
+        :param most: list at most this many.
+        :raises ValueError: this is no cursor.
+        """
         which = "WHERE position > ? ORDER BY position LIMIT ?"
-        return self._answer(lambda: self._listed(which, _read_cursor(cursor), most))
+        return self._listed(which, _read_cursor(cursor), most)
 
-    def dead(self, cursor: str, most: int) -> Deferred[Sequence[KeptResult]]:
+    def dead(self, cursor: str, most: int) -> list[KeptResult]:
+        """List results that were given up, in the same way."""
         which = "WHERE state = 'dead' AND position > ? ORDER BY position LIMIT ?"
-        return self._answer(lambda: self._listed(which, _read_cursor(cursor), most))
+        return self._listed(which, _read_cursor(cursor), most)
 
-    def take(
-        self, now: float, until: float, most: int
-    ) -> Deferred[Sequence[KeptResult]]:
-        def work() -> list[KeptResult]:
-            taken = self._listed(
-                "AS one WHERE state = 'waiting' AND due <= ? AND NOT EXISTS ("
-                "SELECT 1 FROM results AS earlier WHERE state = 'waiting' AND "
-                "earlier.match_id = one.match_id AND earlier.position < one.position) "
-                "ORDER BY due, position LIMIT ?",
-                now,
-                most,
-            )
-            for kept in taken:
-                self._do(
-                    "UPDATE results SET due = ? WHERE position = ?",
-                    (until, _read_cursor(kept.cursor)),
-                )
-            return taken
+    def take(self, now: float, until: float, most: int) -> list[KeptResult]:
+        """
+        Take results to send them: of each match only the oldest that waits.
 
-        return self._answer(work)
+        Nobody else can take them before *until*, unless they are postponed.
 
-    def _change(
-        self, cursor: str, before: str, what: str, *values: Any
-    ) -> Deferred[bool]:
-        return self._answer(
-            lambda: bool(
-                self._do(
-                    f"UPDATE results SET {what} WHERE position = ? AND state = ? "
-                    "RETURNING position",
-                    (*values, _read_cursor(cursor), before),
-                )
-            )
+        :param now: take those that are due by then, seconds since the Unix epoch.
+        :param until: when they are due again if nothing is heard of them.
+        :param most: take at most this many.
+        """
+        taken = self._listed(
+            "AS one WHERE state = 'waiting' AND due <= ? AND NOT EXISTS ("
+            "SELECT 1 FROM results AS earlier WHERE state = 'waiting' AND "
+            "earlier.match_id = one.match_id AND earlier.position < one.position) "
+            "ORDER BY due, position LIMIT ?",
+            now,
+            most,
         )
+        for kept in taken:
+            self._do(
+                "UPDATE results SET due = ? WHERE position = ?",
+                until,
+                _read_cursor(kept.cursor),
+            )
+        return taken
 
-    def sent(self, cursor: str) -> Deferred[bool]:
+    def _change(self, cursor: str, before: str, what: str, *values: Any) -> bool:
+        self._trim()
+        changed = self._do(
+            f"UPDATE results SET {what} WHERE position = ? AND state = ? "
+            "RETURNING position",
+            *values,
+            _read_cursor(cursor),
+            before,
+        )
+        return bool(changed)
+
+    def sent(self, cursor: str) -> bool:
+        """Note that a result was received. Returns ``False`` if it waits no more."""
         return self._change(cursor, "waiting", "state = 'sent'")
 
-    def postpone(self, cursor: str, at: float, why: str) -> Deferred[bool]:
+    def postpone(self, cursor: str, at: float, why: str) -> bool:
+        """
+        Note that sending a result has failed. Returns ``False`` if it waits no more.
+
+        :param at: when it is due again, seconds since the Unix epoch.
+        :param why: for operators.
+        """
         what = "tries = tries + 1, due = ?, why = ?"
         return self._change(cursor, "waiting", what, at, why)
 
-    def bury(self, cursor: str, why: str) -> Deferred[bool]:
+    def give_up(self, cursor: str, why: str) -> bool:
+        """Give a result up, after one more try; ``False``: it waits no more."""
         what = "state = 'dead', tries = tries + 1, why = ?"
         return self._change(cursor, "waiting", what, why)
 
-    def revive(self, cursor: str) -> Deferred[bool]:
+    def revive(self, cursor: str) -> bool:
+        """
+        Let a result that was given up wait again, as if it had never been sent.
+
+        Returns ``False`` if it is not dead.
+        """
         what = "state = 'waiting', tries = 0, due = 0, why = ''"
         return self._change(cursor, "dead", what)
 
-    def counts(self) -> Deferred[ResultCounts]:
-        def work() -> ResultCounts:
-            ((waiting, since),) = self._do(
-                "SELECT count(*), min(at) FROM results WHERE state = 'waiting'"
-            )
-            ((dead,),) = self._do("SELECT count(*) FROM results WHERE state = 'dead'")
-            return ResultCounts(self._count, waiting, dead, since, self._forgotten)
-
-        return self._answer(work)
+    def counts(self) -> ResultCounts:
+        """Count the results."""
+        self._trim()
+        ((waiting, since),) = self._do(
+            "SELECT count(*), min(at) FROM results WHERE state = 'waiting'"
+        )
+        ((dead,),) = self._do("SELECT count(*) FROM results WHERE state = 'dead'")
+        return ResultCounts(self._count, waiting, dead, since, self._forgotten)
 
     def unsynced(self) -> sqlite3.Connection | None:
         """Return what `sync` is to be called with; ``None`` if all is on the disk."""
@@ -305,3 +327,7 @@ def sync(database: sqlite3.Connection) -> None:
     :raises sqlite3.Error: the disk does not take it.
     """
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"results are not kept: {error}")
