@@ -37,7 +37,7 @@ def result(match_id: str, round: int = 1, at: float = NOW, **facts: Any) -> Resu
 
 class ResultStoreContract:
     """
-    What a store of results does, wherever it keeps them.
+    What the store of results does, wherever it keeps them.
 
     `make_store` makes one that keeps *most* results for *most_age* seconds, and whose
     clock is ``self.now``, seconds since the Unix epoch.
