@@ -60,7 +60,7 @@ ADAPTERS: dict[str, str] = {
     "lines/https lines/proxied lines/reserve lines/secure lines/sniffed "
     "lines/tcp lines/tls lines/websocket nodes streams/byte_stream "
     "streams/intake streams/multiplex streams/outlet web/*",
-    "store": "memory/* redis/*",
+    "store": "memory/* patience redis/*",
     "base": "limits/logged logs reactor/* redis_address settings/options",
 }
 

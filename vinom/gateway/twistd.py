@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import sys
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
-from vinom.base.reactor.exits import fail_at_exit
+from vinom.base.printable import say
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import pass_evenly
 from vinom.base.settings.options import (
@@ -93,7 +95,21 @@ class _Program(Gateway):
 
     def _stopped(self) -> None:
         if self.why_not is not None:
-            fail_at_exit(f"{SOURCES.program}: cannot start: {self.why_not}")
+            if sys.__stderr__ is not None:
+                # twistd sends our `sys.stderr` to the log.
+                say(
+                    f"{SOURCES.program}: cannot start: {self.why_not}",
+                    file=sys.__stderr__,
+                )
+            atexit.register(_fail)
+
+
+def _fail() -> None:
+    """End with status 1; twistd returns 0 whenever its reactor has run."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os._exit(1)
 
 
 def makeService(options: Options) -> IService:

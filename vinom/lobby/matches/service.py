@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -50,6 +49,9 @@ from vinom.lobby.matches.match import Match
 from vinom.lobby.matches.ways_in import WaysIn, seat_names
 from vinom.play.seats import seat_of
 from vinom.store.interfaces import IMatchStore, IPlayerStore
+from vinom.store.patience import patiently
+
+_Result = TypeVar("_Result")
 
 
 class Follower(Protocol):
@@ -405,14 +407,8 @@ class Matches(Service):
         self, live: _Live, players: IPlayerStore, others: Sequence[str]
     ) -> None:
         """Ask the store for the keys of players who are connected elsewhere."""
-        while self._live.get(live.match.plan.match_id) is live:
-            try:
-                live.known = [*live.known, *await players.keys_of(others)]
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-            else:
-                return
+        found = await self._while_live(live, lambda: players.keys_of(others))
+        live.known = [*live.known, *(found or ())]
 
     def _enter(self, live: _Live) -> None:
         """A match is this node's from now on."""
@@ -474,13 +470,8 @@ class Matches(Service):
         plan = live.match.plan
         if claimed is not None and not await claimed:
             return
-        is_running: bool | None = None
-        while is_running is None and self._live.get(plan.match_id) is live:
-            try:
-                is_running = await self.own(plan, placement)
-            except LeaseLost:
-                # Under the next lease it is known whose it is.
-                await deferLater(self._clock, 1.0)
+        # Under the next lease it is known whose it is.
+        is_running = await self._while_live(live, lambda: self.own(plan, placement))
         if is_running:
             self.learn_keys(plan.match_id)
         if is_running is False and self._live.get(plan.match_id) is live:
@@ -495,14 +486,12 @@ class Matches(Service):
         :returns: ``False`` if it is over.
         :raises LeaseLost: another node may have it by now.
         """
-        while True:
-            try:
-                return bool(await self._store.adopt(plan, placement))
-            except LeaseLost:
-                raise
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
+        adopt = self._store.adopt
+        return bool(
+            await patiently(
+                self._clock, lambda: adopt(plan, placement), refusals=(LeaseLost,)
+            )
+        )
 
     def disown(self, match_id: str) -> None:
         """Forget a match that another node goes on with; nobody learns an end."""
@@ -902,7 +891,8 @@ class Matches(Service):
         plan, online = match.plan, self._online
         match_id = plan.match_id
         if is_elsewhere:
-            await self._until_answered(lambda: self._store.place(match_id, placement))
+            place = self._store.place
+            await patiently(self._clock, lambda: place(match_id, placement))
         for number, seat in enumerate(plan.seats):
             player_id = seat.player_id
             if match.end is not None or not player_id:
@@ -982,16 +972,9 @@ class Matches(Service):
         if live.is_missing:
             await self._keep_restoring(live)
             return
-        while self._live.get(match_id) is live:
-            try:
-                is_over = await self._is_over(live.match.plan)
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-                continue
-            if is_over and match_id in self._live and not live.withdraw("lost"):
-                self._fleet.close_room(match_id, "lost")
-            return
+        is_over = await self._while_live(live, lambda: self._is_over(live.match.plan))
+        if is_over and match_id in self._live and not live.withdraw("lost"):
+            self._fleet.close_room(match_id, "lost")
 
     async def _is_over(self, plan: MatchPlan) -> bool:
         """Has another node recorded the end of a match?"""
@@ -1003,20 +986,21 @@ class Matches(Service):
         return False
 
     async def _keep_restoring(self, live: _Live) -> None:
-        match_id, is_ours = live.match.plan.match_id, True
-        # Its end restores it itself: see `_finish`.
-        while live.is_missing and live.match.end is None:
-            if self._live.get(match_id) is not live:
-                return
-            try:
-                is_ours = await self._restore(live)
-            except LeaseLost:
-                # It is called again when this node has a new lease.
-                return
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-        if is_ours or self._live.get(match_id) is not live:
+        match_id = live.match.plan.match_id
+
+        def is_wanted() -> bool:
+            # Its end restores it itself: see `_finish`.
+            is_open = live.is_missing and live.match.end is None
+            return is_open and self._live.get(match_id) is live
+
+        try:
+            is_ours = await patiently(
+                self._clock, lambda: self._restore(live), is_wanted, (LeaseLost,)
+            )
+        except LeaseLost:
+            # It is called again when this node has a new lease.
+            return
+        if is_ours is not False or self._live.get(match_id) is not live:
             return
         if await self._store.owner(match_id) is not None:
             # That node has its game server, too, which this one is about to find out.
@@ -1109,13 +1093,14 @@ class Matches(Service):
                 return await self._restore(live)
             return await self._end(end)
 
-        await self._until_answered(lambda: Deferred.fromCoroutine(record()))
+        await patiently(self._clock, record)
 
     def _end(self, end: MatchEnd) -> Deferred[bool]:
         return self._store.end(end, self._clock.seconds() + self._memory_seconds)
 
     async def _release(self, match_id: str, player_id: str) -> None:
-        await self._until_answered(lambda: self._store.release(match_id, player_id))
+        release = self._store.release
+        await patiently(self._clock, lambda: release(match_id, player_id))
         live = self._live.get(match_id)
         if live is not None and live.is_adopted:
             self.freed([player_id])
@@ -1123,15 +1108,14 @@ class Matches(Service):
             for follower in self._followers:
                 follower.seat_left(live.match.entries, player_id)
 
-    async def _until_answered(self, step: Callable[[], Deferred[bool]]) -> None:
-        while True:
-            try:
-                await step()
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, 1.0)
-            else:
-                return
+    async def _while_live(
+        self, live: _Live, step: Callable[[], Awaitable[_Result]]
+    ) -> _Result | None:
+        """Take a step of the store, unless the match ends before that."""
+        match_id = live.match.plan.match_id
+        return await patiently(
+            self._clock, step, lambda: self._live.get(match_id) is live
+        )
 
     def _find(self, match_id: str) -> _Live:
         live = self._live.get(match_id)

@@ -42,12 +42,13 @@ from vinom.game import Game
 from vinom.lobby.conversation.online import IOnline
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.news import QueueNews
-from vinom.lobby.matchmaking.prematch import RETRY_SECONDS, Prematches
+from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import IEntryStore, IPrematchStore
+from vinom.store.patience import RETRY_SECONDS, patiently
 
 #: How long a queue rests when no game server could be had for a match, seconds: each
 #: failure doubles it, up to the second number, and a while without one ends that.
@@ -962,18 +963,14 @@ class Matchmaker(Service):
         it had none, the players wait.
         """
         player_id = entry.player_ids[0]
-        while True:
-            await deferLater(self._clock, RETRY_SECONDS)
-            try:
-                found = await self._entries.entry_of(player_id)
-                is_free = found is None and not await self._matches.is_in_match(
-                    player_id
-                )
-            except StoreUnavailable:
-                continue
-            if is_free:
-                self._send_to_room(entry, room_id, self._clock.seconds())
-            return
+
+        async def is_free() -> bool:
+            found = await self._entries.entry_of(player_id)
+            return found is None and not await self._matches.is_in_match(player_id)
+
+        await deferLater(self._clock, RETRY_SECONDS)
+        if await patiently(self._clock, is_free):
+            self._send_to_room(entry, room_id, self._clock.seconds())
 
     def _set_due(self, pool: _Pool, due: float | None) -> None:
         """Have a round look at a queue at this time, if no other one does before."""
@@ -1283,13 +1280,11 @@ class Matchmaker(Service):
 
     async def _settle_lost(self, player_id: str) -> None:
         """Suspend the entry of a player who is expected back, when storage answers."""
-        while player_id in self._away:
-            try:
-                await self._settle(player_id)
-            except StoreUnavailable:
-                await deferLater(self._clock, RETRY_SECONDS)
-            else:
-                return
+        await patiently(
+            self._clock,
+            lambda: self._settle(player_id),
+            lambda: player_id in self._away,
+        )
 
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume an entry: are all of its players here?"""

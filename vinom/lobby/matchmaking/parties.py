@@ -13,7 +13,6 @@ from msgspec import Raw
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -66,11 +65,10 @@ from vinom.lobby.matchmaking.party import (
 )
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.store.interfaces import IEntryStore, IPartyStore
+from vinom.store.patience import RETRY_SECONDS, patiently
 
 #: How often a change is tried again because somebody else was faster.
 _MOST_TRIES = 20
-#: Seconds until a step is tried again when storage did not answer.
-_RETRY_SECONDS = 1.0
 #: Most passwords that wait to be hashed.
 MOST_WAITING = 32
 
@@ -494,7 +492,7 @@ class Parties(Service):
                             raise Refused(
                                 Code.NOT_NOW,
                                 "a match is being made for your party",
-                                {"retry_after": _RETRY_SECONDS},
+                                {"retry_after": RETRY_SECONDS},
                             )
                         continue
                     # `entry_moved` may have changed the party by now.
@@ -625,30 +623,19 @@ class Parties(Service):
         return status
 
     async def _follow(self, entry: QueueEntry) -> None:
-        while True:
-            try:
-                await self._catch_up(entry)
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, _RETRY_SECONDS)
-            else:
-                return
+        await patiently(self._clock, lambda: self._catch_up(entry))
 
     async def _free(self, player_ids: Sequence[str]) -> None:
         settled: set[str] = set()
+
+        async def settle(player_id: str) -> None:
+            party = await self._store.party_of(player_id)
+            if party is not None and party.party_id not in settled:
+                await self._settled(party)
+                settled.add(party.party_id)
+
         for player_id in player_ids:
-            while True:
-                try:
-                    party = await self._store.party_of(player_id)
-                    if party is not None and party.party_id not in settled:
-                        settled.add(party.party_id)
-                        await self._settled(party)
-                except StoreUnavailable as error:
-                    self._log.debug("storage does not answer: {error}", error=error)
-                    settled.clear()
-                    await deferLater(self._clock, _RETRY_SECONDS)
-                else:
-                    break
+            await patiently(self._clock, partial(settle, player_id))
 
     async def _catch_up(self, entry: QueueEntry) -> None:
         """Give the party of an entry its true state, or drop an entry without one."""
@@ -792,7 +779,7 @@ class Parties(Service):
             await self._remove(player_id, "away", lambda it: it.leave(player_id))
         except Refused as refusal:
             if refusal.code is Code.NOT_NOW:
-                self._expect(player_id, _RETRY_SECONDS)
+                self._expect(player_id, RETRY_SECONDS)
             # Else the player has left meanwhile.
 
     # What players are sent.
@@ -853,7 +840,7 @@ class Parties(Service):
         def failed(failure: Failure) -> None:
             log_unless_away(self._log, "a step of a party failed", failure)
             if retry is not None:
-                self._expect(retry, _RETRY_SECONDS)
+                self._expect(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
 

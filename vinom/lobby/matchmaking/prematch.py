@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,11 +24,8 @@ from vinom.base.model import Player, Prematch, QueueEntry
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import IOnline
 from vinom.store.interfaces import IPrematchStore
+from vinom.store.patience import patiently
 
-_Result = TypeVar("_Result")
-
-#: Seconds until a step is tried again when storage did not answer.
-RETRY_SECONDS = 1.0
 #: If the end of the time to answer is noticed so late, answers may wait to be read:
 #: they have as long again, seconds.
 _BUSY_SECONDS = 0.5
@@ -213,8 +209,8 @@ class Prematches:
         :returns: ``False`` if it is gone, or its match is being made.
         """
         node = self._node if is_ours else ""
-        prematch = await self._answered(
-            lambda: self._store.give_back(prematch_id, node, without)
+        prematch = await patiently(
+            self._clock, lambda: self._store.give_back(prematch_id, node, without)
         )
         self._forget(prematch_id)
         if prematch is None:
@@ -238,7 +234,8 @@ class Prematches:
 
     async def finish(self, prematch_id: str) -> None:
         """Forget a prematch and its entries; tries until storage answers."""
-        await self._answered(lambda: self._store.finish(prematch_id, self._node))
+        finish = self._store.finish
+        await patiently(self._clock, lambda: finish(prematch_id, self._node))
 
     async def count_decline(self, entry: QueueEntry, player_id: str) -> float:
         """Count a decline; return how long this player may not queue, seconds."""
@@ -333,7 +330,8 @@ class Prematches:
         :param asker: a player who is answered apart.
         :returns: how long this player may not queue, seconds.
         """
-        prematch = await self._answered(lambda: self._store.dissolve(prematch_id, now))
+        dissolve = self._store.dissolve
+        prematch = await patiently(self._clock, lambda: dissolve(prematch_id, now))
         return 0.0 if prematch is None else await self._dissolved(prematch, now, asker)
 
     async def _dissolved(self, prematch: Prematch, now: float, asker: str) -> float:
@@ -366,28 +364,15 @@ class Prematches:
 
     async def _make(self, prematch: Prematch) -> None:
         """Make the match, unless another node does."""
-        if not await self._answered(
-            lambda: self._store.begin(prematch.prematch_id, self._node)
+        begin = self._store.begin
+        if not await patiently(
+            self._clock, lambda: begin(prematch.prematch_id, self._node)
         ):
             return
         self._forget(prematch.prematch_id)
         self.results["accepted"] += 1
         self._send(prematch.players, self._update(prematch, "accepted"))
         await self._asking.make(prematch)
-
-    async def _answered(self, step: Callable[[], Deferred[_Result]]) -> _Result:
-        """
-        Take a step as often as storage needs to answer.
-
-        A prematch must not stay as it is; each step has one effect, however often it is
-        taken.
-        """
-        while True:
-            try:
-                return await step()
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, RETRY_SECONDS)
 
     def _forget(self, prematch_id: str) -> None:
         self._disturbed.discard(prematch_id)

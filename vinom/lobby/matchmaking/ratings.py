@@ -8,21 +8,18 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from vinom.base.model import MatchEnd, Placement, QueueEntry, SeatPlan
-from vinom.errors import StoreUnavailable
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.lobby.matches.service import seat_plans
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.lobby.matchmaking.rules.rule import Proposal
 from vinom.lobby.matchmaking.skill import rate_round
 from vinom.store.interfaces import IRatingStore
+from vinom.store.patience import patiently
 
-#: Seconds until a step is tried again when storage did not answer.
-_RETRY_SECONDS = 1.0
 #: Tries of a round while ratings of its players change in other matches.
 _MOST_TRIES = 8
 #: How long it is remembered whom a player met, seconds.
@@ -121,43 +118,36 @@ class Ratings:
     ) -> None:
         """Change the ratings of a round's players, once."""
         player_ids = [seat.player_id for seat in seats if seat.player_id]
-        tries = 0
-        while tries < _MOST_TRIES:
-            try:
-                standings = await self._store.standings(ratings, player_ids)
-                before = {
-                    player_id: each.rating
-                    for player_id, each in zip(player_ids, standings, strict=True)
-                }
-                after = rate_round(seats, outcome["places"], before)
-                if not after:
-                    return
-                now = self._clock.seconds()
-                expires_at = {
-                    player_id: now
-                    + (
-                        self._lifetimes.guest
-                        if player_id in guests
-                        else self._lifetimes.account
-                    )
-                    for player_id in after
-                }
-                answer = await self._store.rate(
-                    ratings,
-                    match_id,
-                    int(outcome["round"]),
-                    {player_id: before[player_id] for player_id in after},
-                    after,
-                    expires_at,
-                )
-            except StoreUnavailable as error:
-                # It may have taken effect: then the next answer is "known".
-                _log.debug("storage does not answer: {error}", error=error)
-                await deferLater(self._clock, _RETRY_SECONDS)
-                continue
-            if answer != "changed":
+
+        async def rate() -> bool:
+            standings = await self._store.standings(ratings, player_ids)
+            before = {
+                player_id: each.rating
+                for player_id, each in zip(player_ids, standings, strict=True)
+            }
+            after = rate_round(seats, outcome["places"], before)
+            if not after:
+                return True
+            now = self._clock.seconds()
+            lifetimes = self._lifetimes
+            expires_at = {
+                one: now + (lifetimes.guest if one in guests else lifetimes.account)
+                for one in after
+            }
+            # One without an answer may have taken effect: then the next is "known".
+            answer = await self._store.rate(
+                ratings,
+                match_id,
+                int(outcome["round"]),
+                {player_id: before[player_id] for player_id in after},
+                after,
+                expires_at,
+            )
+            return answer != "changed"
+
+        for _ in range(_MOST_TRIES):
+            if await patiently(self._clock, rate):
                 return
-            tries += 1
         _log.error("match {match_id}: a round was not rated", match_id=match_id)
 
 
