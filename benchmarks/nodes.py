@@ -24,7 +24,7 @@ from vinom.lobby.matchmaking.queues import Queues, read_tables
 from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
-from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.players import MemoryRatingStore
 
 PLAYERS, NODES = 1_000_000, 64
 #: Players who come per second, and the seconds between two turns of all nodes.

@@ -64,26 +64,6 @@ def pod_template(document: Document) -> Document | None:
     return None
 
 
-def strict(**properties: Any) -> Document:
-    """Write the schema of an object that has these members and no others."""
-    required = [name.removesuffix("!") for name in properties if name.endswith("!")]
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {name.rstrip("!"): one for name, one in properties.items()},
-        "required": required,
-    }
-
-
-TEXT = {"type": "string"}
-COUNT = {"type": "integer", "minimum": 0}
-_POSITIVE = {"type": "integer", "minimum": 1}
-#: A number, or a percentage.
-_SHARE = {"anyOf": [COUNT, {"type": "string", "pattern": "^[0-9]+%$"}]}
-PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
-LABELS = {"type": "object", "additionalProperties": TEXT}
-
-
 def check(document: Document) -> None:
     """
     Check an object by the schema of its kind; one without a schema is an error.

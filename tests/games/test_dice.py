@@ -24,8 +24,10 @@ from vinom.games.dice import (
     Rematch,
     Roll,
     SetAside,
+    choices,
+    is_bust,
+    score,
 )
-from vinom.games.dice_score import choices, is_bust, score
 from vinom.play.play import Play
 
 GAME = Dice()

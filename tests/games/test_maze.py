@@ -13,8 +13,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Seat, Step, Table
-from vinom.games.maze import Dance, Maze, MazeOptions, MazeState, Move
-from vinom.games.maze_map import STEPS, carve, deal_corners, passages, strew
+from vinom.games.maze import (
+    STEPS,
+    Dance,
+    Maze,
+    MazeOptions,
+    MazeState,
+    Move,
+    carve,
+    deal_corners,
+    passages,
+    strew,
+)
 
 SIZES = st.tuples(st.integers(2, 16), st.integers(2, 16))
 SEEDS = st.integers(0, (1 << 64) - 1)

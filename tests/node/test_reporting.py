@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.lobbies import LobbyWorld
 from vinom.errors import StoreUnavailable
 from vinom.node.reporting import Reporting
-from vinom.store.memory.online import Lines, MemoryOnlineStore
+from vinom.store.memory.players import Lines, MemoryOnlineStore
 
 
 class ReportingTests(SynchronousTestCase):

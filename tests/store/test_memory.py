@@ -37,14 +37,16 @@ from vinom.store.interfaces import (
     IServerStore,
 )
 from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.matches import MemoryMatchStore, MemoryServerStore
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.online import Lines, MemoryOnlineStore
 from vinom.store.memory.parties import MemoryPartyStore
-from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.players import (
+    Lines,
+    MemoryOnlineStore,
+    MemoryPlayerStore,
+    MemoryRatingStore,
+)
 from vinom.store.memory.rooms import MemoryCheckpointStore
-from vinom.store.memory.servers import MemoryServerStore
 
 
 class MemoryEntryStoreTests(EntryStoreContract, TestCase):

@@ -59,17 +59,20 @@ from vinom.store.interfaces import (
 )
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.redis.client import RedisClient
-from vinom.store.redis.entries import RedisEntryStore
-from vinom.store.redis.estates import RedisEstateStore
-from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
+from vinom.store.redis.matches import (
+    RedisEstateStore,
+    RedisMatchStore,
+    RedisServerStore,
+)
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
-from vinom.store.redis.players import RedisPlayerStore
-from vinom.store.redis.prematches import RedisPrematchStore
-from vinom.store.redis.ratings import RedisRatingStore
+from vinom.store.redis.players import (
+    RedisOnlineStore,
+    RedisPlayerStore,
+    RedisRatingStore,
+)
 from vinom.store.redis.rooms import RedisCheckpointStore
-from vinom.store.redis.servers import RedisServerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

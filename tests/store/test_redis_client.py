@@ -21,12 +21,11 @@ from tests.support.redis_servers import RedisServer, make_client, until
 from vinom.base.model import Estate, MatchEnd, QueueCounts, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.interfaces import IEstateStore
-from vinom.store.redis.breaker import Breaker
+from vinom.store.redis.client import Breaker
 from vinom.store.redis.entries import RedisEntryStore
-from vinom.store.redis.estates import RedisEstateStore
-from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.matches import RedisEstateStore, RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.online import RedisOnlineStore
+from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.tools.commands.child_node import free_port
 

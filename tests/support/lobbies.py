@@ -42,8 +42,7 @@ from vinom.rooms.rooms import Rooms
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.parties import MemoryPartyStore
-from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 REALM = "game.vinom"
 _KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)

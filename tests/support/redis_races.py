@@ -15,11 +15,10 @@ from vinom.base.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
 from vinom.store.interfaces import IEntryStore
 from vinom.store.redis.client import Owner
-from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
 from vinom.store.redis.matches import RedisMatchStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.parties import RedisPartyStore
-from vinom.store.redis.prematches import RedisPrematchStore
 from vinom.store.redis.scripts import Script
 
 #: No call is late: late ones have tests of their own.

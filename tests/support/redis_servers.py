@@ -25,7 +25,7 @@ from twisted.internet.task import deferLater
 from tests.support.needs import do_without
 from vinom.base.reactor.turns import TurnEnd
 from vinom.store.redis.client import Owner, RedisClient
-from vinom.store.redis.online import RedisOnlineStore
+from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
 from vinom.tools.commands.child_node import free_port
 

@@ -19,19 +19,22 @@ from vinom.node.settings import Settings
 from vinom.node.stores import Stores
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.entries import RedisEntryStore
-from vinom.store.redis.estates import RedisEstateStore
+from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
 from vinom.store.redis.inspection import FoundStore, find_store
-from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.matches import (
+    RedisEstateStore,
+    RedisMatchStore,
+    RedisServerStore,
+)
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.online import RedisOnlineStore
 from vinom.store.redis.parties import RedisPartyStore
-from vinom.store.redis.players import RedisPlayerStore
-from vinom.store.redis.prematches import RedisPrematchStore
-from vinom.store.redis.ratings import RedisRatingStore
+from vinom.store.redis.players import (
+    RedisOnlineStore,
+    RedisPlayerStore,
+    RedisRatingStore,
+)
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
-from vinom.store.redis.servers import RedisServerStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")

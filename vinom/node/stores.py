@@ -29,8 +29,7 @@ from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.parties import MemoryPartyStore
-from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 if TYPE_CHECKING:
     from vinom.store.redis.client import RedisClient

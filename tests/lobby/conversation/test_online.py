@@ -20,9 +20,8 @@ from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import IOnline
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
-from vinom.store.memory.online import Lines, MemoryOnlineStore
 from vinom.store.memory.parties import MemoryPartyStore
-from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
 
 
 class OnlineTests(SynchronousTestCase):

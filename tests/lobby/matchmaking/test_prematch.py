@@ -16,8 +16,7 @@ from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.lobby.matchmaking.prematch import pause_seconds
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
-from vinom.store.memory.online import Lines, MemoryOnlineStore
-from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
 
 
 class AskingWorld(PartyWorld):

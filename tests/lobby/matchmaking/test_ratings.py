@@ -14,7 +14,7 @@ from vinom.errors import StoreUnavailable
 from vinom.lobby.matchmaking.ratings import Lifetimes, Ratings
 from vinom.lobby.matchmaking.rules.rule import Proposal
 from vinom.lobby.matchmaking.skill import rate_round
-from vinom.store.memory.ratings import MemoryRatingStore
+from vinom.store.memory.players import MemoryRatingStore
 
 
 def seats(*names: str, teams: tuple[int, ...] = ()) -> tuple[SeatPlan, ...]:

@@ -1,8 +1,11 @@
-"""Players in memory."""
+"""Players, lines and ratings in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from time import monotonic
+from typing import TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -10,10 +13,17 @@ from zope.interface import implementer
 
 from vinom.base.limits.addresses import Crowd
 from vinom.base.model import (
+    LineEnd,
     Player,
+    Rating,
+    Standing,
 )
 from vinom.store.interfaces import (
+    IOnlineStore,
+    IOnlineWatch,
     IPlayerStore,
+    IRatingStore,
+    RatingAnswer,
 )
 from vinom.store.memory.expiry import Expiry
 
@@ -151,3 +161,183 @@ class MemoryPlayerStore:
         if self._idle.discard(key_hash):
             del self._guests[player.player_id]
         self._known.discard(key_hash)
+
+
+@attrs.define(eq=False)
+class Lines:
+    """
+    What the nodes share.
+
+    :ivar has_lease: by a node's id: does its lease last?
+    :ivar now: the time, seconds.
+    :ivar left: when players were disconnected who are away.
+    """
+
+    has_lease: Callable[[str], bool] = lambda _: True
+    now: Callable[[], float] = monotonic
+    left: dict[str, float] = attrs.field(factory=dict, init=False)
+    lines: dict[str, tuple[str, int]] = attrs.field(factory=dict, init=False)
+    watches: dict[str, IOnlineWatch] = attrs.field(factory=dict, init=False)
+    last: int = attrs.field(default=0, init=False)
+
+
+@implementer(IOnlineStore)
+@attrs.frozen(eq=False)
+class MemoryOnlineStore:
+    """
+    Lines in a dict.
+
+    :ivar node_id: of the node that calls.
+    """
+
+    shared: Lines
+    node_id: str
+
+    def enter(self, player_id: str) -> Deferred[int]:
+        shared = self.shared
+        node, older = shared.lines.get(player_id, ("", 0))
+        shared.last += 1
+        shared.lines[player_id] = self.node_id, shared.last
+        shared.left.pop(player_id, None)
+        epoch = shared.last
+        if node != self.node_id and (watch := shared.watches.get(node)) is not None:
+            watch.replaced(player_id, older)
+        return succeed(epoch)
+
+    def leave(self, player_id: str) -> Deferred[LineEnd]:
+        """Forget a line; whether its player is in a queue is not known here."""
+        node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+        if node != self.node_id:
+            return succeed("replaced")
+        self.shared.lines.pop(player_id, None)
+        self.shared.left[player_id] = self.shared.now()
+        return succeed("held")
+
+    def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        replaced = []
+        for player_id, epoch in lines:
+            node, newest = self.shared.lines.get(player_id, (self.node_id, 0))
+            if node != self.node_id and newest > epoch:
+                replaced.append(player_id)
+            else:
+                self.shared.lines[player_id] = self.node_id, max(epoch, newest)
+        return succeed(replaced)
+
+    def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        return succeed([one for one in player_ids if self._node_of(one)])
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        if self._node_of(player_id):
+            return succeed(0.0)
+        shared = self.shared
+        left = shared.left.get(player_id)
+        # Not 0, which means that there is a line.
+        return succeed(inf if left is None else max(1e-6, shared.now() - left))
+
+    def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        nodes: dict[str, list[str]] = {}
+        for player_id in player_ids:
+            node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+            if node != self.node_id:
+                nodes.setdefault(node, []).append(player_id)
+        for node, players in nodes.items():
+            if (watch := self.shared.watches.get(node)) is not None:
+                watch.passed(players, message)
+        return succeed(len(nodes))
+
+    def watch(self, watch: IOnlineWatch) -> None:
+        self.shared.watches[self.node_id] = watch
+
+    def _node_of(self, player_id: str) -> str | None:
+        """Find another node that lives and has the player's line."""
+        node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
+        is_other = node != self.node_id and self.shared.has_lease(node)
+        return node if is_other else None
+
+
+#: How many opponents of a player are remembered, the latest.
+_MOST_RECENT = 16
+#: How long it is remembered that a round was rated, seconds.
+_ROUND_SECONDS = 86400.0
+
+
+@implementer(IRatingStore)
+@attrs.define
+class MemoryRatingStore:
+    """
+    Ratings, and who met whom lately.
+
+    Above the limit the ratings that were not used for longest are forgotten.
+
+    :ivar now: the time, seconds since the Unix epoch.
+    :ivar most: ratings kept, and players of whom it is known whom they met.
+    """
+
+    _now: Callable[[], float]
+    _most: int = 500_000
+    # By list and player id, the one that was used last at the end.
+    _ratings: dict[tuple[str, str], tuple[Rating, float]] = attrs.field(
+        factory=dict, init=False
+    )
+    _recent: dict[str, tuple[tuple[str, ...], float]] = attrs.field(
+        factory=dict, init=False
+    )
+    _rounds: dict[tuple[str, int], float] = attrs.field(factory=dict, init=False)
+
+    def standings(
+        self, ratings: str, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[Standing]]:
+        """Find ratings, and whom these players met."""
+        now = self._now()
+        return succeed([self._standing(ratings, one, now) for one in player_ids])
+
+    def rate(
+        self,
+        ratings: str,
+        match_id: str,
+        round: int,
+        before: Mapping[str, Rating],
+        after: Mapping[str, Rating],
+        expires_at: Mapping[str, float],
+    ) -> Deferred[RatingAnswer]:
+        """Replace ratings, if they are still those of *before*."""
+        now = self._now()
+        if self._rounds.get((match_id, round), 0.0) > now:
+            return succeed("known")
+        for player_id, rating in before.items():
+            if self._standing(ratings, player_id, now).rating != rating:
+                return succeed("changed")
+        _renew(self._rounds, (match_id, round), now + _ROUND_SECONDS, self._most)
+        for player_id, rating in after.items():
+            kept = rating, expires_at[player_id]
+            _renew(self._ratings, (ratings, player_id), kept, self._most)
+        return succeed("done")
+
+    def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
+        for side in sides:
+            others = [one for other in sides if other is not side for one in other]
+            for player_id in side:
+                recent, _ = self._recent.get(player_id, ((), 0.0))
+                latest = tuple(dict.fromkeys((*others, *recent)))[:_MOST_RECENT]
+                _renew(self._recent, player_id, (latest, expires_at), self._most)
+        return succeed(None)
+
+    def _standing(self, ratings: str, player_id: str, now: float) -> Standing:
+        rating, expires_at = self._ratings.get((ratings, player_id), (None, 0.0))
+        recent, met_until = self._recent.get(player_id, ((), 0.0))
+        return Standing(
+            Rating() if rating is None or expires_at <= now else rating,
+            recent if met_until > now else (),
+        )
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+def _renew(kept: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
+    """Put a value at the end of a dict; above the limit the first one goes."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]

@@ -10,19 +10,131 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txredisapi import RedisProtocol, ResponseError
+from zope.interface import implementer
 
 from vinom.base.limits.logged import BoundedLog, LogBounds
-from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
-from vinom.store.redis.breaker import Breaker
 from vinom.store.redis.scripts import Script
-from vinom.store.redis.wire import Wire
+
+
+@implementer(IPullProducer)
+@attrs.define(eq=False)
+class Wire:
+    """
+    Send the commands of a turn together when it ends, and read answers directly.
+
+    The reactor would first wait for the socket to be writable, which takes a turn of
+    its own; see `vinom.base.reactor.direct` for reading. Under TLS it does both.
+    """
+
+    _protocol: Any
+    _turns: TurnEnd
+    _direct: DirectReads
+    _parts: list[bytes] = attrs.field(factory=list, init=False)
+    _send: Callable[[bytes], int] | None = attrs.field(default=None, init=False)
+    _descriptor: int = attrs.field(default=-1, init=False)
+    # Does the transport hold something that must go first?
+    _is_behind: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        socket = socket_under(self._protocol.transport)
+        if socket is not None:
+            self._send = socket.send
+            self._descriptor = socket.fileno()
+            self._direct.add(self._descriptor, socket.recv, self)
+            self._protocol.whenDisconnected().addCallback(lambda _: self.leave())
+
+    def leave(self) -> None:
+        """Leave the rest to the reactor: the connection ends."""
+        self._direct.remove(self._descriptor)
+        self._descriptor = -1
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answers came."""
+        self._protocol.dataReceived(data)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._protocol.transport.abortConnection()
+
+    def write(self, data: bytes) -> None:
+        """Send when the turn ends."""
+        if not self._parts:
+            self._turns.flush(self)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """The turn is over: send what was written in it."""
+        if not self._parts:
+            return
+        data, self._parts = b"".join(self._parts), []
+        if self._send is None or self._is_behind:
+            self._protocol.transport.write(data)
+            return
+        try:
+            sent = self._send(data)
+        except OSError:
+            # No room; or the end, which the reactor will find in its own way.
+            sent = 0
+        if sent < len(data):
+            self._protocol.transport.write(data[sent:])
+            # It is asked for more when the transport has sent that; and once at first.
+            self._protocol.transport.registerProducer(self, False)
+            self._is_behind = True
+
+    def resumeProducing(self) -> None:
+        """The transport holds nothing any more."""
+        if self._is_behind:
+            self._is_behind = False
+            self._protocol.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """The connection is over."""
+
+
+@attrs.define
+class Breaker:
+    """
+    Fail calls at once while the store does not answer.
+
+    Closed, calls go out. It opens at the first time-out or lost connection, and closes
+    when a new connection has answered. No call of a player tries whether it does.
+
+    :ivar entropy: called with a number, gives that many random bytes: nodes that lost
+        the store at one moment must not all come back at one moment.
+    :ivar first: the first delay before a new connection, seconds.
+    :ivar most: the longest delay.
+    """
+
+    entropy: Callable[[int], bytes]
+    first: float = 0.1
+    most: float = 1.0
+    is_closed: bool = attrs.field(default=False, init=False)
+    _failures: int = attrs.field(default=0, init=False)
+
+    def close(self) -> None:
+        """A new connection has answered."""
+        self.is_closed, self._failures = True, 0
+
+    def open(self) -> float:
+        """
+        A call timed out, or a connection was lost or could not be made.
+
+        :returns: seconds until the next try: twice as long each time, less a random
+            part of up to a half.
+        """
+        self.is_closed = False
+        delay = min(self.most, self.first * 2.0 ** min(self._failures, 20))
+        self._failures += 1
+        return delay * (1.0 - int.from_bytes(self.entropy(2)) / (1 << 17))
+
 
 #: What Redis answers if another server, or a later try, may accept the command.
 _TRY_ANOTHER = ("READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "UNKILLABLE", "BUSY")

@@ -1,4 +1,4 @@
-"""Running and ended matches in Redis."""
+"""Matches, what dead nodes left of them, and game servers, in Redis."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from msgspec import json
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from vinom.base.model import MatchEnd, MatchPlan, Placement
-from vinom.store.interfaces import IMatchStore
+from vinom.base.model import Estate, MatchEnd, MatchPlan, Placement, ServerClaim
+from vinom.store.interfaces import IEstateStore, IMatchStore, IServerStore
 from vinom.store.redis.client import RedisClient
+from vinom.store.redis.entries import read_prematch
 from vinom.store.redis.scripts import load
 
-_STEPS = {
-    step: load("matches", step)
-    for step in (
-        *("open", "place", "adopt", "restore", "end", "release"),
-        *("of", "owner", "last_end"),
-    )
-}
+_STEPS, _SERVERS = load("matches"), load("servers")
+_ABANDON, _CUT = load("entries")["abandon"], load("online")["cut"]
 
 
 @attrs.frozen
@@ -121,3 +117,78 @@ class RedisMatchStore:
             return kept.end if self.now() < kept.expires_at else None
 
         return self._run("last_end", player_id).addCallback(read)
+
+
+@implementer(IEstateStore)
+@attrs.frozen
+class RedisEstateStore:
+    """
+    Entries, matches and lines by the node that owns them.
+
+    :ivar client: runs the steps.
+    """
+
+    client: RedisClient
+
+    def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+        return self.client.run(_STEPS["owned"], node_id, str(most)).addCallback(
+            lambda found: [json.decode(plan, type=MatchPlan) for plan in found]
+        )
+
+    def abandon(
+        self, node_id: str, most: int, seconds: float
+    ) -> Deferred[Estate | None]:
+        def read(found: list[Any]) -> Estate | None:
+            count, alone, ended = found
+            prematches = [one for one in map(read_prematch, ended) if one is not None]
+            return (
+                Estate(prematches, [one.decode() for one in alone]) if count else None
+            )
+
+        return self.client.run(
+            _ABANDON, node_id, str(most), str(round(1000 * seconds))
+        ).addCallback(read)
+
+    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
+        return self.client.run(_CUT, node_id, str(most)).addCallback(
+            lambda found: [one.decode() for one in found]
+        )
+
+
+@implementer(IServerStore)
+@attrs.frozen
+class RedisServerStore:
+    """
+    Records in hashes, which also have the node of each game server.
+
+    :ivar client: runs the scripts.
+    """
+
+    client: RedisClient
+
+    def _run(self, step: str, *args: str | bytes) -> Deferred[Any]:
+        return self.client.run(_SERVERS[step], *args)
+
+    def put(
+        self, server_id: str, fence: int, machine: str, data: bytes
+    ) -> Deferred[bool]:
+        return self._run("put", server_id, str(fence), machine, data).addCallback(bool)
+
+    def claim(self, server_id: str, gone: str = "") -> Deferred[ServerClaim]:
+        def read(found: list[bytes]) -> ServerClaim:
+            kind, fence, data = found
+            return ServerClaim(kind.decode(), int(fence), data)  # type: ignore[arg-type]  # one of them
+
+        return self._run("claim", server_id, gone).addCallback(read)
+
+    def offer(
+        self, server_id: str, fence: int, machine: str, data: bytes
+    ) -> Deferred[bool]:
+        found = self._run("offer", server_id, str(fence), machine, data)
+        return found.addCallback(bool)
+
+    def forget(self, server_id: str, fence: int) -> Deferred[bool]:
+        return self._run("forget", server_id, str(fence)).addCallback(bool)
+
+    def left(self, node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
+        return self._run("left", node_id, machine, str(most))

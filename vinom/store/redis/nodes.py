@@ -15,7 +15,7 @@ from vinom.store.interfaces import INodeStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = {step: load("nodes", step) for step in ("register", "renew", "leave", "list")}
+_STEPS = load("nodes")
 
 
 @implementer(INodeStore)

@@ -15,10 +15,7 @@ from vinom.store.interfaces import IPartyStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = {
-    step: load("parties", step)
-    for step in ("put", "close", "find", "of", "listed", "counts")
-}
+_STEPS = load("parties")
 _STATES: tuple[str, ...] = get_args(PartyState)
 
 

@@ -1,8 +1,9 @@
-"""Players who have said hello, in Redis."""
+"""Players, which node has whose line, and ratings, in Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 
 import attrs
 from msgspec import json
@@ -10,16 +11,19 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vinom.base.model import Player
+from vinom.base.model import LineEnd, Player, Rating, Standing
 from vinom.errors import StoreUnavailable
-from vinom.store.interfaces import IPlayerStore
+from vinom.store.interfaces import (
+    IOnlineStore,
+    IOnlineWatch,
+    IPlayerStore,
+    IRatingStore,
+    RatingAnswer,
+)
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = {
-    step: load("players", step)
-    for step in ("add_guest", "keep", "put_back", "settle", "find", "keys_of")
-}
+_STEPS, _ONLINE, _RATINGS = load("players"), load("online"), load("ratings")
 
 
 @attrs.frozen
@@ -115,3 +119,180 @@ class RedisPlayerStore:
     ) -> Deferred[bool]:
         """Store a player, unless the key is known."""
         return self._store("put_back", key_hash, player, expires_at).addCallback(bool)
+
+
+def _end(found: bytes) -> LineEnd:
+    ends: dict[bytes, LineEnd] = {b"replaced": "replaced", b"free": "free"}
+    return ends.get(found, "held")
+
+
+def _texts(found: Iterable[bytes]) -> list[str]:
+    return [one.decode() for one in found]
+
+
+@implementer(IOnlineStore)
+@attrs.define(eq=False)
+class RedisOnlineStore:
+    """
+    A hash for each player's line; messages by publish and subscribe.
+
+    :ivar client: runs the steps.
+    """
+
+    client: RedisClient
+    _watch: IOnlineWatch | None = attrs.field(default=None, init=False)
+    _log = Logger()
+
+    @property
+    def channel(self) -> str:
+        """Where other nodes publish messages to this one."""
+        return f"{self.client.prefix}to:{self.client.owner.node_id}"
+
+    def enter(self, player_id: str) -> Deferred[int]:
+        return self.client.run(_ONLINE["enter"], player_id)
+
+    def leave(self, player_id: str) -> Deferred[LineEnd]:
+        return self.client.run(_ONLINE["leave"], player_id).addCallback(_end)
+
+    def keep(self, lines: Sequence[tuple[str, int]]) -> Deferred[Sequence[str]]:
+        args = [text for player_id, epoch in lines for text in (player_id, str(epoch))]
+        return self.client.run(_ONLINE["keep"], *args).addCallback(_texts)
+
+    def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        return self.client.run(_ONLINE["elsewhere"], *player_ids).addCallback(_texts)
+
+    def absence(self, player_id: str) -> Deferred[float]:
+        return self.client.run(_ONLINE["absence"], player_id).addCallback(
+            lambda found: inf if found < 0 else found / 1e6
+        )
+
+    def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        return self.client.run(_ONLINE["send"], message, *player_ids)
+
+    def watch(self, watch: IOnlineWatch) -> None:
+        self._watch = watch
+
+    def heard(self, message: bytes) -> None:
+        """Handle what was published to this node."""
+        if self._watch is None:
+            return
+        kind, _, rest = message.partition(b"\n")
+        try:
+            if kind == b"send":
+                players, _, body = rest.partition(b"\n\n")
+                self._watch.passed(players.decode().split("\n"), body)
+            elif kind == b"replaced":
+                player, _, epoch = rest.partition(b"\n")
+                self._watch.replaced(player.decode(), int(epoch))
+            else:
+                raise ValueError(f"kind {kind[:20]!r}")
+        except ValueError as error:
+            # Of a node with another version, or of somebody who may write to the Redis.
+            self._log.warn("skipped a message of another node: {why}", why=error)
+
+    def listens(self) -> None:
+        """Other nodes' messages come from now on; earlier ones may have been missed."""
+        if self._watch is not None:
+            self._watch.listens()
+
+
+#: How many opponents of a player are remembered, the latest.
+_MOST_RECENT = 16
+#: How long it is remembered that a round was rated, seconds.
+_ROUND_SECONDS = 86400.0
+_ANSWERS: dict[bytes, RatingAnswer] = {
+    b"done": "done",
+    b"known": "known",
+    b"changed": "changed",
+}
+_encode = json.Encoder().encode
+_NEWCOMER = _encode(Rating())
+
+
+@implementer(IRatingStore)
+@attrs.frozen
+class RedisRatingStore:
+    """
+    A hash for each rating; the same for all nodes.
+
+    :ivar client: runs the steps.
+    :ivar now: the time, seconds since the Unix epoch.
+    """
+
+    client: RedisClient
+    now: Callable[[], float]
+
+    def standings(
+        self, ratings: str, player_ids: Sequence[str]
+    ) -> Deferred[Sequence[Standing]]:
+        """Find ratings, and whom these players met."""
+
+        def read(found: list[bytes]) -> list[Standing]:
+            return [
+                Standing(
+                    json.decode(rating, type=Rating) if rating else Rating(),
+                    tuple(recent.decode().split("\n")) if recent else (),
+                )
+                for rating, recent in zip(found[::2], found[1::2], strict=True)
+            ]
+
+        asked = self.client.run(
+            _RATINGS["standings"], ratings, repr(self.now()), *player_ids
+        )
+        return asked.addCallback(read)
+
+    def rate(
+        self,
+        ratings: str,
+        match_id: str,
+        round: int,
+        before: Mapping[str, Rating],
+        after: Mapping[str, Rating],
+        expires_at: Mapping[str, float],
+    ) -> Deferred[RatingAnswer]:
+        """Replace ratings, if they are still those of *before*."""
+        args: list[str | bytes] = []
+        for player_id, rating in before.items():
+            args += (player_id, _encode(rating))
+        for player_id, rating in after.items():
+            until = expires_at[player_id]
+            args += (player_id, _encode(rating), repr(until), self._left(until))
+        rated = self.client.run(
+            _RATINGS["rate"],
+            ratings,
+            match_id,
+            str(round),
+            repr(self.now()),
+            _NEWCOMER,
+            str(_milliseconds(_ROUND_SECONDS)),
+            str(len(before)),
+            *args,
+        )
+        return rated.addCallback(_ANSWERS.__getitem__)
+
+    def met(self, sides: Sequence[Sequence[str]], expires_at: float) -> Deferred[None]:
+        args = [
+            text
+            for side in sides
+            for player_id in side
+            for text in (
+                player_id,
+                "\n".join(one for other in sides if other is not side for one in other),
+            )
+        ]
+        noted = self.client.run(
+            _RATINGS["met"],
+            repr(expires_at),
+            self._left(expires_at),
+            str(_MOST_RECENT),
+            *args,
+        )
+        return noted.addCallback(lambda _: None)
+
+    def _left(self, until: float) -> str:
+        """Write for how many milliseconds something lasts, at least one."""
+        return str(max(1, _milliseconds(until - self.now())))
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * seconds)

@@ -16,8 +16,7 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.scripts import Script, load
 
-_NAMES = ("put", "release", "claim", "remove", "orphans")
-_STEPS = {step: load("rooms", step) for step in _NAMES}
+_STEPS = load("rooms")
 
 
 @implementer(ICheckpointStore)

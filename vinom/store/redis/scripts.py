@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
@@ -21,16 +22,23 @@ class Script:
     digest: str
 
 
-def load(port: str, step: str) -> Script:
+@cache
+def load(port: str) -> dict[str, Script]:
     """
-    Read a step, with what all scripts and those of its port begin with.
+    Read the steps of a port; each begins with what all have, and all of its port.
 
     :param port: folder of ``scripts``.
-    :param step: file in it, without ``.lua``.
     """
     folder = files(__package__) / "scripts"
-    parts = [folder / "common.lua", folder / port / "shared.lua"]
-    texts = [part.read_text("utf-8") for part in parts if part.is_file()]
-    text = "\n".join([*texts, (folder / port / f"{step}.lua").read_text("utf-8")])
+    texts = {
+        path.name.removesuffix(".lua"): path.read_text("utf-8")
+        for path in (folder / port).iterdir()
+    }
+    shared = [(folder / "common.lua").read_text("utf-8")]
+    shared += [texts.pop("shared")] if "shared" in texts else []
+    return {step: _script("\n".join([*shared, text])) for step, text in texts.items()}
+
+
+def _script(text: str) -> Script:
     # Redis' own name for a script, no protection.
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())

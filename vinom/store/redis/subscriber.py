@@ -13,8 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import SubscriberProtocol
 
-from vinom.store.redis.breaker import Breaker
-from vinom.store.redis.client import Dial
+from vinom.store.redis.client import Breaker, Dial
 
 
 class _Subscriber(SubscriberProtocol):  # type: ignore[misc]  # it has no types

@@ -26,9 +26,9 @@ from vinom.lobby.matchmaking.rules.rule import (
     Proposal,
     Rule,
     Shape,
+    Steps,
 )
 from vinom.lobby.matchmaking.rules.sides import Sides, have_met
-from vinom.lobby.matchmaking.rules.steps import Steps
 
 #: Entries of one slice of work.
 _SLICE = 128

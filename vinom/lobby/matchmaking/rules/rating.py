@@ -25,9 +25,9 @@ from vinom.lobby.matchmaking.rules.rule import (
     Proposal,
     Rule,
     Shape,
+    Steps,
 )
 from vinom.lobby.matchmaking.rules.sides import Sides, have_met
-from vinom.lobby.matchmaking.rules.steps import Steps
 
 #: Strengths that differ by less than one of these parts of a point count as equal.
 _PARTS = 16
