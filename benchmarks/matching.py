@@ -30,7 +30,6 @@ _HIGH = (
     "--warm=0",
     "--accept-seconds=0",
     "--connections-per-address=100000",
-    "--connections-per-network=100000",
 )
 
 

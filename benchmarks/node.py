@@ -81,11 +81,9 @@ class Node:
             "--guest-rate=1000000",
             "--guest-burst=1000000",
             "--rooms-per-address=1000000",
-            "--places-per-address=1000000",
             "--matches-per-address=1000000",
             "--log-level=warn",
             # Limits are on, but high: each of our few clients stands for many.
-            "--packet-rate=100000",
             "--input-rate=100000",
             "--hello-rate=100000",
             "--handshake-rate=100000",

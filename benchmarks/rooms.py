@@ -36,7 +36,6 @@ _LIMITS = (
     "--connections-per-address=100000",
     "--input-rate=1000000",
     "--message-rate=1000",
-    "--message-burst=1000",
     "--max-rooms=100000",
 )
 

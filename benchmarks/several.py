@@ -130,7 +130,6 @@ def _arguments(folder: Path, store: str) -> tuple[str, ...]:
         *(f"--game=benchmarks.games.durable:{game}" for game in _GAMES),
         "--warm=0",
         *shared(folder, store),
-        "--heartbeat-seconds=0.5",
         f"--lease-seconds={_LEASE_SECONDS}",
         "--orphan-seconds=6",
     )

@@ -61,7 +61,7 @@ PLAYERS, SECONDS = (
 ROOMS = 20 if IS_FULL else 1
 #: Rooms of an ``ahead`` game, with two players each.
 TABLES = 10 if IS_FULL else 2
-HEARTBEAT, LEASE = 0.5, 2.0
+LEASE = 2.0
 #: Two cores with a thousand players are busy for seconds: how late news may be. Beside
 #: other tests a slow machine takes its time until all are back; alone it must not.
 MARGIN, BACK = 5.0, LEASE + (3.0 if IS_FULL else 15.0)
@@ -151,7 +151,6 @@ class CrowdTests(TestCase):
                 f"--authority-key-file={authority / 'ca.key'}",
                 *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
                 f"--http={http}",
-                f"--heartbeat-seconds={HEARTBEAT}",
                 f"--lease-seconds={LEASE}",
                 "--orphan-seconds=6",
                 "--proxy=127.0.0.1",

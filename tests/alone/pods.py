@@ -349,7 +349,6 @@ class AnotherNodeTests(PodNodeCase):
         self.addCleanup(self.redis.kill)
         self.shared = (
             *shared_by_nodes(self, self.redis.url),
-            "--heartbeat-seconds=0.2",
             "--lease-seconds=1",
             "--warm=1",
         )

@@ -232,7 +232,7 @@ class RefusedInputTests(LoggedCase):
         sockets = WebSockets(Ear, clock, TurnEnd(clock), WebSocketBounds(per_network=1))
         page = WebSocketPage(sockets, Origins())
         pages = Folder(ws=page, health=Health())
-        named: Resource = NamedHosts(pages, Hosts("localhost"), clock, LogBounds())
+        named: Resource = NamedHosts(pages, Hosts("localhost"), clock)
         door = FrontDoor(make_site(named, clock), page, clock)
         head = b" HTTP/1.1\r\nHost: localhost\r\n"
         for request in (

@@ -55,7 +55,6 @@ class NodesTests(PageTestCase):
                 f"--authority-certificate-file={authority / 'ca.pem'}",
                 f"--authority-key-file={authority / 'ca.key'}",
                 "--node-link=0",
-                "--heartbeat-seconds=0.5",
                 "--lease-seconds=2",
                 "--accept-seconds=60",
             )

@@ -15,7 +15,6 @@ from twisted.web.resource import Resource
 
 from tests.support.certificates import leaf
 from tests.support.ears import Ear
-from vinom.base.limits.logged import LogBounds
 from vinom.base.reactor.turns import TurnEnd
 from vinom.net.lines.reserve import Reserve
 from vinom.net.lines.tls import ReloadableTls
@@ -24,7 +23,6 @@ from vinom.net.web.answers import Folder
 from vinom.node.build import (
     admin_site,
     is_plaintext,
-    log_bounds,
     public_site,
     tls_hellos,
     websocket_bounds,
@@ -50,7 +48,7 @@ class StrangerSettingsTests(SynchronousTestCase):
         A request may take as long as the operator says.
         """
         clock: Any = Clock()
-        site = admin_site(Folder(), Settings(request_head_seconds=3.0), clock)
+        site = admin_site(Folder(), Settings(hello_seconds=3.0), clock)
         transport: Any = StringTransport()
         channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         channel.makeConnection(transport)
@@ -62,10 +60,9 @@ class StrangerSettingsTests(SynchronousTestCase):
 
     def test_rates(self) -> None:
         """
-        Log lines and TLS handshakes have the rates that were set.
+        TLS handshakes have the rate that was set.
         """
-        settings = Settings(stranger_log_rate=3.0, tls_hello_rate=2.0)
-        self.assertEqual(log_bounds(settings), LogBounds(3.0, 60.0))
+        settings = Settings(tls_hello_rate=2.0)
         clock: Any = Clock()
         hellos = tls_hellos(settings, clock)
         taken = [hellos.take("203.0.113.1") for _ in range(11)]
@@ -75,9 +72,9 @@ class StrangerSettingsTests(SynchronousTestCase):
         """
         WebSockets have the limits of a network, and of the port.
         """
-        settings = Settings(connections_per_network=5, max_connections=9)
+        settings = Settings(connections_per_address=5, max_connections=9)
         bounds = websocket_bounds(settings)
-        self.assertEqual((bounds.per_wide_network, bounds.most_connections), (5, 9))
+        self.assertEqual((bounds.per_wide_network, bounds.most_connections), (20, 9))
 
 
 class EndpointTests(SynchronousTestCase):

@@ -97,7 +97,6 @@ class SettingsTests(SynchronousTestCase):
             "checkpoints": "no",
             "store": "redis://redis.internal/1",
             "store_prefix": "eu-1",
-            "heartbeat_seconds": "0.5",
             "queues": '{"ranked": {"game": "maze"}}',
             "games": '{"pong": {"command": ["pong"]}}',
             "udp": "relay",

@@ -272,7 +272,6 @@ class AdoptionTests(Adopting):
             f"--store={server.url}",
             f"--authority-certificate-file={authority / 'ca.pem'}",
             f"--authority-key-file={authority / 'ca.key'}",
-            "--heartbeat-seconds=0.2",
             "--lease-seconds=1",
         )
         node = await self.start(*shared)

@@ -40,7 +40,6 @@ class AnotherNodeTests(TestCase):
         self.shared = (
             *shared_by_nodes(self, self.server.url),
             "--game=vinom.games.tictactoe:TicTacToe",
-            "--heartbeat-seconds=0.2",
             "--lease-seconds=1",
             "--fill-seconds=0",
             "--join-seconds=600",

@@ -46,7 +46,6 @@ class DescriptorTests(SynchronousTestCase):
                 f"--admin={self.admin}",
                 f"--admin-token-file={token}",
                 "--descriptor-reserve=64",
-                "--admin-connections=32",
             )
         self.addCleanup(self.node.stop)
         self.node.wait()

@@ -74,7 +74,6 @@ class MovingTests(TestCase):
                 f"--authority-key-file={self.authority / 'ca.key'}",
                 *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
                 f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
-                "--heartbeat-seconds=0.5",
                 "--lease-seconds=5",
                 "--warm=0",
                 "--node-link=0",

@@ -122,7 +122,6 @@ class OneAddressTests(TestCase):
         """
         await self.start(
             "--rooms-per-address=2",
-            "--places-per-address=3",
             "--room-close-seconds=0.2",
             "--warm=0",
         )

@@ -235,7 +235,6 @@ class RedisNodeTests(TestCase):
         again.
         """
         short = (
-            "--heartbeat-seconds=0.2",
             "--lease-seconds=1",
             "--orphan-seconds=6",
         )
@@ -275,7 +274,7 @@ class RedisNodeTests(TestCase):
         A party outlives the node where it was formed: its members come back to another
         one, queue, accept, and play together.
         """
-        short = ("--heartbeat-seconds=0.2", "--lease-seconds=1", "--accept-seconds=30")
+        short = ("--lease-seconds=1", "--accept-seconds=30")
         node, other = await self.start(*short), await self.start(*short)
         ann, bob = [
             await connect(reactor, node.host, node.port, name=name)
@@ -341,7 +340,7 @@ class RedisNodeTests(TestCase):
         """
         A node gets a new lease of a Redis that was emptied, and players may queue.
         """
-        node = await self.start("--heartbeat-seconds=0.1", "--lease-seconds=1")
+        node = await self.start("--lease-seconds=1")
         self.server.command("FLUSHALL")
         await until(lambda: "node" in self.sorts())
         client = await connect(reactor, node.host, node.port, name="ann")

@@ -62,7 +62,6 @@ class SilentNodeTests(TestCase):
                 f"--store=redis://127.0.0.1:{redis_port}/0",
                 f"--authority-certificate-file={self.authority / 'ca.pem'}",
                 f"--authority-key-file={self.authority / 'ca.key'}",
-                "--heartbeat-seconds=0.5",
                 f"--lease-seconds={LEASE:g}",
                 "--warm=0",
                 "--node-link=0",

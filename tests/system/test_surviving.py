@@ -70,7 +70,6 @@ class SurvivingTests(TestCase):
                 f"--store={self.server.url}",
                 f"--authority-certificate-file={self.authority / 'ca.pem'}",
                 f"--authority-key-file={self.authority / 'ca.key'}",
-                "--heartbeat-seconds=0.5",
                 "--lease-seconds=2",
                 "--warm=0",
                 *arguments,

@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from vinom.base.limits.logged import LogBounds
 from vinom.base.limits.origins import Hosts
 from vinom.gateway.metrics import GatewayCollector
 from vinom.net.web.admin_port import admin_port
@@ -95,7 +94,6 @@ def admin_site(
         root,
         Hosts(),
         reactor,
-        LogBounds(),
         programs=(*(name.encode() for name in pages), b"drain"),
         remedy="use the gateway's address, or a program that is no browser",
     )

@@ -31,7 +31,7 @@ from twisted.web.resource import Resource
 
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts, Origins
 from vinom.base.messages.lobby import QueueOffer, RegionOffer
 from vinom.base.model import Issued, ServerAddress
@@ -172,7 +172,6 @@ def front_door(
     :param proxies: those that may name whom they speak for.
     :param is_tls: does everybody come over TLS?
     """
-    logged = log_bounds(settings)
     page = WebSocketPage(
         websockets,
         Origins(
@@ -181,13 +180,11 @@ def front_door(
         settings.deflate,
         hosts=own_hosts(settings),
         proxies=proxies,
-        log_bounds=logged,
     )
     named = NamedHosts(
         WithSocket(pages, page),
         own_hosts(settings),
         reactor,
-        logged,
         (b"health", b"ready", b"echo"),
         websockets.errors,
     )
@@ -195,8 +192,7 @@ def front_door(
         make_site(named, reactor, request_deadlines(settings)),
         page,
         reactor,
-        log_bounds=logged,
-        handshake_seconds=settings.request_head_seconds,
+        handshake_seconds=settings.hello_seconds,
     )
 
 
@@ -216,7 +212,6 @@ def public_site(
     :param tls: used if the settings enable it.
     :param reactor: runs it.
     """
-    logged = log_bounds(settings)
     site: IProtocolFactory = front_door(
         settings, pages, websockets, reactor, Proxies(settings.proxy), has_tls(settings)
     )
@@ -224,7 +219,7 @@ def public_site(
         site = TlsHelloFactory(
             over_tls(HttpTls(tls), site, reactor, not settings.twisted_tls),
             tls_hellos(settings, reactor),
-            BoundedLog(_log, reactor, logged),
+            BoundedLog(_log, reactor),
         )
     if settings.proxy:
         # Outermost: a proxy's header precedes everything that the player sends.
@@ -233,7 +228,7 @@ def public_site(
     if not _is_tls_endpoint(settings):
         return site
     hellos, proxies = tls_hellos(settings, reactor), Proxies(settings.proxy)
-    bounded = BoundedLog(_log, reactor, logged)
+    bounded = BoundedLog(_log, reactor)
 
     def admits(host: str) -> bool:
         """Count a connection as a handshake: what Twisted reads of it is not ours."""
@@ -254,12 +249,9 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     :param settings: the node's.
     :param reactor: runs it.
     """
-    logged = log_bounds(settings)
     return admin_port(
-        NamedHosts(api, own_hosts(settings), reactor, logged, programs=(b"metrics",)),
+        NamedHosts(api, own_hosts(settings), reactor, programs=(b"metrics",)),
         reactor,
-        most=settings.admin_connections,
-        log_bounds=logged,
         deadlines=request_deadlines(settings),
     )
 
@@ -279,7 +271,7 @@ def link_site(
     :param reserve: keeps seats of running rooms for players of other nodes.
     :param desk: serves players of other nodes in rooms of this one.
     """
-    bounded = BoundedLog(_log, reactor, log_bounds(settings))
+    bounded = BoundedLog(_log, reactor)
     # One from each node is enough; many, of strangers, cost little.
     return CountedFactory(
         answering(
@@ -318,7 +310,6 @@ def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayL
         parts.turns,
         parts.websockets.direct,
         most_sessions=settings.max_connections,
-        log_bounds=log_bounds(settings),
     )
 
 
@@ -327,9 +318,8 @@ def talk_bounds(settings: Settings) -> Bounds:
     return Bounds(
         hello_seconds=settings.hello_seconds,
         rate=settings.message_rate,
-        burst=settings.message_burst,
+        burst=3 * settings.message_rate,
         actions=settings.input_rate,
-        log=log_bounds(settings),
     )
 
 
@@ -340,14 +330,7 @@ def own_hosts(settings: Settings) -> Hosts:
 
 def request_deadlines(settings: Settings) -> RequestDeadlines:
     """Read how long a request may take to arrive from the settings."""
-    return RequestDeadlines(
-        settings.request_head_seconds, settings.request_body_seconds
-    )
-
-
-def log_bounds(settings: Settings) -> LogBounds:
-    """Read how much strangers can have logged from the settings."""
-    return LogBounds(settings.stranger_log_rate, 20 * settings.stranger_log_rate)
+    return RequestDeadlines(settings.hello_seconds)
 
 
 def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
@@ -397,14 +380,10 @@ PRELOADED = ("vinom.fleet.gameserver.main:prepare", "twisted.internet.epollreact
 
 #: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
-    "packet_rate",
     "input_rate",
     "hello_rate",
-    "hello_rate_attacked",
     "nameless_rate",
-    "nameless_rate_attacked",
     "handshake_rate",
-    "attack_rate",
     "join_seconds",
 )
 #: A game server whose lease is over has this long to end by itself, seconds.
@@ -413,6 +392,8 @@ AWAY_MARGIN = 5.0
 _POD_SECONDS = 15.0
 #: How much earlier than its pod is killed a game server ends its matches, seconds.
 _GRACE_MARGIN = 5
+#: Files that a game server may have open for itself and its game.
+_GAME_FILES = 256
 #: Most rooms of one game server that it gets descriptors for.
 _MOST_ROOMS = 4096
 
@@ -665,13 +646,7 @@ def build_parts(
         online,
         wall,
         entropy,
-        PartyBounds(
-            size=settings.party_size,
-            most=settings.max_parties,
-            per_address=settings.parties_per_address,
-            tries=settings.party_tries,
-            away_seconds=settings.party_away_seconds,
-        ),
+        PartyBounds(size=settings.party_size, away_seconds=settings.party_away_seconds),
         address=settings.direct_lobby or "",
         in_thread=lambda call: deferToThreadPool(
             reactor, reactor.getThreadPool(), call
@@ -690,9 +665,8 @@ def build_parts(
         matches=MatchRooms(matches, before, games, settings.watch_matches),
         bounds=RoomBounds(
             most=settings.max_rooms,
-            per_client=settings.rooms_per_client,
             per_address=settings.rooms_per_address,
-            places=settings.places_per_address,
+            places=16 * settings.rooms_per_address,
             spectators=settings.spectators_per_room,
             close_seconds=settings.room_close_seconds,
             grace_seconds=settings.grace_seconds,
@@ -732,7 +706,6 @@ def build_parts(
             settings.connections_per_network,
             settings.max_connections,
             first_byte_seconds=settings.hello_seconds,
-            log=log_bounds(settings),
         ),
         desk.errors,
         reserve,
@@ -890,14 +863,12 @@ def results_of(
             anchor = read_file(authority, "results_authority_file")
         sending = Sending(
             store,
-            Receiver(reactor, url, settings.results_timeout, anchor),
+            Receiver(reactor, url, anchor),
             with_time_of_day(reactor),
             lambda: int.from_bytes(entropy(4)) / 2**32,
             read_secrets=lambda: read_secrets(
                 read_file(path, "results_secret_file"), str(path)
             ),
-            most_tries=settings.results_tries,
-            log_bounds=log_bounds(settings),
         )
     return Results(store, games, with_time_of_day(reactor), recordings.name_of, sending)
 
@@ -1018,7 +989,6 @@ def game_server_program(
             "recordings_days": settings.recordings_days,
             "recordings_bytes": settings.recordings_mb * 10**6,
             "recordings_ids": settings.recordings_ids == "yes",
-            "receive_buffer": settings.receive_buffer_kb << 10,
             "log_format": settings.log_format,
             "log_level": settings.log_level,
             "is_walled": settings.wall == "yes",
@@ -1029,7 +999,7 @@ def game_server_program(
         (*PRELOADED, *games),
         settings.server_memory_mb << 20,
         # Each room keeps its recording and its crash report open.
-        settings.server_files + 2 * min(settings.rooms_per_process, _MOST_ROOMS),
+        _GAME_FILES + 2 * min(settings.rooms_per_process, _MOST_ROOMS),
         lease_seconds=settings.orphan_seconds,
         wall=wall_of(settings),
         user=game_user(settings),
@@ -1176,7 +1146,6 @@ def udp_relay(
             limits.limits(),
             limits.strangers(),
             limits.idle_seconds,
-            settings.receive_buffer_kb << 10,
         ),
     )
 

@@ -105,7 +105,7 @@ class Desk(Service):
         self._must_look = self._is_looking = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
-        self.log = BoundedLog(self._log, clock, self._bounds.log)
+        self.log = BoundedLog(self._log, clock)
 
     def open(self, line: Line) -> Conversation:
         """Start a conversation on a new line."""

@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import NetworkCounts
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds, Waits
@@ -102,7 +102,6 @@ class GatewayLinks(Service):
         direct: DirectReads,
         *,
         most_sessions: int = MOST_SESSIONS,
-        log_bounds: LogBounds | None = None,
     ) -> None:
         """
         :param node_id: id of this node.
@@ -112,14 +111,13 @@ class GatewayLinks(Service):
         :param turn_end: links send at the ends of turns.
         :param direct: reads connections without the reactor.
         :param most_sessions: most sessions of all links.
-        :param log_bounds: limits how many refusals are logged.
         """
         self._node_id, self._serve, self.clock = node_id, serve, clock
         self._most_sessions = most_sessions
         self._ends: dict[PacketLine, _LinkEnd] = {}
         self.rounds, self.waits = Rounds(clock, VISIT_SECONDS), Waits(clock)
         self.turn_end, self.direct = turn_end, direct
-        self.log = BoundedLog(_log, clock, log_bounds or LogBounds())
+        self.log = BoundedLog(_log, clock)
         self._stopped: Deferred[None] | None = None
         self._is_draining = False
         self.served = 0

@@ -55,7 +55,6 @@ from vinom.node.build import (
     has_tls,
     is_plaintext,
     link_site,
-    log_bounds,
     public_pages,
     public_site,
 )
@@ -344,7 +343,7 @@ class Node(MultiService):
             settings.interface,
             parts.node_tls,
             factory,
-            BoundedLog(_log, self._reactor, log_bounds(settings)),
+            BoundedLog(_log, self._reactor),
         )
         self._listens("game_server_link", port)
 

@@ -107,13 +107,6 @@ class Settings:
         "with udp relay: host:port at which players reach the first of the ports, if "
         "not at advertise: for example a load balancer that passes UDP on",
     )
-    receive_buffer_kb: int = option(
-        "network",
-        Bounded(int, 0, 1 << 20),
-        "receive buffer to request for each game port, KiB; the kernel may grant less "
-        "(see vinom doctor); 0 keeps its default",
-        1024,
-    )
     http: str | None = option(
         "network",
         Endpoint(),
@@ -182,17 +175,11 @@ class Settings:
         "vinom:1:NAME:; several deployments may share one Redis",
         "main",
     )
-    heartbeat_seconds: float = option(
-        "store",
-        Bounded(float, 0.1, 600),
-        "how often a node renews its lease",
-        2.0,
-    )
     lease_seconds: float = option(
         "store",
         Bounded(float, 0.3, 3600),
-        "how long a node owns what it owns after its last renewal; others then take "
-        "over",
+        "how long a node owns what it owns after its last renewal, of which there are "
+        "five in that time; others then take over",
         10.0,
     )
     node_link: str | None = option(
@@ -244,19 +231,6 @@ class Settings:
         PathName(),
         "authority of the web server of results_url, PEM; those that the system trusts "
         "unless set",
-    )
-    results_timeout: float = option(
-        "results",
-        Bounded(float, 0.1, 300),
-        "how long a request with a result may take",
-        10.0,
-    )
-    results_tries: int = option(
-        "results",
-        Bounded(int, 1, 10_000),
-        "requests for one result before it is given up; after some there are 5 to 10 "
-        "minutes between two of them",
-        200,
     )
     guests: GuestPolicy = option(
         "identity",
@@ -342,15 +316,9 @@ class Settings:
     connections_per_address: int = option(
         "lobby",
         Bounded(int, 1, 1 << 20),
-        "most connections of one address to a port at once; an IPv6 /64 counts as one",
+        "most connections of one address to a port at once, for an IPv6 /64 counts as "
+        "one; four times that of its network (an IPv4 /24, an IPv6 /48)",
         256,
-    )
-    connections_per_network: int = option(
-        "lobby",
-        Bounded(int, 1, 1 << 20),
-        "most connections of one network (an IPv4 /24, an IPv6 /48) to a port at once; "
-        "at least connections_per_address",
-        1024,
     )
     max_connections: int = option(
         "lobby",
@@ -373,15 +341,16 @@ class Settings:
         50.0,
     )
     message_rate: float = option(
-        "lobby", Bounded(float, 0.1, 10**6), "messages per second of one line", 10.0
-    )
-    message_burst: int = option(
-        "lobby", Bounded(int, 1, 10**6), "most messages at once of one line", 30
+        "lobby",
+        Bounded(float, 0.1, 10**6),
+        "messages per second of one line, three times that at once",
+        10.0,
     )
     hello_seconds: float = option(
         "lobby",
         Bounded(float, 0.1, 3600),
-        "how long a new connection may take to send its hello",
+        "how long a new connection may take to send its hello, or the headers of an "
+        "HTTP request, and before them for the TLS handshake",
         10.0,
     )
     fill_seconds: float = option(
@@ -400,23 +369,6 @@ class Settings:
     )
     party_size: int = option(
         "lobby", Bounded(int, 1, 1000), "most members of one party", 16
-    )
-    max_parties: int = option(
-        "lobby", Bounded(int, 0, 10**6), "most parties at once", 20_000
-    )
-    parties_per_address: int = option(
-        "lobby",
-        Bounded(int, 1, 10**6),
-        "most parties that players of one address created; four times that for its "
-        "network (an IPv4 /24, an IPv6 /48)",
-        64,
-    )
-    party_tries: float = option(
-        "lobby",
-        _RATE,
-        "wrong invitations and passwords of parties per second of one address, ten at "
-        "once; four times that for its network",
-        0.2,
     )
     party_away_seconds: float = option(
         "lobby",
@@ -514,19 +466,6 @@ class Settings:
         "seconds between WebSocket pings; a client that misses one is disconnected",
         20.0,
     )
-    request_head_seconds: float = option(
-        "websocket",
-        Bounded(float, 0.1, 3600),
-        "how long the headers of an HTTP request may take to arrive, and before them "
-        "the TLS handshake",
-        10.0,
-    )
-    request_body_seconds: float = option(
-        "websocket",
-        Bounded(float, 0.1, 3600),
-        "how long the body of an HTTP request may take to arrive",
-        30.0,
-    )
     deflate: bool = option(
         "websocket",
         Switch(),
@@ -542,22 +481,13 @@ class Settings:
     max_rooms: int = option(
         "rooms", Bounded(int, 1, 10**6), "most rooms on this node at once", 10_000
     )
-    rooms_per_client: int = option(
-        "rooms", Bounded(int, 1, 1000), "most rooms that one player may be in", 8
-    )
     rooms_per_address: int = option(
         "rooms",
         Bounded(int, 1, 10**6),
-        "most rooms that players of one address opened and that are not closed; four "
-        "times that for its network (an IPv4 /24, an IPv6 /48)",
+        "most rooms that players of one address opened and that are not closed, and "
+        "sixteen times that are seats and spectators' places in rooms; four times that "
+        "for its network (an IPv4 /24, an IPv6 /48)",
         64,
-    )
-    places_per_address: int = option(
-        "rooms",
-        Bounded(int, 1, 10**6),
-        "most seats and spectators' places in rooms of players of one address; four "
-        "times that for its network",
-        1024,
     )
     spectators_per_room: int = option(
         "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
@@ -635,12 +565,6 @@ class Settings:
         "address space of one game server, MiB",
         512,
     )
-    server_files: int = option(
-        "games",
-        Bounded(int, 32, 1 << 20),
-        "open files of one game server, in addition to two for each room it may host",
-        256,
-    )
     wall: Literal["yes", "no"] = option(
         "games",
         Choice(("yes", "no")),
@@ -661,18 +585,12 @@ class Settings:
         "run game servers as this user of the machine; requires a node that runs as "
         "root",
     )
-    packet_rate: float = option(
-        "games",
-        _RATE,
-        "packets per second of one player's connection, twice that at once; excess "
-        "packets count as lost",
-        250.0,
-    )
     input_rate: float = option(
         "games",
         _RATE,
-        "actions per second of one player's connection, twice that at once; the same "
-        "in rooms of the node",
+        "actions per second of one player's connection, twice that at once, and 2.5 "
+        "times as many packets, of which more count as lost; the same number of "
+        "actions in rooms of the node",
         100.0,
     )
     fleet: Literal["local", "kubernetes"] = option(
@@ -720,24 +638,17 @@ class Settings:
         "strangers",
         _RATE,
         "hellos per second of one network (an IPv4 /24, an IPv6 /48) without a "
-        "cookie, and as many with a valid one; twice that at once",
+        "cookie, and as many with a valid one; twice that at once; at most 20 during "
+        "an attack",
         500.0,
-    )
-    hello_rate_attacked: float = option(
-        "strangers",
-        _RATE,
-        "the same during an attack; a player needs two hellos to connect",
-        20.0,
     )
     nameless_rate: float = option(
         "strangers",
         _RATE_OR_NONE,
         "handshakes per second of one network without a server name, and so without "
-        "a ticket; eight times that at once; 0 refuses them",
+        "a ticket; eight times that at once; at most 0.1 during an attack; 0 refuses "
+        "them",
         0.5,
-    )
-    nameless_rate_attacked: float = option(
-        "strangers", _RATE_OR_NONE, "the same during an attack, if it is less", 0.1
     )
     handshake_rate: float = option(
         "strangers",
@@ -745,19 +656,6 @@ class Settings:
         "handshakes per second of one address with one game server, over all its "
         "tickets; ten times that at once, a quarter of these unfinished",
         10.0,
-    )
-    attack_rate: float = option(
-        "strangers",
-        _RATE,
-        "useless datagrams per second above which a game server assumes an attack",
-        1000.0,
-    )
-    stranger_log_rate: float = option(
-        "strangers",
-        _RATE,
-        "log lines per second of each kind that refused connections and messages can "
-        "cause, twenty times that at once; more are only counted",
-        1.0,
     )
     drain_seconds: float = option(
         "operation",
@@ -791,13 +689,6 @@ class Settings:
     )
     admin_token_file: Path | None = option(
         "operation", PathName(), "file with the bearer token of the admin API over TCP"
-    )
-    admin_connections: int = option(
-        "operation",
-        Bounded(int, 4, 1 << 16),
-        "most connections to the admin port at once; a quarter of them from one "
-        "address, half from one network (an IPv4 /24, an IPv6 /48)",
-        64,
     )
     log_format: str = option(
         "operation", Choice(("text", "json")), "write the log as text or json", "text"
@@ -858,11 +749,6 @@ class Settings:
 
     def _check_store(self) -> None:
         """Check what several nodes need in common."""
-        if self.lease_seconds < 3 * self.heartbeat_seconds:
-            raise Misconfigured(
-                f"lease_seconds {self.lease_seconds:g} is less than three heartbeats "
-                f"of {self.heartbeat_seconds:g} s: raise it, or lower heartbeat_seconds"
-            )
         if self.node_link is not None and self.store == "memory":
             raise Misconfigured(
                 "node_link is for nodes that share a store: set store to a Redis, or "
@@ -1004,6 +890,16 @@ class Settings:
             raise Misconfigured(
                 f"region {self.region!r} is none of regions: add {self.region}=URL"
             )
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often the node renews its lease."""
+        return self.lease_seconds / 5
+
+    @property
+    def connections_per_network(self) -> int:
+        """Most connections of one network to a port at once."""
+        return 4 * self.connections_per_address
 
     @property
     def public_host(self) -> str:

@@ -53,14 +53,13 @@ class SettingsTests(SynchronousTestCase):
             {
                 "control": "unix:s",
                 "hello_rate": 50,
-                "hello_rate_attacked": 0.5,
                 "handshake_rate": 0.1,
             },
             GameServerSettings,
         )
         policy = read.strangers()
         self.assertEqual(Rate(50.0, 100.0), policy.calm.hellos)
-        self.assertEqual(Rate(0.5, 4.0), policy.tight.hellos)
+        self.assertEqual(Rate(20.0, 40.0), policy.tight.hellos)
         self.assertEqual(Rate(0.1, 4.0), policy.handshakes)
 
     def test_defaults_are_those_of_the_parts(self) -> None:

@@ -13,7 +13,6 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lobby.results.test_store import NOW, result
-from vinom.base.limits.logged import LogBounds
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.sending import PARALLEL, Sending, place_of
 from vinom.lobby.results.store import ResultStore
@@ -87,7 +86,6 @@ class SendingTests(SynchronousTestCase):
             lambda: 1.0,
             read_secrets=lambda: self.secrets(),
             most_tries=parts.get("most_tries", 3),
-            log_bounds=LogBounds(0.1, 5),
         )
 
     def note(self, *names: tuple[str, int] | str) -> None:

@@ -134,13 +134,14 @@ class PostTests(TestCase):
         """
         Requests share a connection, and one that is not answered ends in time.
         """
-        receiver = Receiver(reactor, f"http://127.0.0.1:{self.plain}/ok", 5.0)
+        receiver = Receiver(reactor, f"http://127.0.0.1:{self.plain}/ok")
         for _ in range(3):
             answer = await receiver(Signed({}, b"{}"))
             self.assertEqual(answer.status, 200)
         self.assertEqual(len(self.pages.peers), 1)
         await receiver.close()
-        receiver = Receiver(reactor, f"http://127.0.0.1:{self.plain}/silent", 0.3)
+        url = f"http://127.0.0.1:{self.plain}/silent"
+        receiver = Receiver(reactor, url, seconds=0.3)
         error = await self.assertFailure(receiver(Signed({}, b"{}")), NotAnswered)
         self.assertIn("within 0.3 s", str(error))
         await receiver.close()
@@ -151,6 +152,6 @@ class PostTests(TestCase):
         A file that is no certificate is named at the start.
         """
         error = self.assertRaises(
-            Misconfigured, Receiver, reactor, "https://a.example/", 5.0, b"junk"
+            Misconfigured, Receiver, reactor, "https://a.example/", b"junk"
         )
         self.assertIn("results_authority_file", str(error))

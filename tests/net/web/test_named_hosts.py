@@ -9,7 +9,6 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.websocket_net import KEY, Echo
-from vinom.base.limits.logged import LogBounds
 from vinom.base.limits.origins import Hosts, Origins, read_origin_rule
 from vinom.base.reactor.turns import TurnEnd
 from vinom.net.lines.websocket import WebSockets
@@ -75,7 +74,6 @@ class RebindingTests(SynchronousTestCase):
             Folder(ws=page, health=Health(), page=Health()),
             HOSTS,
             self.clock,
-            LogBounds(),
             (b"health",),
         )
         self.door: Any = FrontDoor(make_site(pages, self.clock), page, self.clock)

@@ -75,17 +75,13 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar recordings_ids: whether they hold the ids of players.
     :ivar log_format: "text" or "json".
     :ivar log_level: least severe level that is logged.
-    :ivar receive_buffer: receive buffer to request for the UDP port, bytes.
-    :ivar packet_rate: packets per second from one connection; the burst is twice that.
-    :ivar input_rate: actions per second from one connection; the burst is twice that.
+    :ivar input_rate: actions per second from one connection; the burst is twice that,
+        and there may be 2.5 times as many packets.
     :ivar hello_rate: hellos per second from one network; the burst is twice that.
-    :ivar hello_rate_attacked: the same during a flood.
     :ivar nameless_rate: handshakes without server name, per second from one network;
         the burst is eight times that.
-    :ivar nameless_rate_attacked: the same during a flood.
     :ivar handshake_rate: handshakes per second of one address, over all its tickets;
         the burst is ten times that.
-    :ivar attack_rate: useless datagrams per second above which there is a flood.
     :ivar idle_seconds: silence after which a connection ends, seconds.
     :ivar join_seconds: how long a match waits for its players, seconds.
     :ivar is_walled: whether it walls itself in once it has its port.
@@ -103,15 +99,10 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recordings_ids: bool = True
     log_format: str = "text"
     log_level: str = "info"
-    receive_buffer: int = 1 << 20
-    packet_rate: float = 250.0
     input_rate: float = 100.0
     hello_rate: float = CALM.hellos.a_second
-    hello_rate_attacked: float = TIGHT.hellos.a_second
     nameless_rate: float = CALM.nameless.a_second
-    nameless_rate_attacked: float = TIGHT.nameless.a_second
     handshake_rate: float = HANDSHAKES.a_second
-    attack_rate: float = StrangerPolicy().junk
     idle_seconds: float = 30.0
     join_seconds: float = JOIN_TIMEOUT
     is_walled: bool = False
@@ -119,7 +110,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lease_seconds: float = LEASE_SECONDS
 
     def limits(self) -> ConnectionLimits:
-        packets, inputs = self.packet_rate, self.input_rate
+        inputs = self.input_rate
+        packets = 2.5 * inputs
         return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
 
     def strangers(self) -> StrangerPolicy:
@@ -127,11 +119,10 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return StrangerPolicy(
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(
-                self.hello_rate_attacked,
-                min(self.nameless_rate, self.nameless_rate_attacked),
+                min(self.hello_rate, TIGHT.hellos.a_second),
+                min(self.nameless_rate, TIGHT.nameless.a_second),
             ),
-            self.attack_rate,
-            handshakes_of(self.handshake_rate),
+            handshakes=handshakes_of(self.handshake_rate),
         )
 
     def make_recordings(self, clock: IReactorTime) -> Recordings:
@@ -247,7 +238,6 @@ def make_game_server(
         join_timeout=read.join_seconds,
         turns=turns,
         guard=guard_games(),
-        receive_buffer=read.receive_buffer,
         lease=read.lease_seconds,
         outlives=outlives,
         claim=recordings.claim,

@@ -219,7 +219,6 @@ class GameServer:
         idle: float = 30.0,
         turns: TurnWatch | None = None,
         guard: Guard | None = None,
-        receive_buffer: int = 0,
         join_timeout: float = JOIN_TIMEOUT,
         bound: Callable[[], None] = lambda: None,
         has_checkpoints: bool = True,
@@ -244,7 +243,6 @@ class GameServer:
         :param idle: silence after which a connection ends, seconds.
         :param turns: measures the reactor's turns.
         :param guard: interrupts calls into games that take too long.
-        :param receive_buffer: receive buffer to request for the port, bytes.
         :param join_timeout: how long a room waits for its players, seconds.
         :param bound: called once, when it has its port and nobody knows it yet.
         :param has_checkpoints: whether its matches can go on elsewhere.
@@ -267,7 +265,7 @@ class GameServer:
         self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
         self._recordings, self._stopped = recordings, stopped
         self._rooms_left, self._idle = rooms_limit, idle
-        self._receive_buffer, self._join_timeout = receive_buffer, join_timeout
+        self._join_timeout = join_timeout
         self._strangers, self._bound = strangers, bound
         self._workload = Workload(self.figures, turns)
         self._send: Callable[[ToNode], object] = _to_nobody
@@ -630,7 +628,6 @@ class GameServer:
                 self._connections.deliver,
                 turned=self._workload.port_turned,
                 seconds=self._seconds,
-                receive_buffer=self._receive_buffer,
                 may_send=self._may_send,
             )
             listening = listen(self._reactor, bind, port)

@@ -87,7 +87,6 @@ class RelaySettings:
     :ivar limits: limits of each connection.
     :ivar strangers: limits for addresses that are not admitted.
     :ivar idle: silence after which a connection ends, seconds.
-    :ivar receive_buffer: receive buffer to request for the port, bytes.
     """
 
     realm: str
@@ -97,7 +96,6 @@ class RelaySettings:
     limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
     strangers: StrangerPolicy = attrs.field(factory=StrangerPolicy)
     idle: float = 30.0
-    receive_buffer: int = 0
 
 
 class RelayedFleet(Protocol):
@@ -301,7 +299,6 @@ class UdpRelay(Service):
             self._connections.deliver,
             turned=self._workload.port_turned,
             seconds=seconds,
-            receive_buffer=settings.receive_buffer,
         )
         self._reception = self._connections.reception = Reception(
             self.rooms,

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import TokenBucket
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.catalogue import decode_body
 from vinom.base.messages.envelope import (
     UNREADABLE,
@@ -115,7 +115,6 @@ class Bounds:
     :ivar rate: messages per second.
     :ivar burst: messages at once.
     :ivar actions: actions per second, twice that at once; counted apart from messages.
-    :ivar log: log lines of each kind that refused messages can cause.
     """
 
     hello_seconds: float = 10.0
@@ -123,7 +122,6 @@ class Bounds:
     rate: float = 10.0
     burst: float = 30.0
     actions: float = 100.0
-    log: LogBounds = attrs.field(factory=LogBounds)
 
 
 #: What a request about rooms is answered; ``None`` for nothing.
@@ -135,7 +133,6 @@ class Answering(Protocol):
     Answers requests: `vinom.node.desk.Desk`, in a higher wing.
 
     :ivar errors: how many requests were refused, by code.
-    :ivar log: logs refusals.
     :ivar hellos: conversations without a hello, until it is overdue.
     :ivar idle: all others, until the next check for silence.
     """

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.model import KeptResult
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.store import ResultStore
@@ -32,6 +32,11 @@ from vinom.net.lines.https import Answer, NotAnswered, WebClient
 
 #: Most requests at once.
 PARALLEL = 8
+#: How long a request may take, with its answer, seconds.
+REQUEST_SECONDS = 10.0
+#: A result is given up after so many requests; after some there are 5 to 10 minutes
+#: between two of them.
+MOST_TRIES = 200
 #: How often the store is asked for results that are due, seconds.
 EVERY = 1.0
 #: How much longer than a request a result is ours, seconds.
@@ -68,14 +73,18 @@ class Receiver:
     """The web server that results are sent to."""
 
     def __init__(
-        self, reactor: Any, url: str, seconds: float, authority: bytes | None = None
+        self,
+        reactor: Any,
+        url: str,
+        authority: bytes | None = None,
+        seconds: float = REQUEST_SECONDS,
     ) -> None:
         """
         :param reactor: connects.
         :param url: where requests go.
-        :param seconds: how long a request may take, with its answer.
         :param authority: certificates that the server is verified with, PEM; those
             that the system trusts unless given.
+        :param seconds: how long a request may take, with its answer.
         :raises Misconfigured: *authority* is no certificate.
         """
         self._reactor, self._url = reactor, url.encode("ascii")
@@ -129,8 +138,7 @@ class Sending(Service):
         chance: Callable[[], float],
         *,
         read_secrets: Callable[[], tuple[bytes, ...]],
-        most_tries: int,
-        log_bounds: LogBounds | None = None,
+        most_tries: int = MOST_TRIES,
     ) -> None:
         """
         :param store: has the results.
@@ -139,14 +147,13 @@ class Sending(Service):
         :param chance: gives numbers from 0 to 1, for delays.
         :param read_secrets: reads what requests are signed with; again on `reload`.
         :param most_tries: a result is given up after so many.
-        :param log_bounds: of the lines that a receiver can cause.
         :raises Misconfigured: there are no usable secrets.
         """
         self._store, self._post, self._clock = store, post, clock
         self._chance, self._most_tries = chance, most_tries
         self._read_secrets = read_secrets
         self._secrets = read_secrets()
-        self._bounded = BoundedLog(self._log, clock, log_bounds or LogBounds())
+        self._bounded = BoundedLog(self._log, clock)
         self.counts: Counter[str] = Counter(sent=0, failed=0, dead=0)
         self._alarm: IDelayedCall | None = None
         self._under_way: dict[str, Deferred[Any]] = {}

@@ -157,6 +157,10 @@ def socket_of(transport: IUDPTransport) -> socket.socket | None:
     return bound if isinstance(bound, socket.socket) else None
 
 
+#: Receive buffer of a port, bytes: the kernel may grant less (see ``vinom doctor``).
+RECEIVE_BUFFER = 1 << 20
+
+
 def widen_receive_buffer(bound: socket.socket, size: int) -> int:
     """
     Request a larger receive buffer from the kernel; never a smaller one.
@@ -258,7 +262,7 @@ class DatagramPort(DatagramProtocol):
         shares: TurnShares = TurnShares(),
         turned: Callable[[float, float], None] | None = None,
         seconds: Callable[[], float] | None = None,
-        receive_buffer: int = 0,
+        receive_buffer: int = RECEIVE_BUFFER,
         may_send: Callable[[], bool] | None = None,
     ) -> None:
         """

@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.limits.buckets import NetworkCounts, is_loopback
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.envelope import encode_failure
 from vinom.base.messages.lobby import carries_token
 from vinom.base.reactor.connections import QuickConnection, bound_silence, watch
@@ -95,7 +95,6 @@ class LineBounds:
     :ivar stuck_seconds: how long a peer may not read what is sent to it.
     :ivar answer_seconds: how long a peer that sends no more may wait for answers.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
-    :ivar log: how many refusals and failures are logged.
     """
 
     line_limit: int = LINE_LIMIT
@@ -108,7 +107,6 @@ class LineBounds:
     stuck_seconds: float = 20.0
     answer_seconds: float = 5.0
     close_seconds: float = 2.0
-    log: LogBounds = attrs.field(factory=LogBounds)
 
 
 @attrs.frozen
@@ -150,7 +148,7 @@ class Lines:
 
     @log.default
     def _nothing_yet(self) -> BoundedLog:
-        return BoundedLog(_log, self.clock, self.bounds.log)
+        return BoundedLog(_log, self.clock)
 
 
 @implementer(IPushProducer)

@@ -8,14 +8,14 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from vinom.base.limits.buckets import NetworkCounts
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.net.lines.counted import CountedFactory
 from vinom.net.web.answers import RequestDeadlines, make_site
 from vinom.net.web.named_hosts import NamedHosts
 
 _log = Logger()
 
-#: Connections at once, if the settings name no number.
+#: Connections at once.
 MOST_CONNECTIONS = 64
 
 
@@ -24,18 +24,16 @@ def admin_port(
     reactor: Any,
     *,
     most: int = MOST_CONNECTIONS,
-    log_bounds: LogBounds | None = None,
     deadlines: RequestDeadlines | None = None,
 ) -> IProtocolFactory:
     """
     Make what serves an admin port.
 
     :param most: connections at once; a quarter of them from one address.
-    :param log_bounds: how many refusals are logged.
     :param deadlines: of each request.
     """
     return CountedFactory(
         make_site(pages, reactor, deadlines),
         NetworkCounts(most // 4, most // 2, most),
-        BoundedLog(_log, reactor, log_bounds or LogBounds()),
+        BoundedLog(_log, reactor),
     )

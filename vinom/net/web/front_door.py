@@ -26,7 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.reactor.direct import FEW, bound_reads, socket_under
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import Refused
@@ -53,7 +53,6 @@ class FrontDoor(ServerFactory):
         page: WebSocketPage,
         clock: IReactorTime,
         path: bytes = b"/ws",
-        log_bounds: LogBounds | None = None,
         handshake_seconds: float = 10.0,
     ) -> None:
         """
@@ -61,13 +60,12 @@ class FrontDoor(ServerFactory):
         :param page: takes WebSockets over.
         :param clock: for the timeout of silent connections.
         :param path: of *page*.
-        :param log_bounds: how many failures of TLS are logged.
         :param handshake_seconds: time for a handshake of TLS.
         """
         self.site, self.page, self.path = site, page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
         self.handshakes = Rounds(clock, handshake_seconds)
-        self._log = BoundedLog(_log, clock, log_bounds or LogBounds())
+        self._log = BoundedLog(_log, clock)
 
     def doStart(self) -> None:
         self.site.doStart()

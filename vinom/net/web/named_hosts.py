@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts
 from vinom.errors import Code, Refused
 from vinom.net.web.answers import refuse
@@ -32,7 +32,6 @@ class NamedHosts(Resource):
         inner: Resource,
         hosts: Hosts,
         clock: IReactorTime,
-        log_bounds: LogBounds,
         exempt: Collection[bytes] = (),
         errors: Counter[str] | None = None,
         *,
@@ -43,7 +42,6 @@ class NamedHosts(Resource):
         :param inner: what to serve.
         :param hosts: the names.
         :param clock: for the log.
-        :param log_bounds: how many refusals are logged.
         :param exempt: first parts of paths that are served under any name: those that
             load balancers ask for.
         :param errors: counts refusals by code.
@@ -53,7 +51,7 @@ class NamedHosts(Resource):
         """
         super().__init__()
         self._inner, self._hosts = inner, hosts
-        self._log = BoundedLog(_log, clock, log_bounds)
+        self._log = BoundedLog(_log, clock)
         self._exempt, self._programs = frozenset(exempt), frozenset(programs)
         self._remedy = remedy
         self._errors: Counter[str] = Counter() if errors is None else errors

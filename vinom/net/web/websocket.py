@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts, Origins, setting_for
 from vinom.errors import Code, Refused
 from vinom.net.lines.forwarded import SIGNS, Forwarding, Proxies
@@ -45,7 +45,6 @@ class WebSocketPage(Resource):
         *,
         hosts: Hosts | None = None,
         proxies: Proxies | None = None,
-        log_bounds: LogBounds | None = None,
     ) -> None:
         """
         :param websockets: makes the lines, and counts connections.
@@ -53,7 +52,6 @@ class WebSocketPage(Resource):
         :param deflates: compress messages if the client can.
         :param hosts: names that the server may be called; ``None`` for any.
         :param proxies: those that may name whom they speak for.
-        :param log_bounds: how many refusals are logged.
         """
         super().__init__()
         self._websockets, self._origins = websockets, origins
@@ -61,7 +59,7 @@ class WebSocketPage(Resource):
         self._proxies = proxies or Proxies()
         self.direct, self.reserve = websockets.direct, websockets.reserve
         self._deflates = deflates
-        self._log = BoundedLog(_log, websockets.clock, log_bounds or LogBounds())
+        self._log = BoundedLog(_log, websockets.clock)
         self._refused_origins: set[str | None] = set()
 
     def getChild(self, path: bytes, request: Any) -> Resource:

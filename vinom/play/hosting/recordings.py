@@ -491,7 +491,7 @@ class Recordings:
         if files:
             _log.warn(
                 "match {match_id} is not recorded: {count} of its {all} files came; "
-                "raise server_files",
+                "its game has too many files open",
                 match_id=match_id,
                 count=len(found),
                 all=len(files),

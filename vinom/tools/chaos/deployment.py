@@ -28,7 +28,6 @@ _ARGUMENTS = (
     "--guest-burst=1000000",
     "--connections-per-address=10000",
     "--rooms-per-address=1000000",
-    "--places-per-address=1000000",
     "--matches-per-address=1000000",
 )
 #: PR_SET_CHILD_SUBREAPER of prctl(2).

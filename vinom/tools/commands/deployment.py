@@ -23,7 +23,6 @@ NAMES = "ABCDE"
 _AWAY = 5.0
 #: Shorter than the defaults, so that one sees soon what happens.
 _TIMES = (
-    "--heartbeat-seconds=0.5",
     "--lease-seconds=2",
     "--fill-seconds=2",
     # A node that starts again here has forgotten everything.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vinom.base.wall.enclosure import missing
 from vinom.errors import Misconfigured
-from vinom.net.dtls.port import widen_receive_buffer
+from vinom.net.dtls.port import RECEIVE_BUFFER, widen_receive_buffer
 from vinom.node.build import fleet_settings, game_user
 from vinom.node.settings import Settings
 from vinom.tools.doctor.findings import (
@@ -77,14 +77,12 @@ def receive_buffer(
     """
     Judge the room for bursts at a game port. Sizes: bytes.
 
-    :param asked: the setting.
+    :param asked: what the node requests.
     :param granted: what the kernel gave a socket that requested that.
     :param usual: what a socket gets that requests nothing; ``None`` if unknown.
     :param most: the kernel's limit; ``None`` if unknown.
     """
     name = "receive buffer"
-    if not asked:
-        return ok(name, f"{granted >> 10} KiB, the default: receive_buffer_kb is 0")
     limits = "".join(
         f", {key} is {value}"
         for key, value in (
@@ -95,7 +93,7 @@ def receive_buffer(
     )
     told = (
         f"the kernel grants {granted >> 10} of the {asked >> 10} KiB that "
-        f"receive_buffer_kb requests{limits}"
+        f"the node requests{limits}"
     )
     if granted >= asked:
         return ok(name, told)
@@ -200,14 +198,13 @@ def examine_limits(
     playing = min(last - first + 1, fleet_settings(settings).policy.most)
     servers = fleet_settings(settings).policy.most
     players = playing * settings.rooms_per_process * most_seats
-    asked = settings.receive_buffer_kb << 10
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
-        granted = widen_receive_buffer(tried, asked)
+        granted = widen_receive_buffer(tried, RECEIVE_BUFFER)
     usual, most = _number(_CORE / "rmem_default"), _number(_CORE / "rmem_max")
     soft, hard = (1 << 30 if one == resource.RLIM_INFINITY else one for one in limit)
     return [
         descriptors(soft, hard, whose, servers, players),
-        receive_buffer(asked, granted, usual, most),
+        receive_buffer(RECEIVE_BUFFER, granted, usual, most),
     ]
 
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.conversation.identity import OutsideVerifier
 from vinom.lobby.conversation.provider import DEADLINE, MOST_BYTES
-from vinom.lobby.results.sending import place_of
+from vinom.lobby.results.sending import REQUEST_SECONDS, place_of
 from vinom.lobby.results.webhook import read_secrets
 from vinom.net.keys.files import read_file
 from vinom.node.pods import cluster_of
@@ -171,7 +171,7 @@ def examine_receiver(settings: Settings) -> list[Finding]:
         authority = settings.results_authority_file
         is_secure = parts.scheme == "https"
         context = _trust(authority, "results_authority_file") if is_secure else None
-        with socket.create_connection(_place(parts), settings.results_timeout) as line:
+        with socket.create_connection(_place(parts), REQUEST_SECONDS) as line:
             if context is not None:
                 context.wrap_socket(line, server_hostname=parts.hostname).close()
                 verified = f" and verified as {parts.hostname}"
