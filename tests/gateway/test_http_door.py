@@ -748,8 +748,8 @@ class RefusalTests(DoorCase):
 
     def test_answer_may_stand_still(self) -> None:
         """
-        Server-sent events may come seldom, and so may everything if the setting is 0; a
-        WebSocket may always be silent.
+        Server-sent events may come seldom, and so may everything if the setting is
+        long; a WebSocket may always be silent.
         """
         events = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream\r\n\r\ndata:\n\n"
         silent = [self.client(GET), self.client(SHAKE)]
@@ -757,10 +757,10 @@ class RefusalTests(DoorCase):
             self.gateway.servers.opened, (events, SHAKEN), strict=True
         ):
             stream.leg.received(answer)
-        self.door.settings = settings(http_stall_seconds=0)
+        self.door.settings = settings(http_answer_seconds=86_400)
         silent.append(self.client(GET))
         self.answer(OK[:-1])
-        self.gateway.clock.advance(100_000)
+        self.gateway.clock.advance(86_000)
         self.assertEqual([one.is_closed for one in silent], [False] * 3)
         self.answer(OK[-1:])
         self.assertTrue(silent[-1].take().endswith(b"hi"))

@@ -144,7 +144,7 @@ class GatewayHttpTests(TestCase):
             self,
             {"site": rule},
             *self.tls,
-            *("--http-stall-seconds=0.5", "--http-body-seconds=0.5"),
+            *("--http-answer-seconds=0.5", "--http-body-seconds=0.5"),
             "--http-body-rate=1000000",
         )
         sent = self.folder / "body"

@@ -41,6 +41,9 @@ from vinom.net.streams.outlet import Outlet
 
 _log = Logger()
 
+#: How long the head of a request may take, and how long a connection may wait for its
+#: next request, seconds.
+_HEAD_SECONDS, _IDLE_SECONDS = 10.0, 75.0
 #: How long a connection may wait for its next request while the gateway drains,
 #: seconds: a client that sends one at once gets its answer, then connects elsewhere.
 _LAST_SECONDS = 2.0
@@ -573,10 +576,10 @@ class HttpClient(Protocol):
     def _look_at_answer(self) -> None:
         """Abort an answer that has stopped, unless the client does not read."""
         end, now = self._end, self._door.clock.seconds()
-        deadline = self._heard + self._door.settings.http_stall_seconds
+        deadline = self._heard + self._door.settings.http_answer_seconds
         if self._outlet.is_full or now < deadline:
             self._wait = self._door.stalls
-            seconds = self._door.settings.http_stall_seconds
+            seconds = self._door.settings.http_answer_seconds
             self._wait.add(self, deadline if now < deadline else now + seconds)
             return
         if end is not None:
@@ -724,7 +727,7 @@ class HttpClient(Protocol):
     # Deadlines, and the end.
 
     def _wait_for_request(self) -> None:
-        seconds = self._door.settings.http_idle_seconds
+        seconds = _IDLE_SECONDS
         if self._door.is_draining:
             seconds = min(seconds, _LAST_SECONDS)
         self._wait_in(self._door.idle, seconds)
@@ -732,7 +735,7 @@ class HttpClient(Protocol):
     def _wait_for_head(self) -> None:
         # Counted from its first byte, so that sending slowly gains no time.
         if self._held and self._wait is not self._door.heads:
-            self._wait_in(self._door.heads, self._door.settings.http_head_seconds)
+            self._wait_in(self._door.heads, _HEAD_SECONDS)
 
     def _wait_for_body(self, upload: Upload) -> None:
         now = self._door.clock.seconds()
@@ -741,8 +744,8 @@ class HttpClient(Protocol):
 
     def _wait_for_answer(self, exchange: Exchange) -> None:
         """Have the rest of an answer that has begun come in time."""
-        seconds = self._door.settings.http_stall_seconds
-        if seconds and not exchange.is_event_stream:
+        seconds = self._door.settings.http_answer_seconds
+        if not exchange.is_event_stream:
             self._heard = self._door.clock.seconds()
             self._wait_in(self._door.stalls, seconds)
         else:

@@ -19,7 +19,7 @@ from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.intake import pace_of
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
-from vinom.net.streams.packets import MOST_BODY, OWN_SESSION, Kind, Packet
+from vinom.net.streams.packets import OWN_SESSION, Kind, Packet
 from vinom.net.streams.traces import checked_traceparent
 
 #: Reasons with which clients may close sessions. They may not send those that only back
@@ -66,7 +66,6 @@ class PacketClients:
         clock: IReactorTime,
         *,
         stuck_seconds: float = 30.0,
-        most_body: int = MOST_BODY,
         most_sessions: int = MOST_SESSIONS,
         idle_seconds: float = 300.0,
         bytes_per_second: float = 0.0,
@@ -77,7 +76,6 @@ class PacketClients:
         :param backends: begins sessions.
         :param clock: for deadlines.
         :param stuck_seconds: how long a client may read nothing.
-        :param most_body: longest body of a packet, bytes.
         :param most_sessions: most sessions of one connection.
         :param idle_seconds: how long a connection may be without a session.
         :param bytes_per_second: how fast a client may send; 0 for no limit.
@@ -100,7 +98,6 @@ class PacketClients:
             reasons=_REASONS,
             stuck_seconds=stuck_seconds,
             most_owed=MOST_OWED,
-            most_body=most_body,
             direct=direct,
             turns=turns,
         )

@@ -253,9 +253,7 @@ class Gateway(MultiService):
         self.packet_clients = PacketClients(
             self.backends,
             self._reactor,
-            most_body=settings.most_body,
             most_sessions=settings.most_sessions,
-            idle_seconds=settings.idle_seconds,
             turns=self._turns,
             **bounds,
         )

@@ -220,20 +220,8 @@ class Settings:
         "most bytes per second that one connection may send; 0: no limit",
         0.0,
     )
-    most_body: int = option(
-        "strangers",
-        Bounded(int, 1024, 1 << 30),
-        "longest body of a packet, bytes",
-        1 << 20,
-    )
     most_sessions: int = option(
         "strangers", _COUNT, "most sessions on one connection of packets", 256
-    )
-    idle_seconds: float = option(
-        "strangers",
-        _SECONDS,
-        "how long a connection of packets may be without a session",
-        300.0,
     )
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = option(
         "http",
@@ -253,9 +241,6 @@ class Settings:
         "longest body of a request, bytes",
         16 * 1024 * 1024,
     )
-    http_head_seconds: float = option(
-        "http", _SECONDS, "how long the head of a request may take", 10.0
-    )
     http_body_seconds: float = option(
         "http", _SECONDS, "how long the body of a request may pause", 30.0
     )
@@ -267,17 +252,11 @@ class Settings:
         500.0,
     )
     http_answer_seconds: float = option(
-        "http", _SECONDS, "how long a back end may take to begin its answer", 60.0
-    )
-    http_stall_seconds: float = option(
         "http",
-        Bounded(float, 0, 86400),
-        "how long an answer that has begun may stand still, but for text/event-stream; "
-        "0 is no limit",
+        _SECONDS,
+        "how long a back end may take to begin its answer, and how long one that has "
+        "begun may stand still, but for text/event-stream",
         60.0,
-    )
-    http_idle_seconds: float = option(
-        "http", _SECONDS, "how long a connection may wait for its next request", 75.0
     )
     identity_keys_file: Path | None = option(
         "http",

@@ -131,7 +131,6 @@ class Run:
                 "--other-service=other",
                 f"--stuck-seconds={plan.stuck}",
                 f"--http-answer-seconds={plan.stuck}",
-                f"--http-head-seconds={plan.stuck}",
                 "--sniff-seconds=3",
                 "--check-seconds=1",
                 "--drain-lag=0",
