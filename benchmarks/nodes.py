@@ -17,8 +17,8 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed
 from tests.support.lobbies import REALM, Duel
 from vinom.base.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
+from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.service import Matches
-from vinom.lobby.matches.ways_in import WaysIn
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.queues import Queues, read_tables
 from vinom.lobby.matchmaking.ratings import Ratings
@@ -155,7 +155,7 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
     fleet = InstantFleet(clock)
     games = {"duel": Duel()}
     queues = Queues(games, read_tables(_TABLES))
-    ways = WaysIn(REALM, _NoSigner(), chance.randbytes, clock.seconds)
+    ways = JoinTickets(REALM, _NoSigner(), chance.randbytes, clock.seconds)
     online: Any = Everywhere()
     makers = []
     for _ in range(NODES):

@@ -49,7 +49,7 @@ ADAPTERS: dict[str, str] = {
     "rooms": "*",
     "lobby": "conversation/conversation conversation/identity conversation/online "
     "conversation/provider matches/* matchmaking/matchmaker "
-    "matchmaking/news matchmaking/parties matchmaking/prematch "
+    "matchmaking/updates matchmaking/parties matchmaking/prematch "
     "matchmaking/ratings results/sending results/service",
     "fleet": "control/link fleet gameserver/* hosted key_sharing kubernetes/api "
     "kubernetes/fleet kubernetes/pods kubernetes/watching local/fleet "

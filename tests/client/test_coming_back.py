@@ -289,7 +289,7 @@ class ComingBackTests(SynchronousTestCase):
 
     def move_placement(self, port: int) -> None:
         """Have the lobby name another port from now on."""
-        kind = type(self.world.lobby.matches._ways_in)
+        kind = type(self.world.lobby.matches._tickets)
         found, server = kind.found, self.server
 
         def elsewhere(self: Any, plan: Any, placement: Any, ticket: Any) -> MatchFound:

@@ -28,9 +28,9 @@ from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds, Conversation
 from vinom.lobby.conversation.identity import Identity
 from vinom.lobby.conversation.online import Online
+from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
-from vinom.lobby.matches.ways_in import WaysIn
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties
 from vinom.lobby.matchmaking.queues import Queues
@@ -159,7 +159,7 @@ class LobbyWorld:
         self.online = parts.get("online", Online(parts.get("lines")))
         self.token_keys = {"k": _PUBLIC}
         self.verifier = TokenVerifier(self.token_keys, REALM)
-        ways_in = WaysIn(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)
+        join_tickets = JoinTickets(REALM, TokenSigner("k", _PRIVATE), self.entropy, now)
         self.identity = Identity(
             self.players,
             self.entropy,
@@ -176,7 +176,7 @@ class LobbyWorld:
             self.match_store,
             self.online,
             self.games,
-            ways_in,
+            join_tickets,
             self.clock,
             per_address=parts.get("matches_per_address", 10**6),
             results=parts.get("results", self.results),

@@ -63,9 +63,9 @@ from vinom.lobby.conversation.identity import (
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.lobby.conversation.visitors import receiving
+from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
-from vinom.lobby.matches.ways_in import WaysIn
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties, PartyBounds
 from vinom.lobby.matchmaking.queues import Queues
@@ -580,7 +580,7 @@ def build_parts(
         }
         fleet = SeveralFleets(common, own)
     processes.arrived = fleet.arrived
-    ways_in = WaysIn(
+    join_tickets = JoinTickets(
         settings.realm, authority.tokens, entropy, now, settings.token_seconds
     )
     results = results_of(settings, games, recordings, reactor, entropy)
@@ -607,7 +607,7 @@ def build_parts(
         stores.matches,
         online,
         games,
-        ways_in,
+        join_tickets,
         wall,
         per_address=settings.matches_per_address,
         results=results,

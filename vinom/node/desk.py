@@ -237,7 +237,7 @@ class Desk(Service):
             status = await self._matchmaker.player_back(player_id)
             # The place may have been given up while this node was silent.
             news.append(status or QueueStatus("idle"))
-            prematch = await self._matchmaker.prematches.news(player_id)
+            prematch = await self._matchmaker.prematches.pending(player_id)
             if prematch is not None:
                 news.append(prematch)
         for push in news:
@@ -364,7 +364,7 @@ class Desk(Service):
         _ensure_open(conversation)
         status = await self._matchmaker.player_back(player.player_id)
         if status is not None:
-            prematch = await self._matchmaker.prematches.news(player.player_id)
+            prematch = await self._matchmaker.prematches.pending(player.player_id)
             return [status] if prematch is None else [status, prematch]
         ended = await self._matches.last_end(player.player_id)
         return [] if ended is None else [ended]

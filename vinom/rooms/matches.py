@@ -36,7 +36,7 @@ from vinom.rooms.room import NodeRoom, RoomContext, RoomTerms, State
 #: anybody, and then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.lobby.matches.ways_in.WaysIn` names matches; no other room may have such a
+#: How `vinom.lobby.matches.join_tickets` names matches; no other room may have such a
 #: name.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 

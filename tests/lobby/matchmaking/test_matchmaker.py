@@ -794,4 +794,4 @@ class _Life:
         self.case.assertEqual(self.world.matches.describe(), [])
         self.case.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
         self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
-        self.case.assertEqual(len(self.world.matchmaker._news), 0)
+        self.case.assertEqual(len(self.world.matchmaker._updates), 0)

@@ -215,7 +215,7 @@ class Conversation:
         self._queue_state = "idle"
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
-        self._heard = clock.seconds()
+        self._received_at = clock.seconds()
         self._catching_up: tuple[Callable[[], None], ...] = ()
         desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
 
@@ -251,7 +251,7 @@ class Conversation:
         """Handle one whole message."""
         if not self.is_open:
             return
-        self._heard = now = self._clock.seconds()
+        self._received_at = now = self._clock.seconds()
         asked: Asked | Unusable
         try:
             envelope = read_envelope(message)
@@ -505,12 +505,12 @@ class Conversation:
         self._talk.refused(refusal)
 
     async def _greet(self, hello: Hello) -> None:
-        player, welcome, news = await self._desk.greet(self, hello)
+        player, welcome, missed = await self._desk.greet(self, hello)
         self.player, self.moves = player, hello.moves
         self.line.admitted()
-        for push in news:
+        for push in missed:
             self._note(push)
-        self._talk.admitted(welcome, news)
+        self._talk.admitted(welcome, missed)
         if self.is_open:
             self._desk.hellos.remove(self)
             self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
@@ -535,12 +535,12 @@ class Conversation:
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
         if self.is_in_play or self.is_queued:
             self._desk.idle.add(self, now + timeout)
-        elif now >= self._heard + timeout:
+        elif now >= self._received_at + timeout:
             self.end(
                 Refused(Code.TIMEOUT, "no message came for too long; connect again")
             )
         else:
-            self._desk.idle.add(self, self._heard + timeout)
+            self._desk.idle.add(self, self._received_at + timeout)
 
     def _over(self) -> None:
         if self.is_open:

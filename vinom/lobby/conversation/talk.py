@@ -149,13 +149,13 @@ class Talk:
 
     # Results of the current request.
 
-    def admitted(self, welcome: Welcome, news: Sequence[Push]) -> None:
-        """The hello is accepted; *news* is what the player missed."""
+    def admitted(self, welcome: Welcome, missed: Sequence[Push]) -> None:
+        """The hello is accepted; *missed* is what the player missed."""
         if not self._was(_CHECKING):
             return
         self._say(welcome, self._at_work)
         early, self._early = self._early, []
-        for push in (*news, *early):
+        for push in (*missed, *early):
             if not self._say(push):
                 self._finish()
                 return

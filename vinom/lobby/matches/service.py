@@ -45,8 +45,8 @@ from vinom.errors import (
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.matches.join_tickets import JoinTickets, seat_names
 from vinom.lobby.matches.match import Match
-from vinom.lobby.matches.ways_in import WaysIn, seat_names
 from vinom.play.seats import seat_of
 from vinom.store.interfaces import IMatchStore, IPlayerStore
 from vinom.store.patience import patiently
@@ -194,7 +194,7 @@ class Matches(Service):
         store: IMatchStore,
         online: IOnline,
         games: Mapping[str, Game[Any, Any]],
-        ways_in: WaysIn,
+        join_tickets: JoinTickets,
         clock: IReactorTime,
         memory_seconds: float = 600.0,
         per_address: int = 32,
@@ -209,7 +209,7 @@ class Matches(Service):
         :param store: where matches are recorded.
         :param online: sends messages to players.
         :param games: by name.
-        :param ways_in: makes ids, tickets and tokens.
+        :param join_tickets: makes ids, tickets and tokens.
         :param clock: its seconds are those of the Unix epoch.
         :param memory_seconds: how long the end of a match is remembered.
         :param per_address: most matches that are not over with players of one address;
@@ -225,7 +225,7 @@ class Matches(Service):
         self._is_complete = is_complete
         self._results, self._others = results, others
         self._fleet, self._store, self._online = fleet, store, online
-        self._games, self._ways_in, self._clock = games, ways_in, clock
+        self._games, self._tickets, self._clock = games, join_tickets, clock
         #: For what players can have logged as often as they ask.
         self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
@@ -355,7 +355,7 @@ class Matches(Service):
     ) -> _Live | None:
         if self.is_draining:
             raise self.draining()
-        plan, tickets = self._ways_in.plan(game, options, seats)
+        plan, tickets = self._tickets.plan(game, options, seats)
         live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
@@ -538,7 +538,7 @@ class Matches(Service):
         if match.end is not None:
             return None
         left = tickets[0].expires_at - self._clock.seconds()
-        if left < self._ways_in.ticket_seconds / 2:
+        if left < self._tickets.ticket_seconds / 2:
             # The first tickets may have expired while the match waited for a place.
             tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
         live = self._live.get(plan.match_id)
@@ -556,7 +556,7 @@ class Matches(Service):
             host=placement.address,
             port=placement.port,
         )
-        found = [self._ways_in.found(plan, placement, ticket) for ticket in tickets]
+        found = [self._tickets.found(plan, placement, ticket) for ticket in tickets]
         for seat, push in zip(plan.seats, found, strict=True):
             # Players who are away get it after their next hello.
             self._online.send((seat.player_id,), push)
@@ -568,7 +568,7 @@ class Matches(Service):
 
         :raises NoCapacity: the match is over, or its game server does not answer.
         """
-        ticket = self._ways_in.ticket(match_id, seat)
+        ticket = self._tickets.ticket(match_id, seat)
         await self._fleet.add_ticket(ticket)
         return ticket
 
@@ -652,7 +652,7 @@ class Matches(Service):
                     raise PeerError(f"node {node_id} sent no way in")
                 return answer.push
         ticket = await self._new_ticket(match_id, seat)
-        return self._ways_in.found(plan, placement, ticket)
+        return self._tickets.found(plan, placement, ticket)
 
     async def admit(self, match_id: str, seat: int) -> bytes:
         """
@@ -667,7 +667,7 @@ class Matches(Service):
         if not 0 <= seat < len(match.plan.seats):
             raise NoCapacity(f"the match has no seat {seat}")
         ticket = await self._new_ticket(match_id, seat)
-        return encode_push(self._ways_in.found(match.plan, match.placement, ticket))
+        return encode_push(self._tickets.found(match.plan, match.placement, ticket))
 
     async def last_end(self, player_id: str) -> MatchEnded | None:
         """Find how this player's latest match ended; ``None`` once that has expired."""
@@ -904,7 +904,7 @@ class Matches(Service):
                 except NoCapacity:
                     # It died, too; the next one is reported again.
                     return
-                found = self._ways_in.found(plan, placement, ticket)
+                found = self._tickets.found(plan, placement, ticket)
                 online.send((player_id,), found)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:

@@ -41,11 +41,11 @@ from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import IOnline
 from vinom.lobby.matches.service import Matches
-from vinom.lobby.matchmaking.news import QueueNews
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import IEntryStore, IPrematchStore
 from vinom.store.patience import RETRY_SECONDS, patiently
@@ -99,7 +99,7 @@ class Cadence:
         Run a round soon, or right after the current one.
 
         It does not start within this call: requests of one turn of the reactor are
-        matched together, and answers go out before the news that they cause.
+        matched together, and answers go out before the updates that they cause.
 
         :param delay: seconds from now.
         """
@@ -253,7 +253,7 @@ class Matchmaker(Service):
         #: For what players can have logged as often as they ask.
         self._bounded = BoundedLog(self._log, clock)
         self._away_seconds = away_seconds
-        self._news = QueueNews(entries, online, clock, status_seconds)
+        self._updates = QueueUpdates(entries, online, clock, status_seconds)
         self._node = self._new_id()
         self.prematches = Prematches(prematches, online, clock, self, self._node)
         self._followers: list[EntryFollower] = []
@@ -280,14 +280,14 @@ class Matchmaker(Service):
         self._cadence = Cadence(clock, self._round)
         # By player: entries that may be stored though their players were refused, and
         # when that is certain at the latest.
-        self._unsure: dict[str, tuple[float, QueueEntry]] = {}
-        self._removals = Cadence(clock, self._remove_unsure)
+        self._unconfirmed: dict[str, tuple[float, QueueEntry]] = {}
+        self._removals = Cadence(clock, self._remove_unconfirmed)
         matches.follow(self)
 
     def stopService(self) -> None:
         """Stop matching; the store keeps the entries."""
         Service.stopService(self)
-        self._news.stop()
+        self._updates.stop()
         self._cadence.stop()
         self._removals.stop()
         self.prematches.stop()
@@ -338,7 +338,7 @@ class Matchmaker(Service):
             self.player_lost(player.player_id)
         self._look_at(entry.pool)
         if not (wanted.accept_seconds and self._online.is_shared):
-            return self._news.follow(entry, place)
+            return self._updates.follow(entry, place)
         # Its players may be asked by now whether they accept a match.
         return await self._status(entry)
 
@@ -463,8 +463,8 @@ class Matchmaker(Service):
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
         for player_id in entry.player_ids:
-            if player_id in self._unsure:
-                await self._remove(self._unsure[player_id][1])
+            if player_id in self._unconfirmed:
+                await self._remove(self._unconfirmed[player_id][1])
         try:
             place = await self._entries.add(entry)
         except StoreUnavailable as error:
@@ -512,23 +512,23 @@ class Matchmaker(Service):
         A step that was not answered has had its effect when its deadline is over.
         """
         due = self._clock.seconds() + RETRY_SECONDS
-        self._unsure.update(dict.fromkeys(entry.player_ids, (due, entry)))
+        self._unconfirmed.update(dict.fromkeys(entry.player_ids, (due, entry)))
         self._removals.ask(RETRY_SECONDS)
 
-    async def _remove_unsure(self) -> float | None:
+    async def _remove_unconfirmed(self) -> float | None:
         """Take out such entries; returns when to try again."""
         now = self._clock.seconds()
-        for player_id, (due, entry) in tuple(self._unsure.items()):
-            if due > now or player_id not in self._unsure:
+        for player_id, (due, entry) in tuple(self._unconfirmed.items()):
+            if due > now or player_id not in self._unconfirmed:
                 continue
             try:
                 await self._remove(entry)
             except StoreUnavailable:
                 break
             for each in entry.player_ids:
-                if self._unsure.get(each) == (due, entry):
-                    del self._unsure[each]
-        return RETRY_SECONDS if self._unsure else None
+                if self._unconfirmed.get(each) == (due, entry):
+                    del self._unconfirmed[each]
+        return RETRY_SECONDS if self._unconfirmed else None
 
     async def _remove(self, entry: QueueEntry) -> None:
         """Take an entry out of the queue, or of its prematch, if it is there."""
@@ -598,7 +598,7 @@ class Matchmaker(Service):
         for _ in range(_MOST_TRIES):
             if await self._entries.remove(entry.entry_id):
                 self._gone(entry, asker)
-                self._news.changed(entry.pool)
+                self._updates.changed(entry.pool)
                 return True
             prematch = await self.prematches.find(player_id)
             result = "given_back" if is_excused else "declined"
@@ -621,8 +621,8 @@ class Matchmaker(Service):
         for _ in range(_MOST_TRIES):
             place = await self._entries.place(entry.entry_id)
             if place:
-                return self._news.follow(entry, place)
-            self._news.forget(entry.player_ids)
+                return self._updates.follow(entry, place)
+            self._updates.forget(entry.player_ids)
             prematch = await self.prematches.find(player_id)
             if prematch is not None:
                 return self._in_prematch(entry, prematch)
@@ -643,19 +643,19 @@ class Matchmaker(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place for a while."""
-        self._news.forget((player_id,))
+        self._updates.forget((player_id,))
         self._expect_back(player_id, self._away_seconds)
         self._run(self._settle_lost(player_id))
 
     def player_left(self, player_id: str) -> None:
         """A line closed whose player is in no queue, but perhaps in a new match."""
-        self._news.forget((player_id,))
+        self._updates.forget((player_id,))
         if self._matches.is_forming(player_id):
             self._expect_back(player_id, self._away_seconds)
 
     def player_moved(self, player_id: str) -> None:
         """A player's line here closed, for there is a newer one to another node."""
-        self._news.forget((player_id,))
+        self._updates.forget((player_id,))
 
     async def player_back(self, player_id: str) -> QueueStatus | None:
         """A player said hello: return their place in the queue, if there is one."""
@@ -668,7 +668,7 @@ class Matchmaker(Service):
             return None
         # Now the player knows of it.
         for each in entry.player_ids:
-            self._unsure.pop(each, None)
+            self._unconfirmed.pop(each, None)
         if not await self._online.away(entry.player_ids):
             # Also if it was not suspended: this node is its owner from now on.
             await self._entries.resume(entry.entry_id)
@@ -724,13 +724,13 @@ class Matchmaker(Service):
         """Send the players of these entries, which wait again, their places."""
         for entry in entries:
             self._look_at(entry.pool)
-            self._news.changed(entry.pool)
+            self._updates.changed(entry.pool)
             player_ids = entry.player_ids
             try:
                 for player_id in await self._online.away(player_ids):
                     if player_id not in self._away:
                         self.player_lost(player_id)
-                status = await self._news.again(entry)
+                status = await self._updates.again(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
                 self._log.debug("storage does not answer: {error}", error=error)
@@ -950,8 +950,8 @@ class Matchmaker(Service):
         game, _, name = entry.pool
         self._backfilled[game] += len(entry.player_ids)
         self._waits[game].add(max(0.0, now - entry.since))
-        self._news.forget(entry.player_ids)
-        self._news.changed(entry.pool)
+        self._updates.forget(entry.player_ids)
+        self._updates.changed(entry.pool)
         self._online.send(entry.player_ids, RoomFound(room_id, game, name))
         self._moved([entry])
 
@@ -1090,8 +1090,8 @@ class Matchmaker(Service):
         )
         is_proposed = await self.prematches.propose(prematch)
         if is_proposed:
-            self._news.forget(players)
-        self._news.changed(pool)
+            self._updates.forget(players)
+        self._updates.changed(pool)
         if not is_proposed:
             # A player left in between; the others still wait.
             self._look_at(pool)
@@ -1138,7 +1138,7 @@ class Matchmaker(Service):
     async def _drop_playing(self, entry: QueueEntry) -> None:
         """Note that an entry is gone because one of its players is in a match."""
         player_ids = entry.player_ids
-        self._news.forget(player_ids)
+        self._updates.forget(player_ids)
         for player_id in player_ids:
             if not await self._matches.is_in_match(player_id):
                 self._online.send([player_id], QueueStatus("idle"))
@@ -1152,7 +1152,7 @@ class Matchmaker(Service):
             while not await self._is_put_back(entry):
                 await deferLater(self._clock, RETRY_SECONDS)
             self._look_at(entry.pool)
-            self._news.changed(entry.pool)
+            self._updates.changed(entry.pool)
 
     async def _is_put_back(self, entry: QueueEntry) -> bool:
         """Queue an entry again if it is not; ``False`` if storage did not answer."""
@@ -1170,7 +1170,7 @@ class Matchmaker(Service):
             ):
                 await self._drop_playing(entry)
                 return True
-            status = await self._news.again(again)
+            status = await self._updates.again(again)
         except StoreUnavailable as error:
             self._log.debug("storage does not answer: {error}", error=error)
             return False
@@ -1302,7 +1302,7 @@ class Matchmaker(Service):
                 return
 
     async def _drop_entries(self, players: set[str], is_excused: bool = False) -> None:
-        self._news.forget(players)
+        self._updates.forget(players)
         for player_id in players:
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self.take_out(
@@ -1313,7 +1313,7 @@ class Matchmaker(Service):
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
         await self._give_back_all()
-        for player_id in (*self._news.players(), *self._away):
+        for player_id in (*self._updates.players(), *self._away):
             entry = await self._entries.entry_of(player_id)
             if entry is not None and await self._entries.remove(entry.entry_id):
                 self._dismiss([entry], self._matches.draining())
@@ -1327,7 +1327,7 @@ class Matchmaker(Service):
         """Send the players of these entries why they will not be matched."""
         for entry in entries:
             player_ids = entry.player_ids
-            self._news.forget(player_ids)
+            self._updates.forget(player_ids)
             self._online.warn(player_ids, refusal)
             self._online.send(player_ids, QueueStatus("idle"))
         self._moved(entries)
@@ -1339,7 +1339,7 @@ class Matchmaker(Service):
         :param without: a player who knows.
         """
         player_ids = entry.player_ids
-        self._news.forget(player_ids)
+        self._updates.forget(player_ids)
         self._online.send(
             [each for each in player_ids if each != without], QueueStatus("idle")
         )

@@ -148,7 +148,7 @@ class Prematches:
             await self.give_back(prematch.prematch_id, is_ours=True)
             raise
 
-    async def news(self, player_id: str) -> PrematchFound | None:
+    async def pending(self, player_id: str) -> PrematchFound | None:
         """Find the prematch that waits for this player's answer, or for others'."""
         prematch = await self._store.prematch_of(player_id)
         if prematch is None or prematch.started_by:

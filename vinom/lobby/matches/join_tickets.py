@@ -21,7 +21,7 @@ class Signer(Protocol):
 
 
 @attrs.frozen
-class WaysIn:
+class JoinTickets:
     """
     Make the names and secrets of matches.
 

@@ -28,7 +28,7 @@ class _Listed:
     place: int
 
 
-class QueueNews:
+class QueueUpdates:
     """
     Send players their places when they move up; many moves make one message.
 
@@ -49,7 +49,7 @@ class QueueNews:
         :param entries: the store of entries, which finds places.
         :param online: sends messages to players.
         :param clock: for pauses, and for how long players have waited.
-        :param pause: least time between two rounds of news, seconds.
+        :param pause: least time between two rounds of them, seconds.
         """
         self._entries, self._online = entries, online
         self._clock, self._pause = clock, pause
