@@ -221,15 +221,15 @@ class HttpDrainTests(DoorCase):
             self.answer(SHAKEN)
             client.take()
             self.answer(message[:cut])
-            client.protocol.tell()
+            client.protocol.session.close_websocket()
             self.answer(message[cut:] + message)
             got = client.take()
             self.assertTrue(got.startswith(message), cut)
             self.assertEqual(got[len(message) :][:4], b"\x88\x23\x03\xf4")
             self.answer(message)
-            client.protocol.tell()
+            client.protocol.session.close_websocket()
             self.assertEqual(client.take(), b"")
-            self.gateway.backends.open.popitem()[1].end("draining")  # type: ignore[arg-type]
+            self.gateway.backends.open.popitem()[1].end(Reason.DRAINING)
             self.assertEqual(client.take(), b"")
             self.assertTrue(client.is_half_closed)
 

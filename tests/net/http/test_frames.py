@@ -1,4 +1,4 @@
-"""Where the frames of a WebSocket end."""
+"""Frames of a WebSocket that are passed on, and where it can be closed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Close, Frame, Opcode
 
-from vinom.net.http.frames import FrameEnds, close_frame
+from vinom.net.http.frames import FrameRelay, close_frame
 
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
+BACK = close_frame(1012, "back")
 
 
 def frames(sizes: list[int], is_masked: bool = False) -> list[bytes]:
@@ -19,7 +20,7 @@ def frames(sizes: list[int], is_masked: bool = False) -> list[bytes]:
     ]
 
 
-class FrameEndsTests(SynchronousTestCase):
+class FrameRelayTests(SynchronousTestCase):
     def test_every_split(self) -> None:
         """
         The end of a frame is found however the stream is cut, and nowhere else.
@@ -29,33 +30,32 @@ class FrameEndsTests(SynchronousTestCase):
         ends = {sum(map(len, wire[:count])) for count in range(len(wire) + 1)}
         for first in range(len(whole)):
             for second in (first, first + 1, first + 2, (first + len(whole)) // 2):
-                found = FrameEnds()
+                found = FrameRelay()
                 found.pass_on(whole[:first])
                 self.assertEqual(found.is_between, first in ends, first)
                 found.pass_on(whole[first:second])
                 self.assertEqual(found.is_between, min(second, len(whole)) in ends)
-                found.pass_on(whole[second:])
+                self.assertEqual(found.pass_on(whole[second:]), whole[second:])
                 self.assertTrue(found.is_between)
 
-    def test_up_to_end(self) -> None:
+    def test_close_behind_a_frame(self) -> None:
         """
-        A frame that has begun is finished, in any split; nothing behind it is sent.
+        A frame that has begun is finished, in any split, then the close frame follows;
+        nothing else is sent behind it.
         """
         wire = frames([0, 3, 126, 0, 1])
         whole = b"".join(wire)
         ends = [sum(map(len, wire[:count])) for count in range(len(wire) + 1)]
-        for start in range(len(whole)):
+        for start in range(len(whole) + 1):
+            end = min(end for end in ends if end >= start)
             for step in (1, 2, 3, 50, len(whole)):
-                found = FrameEnds()
-                found.pass_on(whole[:start])
-                at = start
-                while not found.is_between:
-                    part = whole[at : at + step]
-                    sent = found.up_to_end(part)
-                    self.assertTrue(sent == len(part) or found.is_between)
-                    at += sent
-                self.assertEqual(at, min(end for end in ends if end >= start))
-                self.assertEqual(found.up_to_end(whole[at:]), 0)
+                found = FrameRelay()
+                sent = found.pass_on(whole[:start]) + found.close(BACK)
+                for at in range(start, len(whole), step):
+                    sent += found.pass_on(whole[at : at + step])
+                self.assertEqual(sent, whole[:end] + BACK)
+                self.assertEqual(found.close(BACK), b"")
+                self.assertTrue(found.is_closing)
 
     @given(
         some.lists(some.sampled_from(SIZES), max_size=4),
@@ -67,7 +67,7 @@ class FrameEndsTests(SynchronousTestCase):
         Short and long frames are followed, masked and not.
         """
         whole = b"".join(frames(sizes, is_masked))
-        found, before = FrameEnds(), 0
+        found, before = FrameRelay(), 0
         for cut in [*sorted(cuts), len(whole)]:
             found.pass_on(whole[before:cut])
             before = max(before, cut)
@@ -76,15 +76,21 @@ class FrameEndsTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """
-        A close is noticed, in any split; ours is one that clients can read.
+        A close frame is noticed, in any split, and none of ours follows it; ours is one
+        that clients can read.
         """
         wire = frames([5])[0] + close_frame(1012, "come back" * 50)
         for cut in range(len(wire)):
-            found = FrameEnds()
+            found = FrameRelay()
             found.pass_on(wire[:cut])
             found.pass_on(wire[cut:])
             self.assertTrue(found.is_closing)
             self.assertTrue(found.is_between)
+            self.assertEqual(found.close(BACK), b"")
+        found = FrameRelay()
+        found.pass_on(wire[:8])
+        found.close(BACK)
+        self.assertEqual(found.pass_on(wire[8:]), wire[8:])
         content = close_frame(1012, "x" + "\u00e9" * 100)
         self.assertEqual(len(content), 2 + content[1])
         close = Close.parse(content[2:])

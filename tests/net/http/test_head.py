@@ -173,6 +173,10 @@ class HeadTests(SynchronousTestCase):
         for cut in range(len(wire)):
             end = len(GOOD) + 2 if cut >= len(GOOD) else 0
             self.assertEqual(find_head(b"--" + wire[:cut], 2), end)
+            # Nor does it matter how much was searched before.
+            for searched in range(min(cut, len(GOOD)) if end else cut):
+                found = find_head(b"--" + wire[:cut], 2, searched=searched)
+                self.assertEqual(found, end, (cut, searched))
 
     def test_what_is_asked(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-Find the ends of a WebSocket's messages, so that the gateway can close it between two.
+Pass a WebSocket's frames on, and close it between two of them.
 
 Pure. Nothing is decoded: back ends and clients check their frames themselves. Source:
 RFC 6455, 5.2 and 7.4.
@@ -15,67 +15,91 @@ _MASKED = 0x80
 
 
 @attrs.define
-class FrameEnds:
+class FrameRelay:
     """
-    Follow the frames of one direction.
+    Passes on the frames of one direction.
 
-    :ivar is_closing: was the last frame a close frame, or invalid, so that no other may
-        follow?
+    :ivar is_closing: was the last frame a close frame, so that no other may follow?
+    :ivar is_ending: is nothing passed on after the frame that has begun?
     """
 
     is_closing: bool = False
-    #: Bytes of the frame's content that are still to come.
-    _rest: int = 0
+    is_ending: bool = False
+    #: The close frame that follows the frame that has begun.
+    _due: bytes = b""
+    #: Bytes of the frame's content that are still to come, and what came of its head.
+    _left: int = 0
     _head: bytes = b""
 
     @property
     def is_between(self) -> bool:
         """Has the last frame ended?"""
-        return not self._rest and not self._head
+        return not self._left and not self._head
 
-    def pass_on(self, data: bytes) -> None:
-        """Follow sent bytes."""
-        self._follow(data, False)
+    def pass_on(self, data: bytes) -> bytes:
+        """Follow received bytes; returns those to send."""
+        if not self.is_ending:
+            self._follow(data)
+            return data
+        if not self._due:
+            return b""
+        data = data[: self._follow(data)]
+        return data + self._take_due() if self.is_between else data
 
-    def up_to_end(self, data: bytes) -> int:
+    def close(self, frame: bytes) -> bytes:
         """
-        Follow bytes up to the end of the frame that has begun.
+        End with a close frame, now or behind the frame that has begun.
 
-        :returns: how many of them to send; the rest is not followed.
+        :param frame: is sent unless the back end sends its own.
+        :returns: the bytes to send now.
         """
-        return self._follow(data, True)
+        if self.is_ending:
+            return b""
+        self.is_ending, self._due = True, frame
+        return self._take_due() if self.is_between else b""
 
-    def _follow(self, data: bytes, is_last: bool) -> int:
+    def _take_due(self) -> bytes:
+        due, self._due = self._due, b""
+        if self.is_closing:
+            return b""
+        self.is_closing = True
+        return due
+
+    def _follow(self, data: bytes) -> int:
+        """Follow frames; returns where the one ends behind which nothing is sent."""
         at, size = 0, len(data)
-        if self._head:
-            # The head came in pieces: put it together.
-            before = len(self._head)
-            data, self._head = self._head + data, b""
-            size += before
-        else:
-            before = 0
-        is_in_head = bool(before)
-        while True:
-            skipped = min(self._rest, size - at)
-            self._rest -= skipped
-            at += skipped
-            if at == size or (is_last and not self._rest and not is_in_head):
-                return at - before
-            if size - at < 2:
+        while at < size:
+            if not self._left:
+                before, head = len(self._head), self._head + data[at : at + 14]
+                begins = _content(head)
+                if not begins:
+                    self._head = head
+                    return size
+                at += begins - before
+                self._head, self._left = b"", _length(head)
+                self.is_closing = self.is_closing or head[0] & 0x0F == 0x8
+            taken = min(self._left, size - at)
+            self._left -= taken
+            at += taken
+            if self.is_ending and not self._left:
                 break
-            second = data[at + 1]
-            length = second & 0x7F
-            longer = _LONGER.get(length, 0)
-            masked = 4 if second & _MASKED else 0
-            if size - at < 2 + longer + masked:
-                break
-            if longer:
-                length = int.from_bytes(data[at + 2 : at + 2 + longer])
-            self.is_closing = self.is_closing or data[at] & 0x0F == 0x8
-            at += 2 + longer + masked
-            self._rest, is_in_head = length, False
-        self._head = data[at:]
-        return size - before
+        return at
+
+
+def _content(head: bytes) -> int:
+    """Find where the content behind a head begins; 0 if more bytes are needed."""
+    if len(head) < 2:
+        return 0
+    second = head[1]
+    size = 2 + _LONGER.get(second & 0x7F, 0) + (4 if second & _MASKED else 0)
+    return size if len(head) >= size else 0
+
+
+def _length(head: bytes) -> int:
+    """Read the length of a frame's content."""
+    length = head[1] & 0x7F
+    longer = _LONGER.get(length)
+    return int.from_bytes(head[2 : 2 + longer]) if longer else length
 
 
 def close_frame(code: int, words: str = "") -> bytes:

@@ -95,21 +95,26 @@ class AnswerHead:
     by_name: dict[bytes, list[bytes]]
 
 
-def find_head(data: bytes, at: int = 0, limit: int = HEAD_LIMIT) -> int:
+def find_head(
+    data: bytes, at: int = 0, limit: int = HEAD_LIMIT, searched: int = 0
+) -> int:
     """
     Find the end of a head.
 
     :param at: where it begins in *data*.
     :param limit: longest head, bytes.
+    :param searched: bytes of it in which an earlier call has found no end, so that a
+        head that comes byte by byte costs no more than its bytes do.
     :returns: where what is behind its empty line begins; 0 if more bytes are needed.
     :raises BadMessage: it is already too long, or can never end correctly.
     """
-    end = data.find(_END, at, at + limit)
+    new = at + searched
+    end = data.find(_END, max(at, new - len(_END) + 1), at + limit)
     if end >= 0:
         return end + len(_END)
     if len(data) - at >= limit:
         raise BadMessage(431, f"the head of this message is longer than {limit} bytes")
-    if data.count(b"\n", at) > data.count(b"\r\n", at):
+    if data.count(b"\n", new) > data.count(b"\r\n", max(at, new - 1)):
         # After a lone LF the end that we wait for might never come.
         raise BadMessage(400, "a line must end with CR and LF")
     return 0
