@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from vinom.net.dtls.context import ServerCertificates
+
 _DAY = datetime.timedelta(days=1)
 
 
@@ -33,6 +35,10 @@ class Leaf:
 
     certificate: bytes
     key: bytes
+
+    def served(self) -> ServerCertificates:
+        """Make what a server over DTLS needs of it."""
+        return ServerCertificates(self.certificate, self.key)
 
 
 @attrs.frozen

@@ -64,10 +64,8 @@ class Net:
         self.now = BEGINNING
         self.admission = Admission(DOMAIN, self.now, entropy=seeded())
         self.admission.add_ticket(make_ticket())
-        certificate = leaf(DOMAIN)
         self.server = DtlsServer(
-            certificate.certificate,
-            certificate.key,
+            leaf(DOMAIN).served(),
             self.admission,
             **options,  # type: ignore[arg-type]  # tests pass what fits
         )

@@ -120,12 +120,9 @@ class ScriptedServer:
     def __init__(self, reactor: MemoryReactor, label: str, port: int) -> None:
         self.reactor, self.label, self.port = reactor, label, port
         domain = f"{label}.game.vinom"
-        certificate = leaf(domain)
         entropy = random.Random(port).randbytes
         self.admission = Admission(domain, reactor.seconds(), entropy=entropy)
-        self._dtls = DtlsServer(
-            certificate.certificate, certificate.key, self.admission
-        )
+        self._dtls = DtlsServer(leaf(domain).served(), self.admission)
         self._port = DatagramPort(reactor, self._dtls, self._deliver)
         self._socket = reactor.listenUDP(port, self._port)
         self.link: SeatLink | None = None

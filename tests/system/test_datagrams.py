@@ -57,8 +57,7 @@ class DatagramTests(TestCase):
     ) -> int:
         admission = Admission(DOMAIN, time.time())
         admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
-        certificate = leaf(DOMAIN)
-        server = DtlsServer(certificate.certificate, certificate.key, admission)
+        server = DtlsServer(leaf(DOMAIN).served(), admission)
         port = DatagramPort(
             reactor, server, self.echo, worn, receive_buffer=receive_buffer
         )

@@ -43,7 +43,7 @@ class ForeignClientTests(TestCase):
         """Serve on a free port; the latest one is what clients dial."""
         admission = Admission(DOMAIN, time.time())
         admission.add_ticket(Ticket(LABEL, "m1", 0, time.time() + 60))
-        self.server = DtlsServer(certificate.certificate, certificate.key, admission)
+        self.server = DtlsServer(certificate.served(), admission)
         self.events: list[ServerEvent] = []
         self.disconnected: Deferred[None] = Deferred()
         self.datagrams = DatagramPort(reactor, self.server, self.echo)

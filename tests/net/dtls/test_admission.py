@@ -26,14 +26,14 @@ NAME = f"{LABEL}.{DOMAIN}".encode()
 ANN: Address = ("192.0.2.1", 4000)
 
 
-def make(**options: float) -> Admission:
+def make(**policy: Rate) -> Admission:
     """Admission of a game server that expects one player."""
-    admission = Admission(
-        DOMAIN,
-        BEGINNING,
-        entropy=seeded(),
-        **options,  # type: ignore[arg-type]  # tests pass what fits
-    )
+    return expecting(StrangerPolicy(**policy))  # type: ignore[arg-type]  # those fit
+
+
+def expecting(policy: StrangerPolicy) -> Admission:
+    """Make the same with any limits."""
+    admission = Admission(DOMAIN, BEGINNING, entropy=seeded(), policy=policy)
     admission.add_ticket(make_ticket())
     return admission
 
@@ -154,14 +154,14 @@ class AdmissionTests(SynchronousTestCase):
         """
         A player whose two hellos fall on both sides of a new key gets in.
         """
-        admission = make(cookie_period=10.0)
-        asked = admission.judge(client_hello(NAME), ANN, BEGINNING + 9.9)
+        admission = make()
+        asked = admission.judge(client_hello(NAME), ANN, BEGINNING)
         assert isinstance(asked, Answer)
         hello = client_hello(NAME, cookie_in(asked.datagram), message_number=1)
-        self.assert_admitted(admission.judge(hello, ANN, BEGINNING + 10.1))
-        self.assertEqual(
-            admission.judge(hello, ANN, BEGINNING + 30), Drop("bad_cookie")
-        )
+        admission.rotate_cookies(BEGINNING)
+        self.assert_admitted(admission.judge(hello, ANN, BEGINNING))
+        late = BEGINNING + 900
+        self.assertEqual(admission.judge(hello, ANN, late), Drop("bad_cookie"))
 
     def test_message_numbers(self) -> None:
         """
@@ -226,7 +226,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         An observer who replays a ticket gets a few handshakes, then one a while.
         """
-        admission = make(tries=3, tries_rate=0.5)
+        admission = make(tries=Rate(0.5, 3))
         for _ in range(3):
             self.assert_admitted(knock(admission))
         self.assertEqual(knock(admission), Drop("too_many_handshakes"))
@@ -243,7 +243,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         An observer who spends its share locks nobody else out.
         """
-        admission = make(tries=1, tries_rate=0.0)
+        admission = make(tries=Rate(0.0, 1))
         for number in range(Admission.ADDRESSES * 3):
             self.assert_admitted(knock(admission, address=(f"10.0.0.{number}", 1)))
         self.assert_admitted(knock(admission))
@@ -262,7 +262,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         The 2^64 addresses of one subscriber have one share, not each their own.
         """
-        admission = make(tries=1, tries_rate=0.0)
+        admission = make(tries=Rate(0.0, 1))
         self.assert_admitted(knock(admission, address=("2001:db8::1", 1)))
         self.assertEqual(
             knock(admission, address=("2001:db8::ffff:2", 1)),
@@ -275,7 +275,7 @@ class AdmissionTests(SynchronousTestCase):
         An owner of many networks, a /48, has four times the handshakes of one address,
         however many it moves through; others keep their own.
         """
-        admission = make(policy=StrangerPolicy(handshakes=Rate(1.0, 10.0)))
+        admission = make(handshakes=Rate(1.0, 10.0))
 
         def count(now: float) -> int:
             verdicts = [
@@ -331,7 +331,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         A client that cannot send a server name gets in, but only a few do.
         """
-        admission = make(nameless=2, nameless_rate=1.0)
+        admission = make(nameless=Rate(1.0, 2))
         for _ in range(2):
             verdict = knock(admission, None)
             assert isinstance(verdict, Admit)
@@ -347,7 +347,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         given = SOURCES.gather({"nameless_rate": "0"}, {})
         policy = GameServerSettings(control="", **given).strangers()
-        admission = make(policy=policy)
+        admission = expecting(policy)
         self.assertEqual(knock(admission, None), Drop("no_server_name"))
         self.assertEqual(policy.tight.nameless.at_once, 0)
         self.assert_admitted(knock(admission))
@@ -356,7 +356,7 @@ class AdmissionTests(SynchronousTestCase):
         """
         An adjusted clock takes no share away and gives none.
         """
-        admission = make(tries=2, tries_rate=1.0)
+        admission = make(tries=Rate(1.0, 2))
         self.assert_admitted(knock(admission))
         self.assert_admitted(knock(admission, now=BEGINNING - 50))
         self.assertEqual(

@@ -9,7 +9,13 @@ from datetime import timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.certificates import authority, leaf, new_authority, signing_key
+from tests.support.certificates import (
+    Leaf,
+    authority,
+    leaf,
+    new_authority,
+    signing_key,
+)
 from tests.support.dtls import (
     DOMAIN,
     LABEL,
@@ -21,10 +27,10 @@ from tests.support.dtls import (
 from tests.support.hellos import client_hello, cookie_in
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.errors import Misconfigured
-from vinom.net.dtls.admission import Address, Admission
+from vinom.net.dtls.admission import Address
 from vinom.net.dtls.channel import Channel, ChannelBroken
 from vinom.net.dtls.client import DtlsClient
-from vinom.net.dtls.context import server_context
+from vinom.net.dtls.context import ServerCertificates, server_context
 from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.dtls.records import RECORD_HEADER, is_client_hello
 from vinom.net.dtls.server import DtlsServer
@@ -722,9 +728,9 @@ class TrustTests(SynchronousTestCase):
         net.run()
         self.assertFalse([e for e in net.server_events if isinstance(e, Received)])
 
-    def serve(self, certificate: bytes, key: bytes) -> Net:
+    def serve(self, certificate: Leaf) -> Net:
         net = Net()
-        net.server = DtlsServer(certificate, key, net.admission)
+        net.server = DtlsServer(certificate.served(), net.admission)
         return net
 
     def test_other_authority(self) -> None:
@@ -738,7 +744,7 @@ class TrustTests(SynchronousTestCase):
         Another game server of the same node is not the one we asked for.
         """
         other = leaf("s2.game.vinom")
-        net = self.serve(other.certificate, other.key)
+        net = self.serve(other)
         self.assert_refuses(net)
         # It gets the alert, and forgets the client at once.
         self.assertFalse(net.server.associations)
@@ -748,26 +754,25 @@ class TrustTests(SynchronousTestCase):
         An expired certificate is refused.
         """
         old = authority().issue(f"*.{DOMAIN}", ends=timedelta(hours=-1))
-        self.assert_refuses(self.serve(old.certificate, old.key))
+        self.assert_refuses(self.serve(old))
 
     def test_not_yet_valid(self) -> None:
         """
         A certificate of tomorrow is refused today.
         """
         new = authority().issue(f"*.{DOMAIN}", begins=timedelta(hours=1))
-        self.assert_refuses(self.serve(new.certificate, new.key))
+        self.assert_refuses(self.serve(new))
 
     def test_bad_pem(self) -> None:
         """
         An operator gets an error if certificate and key do not belong together.
         """
         good, other = leaf(DOMAIN), leaf("s2.game.vinom")
-        admission = Admission(DOMAIN, 0.0)
         for certificate, key in (
             (b"", good.key),
             (good.certificate, b""),
             (good.certificate, other.key),
             (good.certificate, signing_key()[0]),
         ):
-            self.assertRaises(Misconfigured, DtlsServer, certificate, key, admission)
+            self.assertRaises(Misconfigured, ServerCertificates, certificate, key)
         self.assertRaises(Misconfigured, DtlsClient, "a.b.c", b"no anchor", 0.0)

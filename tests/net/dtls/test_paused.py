@@ -24,9 +24,8 @@ class PausedTests(TestCase):
         """
         What players send before the port is read is answered later, and not lost.
         """
-        certificate = leaf()
         admission = Admission("s1.game.vinom", time.time(), entropy=os.urandom)
-        dtls = DtlsServer(certificate.certificate, certificate.key, admission)
+        dtls = DtlsServer(leaf().served(), admission)
         read: Deferred[None] = Deferred()
         port = DatagramPort(
             reactor, dtls, lambda _: None, turned=lambda *_: read.callback(None)

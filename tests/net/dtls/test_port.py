@@ -63,8 +63,7 @@ class PortCase(SynchronousTestCase):
         self.wires: dict[Address, Wire] = {}
         admission = Admission(DOMAIN, BEGINNING, entropy=seeded())
         admission.add_ticket(make_ticket())
-        certificate = leaf(DOMAIN)
-        self.dtls = DtlsServer(certificate.certificate, certificate.key, admission)
+        self.dtls = DtlsServer(leaf(DOMAIN).served(), admission)
         self.turns: list[list[ServerEvent]] = []
         self.events: list[ClientEvent] = []
         self.refusals = 0

@@ -57,6 +57,7 @@ from vinom.fleet.gameserver.tails import RecordingTails
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.game import Game
 from vinom.net.dtls.admission import Admission, StrangerPolicy
+from vinom.net.dtls.context import ServerCertificates
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer
 from vinom.play.clock import JOIN_TIMEOUT
@@ -141,7 +142,8 @@ def server_of(
     admission = Admission(
         f"{bind.server}.{bind.realm}", now, entropy=entropy, policy=strangers
     )
-    return DtlsServer(bind.certificate, bind.key, admission, idle=idle)
+    certificates = ServerCertificates(bind.certificate, bind.key)
+    return DtlsServer(certificates, admission, idle=idle)
 
 
 def listen(reactor: IGameReactor, bind: Bind, port: DatagramPort) -> IListeningPort:

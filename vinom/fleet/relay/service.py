@@ -58,6 +58,7 @@ from vinom.fleet.server import Issuer
 from vinom.fleet.several import AnyFleet
 from vinom.game import Game
 from vinom.net.dtls.admission import Admission, StrangerPolicy
+from vinom.net.dtls.context import ServerCertificates
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer
 from vinom.net.packets.codec import COUNTER_LIMIT
@@ -289,9 +290,8 @@ class UdpRelay(Service):
             entropy=entropy,
             policy=settings.strangers,
         )
-        self._dtls = DtlsServer(
-            issued.certificate, issued.key, admission, idle=settings.idle
-        )
+        self._certificates = ServerCertificates(issued.certificate, issued.key)
+        self._dtls = DtlsServer(self._certificates, admission, idle=settings.idle)
         self._dtls.received = self._connections.received
         self._port = DatagramPort(
             reactor,
@@ -417,7 +417,7 @@ class UdpRelay(Service):
         self._matches[match_id] = match
         for ticket in match.tickets:
             self._admit(ticket)
-        self._dtls.keep_certificate(match_id)
+        self._certificates.keep(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
         self._fleet.follow(match_id, match.take, True)
@@ -546,7 +546,7 @@ class UdpRelay(Service):
         match.relayed = match.hosted = match.follower = None
         self._relays.forget(hosted)
         self._dtls.admission.remove_match(match_id)
-        self._dtls.forget_certificate(match_id)
+        self._certificates.forget(match_id)
         if not self.rooms and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -567,7 +567,7 @@ class UdpRelay(Service):
         self._renew_at = self._seconds() + _RENEWAL_SECONDS
         try:
             issued = self._issuer.issue(self.label)
-            self._dtls.use(issued.certificate, issued.key)
+            self._certificates.use(issued.certificate, issued.key)
         except Misconfigured as error:
             _log.error("no new certificate for players: {why}", why=str(error))
         else:

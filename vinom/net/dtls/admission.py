@@ -33,6 +33,8 @@ from vinom.net.dtls.records import (
 Address = tuple[str, int]
 
 _LABEL = 26
+#: How far the clock that set an expiry may be behind, seconds.
+_LEEWAY = 30.0
 
 
 @attrs.define
@@ -42,8 +44,9 @@ class Allowance:
     left: float
     since: float
 
-    def take(self, now: float, rate: float, burst: float) -> bool:
-        left = min(burst, self.left + max(0.0, now - self.since) * rate)
+    def take(self, now: float, rate: Rate) -> bool:
+        regained = max(0.0, now - self.since) * rate.a_second
+        left = min(rate.at_once, self.left + regained)
         self.since = now
         self.left = left - 1 if left >= 1 else left
         return left >= 1
@@ -119,9 +122,14 @@ def handshakes_of(a_second: float) -> Rate:
     return Rate(a_second, max(4.0, 10 * a_second))
 
 
+#: Handshakes for one seat from one address.
+TRIES = Rate(0.5, 8.0)
+#: Handshakes without server name, of all networks together.
+NAMELESS = Rate(1.0, 8.0)
+
 #: Answers to payloads of nobody's association, per second and at once, to all
 #: addresses together. A player who gets none finds out a little later.
-NOTICES = (200.0, 200.0)
+NOTICES = Rate(200.0, 200.0)
 
 
 def unfinished_of(handshakes: Rate) -> int:
@@ -148,12 +156,16 @@ class StrangerPolicy:
     :ivar junk: useless datagrams per second.
     :ivar handshakes: handshakes of one address, over all its tickets; its network has
         `SITE_SHARE` times as many.
+    :ivar tries: handshakes for one seat from one address.
+    :ivar nameless: handshakes without server name, of all networks together.
     """
 
     calm: StrangerLimits = CALM
     tight: StrangerLimits = TIGHT
     junk: float = 1000.0
     handshakes: Rate = HANDSHAKES
+    tries: Rate = TRIES
+    nameless: Rate = NAMELESS
 
 
 @attrs.define
@@ -210,12 +222,6 @@ class Admission:
         now: float,
         *,
         entropy: Callable[[int], bytes] = os.urandom,
-        cookie_period: float = 300.0,
-        tries: float = 8.0,
-        tries_rate: float = 0.5,
-        nameless: float = 8.0,
-        nameless_rate: float = 1.0,
-        leeway: float = 30.0,
         policy: StrangerPolicy | None = None,
     ) -> None:
         """
@@ -224,22 +230,12 @@ class Admission:
         :param domain: ``<server>.<realm>``; the ticket is the label before it.
         :param now: the time.
         :param entropy: returns as many random bytes as its argument.
-        :param cookie_period: how long one cookie key is the active one, seconds.
-        :param tries: burst of handshakes for one seat from one address.
-        :param tries_rate: how many of these are regained per second.
-        :param nameless: burst of handshakes for clients that send no server name,
-            all of them together.
-        :param nameless_rate: how many of these are regained per second.
-        :param leeway: how far the clock that set an expiry may be behind, seconds.
-        :param policy: budgets of each network.
+        :param policy: how much strangers may do.
         """
         policy = policy or StrangerPolicy()
         self._suffix = b"." + domain.encode("ascii").lower()
-        self._cookies = CookieKeys(now, entropy, cookie_period)
-        self._tries, self._tries_rate = tries, tries_rate
-        self._nameless_burst, self._nameless_rate = nameless, nameless_rate
-        self._nameless = Allowance(nameless, now)
-        self._leeway = leeway
+        self._cookies = CookieKeys(now, entropy)
+        self._nameless = Allowance(policy.nameless.at_once, now)
         self._policy = policy
         self._hellos = Budgets(policy.calm.hellos, entropy(16))
         self._proven = Budgets(policy.calm.hellos, entropy(16))
@@ -248,7 +244,7 @@ class Admission:
             Rate(SITE_SHARE * each.a_second, SITE_SHARE * each.at_once), entropy(16)
         )
         self._nameless_each = Budgets(policy.calm.nameless, entropy(16))
-        self._not_associated = Allowance(NOTICES[1], now)
+        self._not_associated = Allowance(NOTICES.at_once, now)
         self.pressure = Pressure(policy.junk)
         self._shown: dict[bytes, _Shown] = {}
         self._sources: dict[str, Allowance] = {}
@@ -261,7 +257,9 @@ class Admission:
         seat = self._of_match.setdefault(ticket.match_id, {}).setdefault(
             ticket.seat, _Seat()
         )
-        self._shown[label] = _Shown(ticket, seat, Allowance(self._tries, 0.0))
+        self._shown[label] = _Shown(
+            ticket, seat, Allowance(self._policy.tries.at_once, 0.0)
+        )
         labels = seat.labels
         labels[label] = None
         if len(labels) > self.TICKETS:
@@ -383,7 +381,7 @@ class Admission:
         if (
             is_sealed_payload(datagram)
             and not self.pressure.is_high
-            and self._not_associated.take(now, *NOTICES)
+            and self._not_associated.take(now, NOTICES)
         ):
             return _NOT_ASSOCIATED
         return _JUNK
@@ -398,9 +396,7 @@ class Admission:
         # Searched for, not parsed: a stranger can send hundreds of extensions.
         before, found, _ = datagram.lower().partition(self._suffix)
         shown = self._shown.get(before[-_LABEL:]) if found else None
-        return shown is not None and shown.answers.take(
-            now, self._tries_rate, self._tries
-        )
+        return shown is not None and shown.answers.take(now, self._policy.tries)
 
     def _check_cookie(
         self, datagram: bytes, address: Address, now: float
@@ -427,7 +423,7 @@ class Admission:
             # Its own network's budget first: no network can use up the common one.
             is_let_in = self._nameless_each.take(
                 network_of(address[0]), now
-            ) and self._nameless.take(now, self._nameless_rate, self._nameless_burst)
+            ) and self._nameless.take(now, self._policy.nameless)
             return Admit(None, hello, (self._nameless,)) if is_let_in else _NAMELESS
         return self._judge_name(hello, name.lower(), address, now)
 
@@ -440,21 +436,20 @@ class Admission:
         shown = self._shown.get(label)
         if shown is None:
             return _UNKNOWN_TICKET
-        if now >= shown.ticket.expires_at + self._leeway:
+        if now >= shown.ticket.expires_at + _LEEWAY:
             self._forget(label, shown.ticket)
             return _EXPIRED_TICKET
-        source = source_of(address[0])
+        source, policy = source_of(address[0]), self._policy
         tries = shown.seat.tries
         allowance = tries.get(source)
         if allowance is None:
             if len(tries) >= self.ADDRESSES:
                 del tries[next(iter(tries))]
-            allowance = tries[source] = Allowance(self._tries, now)
-        if not allowance.take(now, self._tries_rate, self._tries):
+            allowance = tries[source] = Allowance(policy.tries.at_once, now)
+        if not allowance.take(now, policy.tries):
             return _TOO_MANY
         every = self._of_source(source, now)
-        rate = self._policy.handshakes
-        if not every.take(now, rate.a_second, rate.at_once):
+        if not every.take(now, policy.handshakes):
             allowance.give_back()
             return _TOO_MANY
         if not self._handshakes.take(network_of(address[0]), now):

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from vinom.base.model import Ticket
 from vinom.errors import Misconfigured
 
 #: DTLS 1.2's number on the wire; pyOpenSSL has no constant for it.
@@ -62,6 +63,44 @@ def server_context(certificate: bytes, key: bytes) -> SSL.Context:
             "the game server's certificate and key must be PEM and belong together"
         ) from error
     return context
+
+
+class ServerCertificates:
+    """
+    The certificates of a port: the current one, and those that matches keep, whose
+    players were sent the authority of an older one.
+    """
+
+    def __init__(self, certificate: bytes, key: bytes) -> None:
+        """
+        :param certificate: leaf and chain, PEM.
+        :param key: the leaf's private key, PEM.
+        :raises Misconfigured: they are not usable.
+        """
+        self._current = server_context(certificate, key)
+        self._kept: dict[str, SSL.Context] = {}
+
+    def use(self, certificate: bytes, key: bytes) -> None:
+        """
+        Use another certificate, except for matches that keep theirs.
+
+        :raises Misconfigured: certificate or key are not usable.
+        """
+        self._current = server_context(certificate, key)
+
+    def keep(self, match_id: str) -> None:
+        """Use the certificate of now for all handshakes with tickets of a match."""
+        self._kept[match_id] = self._current
+
+    def forget(self, match_id: str) -> None:
+        """Keep no certificate for a match: it is over."""
+        self._kept.pop(match_id, None)
+
+    def of(self, ticket: Ticket | None) -> SSL.Context:
+        """Return the server's end for a client that shows this ticket, or none."""
+        if ticket is None:
+            return self._current
+        return self._kept.get(ticket.match_id, self._current)
 
 
 def _server_context() -> SSL.Context:

@@ -24,6 +24,13 @@ from vinom.net.dtls.association import Association
 from vinom.net.dtls.channel import LONGEST_DATAGRAM
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 
+#: Most datagrams other than play that one turn of the reactor handles: handshakes and
+#: goodbyes of admitted addresses, and those of all other addresses. Play is handled
+#: first and not counted. A handshake's flight costs a few hundred microseconds at
+#: worst, a stranger's datagram a few dozen.
+_MOST_KNOWN = 64
+_MOST_STRANGERS = 64
+
 
 class Looked(Protocol):
     """The methods that a reactor uses on Twisted's ports."""
@@ -211,22 +218,6 @@ class IDatagramFilter(Protocol):
         """Handle a datagram that is sent to *address*."""
 
 
-@attrs.frozen
-class TurnShares:
-    """
-    Most datagrams other than play that one turn of the reactor handles.
-
-    Play is handled first and not counted here. A handshake's flight costs a few
-    hundred microseconds at worst, a stranger's datagram a few dozen.
-
-    :ivar known: from admitted addresses: handshakes, goodbyes.
-    :ivar strangers: from all other addresses.
-    """
-
-    known: int = 64
-    strangers: int = 64
-
-
 class _Bounded(Protocol):
     """
     Twisted's UDP ports.
@@ -242,7 +233,7 @@ class DatagramPort(DatagramProtocol):
     Serve the peers of one UDP port.
 
     Each turn answers players first, then handshakes, then strangers. Handshakes and
-    strangers beyond their share (`TurnShares`) are dropped.
+    strangers beyond their share of a turn are dropped.
 
     :ivar unsendable: datagrams that the operating system refused to send.
     :ivar crowded_out: datagrams of admitted addresses beyond their share.
@@ -259,7 +250,6 @@ class DatagramPort(DatagramProtocol):
         deliver: Callable[[list[ServerEvent]], None],
         datagram_filter: IDatagramFilter | None = None,
         *,
-        shares: TurnShares = TurnShares(),
         turned: Callable[[float, float], None] | None = None,
         seconds: Callable[[], float] | None = None,
         receive_buffer: int = RECEIVE_BUFFER,
@@ -274,7 +264,6 @@ class DatagramPort(DatagramProtocol):
             received; also without events if the server handed payloads to
             `received`; what it sends by `send` leaves in the same turn.
         :param datagram_filter: stands between this port and the network.
-        :param shares: limits for datagrams other than play.
         :param turned: called after each turn with how long it took, and when it
             ended.
         :param seconds: the clock for *turned*; default: *clock*'s.
@@ -295,7 +284,6 @@ class DatagramPort(DatagramProtocol):
         self._throughput = 0
         self._began = 0.0
         self._turned, self._seconds = turned, seconds or clock.seconds
-        self._shares = shares
         self._known: list[tuple[bytes, Address]] = []
         self._strangers: list[tuple[bytes, Address]] = []
         self._beyond = 0
@@ -420,11 +408,11 @@ class DatagramPort(DatagramProtocol):
     def _set_aside(self, datagram: bytes, address: Address) -> None:
         """Keep a datagram that isn't play until play is answered, if there is room."""
         if self._server.is_known(address):
-            if len(self._known) < self._shares.known:
+            if len(self._known) < _MOST_KNOWN:
                 self._known.append((datagram, address))
             else:
                 self.crowded_out += 1
-        elif len(self._strangers) < self._shares.strangers:
+        elif len(self._strangers) < _MOST_STRANGERS:
             self._strangers.append((datagram, address))
         else:
             self._beyond += 1

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
-from OpenSSL.SSL import Context
-
 from vinom.net.dtls.admission import Address, Admission, Admit, Answer
 from vinom.net.dtls.association import Agenda, Association, Farewells, Handshakes
 from vinom.net.dtls.channel import (
@@ -22,7 +20,7 @@ from vinom.net.dtls.channel import (
     RecordError,
     ending_of,
 )
-from vinom.net.dtls.context import server_context
+from vinom.net.dtls.context import ServerCertificates
 from vinom.net.dtls.events import Connected, Disconnected, Ending, Received
 from vinom.net.dtls.freed import FreedMemory, return_freed_memory
 from vinom.net.dtls.records import (
@@ -74,8 +72,7 @@ class DtlsServer:
 
     def __init__(
         self,
-        certificate: bytes,
-        key: bytes,
+        certificates: ServerCertificates,
         admission: Admission,
         *,
         idle: float = 30.0,
@@ -87,15 +84,13 @@ class DtlsServer:
         """
         Start without associations.
 
-        :param certificate: leaf and chain, PEM.
-        :param key: the leaf's private key, PEM.
+        :param certificates: prove to clients who this is.
         :param admission: judges strangers.
         :param idle: silence after which an association ends, seconds.
         :param timeout: longest handshake, seconds.
         :param mtu: longest datagram sent, bytes.
         :param max_handshakes: most handshakes at once; another one evicts the oldest.
         :param return_memory: called some time after handshakes were given up.
-        :raises Misconfigured: certificate or key are not usable.
         """
         self.admission = admission
         self.figures: Counter[str] = Counter()
@@ -103,9 +98,7 @@ class DtlsServer:
         self.datagrams: list[tuple[bytes, Address]] = []
         self.datagrams_in = self.datagrams_out = 0
         self.has_moved, self.has_received = True, False
-        self._context = server_context(certificate, key)
-        # Of matches whose players were sent the authority of an older certificate.
-        self._contexts: dict[str, Context] = {}
+        self._certificates = certificates
         self._timeout, self._mtu = timeout, mtu
         self._open: dict[Address, Association] = {}
         # Those that are not proved, at the address of an open one that is.
@@ -124,27 +117,6 @@ class DtlsServer:
     def handshakes(self) -> int:
         """How many handshakes are in progress."""
         return len(self._handshaking)
-
-    def use(self, certificate: bytes, key: bytes) -> None:
-        """
-        Use another certificate, except for matches that keep theirs.
-
-        :raises Misconfigured: certificate or key are not usable.
-        """
-        self._context = server_context(certificate, key)
-
-    def keep_certificate(self, match_id: str) -> None:
-        """Use the certificate of now for all handshakes with tickets of a match."""
-        self._contexts[match_id] = self._context
-
-    def forget_certificate(self, match_id: str) -> None:
-        """Let a match's certificate go: it is over."""
-        self._contexts.pop(match_id, None)
-
-    def _context_of(self, admit: Admit) -> Context:
-        if admit.ticket is None:
-            return self._context
-        return self._contexts.get(admit.ticket.match_id, self._context)
 
     def receive_play(self, datagram: bytes, address: Address, now: float) -> bool:
         """
@@ -372,7 +344,7 @@ class DtlsServer:
         newcomer = Association(
             address,
             admit.ticket,
-            channel=Channel(self._context_of(admit), self._mtu),
+            channel=Channel(self._certificates.of(admit.ticket), self._mtu),
             random=admit.hello.random,
             began=now,
         )
