@@ -15,7 +15,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.gateway.routing.rules import check_rules
-from vinom.gateway.settings import Settings as GatewaySettings
+from vinom.gateway.settings import GatewaySettings
 from vinom.gateway.twistd import Options
 from vinom.node.settings import Settings
 from vinom.node.sources import gather

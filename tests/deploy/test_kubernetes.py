@@ -32,7 +32,7 @@ from vinom.fleet.kubernetes.objects import GAME_SERVER, ROLE
 from vinom.fleet.kubernetes.template import PodTemplate
 from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY_SOURCES
-from vinom.gateway.settings import Settings as GatewaySettings
+from vinom.gateway.settings import GatewaySettings
 from vinom.node.settings import Settings
 from vinom.node.sources import gather
 from vinom.node.web.collector import NodeCollector

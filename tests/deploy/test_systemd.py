@@ -22,7 +22,7 @@ from tests.system.test_gateway import EchoServer
 from vinom.base.settings.sources import Sources
 from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY
-from vinom.gateway.settings import Settings as GatewaySettings
+from vinom.gateway.settings import GatewaySettings
 from vinom.net.keys.authority import Authority
 from vinom.node.sources import gather
 from vinom.tools.commands.child_node import free_port

@@ -7,10 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.gateways import MemoryGateway, MemoryTransport
-from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.limits.buckets import NetworkCounts
-from vinom.gateway.arrivals import Arrival, Limits
+from tests.support.gateways import MemoryGateway, MemoryTransport, limits, settings
+from vinom.gateway.arrivals import Arrival
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.listener import Doors
 from vinom.net.lines.proxy_header import write_proxy_header
@@ -22,14 +20,12 @@ from vinom.net.streams.ends import Reason
 class BytesCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway()
-        self.limits = Limits(
-            NetworkCounts(2), AddressBuckets(1, 3), AddressBuckets(1e6, 1e6)
-        )
+        self.limits = limits(2, 1, 3)
         door = bytes_door(
             "lines",
             self.gateway.backends,
             self.gateway.clock,
-            bytes_per_second=1000.0,
+            settings(bytes_per_second=1000.0),
         )
         self.doors = Doors({Spoken.LINES: door}, self.limits, self.gateway.clock)
 

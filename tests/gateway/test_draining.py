@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.gateway.test_http_door import GET, OK, POST, SHAKE, SHAKEN, DoorCase
-from tests.support.gateways import MemoryTransport, packets
+from tests.support.gateways import MemoryTransport, packets, settings
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.draining import CUT_SECONDS, Draining
 from vinom.gateway.packets_door import PacketClients
@@ -240,7 +240,7 @@ class HttpDrainTests(DoorCase):
         """
         simple = {"strategy": "round_robin", "endpoints": ["a:1"]}
         self.gateway.router.use(check_rules({"7": simple}))
-        door = PacketClients(self.gateway.backends, self.gateway.clock)
+        door = PacketClients(self.gateway.backends, self.gateway.clock, settings())
         used, unused = (
             MemoryTransport(door.door(Arrival("h", 1, self.limits))) for _ in range(2)
         )
@@ -268,7 +268,7 @@ class HttpDrainTests(DoorCase):
         """
         simple = {"strategy": "round_robin", "endpoints": ["a:1"]}
         self.gateway.router.use(check_rules({"7": simple}))
-        door = PacketClients(self.gateway.backends, self.gateway.clock)
+        door = PacketClients(self.gateway.backends, self.gateway.clock, settings())
         client = MemoryTransport(door.door(Arrival("h", 1, self.limits)))
         client.give(encode(Packet(Kind.OPEN, service_type=7, session_id=5)))
         door.drain()

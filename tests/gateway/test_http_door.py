@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Close, Frame, Opcode
 
-from tests.support.gateways import MemoryGateway, MemoryTransport, every_size
+from tests.support.gateways import (
+    MemoryGateway,
+    MemoryTransport,
+    every_size,
+    limits,
+    settings,
+)
 from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.limits.buckets import NetworkCounts
-from vinom.gateway.arrivals import Arrival, Limits
+from vinom.gateway.arrivals import Arrival
 from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.routing.rules import check_rules
-from vinom.gateway.settings import Settings
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.streams.ends import Reason
 
@@ -53,11 +56,6 @@ def fields_of(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-def settings(**given: Any) -> Settings:
-    """Make settings of a gateway."""
-    return Settings(listen=("tcp:0",), routes=Path("routes.toml"), **given)
-
-
 class DoorCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway({"site": SITE})
@@ -66,14 +64,17 @@ class DoorCase(SynchronousTestCase):
             self.gateway.clock,
             settings(http_head_bytes=2048, http_body_bytes=100),
         )
-        self.limits = Limits(
-            NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
-        )
+        self.limits = limits(9, 9, 99)
 
     def connect(self, host: str = "192.0.2.1") -> MemoryTransport:
         """Make a connection, which nothing came from yet."""
         self.limits.connections.enter(host)
         return MemoryTransport(self.door(Arrival(host, 5, self.limits)), host)
+
+    def admitted(self) -> MemoryTransport:
+        """Make a connection that the limits admit."""
+        self.assertTrue(self.limits.admit("192.0.2.1", 0.0))
+        return MemoryTransport(self.door(Arrival("192.0.2.1", 5, self.limits)))
 
     def client(self, request: bytes, size: int = 0) -> MemoryTransport:
         """Make a connection that sends this."""
@@ -345,19 +346,8 @@ class HeaderTests(DoorCase):
         A trusted proxy may have more connections than one address: each counts for the
         client whose request comes over it, and for nobody before that.
         """
-        proxies = Proxies((ip_network("192.0.2.1"),))
-        self.limits = Limits(
-            NetworkCounts(2, 9, 9),
-            AddressBuckets(9, 99),
-            AddressBuckets(1e6, 1e6),
-            proxies,
-        )
-        self.door.proxies = proxies
-
-        def come() -> MemoryTransport:
-            self.assertTrue(self.limits.admit("192.0.2.1", 0.0))
-            arrival = Arrival("192.0.2.1", 5, self.limits)
-            return MemoryTransport(self.door(arrival), "192.0.2.1")
+        self.limits = limits(2, 9, 99, "192.0.2.1")
+        self.door.proxies = self.limits.proxies
 
         def ask(client: MemoryTransport, host: str) -> bytes:
             named = b"\r\nX-Forwarded-For: " + host.encode() + b"\r\n\r\n"
@@ -368,7 +358,7 @@ class HeaderTests(DoorCase):
                     session.backend.received(OK)
             return client.take()[:12]
 
-        clients = [come() for _ in range(6)]
+        clients = [self.admitted() for _ in range(6)]
         counts = self.limits.connections
         self.assertEqual((counts.total, counts.count("192.0.2.1")), (6, 0))
         for client in clients[:2]:
@@ -391,8 +381,6 @@ class HeaderTests(DoorCase):
         Whoever has a proxy's headers name nobody, or somebody else in each, counts like
         one address, all of them together, and is not without limits.
         """
-        proxies = Proxies((ip_network("192.0.2.1"),))
-        self.door.proxies = proxies
         for headers in (
             b"X-Forwarded-For: 203.0.113.5\r\nForwarded: for=x",
             b"X-Forwarded-For: 203.0.113.5\r\nForwarded: for=203.0.113.6",
@@ -400,15 +388,12 @@ class HeaderTests(DoorCase):
             b"X-Forwarded-For: x, 192.0.2.1",
             b"Forwarded: for",
         ):
-            rates = [AddressBuckets(9, 99) for _ in range(2)]
-            self.limits = Limits(NetworkCounts(2), *rates, proxies)
+            self.limits = limits(2, 9, 99, "192.0.2.1")
+            self.door.proxies = self.limits.proxies
             request = GET.replace(b"\r\n\r\n", b"\r\n" + headers + b"\r\n\r\n")
-            clients = []
-            for _ in range(4):
-                self.assertTrue(self.limits.admit("192.0.2.1", 0.0))
-                arrival = Arrival("192.0.2.1", 5, self.limits)
-                clients.append(MemoryTransport(self.door(arrival), "192.0.2.1"))
-                clients[-1].give(request)
+            clients = [self.admitted() for _ in range(4)]
+            for client in clients:
+                client.give(request)
             answers = [client.take()[:12] for client in clients]
             self.assertEqual(answers, [b""] * 2 + [b"HTTP/1.1 503"] * 2)
             session = self.gateway.servers.opened[-1][1]

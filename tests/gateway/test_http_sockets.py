@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from tests.gateway.test_http_door import SITE, settings
+from tests.gateway.test_http_door import SITE
 from tests.net.streams.test_byte_stream import MUCH, SocketCase
-from tests.support.gateways import MemoryGateway
-from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.limits.buckets import NetworkCounts
-from vinom.gateway.arrivals import Arrival, Limits
+from tests.support.gateways import MemoryGateway, limits, settings
+from vinom.gateway.arrivals import Arrival
 from vinom.gateway.http_door import HttpClient, HttpDoor
 
 _GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -20,15 +18,13 @@ class HttpSocketTests(SocketCase):
         slowly.
         """
         gateway = MemoryGateway({"site": SITE})
-        limits = Limits(
-            NetworkCounts(9), AddressBuckets(9, 99), AddressBuckets(1e6, 1e6)
-        )
+        allowed = limits(9, 9, 99)
         door = HttpDoor(gateway.backends, gateway.clock, settings())
         made: list[HttpClient] = []
 
         def accepted() -> HttpClient:
-            limits.connections.enter("127.0.0.1")
-            made.append(door(Arrival("127.0.0.1", 5, limits)))
+            allowed.connections.enter("127.0.0.1")
+            made.append(door(Arrival("127.0.0.1", 5, allowed)))
             return made[-1]
 
         peer = await self.connect(accepted)
@@ -47,4 +43,4 @@ class HttpSocketTests(SocketCase):
         peer.close()
         await self.until(lambda: not made[0].transport.connected)
         self.assertEqual(gateway.clock.getDelayedCalls(), [])
-        self.assertEqual(limits.connections.total, 0)
+        self.assertEqual(allowed.connections.total, 0)

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Frame, Opcode
 
-from tests.gateway.test_http_door import SHAKE, settings
+from tests.gateway.test_http_door import SHAKE
 from tests.support.gateways import (
     MemoryGateway,
     MemoryTransport,
     every_size,
+    limits,
     packets,
+    settings,
     written,
 )
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.limits.buckets import NetworkCounts
-from vinom.gateway.arrivals import Arrival, Limits
+from vinom.gateway.arrivals import Arrival
 from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.packets_door import MOST_OWED, PacketClients
 from vinom.net.lines.forwarded import Proxies
@@ -52,12 +54,10 @@ class ClientCase(SynchronousTestCase):
         self.clients = PacketClients(
             self.gateway.backends,
             self.gateway.clock,
-            most_sessions=3,
+            settings(most_sessions=3),
             idle_seconds=self.idle_seconds,
         )
-        self.limits = Limits(
-            NetworkCounts(10), AddressBuckets(100, 100), AddressBuckets(1e6, 1e6)
-        )
+        self.limits = limits(10, 100, 100)
         self.servers = self.gateway.servers
         self.transport = self.connect()
 

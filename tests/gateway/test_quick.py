@@ -14,12 +14,11 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.limits.buckets import NetworkCounts
+from tests.support.gateways import limits, settings
 from vinom.base.reactor.connections import QuickConnection, accept_quickly
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
-from vinom.gateway.arrivals import Arrival, Limits
+from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.dialing import Dialer
@@ -70,11 +69,9 @@ class QuickCase(TestCase):
             loop,
             self.ended.append,
         )
-        self.limits = Limits(
-            NetworkCounts(50), AddressBuckets(1000, 1000), AddressBuckets(1e6, 1e6)
-        )
+        self.limits = limits(50, 1000, 1000)
         self.turns = TurnEnd(loop)
-        door = bytes_door("tcp", self.backends, loop, direct=direct)
+        door = bytes_door("tcp", self.backends, loop, settings(), direct)
         self.doors = Doors(
             {Spoken.OTHER: door, Spoken.LINES: self.broken},
             self.limits,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -11,13 +13,35 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.limits.addresses import AddressBuckets
+from vinom.base.limits.buckets import NetworkCounts
+from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, Rule, check_rules
 from vinom.gateway.sessions import Session, SessionIds
+from vinom.gateway.settings import GatewaySettings
+from vinom.net.lines.forwarded import Proxies
 from vinom.net.streams.ends import Leg, Reason
 from vinom.net.streams.packets import Packet, PacketReader, encode
+
+
+def settings(**given: Any) -> GatewaySettings:
+    """Make settings of a gateway."""
+    return GatewaySettings(listen=("tcp:0",), routes=Path("routes.toml"), **given)
+
+
+def limits(
+    connections: int, each_second: float, at_once: float, *proxies: str
+) -> Limits:
+    """Make limits of each address but for proxies; packets have none."""
+    return Limits(
+        NetworkCounts(connections, 9, 9) if proxies else NetworkCounts(connections),
+        AddressBuckets(each_second, at_once),
+        AddressBuckets(1e6, 1e6),
+        Proxies(tuple(map(ip_network, proxies))),
+    )
 
 
 class _Handle:

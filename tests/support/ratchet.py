@@ -103,7 +103,8 @@ def settings() -> int:
         isinstance(part, ast.AnnAssign)
         for wing in ("node", "gateway")
         for node in _read(PACKAGE / wing / "settings.py")[1].body
-        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+        if isinstance(node, ast.ClassDef)
+        and node.name in ("Settings", "GatewaySettings")
         for part in node.body
     )
 

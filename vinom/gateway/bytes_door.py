@@ -14,10 +14,10 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.listener import Door
 from vinom.gateway.sessions import SessionRequest
+from vinom.gateway.settings import GatewaySettings
 from vinom.net.streams.byte_stream import ByteStream
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.intake import Pace, pace_of
-from vinom.net.streams.outlet import STUCK_SECONDS
+from vinom.net.streams.intake import pace_of
 
 #: Reasons after which a client of lobby lines connects again.
 _CODES = {
@@ -40,18 +40,16 @@ class BytesClient(ByteStream):
         arrival: Arrival,
         backends: Backends,
         clock: IReactorTime,
-        stuck_seconds: float = STUCK_SECONDS,
-        pace: Pace | None = None,
-        direct: DirectReads | None = None,
-        finished: Waits | None = None,
+        settings: GatewaySettings,
+        direct: DirectReads | None,
+        finished: Waits,
     ) -> None:
         """
         :param kind: "lines" or "tcp".
         :param arrival: of the connection.
         :param backends: begins the session.
         :param clock: for the deadline of clients that do not read.
-        :param stuck_seconds: how long the client may read nothing.
-        :param pace: limits how fast it may send; ``None`` for no limit.
+        :param settings: limits of each connection.
         :param direct: reads connections without the reactor.
         :param finished: rings for clients that have nothing more to send.
         """
@@ -59,8 +57,8 @@ class BytesClient(ByteStream):
             clock,
             Reason.CLIENT_LOST,
             arrival.is_tls,
-            stuck_seconds,
-            pace,
+            settings.stuck_seconds,
+            pace_of(settings.bytes_per_second),
             direct,
             finished,
         )
@@ -97,23 +95,13 @@ def bytes_door(
     kind: str,
     backends: Backends,
     clock: IReactorTime,
-    *,
-    stuck_seconds: float = STUCK_SECONDS,
-    bytes_per_second: float = 0.0,
+    settings: GatewaySettings,
     direct: DirectReads | None = None,
 ) -> Door:
-    """
-    Make the door for such clients; the other parameters are those of `BytesClient`.
-
-    :param bytes_per_second: how fast each may send; 0 for no limit.
-    """
-
+    """Make the door for such clients; its parameters are those of `BytesClient`."""
     finished = Waits(clock)
 
     def client(arrival: Arrival) -> BytesClient:
-        pace = pace_of(bytes_per_second)
-        return BytesClient(
-            kind, arrival, backends, clock, stuck_seconds, pace, direct, finished
-        )
+        return BytesClient(kind, arrival, backends, clock, settings, direct, finished)
 
     return client

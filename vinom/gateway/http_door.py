@@ -26,7 +26,7 @@ from vinom.gateway.backends import Backends
 from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
 from vinom.gateway.packets_door import PacketDoor
 from vinom.gateway.sessions import Session, SessionRequest
-from vinom.gateway.settings import Settings
+from vinom.gateway.settings import GatewaySettings
 from vinom.net.http.answers import close_code_of, own_answer, status_of
 from vinom.net.http.bodies import Upload
 from vinom.net.http.exchange import Exchange
@@ -71,7 +71,7 @@ class HttpDoor:
         self,
         backends: Backends,
         clock: IReactorTime,
-        settings: Settings,
+        settings: GatewaySettings,
         user_of: UserOf | None = None,
         direct: DirectReads | None = None,
     ) -> None:

@@ -21,7 +21,7 @@ from vinom.net.http.headers import UNCLEAR
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason, Stream
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 
 _log = Logger()
@@ -32,6 +32,13 @@ MOST_LINKS = 2
 SESSIONS_PER_LINK = 2000
 #: How long a link without sessions stays, seconds.
 IDLE_SECONDS = 60.0
+_TERMS = PeerTerms(
+    lost=Reason.BACKEND_LOST,
+    # Its client is not the one who does not read. The node need not be broken: it may
+    # read slowly what comes too fast.
+    starved=Reason.ABORTED,
+    pings=True,
+)
 
 
 class LinkBackend:
@@ -253,11 +260,7 @@ class LinkBackend:
             self,
             self._clock,
             self._rounds,
-            lost=Reason.BACKEND_LOST,
-            # Its client is not the one who does not read. The node need not be broken:
-            # it may read slowly what comes too fast.
-            starved=Reason.ABORTED,
-            pings=True,
+            _TERMS,
             direct=self._direct,
             turns=self._turns,
         )

@@ -15,10 +15,11 @@ from vinom.base.reactor.waits import Rounds, Waits
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.sessions import SessionRequest
+from vinom.gateway.settings import GatewaySettings
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.intake import pace_of
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
 from vinom.net.streams.packets import OWN_SESSION, Kind, Packet
 from vinom.net.streams.traces import checked_traceparent
 
@@ -26,8 +27,6 @@ from vinom.net.streams.traces import checked_traceparent
 #: ends and gateways can know: with ``backend_lost`` they could take a back end out.
 _REASONS = frozenset((Reason.DONE, Reason.CLIENT_LOST, Reason.TOO_SLOW, Reason.TIMEOUT))
 _DRAINING = "this gateway stops: connect again"
-#: Most sessions of one connection.
-MOST_SESSIONS = 256
 #: Answers to *open* and *ping* that a client may not read, bytes.
 MOST_OWED = 64 * 1024
 #: Makes what serves a client.
@@ -64,27 +63,20 @@ class PacketClients:
         self,
         backends: Backends,
         clock: IReactorTime,
-        *,
-        stuck_seconds: float = 30.0,
-        most_sessions: int = MOST_SESSIONS,
-        idle_seconds: float = 300.0,
-        bytes_per_second: float = 0.0,
+        settings: GatewaySettings,
         direct: DirectReads | None = None,
         turns: TurnEnd | None = None,
+        idle_seconds: float = 300.0,
     ) -> None:
         """
         :param backends: begins sessions.
         :param clock: for deadlines.
-        :param stuck_seconds: how long a client may read nothing.
-        :param most_sessions: most sessions of one connection.
-        :param idle_seconds: how long a connection may be without a session.
-        :param bytes_per_second: how fast a client may send; 0 for no limit.
+        :param settings: limits of each connection.
         :param direct: as for `PacketLine`.
         :param turns: as for `PacketLine`.
+        :param idle_seconds: how long a connection may be without a session.
         """
-        self._bytes_per_second = bytes_per_second
-        self._backends, self._clock = backends, clock
-        self._most_sessions = most_sessions
+        self._backends, self._clock, self._settings = backends, clock, settings
         self._is_draining = False
         self._arrivals: dict[PacketLine, Arrival] = {}
         self._idle_seconds, self._waits = idle_seconds, Waits(clock)
@@ -94,10 +86,12 @@ class PacketClients:
             self,
             clock,
             Rounds(clock, VISIT_SECONDS),
-            lost=Reason.CLIENT_LOST,
-            reasons=_REASONS,
-            stuck_seconds=stuck_seconds,
-            most_owed=MOST_OWED,
+            PeerTerms(
+                lost=Reason.CLIENT_LOST,
+                reasons=_REASONS,
+                stuck_seconds=settings.stuck_seconds,
+                most_owed=MOST_OWED,
+            ),
             direct=direct,
             turns=turns,
         )
@@ -113,14 +107,17 @@ class PacketClients:
         return list(self._arrivals)
 
     def _line(self, arrival: Arrival) -> PacketLine:
-        line = self._make(pace=pace_of(self._bytes_per_second), pay=arrival.pay)
+        line = self._make(
+            pace=pace_of(self._settings.bytes_per_second), pay=arrival.pay
+        )
         self._arrivals[line] = arrival
         self._wait_for_session(line)
         return line
 
     def _wait_for_session(self, line: PacketLine) -> None:
-        self._unused[line] = unused = _Unused(line, self._idle_seconds)
-        self._waits.add(unused, self._clock.seconds() + self._idle_seconds)
+        seconds = self._idle_seconds
+        self._unused[line] = unused = _Unused(line, seconds)
+        self._waits.add(unused, self._clock.seconds() + seconds)
 
     def _is_used(self, line: PacketLine) -> None:
         unused = self._unused.pop(line, None)
@@ -136,8 +133,9 @@ class PacketClients:
         if wanted in line.channels or wanted >= OWN_SESSION:
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
-        if len(line.channels) >= self._most_sessions:
-            why = f"a connection may have at most {self._most_sessions} sessions"
+        most = self._settings.most_sessions
+        if len(line.channels) >= most:
+            why = f"a connection may have at most {most} sessions"
             line.refuse(wanted, Reason.TOO_MANY, why)
             return
         arrival = self._arrivals[line]

@@ -7,7 +7,6 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -48,7 +47,7 @@ from vinom.gateway.routing.routes import UNREACHABLE, Routes
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.routing.sources import FileRules
 from vinom.gateway.sessions import SessionIds
-from vinom.gateway.settings import Settings
+from vinom.gateway.settings import GatewaySettings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
 from vinom.gateway.users import find_users
 from vinom.lobby.conversation.provider import ProviderKeys
@@ -72,7 +71,7 @@ _PACKETS = 400
 _RESERVE = 64
 
 
-def gateway_id_of(settings: Settings, environment: Mapping[str, str]) -> str:
+def gateway_id_of(settings: GatewaySettings, environment: Mapping[str, str]) -> str:
     """Find the id of this gateway: from the settings, the pod, or the host."""
     found = settings.gateway_id or environment.get("POD_NAME")
     return found or f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -93,7 +92,7 @@ class Gateway(MultiService):
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any, environment: Mapping[str, str]
+        self, settings: GatewaySettings, reactor: Any, environment: Mapping[str, str]
     ) -> None:
         """
         :param settings: checked.
@@ -242,24 +241,9 @@ class Gateway(MultiService):
 
     def _doors(self) -> Mapping[Spoken, Door]:
         settings = self.settings
-        bounds: dict[str, Any] = {
-            "stuck_seconds": settings.stuck_seconds,
-            "bytes_per_second": settings.bytes_per_second,
-            "direct": self._direct,
-        }
-        bytes_of = partial(
-            bytes_door, backends=self.backends, clock=self._reactor, **bounds
-        )
-        self.packet_clients = PacketClients(
-            self.backends,
-            self._reactor,
-            most_sessions=settings.most_sessions,
-            turns=self._turns,
-            **bounds,
-        )
-        self.http = HttpDoor(
-            self.backends, self._reactor, settings, direct=self._direct
-        )
+        shared = self.backends, self._reactor, settings
+        self.packet_clients = PacketClients(*shared, self._direct, self._turns)
+        self.http = HttpDoor(*shared, direct=self._direct)
         self.http.packets_at = self._packets_at
         found = find_users(settings, self._reactor, time.time)
         if found is not None:
@@ -268,11 +252,11 @@ class Gateway(MultiService):
             self._reloadable.append(keys)
         doors: dict[Spoken, Door] = {
             Spoken.HTTP: self.http,
-            Spoken.LINES: bytes_of(kind="lines"),
+            Spoken.LINES: bytes_door("lines", *shared, self._direct),
             Spoken.PACKETS: self.packet_clients.door,
         }
         if settings.other_service:
-            doors[Spoken.OTHER] = bytes_of(kind="tcp")
+            doors[Spoken.OTHER] = bytes_door("tcp", *shared, self._direct)
         return doors
 
     def _packets_at(self, host: str, path: str) -> PacketDoor | None:

@@ -95,7 +95,7 @@ class _CookieName(Text):
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class GatewaySettings:
     """
     The settings of a gateway, checked. Durations: seconds.
 
@@ -351,7 +351,7 @@ _LINK_FILES = ("link_certificate_file", "link_key_file", "link_authority_file")
 
 #: The whole table, in order.
 TABLE: tuple[Row, ...] = tuple(
-    row_of(field, _PREFIX) for field in attrs.fields(Settings)
+    row_of(field, _PREFIX) for field in attrs.fields(GatewaySettings)
 )
 #: A node's own setting has a variable with the same prefix.
 SOURCES = Sources(

@@ -23,7 +23,7 @@ from vinom.base.settings.options import (
 )
 from vinom.errors import Misconfigured
 from vinom.gateway.service import Gateway
-from vinom.gateway.settings import SOURCES, Settings
+from vinom.gateway.settings import SOURCES, GatewaySettings
 
 __all__ = ["Options", "makeService"]
 
@@ -36,7 +36,7 @@ class Options(TableOptions):
         "and in the environment (VINOM_GATEWAY_LISTEN for --listen). The command line "
         "overrides the environment, which overrides the file."
     )
-    sources, settings = SOURCES, Settings
+    sources, settings = SOURCES, GatewaySettings
 
     optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
     optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.errors import Refused
-from vinom.gateway.settings import Settings
+from vinom.gateway.settings import GatewaySettings
 from vinom.lobby.conversation.identity import OutsideVerifier
 from vinom.lobby.conversation.provider import ProviderKeys
 from vinom.net.keys.files import read_file
@@ -84,7 +84,7 @@ def _cookie_of(cookies: Sequence[bytes], name: bytes) -> bytes | None:
 
 
 def find_users(
-    settings: Settings, clock: IReactorTime, now: Callable[[], float]
+    settings: GatewaySettings, clock: IReactorTime, now: Callable[[], float]
 ) -> tuple[Users, ProviderKeys] | None:
     """
     Make what finds the users of requests, and what reads its keys again.

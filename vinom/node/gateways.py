@@ -44,7 +44,7 @@ from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import OfContexts
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 from vinom.node.carried import Carried
 from vinom.node.links import NodeTls
@@ -344,8 +344,7 @@ class _LinkEnd(Protocol):
             links,
             clock,
             links.rounds,
-            lost=Reason.CLIENT_LOST,
-            pings=True,
+            PeerTerms(lost=Reason.CLIENT_LOST, pings=True),
             direct=links.direct,
             turns=links.turn_end,
         )

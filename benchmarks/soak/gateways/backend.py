@@ -25,7 +25,7 @@ from websockets.server import ServerProtocol
 from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
 from vinom.net.streams.packets import MAGIC, Kind, Packet
 
 _clock: Any = reactor
@@ -220,7 +220,9 @@ class Links:
 
     def line(self) -> PacketLine:
         """Make the end of a link."""
-        return PacketLine(self, _clock, self._rounds, lost=Reason.CLIENT_LOST)
+        return PacketLine(
+            self, _clock, self._rounds, PeerTerms(lost=Reason.CLIENT_LOST)
+        )
 
     def opened(self, line: PacketLine, packet: Packet) -> None:
         """The gateway greets, or opens a session."""

@@ -11,7 +11,7 @@ from tests.support.gateways import packets
 from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import PacketLine
+from vinom.net.streams.multiplex import PacketLine, PeerTerms
 from vinom.net.streams.packets import Kind, Packet, encode
 
 
@@ -63,6 +63,6 @@ class EndTests(SocketCase):
     def make(self, clock: Clock) -> PacketLine:
         """Make a line."""
         self.line = PacketLine(
-            Nobody(), clock, Rounds(clock, 5), lost=Reason.CLIENT_LOST
+            Nobody(), clock, Rounds(clock, 5), PeerTerms(lost=Reason.CLIENT_LOST)
         )
         return self.line

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container
 from typing import Any
 from typing import Protocol as Shape
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -21,7 +22,7 @@ from vinom.net.streams.channels import Channel, closing, read_closing
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.intake import Intake, Pace
 from vinom.net.streams.outlet import Outlet
-from vinom.net.streams.packets import MOST_BODY, Kind, Packet, PacketReader, encode
+from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
 
 #: How often a line is checked for silence and for unfinished packets, seconds.
 VISIT_SECONDS = 5.0
@@ -56,6 +57,29 @@ class Taker(Shape):
         """The connection is over, with all its sessions."""
 
 
+@attrs.frozen(kw_only=True)
+class PeerTerms:
+    """
+    How the peer of a line is treated.
+
+    :ivar lost: the reason for its sessions if the connection is lost.
+    :ivar starved: the reason for a session whose peer gives no more credit.
+    :ivar reasons: reasons with which the peer may close a session; any other counts as
+        done.
+    :ivar pings: ping a silent peer, to find out whether it is still there?
+    :ivar stuck_seconds: how long the peer may read nothing.
+    :ivar most_owed: most bytes of answers to its *open* and *ping* that a peer may
+        leave unread; 0 for no limit, for peers that we trust.
+    """
+
+    lost: Reason
+    starved: Reason = Reason.TOO_SLOW
+    reasons: Container[Reason] = frozenset(Reason)
+    pings: bool = False
+    stuck_seconds: float = 30.0
+    most_owed: int = 0
+
+
 class PacketLine(Protocol):
     """
     Carries sessions.
@@ -72,14 +96,8 @@ class PacketLine(Protocol):
         taker: Taker,
         clock: IReactorTime,
         rounds: Rounds,
+        terms: PeerTerms,
         *,
-        lost: Reason,
-        starved: Reason = Reason.TOO_SLOW,
-        reasons: Container[Reason] = frozenset(Reason),
-        pings: bool = False,
-        stuck_seconds: float = 30.0,
-        most_owed: int = 0,
-        most_body: int = MOST_BODY,
         pace: Pace | None = None,
         pay: Callable[[int, float], float] | None = None,
         direct: DirectReads | None = None,
@@ -89,15 +107,7 @@ class PacketLine(Protocol):
         :param taker: gets reports.
         :param clock: for the deadline of peers that do not read.
         :param rounds: visits the line each `VISIT_SECONDS`.
-        :param lost: the reason for its sessions if the connection is lost.
-        :param starved: the reason for a session whose peer gives no more credit.
-        :param reasons: reasons with which the peer may close a session; any other
-            counts as done.
-        :param pings: ping a silent peer, to find out whether it is still there?
-        :param stuck_seconds: how long the peer may read nothing.
-        :param most_owed: most bytes of answers to its *open* and *ping* that a peer
-            may leave unread; 0 for no limit, for peers that we trust.
-        :param most_body: longest body of a packet, bytes.
+        :param terms: how the peer is treated.
         :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param pay: counts its packets, and the time; returns for how many seconds to
             read no more; ``None`` for no limit.
@@ -109,10 +119,9 @@ class PacketLine(Protocol):
         self._unsent: list[bytes] = []
         self._pace, self._pay = pace, pay
         self._taker, self._clock, self._rounds = taker, clock, rounds
-        self._lost, self._pings, self._reasons = lost, pings, reasons
-        self._stuck_seconds, self.starved_reason = stuck_seconds, starved
-        self._most_owed, self._owed = most_owed, 0
-        self._reader = PacketReader(most_body)
+        self._terms, self.starved_reason = terms, terms.starved
+        self._owed = 0
+        self._reader = PacketReader()
         self.channels: dict[int, Channel] = {}
         self.is_over = False
         # Legs to report to when the peer reads again.
@@ -129,7 +138,7 @@ class PacketLine(Protocol):
             self.transport,
             self,
             self._clock,
-            stuck_seconds=self._stuck_seconds,
+            stuck_seconds=self._terms.stuck_seconds,
             is_tls=socket_under(self.transport) is None,
             direct=self._direct,
         )
@@ -173,7 +182,7 @@ class PacketLine(Protocol):
         self._blocked.clear()
         self._starved.clear()
         for channel in tuple(self.channels.values()):
-            channel.lost(self._lost, self._why)
+            channel.lost(self._terms.lost, self._why)
         self._taker.lost(self, self._why)
 
     def filled(self) -> None:
@@ -201,7 +210,7 @@ class PacketLine(Protocol):
                 return
         if self._starved:
             self._visit_starved()
-        if self._pings:
+        if self._terms.pings:
             self._silent += 1
             if self._silent > _MOST_SILENT:
                 self.abort("it does not answer pings")
@@ -238,7 +247,7 @@ class PacketLine(Protocol):
         self._outlet.close()
         # Nothing more of them is sent, however long the peer takes to close.
         for channel in tuple(self.channels.values()):
-            channel.lost(self._lost, self._why)
+            channel.lost(self._terms.lost, self._why)
 
     def abort(self, why: str = "the gateway failed") -> None:
         """Close the connection at once."""
@@ -303,7 +312,7 @@ class PacketLine(Protocol):
         elif kind == Kind.CLOSE:
             reason, words = read_closing(packet.body)
             if channel is not None:
-                if reason is None or reason not in self._reasons:
+                if reason is None or reason not in self._terms.reasons:
                     reason = Reason.DONE
                 channel.lost(reason, words)
             elif not packet.session_id:
@@ -323,16 +332,16 @@ class PacketLine(Protocol):
         Credit bounds the bytes of sessions, and nothing bounds questions: a peer that
         asks and does not read would have us hold all answers.
         """
-        if self._most_owed and self._outlet.is_full:
+        if self._terms.most_owed and self._outlet.is_full:
             self._owed += len(data)
-            if self._owed > self._most_owed:
+            if self._owed > self._terms.most_owed:
                 self.abort("it does not read the answers that it asks for")
                 return
         self.transmit(data)
 
     def _visit_starved(self) -> None:
         for channel, visits in tuple(self._starved.items()):
-            if visits * VISIT_SECONDS >= self._stuck_seconds:
+            if visits * VISIT_SECONDS >= self._terms.stuck_seconds:
                 channel.starved()
             else:
                 self._starved[channel] = visits + 1

@@ -13,7 +13,7 @@ from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.routes import UNREACHABLE, Routes
 from vinom.gateway.routing.rules import Endpoint
-from vinom.gateway.settings import SOURCES, Settings
+from vinom.gateway.settings import SOURCES, GatewaySettings
 from vinom.gateway.users import find_users
 from vinom.net.keys.files import store_login
 from vinom.store.redis.inspection import find_store
@@ -39,14 +39,14 @@ def examine_gateway(path: Path, environment: Mapping[str, str]) -> list[Finding]
     :param environment: its variables count, too.
     :raises Misconfigured: the settings are invalid.
     """
-    settings = Settings(**SOURCES.gather({}, environment, path))
+    settings = GatewaySettings(**SOURCES.gather({}, environment, path))
     findings = [*_certificates(settings), *_identity(settings)]
     if isinstance(settings.store, StoreAddress):
         return [*findings, *_store(settings)]
     return [*findings, *_rules(settings)]
 
 
-def _certificates(settings: Settings) -> list[Finding]:
+def _certificates(settings: GatewaySettings) -> list[Finding]:
     pairs = [
         ("tls_certificate_file", "tls_key_file", certificate, key)
         for certificate, key in zip(
@@ -82,7 +82,7 @@ def _certificates(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _identity(settings: Settings) -> list[Finding]:
+def _identity(settings: GatewaySettings) -> list[Finding]:
     try:
         # It needs no clock yet.
         found = find_users(settings, None, time.time)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def _identity(settings: Settings) -> list[Finding]:
     return [] if found is None else [ok("identity keys", "usable")]
 
 
-def _store(settings: Settings) -> list[Finding]:
+def _store(settings: GatewaySettings) -> list[Finding]:
     try:
         assert isinstance(settings.store, StoreAddress)
         found = find_store(
@@ -115,7 +115,7 @@ def _store(settings: Settings) -> list[Finding]:
     ]
 
 
-def _rules(settings: Settings) -> list[Finding]:
+def _rules(settings: GatewaySettings) -> list[Finding]:
     assert settings.routes is not None
     router = Router(
         lobby_service=settings.lobby_service, other_service=settings.other_service or ""
