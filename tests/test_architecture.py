@@ -42,8 +42,8 @@ ADAPTERS: dict[str, str] = {
     "tools": "chaos/* check/command check/workers commands/* doctor/*",
     "node": "*",
     "gateway": "access_log admin backends bytes_door certificates dialing draining "
-    "handover http_door link_backend link_tls listener packet_sockets "
-    "packets_door ports routing/checks routing/redis_source routing/routes "
+    "handover http_door link_backend listener "
+    "packets_door ports routing/checks routing/routes "
     "routing/sources service tcp_backend twistd",
     "client": "*",
     "rooms": "*",
@@ -59,7 +59,7 @@ ADAPTERS: dict[str, str] = {
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* lines/counted "
     "lines/https lines/proxied lines/reserve lines/secure lines/sniffed "
     "lines/tcp lines/tls lines/websocket nodes streams/byte_stream "
-    "streams/intake streams/multiplex streams/outlet web/*",
+    "streams/multiplex streams/sockets web/*",
     "store": "memory/* patience redis/*",
     "base": "limits/logged logs reactor/* redis_address settings/options",
 }

@@ -27,7 +27,7 @@ from tests.support.ending import end
 from tests.support.needs import needs
 from tests.support.redis_servers import RedisServer
 from vinom.errors import Misconfigured
-from vinom.gateway.link_tls import LinkTls
+from vinom.gateway.dialing import LinkTls
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine

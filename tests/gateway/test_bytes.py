@@ -11,8 +11,7 @@ from tests.support.gateways import MemoryGateway, MemoryTransport, limits, setti
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.listener import Doors
-from vinom.net.lines.proxy_header import write_proxy_header
-from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.sniff import Spoken, write_proxy_header
 from vinom.net.streams.byte_stream import FINISHED_SECONDS
 from vinom.net.streams.ends import Reason
 

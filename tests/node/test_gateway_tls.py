@@ -18,9 +18,8 @@ from vinom.base.model import Issued
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import Misconfigured
-from vinom.gateway.dialing import Dialer
+from vinom.gateway.dialing import Dialer, LinkTls
 from vinom.gateway.link_backend import LinkBackend
-from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.net.keys.authority import Authority

@@ -36,7 +36,6 @@ from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.client import ClientEvent, DtlsClient
 from vinom.net.dtls.client_port import ClientPort
 from vinom.net.dtls.events import Connected, Disconnected, Received
-from vinom.net.packets.carried import Carried
 from vinom.net.packets.player import (
     EventArrived,
     Joined,
@@ -46,6 +45,7 @@ from vinom.net.packets.player import (
     Rejected,
     StateArrived,
 )
+from vinom.net.packets.reliable import Carried
 from vinom.play.play import Recorded
 from vinom.play.recording import Part
 

@@ -9,10 +9,9 @@ from twisted.internet.task import Clock
 from vinom.base.messages.lobby import SeatName
 from vinom.net.dtls.admission import Address
 from vinom.net.dtls.bad_network import Conditioner, Conditions
-from vinom.net.packets.carried import Carried
 from vinom.net.packets.codec import state_tails
 from vinom.net.packets.player import PlayerEvent, PlayerLink
-from vinom.net.packets.reliable import MessageStream, Welcome, encode
+from vinom.net.packets.reliable import Carried, MessageStream, Welcome, encode
 from vinom.net.packets.seat import ActionArrived, JoinAsked, SeatEvent, SeatLink
 
 #: Longest payload of a record in these tests, bytes.

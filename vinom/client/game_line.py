@@ -14,9 +14,9 @@ from vinom.net.dtls.client import ClientEvent, DtlsClient
 from vinom.net.dtls.client_port import ClientPort
 from vinom.net.dtls.events import Connected, Disconnected, Received, Unknown
 from vinom.net.dtls.port import IDatagramFilter
-from vinom.net.packets.carried import Carried
 from vinom.net.packets.player import PlayerEvent, PlayerLink
-from vinom.net.packets.watch import PATIENCE
+from vinom.net.packets.quality import PATIENCE
+from vinom.net.packets.reliable import Carried
 
 #: Silence after which a line counts as broken, seconds.
 SILENCE = 3.0

@@ -23,7 +23,6 @@ from vinom.client.lobby import PAUSES, LobbyClient
 from vinom.client.room_line import RoomLine
 from vinom.errors import Code
 from vinom.net.dtls.port import IDatagramFilter
-from vinom.net.packets.carried import Carried, WaitingActions
 from vinom.net.packets.player import (
     ActionRefused,
     FellSilent,
@@ -32,7 +31,8 @@ from vinom.net.packets.player import (
     Rejected,
     SpokeAgain,
 )
-from vinom.net.packets.watch import MOST_PATIENCE, PATIENCE
+from vinom.net.packets.quality import MOST_PATIENCE, PATIENCE
+from vinom.net.packets.reliable import Carried, WaitingActions
 
 #: How a seat is played: over UDP, through the lobby, or over UDP where that works.
 Way = Literal["auto", "udp", "lobby"]

@@ -11,12 +11,11 @@ from twisted.web.server import Request
 
 from vinom.base.limits.origins import Hosts
 from vinom.gateway.metrics import GatewayCollector
-from vinom.net.web.admin_port import admin_port
 from vinom.net.web.answers import Asked, Folder, Page, answer
 from vinom.net.web.bearer import Guarded
 from vinom.net.web.health import Health
 from vinom.net.web.metrics import Metrics
-from vinom.net.web.named_hosts import NamedHosts
+from vinom.net.web.named_hosts import NamedHosts, admin_port
 
 
 class Operations(Protocol):

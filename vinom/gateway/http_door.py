@@ -23,8 +23,7 @@ from vinom.base.reactor.direct import FEW, DirectReads
 from vinom.base.reactor.waits import Turns, Waits
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.packet_sockets import PacketSocket, handshake_answer
-from vinom.gateway.packets_door import PacketDoor
+from vinom.gateway.packets_door import PacketDoor, PacketSocket, handshake_answer
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.http.answers import close_code_of, own_answer, status_of
@@ -36,8 +35,7 @@ from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.ws.handshake import HandshakeRefused
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.intake import Intake, pace_of
-from vinom.net.streams.outlet import Outlet
+from vinom.net.streams.sockets import Intake, Outlet, pace_of
 
 _log = Logger()
 

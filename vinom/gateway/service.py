@@ -29,23 +29,20 @@ from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends
 from vinom.gateway.bytes_door import bytes_door
 from vinom.gateway.certificates import Certificates
-from vinom.gateway.dialing import Dialer
+from vinom.gateway.dialing import Dialer, LinkTls
 from vinom.gateway.draining import Draining
 from vinom.gateway.handover import Handover
 from vinom.gateway.http_door import HttpDoor
 from vinom.gateway.link_backend import LinkBackend
-from vinom.gateway.link_tls import LinkTls
 from vinom.gateway.listener import Door, Doors, public_factory
-from vinom.gateway.packet_sockets import PACKETS_PATH
-from vinom.gateway.packets_door import PacketClients, PacketDoor
+from vinom.gateway.packets_door import PACKETS_PATH, PacketClients, PacketDoor
 from vinom.gateway.ports import Ports
 from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import Health
-from vinom.gateway.routing.redis_source import RedisSource, redis_source
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.routes import UNREACHABLE, Routes
 from vinom.gateway.routing.rules import Endpoint
-from vinom.gateway.routing.sources import FileRules
+from vinom.gateway.routing.sources import FileRules, RedisSource, redis_source
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import GatewaySettings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend

@@ -14,7 +14,7 @@ from vinom.gateway.dialing import Dialer
 from vinom.gateway.routing.rules import Endpoint, Rule
 from vinom.gateway.sessions import Session
 from vinom.net.lines.https import WebClient
-from vinom.net.lines.proxy_header import write_proxy_header
+from vinom.net.lines.sniff import write_proxy_header
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.streams.byte_stream import ByteStream
 from vinom.net.streams.ends import Reason, Stream

@@ -86,11 +86,10 @@ from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.net.lines.websocket import WebSocketBounds, WebSockets
 from vinom.net.nodes import Admit, KeepSeats
-from vinom.net.web.admin_port import admin_port
 from vinom.net.web.answers import RequestDeadlines, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.health import health_pages
-from vinom.net.web.named_hosts import NamedHosts
+from vinom.net.web.named_hosts import NamedHosts, admin_port
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared, known_players
 from vinom.node.claims import Claims

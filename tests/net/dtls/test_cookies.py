@@ -1,4 +1,4 @@
-"""Tests of vinom.net.dtls.cookies."""
+"""Tests of vinom.net.dtls.admission."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls import seeded
-from vinom.net.dtls.cookies import COOKIE_LENGTH, CookieKey, CookieKeys
+from vinom.net.dtls.admission import COOKIE_LENGTH, CookieKey, CookieKeys
 
 
 class CookieKeysTests(SynchronousTestCase):

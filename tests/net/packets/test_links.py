@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
 from vinom.errors import Code, PeerError
 from vinom.net.dtls.bad_network import Conditions
-from vinom.net.packets.carried import Carried
 from vinom.net.packets.codec import (
     LONGEST_PACKET,
     MESSAGES,
@@ -33,6 +32,7 @@ from vinom.net.packets.player import (
     StateArrived,
 )
 from vinom.net.packets.reliable import (
+    Carried,
     Event,
     MessageReader,
     MessageStream,

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.packet_net import PacketNet
 from vinom.net.dtls.bad_network import Conditions
-from vinom.net.packets.carried import WaitingActions
 from vinom.net.packets.player import FellSilent, SpokeAgain
-from vinom.net.packets.watch import MOST_PATIENCE, PATIENCE, Watch
+from vinom.net.packets.quality import MOST_PATIENCE, PATIENCE, Watch
+from vinom.net.packets.reliable import WaitingActions
 
 
 class WatchTests(SynchronousTestCase):

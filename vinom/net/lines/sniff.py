@@ -1,5 +1,6 @@
 """
-Recognize the protocol of a connection by its first bytes.
+Recognize the protocol of a connection by its first bytes, and read and write PROXY
+headers, which come before them.
 
 Pure: bytes in, an answer out, however the network splits them. Used by the lobby's
 port, the front door and the gateway.
@@ -10,7 +11,9 @@ HAProxy's PROXY protocol, section 2; docs/protocol/gateway.rst (packets).
 from __future__ import annotations
 
 import re
+import struct
 from enum import Enum
+from ipaddress import ip_address
 
 from vinom.net.lines.text import TLS_HANDSHAKE
 
@@ -101,3 +104,37 @@ def end_of_proxy_header(data: bytes) -> int | None:
         return None
     end = _ENOUGH + int.from_bytes(data[_ENOUGH - 2 : _ENOUGH])
     return end if size >= end else None
+
+
+#: Version 2, command PROXY; and command LOCAL, for the proxy's own connections.
+_PROXY, _LOCAL = 0x21, 0x20
+#: TCP over IPv4, and over IPv6.
+_FAMILIES = {4: 0x11, 6: 0x21}
+
+
+def write_proxy_header(host: str, port: int, here: str, here_port: int) -> bytes:
+    """
+    Write a header.
+
+    :param host: the client's address; a suffix after ``%`` is left out.
+    :param port: the client's port.
+    :param here: the address to which the client connected.
+    :param here_port: its port.
+    """
+    try:
+        source = ip_address(host.partition("%")[0])
+        target = ip_address(here.partition("%")[0])
+    except ValueError:
+        return _SIGNATURE + struct.pack(">BBH", _LOCAL, 0, 0)
+    if source.version != target.version:
+        # Both as IPv6: an IPv4 address is mapped there.
+        source, target = (
+            one if one.version == 6 else ip_address(f"::ffff:{one}")
+            for one in (source, target)
+        )
+    body = source.packed + target.packed + struct.pack(">HH", port, here_port)
+    return (
+        _SIGNATURE
+        + struct.pack(">BBH", _PROXY, _FAMILIES[source.version], len(body))
+        + body
+    )

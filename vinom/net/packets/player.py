@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from vinom.base.messages.lobby import SeatName
 from vinom.errors import PeerError
-from vinom.net.packets.carried import Carried
 from vinom.net.packets.codec import (
     LONGEST_ACTION,
     LONGEST_PACKET,
@@ -34,8 +33,16 @@ from vinom.net.packets.codec import (
     write_join,
     write_player_probe,
 )
-from vinom.net.packets.quality import ACK_DELAY, PING_EVERY, Measured, Quality
+from vinom.net.packets.quality import (
+    ACK_DELAY,
+    PATIENCE,
+    PING_EVERY,
+    Measured,
+    Quality,
+    Watch,
+)
 from vinom.net.packets.reliable import (
+    Carried,
     Event,
     Fragments,
     Message,
@@ -45,7 +52,6 @@ from vinom.net.packets.reliable import (
     decode_message,
     decode_welcome,
 )
-from vinom.net.packets.watch import PATIENCE, Watch
 
 
 class Joined(Struct, frozen=True):

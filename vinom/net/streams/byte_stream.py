@@ -13,8 +13,7 @@ from zope.interface import implementer
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.waits import Waits
 from vinom.net.streams.ends import Leg, Reason
-from vinom.net.streams.intake import Intake, Pace
-from vinom.net.streams.outlet import STUCK_SECONDS, Outlet
+from vinom.net.streams.sockets import STUCK_SECONDS, Intake, Outlet, Pace
 
 #: How long a session may be silent after its client has nothing more to send, seconds.
 FINISHED_SECONDS = 60.0

@@ -1,12 +1,14 @@
 """
-The interfaces of the two ends of a session.
+The interfaces of the two ends of a session, and the trace that it belongs to.
 
 Pure. A session has a client and a back end; each is a `Stream` for the session, and
-reports to the `Leg` on its own side of the session.
+reports to the `Leg` on its own side of the session. Source of ``traceparent``: W3C
+Trace Context, section 3.2.
 """
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Protocol as Shape
 
@@ -71,3 +73,20 @@ class Leg(Shape):
 
     def drained(self) -> None:
         """The peer reads again."""
+
+
+#: version, trace id, parent id, flags; later versions may append more.
+_TRACEPARENT = re.compile(
+    "(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}"
+    "-[0-9a-f]{2}(-[!-~]{1,100})?"
+)
+
+
+def checked_traceparent(text: str) -> str:
+    """Return *text* if it is a ``traceparent``, and otherwise an empty text."""
+    return text if _TRACEPARENT.fullmatch(text) else ""
+
+
+def trace_id(traceparent: str) -> str:
+    """Return the trace id of a ``traceparent``; empty for none."""
+    return traceparent[3:35]

@@ -20,9 +20,8 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel, closing, read_closing
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.intake import Intake, Pace
-from vinom.net.streams.outlet import Outlet
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
+from vinom.net.streams.sockets import Intake, Outlet, Pace
 
 #: How often a line is checked for silence and for unfinished packets, seconds.
 VISIT_SECONDS = 5.0

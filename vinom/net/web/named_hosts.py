@@ -1,4 +1,7 @@
-"""Serve pages only under the server's own names, against DNS rebinding."""
+"""
+Serve pages only under the server's own names, against DNS rebinding; and the admin port
+of a node or a gateway, whose pages few connections share.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
+from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts
 from vinom.errors import Code, Refused
-from vinom.net.web.answers import refuse
+from vinom.net.lines.counted import CountedFactory
+from vinom.net.web.answers import RequestDeadlines, make_site, refuse
 
 _log = Logger()
 
@@ -99,3 +104,27 @@ class _WrongName(Resource):
             {"host": self._host},
         )
         return refuse(request, refusal, 421)
+
+
+#: Connections at once.
+MOST_CONNECTIONS = 64
+
+
+def admin_port(
+    pages: NamedHosts,
+    reactor: Any,
+    *,
+    most: int = MOST_CONNECTIONS,
+    deadlines: RequestDeadlines | None = None,
+) -> IProtocolFactory:
+    """
+    Make what serves an admin port.
+
+    :param most: connections at once; a quarter of them from one address.
+    :param deadlines: of each request.
+    """
+    return CountedFactory(
+        make_site(pages, reactor, deadlines),
+        NetworkCounts(most // 4, most // 2, most),
+        BoundedLog(_log, reactor),
+    )
