@@ -35,12 +35,12 @@ from vinom.fleet.life import Stage
 from vinom.fleet.pool import PoolCounts, RefillPacing, StartPacing, growth
 from vinom.fleet.records import Records, ServerRecord
 from vinom.fleet.server import (
-    Estate,
     FleetSettings,
     FleetStatus,
-    GameServer,
     Issuer,
+    ServerProcess,
     ServerReports,
+    Takeover,
 )
 from vinom.fleet.waiting import WaitingMatches
 
@@ -62,30 +62,32 @@ class Roster:
 
         :param over: is called with the id of each match that is on none any more.
         """
-        self.placed: dict[str, GameServer] = {}
+        self.placed: dict[str, ServerProcess] = {}
         self._over = over
-        self._servers: dict[str, GameServer] = {}
+        self._servers: dict[str, ServerProcess] = {}
         # In the order in which they came to that stage.
-        self._at: dict[Stage, dict[str, GameServer]] = {stage: {} for stage in _STAGES}
+        self._at: dict[Stage, dict[str, ServerProcess]] = {
+            stage: {} for stage in _STAGES
+        }
         # Those that listen and can host one more room.
-        self._with_room: dict[str, GameServer] = {}
+        self._with_room: dict[str, ServerProcess] = {}
 
     def __len__(self) -> int:
         return len(self._servers)
 
-    def __iter__(self) -> Iterator[GameServer]:
+    def __iter__(self) -> Iterator[ServerProcess]:
         return iter(self._servers.values())
 
-    def get(self, server_id: str) -> GameServer | None:
+    def get(self, server_id: str) -> ServerProcess | None:
         """Find one by its id."""
         return self._servers.get(server_id)
 
-    def add(self, server: GameServer) -> None:
+    def add(self, server: ServerProcess) -> None:
         """Add a game server."""
         self._servers[server.server_id] = server
         self._at[server.stage][server.server_id] = server
 
-    def moved(self, server: GameServer, before: Stage, stage: Stage) -> None:
+    def moved(self, server: ServerProcess, before: Stage, stage: Stage) -> None:
         """A game server came to another stage of its life."""
         del self._at[before][server.server_id]
         self._at[stage][server.server_id] = server
@@ -94,36 +96,36 @@ class Roster:
         else:
             self._with_room.pop(server.server_id, None)
 
-    def remove(self, server: GameServer) -> None:
+    def remove(self, server: ServerProcess) -> None:
         """Remove a game server that is gone, and the places of its matches."""
         del self._servers[server.server_id]
         del self._at[server.stage][server.server_id]
         for match_id in server.rooms.match_ids:
             self.match_over(server, match_id)
 
-    def succeed(self, server: GameServer, estate: Estate) -> None:
+    def took_over(self, server: ServerProcess, takeover: Takeover) -> None:
         """A game server goes on with the matches of one that is gone."""
-        for match in estate.matches:
+        for match in takeover.matches:
             self.placed[match.request.match_id] = server
 
-    def host(self, server: GameServer, request: MatchRequest) -> None:
+    def host(self, server: ServerProcess, request: MatchRequest) -> None:
         """Give a match to a game server that has room."""
         self.placed[request.match_id] = server
         server.open(request)
         if not server.rooms.spare:
             self._with_room.pop(server.server_id, None)
 
-    def full(self, server: GameServer) -> None:
+    def full(self, server: ServerProcess) -> None:
         """It hosts no more matches."""
         self._with_room.pop(server.server_id, None)
 
-    def adopt(self, server: GameServer, requests: Sequence[MatchRequest]) -> None:
+    def adopt(self, server: ServerProcess, requests: Sequence[MatchRequest]) -> None:
         """Add a game server that has matches already."""
         self.add(server)
         for request in requests:
             self.placed[request.match_id] = server
 
-    def match_over(self, server: GameServer, match_id: str) -> None:
+    def match_over(self, server: ServerProcess, match_id: str) -> None:
         """Forget that a match is on this game server."""
         # Unless the match was placed again meanwhile.
         if self.placed.get(match_id) is server:
@@ -132,11 +134,11 @@ class Roster:
 
     # Look-ups.
 
-    def any(self, stage: Stage) -> GameServer | None:
+    def any(self, stage: Stage) -> ServerProcess | None:
         """Find the one that has been at this stage for longest."""
         return next(iter(self._at[stage].values()), None)
 
-    def any_with_room(self) -> GameServer | None:
+    def any_with_room(self) -> ServerProcess | None:
         """Find the oldest that can host one more room; overloaded ones come last."""
         found = self._with_room.values()
         return next((s for s in found if not s.is_overloaded), next(iter(found), None))
@@ -153,7 +155,7 @@ class Roster:
         return sum(
             server.rooms.spare
             for server in self._at["binding"].values()
-            if server.estate is None
+            if server.takeover is None
         )
 
 
@@ -228,10 +230,10 @@ class Fleet(Service):
         self._is_known_full = False
         self._went_on = Counter({"died": 0, "moved": 0})
         # What is left of game servers that are gone: it goes to the next warm ones.
-        self._estates: deque[Estate] = deque()
+        self._takeovers: deque[Takeover] = deque()
         # By match that goes on soon: what its next game server is asked first; called
         # with none if the match is over.
-        self._going_on: dict[str, list[Callable[[GameServer | None], None]]] = {}
+        self._going_on: dict[str, list[Callable[[ServerProcess | None], None]]] = {}
         self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
         self._pacing, self._refilling = StartPacing(), RefillPacing()
@@ -248,7 +250,7 @@ class Fleet(Service):
             gone=self._gone,
             changed=self._pump,
             moved=self._servers.moved,
-            succeeded=self._succeeded,
+            took_over=self._took_over,
         )
         self._tally = Tally()
         self._alarm: IDelayedCall | None = None
@@ -323,7 +325,7 @@ class Fleet(Service):
         awaited: Deferred[None] = Deferred()
         awaited.addTimeout(self._room_timeouts.ticket, self._clock, _too_late)
 
-        def admit(successor: GameServer | None) -> None:
+        def admit(successor: ServerProcess | None) -> None:
             if awaited.called:
                 return
             if successor is None:
@@ -485,8 +487,8 @@ class Fleet(Service):
     async def _stop(self) -> None:
         self.is_stopping = True
         self._refuse("this node is stopping")
-        while self._estates:
-            self._end_estate(self._estates.popleft(), "shutdown")
+        while self._takeovers:
+            self._end_takeover(self._takeovers.popleft(), "shutdown")
         if self._servers:
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
@@ -562,7 +564,7 @@ class Fleet(Service):
         self._pump()
         return match_ids
 
-    def _let_go(self, server: GameServer) -> None:
+    def _let_go(self, server: ServerProcess) -> None:
         self._servers.remove(server)
         self._keys.gone(server.server_id)
         for match_id in [m for m, s in self._placed.items() if s is server]:
@@ -570,7 +572,7 @@ class Fleet(Service):
 
     # What game servers report.
 
-    def arrived(self, ready: Ready, link: ControlLink) -> GameServer | None:
+    def arrived(self, ready: Ready, link: ControlLink) -> ServerProcess | None:
         """
         Find the game server whose link this is (`vinom.fleet.control.link.Arrived`).
 
@@ -597,12 +599,14 @@ class Fleet(Service):
         self._last_end = ""
         return server
 
-    def _gone(self, server: GameServer) -> None:
+    def _gone(self, server: ServerProcess) -> None:
         """A game server is gone."""
-        if server.whose is not None:
+        if server.was_ours is not None:
             # Another node may have gone on with it, or with its matches.
-            whose, server.whose = server.whose, None
-            whose.addCallback(lambda is_ours: self._gone(server) if is_ours else None)
+            was_ours, server.was_ours = server.was_ours, None
+            was_ours.addCallback(
+                lambda is_ours: self._gone(server) if is_ours else None
+            )
             return
         self._servers.remove(server)
         self._keys.gone(server.server_id)
@@ -612,13 +616,15 @@ class Fleet(Service):
             if not server.has_dialed:
                 self._last_end = server.end
         match_ids = server.all_matches
-        displaced, estate = server.bury("shutdown" if self.is_stopping else None)
+        displaced, takeover = server.end_matches(
+            "shutdown" if self.is_stopping else None
+        )
         for request in reversed(displaced):
             self._place_again(request)
         going_on = set()
-        if estate is not None:
-            self._estates.append(estate)
-            going_on = {one.request.match_id for one in estate.matches}
+        if takeover is not None:
+            self._takeovers.append(takeover)
+            going_on = {one.request.match_id for one in takeover.matches}
             for match_id in going_on:
                 self._going_on.setdefault(match_id, [])
         for match_id in match_ids - going_on:
@@ -627,16 +633,16 @@ class Fleet(Service):
         if self._emptied is not None and not self._servers:
             self._emptied.callback(None)
 
-    def _succeeded(self, server: GameServer, estate: Estate) -> None:
+    def _took_over(self, server: ServerProcess, takeover: Takeover) -> None:
         """A game server goes on with the matches of another one."""
-        self._servers.succeed(server, estate)
-        self._went_on["moved" if estate.is_moved else "died"] += len(estate.matches)
-        for match in estate.matches:
+        self._servers.took_over(server, takeover)
+        self._went_on["moved" if takeover.is_moved else "died"] += len(takeover.matches)
+        for match in takeover.matches:
             for ask in self._going_on.pop(match.request.match_id, ()):
                 # After the order to open the room, which follows.
                 self._clock.callLater(0, ask, server)
 
-    def _order(self, match_id: str, order: Callable[[GameServer], None]) -> None:
+    def _order(self, match_id: str, order: Callable[[ServerProcess], None]) -> None:
         """Order something about a match now, or when it goes on; else it is over."""
         server = self._placed.get(match_id)
         if server is not None:
@@ -669,7 +675,7 @@ class Fleet(Service):
                 Code.UNAVAILABLE, f"game server {server_id} is not moved: {why}"
             )
 
-    def _drains(self, server: GameServer, is_last: bool) -> None:
+    def _drains(self, server: ServerProcess, is_last: bool) -> None:
         """A game server is to end soon: its matches go on elsewhere, if they can."""
         if self._readable is None:
             return
@@ -684,27 +690,29 @@ class Fleet(Service):
                 why=why,
             )
 
-    def _end_estate(self, estate: Estate, verdict: str, why: str = "") -> None:
+    def _end_takeover(self, takeover: Takeover, verdict: str, why: str = "") -> None:
         """End matches that no game server goes on with."""
-        estate.end(verdict, self._supply, why)
-        for match in estate.matches:
+        takeover.end(verdict, self._supply, why)
+        for match in takeover.matches:
             for ask in self._going_on.pop(match.request.match_id, ()):
                 ask(None)
 
     def _end_late(self) -> None:
         """End matches that have waited for too long: their players wait, too."""
         late = self._now() - self._settings.timeouts.start - GOING_ON_SECONDS
-        for estate in tuple(self._estates):
-            if min(match.since for match in estate.matches) <= late:
-                self._estates.remove(estate)
-                for match in estate.matches:
+        for takeover in tuple(self._takeovers):
+            if min(match.since for match in takeover.matches) <= late:
+                self._takeovers.remove(takeover)
+                for match in takeover.matches:
                     self._log.error(
                         "match {match_id} is lost: no game server could be started "
                         "that goes on with it",
                         match_id=match.request.match_id,
                     )
-                self._end_estate(
-                    estate, "lost", "no game process could be started to go on with it"
+                self._end_takeover(
+                    takeover,
+                    "lost",
+                    "no game process could be started to go on with it",
                 )
 
     def _place_again(self, request: MatchRequest) -> None:
@@ -776,7 +784,7 @@ class Fleet(Service):
         try:
             while self._must_pump:
                 self._must_pump = False
-                self._bequeath()
+                self._assign_takeovers()
                 self._give_places()
                 self._resize()
         finally:
@@ -789,15 +797,15 @@ class Fleet(Service):
     @property
     def has_matches(self) -> bool:
         """Does any match have a game server, or go on soon at another?"""
-        return bool(self._placed or self._estates) or any(
-            server.estate is not None for server in self._servers
+        return bool(self._placed or self._takeovers) or any(
+            server.takeover is not None for server in self._servers
         )
 
-    def _bequeath(self) -> None:
+    def _assign_takeovers(self) -> None:
         """Have warm game servers go on with the matches of those that are gone."""
-        while self._estates and (heir := self._servers.any("warm")) is not None:
+        while self._takeovers and (successor := self._servers.any("warm")) is not None:
             self._refilling.taken(self._now())
-            heir.inherit(self._estates.popleft())
+            successor.take_over(self._takeovers.popleft())
 
     def _give_places(self) -> None:
         while self._waiting:
@@ -818,7 +826,7 @@ class Fleet(Service):
 
     def _resize(self) -> None:
         # A match that is to go on needs a warm one, even while no new match is taken.
-        if not self.running or (self.is_draining and not self._estates):
+        if not self.running or (self.is_draining and not self._takeovers):
             for server in tuple(self._servers):
                 if server.stage != "leaving" and not server.is_needed:
                     server.leave()
@@ -853,8 +861,8 @@ class Fleet(Service):
         self._servers.add(server)
         server.start()
 
-    def _make(self, server_id: str) -> GameServer:
-        return GameServer(
+    def _make(self, server_id: str) -> ServerProcess:
+        return ServerProcess(
             server_id,
             self._supply,
             self._issuer,
@@ -874,8 +882,8 @@ class Fleet(Service):
             warm=stages["warm"],
             total=sum(stages.values()),
             waiting=max(0, len(self._waiting) - self._servers.coming)
-            + len(self._estates) * self._settings.policy.rooms_per_process,
-            addresses=self._supply.addresses().free + len(self._estates),
+            + len(self._takeovers) * self._settings.policy.rooms_per_process,
+            addresses=self._supply.addresses().free + len(self._takeovers),
         )
 
 

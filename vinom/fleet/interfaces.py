@@ -21,7 +21,7 @@ class IGameServer(Interface):
     """
     One game server, as the fleet that starts it sees it.
 
-    Implemented once, by `vinom.fleet.server.GameServer`, for all kinds of fleets.
+    Implemented once, by `vinom.fleet.server.ServerProcess`, for all kinds of fleets.
     """
 
     server_id = Attribute("Its name, as in its `Ready` message.")

@@ -198,7 +198,7 @@ class Credentials:
 
 
 @attrs.frozen
-class Estate:
+class Takeover:
     """
     What is left of a game server that is gone: all that its players know of it.
 
@@ -228,7 +228,7 @@ class Estate:
 @attrs.frozen
 class ServerReports:
     """
-    What a `GameServer` calls in its fleet.
+    What a `ServerProcess` calls in its fleet.
 
     :ivar listening: players can reach it.
     :ivar keys_taken: it accepts the token keys with this number.
@@ -238,22 +238,22 @@ class ServerReports:
     :ivar gone: it is gone; its remaining matches are lost.
     :ivar changed: something happened to it that the fleet may act on.
     :ivar moved: it came from one stage of its life to another.
-    :ivar succeeded: it goes on with what another one left.
+    :ivar took_over: it goes on with what another one left.
     """
 
     listening: Callable[[], None]
     keys_taken: Callable[[str, int], None]
-    match_over: Callable[[GameServer, str], None]
-    full: Callable[[GameServer], None]
-    drains: Callable[[GameServer, bool], None]
-    gone: Callable[[GameServer], None]
+    match_over: Callable[[ServerProcess, str], None]
+    full: Callable[[ServerProcess], None]
+    drains: Callable[[ServerProcess, bool], None]
+    gone: Callable[[ServerProcess], None]
     changed: Callable[[], None]
-    moved: Callable[[GameServer, Stage, Stage], None]
-    succeeded: Callable[[GameServer, Estate], None]
+    moved: Callable[[ServerProcess, Stage, Stage], None]
+    took_over: Callable[[ServerProcess, Takeover], None]
 
 
 @implementer(IGameServer)
-class GameServer:
+class ServerProcess:
     """
     Start a game server, give it an address and matches, watch it, and end it.
 
@@ -267,9 +267,9 @@ class GameServer:
     :ivar was_asked_to_leave: its exit is not a failure.
     :ivar label: by which players' clients verify it: its id, or that of the game
         server whose matches it has.
-    :ivar estate: what it is about to take over.
-    :ivar whose: fires when it is known whether it was this node's, if that was in doubt
-        when it ended.
+    :ivar takeover: what it is about to take over.
+    :ivar was_ours: fires when it is known whether it was this node's, if that was in
+        doubt when it ended.
     """
 
     _log = Logger()
@@ -303,7 +303,7 @@ class GameServer:
         self._records = records
         self._recorded: dict[str, MatchRecord] = {}
         self.server_id = self.label = server_id
-        self.estate: Estate | None = None
+        self.takeover: Takeover | None = None
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
@@ -341,7 +341,7 @@ class GameServer:
         self._unsent: list[int] = []
         self._is_lent = False
         self._other_keys: dict[str, bytes] = {}
-        self.whose: Deferred[bool] | None = None
+        self.was_ours: Deferred[bool] | None = None
 
     @property
     def stage(self) -> Stage:
@@ -403,7 +403,7 @@ class GameServer:
         self._has_ended, self._port, self.end = True, None, str(how)
         if self._records is not None:
             if self._recorded and not self._records.is_ours(self.server_id):
-                self.whose = self._records.settled(self.server_id)
+                self.was_ours = self._records.settled(self.server_id)
             self._records.forget(self.server_id)
         self._recorded = {}
         is_expected = self.stage == "leaving" and (
@@ -427,25 +427,25 @@ class GameServer:
     def keeps_address(self) -> bool:
         """Is its address kept for another one that goes on with its matches?"""
         return self.rooms.can_go_on or (
-            self.estate is not None and self.estate.where is not None
+            self.takeover is not None and self.takeover.where is not None
         )
 
     @property
     def is_needed(self) -> bool:
         """Does it have matches, or will it have some?"""
-        return bool(self.rooms) or self.estate is not None
+        return bool(self.rooms) or self.takeover is not None
 
     @property
     def all_matches(self) -> set[str]:
         """Its matches, and those that it is about to take over."""
-        inherited = () if self.estate is None else self.estate.matches
-        return {*self.rooms.match_ids, *(one.request.match_id for one in inherited)}
+        taken_over = () if self.takeover is None else self.takeover.matches
+        return {*self.rooms.match_ids, *(one.request.match_id for one in taken_over)}
 
-    def inherit(self, estate: Estate) -> None:
+    def take_over(self, takeover: Takeover) -> None:
         """Go on, once players can reach it, with matches of one that is gone."""
-        self.estate, self.label = estate, estate.label
-        self._credentials = estate.credentials
-        self.rooms.spare = max(0, self.rooms.spare - len(estate.matches))
+        self.takeover, self.label = takeover, takeover.label
+        self._credentials = takeover.credentials
+        self.rooms.spare = max(0, self.rooms.spare - len(takeover.matches))
         self.need()
 
     def move(self, readable: Readable) -> str:
@@ -474,7 +474,9 @@ class GameServer:
             self.rooms.hand_over()
             self.leave(ask=False)
 
-    def bury(self, verdict: str | None) -> tuple[list[MatchRequest], Estate | None]:
+    def end_matches(
+        self, verdict: str | None
+    ) -> tuple[list[MatchRequest], Takeover | None]:
         """
         End its matches, because it is gone, but for those that go on elsewhere.
 
@@ -483,22 +485,22 @@ class GameServer:
         """
         displaced, resumable = self.rooms.gone(verdict)
         label, where = self.label, self._where
-        if self.estate is not None:
-            where = self.estate.where
+        if self.takeover is not None:
+            where = self.takeover.where
             if verdict is None:
-                resumable += self.estate.matches
+                resumable += self.takeover.matches
             else:
-                for match in self.estate.matches:
+                for match in self.takeover.matches:
                     match.end(verdict)
         if resumable and (self._credentials is not None or not self._has_udp):
-            estate = Estate(
+            takeover = Takeover(
                 label,
                 self._credentials,
                 where,
                 tuple(resumable),
                 self.rooms.is_handing_over,
             )
-            return displaced, estate
+            return displaced, takeover
         for match in resumable:
             match.end("lost")
         if where is not None:
@@ -768,7 +770,7 @@ class GameServer:
 
         If the authority cannot sign, it keeps the one that it has.
         """
-        if self._has_udp and not self.has_listened and self.estate is None:
+        if self._has_udp and not self.has_listened and self.takeover is None:
             self._issue()
 
     def _issue(self) -> None:
@@ -818,12 +820,12 @@ class GameServer:
             return  # It is leaving already.
         self._where, self.has_listened = where, True
         self._reports.listening()
-        if self.estate is not None:
-            estate, self.estate = self.estate, None
-            if estate.where is not None and estate.where != where:
-                self._supply.free(estate.where)
-            self._reports.succeeded(self, estate)
-            for match in estate.matches:
+        if self.takeover is not None:
+            takeover, self.takeover = self.takeover, None
+            if takeover.where is not None and takeover.where != where:
+                self._supply.free(takeover.where)
+            self._reports.took_over(self, takeover)
+            for match in takeover.matches:
                 self._record(match.request)
                 self.rooms.resume(match)
             self._supply.plays(self.server_id, self.rooms.match_ids)
@@ -855,8 +857,8 @@ class GameServer:
                 case Wanted():
                     if self._wanted is not None:
                         wanted, self._wanted = self._wanted, None
-                        estate = self.estate
-                        wanted.callback(None if estate is None else estate.where)
+                        takeover = self.takeover
+                        wanted.callback(None if takeover is None else takeover.where)
                 case SayStop():
                     self.send(Stop())
                 case Terminate():
@@ -991,12 +993,12 @@ class GameServer:
             "port {port} cannot be bound: {why}", port=answer.port, why=answer.why
         )
         self._port = None
-        if self.estate is not None and self.estate.where is not None:
+        if self.takeover is not None and self.takeover.where is not None:
             # Somebody else has it: its players learn the new one from the lobby.
-            self.estate = attrs.evolve(self.estate, where=None)
+            self.takeover = attrs.evolve(self.takeover, where=None)
         self._life.bind_failed(self._now())
         self._reports.moved(self, "binding", self.stage)
         binding.callback(False)
-        if self.estate is not None:
+        if self.takeover is not None:
             self.need()
         self._reports.changed()

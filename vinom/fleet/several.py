@@ -19,7 +19,7 @@ from vinom.fleet.control.messages import CookieKeyReport, FromRelayed, Ready, To
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import Readable
 from vinom.fleet.interfaces import IMatchWatch
-from vinom.fleet.server import FleetStatus, GameServer
+from vinom.fleet.server import FleetStatus, ServerProcess
 
 
 class SeveralFleets(MultiService):
@@ -180,7 +180,7 @@ class SeveralFleets(MultiService):
 
     # What game servers report.
 
-    def arrived(self, ready: Ready, link: ControlLink) -> GameServer | None:
+    def arrived(self, ready: Ready, link: ControlLink) -> ServerProcess | None:
         """Find the game server whose link this is."""
         for one in self._all:
             if one.expects(ready.server_id):

@@ -296,7 +296,7 @@ class KeptFirstTests(SynchronousTestCase):
 
         def late(checkpoints: keeping.Checkpoints) -> bool:
             # They follow soon, but too late.
-            return checkpoints.line.has_left()
+            return checkpoints.sink.has_left()
 
         def unsent(messages: MessageStream) -> tuple[Part, ...]:
             return ()

@@ -296,7 +296,7 @@ class _Link(Protocol):
 
 
 class LinkOwner(Shape):
-    """The receiver of a game server's messages: `vinom.fleet.server.GameServer`."""
+    """The receiver of a game server's messages: `vinom.fleet.server.ServerProcess`."""
 
     def received(self, message: AnyToNode) -> None:
         """Handle a message from the game server."""

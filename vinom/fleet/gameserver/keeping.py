@@ -241,7 +241,7 @@ class Watched(Protocol):
     relay_epoch: int
 
 
-class NodeLine(Protocol):
+class CheckpointSink(Protocol):
     """Sends checkpoints to the node."""
 
     def keep(self, checkpoints: Sequence[Kept]) -> None:
@@ -266,16 +266,16 @@ class Checkpoints:
     """
 
     def __init__(
-        self, clock: IReactorTime, seconds: Callable[[], float], line: NodeLine
+        self, clock: IReactorTime, seconds: Callable[[], float], sink: CheckpointSink
     ) -> None:
         """
         Begin without matches.
 
         :param clock: for checkpoints that no datagram follows.
         :param seconds: the clock of the matches.
-        :param line: sends checkpoints to the node.
+        :param sink: sends checkpoints to the node.
         """
-        self.line = line
+        self.sink = sink
         self._clock, self._seconds = clock, seconds
         self._due: dict[MatchKeeper, None] = {}
         self._kept: dict[MatchKeeper, None] = {}
@@ -295,7 +295,7 @@ class Checkpoints:
         """Send all due checkpoints; returns whether other messages may be sent now."""
         if self._due:
             self._send()
-        return self.line.has_left()
+        return self.sink.has_left()
 
     def leave(self, now: float) -> bool:
         """
@@ -335,7 +335,7 @@ class Checkpoints:
         now = self._seconds()
         taken = [one for keeper in due if (one := keeper.take(now)) is not None]
         if taken:
-            self.line.keep(taken)
+            self.sink.keep(taken)
 
 
 class MatchKeeper:
@@ -369,7 +369,7 @@ class MatchKeeper:
         self.number = self.taken = number
         self.is_ahead = host.room.game.durability == "ahead"
         self._host, self._seats, self._codec = host, seats, codec
-        self._checkpoints, self._line = checkpoints, checkpoints.line
+        self._checkpoints, self._sink = checkpoints, checkpoints.sink
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
         # The contents of the latest checkpoint.
@@ -394,10 +394,10 @@ class MatchKeeper:
             return True
         if self._host.ended_at is not None:
             return self.taken >= self.number
-        line = self._line
-        if self._is_frozen or not line.has_left():
+        sink = self._sink
+        if self._is_frozen or not sink.has_left():
             return False
-        if self.is_ahead and not line.keeps():
+        if self.is_ahead and not sink.keeps():
             return False
         host = self._host
         room = host.room
@@ -405,7 +405,7 @@ class MatchKeeper:
             return self._is_safe()
         effects = room.effects
         if (
-            line.is_lossy()
+            sink.is_lossy()
             or len(host.outlets) > 1
             or (effects and any(type(one) is not Emitted for one in effects))
         ):
@@ -413,8 +413,8 @@ class MatchKeeper:
             self._checkpoints.discard(self)
             taken = self.take(now)
             if taken is not None:
-                line.keep((taken,))
-            return line.has_left() and self._is_safe()
+                sink.keep((taken,))
+            return sink.has_left() and self._is_safe()
         self._checkpoints.add(self)
         return True
 
@@ -448,7 +448,7 @@ class MatchKeeper:
             self.taken >= self.number
             or not self.is_ahead
             or self._is_over
-            or not self._line.is_lossy()
+            or not self._sink.is_lossy()
         )
 
     def take(self, now: float, is_first: bool = False) -> Kept | None:
@@ -497,8 +497,8 @@ class MatchKeeper:
     def end(self) -> int:
         """Number the match's end, which is reported instead of a last checkpoint."""
         self.number += 1
-        line = self._line
-        if not self.is_ahead or (line.keeps() and not line.is_lossy()):
+        sink = self._sink
+        if not self.is_ahead or (sink.keeps() and not sink.is_lossy()):
             self.taken = self.number
         return self.number
 

@@ -35,7 +35,7 @@ from vinom.base.reactor.turns import TurnWatch
 from vinom.base.wall.enclosure import settle
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
-from vinom.fleet.gameserver.node_line import NodeLine
+from vinom.fleet.gameserver.node_link import NodeLink
 from vinom.fleet.gameserver.rehearsal import rehearse
 from vinom.fleet.gameserver.seats import ConnectionLimits
 from vinom.fleet.gameserver.server import GameServer
@@ -262,10 +262,10 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     reactor = _install_reactor()
     recordings = read.make_recordings(reactor)
     program = make_game_server(
-        server_id, read, games, reactor, recordings, lambda: _end(reactor, line)
+        server_id, read, games, reactor, recordings, lambda: _end(reactor, link)
     )
     endpoint = clientFromString(reactor, f"{read.control}:timeout=5")
-    line = NodeLine(reactor, endpoint, program, recordings.take, random.random)
+    link = NodeLink(reactor, endpoint, program, recordings.take, random.random)
     failed: list[Failure] = []
 
     def unreachable(failure: Failure) -> None:
@@ -281,7 +281,7 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: Deferred.fromCoroutine(leave())
     )
-    line.open().addErrback(unreachable)
+    link.open().addErrback(unreachable)
     reactor.run()
     recordings.flush()
     if failed:
@@ -308,9 +308,9 @@ def _install_reactor() -> Any:
     return reactor
 
 
-def _end(reactor: Any, line: NodeLine) -> None:
+def _end(reactor: Any, link: NodeLink) -> None:
     """Send what is left, then stop."""
-    line.close()
+    link.close()
     # Two turns of the reactor: one for the link, one for what it left.
     reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
 

@@ -368,10 +368,7 @@ class GameServer:
             self._server_id,
             pid,
             CONTROL_PROTOCOL,
-            matches=(
-                *self._playing(),
-                *self._orphan.ended,
-            ),
+            matches=(*self._playing(), *self._orphan.ended),
             label=self._label,
             port=0 if self._bound_to is None else self._bound_to.port,
         )
@@ -776,7 +773,7 @@ class GameServer:
             self._reactor.callLater(0, self._fall_silent)
         return False
 
-    # Checkpoints (vinom.fleet.gameserver.keeping.NodeLine).
+    # Checkpoints (vinom.fleet.gameserver.keeping.CheckpointSink).
 
     def keep(self, checkpoints: Sequence[messages.Kept]) -> None:
         """Send checkpoints to the node at once."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import attrs
 from msgspec.structs import replace
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
@@ -29,7 +28,7 @@ from vinom.base.settings.options import (
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
-from vinom.fleet.gameserver.node_line import NodeLine
+from vinom.fleet.gameserver.node_link import NodeLink
 from vinom.fleet.gameserver.others import EachInTurn
 from vinom.fleet.gameserver.settings import SOURCES, Settings
 from vinom.net.keys.authority import NODE_PURPOSE
@@ -76,21 +75,7 @@ def _is_node(transport: ITCPTransport) -> None:
     check_peer(transport, NODE_PURPOSE)
 
 
-@attrs.define
-class _Proof:
-    """
-    The proof that is sent to the node.
-
-    :ivar read: returns the proof.
-    """
-
-    read: Callable[[], bytes]
-
-    def __call__(self) -> bytes:
-        return self.read()
-
-
-def _proof_of(settings: Settings) -> _Proof:
+def _proof_of(settings: Settings) -> Callable[[], bytes]:
     """
     Find the proof of this game server's identity.
 
@@ -99,12 +84,12 @@ def _proof_of(settings: Settings) -> _Proof:
     if settings.token_file is not None:
         # twistd changes its working directory; the kubelet replaces the file over time.
         token: Path = settings.token_file.absolute()
-        return _Proof(lambda: _TOKEN + read_file(token, "token_file").strip())
+        return lambda: _TOKEN + read_file(token, "token_file").strip()
     if settings.secret_file is not None:
         secret = read_file(settings.secret_file, "secret_file").strip()
     else:
         secret = (settings.secret or "").encode()
-    return _Proof(lambda: secret)
+    return lambda: secret
 
 
 class GameServerService(Service):
@@ -113,11 +98,7 @@ class GameServerService(Service):
     name = "gameserver"
     _log = Logger("vinom.fleet.gameserver")
 
-    def __init__(
-        self,
-        settings: Settings,
-        reactor: Any,
-    ) -> None:
+    def __init__(self, settings: Settings, reactor: Any) -> None:
         """
         :param settings: of the program.
         :param reactor: runs it.
@@ -157,7 +138,7 @@ class GameServerService(Service):
                 creator,
                 EachInTurn(reactor, host.strip("[]"), int(port), _OTHER_SECONDS),
             )
-        self._line = NodeLine(
+        self._link = NodeLink(
             reactor,
             endpoint,
             self._program,
@@ -175,7 +156,7 @@ class GameServerService(Service):
     def startService(self) -> None:
         """Dial the node."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._line.open().addErrback(self._unreachable)
+        self._link.open().addErrback(self._unreachable)
 
     def _unreachable(self, failure: Failure) -> None:
         self._log.error(
@@ -208,7 +189,7 @@ class GameServerService(Service):
     def _over(self) -> None:
         """The program has nothing left to do."""
         self._is_over = True
-        self._line.close()
+        self._link.close()
         self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
 
     def _stop_reactor(self) -> None:

@@ -47,18 +47,18 @@ _OTHERS_SECONDS = 1.0
 _DIAL_SECONDS = 5.0
 
 
-class ILineReactor(IReactorTime, IReactorFDSet, IReactorSocket):
-    """The methods of a reactor that a line uses."""
+class ILinkReactor(IReactorTime, IReactorFDSet, IReactorSocket):
+    """The methods of a reactor that `NodeLink` uses."""
 
 
-class NodeLine:
+class NodeLink:
     """Link a game server to its node, and again when a link is lost."""
 
     _log = Logger()
 
     def __init__(
         self,
-        reactor: ILineReactor,
+        reactor: ILinkReactor,
         endpoint: IStreamClientEndpoint,
         program: GameServer,
         take_file: Callable[[int], None],

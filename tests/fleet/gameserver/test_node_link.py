@@ -24,7 +24,7 @@ from vinom.fleet.control.messages import (
     decode_to_node,
     encode,
 )
-from vinom.fleet.gameserver.node_line import NodeLine
+from vinom.fleet.gameserver.node_link import NodeLink
 from vinom.fleet.local.mailbox import make_mailbox, post
 from vinom.net.frames import FrameReader
 
@@ -88,7 +88,7 @@ class Door:
         return message
 
 
-class NodeLineTests(SynchronousTestCase):
+class NodeLinkTests(SynchronousTestCase):
     """Dial, dial again, and be called."""
 
     def setUp(self) -> None:
@@ -96,10 +96,10 @@ class NodeLineTests(SynchronousTestCase):
         self.readers = Readers(self.net)
         self.files: list[int] = []
         reactor: Any = self.readers
-        self.line = NodeLine(
+        self.link = NodeLink(
             reactor, self.door, self.net.server, self.files.append, lambda: 1.0
         )
-        self.successResultOf(self.line.open())
+        self.successResultOf(self.link.open())
 
     def go_on(self, link: Any) -> None:
         """Be a node that goes on with the match, and asks for signs of life."""
@@ -134,7 +134,7 @@ class NodeLineTests(SynchronousTestCase):
         self.door.cut()
         self.net.run(11.0)
         tries = self.door.tries
-        self.line.close()
+        self.link.close()
         self.net.run(10.0)
         self.assertEqual((tries, 1), (self.door.tries, self.net.stopped))
 
@@ -218,7 +218,7 @@ class OtherNodesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.net, self.door, self.others = GameNet(lease=10.0), Door(), Door()
         reactor: Any = Readers(self.net)
-        self.line = NodeLine(
+        self.link = NodeLink(
             reactor,
             self.door,
             self.net.server,
@@ -226,7 +226,7 @@ class OtherNodesTests(SynchronousTestCase):
             lambda: 1.0,
             others=self.others,
         )
-        self.successResultOf(self.line.open())
+        self.successResultOf(self.link.open())
         self.door.links[-1][0].dataReceived(encode(Heartbeat(1)))
         self.net.begin()
 
