@@ -74,6 +74,7 @@ UNBOUNDED = {
     "a line stays listed": "once for each player who leaves while the store is away",
     "players may have missed news": "our mistake",
     "a line was not forgotten": "our mistake",
+    "lines were not reported": "our mistake",
     "players of other nodes miss": "once each time that the store goes away",
     "other nodes get messages again": "once each time that the store comes back",
     "players are not put back": "our mistake, once each time that the store is emptied",

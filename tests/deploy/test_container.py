@@ -17,8 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import GatewaySettings
 from vinom.gateway.twistd import Options
-from vinom.node.settings import Settings
-from vinom.node.sources import gather
+from vinom.node.settings import Settings, gather
 
 CONTAINER = Path(__file__).resolve().parents[2] / "deploy" / "container"
 CONTAINERFILE, COMPOSE = CONTAINER / "Containerfile", CONTAINER / "compose.yaml"

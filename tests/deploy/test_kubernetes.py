@@ -33,8 +33,7 @@ from vinom.fleet.kubernetes.template import PodTemplate
 from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY_SOURCES
 from vinom.gateway.settings import GatewaySettings
-from vinom.node.settings import Settings
-from vinom.node.sources import gather
+from vinom.node.settings import Settings, gather
 from vinom.node.web.collector import NodeCollector
 
 ROOT = KUBERNETES.parents[1]

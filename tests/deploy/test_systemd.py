@@ -24,7 +24,7 @@ from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.settings import SOURCES as GATEWAY
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.keys.authority import Authority
-from vinom.node.sources import gather
+from vinom.node.settings import gather
 from vinom.tools.commands.child_node import free_port
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.node.settings import TABLE
-from vinom.node.sources import gather
+from vinom.node.settings import TABLE, gather
 from vinom.tools.check.trial import try_game
 from vinom.tools.commands import cli
 from vinom.tools.commands.cli import COMMANDS

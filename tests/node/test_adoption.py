@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -81,13 +82,26 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(world.fleet.status().rooms, 0)
 
 
+@attrs.define
+class Lease:
+    """The lease of a node."""
+
+    nodes: MemoryNodeStore
+    node_id: str
+    number: int
+
+    @property
+    def is_current(self) -> bool:
+        return self.nodes.is_current(self.node_id, self.number)
+
+
 class SharedTests(SynchronousTestCase):
     """`Adoption` of what another node has left."""
 
     def setUp(self) -> None:
         self.root, self.clock = Path(self.mktemp()), Clock()
         self.nodes, self.servers = MemoryNodeStore(self.clock.seconds), dict[str, Any]()
-        self.leases: dict[str, int] = {}
+        self.leases: dict[str, Lease] = {}
         self.over: set[str] = set()
         self.brought: list[tuple[str, Path]] = []
         self.looked = 0
@@ -128,20 +142,17 @@ class SharedTests(SynchronousTestCase):
         self.adoption.begin()
 
     def claims(self, node_id: str) -> Claims:
-        def lease() -> int:
-            return self.leases[node_id]
-
         found = self.nodes.register(facts(node_id), 10.0)
-        self.leases[node_id] = self.successResultOf(found)
+        lease = Lease(self.nodes, node_id, self.successResultOf(found))
+        self.leases[node_id] = lease
         return Claims(
             ServerRecords(self.root / node_id, lambda: 1.0),
-            MemoryServerStore(self.nodes, node_id, lease, self.servers),
+            MemoryServerStore(self.nodes, node_id, lambda: lease.number, self.servers),
+            lease,
             node_id,
             "machine",
             str(self.root.absolute()),
             self.clock,
-            lease,
-            lambda: self.nodes.is_current(node_id, lease()),
         )
 
     # The matches and processes of the node.
@@ -174,7 +185,7 @@ class SharedTests(SynchronousTestCase):
         """The first node is silent for longer than its lease."""
         self.clock.advance(10.0)
         found = self.nodes.register(facts("n2"), 10.0)
-        self.leases["n2"] = self.successResultOf(found)
+        self.leases["n2"].number = self.successResultOf(found)
         self.second.check_owned()
 
     def test_goes_on(self) -> None:

@@ -91,7 +91,7 @@ class StartTests(SynchronousTestCase):
         """
         A node on its own starts without what is for a Redis, pods or a relay.
         """
-        code = "import sys, vinom.node.program; print(*sys.modules)"
+        code = "import sys, vinom.node.node; print(*sys.modules)"
         known = subprocess.check_output((sys.executable, "-c", code), text=True).split()
         self.assertIn("vinom.node.node", known)
         for unused in (

@@ -57,30 +57,33 @@ class Node:
     """One node: its files, its lease, and what it knows of game servers."""
 
     def __init__(self, world: ClaimsTests, node_id: str, folder: str = "") -> None:
-        self.world, self.node_id, self.lease = world, node_id, 0
+        self.world, self.node_id, self.number = world, node_id, 0
         self.files = ServerRecords(world.root / (folder or node_id), lambda: 1.0)
         self.door = Door(
-            MemoryServerStore(world.nodes, node_id, lambda: self.lease, world.servers)
+            MemoryServerStore(world.nodes, node_id, lambda: self.number, world.servers)
         )
         store: Any = self.door
         self.claims = Claims(
             self.files,
             store,
+            self,
             node_id,
             "machine",
             f"recordings of {node_id}",
             world.clock,
-            lambda: self.lease,
-            lambda: world.nodes.is_current(node_id, self.lease),
             world.file_decides,
         )
         self.taken: list[str] = []
         self.claims.taken = self.taken.append
 
+    @property
+    def is_current(self) -> bool:
+        return self.world.nodes.is_current(self.node_id, self.number)
+
     def register(self) -> None:
         """Get a lease."""
         found = self.world.nodes.register(facts(self.node_id), LEASE)
-        self.lease = self.world.successResultOf(found)
+        self.number = self.world.successResultOf(found)
         self.claims.check_owned()
 
     def record(self, server_id: str = "s1") -> ServerRecord:
@@ -381,7 +384,7 @@ class ClaimsTests(SynchronousTestCase):
         answer.unpause()
         for _ in range(60):
             self.clock.advance(1.0)
-            self.nodes.renew(facts("n1"), self.first.lease, LEASE)
+            self.nodes.renew(facts("n1"), self.first.number, LEASE)
         self.assertEqual(known, [True])
 
     def test_offered_before_it_is_written(self) -> None:

@@ -13,7 +13,7 @@ from vinom.game import NoLoadout
 from vinom.games.maze import Maze
 from vinom.node.build import game_server_program, own_program
 from vinom.node.games import GameTable, all_games
-from vinom.node.sources import gather
+from vinom.node.settings import gather
 from vinom.node.web.game_catalogue import GameCatalogue
 from vinom.play.choices import canonical_options, read_loadout
 

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
 from vinom.node.options import NodeOptions
-from vinom.node.settings import TABLE, Settings
-from vinom.node.sources import gather
+from vinom.node.settings import TABLE, Settings, gather
 
 
 class SettingsTests(SynchronousTestCase):

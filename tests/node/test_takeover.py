@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -63,6 +64,26 @@ class Estates:
         return succeed(left[:most])
 
 
+class Noted:
+    """A node that notes what it is told of others."""
+
+    def __init__(self) -> None:
+        self.ends: list[MatchEnd] = []
+        self.lost: list[str] = []
+        self.dissolved: list[Prematch] = []
+        self.nothing_left = lambda: None
+        self.match_lost, self.player_lost = self.ends.append, self.lost.append
+
+    async def prematch_over(self, prematch: Prematch) -> None:
+        self.dissolved.append(prematch)
+
+    async def end_rooms(self, node_id: str) -> int:
+        return 0
+
+    async def adopt_left(self, node_id: str) -> None:
+        pass
+
+
 class TakeoverTests(SynchronousTestCase):
     """A node looks after the others."""
 
@@ -72,26 +93,24 @@ class TakeoverTests(SynchronousTestCase):
         self.matches = MemoryMatchStore(self.clock.seconds)
         self.estates = Estates(self.matches)
         verifyObject(IEstateStore, self.estates)
-        self.ends: list[MatchEnd] = []
-        self.lost: list[str] = []
-        self.dissolved: list[Prematch] = []
-        self.takeover = Takeover(
+        self.noted = Noted()
+        self.ends, self.lost = self.noted.ends, self.noted.lost
+        self.takeover = self.start()
+        self.clock.advance(6.0)
+
+    def start(self, noted: Any = None, match_seconds: float = 0.0) -> Takeover:
+        takeover = Takeover(
             self.nodes,
             self.matches,
             self.estates,
             self.clock,
-            1.0,
+            noted or self.noted,
             5.0,
-            ended=self.ends.append,
-            dissolved=self.dissolve,
-            lost=self.lost.append,
+            match_seconds,
         )
-        self.takeover.startService()
-        self.addCleanup(self.takeover.stopService)
-        self.clock.advance(6.0)
-
-    async def dissolve(self, prematch: Prematch) -> None:
-        self.dissolved.append(prematch)
+        takeover.startService()
+        self.addCleanup(takeover.stopService)
+        return takeover
 
     def die(self) -> None:
         """A node opens two matches, has waiting players, and is not heard of again."""
@@ -121,7 +140,7 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual(self.estates.entries["dead"], 0)
         alone = ["alone100", "alone100", "alone50"]
         self.assertEqual(self.lost, alone + [f"p{number}" for number in range(150)])
-        self.assertEqual([one.prematch_id for one in self.dissolved], ["p1"])
+        self.assertEqual([one.prematch_id for one in self.noted.dissolved], ["p1"])
         self.assertEqual(self.successResultOf(self.nodes.expired()), [])
         end = self.successResultOf(self.matches.last_end("ann"))
         self.assertEqual(end and end.reason, "lost")
@@ -158,20 +177,11 @@ class TakeoverTests(SynchronousTestCase):
                 self.estates.plans[node_id].clear()
                 raise RuntimeError("a mistake of ours")
 
-        takeover = Takeover(
-            self.nodes,
-            self.matches,
-            self.estates,
-            self.clock,
-            1.0,
-            5.0,
-            match_seconds=50.0,
-            adopt=adopt,
-            settled=lambda: looked.append(self.clock.seconds()),
-        )
         self.takeover.stopService()
-        takeover.startService()
-        self.addCleanup(takeover.stopService)
+        noted: Any = self.noted
+        noted.adopt_left = adopt
+        noted.nothing_left = lambda: looked.append(self.clock.seconds())
+        self.start(match_seconds=50.0)
         self.clock.pump([0.5] * 12)
         self.assertEqual((set(asked), looked), ({""}, []))
         self.die()
@@ -191,17 +201,9 @@ class TakeoverTests(SynchronousTestCase):
             asked.append(node_id)
             return 1
 
-        takeover = Takeover(
-            self.nodes,
-            self.matches,
-            self.estates,
-            self.clock,
-            1.0,
-            5.0,
-            end_rooms=end_rooms,
-        )
-        takeover.startService()
-        self.addCleanup(takeover.stopService)
+        noted: Any = Noted()
+        noted.end_rooms = end_rooms
+        self.start(noted)
         self.clock.pump([0.5] * 9)
         self.assertEqual(asked, [], "one lease after the start")
         self.clock.pump([0.5] * 4)
@@ -229,18 +231,9 @@ class TakeoverTests(SynchronousTestCase):
         self.die()
         self.successResultOf(self.nodes.register(facts("other"), 5.0))
         self.takeover.stopService()
-        takeover = Takeover(
-            self.nodes,
-            self.matches,
-            self.estates,
-            self.clock,
-            1.0,
-            5.0,
-            lost=lost,
-            end_rooms=end_rooms,
-        )
-        takeover.startService()
-        self.addCleanup(takeover.stopService)
+        noted: Any = self.noted
+        noted.player_lost, noted.end_rooms = lost, end_rooms
+        self.start()
         self.clock.pump([0.5] * 14)
         lines = [player_id for player_id in seen if player_id.startswith("p")]
         self.assertEqual(len(lines), 150)

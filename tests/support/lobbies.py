@@ -26,7 +26,7 @@ from vinom.base.tokens import TokenSigner, TokenVerifier
 from vinom.errors import Code
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds, Conversation
-from vinom.lobby.conversation.identity import Identity
+from vinom.lobby.conversation.identity import Accounts, Identity
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.outside import OutsideMatches
@@ -165,10 +165,12 @@ class LobbyWorld:
             self.entropy,
             now,
             guests=parts.get("guests", "loopback"),
-            checkers=parts.get("checkers", ()),
+            accounts=Accounts(
+                parts.get("checkers", ()),
+                parts.get("claims", ()),
+                parts.get("name_claim"),
+            ),
             new_guests=parts.get("new_guests") or AddressBuckets(1e6, 10**6),
-            claims=parts.get("claims", ()),
-            name_claim=parts.get("name_claim"),
             is_complete=lambda: self.is_store_complete,
         )
         self.matches = Matches(

@@ -81,7 +81,7 @@ class NodeInsideTests(TestCase):
         node = self.start()
         self.assertEqual((await node.status())["state"], "serving")
         self.assertIsNone(node.obstacle())
-        node.drain()
+        node.ending.drain()
         await self.borrowed.stopped
         self.assertEqual(node.obstacle(), "stopping")
 
@@ -92,7 +92,7 @@ class NodeInsideTests(TestCase):
         """
         node = self.start(drain_seconds=0.0)
         with capturedLogs() as logged:
-            node.drain()
+            node.ending.drain()
             await self.borrowed.stopped
             await deferLater(reactor, 0.0)
         levels = {event["log_level"] for event in logged}
@@ -130,7 +130,7 @@ class NodeInsideTests(TestCase):
                 http="0", admin="tcp:0:interface=127.0.0.1", admin_token_file=admin
             )
             node.startService()
-            self.assertEqual(set(node._web_at), {"http", "admin"})
+            self.assertEqual(set(node._listeners.web_at), {"http", "admin"})
             await node.stopService()
         self.assertFalse(self.settings.admin_socket.exists())
         self.assertFalse(self.settings.control_socket.exists())

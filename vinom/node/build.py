@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from twisted.application.internet import TimerService
 from twisted.application.service import Service
 from twisted.cred.checkers import (
     ICredentialsChecker,
@@ -24,7 +25,6 @@ from twisted.cred.strcred import InvalidAuthArgumentString, InvalidAuthType, mak
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.web.resource import Resource
@@ -56,6 +56,7 @@ from vinom.fleet.several import AnyFleet, SeveralFleets
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.lobby.conversation.identity import (
+    Accounts,
     Identity,
     OutsideTokenChecker,
     OutsideVerifier,
@@ -97,6 +98,7 @@ from vinom.node.desk import Desk
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
 from vinom.node.keys import Keys, LobbyCertificate
+from vinom.node.lease import OwnLease
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.listening import bind_problem
 from vinom.node.pods import cluster_fleet
@@ -188,7 +190,7 @@ def front_door(
         websockets.errors,
     )
     return FrontDoor(
-        make_site(named, reactor, request_deadlines(settings)),
+        make_site(named, reactor, RequestDeadlines(settings.hello_seconds)),
         page,
         reactor,
         handshake_seconds=settings.hello_seconds,
@@ -251,7 +253,7 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     return admin_port(
         NamedHosts(api, own_hosts(settings), reactor, programs=(b"metrics",)),
         reactor,
-        deadlines=request_deadlines(settings),
+        deadlines=RequestDeadlines(settings.hello_seconds),
     )
 
 
@@ -327,11 +329,6 @@ def own_hosts(settings: Settings) -> Hosts:
     return Hosts(settings.public_host, settings.origin, settings.any_origin)
 
 
-def request_deadlines(settings: Settings) -> RequestDeadlines:
-    """Read how long a request may take to arrive from the settings."""
-    return RequestDeadlines(settings.hello_seconds)
-
-
 def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
     """Make the limit of TLS handshakes of one port."""
     rate = settings.tls_hello_rate
@@ -405,6 +402,7 @@ class Parts:
     The services of a node, not yet started.
 
     :ivar stores: where players, queues and matches are.
+    :ivar lease: of this node.
     :ivar outside: starts the matches of outside matchmakers.
     :ivar lines: what lobby lines over TCP share.
     :ivar websockets: what conversations over WebSocket share.
@@ -425,6 +423,7 @@ class Parts:
 
     authority: Authority
     stores: Stores
+    lease: OwnLease
     fleet: AnyFleet
     online: Online
     matches: Matches
@@ -441,7 +440,7 @@ class Parts:
     processes: LocalFleet | KubernetesFleet
     own_processes: tuple[LocalFleet, ...]
     relay: UdpRelay | None
-    sweeping: Service
+    sweeping: Service | None
     adoption: Adoption
     results: Results | None
     node_tls: NodeTls
@@ -462,9 +461,6 @@ def build_parts(
     reactor: Any,
     entropy: Callable[[int], bytes],
     control_socket: Path | None = None,
-    is_current: Callable[[], bool] = lambda: True,
-    lease: Callable[[], int] = lambda: 0,
-    is_complete: Callable[[], bool] = lambda: True,
 ) -> Parts:
     """
     Build everything between the listening ports and the game processes.
@@ -474,9 +470,6 @@ def build_parts(
     :param reactor: runs them; also the clock.
     :param entropy: gives random bytes.
     :param control_socket: where game servers connect, unless in the state directory.
-    :param is_current: does the lease of this node last?
-    :param lease: gives the number of that lease.
-    :param is_complete: has the store all that it should have?
     :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
     # What has stamps, tickets or a store; connections count by the reactor's own.
@@ -507,6 +500,11 @@ def build_parts(
         from vinom.node.redis_stores import redis_stores
 
         stores = redis_stores(settings, node_id, reactor, entropy, turns, direct)
+    lease = OwnLease(stores.nodes, reactor, time.monotonic, settings.lease_seconds)
+
+    def is_complete() -> bool:
+        return lease.is_store_complete
+
     files = ServerRecords(settings.servers_dir, now, known_players(stores.players))
     claims: Claims | None = None
     # Pods dial other nodes only if they know where these are.
@@ -516,14 +514,13 @@ def build_parts(
         claims = Claims(
             files,
             stores.servers,
+            lease,
             stores.node_id,
             machine()
             if isinstance(processes, LocalFleet)
             else f"pods:{processes.namespace}",
             "" if folder is None else str(folder.absolute()),
             reactor,
-            lease,
-            is_current,
             # Pods of a node are taken from other machines, where its files are not.
             isinstance(processes, LocalFleet),
         )
@@ -594,11 +591,11 @@ def build_parts(
         entropy,
         now,
         guests=settings.guests,
-        checkers=checkers,
+        accounts=Accounts(
+            checkers, settings.identity_claim, settings.identity_name_claim
+        ),
         key_seconds=settings.player_key_seconds,
         new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
-        claims=settings.identity_claim,
-        name_claim=settings.identity_name_claim,
         is_complete=is_complete,
     )
     matches = Matches(
@@ -651,7 +648,7 @@ def build_parts(
             reactor, reactor.getThreadPool(), call
         ),
     )
-    matches.freed = parties.freed
+    matches.freed, online.is_queued = parties.freed, matchmaker.is_queued
     rooms = Rooms(
         games,
         turns,
@@ -675,7 +672,7 @@ def build_parts(
         results=results,
         keeping=None
         if stores.checkpoints is None
-        else Keeping(stores.checkpoints, reactor, is_current),
+        else Keeping(stores.checkpoints, reactor, lambda: lease.is_current),
         visits=None if links is None else Visits(links, reactor),
     )
     matchmaker.running_rooms = RunningRooms(rooms, links)
@@ -714,6 +711,7 @@ def build_parts(
     return Parts(
         authority=authority,
         stores=stores,
+        lease=lease,
         fleet=fleet,
         online=online,
         matches=matches,
@@ -748,7 +746,9 @@ def build_parts(
         processes=processes,
         own_processes=tuple(own_processes.values()),
         relay=relay,
-        sweeping=_Sweeping(recordings, reactor),
+        sweeping=None
+        if recordings.directory is None
+        else _Sweeping(recordings, reactor),
         adoption=Adoption(
             files,
             common,
@@ -781,34 +781,22 @@ def build_parts(
 _SWEEP_SECONDS = 60.0
 
 
-class _Sweeping(Service):
+class _Sweeping(TimerService):
     """Remove old recordings now and then, in a thread: there may be many."""
 
     def __init__(self, recordings: Recordings, reactor: Any) -> None:
+        super().__init__(_SWEEP_SECONDS, self._sweep)  # type: ignore[no-untyped-call]
         self._recordings, self._reactor = recordings, reactor
-        self._loop = LoopingCall(self._sweep)
-        self._loop.clock = reactor
+        self.clock = reactor
 
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._recordings.directory is not None:
-            self._loop.start(_SWEEP_SECONDS)
-
-    def stopService(self) -> None:
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+    def stopService(self) -> Any:
         # A node that could not listen stops what it has not started.
-        if self._loop.running:
-            self._loop.stop()
+        return super().stopService() if self.running else None  # type: ignore[no-untyped-call]
 
     def _sweep(self) -> Deferred[Any]:
-        reactor = self._reactor
-        swept = deferToThreadPool(
-            reactor,
-            reactor.getThreadPool(),
-            self._recordings.sweep,
-            time_of_day(reactor)(),
-        )
-        return swept.addErrback(
+        reactor, sweep = self._reactor, self._recordings.sweep
+        pool, now = reactor.getThreadPool(), time_of_day(reactor)()
+        return deferToThreadPool(reactor, pool, sweep, now).addErrback(
             lambda failure: _log.failure("cannot sweep recordings", failure)
         )
 

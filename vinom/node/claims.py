@@ -10,7 +10,7 @@ connection, so it is there when players are sent the match.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import msgspec
@@ -62,6 +62,16 @@ class _Claim:
     settled: list[Deferred[bool]] = attrs.field(factory=list)
 
 
+class Lease(Protocol):
+    """This node's lease: `vinom.node.lease.OwnLease`."""
+
+    number: int
+
+    @property
+    def is_current(self) -> bool:
+        """Is it not over?"""
+
+
 class Claims:
     """
     Record game servers with matches, and find those that other nodes have left.
@@ -75,30 +85,28 @@ class Claims:
         self,
         files: ServerRecords,
         store: IServerStore,
+        lease: Lease,
         node_id: str,
         machine: str,
         recordings: str,
         clock: IReactorTime,
-        lease: Callable[[], int],
-        is_current: Callable[[], bool],
         file_decides: bool = True,
     ) -> None:
         """
         :param files: written first.
         :param store: shared by all nodes.
+        :param lease: of this node.
         :param node_id: id of this node.
         :param machine: where its processes run.
         :param recordings: where it stores recordings; empty for nowhere.
         :param clock: times the attempts.
-        :param lease: returns the number of this node's lease.
-        :param is_current: is that lease not over?
         :param file_decides: is a file enough if the store does not answer? Only where
             a node that takes a game server removes the files of others.
         """
         self._file_decides = file_decides
         self._files, self._store, self._node_id = files, store, node_id
         self._machine, self._recordings, self._clock = machine, recordings, clock
-        self._lease, self._is_current = lease, is_current
+        self._lease = lease
         self._claims: dict[str, _Claim] = {}
         # Of other nodes: requested without an answer; and taken over, but not returned.
         self._asked: dict[str, ServerRecord] = {}
@@ -146,7 +154,7 @@ class Claims:
         claim = self._claims.get(server_id)
         if claim is None or claim.is_offered:
             return False
-        if claim.lease and claim.lease == self._lease() and self._is_current():
+        if claim.lease and claim.lease == self._lease.number and self._lease.is_current:
             return True
         return self._is_late(claim) and self._files.has(server_id)
 
@@ -185,7 +193,7 @@ class Claims:
     def _ask(self, server_id: str, claim: _Claim) -> None:
         claim.is_due = True
         # Without a lease the store is asked later: see `check_owned`.
-        if self._lease() and not claim.is_asking:
+        if self._lease.number and not claim.is_asking:
             claim.is_asking = True
             Deferred.fromCoroutine(self._keep_asking(server_id, claim)).addErrback(
                 lambda failure: self._log.failure(
@@ -214,7 +222,7 @@ class Claims:
             claim.is_asking = False
 
     async def _ask_once(self, server_id: str, claim: _Claim) -> None:
-        lease = self._lease()
+        lease = self._lease.number
         if not claim.fence:
             found = await self._store.claim(server_id, claim.gone)
             if found.kind in ("owned", "over"):
@@ -297,7 +305,7 @@ class Claims:
         self._found.append(record)
 
     async def _take(self, server_id: str) -> None:
-        lease = self._lease()
+        lease = self._lease.number
         claim = await self._store.claim(server_id)
         del self._asked[server_id]
         newest = self._read(claim.data) if claim.kind == "claimed" else None

@@ -8,8 +8,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 
 from vinom.base.settings.options import TableOptions, flags_of, parameters_of
-from vinom.node.settings import Settings
-from vinom.node.sources import SOURCES
+from vinom.node.settings import SOURCES, Settings
 
 
 class NodeOptions(TableOptions, AuthOptionMixin):

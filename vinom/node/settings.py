@@ -3,7 +3,7 @@ Every setting of a node, in one table: `Settings` and its fields.
 
 The table is the source of ``twistd vinom --help``, of the keys of the TOML file,
 of the ``VINOM_*`` variables and of the reference page.
-`vinom.node.sources.gather` combines these sources.
+`gather` combines these sources.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -21,6 +21,7 @@ from vinom.base.limits.origins import OriginRule
 from vinom.base.messages.lobby import MOST_REGIONS
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.named import JsonTable
+from vinom.base.settings.sources import Sources
 from vinom.base.settings.table import Row, option, row_of
 from vinom.base.settings.values import (
     Address,
@@ -892,11 +893,6 @@ class Settings:
             )
 
     @property
-    def heartbeat_seconds(self) -> float:
-        """How often the node renews its lease."""
-        return self.lease_seconds / 5
-
-    @property
     def connections_per_network(self) -> int:
         """Most connections of one network to a port at once."""
         return 4 * self.connections_per_address
@@ -966,3 +962,20 @@ _TOGETHER = (
 
 #: The whole table, in order.
 TABLE: tuple[Row, ...] = tuple(row_of(field) for field in attrs.fields(Settings))
+#: The variables of the gateway, and of game servers, are their own.
+SOURCES = Sources(
+    TABLE, "twistd vinom", "VINOM_", others=("VINOM_GATEWAY_", "VINOM_GAMESERVER_")
+)
+
+
+def gather(
+    command_line: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: Path | None = None,
+) -> Settings:
+    """
+    Combine the sources; see `vinom.base.settings.sources.Sources.gather`.
+
+    :raises Misconfigured: a key is unknown, or a value is invalid; says where.
+    """
+    return Settings(**SOURCES.gather(command_line, environment, config))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import attrs
 from twisted.application.service import Service
@@ -14,14 +14,39 @@ from twisted.logger import Logger
 
 from vinom.base.model import MatchEnd, NodeLease, Prematch
 from vinom.errors import StoreUnavailable
+from vinom.node.lease import heartbeat_of
 from vinom.store.interfaces import IEstateStore, IMatchStore, INodeStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100
-#: Suspended entries expire after this many times what their players have to come back.
-_BACKSTOP = 3
+#: Suspended entries of players who are not back yet expire after this time, seconds.
+_ENTRY_SECONDS = 30.0
+#: How long the end of a match is remembered, seconds.
+_MEMORY_SECONDS = 600.0
 
 _What = TypeVar("_What")
+
+
+class Survivor(Protocol):
+    """What this node does about a node that is gone: `vinom.node.store_watch`."""
+
+    def match_lost(self, end: MatchEnd) -> None:
+        """A match of that node has ended."""
+
+    async def prematch_over(self, prematch: Prematch) -> None:
+        """A prematch of that node, as it was, has ended."""
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line went to that node, or its player was expected there."""
+
+    async def end_rooms(self, node_id: str) -> int:
+        """End rooms to which nobody came back; of stopped nodes if the id is empty."""
+
+    async def adopt_left(self, node_id: str) -> None:
+        """Go on with matches that this node can reach; the id is as above."""
+
+    def nothing_left(self) -> None:
+        """Nothing is left of a node that was gone."""
 
 
 class Takeover(Service):
@@ -45,48 +70,24 @@ class Takeover(Service):
         matches: IMatchStore,
         estates: IEstateStore,
         clock: IReactorTime,
-        heartbeat: float = 2.0,
+        survivor: Survivor,
         lease: float = 10.0,
-        *,
-        ended: Callable[[MatchEnd], None] = lambda _: None,
-        dissolved: Callable[[Prematch], Awaitable[None]] | None = None,
-        lost: Callable[[str], None] = lambda _: None,
-        end_rooms: Callable[[str], Awaitable[int]] | None = None,
-        away_seconds: float = 10.0,
-        memory_seconds: float = 600.0,
         match_seconds: float = 0.0,
-        adopt: Callable[[str], Awaitable[None]] | None = None,
-        settled: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
         :param matches: where matches end.
         :param estates: what dead nodes left.
         :param clock: its seconds are those of the Unix epoch.
-        :param heartbeat: seconds between two looks.
+        :param survivor: is called with what is found.
         :param lease: how long a lease lasts, seconds.
-        :param ended: called with each match that was ended.
-        :param dissolved: called with each prematch that was ended, as it was.
-        :param lost: called with the id of each player whose line went to such a node,
-            or who has none and was expected by it.
-        :param end_rooms: ends rooms of a node whose players did not come back.
-        :param away_seconds: how long the entry of a disconnected player stays.
-        :param memory_seconds: how long the end of a match is remembered.
         :param match_seconds: how long matches may be played on without a node.
-        :param adopt: goes on with those matches of a node that this one can reach; of
-            nodes that are about to stop if its id is empty.
-        :param settled: called when nothing is left of a node that was gone.
         """
-        self._match_seconds, self._adopt, self._settled = match_seconds, adopt, settled
+        self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
-        self._ended, self._lost, self._dissolved = ended, lost, dissolved
-        self._away_seconds = away_seconds
-        self._end_rooms = end_rooms
-        self._memory_seconds = memory_seconds
-        self._heartbeat = heartbeat
         self._not_before = 0.0
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
@@ -95,7 +96,7 @@ class Takeover(Service):
         """Look now and then."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self.wait()
-        self._loop.start(self._heartbeat, now=False)
+        self._loop.start(heartbeat_of(self._lease), now=False)
 
     def stopService(self) -> None:
         """Look no more."""
@@ -125,7 +126,7 @@ class Takeover(Service):
             dead = {(lease.node.node_id, lease.number) for lease in expired}
             if not self._lost_at.keys() <= dead:
                 self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
-                self._settled()
+                self._survivor.nothing_left()
             await self._adopt_left("")
             for lease in expired:
                 try:
@@ -138,7 +139,7 @@ class Takeover(Service):
                         "cannot clear up after node {node_id}",
                         node_id=lease.node.node_id,
                     )
-            if self._end_rooms is not None and (count := await self._end_rooms("")):
+            if count := await self._survivor.end_rooms(""):
                 self._log.warn(
                     "ended {count} rooms of nodes that were stopped: nobody came back "
                     "to them",
@@ -149,10 +150,8 @@ class Takeover(Service):
             return
 
     async def _adopt_left(self, node_id: str) -> None:
-        if self._adopt is None:
-            return
         try:
-            await self._adopt(node_id)
+            await self._survivor.adopt_left(node_id)
         except StoreUnavailable:
             raise
         except Exception:
@@ -161,12 +160,9 @@ class Takeover(Service):
                 node_id=node_id or "nodes that stop",
             )
 
-    async def _report_dissolved(
-        self, called: Callable[[Prematch], Awaitable[None]], prematch: Prematch
-    ) -> None:
-        """The same for a prematch, which takes its time."""
+    async def _end_prematch(self, prematch: Prematch) -> None:
         try:
-            await called(prematch)
+            await self._survivor.prematch_over(prematch)
         except StoreUnavailable:
             raise
         except Exception:
@@ -195,22 +191,19 @@ class Takeover(Service):
                     for seat in plan.seats
                 )
                 end = MatchEnd(plan.match_id, "lost", seats=who)
-                expires_at = self._clock.seconds() + self._memory_seconds
+                expires_at = self._clock.seconds() + _MEMORY_SECONDS
                 if await self._matches.end(end, expires_at):
                     lost += 1
-                    self._report(self._ended, end)
-        while left := await self._estates.abandon(
-            node_id, _AT_ONCE, _BACKSTOP * self._away_seconds
-        ):
+                    self._report(self._survivor.match_lost, end)
+        while left := await self._estates.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             for player_id in left.alone:
-                self._report(self._lost, player_id)
-            if self._dissolved is not None:
-                for prematch in left.prematches:
-                    await self._report_dissolved(self._dissolved, prematch)
+                self._report(self._survivor.player_lost, player_id)
+            for prematch in left.prematches:
+                await self._end_prematch(prematch)
         while player_ids := await self._estates.cut(node_id, _AT_ONCE):
             for player_id in player_ids:
-                self._report(self._lost, player_id)
-        if self._end_rooms is not None and (count := await self._end_rooms(node_id)):
+                self._report(self._survivor.player_lost, player_id)
+        if count := await self._survivor.end_rooms(node_id):
             self._log.warn(
                 "ended {count} rooms of node {node_id}: nobody came back to them",
                 count=count,

@@ -26,7 +26,7 @@ def makeService(options: NodeOptions) -> IService:
     # Nothing of the program is garbage, and looking for some is a tenth of the start.
     gc.disable()
     try:
-        from vinom.node.program import Program
+        from vinom.node.node import Program
 
         program: IService = Program(options, reactor)
     except Misconfigured as error:

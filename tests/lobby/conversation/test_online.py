@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from tests.support.expected import fails_until
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
@@ -17,7 +16,7 @@ from tests.support.races import Gated, OneAnswer
 from vinom.base.messages.envelope import encode_push
 from vinom.base.messages.lobby import Pong, QueueStatus
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Reporting
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.parties import MemoryPartyStore
@@ -26,12 +25,6 @@ from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerSto
 
 class OnlineTests(SynchronousTestCase):
     """`Online`."""
-
-    def test_port(self) -> None:
-        """
-        A single node has what services ask for.
-        """
-        self.assertTrue(verifyObject(IOnline, LobbyWorld().online))
 
     def test_several(self) -> None:
         """
@@ -592,3 +585,31 @@ class TwoNodesTests(SynchronousTestCase):
         self.one.matches._others.ask_way_in = refuse
         _, news = self.one.back(said["player_key"])
         self.assertEqual(news[0]["data"]["state"], "matched")
+
+
+class ReportingTests(SynchronousTestCase):
+    """The store has lost the lines of a node."""
+
+    def test_until_the_store_answers(self) -> None:
+        """
+        They are reported again until the store answers, also if nobody notices that it
+        does.
+        """
+        lines = Lines()
+        world = LobbyWorld(lines=MemoryOnlineStore(lines, "n1"))
+        _, said = world.hello("ann")
+        clock = Clock()
+        reporting = Reporting(world.online, clock)
+        reporting.startService()
+        lines.lines.clear()
+        silent = self.patch(
+            MemoryOnlineStore, "keep", lambda *_: fail(StoreUnavailable("silent"))
+        )
+        reporting.report()
+        clock.pump([0.5] * 5)
+        self.assertEqual(lines.lines, {})
+        silent.restore()
+        clock.pump([0.5] * 2)
+        self.assertEqual(list(lines.lines), [said["player_id"]])
+        reporting.stopService()
+        self.assertEqual(clock.getDelayedCalls(), [])

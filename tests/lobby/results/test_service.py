@@ -95,6 +95,7 @@ class ResultsCase(SynchronousTestCase):
         self.pages = Folder(
             v1=admin_pages(
                 nothing,
+                nothing,
                 self.world.matches,
                 self.world.matchmaker,
                 outside,
@@ -493,7 +494,13 @@ class NothingKeptTests(SynchronousTestCase):
         )
         pages = Folder(
             v1=admin_pages(
-                nothing, world.matches, world.matchmaker, outside, nothing, world.rooms
+                nothing,
+                nothing,
+                world.matches,
+                world.matchmaker,
+                outside,
+                nothing,
+                world.rooms,
             )
         )
         answer = ask(pages, "GET", "/v1/results")

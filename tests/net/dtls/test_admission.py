@@ -20,7 +20,7 @@ from vinom.net.dtls.admission import (
     Verdict,
 )
 from vinom.net.dtls.records import NOT_ASSOCIATED
-from vinom.node.sources import SOURCES
+from vinom.node.settings import SOURCES
 
 NAME = f"{LABEL}.{DOMAIN}".encode()
 ANN: Address = ("192.0.2.1", 4000)

@@ -65,6 +65,7 @@ class AdminTests(SynchronousTestCase):
         )
         self.pages = Folder(
             v1=admin_pages(
+                self.operations.status,
                 self.operations,
                 world.matches,
                 world.matchmaker,

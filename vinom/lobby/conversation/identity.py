@@ -28,16 +28,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials, UsernamePassword
-from twisted.cred.error import (
-    LoginDenied,
-    LoginFailed,
-    UnauthorizedLogin,
-    UnhandledCredentials,
-)
-from twisted.cred.portal import IRealm, Portal
+from twisted.cred.error import LoginDenied, LoginFailed, UnhandledCredentials
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from zope.interface import Interface, implementer
+from zope.interface import implementer
 
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.limits.buckets import NetworkBuckets, is_loopback, network_of
@@ -53,10 +47,6 @@ _MOST_SEEN = 16_384
 
 #: Which players may play without proof, under any name.
 GuestPolicy = Literal["no", "loopback", "yes"]
-
-
-class IPlayerAvatar(Interface):
-    """What the portal gives for credentials: a `Player`."""
 
 
 class IOutsideToken(ICredentials):
@@ -125,100 +115,60 @@ class OutsideTokenChecker:
         return account
 
 
-@implementer(ICredentialsChecker)
-class FirstThatKnows:
-    """Ask checkers of one sort of credentials in turn; one that accepts is enough."""
+class Accounts:
+    """Find the accounts of credentials, and make players of them."""
 
     def __init__(
-        self, sort: type[Interface], checkers: Sequence[ICredentialsChecker]
+        self,
+        checkers: Sequence[ICredentialsChecker] = (),
+        claims: Sequence[str] = (),
+        name_claim: str | None = None,
     ) -> None:
         """
-        :param sort: the interface of the credentials.
-        :param checkers: in the order in which to ask them.
-        """
-        self.credentialInterfaces = (sort,)
-        self._checkers = checkers
-
-    def requestAvatarId(self, credentials: object) -> Deferred[bytes | tuple[()]]:
-        return Deferred.fromCoroutine(self._ask(credentials))
-
-    async def _ask(self, credentials: object) -> bytes | tuple[()]:
-        refusal: LoginFailed = UnauthorizedLogin()
-        for checker in self._checkers:
-            try:
-                account: bytes | tuple[()] = await maybeDeferred(
-                    checker.requestAvatarId, credentials
-                )
-            except LoginFailed as error:
-                refusal = error
-            else:
-                return account
-        raise refusal
-
-
-def _portal(realm: PlayerRealm, checkers: Sequence[ICredentialsChecker]) -> Portal:
-    """Make a portal that asks all of *checkers*; a plain one keeps one of each sort."""
-    by_sort: dict[type[Interface], list[ICredentialsChecker]] = {}
-    for checker in checkers:
-        for sort in checker.credentialInterfaces:
-            by_sort.setdefault(sort, []).append(checker)
-    return Portal(
-        realm, [FirstThatKnows(sort, found) for sort, found in by_sort.items()]
-    )
-
-
-@attrs.frozen
-class Introduction:
-    """
-    What a hello states beside its proof.
-
-    :ivar kind: sort of account; equal names of two sorts are two players.
-    :ivar name: already cleaned, or ``None`` for a made-up one.
-    """
-
-    kind: str
-    name: str | None
-
-
-@implementer(IRealm)
-class PlayerRealm:
-    """Make players of accounts."""
-
-    def __init__(
-        self, claims: Sequence[str] = (), name_claim: str | None = None
-    ) -> None:
-        """
+        :param checkers: of `twisted.cred`, strcred's among them; of those for one sort
+            of credentials each is asked in turn, and one that accepts is enough.
         :param claims: names of those that games may read.
         :param name_claim: the one that holds a display name; ``None`` leaves it to the
             players.
         """
-        self._claims, self._name_claim = claims, name_claim
+        self._checkers, self._claims = checkers, claims
+        self._name_claim = name_claim
 
-    def requestAvatar(
-        self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
-    ) -> tuple[type[Interface], object, Callable[[], None]]:
-        if IPlayerAvatar not in interfaces or not isinstance(mind, Introduction):
-            raise NotImplementedError("players only")
-        # Some of Twisted's checkers return text where bytes are expected.
-        account = avatarId if isinstance(avatarId, bytes) else str(avatarId).encode()
-        if isinstance(account, Account):
-            player = self._vouched(account, mind)
-        else:
-            player = player_of(account, mind)
-        return IPlayerAvatar, player, lambda: None
-
-    def _vouched(self, account: Account, said: Introduction) -> Player:
+    async def player(self, kind: str, credentials: object, name: str | None) -> Player:
         """
-        Make a player of an account with claims.
+        Find the player whose credentials these are.
 
-        :raises Refused: `BAD_FIELD`: the claims are too long, or no plain JSON.
+        :param kind: sort of account; equal names of two sorts are two players.
+        :param name: already cleaned, or ``None`` for a made-up one.
+        :raises LoginFailed: no checker accepts them, or none knows their sort.
+        :raises Refused: `BAD_FIELD`: claims are too long, or no plain JSON.
         """
+        refusal: LoginFailed = UnhandledCredentials()
+        for checker in self._checkers:
+            sorts = checker.credentialInterfaces
+            if not any(sort.providedBy(credentials) for sort in sorts):
+                continue
+            try:
+                account = await maybeDeferred(checker.requestAvatarId, credentials)
+            except LoginFailed as error:
+                refusal = error
+            else:
+                # Some of Twisted's checkers return text where bytes are expected.
+                if not isinstance(account, bytes):
+                    account = str(account).encode()
+                if isinstance(account, Account):
+                    return self._vouched(account, kind, name)
+                return player_of(account, kind, name)
+        raise refusal
+
+    def _vouched(self, account: Account, kind: str, name: str | None) -> Player:
+        """Make a player of an account with claims."""
         given = account.claims
         if self._name_claim is not None:
             # Never the player's own word: it could be somebody else's name.
-            said = attrs.evolve(said, name=_display_name(given.get(self._name_claim)))
-        kept = {name: given[name] for name in self._claims if name in given}
-        player = player_of(account, said)
+            name = _display_name(given.get(self._name_claim))
+        kept = {claim: given[claim] for claim in self._claims if claim in given}
+        player = player_of(account, kind, name)
         if not kept:
             return player
         text = canonical_claims(kept, "data.credentials")
@@ -235,14 +185,12 @@ def _display_name(claim: Any) -> str | None:
         return None
 
 
-def player_of(account: bytes, said: Introduction) -> Player:
+def player_of(account: bytes, kind: str, name: str | None) -> Player:
     """Make a player of a private account name and the rest of its hello."""
-    digest = sha256(said.kind.encode() + b"\0" + account).digest()[:16]
+    digest = sha256(kind.encode() + b"\0" + account).digest()[:16]
     player_id = b32encode(digest).decode().rstrip("=").lower()
     return Player(
-        player_id,
-        said.name or f"player-{player_id[:6]}",
-        is_guest=said.kind == "guest",
+        player_id, name or f"player-{player_id[:6]}", is_guest=kind == "guest"
     )
 
 
@@ -277,11 +225,9 @@ class Identity:
         now: Callable[[], float],
         *,
         guests: GuestPolicy = "loopback",
-        checkers: Sequence[ICredentialsChecker] = (),
+        accounts: Accounts | None = None,
         key_seconds: float = 6 * 3600.0,
         new_guests: AddressBuckets | None = None,
-        claims: Sequence[str] = (),
-        name_claim: str | None = None,
         is_complete: Callable[[], bool] = lambda: True,
     ) -> None:
         """
@@ -289,12 +235,10 @@ class Identity:
         :param entropy: called with a number, returns that many random bytes.
         :param now: the time, seconds since the Unix epoch.
         :param guests: which players may play without proof.
-        :param checkers: of `twisted.cred`, strcred's among them.
+        :param accounts: finds those of credentials; there are none unless given.
         :param key_seconds: how long a player key is valid after its last use.
         :param new_guests: limits them by address; those of vinom's settings unless
             given.
-        :param claims: names of those that games may read.
-        :param name_claim: the one that holds a player's display name.
         :param is_complete: has the store all that it should have? One that came back
             empty gets players of matches back within seconds.
         """
@@ -302,7 +246,7 @@ class Identity:
         self._players, self._entropy, self._now = players, entropy, now
         self._key_seconds = key_seconds
         self._guests = guests
-        self._portal = _portal(PlayerRealm(claims, name_claim), checkers)
+        self._accounts_of = accounts or Accounts()
         self._new_guests = new_guests or AddressBuckets(rate=10, burst=500)
         # Slow the guessing of passwords, from one address and from many; successful
         # hellos cost nothing.
@@ -410,7 +354,7 @@ class Identity:
                 "come back",
                 {"retry_after": round(self._new_guests.wait(host, now), 3)},
             )
-        player = player_of(self._entropy(16), Introduction("guest", name))
+        player = player_of(self._entropy(16), "guest", name)
         key = self._new_key()
         if not await self._players.add_guest(
             _hash(key), player, now + self._key_seconds, host
@@ -443,12 +387,7 @@ class Identity:
     async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
         kind, credentials = _credentials(given)
         try:
-            _, player, _ = await maybeDeferred(
-                self._portal.login,
-                credentials,
-                Introduction(kind, name),
-                IPlayerAvatar,
-            )
+            return await self._accounts_of.player(kind, credentials, name)
         except UnhandledCredentials:
             raise Refused(
                 Code.UNAUTHORIZED,
@@ -461,8 +400,6 @@ class Identity:
             raise Refused(
                 Code.UNAUTHORIZED, str(error) or "wrong credentials"
             ) from None
-        assert isinstance(player, Player)
-        return player
 
 
 def _ensure(bucket: NetworkBuckets, host: str, now: float) -> None:

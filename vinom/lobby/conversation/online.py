@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 
 import attrs
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import Attribute, Interface, implementer
+from zope.interface import implementer
 
 from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.catalogue import decode_answer
@@ -23,51 +26,11 @@ from vinom.store.interfaces import IOnlineStore, IOnlineWatch
 _HELD: LineEnd = "held"
 #: Lines that one step records again.
 _AT_ONCE = 500
-
-
-class IOnline(Interface):
-    """
-    The players who have a conversation with a node of this deployment.
-
-    Nothing acknowledges a message: a player who is away misses it, and is sent the
-    present state after the next hello.
-    """
-
-    is_shared = Attribute("Are there other nodes?")
-
-    def is_here(player_id: str) -> bool:
-        """Is this player connected to this node?"""
-
-    def key_of(player_id: str) -> tuple[str, Player] | None:
-        """
-        Find the hash of the key of a player who is connected to this node, and the
-        player.
-        """
-
-    def away(player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
-        """
-        List those of these players who are connected to no node.
-
-        The store is asked only about those who are not connected to this one.
-
-        :raises StoreUnavailable: it does not answer.
-        """
-
-    def absence(player_id: str) -> Deferred[float]:
-        """
-        Find for how long a player has been connected to no node, seconds.
-
-        0 if the player is connected; infinity if nobody knows, or if there is only this
-        node, which itself knows.
-
-        :raises StoreUnavailable: the store does not answer.
-        """
-
-    def send(player_ids: Iterable[str], push: Push) -> None:
-        """Send *push* to each of these players, at any node."""
-
-    def warn(player_ids: Iterable[str], refusal: Refused) -> None:
-        """Send each of these players, at any node, what went wrong."""
+#: How often lines are recorded again: much less than their lifetime in the store,
+#: seconds.
+REPORT_SECONDS = 3600.0
+#: Until they are recorded once more if the store did not answer, seconds.
+_REPORT_AGAIN = 1.0
 
 
 def replaced() -> Refused:
@@ -88,13 +51,14 @@ class _Reports:
     replaced: int = 0
 
 
-@implementer(IOnline, IOnlineWatch)
+@implementer(IOnlineWatch)
 @attrs.define(eq=False)
 class Online:
     """
     The players of this node, in memory, and the way to those of the others.
 
-    Each player has one conversation, the newest.
+    Each player has one conversation, the newest. Nothing acknowledges a message: a
+    player who is away misses it, and is sent the present state after the next hello.
 
     :ivar store: which node has a player's line; ``None`` if there is only this node.
     :ivar missed: called when messages of other nodes may have been missed.
@@ -232,7 +196,10 @@ class Online:
         return None if found is None or not found.is_open else found
 
     def key_of(self, player_id: str) -> tuple[str, Player] | None:
-        """Find the hash of the key of a player who is connected to this node."""
+        """
+        Find the hash of the key of a player who is connected to this node, and the
+        player.
+        """
         conversation = self._here(player_id)
         if conversation is None or conversation.player is None:
             return None
@@ -240,7 +207,13 @@ class Online:
         return (key_hash, conversation.player) if key_hash else None
 
     def away(self, player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
-        """List those of these players who are connected to no node."""
+        """
+        List those of these players who are connected to no node.
+
+        The store is asked only about those who are not connected to this one.
+
+        :raises StoreUnavailable: it does not answer.
+        """
         return Deferred.fromCoroutine(self._away(player_ids))
 
     async def _away(self, player_ids: Iterable[str]) -> Sequence[str]:
@@ -251,7 +224,14 @@ class Online:
         return away
 
     def absence(self, player_id: str) -> Deferred[float]:
-        """Find for how long a player has been connected to no node."""
+        """
+        Find for how long a player has been connected to no node, seconds.
+
+        0 if the player is connected; infinity if nobody knows, or if there is only this
+        node, which itself knows.
+
+        :raises StoreUnavailable: the store does not answer.
+        """
         if self._here(player_id) is not None:
             return succeed(0.0)
         if self.store is None:
@@ -388,3 +368,54 @@ class Online:
     def listens(self) -> None:
         """Messages come from now on; waiting players may have missed some."""
         self.missed()
+
+
+class Reporting(Service):
+    """Report all lines now and then, and when the store may have lost them."""
+
+    name = "reporting"
+    _log = Logger()
+
+    def __init__(self, online: Online, clock: IReactorTime) -> None:
+        """
+        :param online: reports them.
+        :param clock: for delays.
+        """
+        self._online = online
+        self._clock = clock
+        self._loop = LoopingCall(self.report)
+        self._loop.clock = clock
+        self._again: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        """Report now and then."""
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._loop.start(REPORT_SECONDS, now=False)
+
+    def stopService(self) -> None:
+        """Report no more."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        if self._loop.running:
+            self._loop.stop()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None
+
+    def report(self) -> Deferred[None]:
+        """Report all lines now, and again if the store does not answer."""
+        self._cancel()
+        return Deferred.fromCoroutine(self._report()).addErrback(
+            lambda failure: self._log.failure("lines were not reported", failure)
+        )
+
+    async def _report(self) -> None:
+        try:
+            await self._online.report_all()
+        except StoreUnavailable as error:
+            self._log.debug("lines were not reported: {why}", why=error)
+            if self.running:
+                self._cancel()
+                self._again = self._clock.callLater(_REPORT_AGAIN, self.report)

@@ -10,7 +10,7 @@ stay in use.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -36,13 +36,6 @@ class NotFetched(VinomError):
     """The provider did not answer with keys; the message says why."""
 
 
-class Fetch(Protocol):
-    """Reads the document with the provider's keys."""
-
-    def __call__(self) -> Deferred[bytes]:
-        """Fetch it once; fails with `NotFetched`."""
-
-
 class ProviderKeys(Service):
     """Keeps the keys of a verifier current."""
 
@@ -55,14 +48,14 @@ class ProviderKeys(Service):
         clock: IReactorTime,
         *,
         read: Callable[[], bytes] | None = None,
-        fetch: Fetch | None = None,
+        fetch: Callable[[], Deferred[bytes]] | None = None,
         place: str = "",
     ) -> None:
         """
         :param verifier: uses the keys.
         :param clock: for times.
         :param read: reads the file with the keys; raises `Misconfigured`.
-        :param fetch: fetches them, if there is no file.
+        :param fetch: fetches them once, if there is no file; fails with `NotFetched`.
         :param place: the file or the URL, for the log.
         """
         self._verifier, self._clock = verifier, clock

@@ -44,7 +44,7 @@ from vinom.errors import (
 )
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.join_tickets import JoinTickets, seat_names
 from vinom.lobby.matches.match import Match
 from vinom.play.seats import seat_of
@@ -192,7 +192,7 @@ class Matches(Service):
         self,
         fleet: MatchFleet,
         store: IMatchStore,
-        online: IOnline,
+        online: Online,
         games: Mapping[str, Game[Any, Any]],
         join_tickets: JoinTickets,
         clock: IReactorTime,

@@ -39,7 +39,7 @@ from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
 from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
@@ -209,7 +209,7 @@ class Matchmaker(Service):
         entries: IEntryStore,
         prematches: IPrematchStore,
         matches: Matches,
-        online: IOnline,
+        online: Online,
         games: Mapping[str, Game[Any, Any]],
         clock: IReactorTime,
         entropy: Callable[[int], bytes],

@@ -52,7 +52,7 @@ from vinom.base.model import (
     QueueEntry,
 )
 from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.party import (
@@ -132,7 +132,7 @@ class Parties(Service):
         entries: IEntryStore,
         matchmaker: Matchmaker,
         matches: Matches,
-        online: IOnline,
+        online: Online,
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         bounds: PartyBounds | None = None,

@@ -22,7 +22,7 @@ from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.base.model import Player, Prematch, QueueEntry
 from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Online
 from vinom.store.interfaces import IPrematchStore
 from vinom.store.patience import patiently
 
@@ -91,7 +91,7 @@ class Prematches:
     def __init__(
         self,
         store: IPrematchStore,
-        online: IOnline,
+        online: Online,
         clock: IReactorTime,
         asking: Asking,
         node: str,

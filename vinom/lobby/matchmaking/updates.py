@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import QueueEntry
-from vinom.lobby.conversation.online import IOnline
+from vinom.lobby.conversation.online import Online
 from vinom.store.interfaces import IEntryStore
 
 #: Players whose places are looked up in one turn of the reactor.
@@ -41,7 +41,7 @@ class QueueUpdates:
     def __init__(
         self,
         entries: IEntryStore,
-        online: IOnline,
+        online: Online,
         clock: IReactorTime,
         pause: float,
     ) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct, json
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
@@ -23,17 +22,14 @@ from vinom.errors import Code, Refused
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
-from vinom.lobby.results.service import MOST_LISTED
+from vinom.lobby.results.service import MOST_LISTED, Results
 from vinom.net.web.answers import Asked, Missing, decode_json, read_name
-from vinom.node.keys import Kind
+from vinom.node.keys import Keys, Kind
 from vinom.rooms.rooms import Rooms
 
 
 class Operations(Protocol):
-    """Calls of the API to the node as a whole."""
-
-    async def status(self) -> dict[str, Any]:
-        """What the node is doing: JSON-like."""
+    """Calls of the API to the node as a whole: `vinom.node.ending.Ending`."""
 
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends."""
@@ -43,29 +39,6 @@ class Operations(Protocol):
 
     def move_server(self, server: str) -> None:
         """Have another game server go on with its matches; fails with `Refused`."""
-
-
-class KeyCare(Protocol):
-    """Calls of the API to `vinom.node.keys.Keys`."""
-
-    def known(self) -> list[dict[str, Any]]:
-        """List every key: JSON-like."""
-
-    def rotate(self, kind: Kind) -> Deferred[dict[str, Any]]:
-        """Let a new key take over; the result describes what was done, JSON-like."""
-
-
-class KeptResults(Protocol):
-    """Calls of the API to `vinom.lobby.results.service.Results`."""
-
-    async def listed(self, after: str, most: int) -> dict[str, Any]:
-        """List results, oldest first: JSON-like."""
-
-    async def dead(self, after: str, most: int) -> dict[str, Any]:
-        """List results that could not be sent: JSON-like."""
-
-    async def send_again(self, cursor: str | None) -> dict[str, Any]:
-        """Send one of these again, or all: JSON-like."""
 
 
 class Kick(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,18 +80,20 @@ _LISTED = 100
 
 
 def admin_pages(
-    operations: Operations,
+    status: Callable[[], Awaitable[dict[str, Any]]],
+    ending: Operations,
     matches: Matches,
     matchmaker: Matchmaker,
     outside: OutsideMatches,
-    keys: KeyCare,
+    keys: Keys,
     rooms: Rooms,
-    results: KeptResults | None = None,
+    results: Results | None = None,
 ) -> Resource:
     """
     Make the API's pages, to be served under any root.
 
-    :param operations: the node: its status, and draining.
+    :param status: describes what the node is doing: JSON-like.
+    :param ending: drains the node.
     :param matches: the matches to list, end and remove players from.
     :param matchmaker: explains why a player waits.
     :param outside: starts the matches that an outside matchmaker made.
@@ -151,20 +126,20 @@ def admin_pages(
 
     async def drain(body: bytes) -> Any:
         if body and decode_json(_drains, body).move:
-            await operations.move()
+            await ending.move()
             return {"status": "moving"}
-        operations.drain()
+        ending.drain()
         return {"status": "draining"}
 
     def move_server(body: bytes, server: str) -> Any:
-        operations.move_server(server)
+        ending.move_server(server)
         _log.info("an operator moves the matches of game server {one}", one=server)
         return {"server": server, "status": "moving"}
 
     async def rotate(body: bytes) -> Any:
         return await keys.rotate(decode_json(_rotations, body).kind)
 
-    def kept_results() -> KeptResults:
+    def kept_results() -> Results:
         if results is None:
             raise Refused(
                 Code.UNAVAILABLE, "this node keeps no results: raise results_most"
@@ -182,7 +157,7 @@ def admin_pages(
 
     return _Pages(
         {
-            ("GET", "status"): lambda body: operations.status(),
+            ("GET", "status"): lambda body: status(),
             ("POST", "drain"): drain,
             ("POST", "servers/*/move"): move_server,
             ("GET", "keys"): lambda body: {"keys": keys.known()},

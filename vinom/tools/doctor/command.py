@@ -14,8 +14,7 @@ from vinom.base.printable import say, say_json
 from vinom.base.settings.sources import checked_path
 from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
-from vinom.node.settings import TABLE, Settings
-from vinom.node.sources import gather
+from vinom.node.settings import TABLE, Settings, gather
 from vinom.tools.doctor.examination import examine
 from vinom.tools.doctor.findings import Finding, count_verdicts, summary
 from vinom.tools.doctor.gateway import examine_gateway

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
-from vinom.node.membership import Membership
+from vinom.node.lease import OwnLease
 from vinom.store.memory.nodes import MemoryNodeStore
 
 
@@ -28,7 +28,7 @@ class Moody(MemoryNodeStore):
         self.epoch += "-next"
 
 
-class MembershipTests(SynchronousTestCase):
+class LeaseTests(SynchronousTestCase):
     """What other nodes see of this one."""
 
     def setUp(self) -> None:
@@ -37,20 +37,21 @@ class MembershipTests(SynchronousTestCase):
         self.players = 0
         self.regained: list[int] = []
         self.over: list[float] = []
-        self.member = Membership(
-            self.store,
-            self.facts,
-            self.clock,
-            self.clock.seconds,
-            2.0,
-            10.0,
-            lambda: self.regained.append(self.member.lease),
-            lambda: self.over.append(self.clock.seconds()),
-        )
-        self.member.startService()
+        self.lease = OwnLease(self.store, self.clock, self.clock.seconds)
+        self.lease.watch = self
+        self.lease.startService()
 
     def facts(self) -> NodeFacts:
         return NodeFacts("n1", {}, "1", self.players)
+
+    def lease_granted(self) -> None:
+        pass
+
+    def lease_regained(self) -> None:
+        self.regained.append(self.lease.number)
+
+    def lease_over(self) -> None:
+        self.over.append(self.clock.seconds())
 
     def nodes(self) -> list[NodeFacts]:
         return [lease.node for lease in self.successResultOf(self.store.nodes())]
@@ -59,12 +60,12 @@ class MembershipTests(SynchronousTestCase):
         """
         A node keeps its lease for as long as it runs, and reports its load.
         """
-        number = self.member.lease
+        number = self.lease.number
         self.players = 7
         for _ in range(60):
             self.clock.advance(1.0)
-            self.assertTrue(self.member.is_current)
-        self.assertEqual(self.member.lease, number)
+            self.assertTrue(self.lease.is_current)
+        self.assertEqual(self.lease.number, number)
         self.assertEqual(self.nodes(), [self.facts()])
         self.assertEqual((self.regained, self.over), ([], []))
 
@@ -78,7 +79,7 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         for _ in range(20):
             self.clock.advance(1.0)
-            self.assertTrue(self.member.is_current)
+            self.assertTrue(self.lease.is_current)
 
     def test_news_while_the_store_is_asked(self) -> None:
         """
@@ -96,7 +97,7 @@ class MembershipTests(SynchronousTestCase):
         self.patch(self.store, "renew", renew)
         self.clock.advance(2.0)
         self.players = 7
-        self.member.beat()
+        self.lease.beat()
         answers[0].callback(None)
         self.assertEqual(len(answers), 2)
         answers[1].callback(None)
@@ -109,26 +110,26 @@ class MembershipTests(SynchronousTestCase):
         Without the store the lease ends for this node not later than for others; later
         it gets a new one, with a larger number.
         """
-        number = self.member.lease
+        number = self.lease.number
         self.clock.advance(1.0)
         self.store.silent = True
         for _ in range(18):
             self.clock.advance(0.5)
             # It never believes in a lease that others see ended.
             listed = bool(self.nodes())
-            self.assertFalse(self.member.is_current and not listed)
+            self.assertFalse(self.lease.is_current and not listed)
         self.clock.advance(0.5)
-        self.assertFalse(self.member.is_current)
+        self.assertFalse(self.lease.is_current)
         self.store.silent = False
         with capturedLogs() as logged:
-            self.member.beat()
+            self.lease.beat()
         self.assertIn(
             "silent for longer than 10 s", "\n".join(map(formatEvent, logged))
         )
-        self.assertTrue(self.member.is_current)
-        self.assertGreater(self.member.lease, number)
+        self.assertTrue(self.lease.is_current)
+        self.assertGreater(self.lease.number, number)
         # What others did meanwhile is looked up once.
-        self.assertEqual(self.regained, [self.member.lease])
+        self.assertEqual(self.regained, [self.lease.number])
         self.clock.advance(2.0)
         self.assertEqual(len(self.regained), 1)
 
@@ -140,13 +141,13 @@ class MembershipTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.store.silent = True
         self.clock.pump([0.5] * 17)
-        self.assertEqual((self.member.is_current, self.over), (True, []))
+        self.assertEqual((self.lease.is_current, self.over), (True, []))
         self.clock.pump([0.5] * 10)
-        self.assertEqual((self.member.is_current, self.over), (False, [10.0]))
+        self.assertEqual((self.lease.is_current, self.over), (False, [10.0]))
         self.store.silent = False
         self.clock.pump([0.5] * 4)
-        self.assertTrue(self.member.is_current)
-        self.successResultOf(self.member.stopService())
+        self.assertTrue(self.lease.is_current)
+        self.successResultOf(self.lease.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.over, [10.0])
 
@@ -159,17 +160,17 @@ class MembershipTests(SynchronousTestCase):
         self.clock.advance(2.0)
         self.clock.advance(9.0)
         answer.callback(True)
-        self.assertTrue(self.member.is_current)
+        self.assertTrue(self.lease.is_current)
         self.clock.advance(1.5)
-        self.assertFalse(self.member.is_current)
+        self.assertFalse(self.lease.is_current)
 
     def test_leaves(self) -> None:
         """
         A node that stops does not keep others waiting for the end of its lease.
         """
-        self.successResultOf(self.member.stopService())
+        self.successResultOf(self.lease.stopService())
         self.assertEqual(self.nodes(), [])
-        self.assertFalse(self.member.is_current)
+        self.assertFalse(self.lease.is_current)
         self.assertEqual(self.successResultOf(self.store.expired()), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -179,60 +180,60 @@ class MembershipTests(SynchronousTestCase):
         until all nodes had time to put back what it has lost.
         """
         self.clock.advance(1.0)
-        self.assertTrue(self.member.is_store_complete)
-        self.member.doubt()
+        self.assertTrue(self.lease.is_store_complete)
+        self.lease.doubt()
         self.store.lose()
         self.clock.advance(0.5)
-        self.assertFalse(self.member.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete)
         with capturedLogs() as logged:
-            self.member.beat()
+            self.lease.beat()
         told = "\n".join(map(formatEvent, logged))
         self.assertIn("the store has lost everything", told)
         # Nobody was silent.
         self.assertNotIn("silent for longer", told)
-        self.assertEqual(self.regained, [self.member.lease])
-        self.assertTrue(self.member.has_emptied)
-        self.assertFalse(self.member.is_store_complete)
+        self.assertEqual(self.regained, [self.lease.number])
+        self.assertTrue(self.lease.has_emptied)
+        self.assertFalse(self.lease.is_store_complete)
         # The connection is lost once more while others put back what they have.
         self.clock.advance(1.0)
-        self.member.doubt()
-        self.member.beat()
-        self.assertFalse(self.member.is_store_complete)
+        self.lease.doubt()
+        self.lease.beat()
+        self.assertFalse(self.lease.is_store_complete)
         self.clock.pump([0.5] * 9)
-        self.assertTrue(self.member.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete)
 
     def test_started_meanwhile(self) -> None:
         """
         A node that starts while others put back what a store has lost does not believe
         the store either; nor does one that was there first, when it finds out.
         """
-        self.assertTrue(self.member.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete)
         self.store.restoring = 3.0
         self.clock.advance(2.0)
-        self.assertFalse(self.member.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete)
         self.store.restoring = 1.0
         self.clock.advance(2.0)
-        self.assertFalse(self.member.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete)
         self.store.restoring = 0.0
         self.clock.advance(1.0)
-        self.assertTrue(self.member.is_store_complete)
-        self.assertFalse(self.member.has_emptied)
+        self.assertTrue(self.lease.is_store_complete)
+        self.assertFalse(self.lease.has_emptied)
 
     def test_as_it_was(self) -> None:
         """
         One that still has everything is believed at once; also if the lease ended
         meanwhile.
         """
-        self.member.doubt()
-        self.assertFalse(self.member.is_store_complete)
-        self.member.beat()
-        self.assertTrue(self.member.is_store_complete)
-        self.member.doubt()
+        self.lease.doubt()
+        self.assertFalse(self.lease.is_store_complete)
+        self.lease.beat()
+        self.assertTrue(self.lease.is_store_complete)
+        self.lease.doubt()
         self.store.silent = True
         self.clock.pump([1.0] * 11)
-        self.assertFalse(self.member.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete)
         self.store.silent = False
-        self.member.beat()
-        self.assertEqual(self.regained, [self.member.lease])
-        self.assertFalse(self.member.has_emptied)
-        self.assertTrue(self.member.is_store_complete)
+        self.lease.beat()
+        self.assertEqual(self.regained, [self.lease.number])
+        self.assertFalse(self.lease.has_emptied)
+        self.assertTrue(self.lease.is_store_complete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -18,43 +19,56 @@ from vinom.store.interfaces import INodeStore
 _RESTORING = 5.0
 
 
-class Membership(Service):
+def heartbeat_of(lease: float) -> float:
+    """How often a lease is renewed, and looked whether others' are, seconds."""
+    return lease / 5
+
+
+class LeaseWatch(Protocol):
+    """Follows the lease: `vinom.node.store_watch.StoreWatch`."""
+
+    def facts(self) -> NodeFacts:
+        """What this node reports about itself."""
+
+    def lease_granted(self) -> None:
+        """This node has a new lease, the first or a later one."""
+
+    def lease_regained(self) -> None:
+        """This node has a new lease after it lost one."""
+
+    def lease_over(self) -> None:
+        """The lease has ended for this node."""
+
+
+class OwnLease(Service):
     """
     Keep a lease for this node.
 
-    :ivar lease: its number; 0 without one.
+    :ivar number: its number; 0 without one.
     :ivar has_emptied: had the store lost everything when this node lost its last lease?
+    :ivar watch: to be set before it starts.
     """
 
-    name = "membership"
+    name = "lease"
     _log = Logger()
+    watch: LeaseWatch
 
     def __init__(
         self,
         nodes: INodeStore,
-        facts: Callable[[], NodeFacts],
         clock: IReactorTime,
         monotonic: Callable[[], float],
-        heartbeat: float = 2.0,
         seconds: float = 10.0,
-        regained: Callable[[], None] = lambda: None,
-        over: Callable[[], None] = lambda: None,
-        granted: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param nodes: the registry.
-        :param facts: what this node reports about itself.
         :param clock: for delays.
         :param monotonic: the time by which the lease ends for this node, seconds.
-        :param heartbeat: seconds between two renewals.
-        :param seconds: how long a lease lasts.
-        :param regained: called when this node has a new lease after it lost one.
-        :param over: called when the lease has ended for this node.
-        :param granted: called when this node has a new lease, the first or a later one.
+        :param seconds: how long a lease lasts; there are five renewals in that time.
         """
-        self._nodes, self._facts, self._clock = nodes, facts, clock
-        self._monotonic, self._heartbeat, self._seconds = monotonic, heartbeat, seconds
-        self._regained, self._granted, self._over = regained, granted, over
+        self._nodes, self._clock = nodes, clock
+        self._monotonic, self._seconds = monotonic, seconds
+        self._heartbeat = heartbeat = heartbeat_of(seconds)
         # A node that kept its connection finds out with its next heartbeat.
         self._restoring = max(_RESTORING, heartbeat + _RESTORING / 2)
         self._ends = 0.0
@@ -63,7 +77,7 @@ class Membership(Service):
         self._is_asking = self._is_due = False
         # The number of the lease that was over before there is another one.
         self._lost = 0
-        self.lease = 0
+        self.number = 0
         self.has_emptied = False
         self._epoch = ""
         self._is_doubted = False
@@ -82,7 +96,7 @@ class Membership(Service):
 
     def doubt(self) -> None:
         """The store does not answer: it may come back empty."""
-        if self.lease:
+        if self.number:
             self._is_doubted = True
 
     @property
@@ -93,7 +107,7 @@ class Membership(Service):
         By its own clock, from before the last renewal was sent: for nobody else its
         lease ends earlier.
         """
-        return self.lease > 0 and self._monotonic() < self._ends
+        return self.number > 0 and self._monotonic() < self._ends
 
     def startService(self) -> None:
         """Register."""
@@ -143,20 +157,22 @@ class Membership(Service):
         self.beat()
 
     async def _renew(self) -> None:
-        facts = self._facts()
+        facts = self.watch.facts()
         sent = self._monotonic()
-        if self.lease and not await self._nodes.renew(facts, self.lease, self._seconds):
-            self._lost, self.lease = self.lease, 0
+        if self.number and not await self._nodes.renew(
+            facts, self.number, self._seconds
+        ):
+            self._lost, self.number = self.number, 0
             sent = self._monotonic()
-        is_new = not self.lease
+        is_new = not self.number
         if is_new:
-            self.lease = await self._nodes.register(
+            self.number = await self._nodes.register(
                 facts, self._seconds, self._restoring
             )
             self._log.info(
                 "node {node_id} has lease {number}",
                 node_id=facts.node_id,
-                number=self.lease,
+                number=self.number,
             )
             self.has_emptied = bool(self._lost) and self._nodes.epoch != self._epoch
             self._epoch = self._nodes.epoch
@@ -171,10 +187,10 @@ class Membership(Service):
         self._ends = sent + self._seconds
         self._await_end()
         if is_new:
-            self._granted()
+            self.watch.lease_granted()
         if self._lost:
             self._lost = 0
-            self._regained()
+            self.watch.lease_regained()
 
     def _believe(self, is_emptied: bool) -> None:
         """Note that the store answers, and until when it lacks something."""
@@ -203,12 +219,12 @@ class Membership(Service):
             # The two clocks differ a little.
             self._await_end()
         else:
-            self._over()
+            self.watch.lease_over()
 
     async def _leave(self) -> None:
-        number, self.lease = self.lease, 0
+        number, self.number = self.number, 0
         if number:
             try:
-                await self._nodes.leave(self._facts().node_id, number)
+                await self._nodes.leave(self.watch.facts().node_id, number)
             except StoreUnavailable as error:
                 self._log.info("the lease ends by itself: {why}", why=error)
