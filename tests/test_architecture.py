@@ -41,9 +41,9 @@ FILES = ("game", "errors")
 ADAPTERS: dict[str, str] = {
     "tools": "chaos/* check/command check/workers commands/* doctor/*",
     "node": "*",
-    "gateway": "access_log admin backends bytes_door certificates dialing draining "
-    "handover http_door link_backend listener "
-    "packets_door ports routing/checks routing/routes "
+    "gateway": "access_log admin backends bytes_clients certificates dialing draining "
+    "handover http_clients link_backend listener "
+    "packet_clients ports routing/checks routing/routes "
     "routing/sources service tcp_backend twistd",
     "client": "*",
     "rooms": "*",

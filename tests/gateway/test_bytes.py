@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryTransport, limits, settings
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.bytes_door import bytes_door
-from vinom.gateway.listener import Doors
+from vinom.gateway.bytes_clients import bytes_acceptor
+from vinom.gateway.listener import Acceptors
 from vinom.net.lines.sniff import Spoken, write_proxy_header
 from vinom.net.streams.byte_stream import FINISHED_SECONDS
 from vinom.net.streams.ends import Reason
@@ -20,17 +20,19 @@ class BytesCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway()
         self.limits = limits(2, 1, 3)
-        door = bytes_door(
+        acceptor = bytes_acceptor(
             "lines",
             self.gateway.backends,
             self.gateway.clock,
             settings(bytes_per_second=1000.0),
         )
-        self.doors = Doors({Spoken.LINES: door}, self.limits, self.gateway.clock)
+        self.acceptors = Acceptors(
+            {Spoken.LINES: acceptor}, self.limits, self.gateway.clock
+        )
 
     def connect(self, host: str = "192.0.2.1") -> MemoryTransport:
         """Make a connection."""
-        return MemoryTransport(self.doors.buildProtocol(None), host)
+        return MemoryTransport(self.acceptors.buildProtocol(None), host)
 
     def client(self) -> MemoryTransport:
         """Make a connection that speaks lobby lines."""
@@ -222,7 +224,7 @@ class LimitTests(BytesCase):
         self.gateway.clock.advance(5)
         self.assertTrue(transport.is_aborted)
         self.assertEqual(self.limits.connections.total, 0)
-        self.assertEqual(self.doors.arrived["silent"], 1)
+        self.assertEqual(self.acceptors.arrived["silent"], 1)
 
     def test_unknown(self) -> None:
         """

@@ -10,11 +10,11 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.gateway.test_http_door import GET, OK, POST, SHAKE, SHAKEN, DoorCase
+from tests.gateway.test_http_clients import GET, OK, POST, SHAKE, SHAKEN, HttpCase
 from tests.support.gateways import MemoryTransport, packets, settings
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.draining import CUT_SECONDS, Draining
-from vinom.gateway.packets_door import PacketClients
+from vinom.gateway.packet_clients import PacketClients
 from vinom.gateway.ports import Ports
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.streams.ends import Reason
@@ -144,7 +144,7 @@ class PortsTests(TestCase):
         self.assertFalse(os.get_blocking(taken))
 
 
-class HttpDrainTests(DoorCase):
+class HttpDrainTests(HttpCase):
     def test_requests(self) -> None:
         """
         A request in flight is answered, and so is the next one on a connection that was
@@ -153,7 +153,7 @@ class HttpDrainTests(DoorCase):
         busy, kept, idle = self.client(POST[:-1]), self.client(GET), self.client(GET)
         for one in (1, 2):
             self.gateway.servers.opened[one][2].leg.received(OK)
-        self.door.drain(30)
+        self.acceptor.drain(30)
         kept.take()
         kept.give(GET)
         self.gateway.servers.opened[1][2].leg.received(OK)
@@ -178,7 +178,7 @@ class HttpDrainTests(DoorCase):
             client.take()
             self.asked()
             clients.append(client)
-        self.door.drain(30)
+        self.acceptor.drain(30)
         told = []
         for _ in range(3):
             self.gateway.clock.advance(0.5)
@@ -203,7 +203,7 @@ class HttpDrainTests(DoorCase):
         it is open, after what the back end sent with its answer.
         """
         client = self.client(SHAKE)
-        self.door.drain(30)
+        self.acceptor.drain(30)
         self.answer(SHAKEN + b"\x81\x02h")
         self.assertTrue(client.take().endswith(b"\r\n\r\n\x81\x02h"))
         self.answer(b"i\x81\x02hi")
@@ -240,14 +240,15 @@ class HttpDrainTests(DoorCase):
         """
         simple = {"strategy": "round_robin", "endpoints": ["a:1"]}
         self.gateway.router.use(check_rules({"7": simple}))
-        door = PacketClients(self.gateway.backends, self.gateway.clock, settings())
+        clients = PacketClients(self.gateway.backends, self.gateway.clock, settings())
         used, unused = (
-            MemoryTransport(door.door(Arrival("h", 1, self.limits))) for _ in range(2)
+            MemoryTransport(clients.acceptor(Arrival("h", 1, self.limits)))
+            for _ in range(2)
         )
         opening = encode(Packet(Kind.OPEN, service_type=7, session_id=5))
         used.give(opening)
         used.take()
-        door.drain()
+        clients.drain()
         self.assertTrue(unused.is_closed)
         self.assertTrue(packets(unused.take())[-1].body.startswith(b"draining"))
         (told,) = packets(used.take())
@@ -268,10 +269,10 @@ class HttpDrainTests(DoorCase):
         """
         simple = {"strategy": "round_robin", "endpoints": ["a:1"]}
         self.gateway.router.use(check_rules({"7": simple}))
-        door = PacketClients(self.gateway.backends, self.gateway.clock, settings())
-        client = MemoryTransport(door.door(Arrival("h", 1, self.limits)))
+        clients = PacketClients(self.gateway.backends, self.gateway.clock, settings())
+        client = MemoryTransport(clients.acceptor(Arrival("h", 1, self.limits)))
         client.give(encode(Packet(Kind.OPEN, service_type=7, session_id=5)))
-        door.drain()
+        clients.drain()
         client.take()
         self.server.leg.lost(Reason.BACKEND_LOST)
         closes = [(one.session_id, one.body) for one in packets(client.take())]

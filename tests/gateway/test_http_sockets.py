@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.gateway.test_http_door import SITE
+from tests.gateway.test_http_clients import SITE
 from tests.net.streams.test_byte_stream import MUCH, SocketCase
 from tests.support.gateways import MemoryGateway, limits, settings
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.http_door import HttpClient, HttpDoor
+from vinom.gateway.http_clients import HttpAcceptor, HttpClient
 
 _GET = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
@@ -19,12 +19,12 @@ class HttpSocketTests(SocketCase):
         """
         gateway = MemoryGateway({"site": SITE})
         allowed = limits(9, 9, 99)
-        door = HttpDoor(gateway.backends, gateway.clock, settings())
+        acceptor = HttpAcceptor(gateway.backends, gateway.clock, settings())
         made: list[HttpClient] = []
 
         def accepted() -> HttpClient:
             allowed.connections.enter("127.0.0.1")
-            made.append(door(Arrival("127.0.0.1", 5, allowed)))
+            made.append(acceptor(Arrival("127.0.0.1", 5, allowed)))
             return made[-1]
 
         peer = await self.connect(accepted)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Frame, Opcode
 
-from tests.gateway.test_http_door import SHAKE
+from tests.gateway.test_http_clients import SHAKE
 from tests.support.gateways import (
     MemoryGateway,
     MemoryTransport,
@@ -23,8 +23,8 @@ from tests.support.gateways import (
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.http_door import HttpDoor
-from vinom.gateway.packets_door import MOST_OWED, PacketClients
+from vinom.gateway.http_clients import HttpAcceptor
+from vinom.gateway.packet_clients import MOST_OWED, PacketClients
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.streams.channels import WINDOW
 from vinom.net.streams.ends import Reason
@@ -65,14 +65,14 @@ class ClientCase(SynchronousTestCase):
         """Make a connection."""
         assert self.limits.admit("192.0.2.1", 0.0)
         arrival = Arrival("192.0.2.1", 5, self.limits)
-        return MemoryTransport(self.clients.door(arrival))
+        return MemoryTransport(self.clients.acceptor(arrival))
 
     def connect_browser(self) -> MemoryTransport:
         """Make a connection that is a WebSocket."""
         assert self.limits.admit("192.0.2.1", 0.0)
-        door = HttpDoor(self.gateway.backends, self.gateway.clock, settings())
-        door.packets_at = lambda host, path: self.clients.door
-        transport = MemoryTransport(door(Arrival("192.0.2.1", 5, self.limits)))
+        acceptor = HttpAcceptor(self.gateway.backends, self.gateway.clock, settings())
+        acceptor.packets_at = lambda host, path: self.clients.acceptor
+        transport = MemoryTransport(acceptor(Arrival("192.0.2.1", 5, self.limits)))
         transport.give(SHAKE)
         self.assertIn(b" 101 ", transport.take())
         return transport

@@ -20,9 +20,9 @@ from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.bytes_door import bytes_door
+from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.dialing import Dialer
-from vinom.gateway.listener import Doors
+from vinom.gateway.listener import Acceptors
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, check_rules
@@ -71,14 +71,14 @@ class QuickCase(TestCase):
         )
         self.limits = limits(50, 1000, 1000)
         self.turns = TurnEnd(loop)
-        door = bytes_door("tcp", self.backends, loop, settings(), direct)
-        self.doors = Doors(
-            {Spoken.OTHER: door, Spoken.LINES: self.broken},
+        acceptor = bytes_acceptor("tcp", self.backends, loop, settings(), direct)
+        self.acceptors = Acceptors(
+            {Spoken.OTHER: acceptor, Spoken.LINES: self.broken},
             self.limits,
             loop,
             turns=self.turns,
         )
-        self.port = self.listen(self.doors)
+        self.port = self.listen(self.acceptors)
         accept_quickly(self.port)
 
     async def tearDown(self) -> None:
@@ -154,7 +154,7 @@ class QuickTests(QuickCase):
             self.assertEqual(await self.read(peer, 3), b"\x01%02d" % number)
             peer.close()
         await self.until(lambda: len(self.ended) == 40)
-        self.assertEqual(self.doors.arrived, {"other": 40})
+        self.assertEqual(self.acceptors.arrived, {"other": 40})
 
     async def test_last_bytes(self) -> None:
         """
@@ -207,7 +207,7 @@ class QuickTests(QuickCase):
         peer = self.connect(b"\x16\x03\x01")
         self.assertEqual(await self.read(peer), b"")
         await self.until(lambda: not self.limits.connections.total)
-        self.assertEqual(self.doors.arrived["tls"], 1)
+        self.assertEqual(self.acceptors.arrived["tls"], 1)
 
     async def test_mistake(self) -> None:
         """

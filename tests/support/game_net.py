@@ -45,7 +45,7 @@ from vinom.net.packets.player import (
     Rejected,
     StateArrived,
 )
-from vinom.net.packets.reliable import Carried
+from vinom.net.packets.reliable import LinkState
 from vinom.play.play import Recorded
 from vinom.play.recording import Part
 
@@ -182,10 +182,10 @@ class GamePlayer:
         label: str,
         token: str | None = None,
         resume: bytes | None = None,
-        carried: Carried | None = None,
+        link_state: LinkState | None = None,
     ) -> None:
         # What the seat's links share, as those of a real client do.
-        self.carried = carried or Carried()
+        self.link_state = link_state or LinkState()
         self.events: list[PlayerEvent] = []
         self.lost: list[str] = []
         self.link: PlayerLink | None = None
@@ -217,7 +217,7 @@ class GamePlayer:
                 self.link = PlayerLink(
                     event.association.max_payload,
                     now=now,
-                    carried=self.carried,
+                    link_state=self.link_state,
                     **self._proof,  # type: ignore[arg-type]  # one of them
                 )
             elif isinstance(event, Received) and self.link is not None:

@@ -19,7 +19,7 @@ from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.rules import Endpoint, Rule, check_rules
+from vinom.gateway.routing.rules import Endpoint, ServiceRule, check_rules
 from vinom.gateway.sessions import Session, SessionIds
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.lines.forwarded import Proxies
@@ -199,7 +199,7 @@ class MemoryBackends:
         self.waiting: Any = None
 
     async def open(
-        self, rule: Rule, endpoint: Endpoint, session: Session
+        self, rule: ServiceRule, endpoint: Endpoint, session: Session
     ) -> MemoryStream:
         self.tried.append(str(endpoint))
         if self.waiting is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from tests.support.certificates import authority
-from vinom.net.dtls.channel import Channel
+from vinom.net.dtls.channel import DtlsChannel
 from vinom.net.dtls.context import client_context
 from vinom.net.dtls.records import HANDSHAKE_HEADER, RECORD_HEADER
 
@@ -70,7 +70,7 @@ def cookie_in(answer: bytes) -> bytes:
 
 def openssl_hello(name: str) -> tuple[SSL.Connection, bytes]:
     """The first hello of OpenSSL's client, and the client."""
-    channel = Channel(client_context(authority().anchor), 1200)
+    channel = DtlsChannel(client_context(authority().anchor), 1200)
     (hello,) = channel.open_as_client(name, 0.0)
     return channel.connection, hello
 

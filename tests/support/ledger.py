@@ -27,7 +27,7 @@ class Ledger:
 
     def __init__(self, case: SynchronousTestCase) -> None:
         self.made: Counter[str] = Counter()
-        channel = dtls_server.Channel
+        channel = dtls_server.DtlsChannel
         decode, verified = jwt.PyJWS.decode, tokens._verified
 
         def counted_channel(*args: Any, **named: Any) -> Any:
@@ -42,7 +42,7 @@ class Ledger:
             self.made["signatures"] += 1
             return verified(*args)
 
-        case.patch(dtls_server, "Channel", counted_channel)
+        case.patch(dtls_server, "DtlsChannel", counted_channel)
         case.patch(jwt.PyJWS, "decode", counted_decode)
         case.patch(tokens, "_verified", counted_verified)
 

@@ -11,7 +11,7 @@ from vinom.net.dtls.admission import Address
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.packets.codec import state_tails
 from vinom.net.packets.player import PlayerEvent, PlayerLink
-from vinom.net.packets.reliable import Carried, MessageStream, Welcome, encode
+from vinom.net.packets.reliable import LinkState, MessageStream, Welcome, encode
 from vinom.net.packets.seat import ActionArrived, JoinAsked, SeatEvent, SeatLink
 
 #: Longest payload of a record in these tests, bytes.
@@ -27,6 +27,13 @@ _PLAYER = ("192.0.2.1", 4000)
 Losing = Callable[[str, int, bytes], bool]
 
 
+def send_message(link: SeatLink, message: bytes, now: float) -> bool:
+    """Send a reliable message; ``False`` if too much waits already."""
+    kept = link._messages.add(message)
+    link.messages_added(now)
+    return kept
+
+
 class PacketNet:
     """
     One `SeatLink`, one `PlayerLink`.
@@ -40,7 +47,7 @@ class PacketNet:
         conditions: Conditions = NEAR,
         setup: bytes = b"\x80",
         messages: MessageStream | None = None,
-        carried: Carried | None = None,
+        link_state: LinkState | None = None,
     ) -> None:
         self.clock = Clock()
         self.worn = Conditioner(self.clock, conditions, seed)
@@ -48,7 +55,7 @@ class PacketNet:
         self.setup = setup
         self.messages = MessageStream() if messages is None else messages
         self.seat = SeatLink(PAYLOAD, 0.0)
-        self.player = PlayerLink(PAYLOAD, token="a.b.c", now=0.0, carried=carried)
+        self.player = PlayerLink(PAYLOAD, token="a.b.c", now=0.0, link_state=link_state)
         self.seat_events: list[SeatEvent] = []
         self.player_events: list[PlayerEvent] = []
         self.sent: list[tuple[str, bytes]] = []

@@ -183,7 +183,8 @@ class ScriptedServer:
 
     def tell(self, message: Any) -> None:
         assert self.link is not None
-        self.link.send_message(encode(message), self.reactor.seconds())
+        self._messages.add(encode(message))
+        self.link.messages_added(self.reactor.seconds())
         self._pump()
 
     # What happens.

@@ -16,7 +16,7 @@ from vinom.net.dtls.events import Connected, Disconnected, Received, Unknown
 from vinom.net.dtls.port import IDatagramFilter
 from vinom.net.packets.player import PlayerEvent, PlayerLink
 from vinom.net.packets.quality import PATIENCE
-from vinom.net.packets.reliable import Carried
+from vinom.net.packets.reliable import LinkState
 
 #: Silence after which a line counts as broken, seconds.
 SILENCE = 3.0
@@ -37,7 +37,7 @@ class GameLine:
     :param authority: the certificate authority to verify it with, PEM.
     :param token: proof of the seat for a first join; else *resume*.
     :param resume: proof of the seat from an earlier join.
-    :param carried: what the seat's lines hand on to one another.
+    :param link_state: what the seat's lines hand on to one another.
     :param patience: how long an answer may take before the server is doubted, seconds.
     :param first_answer: silence after which a server that has never answered counts as
         lost, seconds.
@@ -60,7 +60,7 @@ class GameLine:
         *,
         token: str | None = None,
         resume: bytes | None = None,
-        carried: Carried,
+        link_state: LinkState,
         patience: float = PATIENCE,
         first_answer: float = SILENCE,
         opened: Callable[[], None],
@@ -69,7 +69,7 @@ class GameLine:
         datagram_filter: IDatagramFilter | None = None,
     ) -> None:
         self._clock = reactor
-        self._token, self._resume, self._carried = token, resume, carried
+        self._token, self._resume, self._link_state = token, resume, link_state
         self._patience, self._first_answer = patience, first_answer
         self._opened, self._deliver, self._lost = opened, deliver, lost
         self.heard = reactor.seconds()
@@ -184,7 +184,7 @@ class GameLine:
                     token=self._token,
                     resume=self._resume,
                     now=now,
-                    carried=self._carried,
+                    link_state=self._link_state,
                     patience=self._patience,
                 )
                 self._opened()

@@ -32,7 +32,7 @@ from vinom.net.packets.player import (
     SpokeAgain,
 )
 from vinom.net.packets.quality import MOST_PATIENCE, PATIENCE
-from vinom.net.packets.reliable import Carried, WaitingActions
+from vinom.net.packets.reliable import LinkState, UnackedInputs
 
 #: How a seat is played: over UDP, through the lobby, or over UDP where that works.
 Way = Literal["auto", "udp", "lobby"]
@@ -136,7 +136,7 @@ class Seat:
         self._is_direct = False
         self._direct_left, self._direct_until = 0, -inf
         self._resume: bytes | None = None
-        self._carried, self._line_seat = Carried(), _line_seat(found)
+        self._link_state, self._line_seat = LinkState(), _line_seat(found)
         self._patience = PATIENCE
         self._heard = reactor.seconds()
         self._attempt, self._taken_at = 0, -inf
@@ -340,7 +340,7 @@ class Seat:
             found.certificate.encode("ascii"),
             token=token,
             resume=resume,
-            carried=self._carried,
+            link_state=self._link_state,
             patience=self._next_patience(),
             first_answer=wait,
             opened=self._opened,
@@ -410,7 +410,7 @@ class Seat:
         The node counts actions anew, so nobody can say which of them have arrived, and
         sent again some might be applied twice.
         """
-        actions, self._carried.actions = self._carried.actions, WaitingActions()
+        actions, self._link_state.actions = self._link_state.actions, UnackedInputs()
         why = "UDP stopped working before it was acknowledged; it may have been applied"
         for number in range(actions.first, actions.last + 1):
             self._deliver(ActionRefused(number, Code.LOST, "", why))

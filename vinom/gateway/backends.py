@@ -16,7 +16,7 @@ from vinom.base.limits.logged import BoundedLog
 from vinom.base.reactor.waits import Waits
 from vinom.gateway.routing.health import Health, is_ours
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.rules import Endpoint, Rule
+from vinom.gateway.routing.rules import Endpoint, ServiceRule
 from vinom.gateway.sessions import (
     HTTP_KINDS,
     Session,
@@ -38,7 +38,7 @@ class Opens(Shape):
     """A way of reaching back ends: one ``transport`` of rules."""
 
     def open(
-        self, rule: Rule, endpoint: Endpoint, session: Session
+        self, rule: ServiceRule, endpoint: Endpoint, session: Session
     ) -> Stream | Awaitable[Stream]:
         """
         Connect to a back end for a session, whose ``backend`` leg gets what it sends.
@@ -72,7 +72,7 @@ class _Idle:
 
 class Backends:
     """
-    Begins sessions: the doors of all kinds of clients call `begin`.
+    Begins sessions: the acceptors of all kinds of clients call `begin`.
 
     :ivar counts: counts for metrics.
     :ivar open: open sessions, by id.
@@ -194,7 +194,11 @@ class Backends:
         self._try(session, rule, [])
 
     def _try(
-        self, session: Session, rule: Rule, tried: list[Endpoint], refusal: str = ""
+        self,
+        session: Session,
+        rule: ServiceRule,
+        tried: list[Endpoint],
+        refusal: str = "",
     ) -> None:
         """
         Reach a back end that was not tried yet.
@@ -233,7 +237,7 @@ class Backends:
         self,
         opened: Awaitable[Stream],
         session: Session,
-        rule: Rule,
+        rule: ServiceRule,
         tried: list[Endpoint],
         refusal: str,
     ) -> None:
@@ -255,7 +259,7 @@ class Backends:
         waiting.addErrback(lambda failure: self._failed(session, failure))
 
     def _reached(
-        self, session: Session, rule: Rule, tried: list[Endpoint], stream: Stream
+        self, session: Session, rule: ServiceRule, tried: list[Endpoint], stream: Stream
     ) -> None:
         """Have the last of *tried* serve the session."""
         request, endpoint = session.request, tried[-1]
@@ -271,7 +275,11 @@ class Backends:
         session.serve(stream, refused, asked)
 
     def _missed(
-        self, session: Session, rule: Rule, endpoint: Endpoint, error: BaseException
+        self,
+        session: Session,
+        rule: ServiceRule,
+        endpoint: Endpoint,
+        error: BaseException,
     ) -> None:
         """A back end cannot be reached."""
         if not session.is_over:
@@ -322,7 +330,7 @@ class Backends:
             self._waits.remove(idle)
 
     def _refused(
-        self, session: Session, rule: Rule, tried: list[Endpoint], words: str
+        self, session: Session, rule: ServiceRule, tried: list[Endpoint], words: str
     ) -> None:
         """A back end that can be reached takes no more sessions."""
         self._forget_timers(session)

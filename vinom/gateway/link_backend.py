@@ -12,16 +12,16 @@ from twisted.logger import Logger
 
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.reactor.waits import Rounds
+from vinom.base.reactor.waits import Once, Rounds
 from vinom.errors import NoCapacity, PeerError
 from vinom.gateway.dialing import DIAL_SECONDS, Dialer
-from vinom.gateway.routing.rules import Endpoint, Rule
+from vinom.gateway.routing.rules import Endpoint, ServiceRule
 from vinom.gateway.sessions import Session
 from vinom.net.http.headers import UNCLEAR
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason, Stream
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 
 _log = Logger()
@@ -70,21 +70,21 @@ class LinkBackend:
         :param most_links: most links to one back end.
         :param sessions_per_link: number of sessions above which another link is dialed.
         :param idle_seconds: how long a link without sessions stays.
-        :param direct: as for `PacketLine`.
-        :param turns: as for `PacketLine`.
+        :param direct: as for `PacketConnection`.
+        :param turns: as for `PacketConnection`.
         """
         self._direct, self._turns = direct, turns
         self._dialer, self._clock, self._gateway_id = dialer, clock, gateway_id
         self._most_links, self._per_link = most_links, sessions_per_link
         self._idle_seconds = idle_seconds
         self._rounds = Rounds(clock, VISIT_SECONDS)
-        self._links: dict[_Where, list[PacketLine]] = {}
-        self._dialing: dict[_Where, list[Deferred[PacketLine]]] = {}
-        self._idle: dict[PacketLine, IDelayedCall] = {}
-        self._where: dict[PacketLine, _Where] = {}
-        self._greeting: dict[PacketLine, Deferred[None]] = {}
+        self._links: dict[_Where, list[PacketConnection]] = {}
+        self._once = Once(self._dial)
+        self._idle: dict[PacketConnection, IDelayedCall] = {}
+        self._where: dict[PacketConnection, _Where] = {}
+        self._greeting: dict[PacketConnection, Deferred[None]] = {}
         # Links on which back ends accept no more sessions.
-        self._closing: set[PacketLine] = set()
+        self._closing: set[PacketConnection] = set()
         self.dialed = self.lost_links = 0
 
     @property
@@ -95,7 +95,9 @@ class LinkBackend:
             found[str(endpoint)] += len(links)
         return dict(found)
 
-    async def open(self, rule: Rule, endpoint: Endpoint, session: Session) -> Stream:
+    async def open(
+        self, rule: ServiceRule, endpoint: Endpoint, session: Session
+    ) -> Stream:
         """
         Open a session on a link.
 
@@ -105,7 +107,7 @@ class LinkBackend:
         link = self._ready(where)
         if link is None:
             try:
-                link = await self._dial(where)
+                link = await self._once(where)
             except Exception:
                 # Another one would be better, and the one that there is serves too.
                 link = self._least(where)
@@ -142,7 +144,7 @@ class LinkBackend:
         )
         return channel
 
-    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+    async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
         Have a link (`vinom.gateway.routing.checks.Checks`), which detects silence by
         itself.
@@ -152,7 +154,7 @@ class LinkBackend:
         where = endpoint, rule.transport == "packets+tls"
         links = self._links.get(where, ())
         if all(one.is_over or one in self._closing for one in links):
-            self.ended(await self._dial(where))
+            self.ended(await self._once(where))
 
     def close(self) -> None:
         for link in tuple(self._where):
@@ -160,7 +162,7 @@ class LinkBackend:
 
     # What links report.
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         """A back end greets; it may not open sessions."""
         greeting = self._greeting.get(line)
         if packet.session_id:
@@ -170,7 +172,7 @@ class LinkBackend:
         elif greeting is not None and not greeting.called:
             greeting.callback(None)
 
-    def ended(self, line: PacketLine) -> None:
+    def ended(self, line: PacketConnection) -> None:
         """A session of a link is over, perhaps the last one."""
         if line.channels:
             return
@@ -181,7 +183,7 @@ class LinkBackend:
                 self._idle_seconds, self._is_idle, line
             )
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         """A back end, such as a draining node, accepts no more sessions on a link."""
         where = self._where.get(line)
         if where is not None and line not in self._closing:
@@ -192,7 +194,7 @@ class LinkBackend:
             if not line.channels:
                 line.end(Reason.DONE, "drained")
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         """A link is over."""
         self._busy(line)
         self._closing.discard(line)
@@ -211,52 +213,48 @@ class LinkBackend:
         self.lost_links += 1
         _log.info("the link to {where} is lost: {why}", where=str(where[0]), why=why)
 
-    def _is_idle(self, line: PacketLine) -> None:
+    def _is_idle(self, line: PacketConnection) -> None:
         del self._idle[line]
         if not line.channels:
             line.end(Reason.DONE, "idle")
 
-    def _busy(self, line: PacketLine) -> None:
+    def _busy(self, line: PacketConnection) -> None:
         idle = self._idle.pop(line, None)
         if idle is not None:
             idle.cancel()
 
-    def _ready(self, where: _Where) -> PacketLine | None:
+    def _ready(self, where: _Where) -> PacketConnection | None:
         """Find a link that can take one more session; ``None`` to dial one."""
         least = self._least(where)
         if least is None or len(least.channels) < self._per_link:
             return least
         return None if len(self._usable(where)) < self._most_links else least
 
-    def _least(self, where: _Where) -> PacketLine | None:
+    def _least(self, where: _Where) -> PacketConnection | None:
         """Find the link with the fewest sessions; ``None`` if there is none."""
         links = self._usable(where)
         return min(links, key=lambda one: len(one.channels)) if links else None
 
-    def _usable(self, where: _Where) -> list[PacketLine]:
+    def _usable(self, where: _Where) -> list[PacketConnection]:
         return [
             one
             for one in self._links.get(where, ())
             if not one.is_over and one not in self._closing
         ]
 
-    def _dial(self, where: _Where) -> Deferred[PacketLine]:
-        waiting: Deferred[PacketLine] = Deferred()
-        dialing = self._dialing.get(where)
-        if dialing is not None:
-            dialing.append(waiting)
-            return waiting
-        self._dialing[where] = [waiting]
-        connecting = Deferred.fromCoroutine(self._connect(where))
-        connecting.addCallbacks(
-            lambda link: self._dialed(where, link),
-            lambda failure: self._not_dialed(where, failure.value),
-        )
-        return waiting
+    async def _dial(self, where: _Where) -> PacketConnection:
+        try:
+            link = await self._connect(where)
+        except Exception as error:
+            raise NoCapacity(str(error) or type(error).__name__) from error
+        self.dialed += 1
+        self._where[link] = where
+        self._links.setdefault(where, []).append(link)
+        return link
 
-    async def _connect(self, where: _Where) -> PacketLine:
+    async def _connect(self, where: _Where) -> PacketConnection:
         endpoint, is_tls = where
-        link = PacketLine(
+        link = PacketConnection(
             self,
             self._clock,
             self._rounds,
@@ -285,18 +283,6 @@ class LinkBackend:
                 link.abort(str(error))
                 raise
         return link
-
-    def _dialed(self, where: _Where, link: PacketLine) -> None:
-        self.dialed += 1
-        self._where[link] = where
-        self._links.setdefault(where, []).append(link)
-        for one in self._dialing.pop(where):
-            one.callback(link)
-
-    def _not_dialed(self, where: _Where, error: BaseException) -> None:
-        why = str(error) or type(error).__name__
-        for one in self._dialing.pop(where):
-            one.errback(NoCapacity(why))
 
 
 #: An endpoint, and whether it is reached over TLS.

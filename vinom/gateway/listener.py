@@ -1,4 +1,4 @@
-"""The public port: admit connections, recognize their protocol, choose the door."""
+"""The public port: admit connections, recognize their protocol, choose the acceptor."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _MOST_READ = 16
 
 #: Makes the protocol that serves a connection and gets all its bytes, from the first.
 #: It must call the arrival's ``end`` when the connection is lost.
-Door = Callable[[Arrival], IProtocol]
+Acceptor = Callable[[Arrival], IProtocol]
 
 
-class Doors(Factory):
+class Acceptors(Factory):
     """
-    Give each connection to the door for its protocol.
+    Give each connection to the acceptor for its protocol.
 
     :ivar arrived: connections by protocol; "silent" for those that sent nothing in
         time, "lost" for those that ended before.
@@ -53,7 +53,7 @@ class Doors(Factory):
 
     def __init__(
         self,
-        doors: Mapping[Spoken, Door],
+        acceptors: Mapping[Spoken, Acceptor],
         limits: Limits,
         clock: IReactorTime,
         tls: IOpenSSLServerConnectionCreator | None = None,
@@ -61,7 +61,7 @@ class Doors(Factory):
         turns: TurnEnd | None = None,
     ) -> None:
         """
-        :param doors: the door for each protocol; other connections are closed.
+        :param acceptors: the acceptor for each protocol; other connections are closed.
         :param limits: limits of connections.
         :param clock: for deadlines.
         :param tls: handles TLS; ``None`` closes connections that speak it.
@@ -69,7 +69,7 @@ class Doors(Factory):
             again for the handshake of TLS.
         :param turns: turns of the reactor; with them connections are read at once.
         """
-        self._doors, self._limits, self._clock = doors, limits, clock
+        self._acceptors, self._limits, self._clock = acceptors, limits, clock
         self._tls, self._seconds = tls, sniff_seconds
         self._turns, self._read = turns, 0
         self.waits = Waits(clock)
@@ -119,12 +119,12 @@ class Doors(Factory):
     ) -> None:
         """Serve a connection by what it sent before it was accepted."""
         spoken = sniff(data)
-        door = None if spoken is None else self._doors.get(spoken)
-        if spoken is None or door is None:
+        acceptor = None if spoken is None else self._acceptors.get(spoken)
+        if spoken is None or acceptor is None:
             self._sniff_at(transport, arrival).dataReceived(data)
             return
         self.arrived[spoken.value] += 1
-        transport.protocol = inner = door(arrival)
+        transport.protocol = inner = acceptor(arrival)
         inner.makeConnection(transport)
         inner.dataReceived(data)
 
@@ -162,15 +162,15 @@ class Doors(Factory):
                 None
             )
             return made
-        door = self._doors.get(spoken)
-        if door is None:
+        acceptor = self._acceptors.get(spoken)
+        if acceptor is None:
             self._bounded_log.info(
                 "closed a connection from {host}: no service for {spoken}",
                 host=arrival.host,
                 spoken=spoken.value,
             )
             return None
-        return door(arrival)
+        return acceptor(arrival)
 
     def _lost(self, arrival: Arrival, reason: Failure, is_overdue: bool) -> None:
         arrival.end()
@@ -187,36 +187,36 @@ class _Newcomer(Protocol):
 
     transport: Any
 
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, acceptors: Acceptors) -> None:
+        self._acceptors = acceptors
 
     def connectionMade(self) -> None:
         transport = self.transport
         if isinstance(transport, QuickConnection):
             # Without a proxy before it.
-            self._doors.begin(transport)
+            self._acceptors.begin(transport)
             return
-        self._doors.waits.add(self, self._doors.deadline())
+        self._acceptors.waits.add(self, self._acceptors.deadline())
         when_peer_known(transport, self._begin)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._doors.waits.remove(self)
+        self._acceptors.waits.remove(self)
 
     def overdue(self) -> None:
         """Close a connection whose proxy sent no header in time."""
         self.transport.abortConnection()
 
     def _begin(self) -> None:
-        self._doors.waits.remove(self)
-        self._doors.begin(self.transport)
+        self._acceptors.waits.remove(self)
+        self._acceptors.begin(self.transport)
 
 
 def public_factory(
-    doors: Doors, proxies: Sequence[IPv4Network | IPv6Network]
+    acceptors: Acceptors, proxies: Sequence[IPv4Network | IPv6Network]
 ) -> IProtocolFactory:
     """
     Make the factory of the public port.
 
     :param proxies: addresses whose connections begin with a PROXY header.
     """
-    return ProxiedFactory(doors, proxies) if proxies else doors
+    return ProxiedFactory(acceptors, proxies) if proxies else acceptors

@@ -27,15 +27,15 @@ from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
 from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends
-from vinom.gateway.bytes_door import bytes_door
+from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.certificates import Certificates
 from vinom.gateway.dialing import Dialer, LinkTls
 from vinom.gateway.draining import Draining
 from vinom.gateway.handover import Handover
-from vinom.gateway.http_door import HttpDoor
+from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.link_backend import LinkBackend
-from vinom.gateway.listener import Door, Doors, public_factory
-from vinom.gateway.packets_door import PACKETS_PATH, PacketClients, PacketDoor
+from vinom.gateway.listener import Acceptor, Acceptors, public_factory
+from vinom.gateway.packet_clients import PACKETS_PATH, PacketAcceptor, PacketClients
 from vinom.gateway.ports import Ports
 from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import Health
@@ -146,8 +146,8 @@ class Gateway(MultiService):
             self._access_log.ended,
             self.reserve,
         )
-        self.doors = Doors(
-            self._doors(),
+        self.acceptors = Acceptors(
+            self._acceptors(),
             self.limits,
             reactor,
             self._tls(),
@@ -236,33 +236,33 @@ class Gateway(MultiService):
             return None
         return LinkTls(certificate, key, authority)
 
-    def _doors(self) -> Mapping[Spoken, Door]:
+    def _acceptors(self) -> Mapping[Spoken, Acceptor]:
         settings = self.settings
         shared = self.backends, self._reactor, settings
         self.packet_clients = PacketClients(*shared, self._direct, self._turns)
-        self.http = HttpDoor(*shared, direct=self._direct)
+        self.http = HttpAcceptor(*shared, direct=self._direct)
         self.http.packets_at = self._packets_at
         found = find_users(settings, self._reactor, time.time)
         if found is not None:
             users, keys = found
             self.http.user_of = users.of
             self._reloadable.append(keys)
-        doors: dict[Spoken, Door] = {
+        acceptors: dict[Spoken, Acceptor] = {
             Spoken.HTTP: self.http,
-            Spoken.LINES: bytes_door("lines", *shared, self._direct),
-            Spoken.PACKETS: self.packet_clients.door,
+            Spoken.LINES: bytes_acceptor("lines", *shared, self._direct),
+            Spoken.PACKETS: self.packet_clients.acceptor,
         }
         if settings.other_service:
-            doors[Spoken.OTHER] = bytes_door("tcp", *shared, self._direct)
-        return doors
+            acceptors[Spoken.OTHER] = bytes_acceptor("tcp", *shared, self._direct)
+        return acceptors
 
-    def _packets_at(self, host: str, path: str) -> PacketDoor | None:
+    def _packets_at(self, host: str, path: str) -> PacketAcceptor | None:
         rules = self.router.rules
         if path != PACKETS_PATH or not rules.by_code:
             return None
         rule = rules.of_request(host, path)
         is_taken = rule is not None and rule.path.rstrip("/") == path
-        return None if is_taken else self.packet_clients.door
+        return None if is_taken else self.packet_clients.acceptor
 
     def _tls(self) -> NamedTls | None:
         settings = self.settings
@@ -351,7 +351,7 @@ class Gateway(MultiService):
 
     def _serve(self, inherited: Mapping[str, int]) -> None:
         factory = ReservingFactory(
-            public_factory(self.doors, self.settings.proxy), self.reserve
+            public_factory(self.acceptors, self.settings.proxy), self.reserve
         )
         ports, admin = self.ports, self.settings.admin
         # A port whose address has changed is not taken over.
@@ -479,7 +479,7 @@ class Gateway(MultiService):
             "received_bytes": counts.received
             + sum(one.client.bytes for one in open_sessions),
             "sent_bytes": counts.sent + sum(one.backend.bytes for one in open_sessions),
-            "connections": dict(self.doors.arrived),
+            "connections": dict(self.acceptors.arrived),
             "connections_refused": dict(self.limits.refused),
             "links_dialed": self.links.dialed,
             "links_lost": self.links.lost_links,

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Protocol
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.waits import Waits
 from vinom.gateway.dialing import Dialer
-from vinom.gateway.routing.rules import Endpoint, Rule
+from vinom.gateway.routing.rules import Endpoint, ServiceRule
 from vinom.gateway.sessions import Session
 from vinom.net.lines.https import WebClient
 from vinom.net.lines.sniff import write_proxy_header
@@ -43,7 +43,7 @@ class TcpBackend:
         self._dialer, self._clock, self._web = dialer, clock, web
         self._finished = Waits(clock)
 
-    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+    async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
         Connect, or send an HTTP request (`vinom.gateway.routing.checks.Checks`).
 
@@ -59,7 +59,7 @@ class TcpBackend:
         cast(ITCPTransport, probe.transport).abortConnection()
 
     def open(
-        self, rule: Rule, endpoint: Endpoint, session: Session
+        self, rule: ServiceRule, endpoint: Endpoint, session: Session
     ) -> Stream | Deferred[Stream]:
         """
         Connect to a back end (`vinom.gateway.backends.Opens`).
@@ -79,7 +79,7 @@ class TcpBackend:
         return connecting.addCallback(lambda _: _opened(stream, rule, session))
 
 
-def _opened(stream: ByteStream, rule: Rule, session: Session) -> Stream:
+def _opened(stream: ByteStream, rule: ServiceRule, session: Session) -> Stream:
     """Say first whom a back end serves, if it is to know."""
     watch_for_death(stream.transport)
     if rule.transport == "tcp+proxy":

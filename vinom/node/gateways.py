@@ -44,11 +44,11 @@ from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import OfContexts
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
-from vinom.node.carried import Carried
 from vinom.node.links import NodeTls
 from vinom.node.listening import NoChildren, listen_privately
+from vinom.node.session_transport import SessionTransport
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
@@ -114,7 +114,7 @@ class GatewayLinks(Service):
         """
         self._node_id, self._serve, self.clock = node_id, serve, clock
         self._most_sessions = most_sessions
-        self._ends: dict[PacketLine, _LinkEnd] = {}
+        self._ends: dict[PacketConnection, _LinkEnd] = {}
         self.rounds, self.waits = Rounds(clock, VISIT_SECONDS), Waits(clock)
         self.turn_end, self.direct = turn_end, direct
         self.log = BoundedLog(_log, clock)
@@ -184,13 +184,13 @@ class GatewayLinks(Service):
 
     # Called by ends of links.
 
-    def began(self, line: PacketLine, end: _LinkEnd) -> None:
+    def began(self, line: PacketConnection, end: _LinkEnd) -> None:
         """A connection is made; its peer must greet."""
         self._ends[line] = end
 
     # Reports of lines (Taker).
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         """A gateway greets, or begins a session."""
         end = self._ends[line]
         if packet.session_id == 0:
@@ -200,13 +200,13 @@ class GatewayLinks(Service):
         else:
             self._open(line, packet)
 
-    def ended(self, line: PacketLine) -> None:
+    def ended(self, line: PacketConnection) -> None:
         """A session of a link is over; it may carry others."""
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         """A gateway is about to close a link: its sessions end with it."""
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         """A link is over; its sessions have been ended."""
         end = self._ends.pop(line)
         if end.gateway_id is not None:
@@ -219,7 +219,7 @@ class GatewayLinks(Service):
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
-    def _greeted(self, line: PacketLine, end: _LinkEnd, packet: Packet) -> None:
+    def _greeted(self, line: PacketConnection, end: _LinkEnd, packet: Packet) -> None:
         try:
             end.check()
             gateway_id = _greetings.decode(packet.body).gateway_id
@@ -244,7 +244,7 @@ class GatewayLinks(Service):
         )
         line.open(Packet(Kind.OPEN, _encode({"node_id": self._node_id})))
 
-    def _open(self, line: PacketLine, packet: Packet) -> None:
+    def _open(self, line: PacketConnection, packet: Packet) -> None:
         session_id = packet.session_id
         if session_id in line.channels:
             line.refuse(session_id, Reason.SESSION_IN_USE, "it is open on this link")
@@ -263,7 +263,7 @@ class GatewayLinks(Service):
             return
         self.served += 1
         channel = Channel(line, session_id)
-        carried = Carried(channel, host, found.port, self.clock)
+        carried = SessionTransport(channel, host, found.port, self.clock)
         channel.leg = carried
         line.add(channel)
         carried.begin(
@@ -276,7 +276,7 @@ class GatewayLinks(Service):
         )
 
     def _chosen(
-        self, carried: Carried, is_private: bool, spoken: Spoken
+        self, carried: SessionTransport, is_private: bool, spoken: Spoken
     ) -> IProtocol | None:
         factory = self._serve.get((spoken, is_private))
         if factory is None:
@@ -332,7 +332,7 @@ class _LinkEnd(Protocol):
         self._links, self._check = links, check
         self.gateway_id: str | None = None
         self.peer = ""
-        self._line: PacketLine
+        self._line: PacketConnection
         self._alarm: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -340,7 +340,7 @@ class _LinkEnd(Protocol):
         watch_for_death(transport)
         self.peer = getattr(transport.getPeer(), "host", "") or "a UNIX socket"
         clock = links.clock
-        self._line = line = PacketLine(
+        self._line = line = PacketConnection(
             links,
             clock,
             links.rounds,

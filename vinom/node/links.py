@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -28,6 +27,7 @@ from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.lobby import Reach
 from vinom.base.model import NodeFacts, Player
+from vinom.base.reactor.waits import Once
 from vinom.errors import NoCapacity
 from vinom.net.keys.authority import NODE_PURPOSE, Authority
 from vinom.net.keys.peers import check_peer, link_context, serving_context
@@ -135,7 +135,8 @@ class NodeLinks(Service):
         # Who the others were, and when that was asked.
         self._others: tuple[float, tuple[NodeFacts, ...]] = (-inf, ())
         self._links: dict[str, NodeQuestions] = {}
-        self._dialing: dict[str, list[Deferred[NodeQuestions]]] = {}
+        # Whoever asked first may not have the time to wait for it; others do.
+        self._once = Once(self._dial)
 
     def stopService(self) -> None:
         """Close all links."""
@@ -150,7 +151,7 @@ class NodeLinks(Service):
         :returns: a ``match_found``, as a client receives it.
         :raises NoCapacity: the match is over, or that node cannot be reached.
         """
-        link = self._links.get(node_id) or await self._dial(node_id)
+        link = self._links.get(node_id) or await self._once(node_id)
         return await link.ask_way_in(match_id, seat)
 
     async def ask_seats(
@@ -162,7 +163,7 @@ class NodeLinks(Service):
         :returns: the room's id; empty if no room has as many.
         :raises NoCapacity: that node cannot be reached.
         """
-        link = self._links.get(node_id) or await self._dial(node_id)
+        link = self._links.get(node_id) or await self._once(node_id)
         return await link.ask_seats(game, options, player_ids)
 
     async def others(self) -> Sequence[str]:
@@ -207,31 +208,15 @@ class NodeLinks(Service):
         :param guest: gets what that node sends.
         :raises NoCapacity: that node cannot be reached.
         """
-        link = self._links.get(node_id) or await self._dial(node_id)
+        link = self._links.get(node_id) or await self._once(node_id)
         return link.open_visit(player, host, guest)
 
     async def _dial(self, node_id: str) -> NodeQuestions:
-        link: Deferred[NodeQuestions] = Deferred()
-        waiting = self._dialing.get(node_id)
-        if waiting is not None:
-            waiting.append(link)
-            return await link
-        # Whoever asked first may not have the time to wait for it; the others do.
-        self._dialing[node_id] = [link]
-        dialing = Deferred.fromCoroutine(self._connect(node_id))
-        dialing.addCallbacks(
-            lambda found: self._dialed(node_id, found),
-            lambda failure: self._not_dialed(node_id, failure.value),
-        )
-        return await link
-
-    def _dialed(self, node_id: str, found: NodeQuestions) -> None:
-        for one in self._dialing.pop(node_id):
-            one.callback(found)
-
-    def _not_dialed(self, node_id: str, error: BaseException) -> None:
-        for one in self._dialing.pop(node_id):
-            one.errback(NoCapacity(f"node {node_id} cannot be reached: {error}"))
+        try:
+            return await self._connect(node_id)
+        except Exception as error:
+            why = f"node {node_id} cannot be reached: {error}"
+            raise NoCapacity(why) from error
 
     async def _connect(self, node_id: str) -> NodeQuestions:
         where = None

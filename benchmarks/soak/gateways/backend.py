@@ -25,7 +25,7 @@ from websockets.server import ServerProtocol
 from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import MAGIC, Kind, Packet
 
 _clock: Any = reactor
@@ -218,13 +218,13 @@ class Links:
         """:param mood: of this back end."""
         self._mood, self._rounds = mood, Rounds(_clock, VISIT_SECONDS)
 
-    def line(self) -> PacketLine:
+    def line(self) -> PacketConnection:
         """Make the end of a link."""
-        return PacketLine(
+        return PacketConnection(
             self, _clock, self._rounds, PeerTerms(lost=Reason.CLIENT_LOST)
         )
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         """The gateway greets, or opens a session."""
         if not packet.session_id:
             line.open(Packet(Kind.OPEN, b'{"node_id": "%b"}' % self._mood.name))
@@ -233,13 +233,13 @@ class Links:
         channel.leg = Session(channel, Answers(self._mood))
         line.add(channel)
 
-    def emptied(self, line: PacketLine) -> None:
+    def emptied(self, line: PacketConnection) -> None:
         """Do nothing: a link stays open."""
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         """The gateway ends the link itself."""
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         """Do nothing: its sessions have been ended."""
 
 

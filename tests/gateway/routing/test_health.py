@@ -16,7 +16,7 @@ from vinom.gateway.routing.health import (
     Health,
 )
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.rules import Endpoint, Rule, check_rules
+from vinom.gateway.routing.rules import Endpoint, ServiceRule, check_rules
 from vinom.gateway.sessions import SessionRequest
 
 ONE, OTHER = Endpoint("a", 1), Endpoint("b", 1)
@@ -154,11 +154,11 @@ class OutlierTests(HealthCase):
         they do not.
         """
         router = Router(self.health.is_usable, self.health.is_reachable)
-        rule = Rule("x", "round_robin", (ONE,))
+        rule = ServiceRule("x", "round_robin", (ONE,))
         asked = SessionRequest("packets", "h", code=1)
         self.answer(0, LEAST_ANSWERS)
         self.assertEqual(router.choose(rule, asked, 1), ONE)
-        both = Rule("x", "round_robin", (ONE, OTHER))
+        both = ServiceRule("x", "round_robin", (ONE, OTHER))
         for _ in range(4):
             self.assertEqual(router.choose(both, asked, 1), OTHER)
         self.fail()
@@ -173,7 +173,7 @@ class Reaching:
         self.broken: set[str] = set()
         self.waiting: Deferred[None] | None = None
 
-    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+    async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """Reach a back end."""
         self.checked.append(f"{endpoint}{rule.check}")
         if self.waiting is not None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from uhashring import HashRing
 
 from vinom.gateway.routing.router import MOST_STICKY, Router, _position
-from vinom.gateway.routing.rules import Endpoint, Rule, check_rules
+from vinom.gateway.routing.rules import Endpoint, ServiceRule, check_rules
 from vinom.gateway.sessions import SessionRequest
 
 
@@ -28,7 +28,7 @@ class RouterCase(SynchronousTestCase):
         self.down: set[Endpoint] = set()
         self.router = Router(lambda one: one not in self.down)
 
-    def use(self, strategy: str, endpoints: list[str], **more: Any) -> Rule:
+    def use(self, strategy: str, endpoints: list[str], **more: Any) -> ServiceRule:
         """Have one rule, of a service with the code 1."""
         given = {"strategy": strategy, "code": 1, "endpoints": endpoints, **more}
         self.router.use(check_rules({"game": given}))

@@ -28,7 +28,7 @@ from tests.support.hellos import client_hello, cookie_in
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.errors import Misconfigured
 from vinom.net.dtls.admission import Address
-from vinom.net.dtls.channel import Channel, ChannelBroken
+from vinom.net.dtls.channel import ChannelBroken, DtlsChannel
 from vinom.net.dtls.client import DtlsClient
 from vinom.net.dtls.context import ServerCertificates, server_context
 from vinom.net.dtls.events import Connected, Disconnected, Received
@@ -297,7 +297,7 @@ class HandshakeTests(SynchronousTestCase):
         OpenSSL sends the flight before once more, in front of the next one; a player
         gets in all the same.
         """
-        self.patch(Channel, "_forget_timeout", lambda channel: None)
+        self.patch(DtlsChannel, "_forget_timeout", lambda channel: None)
         slow = [Net() for _ in range(4)]
         for number, net in enumerate(slow):
             client = net.add_client()
@@ -511,7 +511,7 @@ class HandshakeTests(SynchronousTestCase):
         """
         certificate = leaf(DOMAIN)
         context = server_context(certificate.certificate, certificate.key)
-        channel = Channel(context, 1200)
+        channel = DtlsChannel(context, 1200)
         self.assertRaises(ChannelBroken, channel.open_as_server, b"hello", 0.0)
         self.assertEqual(channel.resend_due(1.0), [])
 

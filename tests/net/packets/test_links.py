@@ -6,7 +6,13 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.packet_net import PAYLOAD, Losing, PacketNet, encoded
+from tests.support.packet_net import (
+    PAYLOAD,
+    Losing,
+    PacketNet,
+    encoded,
+    send_message,
+)
 from vinom.errors import Code, PeerError
 from vinom.net.dtls.bad_network import Conditions
 from vinom.net.packets.codec import (
@@ -14,11 +20,13 @@ from vinom.net.packets.codec import (
     MESSAGES,
     STATE,
     WELCOME,
+    Probe,
     read_player,
     read_server,
     state_tails,
     write_input,
     write_join,
+    write_player_probe,
 )
 from vinom.net.packets.player import (
     MOST_UNACKNOWLEDGED,
@@ -32,8 +40,8 @@ from vinom.net.packets.player import (
     StateArrived,
 )
 from vinom.net.packets.reliable import (
-    Carried,
     Event,
+    LinkState,
     MessageReader,
     MessageStream,
     Over,
@@ -61,7 +69,7 @@ def play(net: PacketNet, rounds: int = 30) -> tuple[list[bytes], list[str]]:
             kinds.append(f"k{number}")
             size = 2500 if number % 9 == 0 else 10
             event = Event(kinds[-1], "x" * size, number)
-            net.seat.send_message(encoded(event), net.clock.seconds())
+            send_message(net.seat, encoded(event), net.clock.seconds())
         net.run(0.05)
     net.run(10.0)
     net.show(rounds + 1, b"last" + b"." * 3000)
@@ -148,7 +156,7 @@ class GoodNetworkTests(SynchronousTestCase):
             Round(outcome, 5, "ab"),
             Over(Code.FINISHED, outcome, 5, "ab"),
         ):
-            net.seat.send_message(encoded(message), net.clock.seconds())
+            send_message(net.seat, encoded(message), net.clock.seconds())
         net.run(0.2)
         self.assertEqual(
             [
@@ -213,8 +221,8 @@ class GoodNetworkTests(SynchronousTestCase):
     def test_refusal_acknowledges_nothing(self) -> None:
         """
         A player whose old connection is refused keeps the actions that only this one
-        has carried: what became of them may be lost, and the newer connection says what
-        was taken.
+        carried: what became of them may be lost, and the newer connection says what was
+        taken.
         """
         net = PacketNet()
         net.join()
@@ -326,8 +334,8 @@ class ShortWayTests(SynchronousTestCase):
             Welcome(0, 1, b"r" * 16, "m", "g", (), 0, 0, 1, b""), messages, 0.0
         )
         link.receive(write_input(2, 0, 0, 0, []), 0.0)
-        link.send_message(b"told", 0.0)
-        link.send_message(b"more", 0.0)
+        send_message(link, b"told", 0.0)
+        send_message(link, b"more", 0.0)
         return link
 
     def test_as_the_long_way(self) -> None:
@@ -427,16 +435,16 @@ class BadNetworkTests(SynchronousTestCase):
         stream = MessageStream()
         net = PacketNet(messages=stream)
         net.join()
-        net.seat.send_message(encoded(Event("one", None, 1)), net.clock.seconds())
+        send_message(net.seat, encoded(Event("one", None, 1)), net.clock.seconds())
         net.run(0.2)
         net.losing = lambda who, number, packet: who == "player"
-        net.seat.send_message(encoded(Event("two", None, 1)), net.clock.seconds())
+        send_message(net.seat, encoded(Event("two", None, 1)), net.clock.seconds())
         net.run(0.2)
         newest = net.player.last_message
         stream.add(encoded(Event("three", "x" * 1800, 1)))
         for said, kinds in ((newest, ["three"]), (0, ["three"])):
-            carried = Carried(messages=MessageReader(said))
-            later = PacketNet(messages=stream, carried=carried)
+            link_state = LinkState(messages=MessageReader(said))
+            later = PacketNet(messages=stream, link_state=link_state)
             later.run(1.0)
             told = [e.kind for e in later.player_events if isinstance(e, EventArrived)]
             self.assertEqual(kinds, told)
@@ -450,7 +458,7 @@ class BadNetworkTests(SynchronousTestCase):
         net.join()
         net.losing = lambda who, number, packet: True
         event = encoded(Event("k", "x" * 1000, 1))
-        kept = [net.seat.send_message(event, net.clock.seconds()) for _ in range(100)]
+        kept = [send_message(net.seat, event, net.clock.seconds()) for _ in range(100)]
         self.assertFalse(all(kept))
 
     def test_many_joins(self) -> None:
@@ -511,3 +519,164 @@ class ReceivedTests(SynchronousTestCase):
         *_, last = net.player.take_packets()
         read = read_player(last)
         self.assertEqual([b"1", b"2", b"3"], read.actions)  # type: ignore[union-attr]  # an INPUT
+
+
+_WELCOME = Welcome(0, 1, b"r" * 16, "m1", "maze", (), 0, 0, 1, b"")
+
+
+def _both() -> tuple[SeatLink, SeatLink]:
+    return _make_link(), _make_link()
+
+
+def _make_link() -> SeatLink:
+    link = SeatLink(PAYLOAD, 0.0)
+    link.receive(write_join(1, b"a.b.c", False), 0.0)
+    link.welcome(_WELCOME, MessageStream(), 0.0)
+    link.take_packets()
+    return link
+
+
+def _show_shortly(
+    link: SeatLink, version: int, tails: list[bytes], applied: int, now: float
+) -> list[bytes]:
+    packet = link.make_state(version, tails, applied, now)
+    if packet is not None:
+        return [packet]
+    link.state(version, tails, applied, now)
+    return []
+
+
+class MakeStateTests(SynchronousTestCase):
+    """`SeatLink.make_state`, beside `state` and `take_packets`."""
+
+    def test_as_the_long_way(self) -> None:
+        """
+        With any other messages, and with anything that the player sends or does not
+        send, it gets the same packets in the same order at the same times.
+        """
+        shortly = 0
+        for seed in range(60):
+            chance = Random(seed)
+            short, long = _both()
+            number = 1
+            for step in range(1, 60):
+                now = step * 0.04
+                if chance.random() < 0.2:
+                    for link in (short, long):
+                        send_message(link, b"told %d" % step, now)
+                if chance.random() < 0.6:
+                    number += 1
+                    packet = chance.choice(
+                        (
+                            write_input(number, step - 1, 0, 0, []),
+                            write_input(number, 0, step // 5, number, [b"act"]),
+                            write_player_probe(Probe(number, 0, 0, False, 9, 1, 1)),
+                        )
+                    )
+                    for link in (short, long):
+                        link.receive(packet, now)
+                for link in (short, long):
+                    link.alarm(now)
+                if chance.random() < 0.05:
+                    for link in (short, long):
+                        link.hasten(0.15, now)
+                if chance.random() < 0.02:
+                    for link in (short, long):
+                        link.refuse("kicked", "go", now)
+                if chance.random() < 0.6:
+                    tails = [b"tail"] * chance.choice((1, 1, 1, 2))
+                    long.state(step, tails, step - 1, now)
+                    packets = _show_shortly(short, step, tails, step - 1, now)
+                    shortly += len(packets)
+                    packets += short.take_packets()
+                else:
+                    packets = short.take_packets()
+                self.assertEqual(packets, long.take_packets())
+                self.assertEqual(short.deadline(), long.deadline())
+                self.assertEqual(short.is_settled, long.is_settled)
+                self.assertEqual(short.is_at_rest(), long.is_at_rest())
+        self.assertTrue(shortly > 200, shortly)
+
+
+class StateAgainTests(SynchronousTestCase):
+    """When a state that nobody acknowledged is sent again."""
+
+    def setUp(self) -> None:
+        self.link = _make_link()
+        # The first packet after the welcome makes it this player's.
+        self.link.receive(write_input(2, 0, 0, 0, []), 0.0)
+        self.link.alarm(0.0)
+        self.link.take_packets()
+
+    def resends(self, until: float) -> list[float]:
+        """Let time pass; returns when the state was sent again."""
+        times = []
+        for step in range(round(until * 100)):
+            now = step / 100
+            self.link.alarm(now)
+            if any(packet[0] == STATE for packet in self.link.take_packets()):
+                times.append(now)
+        return times
+
+    def test_pauses(self) -> None:
+        """
+        A player who sends nothing gets the newest state again after 0.3 s, then after
+        twice as long, and then every second.
+        """
+        self.link.make_state(1, [b"tail"], 0, 0.0)
+        self.assertEqual(self.resends(4.0), [0.3, 0.9, 1.9, 2.9, 3.9])
+
+    def test_newer_state(self) -> None:
+        """
+        The resends of a newer state start over; an older one is never resent.
+        """
+        self.link.make_state(1, [b"tail"], 0, 0.0)
+        self.assertEqual(self.resends(1.0), [0.3, 0.9])
+        self.link.make_state(2, [b"newer"], 0, 1.0)
+        self.assertEqual([at for at in self.resends(2.0) if at >= 1.0], [1.3, 1.9])
+
+    def test_acknowledged(self) -> None:
+        """
+        What arrived is not sent again.
+        """
+        self.link.make_state(1, [b"tail"], 0, 0.0)
+        self.link.receive(write_input(3, 1, 0, 0, []), 0.1)
+        self.assertEqual(self.resends(2.0), [])
+
+    def test_hastened(self) -> None:
+        """
+        At a match's end the last state is sent again at once, and often.
+        """
+        self.link.make_state(1, [b"tail"], 0, 0.0)
+        self.link.hasten(0.15, 0.0)
+        self.assertEqual(self.resends(0.5), [0.0, 0.15, 0.3, 0.45])
+
+    def test_refused(self) -> None:
+        """
+        A player who was refused is sent no more states.
+        """
+        self.link.make_state(1, [b"tail"], 0, 0.0)
+        self.link.refuse("kicked", "go", 0.0)
+        self.assertEqual(self.resends(2.0), [])
+        self.assertIsNone(self.link.make_state(2, [b"tail"], 0, 2.0))
+
+    def test_silence(self) -> None:
+        """
+        A link with nothing to send reports that in any phase; otherwise its whole room
+        would be checked for each packet.
+        """
+        waiting = SeatLink(PAYLOAD, 0.0)
+        self.assertTrue(waiting.is_silent())
+        messages = MessageStream()
+        messages.add(b"told before")
+        waiting.receive(write_join(1, b"a.b.c", False), 0.0)
+        waiting.welcome(_WELCOME, messages, 0.0)
+        waiting.take_packets()
+        self.assertTrue(waiting.is_silent())
+        waiting.receive(write_input(2, 0, 0, 0, []), 0.1)
+        self.assertFalse(waiting.is_silent())
+        self.assertNotEqual(waiting.take_packets(), [])
+        send_message(waiting, b"told after", 0.2)
+        waiting.refuse("kicked", "go", 0.2)
+        waiting.take_packets()
+        self.assertTrue(waiting.is_silent())

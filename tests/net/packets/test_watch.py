@@ -10,7 +10,7 @@ from tests.support.packet_net import PacketNet
 from vinom.net.dtls.bad_network import Conditions
 from vinom.net.packets.player import FellSilent, SpokeAgain
 from vinom.net.packets.quality import MOST_PATIENCE, PATIENCE, Watch
-from vinom.net.packets.reliable import WaitingActions
+from vinom.net.packets.reliable import UnackedInputs
 
 
 class WatchTests(SynchronousTestCase):
@@ -115,7 +115,7 @@ class LossTests(SynchronousTestCase):
         self.assertLessEqual(doubts, 2)
 
 
-class WaitingActionsTests(SynchronousTestCase):
+class UnackedInputsTests(SynchronousTestCase):
     @given(
         st.lists(st.sampled_from(["add", "ack", "welcome"]), max_size=30), st.randoms()
     )
@@ -124,7 +124,7 @@ class WaitingActionsTests(SynchronousTestCase):
         Whatever is added, acknowledged and taken up again, actions keep their order,
         and numbers that a server has are never used again.
         """
-        waiting, sent, has = WaitingActions(), 0, 0
+        waiting, sent, has = UnackedInputs(), 0, 0
         for step in steps:
             if step == "add":
                 sent += 1
@@ -143,7 +143,7 @@ class WaitingActionsTests(SynchronousTestCase):
         """
         If another program played the seat, numbers go on after its own.
         """
-        waiting = WaitingActions()
+        waiting = UnackedInputs()
         waiting.add(b"a")
         waiting.continue_after(7)
         self.assertEqual((len(waiting), waiting.add(b"b")), (0, 8))
@@ -153,7 +153,7 @@ class WaitingActionsTests(SynchronousTestCase):
         A server that lacks what it acknowledged gets the rest under numbers that it
         waits for.
         """
-        waiting = WaitingActions()
+        waiting = UnackedInputs()
         for action in (b"a", b"b", b"c"):
             waiting.add(action)
         waiting.acknowledge(2)

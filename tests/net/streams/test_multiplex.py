@@ -11,23 +11,23 @@ from tests.support.gateways import packets
 from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.multiplex import PacketLine, PeerTerms
+from vinom.net.streams.multiplex import PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet, encode
 
 
 class Nobody:
     """It takes nothing (`vinom.net.streams.multiplex.Taker`)."""
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         pass
 
-    def emptied(self, line: PacketLine) -> None:
+    def emptied(self, line: PacketConnection) -> None:
         pass
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         pass
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         pass
 
 
@@ -60,9 +60,9 @@ class EndTests(SocketCase):
                     clock.advance(10)
             self.assertEqual(clock.getDelayedCalls(), [])
 
-    def make(self, clock: Clock) -> PacketLine:
+    def make(self, clock: Clock) -> PacketConnection:
         """Make a line."""
-        self.line = PacketLine(
+        self.line = PacketConnection(
             Nobody(), clock, Rounds(clock, 5), PeerTerms(lost=Reason.CLIENT_LOST)
         )
         return self.line

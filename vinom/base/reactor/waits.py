@@ -1,16 +1,24 @@
 """
 Many who wait equally long, and one timer for all of them.
 
-One round for all connections: which of them gets a ping, and when; and turns for those
-who could go on at once, but not all of them together.
+One round for all connections: which of them gets a ping, and when; turns for those who
+could go on at once, but not all of them together; and one answer for several who ask
+the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Hashable
 from itertools import islice
+from typing import Any, Generic, TypeVar
 from typing import Protocol as Shape
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
 
 #: Who go on in one turn of the reactor: so few that nobody else waits for them.
 _TURN = 8
@@ -172,3 +180,29 @@ class Turns:
             self._clock.callLater(0, self._next)
         for ready in some:
             ready.go_on()
+
+
+class Once(Generic[_K, _V]):
+    """Make what several ask for while it is made, such as a connection, only once."""
+
+    def __init__(self, make: Callable[[_K], Coroutine[Any, Any, _V]]) -> None:
+        self._make = make
+        self._waiting: dict[_K, list[Deferred[_V]]] = {}
+
+    def __call__(self, key: _K) -> Deferred[_V]:
+        """Make it, or wait until it is made; who stops waiting disturbs no other."""
+        asked: Deferred[_V] = Deferred()
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(asked)
+        if len(waiting) == 1:
+            making = Deferred.fromCoroutine(self._make(key))
+            making.addCallbacks(self._made, self._failed, (key,), {}, (key,))
+        return asked
+
+    def _made(self, found: _V, key: _K) -> None:
+        for one in self._waiting.pop(key):
+            one.callback(found)
+
+    def _failed(self, failure: Failure, key: _K) -> None:
+        for one in self._waiting.pop(key):
+            one.errback(failure.value)

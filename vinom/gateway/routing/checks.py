@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vinom.gateway.routing.health import Health, is_ours
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.rules import Endpoint, Rule
+from vinom.gateway.routing.rules import Endpoint, ServiceRule
 
 _log = Logger()
 
@@ -23,7 +23,7 @@ _LEAST_GAP = 0.01
 class Checks(Shape):
     """A way of reaching back ends: one ``transport`` of rules."""
 
-    async def check(self, rule: Rule, endpoint: Endpoint) -> None:
+    async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
         Find out whether a back end can be reached.
 
@@ -58,7 +58,7 @@ class HealthChecks(Service):
         self._router, self._health, self._transports = router, health, transports
         self._clock, self._seconds = clock, seconds
         self._next: IDelayedCall | None = None
-        self._left: list[tuple[Rule, Endpoint]] = []
+        self._left: list[tuple[ServiceRule, Endpoint]] = []
         self._gap = seconds
         self._running: set[Endpoint] = set()
         self.failed = 0
@@ -89,7 +89,7 @@ class HealthChecks(Service):
             lambda failure: _log.failure("a check failed", failure)
         )
 
-    def _all(self) -> list[tuple[Rule, Endpoint]]:
+    def _all(self) -> list[tuple[ServiceRule, Endpoint]]:
         """List each back end once, with one of its rules."""
         router, found = self._router, {}
         for rule in router.rules.by_name.values():
@@ -99,7 +99,7 @@ class HealthChecks(Service):
                     found[endpoint] = rule
         return [(rule, endpoint) for endpoint, rule in found.items()]
 
-    async def _check(self, rule: Rule, endpoint: Endpoint) -> None:
+    async def _check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         before = self._health.state(endpoint)
         try:
             await self._transports[rule.transport].check(rule, endpoint)

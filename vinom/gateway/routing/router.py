@@ -16,7 +16,7 @@ from zlib import crc32
 import attrs
 from uhashring import HashRing
 
-from vinom.gateway.routing.rules import Endpoint, Rule, Rules
+from vinom.gateway.routing.rules import Endpoint, Rules, ServiceRule
 
 #: Points of each back end on its ring: enough that shares differ by only some 10 %.
 _POINTS = 100
@@ -152,7 +152,7 @@ class Router:
         self._turns = {one: turn for one, turn in self._turns.items() if one in names}
         self._rings = {one: ring for one, ring in self._rings.items() if one in names}
 
-    def rule_of(self, request: Request) -> Rule | None:
+    def rule_of(self, request: Request) -> ServiceRule | None:
         """Find the rule for a request; ``None`` if there is none."""
         if request.code is not None:
             return self.rules.by_code.get(request.code)
@@ -171,11 +171,11 @@ class Router:
             if not (rule.codes or rule.path or name in named)
         ]
 
-    def realm_of(self, rule: Rule, request: Request) -> int:
+    def realm_of(self, rule: ServiceRule, request: Request) -> int:
         """Find the realm of a request: its own, or the one in its host and path."""
         return request.realm_id or rule.realm_in(request.called, request.path)
 
-    def has(self, rule: Rule, request: Request, endpoint: Endpoint) -> bool:
+    def has(self, rule: ServiceRule, request: Request, endpoint: Endpoint) -> bool:
         """Is this one of a rule's back ends for a request?"""
         if rule.strategy == "realm":
             return self.realms.get(self.realm_of(rule, request)) == endpoint
@@ -183,7 +183,7 @@ class Router:
 
     def choose(
         self,
-        rule: Rule,
+        rule: ServiceRule,
         request: Request,
         session_id: int,
         tried: Collection[Endpoint] = (),
@@ -244,7 +244,7 @@ class Router:
         if self.open[endpoint] <= 0:
             del self.open[endpoint]
 
-    def _last(self, rule: Rule, request: Request, now: float) -> Endpoint | None:
+    def _last(self, rule: ServiceRule, request: Request, now: float) -> Endpoint | None:
         """Find the back end of a user's last session, if it still serves."""
         assert request.user is not None
         endpoint, until = self._sticky.get((rule.service, request.user), (None, 0.0))
@@ -252,7 +252,7 @@ class Router:
             return None
         return endpoint if self.has(rule, request, endpoint) else None
 
-    def _ring(self, rule: Rule) -> _Ring:
+    def _ring(self, rule: ServiceRule) -> _Ring:
         ring = self._rings.get(rule.service)
         if ring is None or (
             ring.endpoints is not rule.endpoints and ring.endpoints != rule.endpoints
@@ -260,7 +260,7 @@ class Router:
             ring = self._rings[rule.service] = _Ring(rule.endpoints)
         return ring
 
-    def _first(self, rule: Rule, request: Request, session_id: int) -> Endpoint:
+    def _first(self, rule: ServiceRule, request: Request, session_id: int) -> Endpoint:
         """Find the best back end of a rule."""
         endpoints, strategy = rule.endpoints, rule.strategy
         if strategy == "consistent_hash":
@@ -282,7 +282,7 @@ class Router:
         return best
 
     def _rest(
-        self, rule: Rule, request: Request, session_id: int
+        self, rule: ServiceRule, request: Request, session_id: int
     ) -> Sequence[Endpoint]:
         """List all back ends of a rule, the best one first."""
         endpoints = rule.endpoints

@@ -90,7 +90,7 @@ class Endpoint(Struct, frozen=True):
 
 
 @attrs.frozen
-class Rule:
+class ServiceRule:
     """
     How one service is reached.
 
@@ -156,9 +156,9 @@ class Rules:
     :ivar by_path: by host, empty for any, and path without a slash at its end.
     """
 
-    by_name: Mapping[str, Rule] = attrs.field(factory=dict)
-    by_code: Mapping[int, Rule] = attrs.field(factory=dict)
-    by_path: Mapping[tuple[str, str], Rule] = attrs.field(factory=dict)
+    by_name: Mapping[str, ServiceRule] = attrs.field(factory=dict)
+    by_code: Mapping[int, ServiceRule] = attrs.field(factory=dict)
+    by_path: Mapping[tuple[str, str], ServiceRule] = attrs.field(factory=dict)
     _longest: int = attrs.field(init=False)
     _takes_realms: bool = attrs.field(init=False)
 
@@ -170,7 +170,7 @@ class Rules:
     def _looked(self) -> bool:
         return any(_ANY_REALM in host + path for host, path in self.by_path)
 
-    def of_request(self, host: str, path: str) -> Rule | None:
+    def of_request(self, host: str, path: str) -> ServiceRule | None:
         """
         Find the rule with the longest path that matches an HTTP or WebSocket request.
 
@@ -188,7 +188,7 @@ class Rules:
             found = max(found, *masked, key=_closeness)
         return found
 
-    def _find(self, host: str, path: str) -> Rule | None:
+    def _find(self, host: str, path: str) -> ServiceRule | None:
         by_path = self.by_path
         # No rule is longer, so the many slashes of a hostile request cost nothing.
         path = path[: self._longest + 1].rstrip("/")
@@ -199,7 +199,7 @@ class Rules:
             path = path[: path.rfind("/")]
 
 
-def _closeness(rule: Rule | None) -> tuple[int, bool]:
+def _closeness(rule: ServiceRule | None) -> tuple[int, bool]:
     """Rank a match: by the length of the path, then a host over none."""
     if rule is None:
         return -1, False
@@ -280,9 +280,9 @@ def check_rules(
     """
     if not isinstance(found, dict):
         raise Misconfigured("rules: must be an object with a rule for each service")
-    by_name: dict[str, Rule] = {}
-    by_code: dict[int, Rule] = {}
-    by_path: dict[tuple[str, str], Rule] = {}
+    by_name: dict[str, ServiceRule] = {}
+    by_code: dict[int, ServiceRule] = {}
+    by_path: dict[tuple[str, str], ServiceRule] = {}
     for name, given in found.items():
         rule = _read_rule(name, given, services or {}, transport)
         by_name[name] = rule
@@ -342,7 +342,7 @@ def read_realms(found: Mapping[Any, Any]) -> dict[int, Endpoint]:
 
 def _read_rule(
     name: str, given: Any, services: Mapping[str, int], transport: Transport
-) -> Rule:
+) -> ServiceRule:
     if _NAME.fullmatch(name) is None:
         raise Misconfigured(
             f"rules: {name!r} is not a valid service name: use 1 to 64 letters, "
@@ -376,7 +376,7 @@ def _read_rule(
         )
     path = match.path or ("/" if match.host else "")
     _check_realm(name, match.host, path)
-    return Rule(
+    return ServiceRule(
         name,
         rule.strategy,
         endpoints,

@@ -17,7 +17,7 @@ import attrs
 from vinom.base.limits.pressure import source_of
 from vinom.base.model import Ticket
 from vinom.net.dtls.admission import Address
-from vinom.net.dtls.channel import Channel, Memory
+from vinom.net.dtls.channel import DtlsChannel, Memory
 
 
 @attrs.define(eq=False)
@@ -54,7 +54,7 @@ class Association:
     is_open: bool = attrs.field(default=False, init=False)
     is_proved: bool = attrs.field(default=False, init=False)
     is_contested: bool = attrs.field(default=False, init=False, repr=False)
-    channel: Channel = attrs.field(kw_only=True, repr=False)
+    channel: DtlsChannel = attrs.field(kw_only=True, repr=False)
     memory: Memory = attrs.field(init=False, repr=False)
     random: bytes = attrs.field(kw_only=True, repr=False)
     began: float = attrs.field(kw_only=True, repr=False)

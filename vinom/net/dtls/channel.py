@@ -1,7 +1,7 @@
 """
 One end of one DTLS association: OpenSSL, fed and emptied in datagrams.
 
-`Channel` shakes hands, and keeps datagram borders. A memory BIO is a stream, so its
+`DtlsChannel` shakes hands, and keeps datagram borders. A memory BIO is a stream, so its
 output is cut at record headers. OpenSSL repeats lost flights by its own timer on the
 real clock (first after a second), so the last flight is kept here and repeated sooner,
 on the caller's clock.
@@ -222,7 +222,7 @@ _EARLY = 4
 #: OpenSSL's name for the state in which a server reads encrypted records.
 _HAS_KEYS = b"SSLv3/TLS read change cipher spec"
 
-#: What `Channel.memory` raises; see `ending_of`.
+#: What `DtlsChannel.memory` raises; see `ending_of`.
 RecordError = SSL.Error
 
 
@@ -249,7 +249,7 @@ def ending_of(error: RecordError) -> Ending | None:
     return "closed" if isinstance(error, SSL.ZeroReturnError) else "failed"
 
 
-class Channel:
+class DtlsChannel:
     """
     One OpenSSL connection, fed and emptied in datagrams.
 
@@ -300,7 +300,7 @@ class Channel:
 
     @property
     def connection(self) -> SSL.Connection:
-        """OpenSSL's object, for reading its state; use `Channel` to feed it."""
+        """OpenSSL's object, for reading its state; use `DtlsChannel` to feed it."""
         return self._connection
 
     def open_as_client(self, server_name: str, now: float) -> list[bytes]:

@@ -13,9 +13,9 @@ from service_identity.pyopenssl import verify_hostname
 
 from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
-    Channel,
     ChannelBroken,
     ChannelClosed,
+    DtlsChannel,
 )
 from vinom.net.dtls.context import client_context
 from vinom.net.dtls.events import Connected, Disconnected, Ending, Received, Unknown
@@ -60,7 +60,7 @@ class DtlsClient:
         self.server_name = server_name
         self.max_payload = 0
         self.is_open = False
-        self._channel = Channel(client_context(authority_pem), mtu)
+        self._channel = DtlsChannel(client_context(authority_pem), mtu)
         self._idle, self._timeout = idle, timeout
         self._began = self._received_at = now
         self._is_over = False

@@ -51,7 +51,7 @@ class ClientPort(DatagramProtocol):
         self._deliver = deliver
         self._refused = refused
         self._filter = datagram_filter
-        self._alarm = Alarm(clock, client.deadline, self._ring)
+        self._alarm = Alarm(clock, client.deadline, self._alarmed)
         self._write: Write | None = None
         self._is_stopped = False
 
@@ -127,6 +127,6 @@ class ClientPort(DatagramProtocol):
         with suppress(OSError, MessageLengthError):
             self._write(datagram, address)
 
-    def _ring(self) -> None:
+    def _alarmed(self) -> None:
         self._client.alarm(self._clock.seconds())
         self.flush()

@@ -118,7 +118,7 @@ class PacedReader:
                 self._port.stopReading()
             self._next = self._clock.callLater(pause, self._look)
         elif self._is_asleep:
-            self._wake()
+            self._schedule()
 
     def stop(self) -> None:
         """Cancel a pause, because the port is closing."""
@@ -127,14 +127,14 @@ class PacedReader:
             self._next = None
         self._is_asleep = False
 
-    def _wake(self) -> None:
+    def _schedule(self) -> None:
         self._is_asleep = False
         self._port.startReading()
 
     def _look(self) -> None:
         self._next = None
         if self._is_asleep:
-            self._wake()
+            self._schedule()
         self._port.doRead()
 
 
@@ -278,7 +278,7 @@ class DatagramPort(DatagramProtocol):
         self._server = server
         self._deliver = deliver
         self._filter = datagram_filter
-        self._alarm = Alarm(clock, server.deadline, self._ring)
+        self._alarm = Alarm(clock, server.deadline, self._alarmed)
         self._turn: IDelayedCall | None = None
         self._is_awake = self._is_held = False
         self._throughput = 0
@@ -369,7 +369,7 @@ class DatagramPort(DatagramProtocol):
         if self._reads_left <= 0 and self._reader is not None:
             self._hold()
             # A filter may hold every datagram, so nothing else may end this turn.
-            self._wake()
+            self._schedule()
 
     def _hold(self) -> None:
         """
@@ -403,7 +403,7 @@ class DatagramPort(DatagramProtocol):
         if not self._server.receive_play(datagram, address, self._clock.seconds()):
             self._set_aside(datagram, address)
         if not self._is_awake:
-            self._wake()
+            self._schedule()
 
     def _set_aside(self, datagram: bytes, address: Address) -> None:
         """Keep a datagram that isn't play until play is answered, if there is room."""
@@ -425,7 +425,7 @@ class DatagramPort(DatagramProtocol):
         """
         self._server.send(association, *payloads)
         if not self._is_awake:
-            self._wake()
+            self._schedule()
 
     def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
         """
@@ -435,7 +435,7 @@ class DatagramPort(DatagramProtocol):
         """
         self._server.send_each(payloads)
         if not self._is_awake:
-            self._wake()
+            self._schedule()
 
     def rival_of(self, association: Association) -> Association | None:
         """Return the living association that `prove` would end."""
@@ -444,14 +444,14 @@ class DatagramPort(DatagramProtocol):
     def prove(self, association: Association) -> None:
         """Note that a peer has proved who it is; see `DtlsServer.prove`."""
         self._server.prove(association, self._clock.seconds())
-        self._wake()
+        self._schedule()
 
     def close(self, association: Association) -> None:
         """Send close_notify to one peer; makes no event."""
         self._server.close(association, self._clock.seconds())
-        self._wake()
+        self._schedule()
 
-    def _wake(self) -> None:
+    def _schedule(self) -> None:
         if not self._is_awake and self._write is not None:
             self._is_awake, self._began = True, self._seconds()
             self._turn = self._clock.callLater(0, self._take_turn)
@@ -483,7 +483,7 @@ class DatagramPort(DatagramProtocol):
                     server.has_moved = False
                     self._alarm.arm()
                 if server.events or server.datagrams or self._known or self._strangers:
-                    self._wake()
+                    self._schedule()
 
     def _receive_set_aside(self) -> None:
         now, server = self._clock.seconds(), self._server
@@ -551,7 +551,7 @@ class DatagramPort(DatagramProtocol):
 
     def _ask_again(self) -> None:
         self._again = None
-        self._wake()
+        self._schedule()
 
     def try_again(self) -> None:
         """Send what waits: it may be sent now."""
@@ -565,7 +565,7 @@ class DatagramPort(DatagramProtocol):
             except (OSError, MessageLengthError):
                 self.unsendable += 1
 
-    def _ring(self) -> None:
+    def _alarmed(self) -> None:
         self._server.alarm(self._clock.seconds())
         self._log_pressure()
-        self._wake()
+        self._schedule()

@@ -14,9 +14,9 @@ from vinom.net.dtls.admission import Address, Admission, Admit, Answer
 from vinom.net.dtls.association import Agenda, Association, Farewells, Handshakes
 from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
-    Channel,
     ChannelBroken,
     ChannelClosed,
+    DtlsChannel,
     RecordError,
     ending_of,
 )
@@ -344,7 +344,7 @@ class DtlsServer:
         newcomer = Association(
             address,
             admit.ticket,
-            channel=Channel(self._certificates.of(admit.ticket), self._mtu),
+            channel=DtlsChannel(self._certificates.of(admit.ticket), self._mtu),
             random=admit.hello.random,
             began=now,
         )

@@ -206,13 +206,13 @@ def traceparent_of(values: Sequence[bytes]) -> str:
 def _client_of(
     by_name: Mapping[bytes, list[bytes]], peer: str, proxies: Proxies
 ) -> str:
-    said = Forwarding(
+    given = Forwarding(
         [value.decode("latin-1") for value in by_name.get(b"forwarded", ())],
         [value.decode("latin-1") for value in by_name.get(b"x-forwarded-for", ())],
         any(sign.encode() in by_name for sign in SIGNS),
     )
-    host = proxies.client(peer, said)
-    if said.names_somebody and proxies.trusts(host):
+    host = proxies.client(peer, given)
+    if given.names_somebody and proxies.trusts(host):
         host = host.partition("%")[0] + UNCLEAR
     return host
 

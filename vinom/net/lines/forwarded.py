@@ -72,7 +72,7 @@ class Proxies:
             return False
         return any(address in network for network in self.networks)
 
-    def client(self, peer: str, said: Forwarding) -> str:
+    def client(self, peer: str, given: Forwarding) -> str:
         """
         Find the address that limits count.
 
@@ -82,17 +82,17 @@ class Proxies:
         proxy's own address is certain.
 
         :param peer: of the connection, or as the PROXY protocol gave it.
-        :param said: by the request.
+        :param given: by the request.
         :returns: an address; never one that counts as this machine's own if a proxy
             stands in between, or seems to.
         """
         if not self.trusts(peer):
-            return behind_proxy(peer) if said else peer
+            return behind_proxy(peer) if given else peer
         found = set()
-        if said.forwarded:
-            found.add(self._nearest(_forwarded_nodes(said.forwarded)))
-        if said.x_forwarded_for:
-            joined = ",".join(said.x_forwarded_for)
+        if given.forwarded:
+            found.add(self._nearest(_forwarded_nodes(given.forwarded)))
+        if given.x_forwarded_for:
+            joined = ",".join(given.x_forwarded_for)
             found.add(self._nearest([node.strip(" \t") for node in joined.split(",")]))
         nearest = found.pop() if len(found) == 1 else None
         return behind_proxy(peer if nearest is None else nearest)

@@ -220,24 +220,6 @@ class SecureTransport:
         if self.disconnecting and not self._waiting:
             self._shut_down()
 
-    def pauseProducing(self) -> None:
-        """Read nothing for a while; what was read already is still passed on."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read again."""
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Read nothing more."""
-        self.transport.stopProducing()
-
-    def getPeer(self) -> Any:
-        return self.transport.getPeer()
-
-    def getHost(self) -> Any:
-        return self.transport.getHost()
-
     def getHandle(self) -> SSL.Connection | None:
         """Give OpenSSL's end, as Twisted's TLS does."""
         return None if self._records is None else self._records.connection
@@ -254,7 +236,10 @@ class SecureTransport:
         return (handle is not None and handle.get_alpn_proto_negotiated()) or None
 
     def __getattr__(self, name: str) -> Any:
-        """Leave the rest, such as TCP's options, to the transport below."""
+        """
+        Leave the rest to the transport below: addresses, TCP's options, and when to
+        read; what was read already is still passed on.
+        """
         return getattr(self.transport, name)
 
     def _begin(self) -> Records:

@@ -42,9 +42,9 @@ from vinom.net.packets.quality import (
     Watch,
 )
 from vinom.net.packets.reliable import (
-    Carried,
     Event,
     Fragments,
+    LinkState,
     Message,
     Over,
     Refusal,
@@ -202,7 +202,7 @@ class PlayerLink(Measured):
         token: str | None = None,
         resume: bytes | None = None,
         now: float,
-        carried: Carried | None = None,
+        link_state: LinkState | None = None,
         patience: float = PATIENCE,
     ) -> None:
         """
@@ -212,7 +212,7 @@ class PlayerLink(Measured):
         :param token: connect token for the seat; ``None`` to use *resume*.
         :param resume: resume token of the seat.
         :param now: the time.
-        :param carried: from the seat's older links: what they did not deliver is
+        :param link_state: from the seat's older links: what they did not deliver is
             delivered by this one, and nothing twice.
         :param patience: how long an answer may take before the server is doubted,
             seconds.
@@ -234,13 +234,13 @@ class PlayerLink(Measured):
             raise ValueError(
                 f"a resume token must have {RESUME_BYTES} bytes, not {len(self._proof)}"
             )
-        carried = self._carried = carried or Carried()
-        self.quality = Quality(timeout=carried.timeout)
+        link_state = self._link_state = link_state or LinkState()
+        self.quality = Quality(timeout=link_state.timeout)
         self.phase: Literal["joining", "joined", "over"] = "joining"
         self._numbered = 0
         self._out: list[bytes] = []
         self._events: list[PlayerEvent] = []
-        self._actions, self._messages = carried.actions, carried.messages
+        self._actions, self._messages = link_state.actions, link_state.messages
         self._watch = Watch(patience)
         self._welcomes = Fragments()
         self._states = Fragments()
@@ -430,7 +430,7 @@ class PlayerLink(Measured):
         self.quality.reported(packet.highest, packet.received)
         if packet.is_answer:
             self.quality.answered(packet.stamp, now)
-            self._carried.timeout = self.quality.timeout
+            self._link_state.timeout = self.quality.timeout
         else:
             self._send_probe(packet.stamp, True)
 

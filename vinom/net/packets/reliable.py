@@ -346,7 +346,7 @@ class MessageReader:
 
 
 @attrs.define(eq=False)
-class WaitingActions:
+class UnackedInputs:
     """
     Actions that were sent and are not acknowledged, oldest first.
 
@@ -406,7 +406,7 @@ class WaitingActions:
 
 
 @attrs.define(eq=False)
-class Carried:
+class LinkState:
     """
     State that links of one seat hand on, so that nothing is lost or doubled.
 
@@ -418,6 +418,6 @@ class Carried:
         link takes over from the previous one.
     """
 
-    actions: WaitingActions = attrs.field(factory=WaitingActions)
+    actions: UnackedInputs = attrs.field(factory=UnackedInputs)
     messages: MessageReader = attrs.field(factory=MessageReader)
     timeout: float = 0.3

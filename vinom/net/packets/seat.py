@@ -374,7 +374,11 @@ class SeatLink(Measured):
         if self.phase == "over":
             return
         if now >= self._timeout_at:
-            self._time_out(now)
+            if self.phase == "waiting":
+                why = f"no JOIN arrived within {JOIN_TIMEOUT:g} s"
+                self.refuse(Code.TIMEOUT, why, now)
+            else:
+                self.end()
             return
         if now >= self._resend_at:
             self._send_again(now)
@@ -402,12 +406,6 @@ class SeatLink(Measured):
             self._unsent = self._messages.next
         else:
             self._resend_at = inf
-
-    def _time_out(self, now: float) -> None:
-        if self.phase == "waiting":
-            self.refuse(Code.TIMEOUT, f"no JOIN arrived within {JOIN_TIMEOUT:g} s", now)
-        else:
-            self.end()
 
     # State.
 
@@ -473,17 +471,6 @@ class SeatLink(Measured):
             self._out.append(write_state(number, consumed, applied, tail))
         self._numbered = number
         self._ack_at = inf
-
-    def send_message(self, message: bytes, now: float) -> bool:
-        """
-        Send an encoded reliable message.
-
-        :returns: ``False`` if too much waits already: the message is lost and
-            the connection should be refused.
-        """
-        kept = self._messages.add(message)
-        self.messages_added(now)
-        return kept
 
     def messages_added(self, now: float) -> None:
         """Send, with `take_packets`, what was added to the seat's messages."""

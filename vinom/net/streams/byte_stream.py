@@ -13,7 +13,7 @@ from zope.interface import implementer
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.waits import Waits
 from vinom.net.streams.ends import Leg, Reason
-from vinom.net.streams.sockets import STUCK_SECONDS, Intake, Outlet, Pace
+from vinom.net.streams.sockets import STUCK_SECONDS, Pace, SocketReader, SocketWriter
 
 #: How long a session may be silent after its client has nothing more to send, seconds.
 FINISHED_SECONDS = 60.0
@@ -61,7 +61,7 @@ class ByteStream(Protocol):
     # What the transport calls.
 
     def connectionMade(self) -> None:
-        self._outlet = Outlet(
+        self._writer = SocketWriter(
             self.transport,
             self,
             self._clock,
@@ -69,13 +69,13 @@ class ByteStream(Protocol):
             is_tls=self._is_tls,
             direct=self._direct,
         )
-        self._intake = Intake(self.transport, self._clock, self._pace)
+        self._reader = SocketReader(self.transport, self._clock, self._pace)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._is_over:
             self.leg.received(data)
             if self._pace is not None:
-                self._intake.received(len(data))
+                self._reader.received(len(data))
 
     def readConnectionLost(self) -> None:
         """The peer sends no more."""
@@ -86,7 +86,7 @@ class ByteStream(Protocol):
             self.leg.finished()
             self._has_sent = False
             # Not if the session has ended by this.
-            if not (self._outlet.is_full or self._is_waiting or self._is_over):
+            if not (self._writer.is_full or self._is_waiting or self._is_over):
                 self._wait()
 
     def writeConnectionLost(self) -> None:
@@ -94,8 +94,8 @@ class ByteStream(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._wait_no_more()
-        self._intake.end()
-        self._outlet.forget()
+        self._reader.end()
+        self._writer.forget()
         if not self._is_over:
             self._is_over = True
             is_clean = reason.check(ConnectionDone) is not None
@@ -134,14 +134,14 @@ class ByteStream(Protocol):
     def send(self, data: bytes) -> None:
         """Pass bytes on to the peer."""
         self._has_sent = True
-        self._outlet.write(data)
+        self._writer.write(data)
 
     def finish(self) -> None:
         """Send no more; the peer may still send."""
         if self._is_over:
             return
-        if self._outlet.is_full:
-            # Afterwards: the outlet is watched until the peer has read everything.
+        if self._writer.is_full:
+            # Afterwards: the writer is watched until the peer has read everything.
             self._is_finishing = True
         else:
             self._close_half()
@@ -152,25 +152,25 @@ class ByteStream(Protocol):
             return
         self._is_over = True
         self._wait_no_more()
-        self._intake.end()
+        self._reader.end()
         if reason is Reason.TOO_SLOW:
             self.transport.abortConnection()
         else:
-            self._outlet.close(self._is_half)
+            self._writer.close(self._is_half)
 
     def pause(self) -> None:
         """Stop reading from the peer."""
-        self._intake.hold("session")
+        self._reader.hold("session")
 
     def resume(self) -> None:
         """Read from the peer again."""
-        self._intake.let_go("session")
+        self._reader.let_go("session")
 
     def _close_half(self) -> None:
         if self._is_tls:
             self.transport.loseConnection()
         else:
-            self._outlet.release()
+            self._writer.release()
             self.transport.loseWriteConnection()
 
     def overdue(self) -> None:

@@ -20,7 +20,7 @@ _HALF = WINDOW // 2
 _PIECE = 16 * 1024
 
 
-class Line(Shape):
+class Connection(Shape):
     """
     The connection that carries a channel's packets.
 
@@ -73,7 +73,7 @@ class Channel:
     )
     leg: Leg
 
-    def __init__(self, line: Line, session_id: int) -> None:
+    def __init__(self, line: Connection, session_id: int) -> None:
         """
         :param line: the connection that carries it.
         :param session_id: the session's id.

@@ -21,7 +21,7 @@ from vinom.base.reactor.waits import Rounds
 from vinom.net.streams.channels import Channel, closing, read_closing
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
-from vinom.net.streams.sockets import Intake, Outlet, Pace
+from vinom.net.streams.sockets import Pace, SocketReader, SocketWriter
 
 #: How often a line is checked for silence and for unfinished packets, seconds.
 VISIT_SECONDS = 5.0
@@ -39,20 +39,20 @@ _MOST_ECHO = 8
 class Taker(Shape):
     """The owner of a line, to which it reports."""
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         """
-        The peer opens a session: `PacketLine.add` it, or `PacketLine.refuse` it.
+        The peer opens a session: `PacketConnection.add` it, or refuse it.
 
         Session 0 is a greeting on a link, and asks for an id on other lines.
         """
 
-    def ended(self, line: PacketLine) -> None:
+    def ended(self, line: PacketConnection) -> None:
         """A session of the line is over, which stays."""
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         """The peer accepts no more sessions; open ones go on."""
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         """The connection is over, with all its sessions."""
 
 
@@ -79,7 +79,7 @@ class PeerTerms:
     most_owed: int = 0
 
 
-class PacketLine(Protocol):
+class PacketConnection(Protocol):
     """
     Carries sessions.
 
@@ -120,7 +120,7 @@ class PacketLine(Protocol):
         self._taker, self._clock, self._rounds = taker, clock, rounds
         self._terms, self.starved_reason = terms, terms.starved
         self._owed = 0
-        self._reader = PacketReader()
+        self._packets = PacketReader()
         self.channels: dict[int, Channel] = {}
         self.is_over = False
         # Legs to report to when the peer reads again.
@@ -133,7 +133,7 @@ class PacketLine(Protocol):
     # What the transport calls.
 
     def connectionMade(self) -> None:
-        self._outlet = Outlet(
+        self._writer = SocketWriter(
             self.transport,
             self,
             self._clock,
@@ -141,25 +141,25 @@ class PacketLine(Protocol):
             is_tls=socket_under(self.transport) is None,
             direct=self._direct,
         )
-        self._intake = Intake(self.transport, self._clock, self._pace)
+        self._reader = SocketReader(self.transport, self._clock, self._pace)
         self._rounds.join(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self.is_over:
             return
-        before = self._reader.ended
+        before = self._packets.ended
         self._read(data)
         if self._pay is None and self._pace is None:
             return
         wait = 0.0
         if self._pay is not None:
-            wait = self._pay(self._reader.ended - before, self._clock.seconds())
-        self._intake.received(len(data), wait)
+            wait = self._pay(self._packets.ended - before, self._clock.seconds())
+        self._reader.received(len(data), wait)
 
     def _read(self, data: bytes) -> None:
         self._silent = 0
         channels = self.channels
-        for packet in self._reader.read(data):
+        for packet in self._packets.read(data):
             if packet.kind == Kind.DATA:
                 # A session that ended here first needs nothing more.
                 channel = channels.get(packet.session_id)
@@ -169,13 +169,13 @@ class PacketLine(Protocol):
                 self._received(packet)
             if self.is_over:
                 return
-        if self._reader.mistake is not None:
-            self.end(Reason.BAD_PACKET, self._reader.mistake)
+        if self._packets.mistake is not None:
+            self.end(Reason.BAD_PACKET, self._packets.mistake)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_over = True
-        self._intake.end()
-        self._outlet.forget()
+        self._reader.end()
+        self._writer.forget()
         self._unsent.clear()
         self._rounds.leave(self)
         self._blocked.clear()
@@ -198,11 +198,11 @@ class PacketLine(Protocol):
 
     def visit(self) -> None:
         """Check for silence, and for packets that never end (`Rounds`)."""
-        reader = self._reader
-        if reader.is_between or reader.ended != self._ended:
+        packets = self._packets
+        if packets.is_between or packets.ended != self._ended:
             # Sending a packet byte by byte gains no time.
-            self._ended, self._unfinished = reader.ended, 0
-        elif not self._intake.holds:
+            self._ended, self._unfinished = packets.ended, 0
+        elif not self._reader.holds:
             self._unfinished += 1
             if self._unfinished >= _MOST_UNFINISHED:
                 self.end(Reason.TIMEOUT, "a packet was not complete in time")
@@ -242,8 +242,8 @@ class PacketLine(Protocol):
         self.transmit(closing(0, reason, words))
         self.flush()
         self.is_over = True
-        self._intake.end()
-        self._outlet.close()
+        self._reader.end()
+        self._writer.close()
         # Nothing more of them is sent, however long the peer takes to close.
         for channel in tuple(self.channels.values()):
             channel.lost(self._terms.lost, self._why)
@@ -261,7 +261,7 @@ class PacketLine(Protocol):
         if self.is_over:
             return
         if self._turns is None:
-            self._outlet.write(data)
+            self._writer.write(data)
             return
         if not self._unsent:
             self._turns.flush(self)
@@ -271,12 +271,12 @@ class PacketLine(Protocol):
         """The turn is over: send everything that was written in it."""
         unsent, self._unsent = self._unsent, []
         if unsent and not self.is_over:
-            self._outlet.write(b"".join(unsent))
+            self._writer.write(b"".join(unsent))
 
     @property
     def is_full(self) -> bool:
         """Does the peer not read what it is sent?"""
-        return self._outlet.is_full
+        return self._writer.is_full
 
     def wait(self, channel: Channel) -> None:
         """Call its leg's ``drained`` when the peer reads again."""
@@ -331,7 +331,7 @@ class PacketLine(Protocol):
         Credit bounds the bytes of sessions, and nothing bounds questions: a peer that
         asks and does not read would have us hold all answers.
         """
-        if self._terms.most_owed and self._outlet.is_full:
+        if self._terms.most_owed and self._writer.is_full:
             self._owed += len(data)
             if self._owed > self._terms.most_owed:
                 self.abort("it does not read the answers that it asks for")

@@ -48,7 +48,7 @@ _CLOSE_SECONDS = 10.0
 
 
 class Owner(Directly, Shape):
-    """The protocol of a connection, as far as its outlet calls it."""
+    """The protocol of a connection, as far as its writer calls it."""
 
     def filled(self) -> None:
         """The peer does not read what it is sent."""
@@ -61,7 +61,7 @@ class Owner(Directly, Shape):
 
 
 @implementer(IPushProducer, IPullProducer)
-class Outlet:
+class SocketWriter:
     """
     The sending side of one connection.
 
@@ -203,9 +203,9 @@ class Outlet:
 
     def _arm(self, seconds: float, call: Callable[[], None]) -> None:
         self._disarm()
-        self._alarm = self._clock.callLater(seconds, self._ring, call)
+        self._alarm = self._clock.callLater(seconds, self._alarmed, call)
 
-    def _ring(self, call: Callable[[], None]) -> None:
+    def _alarmed(self, call: Callable[[], None]) -> None:
         self._alarm = None
         call()
 
@@ -256,7 +256,7 @@ def pace_of(rate: float) -> Pace | None:
     return Pace(rate) if rate else None
 
 
-class Intake:
+class SocketReader:
     """The reading side of one connection."""
 
     __slots__ = ("_clock", "_is_over", "_pace", "_slowed", "_transport", "holds")

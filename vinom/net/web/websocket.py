@@ -128,14 +128,14 @@ class WebSocketPage(Resource):
         """
         return self._proxies.trusts(host)
 
-    def _client(self, peer: str, said: Forwarding) -> str:
+    def _client(self, peer: str, given: Forwarding) -> str:
         """Find the address that counts."""
         if self._proxies.trusts(peer):
-            if not said.names_somebody:
+            if not given.names_somebody:
                 self._websockets.forwarding["unnamed"] += 1
-        elif said:
+        elif given:
             self._websockets.forwarding["not_believed"] += 1
-        return self._proxies.client(peer, said)
+        return self._proxies.client(peer, given)
 
     def _enter_late(self, peer: str, host: str) -> Refused | None:
         """Count a connection of a proxy for the player behind it; others count."""

@@ -1,8 +1,8 @@
 """
 One session of a gateway's link, used like a direct connection.
 
-The protocols for players who connect directly serve it unchanged: `Carried` is their
-transport.
+The protocols for players who connect directly serve it unchanged: `SessionTransport`
+is their transport.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = Logger()
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
-class Carried:
+class SessionTransport:
     """
     A transport, and the `vinom.net.streams.ends.Leg` of its session.
 

@@ -27,7 +27,7 @@ from vinom.net.lines.ws.handshake import accept_handshake
 from vinom.net.lines.ws.stream import BinaryStream
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason, checked_traceparent
-from vinom.net.streams.multiplex import VISIT_SECONDS, PacketLine, PeerTerms
+from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import OWN_SESSION, Kind, Packet
 from vinom.net.streams.sockets import pace_of
 
@@ -38,7 +38,7 @@ _DRAINING = "this gateway stops: connect again"
 #: Answers to *open* and *ping* that a client may not read, bytes.
 MOST_OWED = 64 * 1024
 #: Makes what serves a client.
-PacketDoor = Callable[[Arrival], PacketLine]
+PacketAcceptor = Callable[[Arrival], PacketConnection]
 
 
 class _Opening(msgspec.Struct):
@@ -54,7 +54,7 @@ _bodies = msgspec.json.Decoder(_Opening)
 class _Unused:
     """A connection without a session (`vinom.base.reactor.waits.Waiting`)."""
 
-    line: PacketLine
+    line: PacketConnection
     seconds: float
 
     def overdue(self) -> None:
@@ -64,7 +64,8 @@ class _Unused:
 
 class PacketClients:
     """
-    Serves such clients (`vinom.net.streams.multiplex.Taker`); `door` makes their lines.
+    Serves such clients (`vinom.net.streams.multiplex.Taker`); `acceptor` makes their
+    connections.
     """
 
     def __init__(
@@ -80,17 +81,17 @@ class PacketClients:
         :param backends: begins sessions.
         :param clock: for deadlines.
         :param settings: limits of each connection.
-        :param direct: as for `PacketLine`.
-        :param turns: as for `PacketLine`.
+        :param direct: as for `PacketConnection`.
+        :param turns: as for `PacketConnection`.
         :param idle_seconds: how long a connection may be without a session.
         """
         self._backends, self._clock, self._settings = backends, clock, settings
         self._is_draining = False
-        self._arrivals: dict[PacketLine, Arrival] = {}
+        self._arrivals: dict[PacketConnection, Arrival] = {}
         self._idle_seconds, self._waits = idle_seconds, Waits(clock)
-        self._unused: dict[PacketLine, _Unused] = {}
+        self._unused: dict[PacketConnection, _Unused] = {}
         self._make = partial(
-            PacketLine,
+            PacketConnection,
             self,
             clock,
             Rounds(clock, VISIT_SECONDS),
@@ -105,16 +106,16 @@ class PacketClients:
         )
 
     @property
-    def door(self) -> PacketDoor:
+    def acceptor(self) -> PacketAcceptor:
         """Makes the line of a connection."""
         return self._line
 
     @property
-    def lines(self) -> list[PacketLine]:
+    def lines(self) -> list[PacketConnection]:
         """The lines that are open."""
         return list(self._arrivals)
 
-    def _line(self, arrival: Arrival) -> PacketLine:
+    def _line(self, arrival: Arrival) -> PacketConnection:
         line = self._make(
             pace=pace_of(self._settings.bytes_per_second), pay=arrival.pay
         )
@@ -122,17 +123,17 @@ class PacketClients:
         self._wait_for_session(line)
         return line
 
-    def _wait_for_session(self, line: PacketLine) -> None:
+    def _wait_for_session(self, line: PacketConnection) -> None:
         seconds = self._idle_seconds
         self._unused[line] = unused = _Unused(line, seconds)
         self._waits.add(unused, self._clock.seconds() + seconds)
 
-    def _is_used(self, line: PacketLine) -> None:
+    def _is_used(self, line: PacketConnection) -> None:
         unused = self._unused.pop(line, None)
         if unused is not None:
             self._waits.remove(unused)
 
-    def opened(self, line: PacketLine, packet: Packet) -> None:
+    def opened(self, line: PacketConnection, packet: Packet) -> None:
         """A client asks for a session."""
         wanted = packet.session_id
         if self._is_draining:
@@ -191,7 +192,7 @@ class PacketClients:
         for line in self.lines:
             line.end(Reason.DRAINING, _DRAINING)
 
-    def ended(self, line: PacketLine) -> None:
+    def ended(self, line: PacketConnection) -> None:
         """A session is over; the client may open others."""
         self._arrivals[line].close_session()
         if line.channels:
@@ -201,10 +202,10 @@ class PacketClients:
         else:
             self._wait_for_session(line)
 
-    def closing(self, line: PacketLine, why: str) -> None:
+    def closing(self, line: PacketConnection, why: str) -> None:
         """Ignore that a client accepts no more sessions: only clients open them."""
 
-    def lost(self, line: PacketLine, why: str) -> None:
+    def lost(self, line: PacketConnection, why: str) -> None:
         """A connection is over."""
         self._is_used(line)
         self._arrivals.pop(line).end()
@@ -237,7 +238,7 @@ class PacketSocket(Protocol):
     transport: Any
 
     def __init__(
-        self, transport: Any, client: PacketLine, pay: Callable[[int], object]
+        self, transport: Any, client: PacketConnection, pay: Callable[[int], object]
     ) -> None:
         """
         :param transport: its earlier owner left it, and is not its producer.

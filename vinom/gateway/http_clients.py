@@ -23,7 +23,7 @@ from vinom.base.reactor.direct import FEW, DirectReads
 from vinom.base.reactor.waits import Turns, Waits
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.packets_door import PacketDoor, PacketSocket, handshake_answer
+from vinom.gateway.packet_clients import PacketAcceptor, PacketSocket, handshake_answer
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.http.answers import close_code_of, own_answer, status_of
@@ -35,7 +35,7 @@ from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.ws.handshake import HandshakeRefused
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.sockets import Intake, Outlet, pace_of
+from vinom.net.streams.sockets import SocketReader, SocketWriter, pace_of
 
 _log = Logger()
 
@@ -55,9 +55,9 @@ _BROKEN = (Reason.DONE, Reason.BACKEND_LOST, Reason.ABORTED)
 UserOf = Callable[[Sequence[bytes], Sequence[bytes]], int | str | None]
 
 
-class HttpDoor:
+class HttpAcceptor:
     """
-    Serves connections that speak HTTP (`vinom.gateway.listener.Door`).
+    Serves connections that speak HTTP (`vinom.gateway.listener.Acceptor`).
 
     :ivar answers: answers sent to clients, by status.
     :ivar refused: those made by the gateway itself, by status.
@@ -85,7 +85,7 @@ class HttpDoor:
         self.settings, self.proxies = settings, Proxies(settings.trusted_proxy)
         self.user_of, self.direct = user_of, direct
         #: Serves packets in WebSockets of this host and path, if any.
-        self.packets_at: Callable[[str, str], PacketDoor | None] = lambda *_: None
+        self.packets_at: Callable[[str, str], PacketAcceptor | None] = lambda *_: None
         self.log = BoundedLog(_log, clock)
         self.answers: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
@@ -151,19 +151,19 @@ class _Deadline:
 class _User:
     """The user of a connection, which nearly all of its requests have."""
 
-    def __init__(self, door: HttpDoor) -> None:
-        self._door = door
+    def __init__(self, shared: HttpAcceptor) -> None:
+        self._shared = shared
         self._given: list[list[bytes]] = []
         self._user: int | str | None = None
         self._until = 0.0
 
     def of(self, exchange: Exchange) -> int | str | None:
         """Find the user of a request."""
-        user_of = self._door.user_of
+        user_of = self._shared.user_of
         if user_of is None:
             return None
         given = [exchange.values(name) for name in (b"authorization", b"cookie")]
-        now = self._door.clock.seconds()
+        now = self._shared.clock.seconds()
         if given != self._given or now >= self._until:
             # Not for the whole connection: tokens expire, and keys are removed.
             self._given, self._until = given, now + _USER_SECONDS
@@ -182,12 +182,12 @@ class HttpSession:
 
     session: Session
 
-    def __init__(self, client: HttpClient, door: HttpDoor) -> None:
+    def __init__(self, client: HttpClient, shared: HttpAcceptor) -> None:
         """
         :param client: the connection of the client.
-        :param door: counts answers.
+        :param shared: by all connections: it counts answers.
         """
-        self._client, self._door = client, door
+        self._client, self._shared = client, shared
         self.frames: FrameRelay | None = None
         #: The current request and its head, while it may still be sent again.
         self._again: tuple[SessionRequest, bytes] | None = None
@@ -217,27 +217,27 @@ class HttpSession:
         """
         if self.frames is not None and self._client.session is self:
             frame = close_frame(1012, "this gateway stops: connect again")
-            self._client.outlet.write(self.frames.close(frame))
+            self._client.writer.write(self.frames.close(frame))
 
     def moved(self) -> None:
         """Bytes of an answer came, or were read: it has not stopped."""
-        self._moved_at = self._door.clock.seconds()
+        self._moved_at = self._shared.clock.seconds()
 
     def deadline(self) -> float:
         """When its answer counts as stopped, if nothing moves before."""
-        return self._moved_at + self._door.settings.http_answer_seconds
+        return self._moved_at + self._shared.settings.http_answer_seconds
 
     def failed(self, what: str = "", why: str = "") -> None:
         """Count, and perhaps log, that the back end gave a bad answer, or none."""
         if what:
-            self._door.log.warn(
+            self._shared.log.warn(
                 "back end {endpoint} of {service} {what}{why}",
                 endpoint=str(self.session.endpoint),
                 service=self.session.service,
                 what=what,
                 why=why,
             )
-        self._door.backends.answered(self.session, False)
+        self._shared.backends.answered(self.session, False)
 
     # What the session calls.
 
@@ -247,7 +247,7 @@ class HttpSession:
         if client.session is not self:
             return
         if self.frames is not None:
-            client.outlet.write(self.frames.pass_on(data))
+            client.writer.write(self.frames.pass_on(data))
             return
         exchange = client.exchange
         if exchange is None:
@@ -258,7 +258,7 @@ class HttpSession:
         # After the first byte no other answer may be sent: two would be read as one.
         self._again, self._is_used = None, True
         try:
-            out = exchange.take_answer(data, self._door.is_draining)
+            out = exchange.take_answer(data, self._shared.is_draining)
         except BadMessage as error:
             self.failed("sent a bad answer: ", str(error))
             client.leave_session(Reason.BACKEND_LOST)
@@ -266,9 +266,9 @@ class HttpSession:
             return
         is_begun = exchange.status != before
         if is_begun:
-            self._door.answers[exchange.status] += 1
-            self._door.backends.answered(self.session, exchange.status < 500)
-        client.outlet.write(out)
+            self._shared.answers[exchange.status] += 1
+            self._shared.backends.answered(self.session, exchange.status < 500)
+        client.writer.write(out)
         if exchange.is_upgraded:
             self.frames = FrameRelay()
             self.frames.pass_on(exchange.behind)
@@ -321,7 +321,7 @@ class HttpSession:
         client = self._client
         if reason is Reason.DONE:
             try:
-                client.outlet.write(exchange.take_answer(b"", self._door.is_draining))
+                client.writer.write(exchange.take_answer(b"", self._shared.is_draining))
             except BadMessage:
                 pass
             else:
@@ -339,7 +339,7 @@ class HttpSession:
         code = close_code_of(reason)
         if code is not None and frames.is_between:
             frame = close_frame(code, words or reason.value)
-            client.outlet.write(frames.close(frame))
+            client.writer.write(frames.close(frame))
         if reason is Reason.TOO_SLOW:
             client.abort()
         else:
@@ -353,18 +353,18 @@ class HttpClient(Protocol):
 
     :ivar exchange: the current request, and its answer; ``None`` between two.
     :ivar session: serves it; ``None`` if there is none.
-    :ivar outlet: its sending side.
+    :ivar writer: its sending side.
     """
 
     transport: Any
-    outlet: Outlet
+    writer: SocketWriter
 
-    def __init__(self, door: HttpDoor, arrival: Arrival) -> None:
+    def __init__(self, shared: HttpAcceptor, arrival: Arrival) -> None:
         """
-        :param door: shared by all connections.
+        :param shared: by all connections.
         :param arrival: this connection's arrival.
         """
-        self._door, self._arrival = door, arrival
+        self._shared, self._arrival = shared, arrival
         self.exchange: Exchange | None = None
         self.session: HttpSession | None = None
         #: The body that is not whole; ``None`` if there is none.
@@ -373,26 +373,26 @@ class HttpClient(Protocol):
         #: its end; or what came in one read behind a request, and where it begins:
         #: nothing more is read until that is answered.
         self._held, self._at, self._searched = b"", 0, 0
-        self._deadline = _Deadline(self, door.clock)
-        self._user = _User(door)
+        self._deadline = _Deadline(self, shared.clock)
+        self._user = _User(shared)
         self._is_over = self._is_half = False
 
     # What the transport, and those who watch it, call.
 
     def connectionMade(self) -> None:
-        door = self._door
-        door.clients.add(self)
-        self.outlet = Outlet(
+        shared = self._shared
+        shared.clients.add(self)
+        self.writer = SocketWriter(
             self.transport,
             self,
-            door.clock,
-            stuck_seconds=door.settings.stuck_seconds,
+            shared.clock,
+            stuck_seconds=shared.settings.stuck_seconds,
             is_tls=self._arrival.is_tls,
-            direct=door.direct,
+            direct=shared.direct,
             most=FEW,
         )
-        pace = pace_of(door.settings.bytes_per_second)
-        self._intake = Intake(self.transport, door.clock, pace)
+        pace = pace_of(shared.settings.bytes_per_second)
+        self._reader = SocketReader(self.transport, shared.clock, pace)
         # Its first bytes follow: they made it one of HTTP.
 
     def dataReceived(self, data: bytes) -> None:
@@ -408,7 +408,7 @@ class HttpClient(Protocol):
             else:
                 self.go_on()
         if not self._is_over:
-            self._intake.received(len(data))
+            self._reader.received(len(data))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still wait for its answer."""
@@ -426,13 +426,13 @@ class HttpClient(Protocol):
         """Our half is closed, as we asked."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        door, exchange = self._door, self.exchange
-        door.clients.discard(self)
-        door.turns.remove(self)
+        shared, exchange = self._shared, self.exchange
+        shared.clients.discard(self)
+        shared.turns.remove(self)
         is_idle = self._is_over or exchange is None or exchange.is_upgraded
         is_clean = is_idle and reason.check(ConnectionDone) is not None
         self._end()
-        self.outlet.forget()
+        self.writer.forget()
         self.leave_session(Reason.DONE if is_clean else Reason.CLIENT_LOST)
         self._arrival.end()
 
@@ -453,7 +453,7 @@ class HttpClient(Protocol):
         if self.session is not None:
             self.session.moved()
             self.session.session.client.drained()
-        if "client" in self._intake.holds:
+        if "client" in self._reader.holds:
             self.let_go("client")
             self._next()
 
@@ -464,21 +464,21 @@ class HttpClient(Protocol):
 
     def overdue(self, wait: Waits) -> None:
         """Handle the end of the time that this connection may wait."""
-        door, session = self._door, self.session
-        if wait is door.idle:
+        shared, session = self._shared, self.session
+        if wait is shared.idle:
             self.close()
-        elif wait is door.pending:
+        elif wait is shared.pending:
             if session is not None:
                 session.failed()
             self.leave_session(Reason.TIMEOUT)
             self.refuse(504, "the back end took too long to answer")
-        elif wait is door.stalls and session is not None:
-            now, deadline = door.clock.seconds(), session.deadline()
+        elif wait is shared.stalls and session is not None:
+            now, deadline = shared.clock.seconds(), session.deadline()
             if now < deadline:
-                self._deadline.set(door.stalls, deadline - now)
-            elif self.outlet.is_full:
+                self._deadline.set(shared.stalls, deadline - now)
+            elif self.writer.is_full:
                 # It is the client that does not read.
-                self._deadline.set(door.stalls, door.settings.http_answer_seconds)
+                self._deadline.set(shared.stalls, shared.settings.http_answer_seconds)
             else:
                 session.failed("stopped within its answer")
                 self.leave_session(Reason.TIMEOUT)
@@ -486,11 +486,11 @@ class HttpClient(Protocol):
         else:
             self._refuse_rest(408, "this request took too long to arrive")
 
-    # What the door calls.
+    # What the acceptor calls.
 
     def drain(self) -> bool:
         """Close the connection soon if it has no request; is it a WebSocket?"""
-        if self._deadline.waits is self._door.idle:
+        if self._deadline.waits is self._shared.idle:
             self._wait_for_request()
         return self.session is not None and self.session.frames is not None
 
@@ -501,7 +501,7 @@ class HttpClient(Protocol):
         """Must what comes now wait, for an answer or until answers are read?"""
         exchange = self.exchange
         if exchange is None:
-            return "client" in self._intake.holds or self in self._door.turns
+            return "client" in self._reader.holds or self in self._shared.turns
         return exchange.is_whole
 
     def go_on(self) -> None:
@@ -509,7 +509,7 @@ class HttpClient(Protocol):
         if self._is_over:
             return
         data, start, exchange = self._held, self._at, self.exchange
-        settings = self._door.settings
+        settings = self._shared.settings
         is_new = exchange is None
         # Unless more is found behind what is read here.
         self._held, self._at = b"", 0
@@ -521,8 +521,8 @@ class HttpClient(Protocol):
                     self._searched = len(self._held)
                     self.let_go("answer")
                     # Counted from its first byte: sending slowly gains no time.
-                    if self._held and self._deadline.waits is not self._door.heads:
-                        self._deadline.set(self._door.heads, _HEAD_SECONDS)
+                    if self._held and self._deadline.waits is not self._shared.heads:
+                        self._deadline.set(self._shared.heads, _HEAD_SECONDS)
                     return
                 self._searched = 0
                 head = check_head(data[start:end])
@@ -544,7 +544,7 @@ class HttpClient(Protocol):
             elif body and self.session is not None:
                 self.session.session.client.received(body)
         except BadMessage as error:
-            self._door.log.info(
+            self._shared.log.info(
                 "refused a request of {host}: {why}",
                 host=self._arrival.host,
                 why=str(error),
@@ -559,7 +559,7 @@ class HttpClient(Protocol):
         if exchange.status:
             self._wait_for_answer(exchange)
         else:
-            self._deadline.set(self._door.pending, settings.http_answer_seconds)
+            self._deadline.set(self._shared.pending, settings.http_answer_seconds)
 
     def _serve(self, exchange: Exchange, body: bytes) -> None:
         """
@@ -568,17 +568,17 @@ class HttpClient(Protocol):
         :param body: what came of its body.
         :raises BadMessage: its client has too many connections, or makes them too fast.
         """
-        door, arrival, target = self._door, self._arrival, exchange.target
+        shared, arrival, target = self._shared, self._arrival, exchange.target
         sender = request_fields(
             target.fields,
             peer=arrival.host,
             is_tls=arrival.is_tls,
             authority=target.authority,
-            proxies=door.proxies,
+            proxies=shared.proxies,
             version=target.version,
             by_name=target.by_name,
         )
-        if not arrival.is_of(sender.host, door.clock.seconds()):
+        if not arrival.is_of(sender.host, shared.clock.seconds()):
             raise BadMessage(503, "too many connections from your address")
         request = SessionRequest(
             "websocket" if exchange.is_upgrade else "http",
@@ -592,14 +592,14 @@ class HttpClient(Protocol):
         )
         session = self.session
         if session is not None and not (
-            door.backends.still_serves(session.session, request)
+            shared.backends.still_serves(session.session, request)
             # A WebSocket has a session of its own; one that was refused leaves it to
             # the next.
             and session.session.request.kind in ("websocket", request.kind)
         ):
             self.leave_session(Reason.DONE)
             session = None
-        packets = door.packets_at(target.host, target.path)
+        packets = shared.packets_at(target.host, target.path)
         if packets is not None and exchange.is_upgrade:
             self._become_packets(exchange, packets, request)
             return
@@ -614,13 +614,13 @@ class HttpClient(Protocol):
 
         :raises BadMessage: the client begins too many.
         """
-        if not self._arrival.may_begin(request.host, self._door.clock.seconds()):
+        if not self._arrival.may_begin(request.host, self._shared.clock.seconds()):
             raise BadMessage(503, "your address makes too many connections per second")
-        self.session = made = HttpSession(self, self._door)
-        session = self._door.backends.begin(request, made)
+        self.session = made = HttpSession(self, self._shared)
+        session = self._shared.backends.begin(request, made)
         assert session is not None, "it brought no id"
         made.session = session
-        if self.outlet.is_full:
+        if self.writer.is_full:
             session.client.filled()
         return made
 
@@ -628,20 +628,20 @@ class HttpClient(Protocol):
 
     def hold(self, why: str) -> None:
         """Stop reading from the client until `let_go` gets the same reason."""
-        if self._intake.hold(why) and self._upload is not None:
+        if self._reader.hold(why) and self._upload is not None:
             # The client is not to blame for this pause.
-            self._upload.pause(self._door.clock.seconds())
+            self._upload.pause(self._shared.clock.seconds())
             self._deadline.clear()
 
     def let_go(self, why: str) -> None:
         """Read again, unless there is another reason not to."""
-        if self._intake.let_go(why) and self._upload is not None:
+        if self._reader.let_go(why) and self._upload is not None:
             self._wait_for_body()
 
     def answered(self, exchange: Exchange, is_begun: bool) -> None:
         """Some of an answer was sent, or all of it; perhaps its head, too."""
         if not exchange.is_answered:
-            if is_begun and self._deadline.waits is self._door.pending:
+            if is_begun and self._deadline.waits is self._shared.pending:
                 self._deadline.clear()
             if self._deadline.waits is None and exchange.is_whole:
                 self._wait_for_answer(exchange)
@@ -670,11 +670,11 @@ class HttpClient(Protocol):
             return
         self._deadline.clear()
         keeps = exchange is not None and exchange.keeps and exchange.is_whole
-        keeps = keeps and not self._door.is_draining
+        keeps = keeps and not self._shared.is_draining
         is_head = exchange is not None and exchange.target.method == b"HEAD"
-        self._door.answers[status] += 1
-        self._door.refused[status] += 1
-        self.outlet.write(own_answer(status, words, keeps, is_head))
+        self._shared.answers[status] += 1
+        self._shared.refused[status] += 1
+        self.writer.write(own_answer(status, words, keeps, is_head))
         if keeps:
             self._next()
         else:
@@ -688,7 +688,7 @@ class HttpClient(Protocol):
         session = self.session
         if held and session is not None:
             session.session.client.received(held)
-        if session is not None and self._door.is_draining:
+        if session is not None and self._shared.is_draining:
             # It was no WebSocket yet when those were closed.
             session.close_websocket()
 
@@ -697,7 +697,7 @@ class HttpClient(Protocol):
         if not self._is_over:
             self._held = b""
             self._end()
-            self.outlet.close(self._is_half)
+            self.writer.close(self._is_half)
 
     def _refuse_rest(self, status: int, words: str) -> None:
         """Refuse a request after which no other can be read."""
@@ -709,21 +709,21 @@ class HttpClient(Protocol):
 
     def _next(self) -> None:
         """Serve the next request, which may already be here."""
-        if self.outlet.is_full:
+        if self.writer.is_full:
             # Not before the client reads the answers it has: we hold all of them.
             self.hold("client")
         elif self._held:
-            self._door.turns.add(self)
+            self._shared.turns.add(self)
         elif self._is_half:
             self.close()
         else:
             self._wait_for_request()
 
     def _become_packets(
-        self, exchange: Exchange, packets: PacketDoor, request: SessionRequest
+        self, exchange: Exchange, packets: PacketAcceptor, request: SessionRequest
     ) -> None:
         """
-        Leave the connection to the door of packets, as a WebSocket.
+        Leave the connection to the acceptor of packets, as a WebSocket.
 
         :raises BadMessage: the handshake is not valid.
         """
@@ -731,14 +731,14 @@ class HttpClient(Protocol):
             answer = handshake_answer(exchange.target.path, exchange.target.fields)
         except HandshakeRefused as error:
             raise BadMessage(error.status, str(error)) from error
-        self._door.answers[101] += 1
-        self._door.clients.discard(self)
+        self._shared.answers[101] += 1
+        self._shared.clients.discard(self)
         self._end()
-        self.outlet.release()
-        self.outlet.forget()
-        if self._intake.holds:
+        self.writer.release()
+        self.writer.forget()
+        if self._reader.holds:
             self.transport.resumeProducing()
-        arrival, clock = self._arrival, self._door.clock
+        arrival, clock = self._arrival, self._shared.clock
         arrival.host, arrival.port = request.host, request.port
         socket = PacketSocket(
             self.transport,
@@ -753,9 +753,9 @@ class HttpClient(Protocol):
 
     def _wait_for_request(self) -> None:
         seconds = _IDLE_SECONDS
-        if self._door.is_draining:
+        if self._shared.is_draining:
             seconds = min(seconds, _LAST_SECONDS)
-        self._deadline.set(self._door.idle, seconds)
+        self._deadline.set(self._shared.idle, seconds)
 
     def _wait_for_body(self, size: int = 0) -> None:
         """
@@ -764,27 +764,27 @@ class HttpClient(Protocol):
         :param size: bytes of it that came at its beginning.
         """
         settings, now, upload = (
-            self._door.settings,
-            self._door.clock.seconds(),
+            self._shared.settings,
+            self._shared.clock.seconds(),
             self._upload,
         )
         if upload is None:
             upload = Upload(settings.http_body_rate, settings.http_body_seconds, now)
             upload.received(size)
             self._upload = upload
-        if self._intake.holds:
+        if self._reader.holds:
             upload.pause(now)
         else:
             upload.resume(now)
             seconds = min(settings.http_body_seconds, upload.deadline() - now)
-            self._deadline.set(self._door.bodies, seconds)
+            self._deadline.set(self._shared.bodies, seconds)
 
     def _wait_for_answer(self, exchange: Exchange) -> None:
         """Have the rest of an answer that has begun come in time."""
-        seconds = self._door.settings.http_answer_seconds
+        seconds = self._shared.settings.http_answer_seconds
         if not exchange.is_event_stream and self.session is not None:
             self.session.moved()
-            self._deadline.set(self._door.stalls, seconds)
+            self._deadline.set(self._shared.stalls, seconds)
         else:
             self._deadline.clear()
 
@@ -792,4 +792,4 @@ class HttpClient(Protocol):
         """Serve nothing more."""
         self._is_over = True
         self._deadline.clear()
-        self._intake.end()
+        self._reader.end()

@@ -12,7 +12,7 @@ from vinom.base.reactor.waits import Waits
 from vinom.errors import Code
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.listener import Door
+from vinom.gateway.listener import Acceptor
 from vinom.gateway.sessions import SessionRequest
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.streams.byte_stream import ByteStream
@@ -91,14 +91,14 @@ class BytesClient(ByteStream):
         super().close(reason, words)
 
 
-def bytes_door(
+def bytes_acceptor(
     kind: str,
     backends: Backends,
     clock: IReactorTime,
     settings: GatewaySettings,
     direct: DirectReads | None = None,
-) -> Door:
-    """Make the door for such clients; its parameters are those of `BytesClient`."""
+) -> Acceptor:
+    """Make the acceptor for such clients; its parameters are those of `BytesClient`."""
     finished = Waits(clock)
 
     def client(arrival: Arrival) -> BytesClient:

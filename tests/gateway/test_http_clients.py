@@ -18,7 +18,7 @@ from tests.support.gateways import (
 )
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.http_door import HttpDoor
+from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.streams.ends import Reason
@@ -56,10 +56,10 @@ def fields_of(data: bytes) -> dict[str, list[str]]:
     return found
 
 
-class DoorCase(SynchronousTestCase):
+class HttpCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = MemoryGateway({"site": SITE})
-        self.door = HttpDoor(
+        self.acceptor = HttpAcceptor(
             self.gateway.backends,
             self.gateway.clock,
             settings(http_head_bytes=2048, http_body_bytes=100),
@@ -69,12 +69,12 @@ class DoorCase(SynchronousTestCase):
     def connect(self, host: str = "192.0.2.1") -> MemoryTransport:
         """Make a connection, which nothing came from yet."""
         self.limits.connections.enter(host)
-        return MemoryTransport(self.door(Arrival(host, 5, self.limits)), host)
+        return MemoryTransport(self.acceptor(Arrival(host, 5, self.limits)), host)
 
     def admitted(self) -> MemoryTransport:
         """Make a connection that the limits admit."""
         self.assertTrue(self.limits.admit("192.0.2.1", 0.0))
-        return MemoryTransport(self.door(Arrival("192.0.2.1", 5, self.limits)))
+        return MemoryTransport(self.acceptor(Arrival("192.0.2.1", 5, self.limits)))
 
     def client(self, request: bytes, size: int = 0) -> MemoryTransport:
         """Make a connection that sends this."""
@@ -102,16 +102,15 @@ class DoorCase(SynchronousTestCase):
     def assert_clean(self) -> None:
         """Nothing is left of any connection: no session, no deadline, no place."""
         self.assertEqual(self.gateway.backends.open, {})
-        self.assertEqual(len(self.door.clients), 0)
-        door = self.door
-        waits = (door.heads, door.bodies, door.pending, door.stalls, door.idle)
-        self.assertEqual([len(one) for one in waits], [0] * 5)
+        self.assertEqual(len(self.acceptor.clients), 0)
+        for name in ("heads", "bodies", "pending", "stalls", "idle"):
+            self.assertEqual(len(getattr(self.acceptor, name)), 0, name)
         self.assertEqual(len(self.limits.connections), 0)
         self.gateway.clock.advance(100)
         self.assertEqual(self.gateway.clock.getDelayedCalls(), [])
 
 
-class RequestTests(DoorCase):
+class RequestTests(HttpCase):
     def test_there_and_back(self) -> None:
         """
         Requests reach the back end, and its answers the client, however either is cut.
@@ -162,7 +161,7 @@ class RequestTests(DoorCase):
             )
             client.lose(is_clean=True)
         self.assertEqual(len(self.gateway.servers.opened), 2)
-        self.assertEqual(self.door.answers, {200: 6})
+        self.assertEqual(self.acceptor.answers, {200: 6})
         self.assert_clean()
 
     def test_answers_without_a_body(self) -> None:
@@ -232,7 +231,7 @@ class RequestTests(DoorCase):
         self.assertEqual(self.asked(), b"hello")
         self.answer(OK)
         self.assertTrue(client.take().startswith(b"HTTP/1.1 200 OK\r\n"))
-        self.assertEqual(self.door.answers, {200: 1})
+        self.assertEqual(self.acceptor.answers, {200: 1})
 
     def test_half_an_answer(self) -> None:
         """
@@ -282,7 +281,7 @@ class RequestTests(DoorCase):
         self.assert_clean()
 
 
-class HeaderTests(DoorCase):
+class HeaderTests(HttpCase):
     def test_what_back_ends_see(self) -> None:
         """
         A back end learns from whom, by which name and over what a request came; what a
@@ -326,7 +325,7 @@ class HeaderTests(DoorCase):
         A trusted proxy names the client, for logs and back ends; one in between that
         is not trusted ends the list of those who are believed.
         """
-        self.door.proxies = Proxies((ip_network("192.0.2.1"),))
+        self.acceptor.proxies = Proxies((ip_network("192.0.2.1"),))
         request = GET.replace(
             b"\r\n\r\n",
             b"\r\nX-Forwarded-For: 127.0.0.1, 203.0.113.9\r\n"
@@ -347,7 +346,7 @@ class HeaderTests(DoorCase):
         client whose request comes over it, and for nobody before that.
         """
         self.limits = limits(2, 9, 99, "192.0.2.1")
-        self.door.proxies = self.limits.proxies
+        self.acceptor.proxies = self.limits.proxies
 
         def ask(client: MemoryTransport, host: str) -> bytes:
             named = b"\r\nX-Forwarded-For: " + host.encode() + b"\r\n\r\n"
@@ -389,7 +388,7 @@ class HeaderTests(DoorCase):
             b"Forwarded: for",
         ):
             self.limits = limits(2, 9, 99, "192.0.2.1")
-            self.door.proxies = self.limits.proxies
+            self.acceptor.proxies = self.limits.proxies
             request = GET.replace(b"\r\n\r\n", b"\r\n" + headers + b"\r\n\r\n")
             clients = [self.admitted() for _ in range(4)]
             for client in clients:
@@ -455,7 +454,7 @@ class HeaderTests(DoorCase):
             asked.append((authorizations, cookies))
             return b"".join((*authorizations, *cookies)).decode()[-3:] or None
 
-        self.door.user_of = user_of
+        self.acceptor.user_of = user_of
         client = self.client(GET)
         for line in (
             "Authorization: Bearer ann",
@@ -475,13 +474,13 @@ class HeaderTests(DoorCase):
         """
         A token whose key was removed names nobody soon after, on open connections too.
         """
-        self.door.user_of = lambda *given: "ann"
+        self.acceptor.user_of = lambda *given: "ann"
         client, line = self.client(GET), b"\r\nAuthorization: Bearer ann\r\n\r\n"
         for wait in (0.0, 0.0, 10.0):
             self.answer(OK)
             self.gateway.clock.advance(wait)
             client.give(GET.replace(b"\r\n\r\n", line))
-            self.door.user_of = lambda *given: None
+            self.acceptor.user_of = lambda *given: None
         users = [one.request.user for _, one, _ in self.gateway.servers.opened]
         self.assertEqual(users, ["ann", None])
 
@@ -490,7 +489,7 @@ class HeaderTests(DoorCase):
         Requests of several clients over one connection of a proxy never share a
         session: back ends, and the access log, know each session's own client.
         """
-        self.door.proxies = Proxies((ip_network("192.0.2.1"),))
+        self.acceptor.proxies = Proxies((ip_network("192.0.2.1"),))
         client = self.connect()
         for host in (b"198.51.100.1", b"198.51.100.1", b"198.51.100.2"):
             line = b"\r\nX-Forwarded-For: " + host + b"\r\n\r\n"
@@ -500,7 +499,7 @@ class HeaderTests(DoorCase):
         self.assertEqual(hosts, ["198.51.100.1", "198.51.100.2"])
 
 
-class RefusalTests(DoorCase):
+class RefusalTests(HttpCase):
     def refused(self, client: MemoryTransport, status: int) -> dict[str, list[str]]:
         """Check that the client was sent this status, by us."""
         got = client.take()
@@ -664,7 +663,7 @@ class RefusalTests(DoorCase):
         A body that never stands still for long, but comes at less than 500 bytes per
         second, is refused after the first 30 s; a faster one may take its time.
         """
-        self.door.settings = settings()
+        self.acceptor.settings = settings()
         self.assertEqual(self.upload(400, 90).take(), b"")
         slow = self.upload(1, 30)
         self.assertEqual(slow.take(), b"")
@@ -684,14 +683,14 @@ class RefusalTests(DoorCase):
         With a rate of 0 a body may come as slowly as it likes, if it does not stand
         still.
         """
-        self.door.settings = settings(http_body_rate=0)
+        self.acceptor.settings = settings(http_body_rate=0)
         self.assertEqual(self.upload(1, 1000).take(), b"")
 
     def test_slow_body_of_slow_back_end(self) -> None:
         """
         The time for which the back end does not take a body is not the client's.
         """
-        self.door.settings = settings()
+        self.acceptor.settings = settings()
         client = self.upload(1, 29)
         self.server.leg.filled()
         self.assertTrue(client.is_paused)
@@ -742,7 +741,7 @@ class RefusalTests(DoorCase):
             self.gateway.servers.opened, (events, SHAKEN), strict=True
         ):
             stream.leg.received(answer)
-        self.door.settings = settings(http_answer_seconds=86_400)
+        self.acceptor.settings = settings(http_answer_seconds=86_400)
         silent.append(self.client(GET))
         self.answer(OK[:-1])
         self.gateway.clock.advance(86_000)
@@ -755,7 +754,7 @@ class RefusalTests(DoorCase):
         A client that reads slowly has its answer all the same, however long it takes:
         it is not the back end that stands still.
         """
-        self.door.settings = settings(stuck_seconds=1000)
+        self.acceptor.settings = settings(stuck_seconds=1000)
         client = self.client(GET)
         self.answer(OK[:-1])
         client.fill()
@@ -825,7 +824,7 @@ class RefusalTests(DoorCase):
         self.assertEqual(client.take().count(b"hi"), 2)
 
 
-class FlowTests(DoorCase):
+class FlowTests(HttpCase):
     def test_slow_back_end(self) -> None:
         """
         A client is not read while its back end takes nothing, and that is not held
@@ -916,7 +915,7 @@ class FlowTests(DoorCase):
         A body in tiny chunks reaches the back end in a chunk for each read; one in
         thousands of them is refused.
         """
-        self.door.settings = settings()
+        self.acceptor.settings = settings()
         head = CHUNKED.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         client = self.client(head + b"1\r\na\r\n" * 500)
         client.give(b"1\r\nb\r\n" * 300 + b"2\r\nb")
@@ -993,7 +992,7 @@ class FlowTests(DoorCase):
         A client that sends faster than it may is read later; its request is whole in
         the end.
         """
-        self.door.settings = settings(bytes_per_second=1000)
+        self.acceptor.settings = settings(bytes_per_second=1000)
         client = self.client(POST.replace(b": 5", b": 5005") + bytes(5000))
         self.assertTrue(client.is_paused)
         self.gateway.clock.advance(6)
@@ -1005,7 +1004,7 @@ class FlowTests(DoorCase):
         self.assert_clean()
 
 
-class WebSocketTests(DoorCase):
+class WebSocketTests(HttpCase):
     def shaken(self) -> MemoryTransport:
         """Make a client whose WebSocket is open."""
         client = self.client(SHAKE)
@@ -1051,7 +1050,7 @@ class WebSocketTests(DoorCase):
             self.answer(b"\x81\x02hi")
             self.assertEqual(client.take(), b"\x81\x02hi")
             client.lose(is_clean=True)
-        self.assertEqual(self.door.answers, {101: len(every_size(SHAKE))})
+        self.assertEqual(self.acceptor.answers, {101: len(every_size(SHAKE))})
         self.assertEqual(set(self.gateway.outcomes()), {"done"})
         kinds = {one.request.kind for _, one, _ in self.gateway.servers.opened}
         self.assertEqual(kinds, {"websocket"})
@@ -1080,7 +1079,7 @@ class WebSocketTests(DoorCase):
         self.answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
         self.assertTrue(client.take().startswith(b"HTTP/1.1 403 Forbidden"))
         self.assertTrue(self.asked().startswith(b"GET /x"))
-        self.assertEqual(self.door.answers, {403: 1})
+        self.assertEqual(self.acceptor.answers, {403: 1})
 
     def test_refused_again_and_again(self) -> None:
         """
