@@ -13,7 +13,6 @@ from msgspec import Struct
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SkipTest
 
 from tests.support.child_nodes import shared_by_nodes
 from tests.support.counters import Counter, begin_counting, stop_counting
@@ -439,74 +438,3 @@ class AnotherNodeTests(PodNodeCase):
         seen = len(self.versions)
         await self.until(lambda: len(self.versions) > seen)
         await self.finish(other, pod, await playing)
-
-    async def test_node_that_slept(self) -> None:
-        """
-        A node hangs for longer than its lease, and wakes when another one has its pod.
-        It leaves the pod alone, and reports no end of the match.
-        """
-        if not IS_FULL:
-            raise SkipTest("set VINOM_CONTINUITY=full")
-        node, other = await self.start_both()
-        match, playing = await self.begin(node)
-        pod = await self.pod_of(match.match_id)
-        pid = self.with_match(node)["pid"]
-        os.kill(node.pid, signal.SIGSTOP)
-        try:
-            await self.until(lambda: self.with_match(other).get("stage") == "listening")
-        finally:
-            os.kill(node.pid, signal.SIGCONT)
-        await self.until(lambda: self.with_match(node) == {})
-        # It has seen by then that the pod is none of its own.
-        await self.until(lambda: self.status(node)["store"]["lease"])
-        self.assertEqual(self.with_match(other)["pid"], pid)
-        await self.finish(other, pod, await playing)
-        self.assertEqual(self.with_match(node), {})
-        for one in (node, other):
-            self.assertNotIn("lost", self.status(one)["matches"]["ended"])
-
-    async def test_node_is_stopped(self) -> None:
-        """
-        A node is asked to end in mid-match: the other one takes its pod over at once,
-        the node exits without waiting for the end, and the match is played on there.
-        """
-        if not IS_FULL:
-            raise SkipTest("set VINOM_CONTINUITY=full")
-        node, other = await self.start_both("--drain-seconds=60")
-        match, playing = await self.begin(node)
-        pod = await self.pod_of(match.match_id)
-        pid = self.with_match(node)["pid"]
-        os.kill(node.pid, signal.SIGTERM)
-        await self.until(lambda: node.exited)
-        self.assertIsNone(match.outcome)
-        await self.until(lambda: self.with_match(other).get("stage") == "listening")
-        self.assertEqual(self.with_match(other)["pid"], pid)
-        await self.finish(other, pod, await playing)
-
-    async def test_node_is_started_again(self) -> None:
-        """
-        A node is killed and started again at once: one of the two goes on with the pod,
-        and the other one leaves it alone.
-        """
-        if not IS_FULL:
-            raise SkipTest("set VINOM_CONTINUITY=full")
-        nodes = await self.start_both()
-        match, playing = await self.begin(nodes[0])
-        pod = await self.pod_of(match.match_id)
-        process = self.kubelet.named(pod)
-        await nodes[0].kill()
-        seen = len(self.versions)
-        starting = nodes[0].start_again()
-        await self.until(lambda: len(self.versions) > seen)
-        self.assertFalse(process.has_ended)
-        # Which of them has it is known when it is over: one may have it for a while,
-        # and on a busy machine it ends before the first node is back.
-        results = await playing
-        await starting
-        await self.until(lambda: any(map(self.recordings, nodes)))
-        (owner,) = filter(self.recordings, nodes)
-        (other,) = set(nodes) - {owner}
-        await self.finish(owner, pod, results)
-        self.assertEqual(self.with_match(other), {})
-        for one in nodes:
-            self.assertNotIn("lost", self.status(one)["matches"]["ended"])

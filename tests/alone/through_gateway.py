@@ -25,7 +25,6 @@ from tests.system import (
     test_adoption,
     test_another_node,
     test_coming_back,
-    test_connect_four,
     test_continuity,
     test_cross_transport,
     test_demo,
@@ -102,13 +101,13 @@ _ALONE = (ShortCutTests, CompressionTests)
 #   those of other tests.
 # - test_bad_network, test_datagrams, test_foreign_clients: UDP, which has no gateway;
 #   they have no node.
-# - test_chaos, test_demo's demos, test_dev: commands that start nodes of their own.
+# - test_chaos, test_connect_four, test_demo's demos, test_dev: commands that start
+#   nodes of their own.
 # - test_control_links, test_fleet: links and processes below a node, without one.
 # - test_descriptors: what the node does when its own descriptors are used up.
 # - test_doctor: whether this machine can run a node; who comes is the doctor.
 # - test_gateway and what begins so: they have gateways of their own.
 # - test_listening, test_node_inside: how a node starts and stops, inside of the test.
-# - test_lobby_socket: a lobby without a node; test_tutorial types the same.
 # - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
@@ -139,7 +138,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_another_node.AnotherNodeTests, ()),
     (test_coming_back.ComingBackTests, ()),
     (test_coming_back.JavaScriptTests, ()),
-    (test_connect_four.ConnectFourTests, ()),
     (test_continuity.ContinuityTests, ()),
     (test_demo.BotsTests, ()),
     (test_emptied_store.EmptiedStoreTests, ()),
@@ -178,8 +176,6 @@ _OTHERS = {
     # Certificates of the node's own, and when they change; the gateway has others.
     (test_node_keys.NodeKeyTests, "test_hangup_reloads"),
     (test_node_keys.NodeKeyTests, "test_rotation_drops_nobody"),
-    # ``vinom dev`` has a node of its own.
-    (test_connect_four.ConnectFourTests, "test_dev"),
     # There is no node, and so nothing for a gateway to be in front of.
     (test_demo.BotsTests, "test_no_node"),
     # TLS ends at the gateway, which has one port for all: it offers HTTP's ALPN there,

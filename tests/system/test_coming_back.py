@@ -9,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.browsers import Browser, needs_browser
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.programs import start_program, until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import connect
-from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
@@ -43,7 +38,7 @@ class ComingBackTests(TestCase):
 
     timeout = 120
 
-    async def begin(self, loss: float = 0.0, **how: Any) -> list[Counter]:
+    async def begin(self, **how: Any) -> list[Counter]:
         """Start a node, and a match of four."""
         self.node = ChildNode(
             reactor, ["--game=tests.support.roll_call:RollCall", "--warm=2"]
@@ -52,18 +47,12 @@ class ComingBackTests(TestCase):
         await self.node.start()
         await until_warm(Path(self.node.state_dir))
         clients = []
-        # Their goodbyes may get lost, and are then repeated.
-        self.addCleanup(lambda: deferLater(reactor, 1.0 if loss else 0.0))
         for number in range(4):
-            filtered = None
-            if loss:
-                filtered = Conditioner(reactor, Conditions(loss=loss), number)  # type: ignore[arg-type]
             client = await connect(
                 reactor,  # type: ignore[arg-type]
                 self.node.host,
                 self.node.port,
                 name=f"p{number}",
-                datagram_filter=filtered,
                 **how,
             )
             self.addCleanup(client.close)
@@ -97,15 +86,6 @@ class ComingBackTests(TestCase):
         await self.check()
         self.assertTrue(all(player.match.joins == 4 for player in players))
 
-    async def test_killed_with_a_line(self) -> None:
-        """
-        The same with players who keep a line to the lobby.
-        """
-        await self.begin(stay=True)
-        for _ in range(2):
-            await self.kill_and_wait()
-        await self.check()
-
     async def test_killed_for_those_on_lines(self) -> None:
         """
         The same for players who play by way of the node: their lines stay, and play
@@ -116,15 +96,6 @@ class ComingBackTests(TestCase):
             await self.kill_and_wait()
         await self.check()
         self.assertEqual({player.match.joins for player in players}, {1})
-
-    async def test_killed_with_loss(self) -> None:
-        """
-        The same while a tenth of all datagrams is lost.
-        """
-        await self.begin(loss=0.1)
-        for _ in range(2):
-            await self.kill_and_wait()
-        await self.check()
 
 
 class JavaScriptTests(TestCase):
@@ -181,31 +152,3 @@ class JavaScriptTests(TestCase):
         counting.transport.closeStdin()
         self.assertEqual(await counting.ended, 0, counting.errors)
         self.check(json.loads(counting.text.splitlines()[-1])["seen"])
-
-    async def test_in_a_browser(self) -> None:
-        """
-        The same for players in Chromium, on the node's page.
-        """
-        needs_browser()
-        browser = await deferToThread(Browser)
-        self.addCleanup(deferToThread, browser.quit)
-        await deferToThread(browser.open, self.url)
-        script = (FOLDER / "counting.mjs").read_text("utf-8").replace("export ", "")
-
-        def run(what: str) -> Deferred[Any]:
-            return deferToThread(
-                browser.run_later,
-                f"({what}).then((found) => done({{found}}),"
-                "(error) => done({error: String(error)}))",
-            )
-
-        begun = await run(
-            f"(async () => {{ {script} window.counting = await startCounting("
-            "(await import('/vinom.js')).connect); return counting.matchId })()"
-        )
-        for _ in range(3):
-            pid = game_process(self.node, begun["found"])
-            os.kill(pid, signal.SIGKILL)
-            self.assertIn("found", await run("counting.again()"))
-            self.assertNotEqual(game_process(self.node, begun["found"]), pid)
-        self.check((await run("counting.stop()"))["found"])

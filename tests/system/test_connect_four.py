@@ -1,8 +1,7 @@
-"""The manual's Connect Four: browsers and the SDK, in ``vinom dev`` and over HTTPS."""
+"""The manual's Connect Four: a browser and programs, in ``vinom dev``."""
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import sys
@@ -12,20 +11,16 @@ from shutil import copytree
 from typing import Any
 from urllib.parse import parse_qs
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.browsers import PHONE, Browser, needs_browser
-from tests.support.certificates import authority
+from tests.support.browsers import Browser, needs_browser
 from tests.support.programs import start_program
 from tests.system.test_demo import ROOT, VINOM
 from vinom.client.sdk import connect
-from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import free_port
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
 GAME = "connectfour:ConnectFour"
@@ -34,38 +29,7 @@ GAME = "connectfour:ConnectFour"
 class ConnectFourTests(TestCase):
     timeout = 240
 
-    async def start_https(self) -> tuple[str, int, bytes]:
-        """Start a node with a certificate; returns its page, lobby port and anchor."""
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        issued = authority().issue("localhost")
-        (folder / "leaf.pem").write_bytes(issued.certificate)
-        (folder / "leaf.key").write_bytes(issued.key)
-        leaf = x509.load_pem_x509_certificate(issued.certificate).public_key()
-        digest = hashes.Hash(hashes.SHA256())
-        digest.update(
-            leaf.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
-        self.pin = base64.b64encode(digest.finalize()).decode()
-        paths = [str(EXAMPLE), os.environ.get("PYTHONPATH", "")]
-        self.patch(os, "environ", {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-        http = free_port()
-        node = ChildNode(
-            reactor,
-            [
-                f"--tls-certificate-file={folder / 'leaf.pem'}",
-                f"--tls-key-file={folder / 'leaf.key'}",
-                f"--http={http}",
-                "--http-tls",
-                f"--game={GAME}",
-                "--warm=0",
-            ],
-        )
-        self.addCleanup(node.stop)
-        await node.start()
-        return f"https://localhost:{http}/", node.port, authority().anchor
-
-    async def start_dev(self) -> tuple[str, int, None]:
+    async def start_dev(self) -> tuple[str, int]:
         """Run ``vinom dev`` on a copy of the example; its page, and its lobby port."""
         folder = Path(self.mktemp())
         copytree(EXAMPLE, folder, ignore=lambda *_: ["__pycache__"])
@@ -79,46 +43,21 @@ class ConnectFourTests(TestCase):
         await dev.printed(b"watching")
         found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
         assert found is not None
-        return f"http://127.0.0.1:{http}/", int(found[1]), None
+        return f"http://127.0.0.1:{http}/", int(found[1])
 
-    def browser(self, *, is_phone: bool = False) -> Browser:
-        """Start a browser that trusts our certificate."""
-        pin = getattr(self, "pin", "")
-        browser = Browser(arguments=(f"--ignore-certificate-errors-spki-list={pin}",))
+    def browser(self) -> Browser:
+        """Start a browser."""
+        browser = Browser()
         self.addCleanup(browser.quit)
-        if is_phone:
-            browser.resize(PHONE)
         return browser
 
-    async def in_browsers(self, page: str) -> None:
-        """Two play in browsers, until four discs in a column win."""
-        needs_browser()
-        await deferToThread(self._browse, page)
-
-    def _browse(self, page: str) -> None:
-        ann, bob = self.browser(), self.browser(is_phone=True)
-        ann.open(page)
-        bob.open(_invite(ann))
-        first, second = (ann, bob) if _begins(ann) else (bob, ann)
-        for _ in range(3):
-            _drop(first, 3)
-            _drop(second, 2)
-        _drop(first, 3)
-        first.see("You win!")
-        second.see("wins!")
-        for one in (ann, bob):
-            self.assertEqual(one.run(_WON), 4)
-            self.assertEqual(one.overflow(), 0)
-            self.assertEqual(one.take_complaints(), [])
-
-    async def with_sdk(self, page: str, port: int, anchor: bytes | None) -> None:
+    async def with_sdk(self, page: str, port: int) -> None:
         """One plays in a browser, the other with a program over the SDK, which wins."""
-        needs_browser()
         ann = await deferToThread(self.browser)
         await deferToThread(ann.open, page)
         address = await deferToThread(_invite, ann)
         (room_id,) = parse_qs(address.partition("#")[2])["room"]
-        client = await connect(reactor, "localhost", port, name="program", tls=anchor)
+        client = await connect(reactor, "localhost", port, name="program")
         self.addCleanup(client.close)
         room = await client.join_room("connectfour", room_id)
         over: Deferred[None] = Deferred()
@@ -139,7 +78,7 @@ class ConnectFourTests(TestCase):
         self.assertEqual(sorted(room.view["line"]), [[row, 5] for row in range(2, 6)])
         await deferToThread(ann.see, "program wins!")
 
-    async def with_listing(self, page: str, port: int, *more: str) -> None:
+    async def with_listing(self, page: str, port: int) -> None:
         """Play a match in a browser against the tutorial's program, until it wins."""
         ann = await deferToThread(self.browser)
         await deferToThread(ann.open, page)
@@ -147,7 +86,6 @@ class ConnectFourTests(TestCase):
         program = start_program(
             self,
             *(sys.executable, str(EXAMPLE / "player.py"), "localhost", str(port)),
-            *more,
             environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
             path=str(ROOT),
         )
@@ -160,20 +98,13 @@ class ConnectFourTests(TestCase):
 
     async def test_dev(self) -> None:
         """
-        In ``vinom dev`` two play in browsers, and one against a program.
+        In ``vinom dev`` a player in a browser plays against the manual's program, and
+        in a room with a program of the SDK.
         """
-        page, port, anchor = await self.start_dev()
-        await self.in_browsers(page)
+        needs_browser()
+        page, port = await self.start_dev()
         await self.with_listing(page, port)
-        await self.with_sdk(page, port, anchor)
-
-    async def test_https(self) -> None:
-        """
-        So they do on a node over HTTPS, where the program comes over TLS.
-        """
-        page, port, anchor = await self.start_https()
-        await self.in_browsers(page)
-        await self.with_sdk(page, port, anchor)
+        await self.with_sdk(page, port)
 
 
 def _invite(host: Browser) -> str:
@@ -182,12 +113,6 @@ def _invite(host: Browser) -> str:
     host.press("Open the room")
     found = host.until("return document.querySelector('.invite input')?.value")
     return str(found)
-
-
-def _begins(player: Browser) -> bool:
-    """Is it this player's turn at the beginning?"""
-    head = "return document.querySelector('.c4-head')?.textContent"
-    return player.until(head) == "Your turn"
 
 
 def _drop(player: Browser, column: int, end: str = "") -> bool:
@@ -211,5 +136,3 @@ if (!document.querySelector(".c4-grid.is-mine")) return 0;
 document.querySelectorAll(".c4-col")[arguments[0]].click();
 return {_DISCS} + 1;
 """
-#: How many discs the page marks as those that won.
-_WON = "return document.querySelectorAll('.c4-slot.is-winning').length"

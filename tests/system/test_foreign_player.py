@@ -61,34 +61,3 @@ class ForeignPlayerTests(TestCase):
         self.assertEqual(match.names[found.seat], "stranger")
         while match.view["at"][found.seat] == match.setup["starts"][found.seat]:
             await deferLater(reactor, 0.01)
-
-    async def test_openssl(self) -> None:
-        """
-        OpenSSL's client verifies the certificate and name of a game server.
-        """
-        found, anchor = await self.meet()
-        openssl = start_foreign(
-            self, "openssl", "s_client", "-dtls1_2", "-no_ign_eof",
-            "-connect", f"{found.host}:{found.port}",
-            "-servername", found.server_name, "-verify_hostname", found.server_name,
-            "-verify_return_error", "-CAfile", anchor,
-        )  # fmt: skip
-        await openssl.printed(b"Verify return code: 0 (ok)")
-        openssl.transport.closeStdin()
-        self.assertEqual(await openssl.ended, 0, openssl.errors)
-
-    async def test_gnutls(self) -> None:
-        """
-        GnuTLS's client verifies the certificate and name of a game server.
-        """
-        found, anchor = await self.meet()
-        gnutls = start_foreign(
-            self, "gnutls-cli", "--udp", "--x509cafile", anchor,
-            "--sni-hostname", found.server_name,
-            "--verify-hostname", found.server_name,
-            "-p", str(found.port), found.host,
-        )  # fmt: skip
-        await gnutls.printed(b"The certificate is trusted")
-        await gnutls.printed(b"Handshake was completed")
-        gnutls.transport.closeStdin()
-        self.assertEqual(await gnutls.ended, 0, gnutls.errors)

@@ -225,14 +225,6 @@ class NginxTests(BehindProxy):
         self.start()
         self.check_limits()
 
-    def test_guests(self) -> None:
-        """
-        Behind nginx nobody is a guest from this machine.
-        """
-        self.serve()
-        self.start()
-        self.check_guests()
-
 
 class HAProxyTests(BehindProxy):
     __test__ = True
@@ -259,14 +251,6 @@ class HAProxyTests(BehindProxy):
         self.start()
         self.check_limits()
 
-    def test_first_version(self) -> None:
-        """
-        With version 1 as well.
-        """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start(("send-proxy-v2", "send-proxy"))
-        self.check_limits()
-
     def test_http(self) -> None:
         """
         And with HTTP, where HAProxy adds a second line of X-Forwarded-For.
@@ -277,11 +261,3 @@ class HAProxyTests(BehindProxy):
             (" send-proxy-v2", ""),
         )
         self.check_limits()
-
-    def test_guests(self) -> None:
-        """
-        Behind HAProxy nobody is a guest from this machine.
-        """
-        self.serve()
-        self.start()
-        self.check_guests()
