@@ -47,13 +47,15 @@ from vinom.base.messages.parties import (
     Who,
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, RoomOffered, raw
+from vinom.client.lobby import (
+    PASSING_ON_RETURN,
+    PAUSES,
+    LobbyClient,
+    RoomOffered,
+    raw,
+)
 from vinom.client.match import Match
 from vinom.errors import Code
-
-#: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
-#: half longer at random, so that not all clients come back at once.
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _Answer = TypeVar("_Answer", bound=Push)
 

@@ -33,13 +33,12 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient
+from vinom.client.lobby import PASSING_ON_RETURN, PAUSES, LobbyClient
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
-#: Pauses between attempts to get a line, seconds; the last one repeats. Each is up to
-#: half longer at random, a second at most, so that not all come back at once.
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+#: Longest pause that a server can ask for, seconds.
+_LONGEST_PAUSE = 5.0
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
 #: How often one request may be sent to another node: rooms move seldom.
@@ -437,7 +436,7 @@ class PlayerRooms:
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
                 if isinstance(error, LobbyRefusal):
-                    pause = min(error.retry_after, PAUSES[-1]) or pause
+                    pause = min(error.retry_after, _LONGEST_PAUSE) or pause
                 # A server that names a time is not to be found much later.
                 spread = min(pause, 2.0) / 2
                 await deferLater(self._clock, pause + spread * self._chance())
