@@ -404,7 +404,9 @@ class QueuedLinesTests(SynchronousTestCase):
         reserve = Reserve(8, self.left)
         clock: Any = self.world.clock
         bounds = LineBounds(per_network=1000)
-        lines = Lines(self.world.desk.open, clock, None, True, bounds, reserve=reserve)
+        lines = Lines(
+            self.world.requests.open, clock, None, True, bounds, reserve=reserve
+        )
         self.factory = ReservingFactory(LineFactory(lines), reserve)
 
     def left(self) -> int:

@@ -224,7 +224,7 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.assertEqual(before["rooms"], len(IN_ROOM))
         self.assertEqual(self.world.fleet.hosted, [])
         self.assertFalse(everybody(self.world.entries))
-        self.assertEqual(self.world.desk.counts()["lines"], len(GOOD) + 1)
+        self.assertEqual(self.world.requests.counts()["lines"], len(GOOD) + 1)
         for kind, line in self.lines.items():
             if kind in IN_ROOM:
                 self.assertTrue(line.ask("leave_room")[-1]["success"])
@@ -237,4 +237,4 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.assertEqual(
             self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
         )
-        self.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})

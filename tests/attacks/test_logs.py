@@ -48,7 +48,7 @@ READERS = (
     *("lobby/conversation", "lobby/matches", "lobby/matchmaking", "rooms"),
     *("fleet/gameserver/connections.py", "fleet/gameserver/reception.py"),
     *("fleet/gameserver/room.py", "fleet/relay/room.py"),
-    *("node/desk.py", "node/web"),
+    *("node/requests.py", "node/web"),
 )
 #: How a line without bounds of its own begins, and why that is harmless.
 UNBOUNDED = {
@@ -329,7 +329,7 @@ def _unbounded_calls(file: Path) -> list[str]:
         and ast.unparse(node.value.func) == "BoundedLog"
     }
     # Handed on, or made by a default: the class says what they are.
-    bounded |= {"self._lines.log", "self._desk.log", "self.reception.log"}
+    bounded |= {"self._lines.log", "self._requests.log", "self.reception.log"}
     if "log: BoundedLog" in file.read_text():
         bounded |= {"self._log"} if "Logger()" not in file.read_text() else set()
     formats = []

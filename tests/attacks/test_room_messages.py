@@ -198,4 +198,4 @@ class SpoiltPlayTests(SynchronousTestCase):
         self.assertEqual(
             self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
         )
-        self.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})

@@ -136,11 +136,11 @@ class LobbyClientTests(SynchronousTestCase):
         self.pass_time(9.0)
         self.assertNoResult(finding)
         self.assertEqual(len(self.endpoint.lines), lines)
-        self.assertEqual(self.world.desk.errors["busy"], 1)
+        self.assertEqual(self.world.requests.errors["busy"], 1)
         self.pass_time(2.0)
         refusal = self.failureResultOf(finding, LobbyRefusal).value
         self.assertEqual(refusal.code, "busy")
-        self.assertEqual(self.world.desk.errors["busy"], 2)
+        self.assertEqual(self.world.requests.errors["busy"], 2)
 
     def test_nobody_answers(self) -> None:
         """

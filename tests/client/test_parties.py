@@ -215,7 +215,7 @@ class PlayerPartiesTests(PartiesCase):
         first, second = self.pair()
         self.world.party_store._parties.clear()
         self.world.party_store._party_of.clear()
-        self.world.desk.look_again()
+        self.world.requests.look_again()
         self.pass_time()
         for party in (first, second):
             self.assertEqual("lost", self.successResultOf(party.closed))
@@ -231,7 +231,7 @@ class PlayerPartiesTests(PartiesCase):
         async def greet(*_: Any) -> Any:
             raise Refused(Code.UNAUTHORIZED, "this game is closed")
 
-        self.patch(self.world.desk, "greet", greet)
+        self.patch(self.world.requests, "greet", greet)
         self.endpoint.lines[-1].end()
         self.pass_time(1.0)
         self.assertEqual("unauthorized", self.successResultOf(second.closed))
@@ -246,18 +246,18 @@ class PlayerPartiesTests(PartiesCase):
         A member whose lobby has too much to do comes back as late as it is told.
         """
         _, second = self.pair()
-        greet = self.world.desk.greet
+        greet = self.world.requests.greet
 
         async def refuse(*_: Any) -> Any:
             raise Refused(Code.BUSY, "too many at once", {"retry_after": 30.0})
 
-        self.patch(self.world.desk, "greet", refuse)
+        self.patch(self.world.requests, "greet", refuse)
         self.endpoint.lines[-1].end()
         self.pass_time(1.0)
         lines = len(self.endpoint.lines)
         self.pass_time(25.0)
         self.assertEqual(lines, len(self.endpoint.lines))
-        self.patch(self.world.desk, "greet", greet)
+        self.patch(self.world.requests, "greet", greet)
         self.pass_time(10.0)
         self.assertFalse(second.is_over)
         self.await_(second.ready())

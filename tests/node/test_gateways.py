@@ -131,7 +131,7 @@ class GatewayCase(SynchronousTestCase):
         self.clock: Clock = self.world.clock
         self.pages = Pages()
         self.lines = Lines(
-            self.world.desk.open, self.clock, **{"allow_plaintext": True, **lines}
+            self.world.requests.open, self.clock, **{"allow_plaintext": True, **lines}
         )
         serve: Any = {(Spoken.HTTP, False): self.pages, (Spoken.HTTP, True): self.pages}
         for is_private in (False, True):
@@ -378,7 +378,7 @@ class SessionTests(GatewayCase):
         links[0].give(written(Packet(Kind.CLOSE, b"done", session_id=ONE)))
         links[1].give(data(ONE, b'{"type":"ping"}\n'))
         self.assertEqual(self.told(links[1])[0]["type"], "pong")
-        self.assertEqual(self.world.desk.counts()["lines"], 1)
+        self.assertEqual(self.world.requests.counts()["lines"], 1)
 
     def test_most_sessions(self) -> None:
         """
@@ -409,9 +409,9 @@ class SessionTests(GatewayCase):
         link = self.greeted()
         link.give(opening(ONE) + data(ONE, hello()))
         link.give(opening(TWO) + data(TWO, b"GET / HTTP/1.1\r\n"))
-        self.assertEqual(self.world.desk.counts()["lines"], 1)
+        self.assertEqual(self.world.requests.counts()["lines"], 1)
         link.lose()
-        self.assertEqual(self.world.desk.counts()["lines"], 0)
+        self.assertEqual(self.world.requests.counts()["lines"], 0)
         self.assertEqual(self.pages.made[0].lost, "ConnectionLost")
         self.assertEqual((self.links.sessions, self.links.gateways), (0, {}))
 
@@ -612,7 +612,7 @@ class EndTests(GatewayCase):
         link.give(opening(ONE) + data(ONE, hello()))
         self.told(link)
         stopped = self.links.stopService()
-        self.world.desk.stopService()
+        self.world.requests.stopService()
         found = self.got(link)
         said = json.loads(found[0].body)
         self.assertEqual(said["error"]["code"], "shutdown")

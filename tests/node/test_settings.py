@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
-from vinom.node.options import NodeOptions
 from vinom.node.settings import TABLE, Settings, gather
+from vinom.node.twistd import Options
 
 
 class SettingsTests(SynchronousTestCase):
@@ -159,17 +159,9 @@ class SettingsTests(SynchronousTestCase):
                 name.removeprefix("VINOM_").lower(): value
                 for name, value in environment.items()
             }
-            for name in (
-                "game",
-                "game_data",
-                "auth",
-                "origin",
-                "proxy",
-                "identity_claim",
-                "regions",
-            ):
-                if name in given:
-                    given[name] = [given[name]]
+            for other in TABLE:
+                if other.many and other.name in given:
+                    given[other.name] = [given[other.name]]
             if isinstance(row.kind, Switch):
                 given[row.name] = True
             self.assertEqual(gather(given, {}), from_variable, row.name)
@@ -396,7 +388,7 @@ class SettingsTests(SynchronousTestCase):
         """
         ``twistd vinom --help`` has every setting, with its default.
         """
-        text = " ".join(str(NodeOptions()).split())
+        text = " ".join(str(Options()).split())
         for row in TABLE:
             self.assertIn(f"--{row.flag}", text)
         self.assertIn("(default 46000-46063)", text)
@@ -405,7 +397,7 @@ class SettingsTests(SynchronousTestCase):
         """
         Options given to twistd arrive as settings.
         """
-        options = NodeOptions()
+        options = Options()
         options.parseOptions(
             ["--port", "0", "--allow-plaintext", "--game=a:B", "--game=c:D"]
         )
@@ -419,7 +411,7 @@ class SettingsTests(SynchronousTestCase):
         A wrong value ends twistd with one line, not with a traceback.
         """
         with self.assertRaises(SystemExit) as caught:
-            NodeOptions().parseOptions(["--port", "many"])
+            Options().parseOptions(["--port", "many"])
         self.assertEqual(
             str(caught.exception),
             "twistd vinom: --port must be a whole number, not 'many'",
@@ -439,7 +431,7 @@ class SettingsTests(SynchronousTestCase):
             (["maze"], "wrong number of arguments; see --help"),
         ):
             with self.assertRaises(SystemExit) as caught:
-                NodeOptions().parseOptions(typed)
+                Options().parseOptions(typed)
             self.assertIn(words, str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
 
@@ -451,7 +443,7 @@ class SettingsTests(SynchronousTestCase):
         self.assert_misconfigured("--state-dir must not be", {"state_dir": lost}, {})
         self.assert_misconfigured("VINOM_CONFIG must", {}, {"VINOM_CONFIG": lost})
         with self.assertRaises(SystemExit) as caught:
-            NodeOptions().parseOptions(["--config", lost])
+            Options().parseOptions(["--config", lost])
         self.assertIn("--config must not be", str(caught.exception))
 
     def test_file_that_is_not_there(self) -> None:

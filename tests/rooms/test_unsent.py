@@ -105,7 +105,7 @@ class UnsentTests(SynchronousTestCase):
     def open(self, **bounds: Any) -> None:
         self.world = world = RoomsWorld()
         self.sockets = WebSockets(
-            world.desk.open, world.clock, world.turns, WebSocketBounds(**bounds)
+            world.requests.open, world.clock, world.turns, WebSocketBounds(**bounds)
         )
         self.acted = 0
         self.ann, _ = world.joined("ann", "r1", "pair")

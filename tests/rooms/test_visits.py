@@ -59,7 +59,7 @@ class Links:
         self.asking, self.answering = Wire(), Wire()
         clock = self.nodes.clock
         self.asker = NodeQuestions(clock, "n2", lambda: None)
-        receive = receiving(node.desk, clock, Bounds(rate=100.0, burst=1000.0))
+        receive = receiving(node.requests, clock, Bounds(rate=100.0, burst=1000.0))
         self.answerer = NodeAnswers(
             clock, lambda _: None, admit, receive, node.rooms.reserve
         )

@@ -50,7 +50,7 @@ class NearFleet:
         self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
         seconds = self._clock.seconds
         self._alarms = Alarms(self._clock, seconds)
-        self._desk = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
+        self._requests = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
 
     def place(
         self,
@@ -85,7 +85,7 @@ class NearFleet:
         return succeed(Placement("s1", "127.0.0.1", 46000, "PEM"))
 
     def pass_on(self, message: ToRelayed) -> None:
-        self._desk.take(at_server(message))
+        self._requests.take(at_server(message))
 
     def is_overloaded(self, match_id: str) -> bool:
         return self.has_too_much
@@ -127,7 +127,7 @@ class ApartWorld(RoomsWorld):
     def __init__(self, seed: int = 1, actions: float = 100.0, **bounds: Any) -> None:
         super().__init__(seed, actions, **bounds)
         self.near = NearFleet(self)
-        self.rooms = self.desk._rooms = Rooms(
+        self.rooms = self.requests._rooms = Rooms(
             self.games,
             self.turns,
             self.clock,

@@ -19,7 +19,6 @@ from twisted.internet.task import Clock
 from tests.support.fleets import MemoryFleet
 from tests.support.game_net import MemoryRecordings
 from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.messages.lobby import QueueOffer, RegionOffer
 from vinom.base.model import MatchPlan, Placement, QueueEntry
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.tokens import TokenSigner, TokenVerifier
@@ -35,7 +34,7 @@ from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties
 from vinom.lobby.matchmaking.queues import Queues
 from vinom.lobby.matchmaking.ratings import Ratings
-from vinom.node.desk import Desk
+from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
@@ -239,18 +238,18 @@ class LobbyWorld:
             keeping=parts.get("keeping"),
             visits=parts.get("visits"),
         )
-        self.desk = Desk(
-            self.identity,
-            self.online,
-            self.matchmaker,
-            self.parties,
-            self.matches,
+        self.requests = Requests(
+            Lobby(
+                self.identity,
+                self.online,
+                self.matchmaker,
+                self.parties,
+                self.matches,
+            ),
             self.rooms,
-            self.games,
+            offers_of(self.games, self.queues, regions.items()),
             self.clock,
             parts.get("bounds", Bounds()),
-            queues=[QueueOffer(q.name, q.game) for q in self.queues.named.values()],
-            regions=[RegionOffer(name, url) for name, url in regions.items()],
         )
 
     def _is_needed(self, player_id: str) -> bool:
@@ -272,7 +271,7 @@ class LobbyWorld:
         """Open a line that has sent nothing yet."""
         line = self.make_line(host, ends_at_match)
         line.opened_at = self.clock.seconds()
-        line.conversation = self.desk.open(line)
+        line.conversation = self.requests.open(line)
         return line
 
     def make_line(self, host: str, ends_at_match: bool) -> MemoryLine:

@@ -85,7 +85,7 @@ class LobbyEndpoint:
     """
 
     def __init__(self, world: LobbyWorld) -> None:
-        self._listening = LineFactory(Lines(world.desk.open, world.clock))
+        self._listening = LineFactory(Lines(world.requests.open, world.clock))
         self._clock = world.clock
         self.is_up = True
         self.lines: list[MemoryTcp] = []

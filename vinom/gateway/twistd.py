@@ -6,7 +6,7 @@ import atexit
 import gc
 import os
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.logger import ILogObserver
@@ -15,12 +15,7 @@ from twisted.python.components import Componentized
 from vinom.base.printable import say
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import pass_evenly
-from vinom.base.settings.options import (
-    TableOptions,
-    check_pidfile,
-    flags_of,
-    parameters_of,
-)
+from vinom.base.settings.options import TableOptions, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.gateway.service import Gateway
 from vinom.gateway.settings import SOURCES, GatewaySettings
@@ -31,35 +26,7 @@ __all__ = ["Options", "makeService"]
 class Options(TableOptions):
     """Every setting as an option; twistd expects this name."""
 
-    longdesc = (
-        "Every option can also be set in the TOML file of --config (with underscores) "
-        "and in the environment (VINOM_GATEWAY_LISTEN for --listen). The command line "
-        "overrides the environment, which overrides the file."
-    )
     sources, settings = SOURCES, GatewaySettings
-
-    optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
-    optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
-
-    def opt_listen(self, endpoint: str) -> None:
-        """Listen at this Twisted endpoint, such as tcp:4600; may be repeated."""
-        self.repeated.setdefault("listen", []).append(endpoint)
-
-    def opt_proxy(self, network: str) -> None:
-        """Expect a PROXY protocol header from this address; may be repeated."""
-        self.repeated.setdefault("proxy", []).append(network)
-
-    def opt_trusted_proxy(self, network: str) -> None:
-        """Believe X-Forwarded-For and Forwarded from this address; may be repeated."""
-        self.repeated.setdefault("trusted_proxy", []).append(network)
-
-    def opt_tls_certificate_file(self, path: str) -> None:
-        """Use this certificate chain, PEM, leaf first; may be repeated."""
-        self.repeated.setdefault("tls_certificate_file", []).append(path)
-
-    def opt_tls_key_file(self, path: str) -> None:
-        """Use this key, PEM; one for each certificate, in the same order."""
-        self.repeated.setdefault("tls_key_file", []).append(path)
 
 
 class _Program(Gateway):

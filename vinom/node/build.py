@@ -33,7 +33,6 @@ from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts, Origins
-from vinom.base.messages.lobby import QueueOffer, RegionOffer
 from vinom.base.model import Issued, ServerAddress
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.steady import time_of_day, with_time_of_day
@@ -94,7 +93,6 @@ from vinom.net.web.named_hosts import NamedHosts, admin_port
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared, known_players
 from vinom.node.claims import Claims
-from vinom.node.desk import Desk
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
 from vinom.node.keys import Keys, LobbyCertificate
@@ -102,6 +100,7 @@ from vinom.node.lease import OwnLease
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.listening import bind_problem
 from vinom.node.pods import cluster_fleet
+from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, memory_stores
 from vinom.node.web.game_catalogue import GameCatalogue
@@ -261,7 +260,7 @@ def link_site(
     tls: NodeTls,
     admit: Admit,
     reserve: KeepSeats,
-    desk: Desk,
+    requests: Requests,
     settings: Settings,
     reactor: Any,
 ) -> Any:
@@ -270,7 +269,7 @@ def link_site(
 
     :param admit: serves players who came back to other nodes.
     :param reserve: keeps seats of running rooms for players of other nodes.
-    :param desk: serves players of other nodes in rooms of this one.
+    :param requests: serves players of other nodes in rooms of this one.
     """
     bounded = BoundedLog(_log, reactor)
     # One from each node is enough; many, of strangers, cost little.
@@ -279,7 +278,7 @@ def link_site(
             tls,
             reactor,
             admit,
-            receiving(desk, reactor, talk_bounds(settings)),
+            receiving(requests, reactor, talk_bounds(settings)),
             reserve,
         ),
         NetworkCounts(64, 128, 512),
@@ -429,7 +428,7 @@ class Parts:
     matches: Matches
     matchmaker: Matchmaker
     parties: Parties
-    desk: Desk
+    requests: Requests
     outside: OutsideMatches
     lines: Lines
     websockets: WebSockets
@@ -676,23 +675,17 @@ def build_parts(
         visits=None if links is None else Visits(links, reactor),
     )
     matchmaker.running_rooms = RunningRooms(rooms, links)
-    desk = Desk(
-        identity,
-        online,
-        matchmaker,
-        parties,
-        matches,
+    requests = Requests(
+        Lobby(identity, online, matchmaker, parties, matches),
         rooms,
-        games,
+        offers_of(games, queues, settings.regions),
         reactor,
         talk_bounds(settings),
-        queues=[QueueOffer(one.name, one.game) for one in queues.named.values()],
-        regions=[RegionOffer(name, url) for name, url in settings.regions],
-        is_debugging=settings.log_level == "debug",
+        settings.log_level == "debug",
     )
     reserve = Reserve(settings.descriptor_reserve)
     lines = Lines(
-        desk.open,
+        requests.open,
         reactor,
         tls,
         settings.allow_plaintext,
@@ -703,7 +696,7 @@ def build_parts(
             settings.max_connections,
             first_byte_seconds=settings.hello_seconds,
         ),
-        desk.errors,
+        requests.errors,
         reserve,
         tls_hellos(settings, reactor),
         is_tls_direct=not settings.twisted_tls,
@@ -717,15 +710,15 @@ def build_parts(
         matches=matches,
         matchmaker=matchmaker,
         parties=parties,
-        desk=desk,
+        requests=requests,
         outside=OutsideMatches(matches, identity, games, entropy),
         lines=lines,
         websockets=WebSockets(
-            desk.open,
+            requests.open,
             reactor,
             turns,
             websocket_bounds(settings),
-            desk.errors,
+            requests.errors,
             reserve=reserve,
             direct=direct,
         ),
@@ -765,7 +758,7 @@ def build_parts(
                 games,
                 processes.reaches,
                 recordings.bring,
-                desk.look_again,
+                requests.look_again,
                 rooms.vanish,
             ),
         ),

@@ -73,7 +73,7 @@ class Ending:
     async def _leave_rooms(self) -> None:
         """Leave what a Redis keeps to whichever node players come to, and stop."""
         if self._parts.stores.client is not None:
-            await self._parts.desk.hand_over()
+            await self._parts.requests.hand_over()
         self.stop()
 
     def _offer(self) -> None:
@@ -168,7 +168,7 @@ class Ending:
         )
         # First, so that a balancer takes them elsewhere.
         await self._listeners.close_doors()
-        await self._parts.desk.move()
+        await self._parts.requests.move()
         self._drained()
 
     async def _drain(self) -> None:
@@ -176,7 +176,7 @@ class Ending:
             "draining: no new matches and rooms; running ones have {seconds} s",
             seconds=self._settings.drain_seconds,
         )
-        await self._parts.desk.drain()
+        await self._parts.requests.drain()
         self._drained()
 
     def _drained(self) -> None:

@@ -205,7 +205,7 @@ class Listeners:
                 parts.node_tls,
                 parts.matches.admit,
                 parts.rooms.reserve,
-                parts.desk,
+                parts.requests,
                 settings,
                 reactor,
             )

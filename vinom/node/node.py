@@ -21,6 +21,7 @@ from vinom import __version__
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnWatch
+from vinom.base.settings.options import TableOptions
 from vinom.errors import Misconfigured
 from vinom.fleet.local.fleet import LocalFleet
 from vinom.net.keys.files import read_file
@@ -39,7 +40,6 @@ from vinom.node.ending import Ending
 from vinom.node.games import all_games
 from vinom.node.listeners import Listeners, all_of, explain
 from vinom.node.listening import page_over_tls
-from vinom.node.options import NodeOptions
 from vinom.node.problems import (
     Lately,
     Others,
@@ -201,9 +201,9 @@ class Node(MultiService):
             parts.matches,
             parts.matchmaker,
             parts.parties,
-            # Before the desk: players are informed that their room closes.
+            # Before the requests: players are informed that their room closes.
             parts.rooms,
-            parts.desk,
+            parts.requests,
             parts.keys,
             parts.sweeping,
             self._provider,
@@ -308,7 +308,7 @@ class Node(MultiService):
                 name: why for name, why in self._problems.found().items() if why
             },
             "games": sorted(self._games),
-            **parts.desk.counts(),
+            **parts.requests.counts(),
             "queue": {
                 "waiting": queue["waiting"],
                 "suspended": queue["suspended"],
@@ -332,7 +332,7 @@ class Node(MultiService):
         """The same in numbers, for metrics: see `vinom.node.web.collector`."""
         parts = self._parts
         matches, queue = parts.matches.status(), await parts.matchmaker.counts()
-        lines, fleet = parts.desk.counts(), parts.fleet.status()
+        lines, fleet = parts.requests.counts(), parts.fleet.status()
         rooms = parts.rooms.figures()
         players = Counter(dict.fromkeys(self._games, 0))
         players.update(rooms["players"] + parts.matches.players())
@@ -369,7 +369,7 @@ class Node(MultiService):
                 *([] if parts.relay is None else [parts.relay.measure()])
             ),
             "turns": self._turns.figures(),
-            "errors": dict(parts.desk.errors),
+            "errors": dict(parts.requests.errors),
             "rooms": rooms,
             "certificates": parts.keys.expiries(),
             "store": parts.stores.figures(),
@@ -397,7 +397,7 @@ class Node(MultiService):
 class Program(Node):
     """A node whose settings choose the log's format."""
 
-    def __init__(self, options: NodeOptions, reactor: Any) -> None:
+    def __init__(self, options: TableOptions, reactor: Any) -> None:
         """
         :param options: of the command line, parsed.
         :param reactor: runs it.

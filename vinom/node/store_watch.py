@@ -88,7 +88,7 @@ class StoreWatch:
     def _messages_missed(self) -> None:
         """Other nodes' messages were lost, those about replaced lines too."""
         self._reporting.report()
-        self._parts.desk.look_again()
+        self._parts.requests.look_again()
 
     # The lease (`vinom.node.lease.LeaseWatch`).
 
@@ -118,7 +118,7 @@ class StoreWatch:
         parts, has_emptied = self._parts, self._parts.lease.has_emptied
         parts.matches.check_owned(has_emptied)
         if has_emptied:
-            parts.desk.store_emptied()
+            parts.requests.store_emptied()
         parts.rooms.store_again()
         self._messages_missed()
 
@@ -135,7 +135,7 @@ class StoreWatch:
         await self._parts.matchmaker.prematches.abandoned(prematch)
 
     def player_lost(self, player_id: str) -> None:
-        self._parts.desk.player_lost(player_id)
+        self._parts.requests.player_lost(player_id)
 
     async def end_rooms(self, node_id: str) -> int:
         return await self._parts.rooms.end_orphans(node_id)
@@ -146,4 +146,4 @@ class StoreWatch:
             await self._parts.adoption.adopt_left(node_id)
 
     def nothing_left(self) -> None:
-        self._parts.desk.look_again()
+        self._parts.requests.look_again()

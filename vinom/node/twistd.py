@@ -5,19 +5,25 @@ from __future__ import annotations
 import gc
 
 from twisted.application.service import IService
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 
 from vinom.base.reactor.steady import pass_evenly
-from vinom.base.settings.options import check_pidfile
+from vinom.base.settings.options import TableOptions, check_pidfile
 from vinom.errors import Misconfigured
-from vinom.node.options import NodeOptions
+from vinom.node.settings import SOURCES, Settings
 
 __all__ = ["Options", "makeService"]
 
-#: twistd expects this name.
-Options = NodeOptions
+
+class Options(TableOptions, AuthOptionMixin):
+    """Every setting as an option; ``options["settings"]`` has the result."""
+
+    supportedInterfaces = (IUsernamePassword,)
+    sources, settings = SOURCES, Settings
 
 
-def makeService(options: NodeOptions) -> IService:
+def makeService(options: Options) -> IService:
     """Build the node; it opens nothing before it starts."""
     from twisted.internet import reactor
 

@@ -40,7 +40,7 @@ class ActionRateTests(SynchronousTestCase):
         self.assertEqual(set(codes[4:]), {"rate_limited"})
         self.assertTrue(line.is_closed)
         self.assertLess(len(codes), 20)
-        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.requests.counts(), {"lines": 0, "players": 0})
 
     def test_counted_with_messages(self) -> None:
         """

@@ -235,7 +235,7 @@ class HelloProofTests(SynchronousTestCase):
         """
         world = self.world(guests="no")
         groups = [f"group-{number:04}" for number in range(400)]
-        port = LineFactory(Lines(world.desk.open, world.clock))
+        port = LineFactory(Lines(world.requests.open, world.clock))
         line = port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
         transport = TCPTransport()
         line.makeConnection(transport)

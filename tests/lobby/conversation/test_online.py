@@ -324,7 +324,7 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(ann.heard(), [])
         watches["n1"] = deaf
-        self.one.online.missed = self.one.desk.look_again
+        self.one.online.missed = self.one.requests.look_again
         self.one.matches._others = self.two_asked_by_one()
         self.patch(MemoryMatchStore, "owner", lambda self, _: succeed("n2"))
         deaf.listens()
@@ -347,7 +347,7 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.types(bob), ["prematch"])
         watches["n1"] = deaf
-        worlds[0].online.missed = worlds[0].desk.look_again
+        worlds[0].online.missed = worlds[0].requests.look_again
         ann.heard()
         patch = self.patch(
             MemoryMatchStore, "match_of", lambda *_: fail(StoreUnavailable("silent"))

@@ -652,7 +652,7 @@ class OperatorTests(SessionCase):
         self.duel(world)
         forming, _ = self.duel(world, "cat", "dan")
         waits, _ = world.queued("eve", "party")
-        drained = world.desk.drain()
+        drained = world.requests.drain()
         self.assertNoResult(drained)
         self.assertEqual(last(forming[0])["reason"], "shutdown")
         said = waits.heard()
@@ -661,7 +661,7 @@ class OperatorTests(SessionCase):
         self.assertEqual(self.waiting(world), [])
         said = waits.ask("queue", game="party")
         self.assertEqual(said[0]["error"]["code"], "draining")
-        again = world.desk.drain()
+        again = world.requests.drain()
         world.fleet.end(0, "void", present=(0, 1))
         self.successResultOf(drained)
         self.successResultOf(again)
@@ -676,7 +676,7 @@ class OperatorTests(SessionCase):
         self.duel(world)
         forming, _ = self.duel(world, "cat", "dan")
         waits, _ = world.queued("eve", "party")
-        moved = Deferred.fromCoroutine(world.desk.move())
+        moved = Deferred.fromCoroutine(world.requests.move())
         self.assertNoResult(moved)
         for line in (forming[0], waits):
             said = line.heard()
@@ -692,7 +692,7 @@ class OperatorTests(SessionCase):
         """
         A node without matches is drained at once.
         """
-        self.successResultOf(LobbyWorld().desk.drain())
+        self.successResultOf(LobbyWorld().requests.drain())
 
 
 class Teams(Party):
@@ -1190,7 +1190,7 @@ class EmptiedStoreTests(SessionCase):
         pairs = [self.world.hello(name) for name in ("cat", "dan")]
         self.lose()
         self.players.failures = 1
-        self.world.desk.store_emptied()
+        self.world.requests.store_emptied()
         self.clock.pump([1.0] * 2)
         self.world.is_store_complete = True
         for line, welcome in pairs:

@@ -203,7 +203,7 @@ class QueueTests(SynchronousTestCase):
         world = LobbyWorld(entries=entries)
         line, _ = world.hello("ann")
         line.ask("queue", game="duel")
-        self.successResultOf(world.desk.drain())
+        self.successResultOf(world.requests.drain())
         entries.go_on()
         self.assertEqual([m["error"]["code"] for m in line.heard()], ["draining"])
         self.assertEqual(self.waiting(world), [])
@@ -215,7 +215,7 @@ class QueueTests(SynchronousTestCase):
         world = LobbyWorld()
         line, _ = world.queued("ann")
         line.hang_up()
-        self.successResultOf(world.desk.drain())
+        self.successResultOf(world.requests.drain())
         self.assertEqual(self.waiting(world), [])
 
     def test_away_and_back(self) -> None:
@@ -449,7 +449,7 @@ class QueueTests(SynchronousTestCase):
         line, _ = world.queued("ann")
         world.queued("bob")
         line.hang_up()
-        world.desk.stopService()
+        world.requests.stopService()
         world.matchmaker.stopService()
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
@@ -792,6 +792,6 @@ class _Life:
                 self.world.fleet.end(index)
         self.world.clock.pump([6.0] * 5)
         self.case.assertEqual(self.world.matches.describe(), [])
-        self.case.assertEqual(self.world.desk.counts(), {"lines": 0, "players": 0})
+        self.case.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})
         self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
         self.case.assertEqual(len(self.world.matchmaker._updates), 0)

@@ -498,7 +498,7 @@ class AwayTests(SynchronousTestCase):
         world = PartyWorld()
         world.form("ann", "bob")
         world.lines["ann"].hang_up()
-        world.desk.stopService()
+        world.requests.stopService()
         world.matchmaker.stopService()
         world.parties.stopService()
         self.assertEqual(world.clock.getDelayedCalls(), [])
@@ -817,7 +817,7 @@ class QueueTests(SynchronousTestCase):
         world = PartyWorld()
         world.form("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
-        self.successResultOf(world.desk.drain())
+        self.successResultOf(world.requests.drain())
         self.assertEqual(everybody(world.entries), [])
         self.assertEqual(world.party("bob")["state"], "idle")
 

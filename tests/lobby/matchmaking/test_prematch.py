@@ -437,7 +437,7 @@ class AskTests(SynchronousTestCase):
         world = AskingWorld()
         ann, bob = world.queue("ann", "bob")
         ann.ask("accept")
-        self.successResultOf(world.desk.drain())
+        self.successResultOf(world.requests.drain())
         self.assertEqual(world.waiting(), [])
         for line in (ann, bob):
             self.assertIn(
@@ -452,7 +452,7 @@ class AskTests(SynchronousTestCase):
         world = AskingWorld()
         ann, bob = world.queue("ann", "bob")
         ann.ask("accept")
-        self.successResultOf(Deferred.fromCoroutine(world.desk.move()))
+        self.successResultOf(Deferred.fromCoroutine(world.requests.move()))
         self.assertTrue(ann.is_closed and bob.is_closed)
         self.assertEqual(list(world.matchmaker.prematches.open_ids()), [])
         found = everybody(world.entries)
@@ -495,7 +495,7 @@ class AskTests(SynchronousTestCase):
         ann.ask("accept")
         bob.ask("accept")
         world.queue("cat", "dan")
-        world.desk.stopService()
+        world.requests.stopService()
         world.matchmaker.stopService()
         world.parties.stopService()
         self.assertEqual(world.clock.getDelayedCalls(), [])

@@ -22,37 +22,23 @@ from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
 
 
-def flags_of(sources: Sources) -> list[Any]:
-    """List switches, as ``optFlags`` of Twisted's options."""
-    return [
-        [row.flag, None, _help(row)]
-        for row in sources.table
-        if isinstance(row.kind, Switch)
-    ]
-
-
-def parameters_of(sources: Sources) -> list[Any]:
-    """List options with one value, as ``optParameters`` of Twisted's options."""
-    return [
-        ["config", "c", None, "read settings from this TOML file"],
-        *(
-            [row.flag, None, None, _help(row)]
-            for row in sources.table
-            if not row.many and not isinstance(row.kind, Switch)
-        ),
-    ]
-
-
 def _help(row: Row) -> str:
     return row.help if row.default is None else f"{row.help} (default {row.default})"
+
+
+def _repeatable(row: Row) -> Any:
+    """Make the ``opt_`` method of a setting that may be given more than once."""
+
+    def add(self: TableOptions, value: str) -> None:
+        self.repeated.setdefault(row.name, []).append(value)
+
+    add.__doc__ = row.help
+    return add
 
 
 class TableOptions(Options):
     """
     Every setting as an option; ``options["settings"]`` has the result.
-
-    An option that may be repeated needs an ``opt_`` method that appends its value to
-    ``repeated``.
 
     :cvar sources: the sources of the settings.
     :cvar settings: their class, which has ``log_format`` and ``log_level``.
@@ -61,6 +47,27 @@ class TableOptions(Options):
     synopsis = "[options]"
     sources: ClassVar[Sources]
     settings: ClassVar[Any]
+    longdesc: ClassVar[str]
+    optFlags: ClassVar[list[Any]]
+    optParameters: ClassVar[list[Any]]
+
+    def __init_subclass__(cls) -> None:
+        """Write the table as Twisted's options want it."""
+        row = cls.sources.table[0]
+        cls.longdesc = (
+            "Every option can also be set in the TOML file of --config (with "
+            f"underscores) and in the environment ({row.variable} for --{row.flag}). "
+            "The command line overrides the environment, which overrides the file."
+        )
+        cls.optFlags = []
+        cls.optParameters = [["config", "c", None, "read settings from this TOML file"]]
+        for row in cls.sources.table:
+            if row.many:
+                setattr(cls, f"opt_{row.name}", _repeatable(row))
+            elif isinstance(row.kind, Switch):
+                cls.optFlags.append([row.flag, None, _help(row)])
+            else:
+                cls.optParameters.append([row.flag, None, None, _help(row)])
 
     def __init__(self) -> None:
         Options.__init__(self)

@@ -6,7 +6,7 @@ import faulthandler
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from msgspec.structs import replace
 from twisted.application.service import IService, MultiService, Service
@@ -19,12 +19,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from vinom.base.reactor.steady import pass_evenly
-from vinom.base.settings.options import (
-    TableOptions,
-    check_pidfile,
-    flags_of,
-    parameters_of,
-)
+from vinom.base.settings.options import TableOptions, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
@@ -56,19 +51,7 @@ _TOKEN = b"token:"
 class Options(TableOptions):
     """Every setting as an option; twistd expects this name."""
 
-    longdesc = (
-        "Every option can also be set in the TOML file of --config (with underscores) "
-        "and in the environment (VINOM_GAMESERVER_NODE for --node). The command line "
-        "overrides the environment, which overrides the file."
-    )
     sources, settings = SOURCES, Settings
-
-    optFlags: ClassVar[list[Any]] = flags_of(SOURCES)
-    optParameters: ClassVar[list[Any]] = parameters_of(SOURCES)
-
-    def opt_game(self, spec: str) -> None:
-        """Serve this game too, package.module:Class; may be repeated."""
-        self.repeated.setdefault("game", []).append(spec)
 
 
 def _is_node(transport: ITCPTransport) -> None:

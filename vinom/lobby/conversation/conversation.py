@@ -130,7 +130,7 @@ RoomAnswer = Push | Followed | None
 
 class Answering(Protocol):
     """
-    Answers requests: `vinom.node.desk.Desk`, in a higher wing.
+    Answers requests: `vinom.node.requests.Requests`, in a higher wing.
 
     :ivar errors: how many requests were refused, by code.
     :ivar hellos: conversations without a hello, until it is overdue.
@@ -183,7 +183,7 @@ class Conversation:
 
     :ivar host: the peer's address.
     :ivar player: the player, once the hello is accepted.
-    :ivar key_hash: of the key by which the player comes back; set by the desk.
+    :ivar key_hash: of the key by which the player comes back; set by `Answering`.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -195,10 +195,10 @@ class Conversation:
     moves: Reach | None = None
 
     def __init__(
-        self, desk: Answering, line: Line, clock: IReactorTime, bounds: Bounds
+        self, requests: Answering, line: Line, clock: IReactorTime, bounds: Bounds
     ) -> None:
         """
-        :param desk: answers its requests.
+        :param requests: answers its requests.
         :param line: its transport.
         :param clock: for rates and silence; its seconds are those of the Unix epoch.
         :param bounds: its limits.
@@ -209,7 +209,7 @@ class Conversation:
         self.line, self.memberships = line, _NO_MEMBERSHIPS
         self._only: Membership | None = None
         self._actions: TokenBucket | None = None
-        self._desk, self._clock, self._bounds = desk, clock, bounds
+        self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
         self._queue_state = "idle"
@@ -217,7 +217,7 @@ class Conversation:
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
         self._catching_up: tuple[Callable[[], None], ...] = ()
-        desk.hellos.add(self, line.opened_at + bounds.hello_seconds)
+        requests.hellos.add(self, line.opened_at + bounds.hello_seconds)
 
     @property
     def is_in_play(self) -> bool:
@@ -243,7 +243,7 @@ class Conversation:
         """Begin without a hello: the player said it elsewhere."""
         self.player = player
         self._talk.introduced()
-        self._desk.hellos.remove(self)
+        self._requests.hellos.remove(self)
 
     # Calls of the line.
 
@@ -395,7 +395,7 @@ class Conversation:
         )
         self._talk.misunderstood(refusal, id)
         if not self._complaints.take(now):
-            self._desk.log.info(
+            self._requests.log.info(
                 "disconnected {host}: too many messages",
                 host=self.host,
                 player_id=None if self.player is None else self.player.player_id,
@@ -410,7 +410,7 @@ class Conversation:
                 if type(item) is Send:
                     self.line.send(item.message)
                     if item.code:
-                        self._desk.errors[item.code] += 1
+                        self._requests.errors[item.code] += 1
                 elif type(item) is Work:
                     self._start(item.asked.request)
                 else:
@@ -430,13 +430,13 @@ class Conversation:
             return
         # It continues when the Deferred that it waits for has a result.
         Deferred.fromCoroutine(work).addErrback(
-            lambda failure: self._desk.log.failure("conversation failed", failure)
+            lambda failure: self._requests.log.failure("conversation failed", failure)
         )
 
     def _work_now(self, request: Request) -> None:
         assert self.player is not None
         try:
-            found = self._desk.serve_now(self, self.player, request)
+            found = self._requests.serve_now(self, self.player, request)
         except Exception as error:
             self._not_done(request, error)
             return
@@ -449,7 +449,7 @@ class Conversation:
         )
         found.addCallback(lambda _: self._flush())
         found.addErrback(
-            lambda failure: self._desk.log.failure("conversation failed", failure)
+            lambda failure: self._requests.log.failure("conversation failed", failure)
         )
 
     def _answer(self, found: RoomAnswer) -> None:
@@ -471,7 +471,7 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
-                push = await self._desk.serve(self, self.player, request)
+                push = await self._requests.serve(self, self.player, request)
                 self._note(push)
                 self._talk.answered(push)
         except Exception as error:
@@ -485,7 +485,7 @@ class Conversation:
                 refusal = error
                 # A peer above its rate must not fill the log as well.
                 if isinstance(request, Hello) and error.code is not Code.RATE_LIMITED:
-                    self._desk.log.info(
+                    self._requests.log.info(
                         "refused a hello from {host}: {code}, {why}",
                         host=self.host,
                         code=error.code.value,
@@ -496,7 +496,7 @@ class Conversation:
                 refusal = error.refusal()
             case _:
                 failure = Failure(error)
-                self._desk.log.failure(
+                self._requests.log.failure(
                     "a request failed: {request}", failure, request=type(request)
                 )
                 refusal = Refused(
@@ -505,15 +505,17 @@ class Conversation:
         self._talk.refused(refusal)
 
     async def _greet(self, hello: Hello) -> None:
-        player, welcome, missed = await self._desk.greet(self, hello)
+        player, welcome, missed = await self._requests.greet(self, hello)
         self.player, self.moves = player, hello.moves
         self.line.admitted()
         for push in missed:
             self._note(push)
         self._talk.admitted(welcome, missed)
         if self.is_open:
-            self._desk.hellos.remove(self)
-            self._desk.idle.add(self, self._clock.seconds() + self._bounds.idle_seconds)
+            self._requests.hellos.remove(self)
+            self._requests.idle.add(
+                self, self._clock.seconds() + self._bounds.idle_seconds
+            )
 
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match, and its party."""
@@ -534,18 +536,18 @@ class Conversation:
             return
         now, timeout = self._clock.seconds(), self._bounds.idle_seconds
         if self.is_in_play or self.is_queued:
-            self._desk.idle.add(self, now + timeout)
+            self._requests.idle.add(self, now + timeout)
         elif now >= self._received_at + timeout:
             self.end(
                 Refused(Code.TIMEOUT, "no message came for too long; connect again")
             )
         else:
-            self._desk.idle.add(self, self._received_at + timeout)
+            self._requests.idle.add(self, self._received_at + timeout)
 
     def _over(self) -> None:
         if self.is_open:
             self.is_open = False
             self._catching_up = ()
-            self._desk.hellos.remove(self)
-            self._desk.idle.remove(self)
-            self._desk.lost(self)
+            self._requests.hellos.remove(self)
+            self._requests.idle.remove(self)
+            self._requests.lost(self)

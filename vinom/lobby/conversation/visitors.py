@@ -64,13 +64,13 @@ class VisitingPlayer(Conversation):
 
     def __init__(
         self,
-        desk: Answering,
+        requests: Answering,
         line: VisitorLine,
         clock: IReactorTime,
         bounds: Bounds,
         player: Player,
     ) -> None:
-        super().__init__(desk, line, clock, bounds)
+        super().__init__(requests, line, clock, bounds)
         self._visit, self._later = line, clock
         self.introduce(player)
 
@@ -98,11 +98,11 @@ class VisitingPlayer(Conversation):
         super().lost()
 
 
-def receiving(desk: Answering, clock: IReactorTime, bounds: Bounds) -> Receive:
+def receiving(requests: Answering, clock: IReactorTime, bounds: Bounds) -> Receive:
     """
     Make what serves players of other nodes.
 
-    :param desk: answers their requests.
+    :param requests: answers their requests.
     :param clock: its seconds are those of the Unix epoch.
     :param bounds: of each conversation.
     """
@@ -111,6 +111,6 @@ def receiving(desk: Answering, clock: IReactorTime, bounds: Bounds) -> Receive:
         player = Player(asked.player_id, asked.name, asked.claims, asked.is_guest)
         # What is an address of that machine is none of this one.
         line = VisitorLine(wire, behind_proxy(asked.host), clock.seconds())
-        return VisitingPlayer(desk, line, clock, bounds, player)
+        return VisitingPlayer(requests, line, clock, bounds, player)
 
     return receive

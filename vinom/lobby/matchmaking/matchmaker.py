@@ -639,7 +639,7 @@ class Matchmaker(Service):
         waited = max(0.0, self._clock.seconds() - entry.since)
         return QueueStatus(state, entry.game, waited=round(waited, 3))
 
-    # Calls of the desk.
+    # Calls of `Requests`.
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place for a while."""

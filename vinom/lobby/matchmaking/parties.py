@@ -267,7 +267,7 @@ class Parties(Service):
             raise Refused(Code.NOT_HOST, "only the party's host can do this")
         return await self._matchmaker.cancel(player_id)
 
-    # Calls of the desk.
+    # Calls of `Requests`.
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place in the party for a while."""

@@ -47,7 +47,7 @@ class HelloTests(SynchronousTestCase):
         line = world.line()
         self.assertEqual(codes(line.ask("queue", game="duel")), ["hello_first"])
         self.assertEqual(kinds(line.ask("hello", protocol=1, name="a")), ["welcome"])
-        self.assertEqual(world.desk.errors, {"hello_first": 1})
+        self.assertEqual(world.requests.errors, {"hello_first": 1})
 
     def test_hello_twice(self) -> None:
         """
@@ -79,7 +79,7 @@ class HelloTests(SynchronousTestCase):
         world.clock.advance(0.2)
         self.assertEqual(codes(line.heard()), ["timeout"])
         self.assertTrue(line.is_closed)
-        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.requests.counts(), {"lines": 0, "players": 0})
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
     def test_slow_start(self) -> None:
@@ -89,7 +89,7 @@ class HelloTests(SynchronousTestCase):
         world = LobbyWorld()
         line = MemoryLine()
         line.opened_at = world.clock.seconds() - 9.0
-        line.conversation = world.desk.open(line)
+        line.conversation = world.requests.open(line)
         world.clock.advance(1.0)
         self.assertEqual(codes(line.heard()), ["timeout"])
 
@@ -178,7 +178,7 @@ class HelloTests(SynchronousTestCase):
         world = LobbyWorld()
         line, _ = world.hello("ann")
         stranger = world.line()
-        world.desk.stopService()
+        world.requests.stopService()
         self.assertEqual(codes(line.heard()), ["shutdown"])
         self.assertEqual(codes(stranger.heard()), ["shutdown"])
         self.assertTrue(line.is_closed)
@@ -234,7 +234,7 @@ class TalkTests(SynchronousTestCase):
         for _ in range(40):
             line.ask("ping")
         self.assertTrue(line.is_closed)
-        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.requests.counts(), {"lines": 0, "players": 0})
 
     def test_pipelined(self) -> None:
         """
@@ -309,7 +309,7 @@ class TalkTests(SynchronousTestCase):
         slow.ask("hello", protocol=1, name="bob")
         slow.hang_up()
         world.entries.go_on()
-        self.assertEqual(world.desk.counts(), {"lines": 1, "players": 1})
+        self.assertEqual(world.requests.counts(), {"lines": 1, "players": 1})
 
     def test_heard_out(self) -> None:
         """
@@ -328,7 +328,7 @@ class TalkTests(SynchronousTestCase):
         idle = world.line()
         idle.conversation.heard_out()
         self.assertTrue(idle.is_closed)
-        self.assertEqual(world.desk.counts(), {"lines": 0, "players": 0})
+        self.assertEqual(world.requests.counts(), {"lines": 0, "players": 0})
 
 
 class SlowEntries(MemoryEntryStore):

@@ -1,11 +1,12 @@
-"""The desk serves players' requests: hellos, parties, the queue, and rooms."""
+"""What answers players' requests: hellos, parties, the queue, and rooms."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 from msgspec import UNSET
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -33,13 +34,13 @@ from vinom.base.messages.rooms import JoinRoom
 from vinom.base.model import Player
 from vinom.base.reactor.waits import Waits
 from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds, Conversation, Line, RoomAnswer
 from vinom.lobby.conversation.identity import Identity
 from vinom.lobby.conversation.online import Online, replaced
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties
+from vinom.lobby.matchmaking.queues import Queues
 from vinom.rooms.rooms import Rooms
 
 #: Until missed news are looked for again, if the store did not answer, seconds.
@@ -48,7 +49,55 @@ _LOOK_SECONDS = 1.0
 _PUT_BACK_AT_ONCE = 200
 
 
-class Desk(Service):
+@attrs.frozen
+class Lobby:
+    """
+    What the lobby does for players.
+
+    :ivar identity: checks hellos, and finds the player.
+    :ivar online: lists the players who are connected.
+    :ivar matchmaker: serves `Accept` and `Decline`.
+    :ivar parties: serves `Queue` and `Cancel`, and requests about parties.
+    :ivar matches: finds what a returning player missed.
+    """
+
+    identity: Identity
+    online: Online
+    matchmaker: Matchmaker
+    parties: Parties
+    matches: Matches
+
+
+@attrs.frozen
+class Offers:
+    """
+    What a welcome lists: names of games, queues, and regions.
+
+    :ivar regions: to which players measure echoes.
+    """
+
+    games: tuple[str, ...]
+    queues: tuple[QueueOffer, ...] = ()
+    regions: tuple[RegionOffer, ...] = ()
+
+
+def offers_of(
+    games: Iterable[str], queues: Queues, regions: Iterable[tuple[str, str]]
+) -> Offers:
+    """
+    List what a node offers.
+
+    :param games: names of its games.
+    :param regions: each with its URL.
+    """
+    return Offers(
+        tuple(sorted(games)),
+        tuple(QueueOffer(one.name, one.game) for one in queues.named.values()),
+        tuple(RegionOffer(name, url) for name, url in regions),
+    )
+
+
+class Requests(Service):
     """
     Serve every conversation of this node, over TCP or WebSocket.
 
@@ -57,45 +106,30 @@ class Desk(Service):
     :ivar idle: all others, until the next check for silence.
     """
 
-    name = "desk"
+    name = "requests"
     _log = Logger()
 
     def __init__(
         self,
-        identity: Identity,
-        online: Online,
-        matchmaker: Matchmaker,
-        parties: Parties,
-        matches: Matches,
+        lobby: Lobby,
         rooms: Rooms,
-        games: Mapping[str, Game[Any, Any]],
+        offers: Offers,
         clock: IReactorTime,
         bounds: Bounds | None = None,
-        *,
-        queues: Sequence[QueueOffer] = (),
-        regions: Sequence[RegionOffer] = (),
         is_debugging: bool = False,
     ) -> None:
         """
-        :param identity: checks hellos, and finds the player.
-        :param online: lists the players who are connected.
-        :param matchmaker: serves `Accept` and `Decline`.
-        :param parties: serves `Queue` and `Cancel`, and requests about parties.
-        :param matches: finds what a returning player missed.
-        :param rooms: serves requests about rooms.
-        :param games: by name.
+        :param lobby: serves all requests but those about rooms.
+        :param rooms: serves these.
+        :param offers: listed in a welcome.
         :param clock: its seconds are those of the Unix epoch.
         :param bounds: what one conversation may cost.
-        :param queues: offered to players.
-        :param regions: to which players measure echoes.
         :param is_debugging: log each hello.
         """
-        self._identity, self._online = identity, online
-        self._matchmaker, self._matches = matchmaker, matches
-        self._parties, self._rooms = parties, rooms
-        self._games, self._clock = tuple(sorted(games)), clock
-        self._queues = tuple(queues) or UNSET
-        self._regions = tuple(regions) or UNSET
+        self._identity, self._online = lobby.identity, lobby.online
+        self._matchmaker, self._matches = lobby.matchmaker, lobby.matches
+        self._parties, self._rooms = lobby.parties, rooms
+        self._offers, self._clock = offers, clock
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
         self._conversations: set[Conversation] = set()
         # Lines that are closed, until the other nodes know it.
@@ -282,9 +316,9 @@ class Desk(Service):
             player.name,
             PROTOCOL,
             f"vinom {__version__}",
-            self._games,
-            self._queues,
-            self._regions,
+            self._offers.games,
+            self._offers.queues or UNSET,
+            self._offers.regions or UNSET,
         )
         return player, welcome, news
 
