@@ -95,7 +95,7 @@ REACTOR_USERS = (
 
 #: Library to the files, or packages, that may know it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "OpenSSL": ("net/dtls/", "net/lines/", "tools/doctor/"),
+    "OpenSSL": ("net/dtls/", "net/lines/", "net/openssl", "tools/doctor/"),
     "service_identity": ("net/dtls/", "net/lines/", "client/"),
     "cryptography": (
         "base/tokens",

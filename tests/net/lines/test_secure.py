@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
-from OpenSSL import SSL, _util
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -20,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import leaf
 from tests.support.tls_clients import MemoryClient
-from vinom.net.lines import records
+from vinom.net import openssl
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.tls import HttpTls, ReloadableTls, why_tls_failed
 
@@ -230,43 +229,19 @@ class EqualTests(SynchronousTestCase):
         """
         found = []
         for is_quick in (True, False):
-            self.patch(records, "_is_quick", is_quick)
+            self.patch(openssl, "_has_names", is_quick)
             found.append(World(True, version).run(steps, cuts, False))
         self.assertEqual(*found)
 
 
-class RecordsTests(SynchronousTestCase):
-    """The names that pyOpenSSL has inside."""
-
-    def test_names(self) -> None:
-        """
-        The pyOpenSSL that is installed has every name that the quick way uses.
-        """
-        connection = HttpTls(_TLS).serverConnectionForTLS(None)  # type: ignore[arg-type]  # unused
-        self.assertIs(type(records.records_of(connection)), records.QuickRecords)
-        for name in records.LIBRARY_NAMES:
-            self.assertTrue(callable(getattr(_util.lib, name)), name)
-        for name in records.CONNECTION_NAMES:
-            self.assertTrue(hasattr(connection, name), name)
-
-    def test_missing_name(self) -> None:
-        """
-        If one of them is missing, public calls do the work.
-        """
-        for missing in records.LIBRARY_NAMES:
-            names = {name: None for name in records.LIBRARY_NAMES if name != missing}
-            util = SimpleNamespace(ffi=_util.ffi, lib=SimpleNamespace(**names))
-            self.assertFalse(records.has_quick_names(util))
-        self.assertFalse(records.has_quick_names(None))
-        self.assertTrue(records.has_quick_names(_util))
-
+class LargeTests(SynchronousTestCase):
     def test_large(self) -> None:
         """
         A page of megabytes arrives whole, by either way.
         """
         data = b"".join(n.to_bytes(4, "big") for n in range(300_000))
         for is_quick in (True, False):
-            self.patch(records, "_is_quick", is_quick)
+            self.patch(openssl, "_has_names", is_quick)
             world = World(True)
             world.visit.dataReceived = (  # type: ignore[method-assign]  # of this one
                 lambda _, world=world: world.visit.transport.write(data)

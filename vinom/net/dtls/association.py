@@ -17,7 +17,8 @@ import attrs
 from vinom.base.limits.pressure import source_of
 from vinom.base.model import Ticket
 from vinom.net.dtls.admission import Address
-from vinom.net.dtls.channel import DtlsChannel, Memory
+from vinom.net.dtls.channel import DtlsChannel
+from vinom.net.openssl import Memory
 
 
 @attrs.define(eq=False)

@@ -5,18 +5,11 @@ One end of one DTLS association: OpenSSL, fed and emptied in datagrams.
 output is cut at record headers. OpenSSL repeats lost flights by its own timer on the
 real clock (first after a second), so the last flight is kept here and repeated sooner,
 on the caller's clock.
-
-`Memory` is the connection's pair of BIOs, with the four calls that every record needs.
-pyOpenSSL's methods allocate a buffer and wrap their argument on each call, which costs
-as much as sealing a small record. `DirectMemory` calls the same functions of the same
-library with plain bytes and one shared buffer. It uses pyOpenSSL's private attributes;
-if they do not exist, `PublicMemory` uses the public methods. Decision 0018.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Protocol
 
 from OpenSSL import SSL
 
@@ -33,177 +26,7 @@ from vinom.net.dtls.records import (
     without_repeated_hello,
     without_short_records,
 )
-
-#: Longest plaintext read from a record at once, bytes.
-LONGEST_PLAINTEXT = 2048
-_MOST = 16 * 1024
-
-try:
-    from OpenSSL._util import ffi as _ffi
-    from OpenSSL._util import lib as _lib
-except ImportError:
-    _ffi = _lib = None
-
-
-class Memory(Protocol):
-    """One connection between two memory BIOs."""
-
-    def put(self, datagram: bytes) -> None:
-        """Write a *datagram* from the peer into it."""
-
-    def open(self) -> bytes:
-        """
-        Take the payload of the next record.
-
-        :raises OpenSSL.SSL.Error: there is none now, or the connection is over.
-        """
-
-    def open_one(self, datagram: bytes) -> bytes:
-        """
-        Write a datagram of one record, and take that record's payload.
-
-        :raises OpenSSL.SSL.Error: as `open`.
-        """
-
-    def seal(self, payload: bytes) -> None:
-        """
-        Make a record.
-
-        :raises OpenSSL.SSL.Error: the connection is over.
-        """
-
-    def seal_one(self, payload: bytes) -> bytes:
-        """
-        Make a record, and take all bytes for the peer.
-
-        :raises OpenSSL.SSL.Error: as `seal`.
-        """
-
-    def take(self) -> bytes:
-        """Take all bytes for the peer; empty if there are none."""
-
-
-class PublicMemory:
-    """`Memory` through pyOpenSSL's public methods."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: SSL.Connection) -> None:
-        """
-        Wrap a connection.
-
-        :param connection: one with memory BIOs.
-        """
-        self._connection = connection
-
-    def put(self, datagram: bytes) -> None:
-        self._connection.bio_write(datagram)
-
-    def open(self) -> bytes:
-        return self._connection.recv(LONGEST_PLAINTEXT)
-
-    def open_one(self, datagram: bytes) -> bytes:
-        self.put(datagram)
-        return self.open()
-
-    def seal(self, payload: bytes) -> None:
-        self._connection.send(payload)
-
-    def seal_one(self, payload: bytes) -> bytes:
-        self.seal(payload)
-        return self.take()
-
-    def take(self) -> bytes:
-        taken = b""
-        try:
-            while True:
-                taken += self._connection.bio_read(_MOST)
-        except SSL.WantReadError:
-            return taken
-
-
-class DirectMemory:
-    """
-    `Memory` through OpenSSL's functions.
-    """
-
-    __slots__ = ("_fail", "_in", "_keep", "_out", "_ssl")
-
-    def __init__(self, connection: SSL.Connection) -> None:
-        """
-        Wrap a connection.
-
-        :param connection: one with memory BIOs.
-        :raises AttributeError: this pyOpenSSL has other private names.
-        """
-        inside: Any = connection
-        self._keep = connection
-        self._ssl, self._in, self._out = inside._ssl, inside._into_ssl, inside._from_ssl
-        self._fail = inside._raise_ssl_error
-
-    def put(self, datagram: bytes) -> None:
-        size = len(datagram)
-        if _BIO_write(self._in, datagram, size) != size:
-            raise SSL.Error("a memory BIO is full")
-
-    def open(self) -> bytes:
-        size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
-        if size <= 0:
-            self._fail(self._ssl, size)
-        opened: bytes = _inside[:size]
-        return opened
-
-    def open_one(self, datagram: bytes) -> bytes:
-        # `put` and `open` written out: this runs for each input.
-        size = len(datagram)
-        if _BIO_write(self._in, datagram, size) != size:
-            raise SSL.Error("a memory BIO is full")
-        size = _SSL_read(self._ssl, _buffer, LONGEST_PLAINTEXT)
-        if size <= 0:
-            self._fail(self._ssl, size)
-        opened: bytes = _inside[:size]
-        return opened
-
-    def seal(self, payload: bytes) -> None:
-        result = _SSL_write(self._ssl, payload, len(payload))
-        if result <= 0:
-            self._fail(self._ssl, result)
-
-    def seal_one(self, payload: bytes) -> bytes:
-        # `seal` and `take` written out: this runs for each state.
-        result = _SSL_write(self._ssl, payload, len(payload))
-        if result <= 0:
-            self._fail(self._ssl, result)
-        size = _BIO_read(self._out, _buffer, _MOST)
-        if 0 < size < _MOST:
-            taken: bytes = _inside[:size]
-            return taken
-        return b"" if size <= 0 else _inside[:size] + self.take()
-
-    def take(self) -> bytes:
-        size = _BIO_read(self._out, _buffer, _MOST)
-        if size <= 0:
-            return b""
-        taken: bytes = _inside[:size]
-        return taken if size < _MOST else taken + self.take()
-
-
-if _lib is not None:
-    _BIO_read, _BIO_write = _lib.BIO_read, _lib.BIO_write
-    _SSL_read, _SSL_write = _lib.SSL_read, _lib.SSL_write
-    # One for all connections: each read is copied out before the next one.
-    _buffer = _ffi.new("char[]", _MOST)
-    # Slices of it are bytes, and cost half as much as `unpack`.
-    _inside = _ffi.buffer(_buffer)
-
-
-def memory_of(connection: SSL.Connection) -> Memory:
-    """Return the fastest `Memory` that this pyOpenSSL supports."""
-    try:
-        return DirectMemory(connection)
-    except (AttributeError, NameError):
-        return PublicMemory(connection)
-
+from vinom.net.openssl import memory_of
 
 #: Longest datagram read, bytes. DTLS stacks send no longer flights.
 LONGEST_DATAGRAM = 2048

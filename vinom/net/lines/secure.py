@@ -30,11 +30,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.reactor.direct import socket_under
-from vinom.net.lines.records import Records, records_of
+from vinom.net.openssl import Memory, memory_of
 
 #: Bytes of a record's head: its type, a version, and the length of what follows.
 _HEAD = 5
-#: The type of records that carry data (RFC 8446, 5.1).
+#: Most data of one record, bytes, and the type of those with data (RFC 8446, 5.1).
+_RECORD_LIMIT = 16 * 1024
 _DATA = 23
 
 
@@ -58,11 +59,11 @@ class SecureTransport:
         "_is_between",
         "_is_lost",
         "_is_shaken",
+        "_memory",
         "_missing",
         "_outlet",
         "_producer",
         "_reason",
-        "_records",
         "_send",
         "_waiting",
         "connected",
@@ -80,7 +81,7 @@ class SecureTransport:
         self.connected = 0
         self.disconnecting = False
         self.is_untouched = True
-        self._records: Records | None = None
+        self._memory: Memory | None = None
         self._is_shaken = self._is_lost = self._is_aborted = False
         self._reason: Failure | None = None
         self._producer: Any = None
@@ -114,7 +115,7 @@ class SecureTransport:
             and (data[3] << 8 | data[4]) + _HEAD == len(data)
         ):
             try:
-                plain = self._records.open(data)  # type: ignore[union-attr]
+                plain = self._memory.open_one(data)  # type: ignore[union-attr]
             except SSL.Error as error:
                 if self._judge(error):
                     self._flush()
@@ -128,8 +129,8 @@ class SecureTransport:
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection below is over."""
         if not self._is_lost:
-            records = self._records or self._begin()
-            records.connection.bio_shutdown()
+            memory = self._memory or self._begin()
+            memory.connection.bio_shutdown()
             self._read_all()
             self._is_lost = True
         self._is_between = False
@@ -137,7 +138,7 @@ class SecureTransport:
         self.connected = 0
         self.wrappedProtocol.connectionLost(reason)
         # They know each other.
-        self._records, self._outlet = None, _drop
+        self._memory, self._outlet = None, _drop
 
     # What the protocol above asks (ITransport and its relatives).
 
@@ -164,10 +165,15 @@ class SecureTransport:
 
         Each must be sent, in order. None are made of nothing, or after the end.
         """
-        if not data or self._is_lost or self._records is None:
+        if not data or self._is_lost or self._memory is None:
             return b""
         try:
-            return self._records.seal(data)
+            if len(data) <= _RECORD_LIMIT:
+                return self._memory.seal_one(data)
+            return b"".join(
+                self._memory.seal_one(data[at : at + _RECORD_LIMIT])
+                for at in range(0, len(data), _RECORD_LIMIT)
+            )
         except SSL.Error:
             self._finish(Failure())
             return b""
@@ -196,7 +202,7 @@ class SecureTransport:
         """End the connection at once."""
         self._is_aborted = self.disconnecting = True
         self._is_between = False
-        if self._records is not None:
+        if self._memory is not None:
             self._shut_down()
         self.transport.abortConnection()
 
@@ -222,7 +228,7 @@ class SecureTransport:
 
     def getHandle(self) -> SSL.Connection | None:
         """Give OpenSSL's end, as Twisted's TLS does."""
-        return None if self._records is None else self._records.connection
+        return None if self._memory is None else self._memory.connection
 
     def getPeerCertificate(self) -> Any:
         """Give the client's certificate: ``None``, for nobody asks for one."""
@@ -242,23 +248,23 @@ class SecureTransport:
         """
         return getattr(self.transport, name)
 
-    def _begin(self) -> Records:
+    def _begin(self) -> Memory:
         """Make OpenSSL's end: those who send nothing do not cost one."""
         tls: Any = self.factory.tls
         connection = tls.serverConnectionForTLS(self)
         connection.set_accept_state()
-        self._records = records = records_of(connection)
-        return records
+        self._memory = memory = memory_of(connection)
+        return memory
 
     def _receive(self, data: bytes) -> None:
         """Take bytes that are anything but one whole record of data."""
-        records = self._records or self._begin()
+        memory = self._memory or self._begin()
         if self._is_lost:
             return
         self._cut(data)
-        records.put(data)
+        memory.put(data)
         if not self._is_shaken:
-            self._shake(records)
+            self._shake(memory)
             if not self._is_shaken:
                 return
         if self._waiting:
@@ -282,12 +288,12 @@ class SecureTransport:
         else:
             self._missing = at - end
 
-    def _shake(self, records: Records) -> None:
+    def _shake(self, memory: Memory) -> None:
         """Go on with the handshake."""
         if self._is_aborted:
             return
         try:
-            records.connection.do_handshake()
+            memory.connection.do_handshake()
         except SSL.WantReadError:
             self._flush()
         except SSL.Error:
@@ -299,9 +305,9 @@ class SecureTransport:
 
     def _read_all(self) -> None:
         """Pass on all data that came, then send what OpenSSL answers."""
-        while not self._is_lost and self._records is not None:
+        while not self._is_lost and self._memory is not None:
             try:
-                data = self._records.read()
+                data = self._memory.open()
             except SSL.Error as error:
                 if self._judge(error):
                     break
@@ -334,11 +340,11 @@ class SecureTransport:
 
     def _shut_down(self) -> None:
         """Send the closing message, or answer the peer's."""
-        records = self._records
-        if records is None:
+        memory = self._memory
+        if memory is None:
             return
         try:
-            is_over = records.connection.shutdown()
+            is_over = memory.connection.shutdown()
         except SSL.Error:
             # As in the middle of a handshake.
             is_over = False
@@ -358,7 +364,7 @@ class SecureTransport:
 
     def _flush(self) -> None:
         """Send what OpenSSL itself wants sent."""
-        if self._records is not None and (data := self._records.take()):
+        if self._memory is not None and (data := self._memory.take()):
             self._outlet(data)
 
     def _send_early(self, data: bytes) -> None:

@@ -8,8 +8,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.dtls_pair import connected
-from vinom.net.dtls.channel import DirectMemory, Memory, PublicMemory, memory_of
 from vinom.net.dtls.records import cut_datagrams
+from vinom.net.openssl import DirectMemory, Memory, memory_of
 
 
 class MemoryContract:
@@ -82,13 +82,13 @@ class MemoryContract:
         More than a buffer holds is handed out whole.
         """
         one, other = self.open_both()
-        for number in range(40):
+        for number in range(80):
             one.seal(bytes([number]) * 1000)
         opened = []
         for datagram in cut_datagrams(one.take(), 1200):
             other.put(datagram)
             opened.append(other.open())
-        self.assertEqual([each[0] for each in opened], list(range(40)))
+        self.assertEqual([each[0] for each in opened], list(range(80)))
         self.assertEqual(one.take(), b"")
 
     def test_forged(self: Any) -> None:
@@ -119,8 +119,8 @@ class MemoryContract:
         self.assertRaises(SSL.Error, one.seal_one, b"late")
 
 
-class PublicMemoryTests(MemoryContract, SynchronousTestCase):
-    make = PublicMemory
+class MethodsTests(MemoryContract, SynchronousTestCase):
+    make = Memory
 
 
 class DirectMemoryTests(MemoryContract, SynchronousTestCase):
@@ -142,4 +142,4 @@ class DirectMemoryTests(MemoryContract, SynchronousTestCase):
             """No attribute of it is known."""
 
         other: Any = Other()
-        self.assertIsInstance(memory_of(other), PublicMemory)
+        self.assertIs(type(memory_of(other)), Memory)
