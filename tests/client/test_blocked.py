@@ -181,6 +181,39 @@ class BlockedTests(SynchronousTestCase):
         self.run_for(0.5)
         self.both_play(ann, bob)
 
+    def test_lobby_in_the_middle(self) -> None:
+        """
+        When a match that is played through the lobby cannot be joined there again, and
+        UDP works by then, it goes on over UDP; what was done meanwhile is reported, and
+        never counts as applied.
+        """
+        ann, bob = self.begin("auto", "auto")
+        assert ann.match is not None
+        self.assertEqual("lobby", ann.match.way)
+        endpoint = self.world.endpoint
+        client = ann.match._seat.line._line
+        line = next(one for one in endpoint.lines if one.client is client)
+        line.carry = lambda peer, data: None
+        unsure = [ann.say("nobody knows") for _ in range(3)]
+        self.assertNotIn(0, unsure)
+        self.world.reactor.dead.clear()
+        connect, answers = endpoint.connect, iter([True, False])
+
+        def refuse_second(factory: Any) -> Any:
+            # The first finds the match, the second is to play it.
+            endpoint.is_up = next(answers, True)
+            return connect(factory)
+
+        endpoint.connect = refuse_second
+        line.end()
+        self.run_for(15.0)
+        self.assertEqual(("udp", 2), (ann.match.way, ann.match.joins))
+        self.assertEqual(
+            [("lost", one) for one in unsure],
+            [(no.code, no.number) for no in ann.refusals],
+        )
+        self.both_play(ann, bob)
+
     def test_too_much_to_do(self) -> None:
         """
         A player who has to wait comes back then and not sooner, by the same way.

@@ -100,8 +100,8 @@ class Match:
 
     A lost seat is taken back automatically, see `vinom.client.seat.Seat`. Actions that
     the game server has not acknowledged are sent again then; each is applied once. Only
-    those on their way when UDP stops working are refused as ``lost``: whether they were
-    applied is unknown.
+    those on their way when UDP stops working, or the lobby instead of it, are refused
+    as ``lost``: whether they were applied is unknown.
 
     :param reactor: for time and UDP.
     :param lobby: finds the match again.

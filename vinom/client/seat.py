@@ -79,8 +79,8 @@ class Seat:
     is closed.
 
     Actions that were not acknowledged are sent again on the new connection, with their
-    numbers. When the way changes from UDP to the lobby they are refused as ``lost``
-    instead: whether they were applied is unknown.
+    numbers. When the way changes, from UDP to the lobby or back, they are refused as
+    ``lost`` instead: whether they were applied is unknown.
 
     If the lobby can be reached but the game server never answers, UDP is blocked: the
     seat is taken and played through the lobby from then on.
@@ -228,8 +228,6 @@ class Seat:
     async def _go(self) -> bool:
         """Take the seat where the lobby says it is; did it work?"""
         if self.way == "udp":
-            # A place held through the lobby is gone once the seat is taken over UDP.
-            self._line_seat = _line_seat(self._found)
             return await self._dial(self._found, token=self._found.token)
         line = RoomLine(
             self._reactor,
@@ -400,19 +398,25 @@ class Seat:
         self._is_doubted = False
         self._taken(True)
         self._deliver(event)
+        self._give_up_actions(line)
+
+    def _give_up_actions(self, line: _Line) -> None:
+        """
+        Report what was sent the other way and not acknowledged as refused.
+
+        Each way counts actions by itself, so nobody can say which of them have arrived,
+        and sent again some might be applied twice.
+        """
         if isinstance(line, RoomLine):
-            self._give_up_actions()
-
-    def _give_up_actions(self) -> None:
-        """
-        Report what was sent over UDP and not acknowledged as refused.
-
-        The node counts actions anew, so nobody can say which of them have arrived, and
-        sent again some might be applied twice.
-        """
-        actions, self._link_state.actions = self._link_state.actions, UnackedInputs()
-        why = "UDP stopped working before it was acknowledged; it may have been applied"
-        for number in range(actions.first, actions.last + 1):
+            what, actions = "UDP", self._link_state.actions
+            self._link_state.actions = UnackedInputs()
+            numbers = list(range(actions.first, actions.last + 1))
+        else:
+            # A place held through the lobby is gone once the seat is taken over UDP.
+            what, numbers = "the lobby", list(self._line_seat.waiting)
+            self._line_seat = _line_seat(self._found)
+        why = f"{what} stopped working before it was acknowledged; it may be applied"
+        for number in numbers:
             self._deliver(ActionRefused(number, Code.LOST, "", why))
 
     def _doubt(self) -> None:
