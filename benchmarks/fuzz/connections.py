@@ -201,7 +201,7 @@ def room_messages(data: bytes) -> None:
         world.clock.advance(1000.0)
         world.clock.advance(4000.0)
         world.clock.advance(100.0)
-    left = world.rooms.status()
+    left = world.rooms.directory.status()
     assert not any(left.values()), left
 
 

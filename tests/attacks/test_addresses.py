@@ -17,7 +17,7 @@ from vinom.base.model import Player
 from vinom.errors import Code, Refused
 from vinom.net.lines.reserve import Reserve, ReservingFactory
 from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
-from vinom.rooms.room import RoomBounds
+from vinom.rooms.round import RoomBounds
 
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.
 HELLOS = 1_000_000 if IS_FULL else 20_000
@@ -230,8 +230,8 @@ class RoomTests(SynchronousTestCase):
         answers = self.open_rooms(world, "192.0.2.1")
         self.assertEqual(self.codes(answers), [None] * 8)
         # What closed is given back.
-        for listed in world.rooms.listed():
-            world.rooms.close_room(listed["room_id"])
+        for listed in world.rooms.directory.listed():
+            world.rooms.directory.get(listed["room_id"]).close("ended")
         answers = self.open_rooms(world, "203.0.113.1")
         self.assertEqual(self.codes(answers), [None] * 8)
 
@@ -267,12 +267,12 @@ class RoomTests(SynchronousTestCase):
         (said, *_) = line.ask("join_room", game="party", room_id="r")
         self.assertEqual(said["type"], "join_room_result")
         world.clock.advance(100)
-        self.assertEqual(len(world.rooms.listed()), 1)
+        self.assertEqual(len(world.rooms.directory.listed()), 1)
         line.hang_up()
         world.clock.advance(29)
-        self.assertEqual(len(world.rooms.listed()), 1)
+        self.assertEqual(len(world.rooms.directory.listed()), 1)
         world.clock.advance(2)
-        self.assertEqual(world.rooms.listed(), [])
+        self.assertEqual(world.rooms.directory.listed(), [])
 
     def test_full_of_deserted_rooms(self) -> None:
         """
@@ -292,7 +292,7 @@ class RoomTests(SynchronousTestCase):
             for number, line in enumerate(late)
         ]
         self.assertEqual(self.codes(said), [None, None, "too_many_rooms"])
-        left = {room["room_id"] for room in world.rooms.listed()}
+        left = {room["room_id"] for room in world.rooms.directory.listed()}
         self.assertEqual(left, {"held", "new0", "new1"})
 
     def test_named_rooms_are_not_listed(self) -> None:
@@ -314,7 +314,7 @@ class RoomTests(SynchronousTestCase):
         (said,) = watcher.ask("list_rooms")
         self.assertNotIn("our-secret", str(said))
         self.assertEqual(said["data"]["total"], 2)
-        self.assertEqual(sum(world.rooms.figures()["by_game"].values()), 3)
+        self.assertEqual(sum(world.rooms.directory.figures()["by_game"].values()), 3)
         (said, *_) = watcher.ask("join_room", game="party", room_id="our-secret-4711")
         self.assertEqual(said["type"], "join_room_result")
 

@@ -288,7 +288,7 @@ class LineTests(SynchronousTestCase):
                     self.world.clock.advance(0.01)
             for line in self.lines:
                 self.assertNotIn("room_closed", kinds(line.heard()))
-            self.assertEqual(self.world.rooms.status()["rooms"], 1, name)
+            self.assertEqual(self.world.rooms.directory.status()["rooms"], 1, name)
 
 
 class GamesWorld(LobbyWorld):

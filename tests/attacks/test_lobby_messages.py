@@ -218,9 +218,9 @@ class SpoiltMessageTests(SynchronousTestCase):
         After all of that nobody waits or plays, and nobody was disconnected; a player
         who goes leaves nothing behind.
         """
-        before = self.world.rooms.status()
+        before = self.world.rooms.directory.status()
         self.attack()
-        self.assertEqual(self.world.rooms.status(), before)
+        self.assertEqual(self.world.rooms.directory.status(), before)
         self.assertEqual(before["rooms"], len(IN_ROOM))
         self.assertEqual(self.world.fleet.hosted, [])
         self.assertFalse(everybody(self.world.entries))
@@ -235,6 +235,6 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.bob.hang_up()
         self.world.clock.advance(4000.0)
         self.assertEqual(
-            self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
+            self.world.rooms.directory.status(), {"rooms": 0, "places": 0, "away": 0}
         )
         self.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})

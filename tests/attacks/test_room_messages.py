@@ -67,7 +67,7 @@ class SpoiltPlayTests(SynchronousTestCase):
                 self.assertEqual(state["version"], self.version)
         self.assertEqual(state["ack"], {"0": 6, "1": 5})
         self.assertEqual(
-            self.world.rooms.status(), {"rooms": 1, "places": 2, "away": 0}
+            self.world.rooms.directory.status(), {"rooms": 1, "places": 2, "away": 0}
         )
 
     def test_envelopes(self) -> None:
@@ -196,6 +196,6 @@ class SpoiltPlayTests(SynchronousTestCase):
             line.hang_up()
         self.world.clock.advance(4000.0)
         self.assertEqual(
-            self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
+            self.world.rooms.directory.status(), {"rooms": 0, "places": 0, "away": 0}
         )
         self.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, only
-from vinom.rooms.room import RoomBounds
+from vinom.rooms.round import RoomBounds
 
 
 class SeatTheftTests(SynchronousTestCase):
@@ -133,7 +133,7 @@ class SeatTheftTests(SynchronousTestCase):
         line = self.rightful(self.joined["resume"])
         self.bob.hang_up()
         self.world.turn()
-        self.assertEqual(self.world.rooms.status()["away"], 0)
+        self.assertEqual(self.world.rooms.directory.status()["away"], 0)
         line.heard()
         line.do(1, word="still")
         self.world.turn()
@@ -172,7 +172,7 @@ class SeatTheftTests(SynchronousTestCase):
         line = self.rightful(self.joined["resume"])
         self.world.turn()
         heard = repr(self.ann.heard()) + repr(self.eve.ask("list_rooms"))
-        heard += repr(self.world.rooms.listed())
+        heard += repr(self.world.rooms.directory.listed())
         for secret in (self.joined["resume"], self.last):
             self.assertNotIn(secret, heard)
         line.hang_up()
@@ -326,7 +326,7 @@ class RoomsMachine(RuleBasedStateMachine):
             self.take(place)
         known = {
             (room["room_id"], seat["seat"])
-            for room in self.world.rooms.listed()
+            for room in self.world.rooms.directory.listed()
             for seat in room["players"]
         }
         seated = [
@@ -345,10 +345,14 @@ class RoomsMachine(RuleBasedStateMachine):
         self.world.clock.advance(901.0)
         self.world.clock.advance(3700.0)
         self.world.clock.advance(100.0)
-        assert self.world.rooms.status() == {"rooms": 0, "places": 0, "away": 0}
+        assert self.world.rooms.directory.status() == {
+            "rooms": 0,
+            "places": 0,
+            "away": 0,
+        }
         assert not self.world.rooms._secrets._players
         assert not self.world.rooms._secrets._resumes
-        assert not self.world.rooms.figures()["by_game"]
+        assert not self.world.rooms.directory.figures()["by_game"]
 
 
 class Place:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Teller
+from tests.support.lobby_lines import MemoryTcp
 from tests.support.whole import WholeWorld
 from vinom.base.model import MatchEnd
 from vinom.client.match import Match, MatchResult, Refusal
@@ -26,7 +27,7 @@ class Player:
     def __init__(self, world: WholeWorld, name: str, way: Way) -> None:
         self.world = world
         self.client: Client = world.client(name, way=way)
-        self.match: Match | None = None
+        self.match: Any = None
         self.result: MatchResult | None = None
         self.failures: list[Any] = []
         self.events: list[str] = []
@@ -42,13 +43,11 @@ class Player:
         match.ended.addCallback(partial(setattr, self, "result"))
 
     def say(self, word: str) -> int:
-        assert self.match is not None
         return self.match.act({"type": "say", "word": word})
 
     @property
     def lines(self) -> list[str]:
         """What the game has written down, as seen here."""
-        assert self.match is not None
         lines: list[str] = self.match.view["lines"]
         return lines
 
@@ -69,6 +68,11 @@ class BlockedTests(SynchronousTestCase):
         self.run_for(9.0)
         return self.players
 
+    def line_of(self, player: Player) -> MemoryTcp:
+        """Find the connection by which somebody plays through the lobby."""
+        ours = player.match._seat.line._line
+        return next(one for one in self.world.endpoint.lines if one.client is ours)
+
     def run_for(self, seconds: float) -> None:
         self.world.run(lambda: False, seconds)
 
@@ -79,7 +83,6 @@ class BlockedTests(SynchronousTestCase):
             number = player.say("hello")
             self.assertGreater(number, 0)
             self.run_for(0.5)
-            assert player.match is not None
             self.assertEqual(number, player.match.acked)
         self.assertEqual(ann.lines, bob.lines)
         self.assertEqual(before + 2, len(ann.lines))
@@ -91,7 +94,6 @@ class BlockedTests(SynchronousTestCase):
         """
         self.world = WholeWorld({Teller.name: Teller()})
         ann, bob = self.begin("auto", "auto")
-        assert ann.match is not None
         self.assertEqual(["lobby", "lobby"], [p.match.way for p in (ann, bob)])
         self.assertEqual({"once": "upon a time"}, ann.match.setup)
         self.assertEqual(("p0", "p1"), tuple(sorted(ann.match.names)))
@@ -108,7 +110,6 @@ class BlockedTests(SynchronousTestCase):
         self.run_for(8.0)
         ends = set()
         for player in (ann, bob):
-            assert player.result is not None
             self.assertEqual("finished", player.result.reason)
             self.assertEqual(player.result.version, player.result.seen_version)
             self.assertEqual(player.result.view_hash, player.result.seen_hash)
@@ -142,7 +143,6 @@ class BlockedTests(SynchronousTestCase):
         """
         ann, _ = self.begin("udp", "auto")
         self.run_for(90.0)
-        assert ann.match is not None
         self.assertEqual((0, "udp"), (ann.match.joins, ann.match.way))
         self.assertEqual(1, len(ann.failures))
 
@@ -171,7 +171,6 @@ class BlockedTests(SynchronousTestCase):
         self.world.reactor.listenUDP = listen
         unsure = [number, *(ann.say("nobody knows") for _ in range(3))]
         self.run_for(12.0)
-        assert ann.match is not None
         self.assertEqual(("lobby", 2), (ann.match.way, ann.match.joins))
         self.assertEqual(
             [("lost", one) for one in unsure],
@@ -188,11 +187,8 @@ class BlockedTests(SynchronousTestCase):
         never counts as applied.
         """
         ann, bob = self.begin("auto", "auto")
-        assert ann.match is not None
         self.assertEqual("lobby", ann.match.way)
-        endpoint = self.world.endpoint
-        client = ann.match._seat.line._line
-        line = next(one for one in endpoint.lines if one.client is client)
+        endpoint, line = self.world.endpoint, self.line_of(ann)
         line.carry = lambda peer, data: None
         unsure = [ann.say("nobody knows") for _ in range(3)]
         self.assertNotIn(0, unsure)
@@ -240,13 +236,7 @@ class BlockedTests(SynchronousTestCase):
         lost.
         """
         ann, bob = self.begin("lobby", "lobby", blocked=False)
-        assert ann.match is not None
-        line = next(
-            line
-            for line in self.world.endpoint.lines
-            if line.client is ann.match._seat.line._line
-        )
-        line.end()
+        self.line_of(ann).end()
         bob.say("tell")
         self.run_for(2.0)
         self.assertEqual((2, ["told"]), (ann.match.joins, ann.events))
@@ -259,9 +249,7 @@ class BlockedTests(SynchronousTestCase):
         applied before.
         """
         ann, bob = self.begin("lobby", "udp", blocked=False)
-        assert ann.match is not None
-        lines = self.world.endpoint.lines
-        line = next(one for one in lines if one.client is ann.match._seat.line._line)
+        line = self.line_of(ann)
         before = len(bob.lines)
         numbers = [ann.say("0")]
         self.run_for(0.5)
@@ -281,8 +269,7 @@ class BlockedTests(SynchronousTestCase):
         self.assertEqual(sorted(set(numbers)), numbers)
         self.assertEqual(numbers[-1], ann.match.acked)
         # The server would refuse more, and a refused one must not be sent for ever.
-        line = next(one for one in lines if one.client is ann.match._seat.line._line)
-        line.carry = lambda peer, data: None
+        self.line_of(ann).carry = lambda peer, data: None
         sent = [ann.say("more") for _ in range(65)]
         self.assertEqual((sent[63] > 0, sent[64]), (True, 0))
 
@@ -295,7 +282,6 @@ class BlockedTests(SynchronousTestCase):
         for line in self.world.endpoint.lines:
             line.end()
         self.run_for(5.0)
-        assert ann.match is not None
         self.assertEqual((False, 0), (ann.match.is_connected, ann.say("lost")))
         self.world.endpoint.is_up = True
         self.run_for(5.0)
@@ -311,7 +297,6 @@ class BlockedTests(SynchronousTestCase):
         playing = self.world.played[0]
         playing.tell(RoomEnded(MatchEnd(playing.plan.match_id, "lost")))
         self.run_for(1.0)
-        assert ann.result is not None
         self.assertEqual("lost", ann.result.reason)
 
     def test_leave(self) -> None:
@@ -319,7 +304,6 @@ class BlockedTests(SynchronousTestCase):
         A player who leaves is gone for good, and may queue again at once.
         """
         ann, bob = self.begin("lobby", "lobby", blocked=False)
-        assert ann.match is not None
         ann.match.leave()
         self.run_for(1.0)
         self.assertEqual((ann.match.seat, "left"), self.world.played[0].changes[-1])
@@ -334,5 +318,4 @@ class BlockedTests(SynchronousTestCase):
         key = ann.client.identity.key
         self.world.lobby.back(key)
         self.run_for(1.0)
-        assert ann.result is not None
         self.assertEqual("replaced", ann.result.reason)

@@ -352,12 +352,11 @@ class ComingBackTests(SynchronousTestCase):
         newer one has the seat: the player plays on.
         """
         older = self.match._seat._line
-        assert older is not None
         self.replace()
         self.server.is_welcoming = False
         self.match.act({"n": 1})
         self.pass_time(0.5)
-        self.match._seat._take(older, Rejected(Code.SEAT_TAKEN, "newer"))
+        self.match._seat.took(older, Rejected(Code.SEAT_TAKEN, "newer"))
         self.server.is_welcoming = True
         self.back_after()
         self.pass_time()
@@ -370,11 +369,10 @@ class ComingBackTests(SynchronousTestCase):
         was about to come back.
         """
         older = self.match._seat._line
-        assert older is not None
         self.world.reactor.dead.add(self.server.port)
         self.match.act({"n": 1})
         self.pass_time(0.5)
-        self.match._seat._take(older, Rejected(Code.SEAT_TAKEN, "newer"))
+        self.match._seat.took(older, Rejected(Code.SEAT_TAKEN, "newer"))
         self.assertEqual([result.reason for result in self.results], ["replaced"])
 
 

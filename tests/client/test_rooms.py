@@ -13,7 +13,7 @@ from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import AddBot, JoinRoom, ListRooms, RoomList, RoundOver
-from vinom.client.line import LobbyRefusal
+from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.game import Event, Step
@@ -110,6 +110,17 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual((bob.view["said"], bob.view["last"]), (3, "three"))
         self.assertEqual({who.state for who in ann.players.values()}, {"here"})
 
+    def test_closed_while_it_connects(self) -> None:
+        """
+        A client that is closed before the lobby has answered leaves no line behind.
+        """
+        ann = self.player("ann")
+        joining = ann.join(JoinRoom("pair", "r1"))
+        ann.close()
+        self.pass_time(1.0)
+        self.failureResultOf(joining, LineLost)
+        self.assertTrue(self.endpoint.lines[-1].is_closed)
+
     def test_host(self) -> None:
         """
         The connected member with the longest stay is host, and every client has the
@@ -119,7 +130,7 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual((ann.host, bob.host), (0, 0))
         self.endpoint.is_up = False
         lines = self.endpoint.lines
-        next(line for line in lines if line.client is self.ann._line).end()
+        next(line for line in lines if line.client is self.ann._shared.line).end()
         self.pass_time(0.1)
         self.assertEqual((ann.is_connected, bob.host), (False, 1))
         # What it misses names former hosts.
@@ -179,7 +190,7 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual(self.successResultOf(ann.closed).reason, "left")
         self.pass_time()
         self.assertEqual(sorted(bob.players), [1])
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         self.pass_time()
         self.assertEqual(self.successResultOf(bob.closed).reason, "ended")
         self.assertEqual(bob.act({"word": "late"}), 0)
@@ -191,7 +202,7 @@ class PlayerRoomsTests(RoomsCase):
         ann, _ = self.pair()
         self.endpoint.is_up = False
         self.cut()
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         self.endpoint.is_up = True
         self.pass_time(2.0)
         self.assertEqual(self.successResultOf(ann.closed).reason, "ended")

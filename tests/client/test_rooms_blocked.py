@@ -20,7 +20,6 @@ class BlockedNewsTests(SynchronousTestCase):
             Player(self.world, name, "lobby") for name in ("ann", "bob")
         )
         self.run_for(9.0)
-        assert self.ann.match is not None
         self.match = self.ann.match
 
     def run_for(self, seconds: float) -> None:

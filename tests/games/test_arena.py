@@ -189,7 +189,6 @@ class RulesTests(SynchronousTestCase):
         s = put((5000, 5000), (9000, 9000), ends=2)
         s = tick(tick(s).state).state
         outcome = GAME.outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((0, 1),))
         self.assertIs(GAME.tick(s, ((0, Move(FULL, 0)),), 3), s)
 
@@ -237,7 +236,6 @@ class RulesTests(SynchronousTestCase):
         last = GAME.left(left, 1, 6.0)
         assert isinstance(last, Step)
         outcome = GAME.outcome(last.state)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((2,), (0, 1)))
 
     def test_a_dropped_player_stands(self) -> None:

@@ -240,7 +240,6 @@ class RulesTests(SynchronousTestCase):
         step = act(s, SetAside((0,), True))
         self.assertEqual(kinds(step.events), ["set_aside", "banked", "ended"])
         outcome = GAME.outcome(step.state)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((0,), (1,)))
         self.assertEqual(outcome.scores, (3000, 2950))
         self.assertEqual(self.refusal(step.state, Roll()), "round_over")
@@ -266,7 +265,6 @@ class RulesTests(SynchronousTestCase):
         step = GAME.left(choosing(1, scores=(2900, 0)), 0, 5.0)
         assert isinstance(step, Step)
         outcome = GAME.outcome(step.state)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((1,), (0,)))
         self.assertEqual(self.refusal(step.state, Rematch(), 1), "alone")
 
@@ -333,7 +331,6 @@ class LawTests(SynchronousTestCase):
                 view = msgspec.to_builtins(GAME.view(s, "all"))
                 _, chance = chance.draw()
                 action = GAME.bot(view, s.turn, chance, setup)
-                assert action is not None
                 s = act(s, action).state
                 if s.winner is not None:
                     break

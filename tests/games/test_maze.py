@@ -245,7 +245,6 @@ class RulesTests(SynchronousTestCase):
         best = max(s.scores)
         winners = tuple(i for i, score in enumerate(s.scores) if score == best)
         outcome = Maze().outcome(s)
-        assert outcome is not None
         self.assertEqual((s.winners, outcome.places[0]), (winners, winners))
         self.assertEqual(outcome.scores, s.scores)
         ranks = [{s.scores[seat] for seat in place} for place in outcome.places]
@@ -286,7 +285,6 @@ class RulesTests(SynchronousTestCase):
         s = Maze().advance(lay(3), 300.0)
         self.assertEqual(s.winners, (0, 1, 2))
         outcome = Maze().outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((0, 1, 2),))
 
     def test_nothing_to_collect(self) -> None:

@@ -116,7 +116,6 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(events[-1].kind, "ended")
         self.assertEqual(events[-1].data["cards"], ("QH",))
         outcome = GAME.outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((1,), (0,)))
         self.assertEqual(self.refusal(s, Draw(0)), "round_over")
 
@@ -155,7 +154,6 @@ class RulesTests(SynchronousTestCase):
         while s.loser is None:
             s, _ = step(GAME.advance(s, s.due))
         outcome = GAME.outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places[-1], (1,))
 
     def test_of_two_the_leaver_loses(self) -> None:
@@ -164,7 +162,6 @@ class RulesTests(SynchronousTestCase):
         """
         s, _ = step(GAME.left(hold(("QH", "2C"), ("2D",)), 1, 3.0))
         outcome = GAME.outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((0,), (1,)))
         self.assertEqual(self.refusal(s, Rematch()), "alone")
 
@@ -189,7 +186,6 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(events, ())
         s, _ = step(GAME.act(s, 1, Draw(0), 4.0))
         outcome = GAME.outcome(s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((0,), (2,), (1,)))
 
     def test_rematch(self) -> None:

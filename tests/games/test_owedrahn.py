@@ -62,7 +62,6 @@ class Scene:
     def wait(self) -> None:
         """Let the next deadline come."""
         due = GAME.deadline(self.s)
-        assert due is not None
         self.now = due
         self.take(GAME.advance(self.s, due))
 
@@ -75,7 +74,6 @@ class Scene:
     def put_out(self) -> int:
         """Let whose turn it is roll itself out."""
         seat = self.s.turn
-        assert seat is not None
         chance = next(
             chance for chance in map(Chance, range(99)) if chance.below(6)[0] == 5
         )
@@ -144,7 +142,6 @@ class RoundTests(DrahnCase):
             scene.begin()
             while "out" not in scene.kinds():
                 seat, before = scene.s.turn, scene.s.total
-                assert seat is not None
                 scene.act(seat, Roll())
                 die = scene.told[0].data["die"]
                 total = before + (0 if die == 3 else die)
@@ -162,7 +159,6 @@ class RoundTests(DrahnCase):
         scene = Scene(lives=2)
         scene.begin()
         seat = scene.s.turn
-        assert seat is not None
         scene.s = replace(scene.s, total=14)
         scene.act(seat, LoseLife())
         self.assertEqual((scene.s.total, scene.s.places[seat].lives), (0, 1))
@@ -184,7 +180,6 @@ class RoundTests(DrahnCase):
         scene = Scene()
         scene.begin()
         seat = scene.s.turn
-        assert seat is not None
         scene.wait()
         self.assertEqual(scene.kinds(), ["timed_out", "rolled"])
         self.assertEqual(scene.s.turn, (seat + 1) % 3)
@@ -204,7 +199,6 @@ class RoundTests(DrahnCase):
         winner, ended = 3 - first - second, scene.now
         self.assertEqual(scene.kinds(), ["rolled", "out", "ended", "paid"])
         outcome = GAME.outcome(scene.s)
-        assert outcome is not None
         self.assertEqual(outcome.places, ((winner,), (second,), (first,)))
         self.assertEqual(outcome.scores[winner], 10)
         self.assertEqual(self.refusal(scene, winner, Roll()), "not_playing")
@@ -244,7 +238,6 @@ class PeopleTests(DrahnCase):
         scene = Scene(stake=2)
         scene.begin()
         leaver = scene.s.turn
-        assert leaver is not None
         scene.s = replace(scene.s, total=15)
         scene.leave(leaver)
         self.assertEqual((scene.s.turn, scene.s.total), ((leaver + 1) % 3, 0))
@@ -261,18 +254,15 @@ class PeopleTests(DrahnCase):
         scene = Scene(3, stake=2)
         scene.begin()
         leaver = scene.s.turn
-        assert leaver is not None
         scene.leave(leaver)
         scene.join(leaver)
         self.assertEqual(scene.s.order[-1], leaver)
         self.assertEqual(scene.status()[leaver], "watching")
         scene.put_out()
-        assert scene.s.winner is not None
         self.assertEqual(scene.balances()[scene.s.winner], 4)
         self.assertEqual(scene.balances()[leaver], 0)
         self.assertEqual(scene.s.departed, -2)
         outcome = GAME.outcome(scene.s)
-        assert outcome is not None
         self.assertEqual(len(outcome.places), 2)
 
     def test_turns_go_in_join_order(self) -> None:

@@ -37,7 +37,6 @@ def state_of(result: Board | Step[Board]) -> Board:
 def play(board: Board, *cells: int, now: float = 1.0) -> Board:
     """Mark cells in turn."""
     for cell in cells:
-        assert board.turn is not None
         board = state_of(GAME.act(board, board.turn, Place(*divmod(cell, 3)), now))
     return board
 
@@ -65,7 +64,6 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual((board.winner, board.line), (first, (0, 1, 2)))
         self.assertIsNone(board.turn)
         outcome = GAME.outcome(board)
-        assert outcome is not None
         self.assertEqual(outcome.places[0], (first,))
 
     def test_draw(self) -> None:
@@ -74,7 +72,6 @@ class RulesTests(SynchronousTestCase):
         """
         board = play(begun(), 0, 1, 2, 4, 3, 5, 7, 6, 8)
         outcome = GAME.outcome(board)
-        assert outcome is not None
         self.assertEqual((board.winner, outcome.places), (None, ((0, 1),)))
 
     def test_refusals(self) -> None:
@@ -83,7 +80,6 @@ class RulesTests(SynchronousTestCase):
         """
         board = begun()
         turn = board.turn
-        assert turn is not None
 
         def reason(board: Board, seat: int, action: Any) -> str:
             with self.assertRaises(Rejected) as caught:
@@ -176,7 +172,6 @@ class BotTests(SynchronousTestCase):
         """
         board = begun()
         turn = board.turn
-        assert turn is not None
         self.assertIsNone(self.choose(board, 1 - turn, 1))
         over = play(board, 0, 3, 1, 4, 2)
         self.assertIsNone(self.choose(over, 0, 1))
@@ -208,5 +203,4 @@ class BotTests(SynchronousTestCase):
         board = begun()
         board = play(board, 0, 3, 1, 5)
         turn = board.turn
-        assert turn is not None
         self.assertEqual(self.choose(board, turn, 1), Place(0, 2))

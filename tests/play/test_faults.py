@@ -138,7 +138,6 @@ class Metronome(games.Teller):
         return Tale(wake_at=0.0)
 
     def advance(self, s: Tale, now: float) -> Tale:
-        assert s.wake_at is not None
         return replace(s, wake_at=s.wake_at + self.step, rounds=s.rounds + 1)
 
 

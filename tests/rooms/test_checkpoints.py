@@ -15,8 +15,8 @@ from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.play.hosting.keeping import Keeping
-from vinom.rooms.room import RoomBounds
-from vinom.rooms.rooms import NOT_KEPT
+from vinom.rooms.ownership import NOT_KEPT
+from vinom.rooms.round import RoomBounds
 from vinom.rooms.visits import Visits
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.players import MemoryPlayerStore
@@ -295,10 +295,10 @@ class AdoptionTests(SynchronousTestCase):
             line.do(1, word="one")
         self.first.turn()
         self.nodes.wait(1.0)
-        self.assertEqual(self.first.rooms.figures()["paused"], 6)
+        self.assertEqual(self.first.rooms.ownership.figures()["paused"], 6)
         self.first.store.is_away = False
         self.nodes.wait(3.0)
-        self.assertEqual(self.first.rooms.figures()["paused"], 0)
+        self.assertEqual(self.first.rooms.ownership.figures()["paused"], 0)
         logged = [one["log_format"] for one in events if "wait" in one["log_format"]]
         self.assertEqual(len(logged), 2, logged)
 
@@ -307,7 +307,7 @@ class AdoptionTests(SynchronousTestCase):
         The same if nobody does anything: players are sent at once that it stands still.
         """
         self.first.store.is_away = True
-        self.first.rooms.store_away()
+        self.first.rooms.ownership.store_away()
         self.nodes.wait(0.1)
         self.assertEqual(pauses(self.bob.heard()), [True])
         self.nodes.wait(30.0)
@@ -315,7 +315,7 @@ class AdoptionTests(SynchronousTestCase):
         self.first.turn()
         self.assertEqual(self.bob.heard(), [])
         self.first.store.is_away = False
-        self.first.rooms.store_again()
+        self.first.rooms.ownership.store_again()
         self.nodes.wait(0.5)
         said = self.bob.heard()
         self.assertEqual((view(said)["last"], pauses(said)), ("one", [False]))
@@ -329,7 +329,7 @@ class AdoptionTests(SynchronousTestCase):
         """
         self.first.die()
         self.nodes.wait(SECONDS + 1)
-        self.second.rooms.wait(5.0)
+        self.second.rooms.ownership.wait(5.0)
         resume = self.bob_place["resume"]
         _, said = self.back(self.second, self.bob_key, resume=resume)
         self.assertEqual(said[0]["error"]["code"], "busy", said)
@@ -358,11 +358,11 @@ class AdoptionTests(SynchronousTestCase):
         (last,) = self.ann.heard()
         self.assertEqual(last["error"]["code"], "unavailable")
         self.assertTrue(self.ann.is_closed)
-        self.assertEqual(self.first.rooms.status()["rooms"], 0)
+        self.assertEqual(self.first.rooms.directory.status()["rooms"], 0)
 
     def move(self) -> Deferred[None]:
         """Have the first node hand its rooms to others."""
-        return Deferred.fromCoroutine(self.first.rooms.move())
+        return Deferred.fromCoroutine(self.first.rooms.ownership.move())
 
     def test_moved(self) -> None:
         """
@@ -381,8 +381,8 @@ class AdoptionTests(SynchronousTestCase):
             )
             self.assertEqual(said[-1]["error"]["code"], "unavailable")
             self.assertTrue(line.is_closed)
-        self.assertEqual(self.first.rooms.status()["rooms"], 0)
-        self.assertEqual(self.first.rooms.figures()["ended"], {"moved": 1})
+        self.assertEqual(self.first.rooms.directory.status()["rooms"], 0)
+        self.assertEqual(self.first.rooms.directory.figures()["ended"], {"moved": 1})
         for key, place, seat in (
             (self.bob_key, self.bob_place, 1),
             (self.ann_key, self.ann_place, 0),
@@ -424,7 +424,7 @@ class AdoptionTests(SynchronousTestCase):
         # What was on its way for the first node changes nothing.
         while self.first.store.waiting:
             self.first.store.answer()
-        self.assertEqual(self.second.rooms.status()["rooms"], 1)
+        self.assertEqual(self.second.rooms.directory.status()["rooms"], 1)
 
     def test_lines_close_while_it_moves(self) -> None:
         """
@@ -505,10 +505,10 @@ class AdoptionTests(SynchronousTestCase):
         for seconds, count in ((1.0, 0), (901.0, 1)):
             self.nodes.wait(seconds)
             ended = self.successResultOf(
-                Deferred.fromCoroutine(self.second.rooms.end_orphans(""))
+                Deferred.fromCoroutine(self.second.rooms.ownership.end_orphans(""))
             )
             self.assertEqual(ended, count)
-        self.assertEqual(self.second.rooms.status()["rooms"], 0)
+        self.assertEqual(self.second.rooms.directory.status()["rooms"], 0)
 
     def test_forged_token(self) -> None:
         """
@@ -536,7 +536,6 @@ class AdoptionTests(SynchronousTestCase):
         (recording,) = self.second.recordings.matches.values()
         (match_id,) = self.first.recordings.matches
         part = recording.part
-        assert part is not None
         self.assertEqual((part.number, part.before), (2, f"{match_id}.vinomrec"))
         self.assertEqual(
             [one.kind for one in recording.recorded], ["dropped", "dropped", "returned"]
@@ -549,27 +548,27 @@ class AdoptionTests(SynchronousTestCase):
         self.first.die()
         self.nodes.wait(SECONDS)
         ended = self.successResultOf(
-            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+            Deferred.fromCoroutine(self.second.rooms.ownership.end_orphans("n1"))
         )
         self.assertEqual(ended, 0)
         self.nodes.wait(901.0)
         ended = self.successResultOf(
-            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+            Deferred.fromCoroutine(self.second.rooms.ownership.end_orphans("n1"))
         )
         self.assertEqual(ended, 1)
-        self.assertEqual(self.second.rooms.status()["rooms"], 0)
+        self.assertEqual(self.second.rooms.directory.status()["rooms"], 0)
         self.assertEqual([one.node_id for one in self.nodes.rooms.values()], [""])
 
     def broken(self, node: Node) -> None:
         """Have a node fail to go on with the room r1, and log what it should."""
-        resume = node.rooms._own.resume
+        resume = node.rooms.ownership._policy.resume
 
         def fail_once(room: Any, *given: Any) -> Any:
             if room.room_id == "r1":
                 raise RuntimeError("a mistake of ours")
             return resume(room, *given)
 
-        self.patch(node.rooms._own, "resume", fail_once)
+        self.patch(node.rooms.ownership._policy, "resume", fail_once)
 
     def test_mistake_at_adoption(self) -> None:
         """
@@ -583,9 +582,9 @@ class AdoptionTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(said[0]["error"]["code"], "no_such_room")
         self.assertEqual(said[0]["error"]["details"]["reason"], "lost")
-        self.assertEqual(self.second.rooms.status()["rooms"], 0)
-        self.assertEqual(self.second.rooms.figures()["ended"], {"lost": 1})
-        self.assertEqual(len(self.second.rooms._places), 0)
+        self.assertEqual(self.second.rooms.directory.status()["rooms"], 0)
+        self.assertEqual(self.second.rooms.directory.figures()["ended"], {"lost": 1})
+        self.assertEqual(len(self.second.rooms.directory.places), 0)
         self.assertEqual(self.nodes.rooms["r1"].data, b"")
         self.join(self.second, "eve")
 
@@ -602,7 +601,7 @@ class AdoptionTests(SynchronousTestCase):
         self.first.die()
         self.nodes.wait(SECONDS + 901.0)
         ended = self.successResultOf(
-            Deferred.fromCoroutine(self.second.rooms.end_orphans("n1"))
+            Deferred.fromCoroutine(self.second.rooms.ownership.end_orphans("n1"))
         )
         self.assertEqual(ended, 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -614,7 +613,7 @@ class AdoptionTests(SynchronousTestCase):
         ask for the room, and opens another one only for those who ask for that.
         """
         self.assertNotEqual(self.nodes.rooms["r1"].data, b"")
-        self.first.rooms.close_room("r1")
+        self.first.rooms.directory.get("r1").close("ended")
         self.assertEqual(self.nodes.rooms["r1"].data, b"")
         for node in (self.first, self.second):
             eve, _ = node.hello("eve")
@@ -635,13 +634,13 @@ class AdoptionTests(SynchronousTestCase):
         self.ann.do(1, word="one")
         self.first.turn()
         self.first.store.is_away = True
-        self.first.rooms.close_room("r1")
+        self.first.rooms.directory.get("r1").close("ended")
         self.nodes.wait(5.0)
-        self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
+        self.assertEqual(self.first.rooms.ownership.figures()["unremoved"], 1)
         self.first.store.is_away = False
         self.nodes.wait(1.0)
         self.assertEqual(self.nodes.rooms["r1"].data, b"")
-        self.assertEqual(self.first.rooms.figures()["unremoved"], 0)
+        self.assertEqual(self.first.rooms.ownership.figures()["unremoved"], 0)
         self.join(self.first, "eve", create=True)
         self.nodes.wait(2.0)
         self.assertIn("r1", self.nodes.rooms)
@@ -656,7 +655,7 @@ class AdoptionTests(SynchronousTestCase):
         store = self.first.store
         store.is_away = True
         for room_id in ("r1", "r2"):
-            self.first.rooms.close_room(room_id)
+            self.first.rooms.directory.get(room_id).close("ended")
         remove = store.remove
 
         def removes(room_id: str, *given: Any) -> Deferred[bool]:
@@ -667,7 +666,7 @@ class AdoptionTests(SynchronousTestCase):
         self.patch(store, "remove", removes)
         store.is_away = False
         self.nodes.wait(3.0)
-        self.assertEqual(self.first.rooms.figures()["unremoved"], 1)
+        self.assertEqual(self.first.rooms.ownership.figures()["unremoved"], 1)
 
     def test_closed_and_asked_for(self) -> None:
         """
@@ -676,7 +675,7 @@ class AdoptionTests(SynchronousTestCase):
         self.ann.do(1, word="one")
         self.first.turn()
         self.first.store.is_away = True
-        self.first.rooms.close_room("r1")
+        self.first.rooms.directory.get("r1").close("ended")
         self.first.store.is_away = False
         _, _, place = self.join(self.first, "eve", create=True)
         self.assertEqual(len(place["players"]), 1)
@@ -779,13 +778,13 @@ class BehindTests(SynchronousTestCase):
         self.first.turn()
         self.nodes.wait(1.0)
         ann.heard()
-        self.first.rooms.store_away()
+        self.first.rooms.ownership.store_away()
         self.nodes.wait(0.5)
         self.assertEqual(ann.heard(), [], "it needs no store yet")
         self.first.is_alive = False
         self.nodes.wait(SECONDS + 1)
         self.assertEqual(ann.heard(), [])
-        self.first.rooms.lease_over()
+        self.first.rooms.ownership.lease_over()
         self.nodes.wait(0.5)
         self.assertEqual(pauses(ann.heard()), [True])
         self.nodes.wait(60.0)

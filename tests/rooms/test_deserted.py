@@ -68,7 +68,7 @@ class DesertedRoomTests(SynchronousTestCase):
         self.assertEqual(
             only(ann.ask("join_room", **asked))["error"]["code"], "no_such_room"
         )
-        self.assertEqual(self.world.rooms.status()["rooms"], 0)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 0)
         asked["create"] = True
         self.assertEqual(only(ann.ask("join_room", **asked))["data"]["seat"], 0)
 

@@ -56,7 +56,7 @@ class MatchListTests(CrossTests):
         dan.hang_up()
         self.begin()
         self.assertEqual([], self.news(eve))
-        self.assertIsNone(self.world.rooms._match_list._watchers._next)
+        self.assertIsNone(self.world.rooms.directory.match_list._watchers._next)
 
     def test_what_was_asked(self) -> None:
         """
@@ -75,7 +75,7 @@ class MatchListTests(CrossTests):
         However many of the first are requested, one look per second finds them all.
         """
         watchers = [self.watch(f"eve{limit}", limit=limit) for limit in (1, 2, 50, 100)]
-        match_list = self.world.rooms._match_list
+        match_list = self.world.rooms.directory.match_list
         looks: list[Any] = []
         look = match_list._look
 

@@ -102,7 +102,6 @@ class PlayTests(CrossTests):
         Who comes over UDP is announced with the team that the match's maker chose.
         """
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         chosen = [attrs.evolve(seat, team=1) for seat in match.plan.seats]
         match.plan = attrs.evolve(match.plan, seats=tuple(chosen))
         self.world.enter(self.ann, self.match_id)
@@ -142,15 +141,15 @@ class PlayTests(CrossTests):
         """
         udp = self.begin()
         self.world.matches.disown(self.match_id)
-        self.world.rooms.vanish(self.match_id)
-        self.world.rooms.vanish("no room")
+        self.world.rooms.ownership.vanish(self.match_id)
+        self.world.rooms.ownership.vanish("no room")
         self.world.run()
         said = self.ann.heard()
         self.assertEqual(["unavailable"], [one["code"] for one in of(said, "error")])
         self.assertEqual([], of(said, "room_closed") + of(said, "match_ended"))
         self.assertEqual([], udp.over)
         self.assertEqual([], self.world.matches.describe())
-        self.assertEqual(0, self.world.rooms.status()["rooms"])
+        self.assertEqual(0, self.world.rooms.directory.status()["rooms"])
 
     def test_process_dies(self) -> None:
         """
@@ -244,7 +243,6 @@ class OwnerTests(CrossTests):
             self.open()
             other = self.world.dial(self.match_id, 1)
             match = self.world.matches.placed_match(self.match_id)
-            assert match is not None
             token = self.world.net.token(
                 0, self.match_id, match.plan.seats[0].player_id
             )
@@ -327,7 +325,6 @@ class OwnerTests(CrossTests):
         self.begin()
         self.world.fleet.delay = 0.2
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         token = self.world.net.token(0, self.match_id, match.plan.seats[0].player_id)
         label = self.world.fleet.tickets[self.match_id, 0].label
         other = self.world.dial(self.match_id, 1)
@@ -351,7 +348,6 @@ class OwnerTests(CrossTests):
 
     def key_of(self, seat: int) -> str:
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         return self.world.keys[match.plan.seats[seat].player_id]
 
     def test_connection_lost(self) -> None:
@@ -401,7 +397,6 @@ class OwnerTests(CrossTests):
         """
         self.begin()
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         player_id = match.plan.seats[0].player_id
         self.successResultOf(_kick(self.world, self.match_id, player_id))
         self.world.run()
@@ -558,7 +553,7 @@ class WatchTests(CrossTests):
         self.assertEqual("data.game", said["error"]["details"]["field"])
         # Nor does anybody who is refused leave one behind, which would grow stale.
         self.world.enter(eve, self.match_id)
-        self.assertEqual(0, self.world.rooms.status()["rooms"])
+        self.assertEqual(0, self.world.rooms.directory.status()["rooms"])
 
 
 class CostTests(CrossTests):
@@ -682,7 +677,6 @@ class AnyOrderTests(CrossTests):
                 udp[-1].close()
 
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         self.key = self.world.keys[match.plan.seats[0].player_id]
         steps = (dial, come, act, act, act, act_udp, act_udp, fall, close)
         self.world.fleet.delay = luck.choice((0.0, 0.015, 0.04))
@@ -767,7 +761,6 @@ class OverloadTests(CrossTests):
         again = self.world.enter(self.bob, self.match_id)
         self.assertEqual(1, again["data"]["seat"])
         match = self.world.matches.placed_match(self.match_id)
-        assert match is not None
         key = self.world.keys[match.plan.seats[0].player_id]
         other = self.world.line(ends_at_match=False)
         other.ask("hello", protocol=1, player_key=key)

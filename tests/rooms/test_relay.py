@@ -339,7 +339,7 @@ class ApartLossTests(SynchronousTestCase):
         line, _ = self.world.hello("bob")
         said = test_rooms.only(line.ask("reconnect", resume=joined["resume"]))
         self.assertEqual(said["error"]["details"]["reason"], "lost")
-        self.assertEqual(self.world.rooms.status()["rooms"], 0)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 0)
 
     def test_newcomer_of_a_dying_room(self) -> None:
         """
@@ -392,7 +392,7 @@ class ApartLossTests(SynchronousTestCase):
         """
         ann, _ = self.world.joined("ann", "r1", "pair")
         self.world.joined("bob", "r1", "pair")
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         self.assertEqual(self.closed(ann), ["ended"])
         self.assertEqual(self.world.near.hosted, {})
 

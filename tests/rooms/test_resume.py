@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, kinds, only
-from vinom.rooms.room import RoomBounds
+from vinom.rooms.round import RoomBounds
 
 
 class ReconnectTests(SynchronousTestCase):
@@ -151,7 +151,7 @@ class ReconnectTests(SynchronousTestCase):
         """
         self.bob.hang_up()
         self.world.clock.advance(899.0)
-        self.assertEqual(self.world.rooms.status()["away"], 1)
+        self.assertEqual(self.world.rooms.directory.status()["away"], 1)
         self.world.clock.advance(2.0)
         self.assertEqual(self.ann.heard()[-1]["data"]["reason"], "expired")
         _, said = self.reconnect(self.bob_joined["resume"])
@@ -187,7 +187,7 @@ class ReconnectTests(SynchronousTestCase):
         A player who comes back too late still learns how it ended.
         """
         self.bob.hang_up()
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         _, said = self.reconnect(self.bob_joined["resume"])
         error = said[0]["error"]
         self.assertEqual(error["code"], "no_such_room")
@@ -198,7 +198,7 @@ class ReconnectTests(SynchronousTestCase):
         Who asks for a room whose game has ended learns that, and gets no other game
         instead; whoever wants one says so.
         """
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         eve, _ = self.world.hello("eve")
         asked = {"game": "pair", "room_id": "r1"}
         for how in ({}, {"create": False}, {"spectate": True}):
@@ -213,7 +213,7 @@ class ReconnectTests(SynchronousTestCase):
         A room that closed before its game began may be opened again.
         """
         ann, _ = self.world.joined("ann", "r2", "pair")
-        self.world.rooms.close_room("r2")
+        self.world.rooms.directory.get("r2").close("ended")
         (said,) = ann.heard()[-1:]
         self.assertEqual(said["type"], "room_closed")
         (said,) = ann.ask("join_room", game="pair", room_id="r2")
@@ -246,10 +246,10 @@ class LeaveTests(SynchronousTestCase):
         ann, _ = self.world.joined("ann", "r1", "open")
         ann.ask("leave_room")
         self.world.clock.advance(29.0)
-        self.assertEqual(self.world.rooms.status()["rooms"], 1)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 1)
         self.world.clock.advance(1.1)
         self.assertEqual(
-            self.world.rooms.status(), {"rooms": 0, "places": 0, "away": 0}
+            self.world.rooms.directory.status(), {"rooms": 0, "places": 0, "away": 0}
         )
 
     def test_back_in_time(self) -> None:
@@ -261,7 +261,7 @@ class LeaveTests(SynchronousTestCase):
         self.world.clock.advance(20.0)
         self.world.joined("bob", "r1", "few")
         self.world.clock.advance(60.0)
-        self.assertEqual(self.world.rooms.status()["rooms"], 1)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 1)
 
     def test_host_passes_on(self) -> None:
         """
@@ -568,7 +568,7 @@ class ListTests(SynchronousTestCase):
         update = only(self.watcher.heard())["data"]
         changed = only(update["changed"])
         self.assertEqual((changed["state"], changed["taken"]), ("playing", 2))
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         self.world.clock.advance(0.6)
         self.assertEqual(only(self.watcher.heard())["data"]["gone"], ["r1"])
         self.watcher.ask("list_rooms", watch=False)
@@ -591,7 +591,7 @@ class ListTests(SynchronousTestCase):
             self.world.clock.advance(0.6)
         self.world.joined("bob", "r2", "pair")
         self.world.clock.advance(0.6)
-        self.world.rooms.close_room("r1")
+        self.world.rooms.directory.get("r1").close("ended")
         self.world.clock.advance(0.6)
         self.assertEqual(self.watcher.heard(), [])
         self.watcher.catch_up()
@@ -620,12 +620,12 @@ class ListTests(SynchronousTestCase):
         Operators see every room, and may remove a player or end one.
         """
         ann, _ = self.world.joined("ann", "r1", "few")
-        listed = only(self.world.rooms.listed())
+        listed = only(self.world.rooms.directory.listed())
         self.assertEqual((listed["room_id"], listed["connected"]), ("r1", 1))
         player_id = listed["players"][0]["player_id"]
-        self.world.rooms.kick("r1", player_id)
+        self.world.rooms.directory.kick("r1", player_id)
         self.assertEqual(kinds(ann.heard()), ["kicked"])
-        figures = self.world.rooms.figures()
+        figures = self.world.rooms.directory.figures()
         self.assertEqual(figures["by_game"], {("few", "gathering"): 1})
 
 
@@ -648,7 +648,7 @@ class BrokenGameTests(SynchronousTestCase):
         for line in (self.ann, self.bob):
             closed = [m for m in line.heard() if m["type"] == "room_closed"]
             self.assertEqual(only(closed)["data"]["reason"], "crashed")
-        self.assertEqual(self.world.rooms.status()["rooms"], 1)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 1)
         self.cid.do(1, word="fine")
         self.world.turn()
         self.assertEqual(only(self.dan.heard())["data"]["view"]["last"], "fine")

@@ -113,7 +113,7 @@ class JoinTests(SynchronousTestCase):
         ann.hang_up()
         for seconds in (901.0, 31.0):
             self.world.clock.advance(seconds)
-        self.assertEqual(self.world.rooms.status()["rooms"], 0)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 0)
 
     def test_any_room_but_that(self) -> None:
         """
@@ -158,7 +158,7 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(code(game="few", room_id="r2", spectate=True), "no_such_room")
         self.assertEqual(code(game="few", options={"x": 1}), "bad_options")
         self.assertEqual(code(game="few", loadout={"x": 1}), "bad_loadout")
-        self.assertEqual(self.world.rooms.status()["rooms"], 1)
+        self.assertEqual(self.world.rooms.directory.status()["rooms"], 1)
 
     def test_limits(self) -> None:
         """

@@ -7,11 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Say
-from vinom.base.model import Player
 from vinom.errors import Code, Refused
 from vinom.game import Game
-from vinom.rooms.member import BotSeat, Member
-from vinom.rooms.seating import Seating
+from vinom.rooms.seating import BotSeat, Member, Seating
 
 
 class Sides(Game[Any, Say]):
@@ -30,7 +28,7 @@ class SeatingTests(SynchronousTestCase):
     def sit(self, name: str) -> Member:
         """Give somebody the first free seat."""
         seat = self.seating.free()
-        member = Member(Player(f"{name}-id", name), seat, b"{}", 0)
+        member = Member(seat, f"{name}-id", name)
         self.seating.sit(seat, member)
         return member
 
@@ -43,7 +41,7 @@ class SeatingTests(SynchronousTestCase):
         game is given them in that order.
         """
         ann, bob, _ = self.sit("ann"), self.sit("bob"), self.sit("cid")
-        self.assertTrue(self.seating.is_full)
+        self.assertFalse(self.seating.is_free_for("dan"))
         self.seating.stand_up(ann, is_played=False)
         self.assertIsNone(self.seating.at(0))
         self.assertIsNone(self.seating.at(7))

@@ -6,8 +6,7 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.base.model import Player
-from vinom.rooms.member import Member
+from vinom.rooms.seating import Member
 from vinom.rooms.timetable import Timetable
 
 
@@ -16,7 +15,7 @@ class TimetableTests(SynchronousTestCase):
         self.times = Timetable(
             fill_seconds=5.0, close_seconds=30.0, grace=900.0, now=100.0
         )
-        self.ann = Member(Player("ann-id", "ann"), 0, b"{}", 0)
+        self.ann = Member(0, "ann-id", "ann")
 
     def test_empty(self) -> None:
         """
@@ -47,7 +46,7 @@ class TimetableTests(SynchronousTestCase):
         """
         A place is kept for as long as promised, and always while its player is here.
         """
-        bob = Member(Player("bob-id", "bob"), 1, b"{}", 0)
+        bob = Member(1, "bob-id", "bob")
         self.times.entered()
         self.ann.lost_at = 150.0
         self.times.plan([self.ann, bob], 1, may_start=False)

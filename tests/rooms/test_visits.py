@@ -18,7 +18,7 @@ from vinom.lobby.conversation.conversation import Bounds
 from vinom.lobby.conversation.visitors import receiving
 from vinom.net.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
 from vinom.rooms.room import EXPECTED_SECONDS
-from vinom.rooms.running import RunningRooms
+from vinom.rooms.rooms import RunningRooms
 from vinom.rooms.visits import (
     ANSWER_SECONDS,
     FRESH_SECONDS,
@@ -238,7 +238,7 @@ class VisitTests(SynchronousTestCase):
         When the room closes its visitors are sent that, once.
         """
         self.join(self.bob)
-        self.first.rooms.close_room("r1")
+        self.first.rooms.directory.get("r1").close("ended")
         self.turn()
         said = [m["type"] for m in self.bob.heard()]
         self.assertEqual(said.count("room_closed"), 1)
@@ -389,7 +389,7 @@ class VisitTests(SynchronousTestCase):
         (found,) = self.ask(dan, "join_room", game="each")[:1]
         self.assertEqual(found["data"]["players"][0]["name"], "cat")
         self.assertNotEqual(one["data"]["room_id"], found["data"]["room_id"])
-        self.assertEqual(len(self.second.rooms.listed()), 1)
+        self.assertEqual(len(self.second.rooms.directory.listed()), 1)
 
     def test_line_closes_before_the_visit(self) -> None:
         """
@@ -549,7 +549,7 @@ class VisitTests(SynchronousTestCase):
         self.links.is_down = True
         self.assertEqual(self.successResultOf(self.seats(dan)), "")
         # Nothing rings after the end.
-        self.first.rooms.close_room(room_id)
+        self.first.rooms.directory.get(room_id).close("ended")
         self.nodes.wait(EXPECTED_SECONDS)
 
     def test_refused_id_is_free(self) -> None:

@@ -20,7 +20,7 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.play.hosting.keeping import Keeping
-from vinom.rooms.room import RoomBounds
+from vinom.rooms.round import RoomBounds
 from vinom.store.redis.client import Owner, RedisClient
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.replicated import ReplicatedSteps
@@ -242,7 +242,7 @@ class RealReplicaTests(TestCase):
 
     def replica_changed(self, is_available: bool) -> None:
         """Do as a node does."""
-        rooms = self.world.rooms
+        rooms = self.world.rooms.ownership
         (rooms.store_again if is_available else rooms.store_away)()
 
     def make_client(self, node_id: str) -> RedisClient:

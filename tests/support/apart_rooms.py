@@ -128,15 +128,7 @@ class ApartWorld(RoomsWorld):
         super().__init__(seed, actions, **bounds)
         self.near = NearFleet(self)
         self.rooms = self.requests._rooms = Rooms(
-            self.games,
-            self.turns,
-            self.clock,
-            self.clock.seconds,
-            self.entropy,
-            self.recordings,
-            fleets=dict.fromkeys(self.games, self.near),
-            bounds=self.rooms.bounds,
-            results=self.results,
+            self.rooms._context, self.games, fleets=dict.fromkeys(self.games, self.near)
         )
 
     def turn(self) -> None:

@@ -12,7 +12,7 @@ from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.base.messages.merge import merge
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
 from vinom.lobby.conversation.conversation import Bounds
-from vinom.rooms.room import RoomBounds
+from vinom.rooms.round import RoomBounds
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:

@@ -36,8 +36,8 @@ from vinom.lobby.matchmaking.queues import Queues
 from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.rooms.matches import MatchRooms, Watching
-from vinom.rooms.room import RoomBounds
 from vinom.rooms.rooms import Rooms
+from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.store.memory.entries import MemoryEntryStore
 from vinom.store.memory.matches import MemoryMatchStore
 from vinom.store.memory.parties import MemoryPartyStore
@@ -224,17 +224,19 @@ class LobbyWorld:
         self.recordings = MemoryRecordings()
         self.turns = TurnEnd(self.clock)
         self.rooms = Rooms(
+            RoomContext(
+                parts.get("seconds") or self.clock.seconds,
+                self.clock,
+                self.entropy,
+                self.turns,
+                self.recordings,
+                parts.get("room_bounds", RoomBounds()),
+                parts.get("guard"),
+                parts.get("results", self.results),
+                parts.get("shows_faults", False),
+            ),
             self.games,
-            self.turns,
-            self.clock,
-            parts.get("seconds") or self.clock.seconds,
-            self.entropy,
-            self.recordings,
-            guard=parts.get("guard"),
             matches=self._match_rooms(parts.get("watching")),
-            bounds=parts.get("room_bounds", RoomBounds()),
-            shows_faults=parts.get("shows_faults", False),
-            results=parts.get("results", self.results),
             keeping=parts.get("keeping"),
             visits=parts.get("visits"),
         )
@@ -258,7 +260,7 @@ class LobbyWorld:
             or self.entries.has(player_id)
             or self.party_store.has(player_id)
             or self.match_store.has(player_id)
-            or self.rooms.has(player_id)
+            or self.rooms.directory.has(player_id)
         )
 
     def _match_rooms(self, watching: Watching | None) -> MatchRooms | None:

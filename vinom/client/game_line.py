@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from twisted.internet.interfaces import IReactorTime, IReactorUDP
 
+from vinom.base.messages.lobby import MatchFound
 from vinom.base.reactor.alarm import Alarm
 from vinom.errors import PeerError
 from vinom.net.dtls.client import ClientEvent, DtlsClient
@@ -26,25 +26,33 @@ class IPlayReactor(IReactorTime, IReactorUDP):
     """The parts of a reactor that playing needs: time and UDP."""
 
 
+class LineOwner(Protocol):
+    """What a line reports to: `vinom.client.seat.Seat`. *line* is that line."""
+
+    def opened(self) -> None:
+        """A DTLS handshake is done."""
+
+    def took(self, line: Any, event: PlayerEvent) -> None:
+        """The server sent something."""
+
+    def lost(self, line: Any, why: str) -> None:
+        """The line broke; called once, with a short reason."""
+
+
 class GameLine:
     """
     Carry a seat's packets until the line is lost or closed.
 
     :param reactor: for time and UDP.
     :param host: the game server's IP address.
-    :param port: its UDP port.
-    :param server_name: the name that its certificate must be for.
-    :param authority: the certificate authority to verify it with, PEM.
-    :param token: proof of the seat for a first join; else *resume*.
-    :param resume: proof of the seat from an earlier join.
+    :param found: the match: its port, certificate and token.
+    :param owner: gets what happens.
     :param link_state: what the seat's lines hand on to one another.
+    :param resume: proof of the seat from an earlier join, instead of the token.
     :param patience: how long an answer may take before the server is doubted, seconds.
-    :param first_answer: silence after which a server that has never answered counts as
-        lost, seconds.
-    :param opened: called once the handshake is done.
-    :param deliver: called with this line and each event of the link.
-    :param lost: called with this line once if it breaks, with a short reason.
     :param datagram_filter: between this line and the network.
+    :ivar first_answer: silence after which a server that has never answered counts as
+        lost, seconds.
     :ivar heard: when the server was last heard, on the reactor's clock.
     :ivar is_answered: has the server ever answered?
     :ivar link: exists once the handshake is done.
@@ -54,32 +62,31 @@ class GameLine:
         self,
         reactor: IPlayReactor,
         host: str,
-        port: int,
-        server_name: str,
-        authority: bytes,
-        *,
-        token: str | None = None,
-        resume: bytes | None = None,
+        found: MatchFound,
+        owner: LineOwner,
         link_state: LinkState,
+        resume: bytes | None = None,
         patience: float = PATIENCE,
-        first_answer: float = SILENCE,
-        opened: Callable[[], None],
-        deliver: Callable[[GameLine, PlayerEvent], None],
-        lost: Callable[[GameLine, str], None],
         datagram_filter: IDatagramFilter | None = None,
     ) -> None:
-        self._clock = reactor
-        self._token, self._resume, self._link_state = token, resume, link_state
-        self._patience, self._first_answer = patience, first_answer
-        self._opened, self._deliver, self._lost = opened, deliver, lost
+        self._clock, self._owner = reactor, owner
+        self._token = found.token if resume is None else None
+        self._resume, self._link_state = resume, link_state
+        self._patience, self.first_answer = patience, SILENCE
         self.heard = reactor.seconds()
         self.is_answered = False
         self.link: PlayerLink | None = None
         self._phase: Literal["open", "leaving", "over"] = "open"
         self._alarm = Alarm(reactor, self._deadline, self._ring)
-        client = DtlsClient(server_name, authority, self.heard)
+        authority = found.certificate.encode("ascii")
         self._port = ClientPort(
-            reactor, client, host, port, self._arrived, self._refused, datagram_filter
+            reactor,
+            DtlsClient(found.server_name, authority, self.heard),
+            host,
+            found.port,
+            self._arrived,
+            self._refused,
+            datagram_filter,
         )
         any_address = "::" if ip_address(host).version == 6 else ""
         reactor.listenUDP(0, self._port, interface=any_address, maxPacketSize=65535)
@@ -87,7 +94,7 @@ class GameLine:
     @property
     def silence(self) -> float:
         """Silence after which the line counts as broken, seconds."""
-        return SILENCE if self.is_answered else self._first_answer
+        return SILENCE if self.is_answered else self.first_answer
 
     @property
     def rtt(self) -> float | None:
@@ -154,7 +161,7 @@ class GameLine:
         if self._phase != "over":
             self._end()
         if was_open:
-            self._lost(self, why)
+            self._owner.lost(self, why)
 
     def _refused(self) -> None:
         self._break("refused")
@@ -187,7 +194,7 @@ class GameLine:
                     link_state=self._link_state,
                     patience=self._patience,
                 )
-                self._opened()
+                self._owner.opened()
             elif isinstance(event, Disconnected):
                 self._hand_over()
                 self._break(event.reason)
@@ -200,7 +207,7 @@ class GameLine:
             return
         for event in link.take_events():
             if self._phase == "open":
-                self._deliver(self, event)
+                self._owner.took(self, event)
         if self._phase == "open":
             self._pump(link)
 

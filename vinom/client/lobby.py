@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from random import random
 from typing import Any
 
 import attrs
 from msgspec import Raw, json, structs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.messages.catalogue import PROTOCOL
@@ -479,6 +480,97 @@ class LobbyClient:
             if isinstance(push, MatchFound | MatchEnded | QueueStatus):
                 return push
         return None
+
+
+class SharedLine:
+    """
+    One line to the lobby for all who need it; made again when it has closed.
+
+    :param lobby: opens lines.
+    :param news: called with each push, and each failure that answers no request.
+    :param lost: called when it closes, unless that was `close`; gives what makes it
+        again, if it is needed.
+    :param opened: called with each new one, before anybody gets it.
+    :param moves: may the lobby answer now that a room is on another node?
+    :ivar line: is open now.
+    :ivar at: the address of the node to which the next line goes, once.
+    :ivar is_closed: was it closed, and not asked for again?
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        lobby: LobbyClient,
+        news: Callable[[Push | Failed], None],
+        lost: Callable[[], Coroutine[Any, Any, None] | None],
+        opened: Callable[[LobbyLine], None] = lambda line: None,
+        moves: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._lobby, self._news, self._lost = lobby, news, lost
+        self._opened, self._moves = opened, moves
+        self.line: LobbyLine | None = None
+        self.at: str | None = None
+        self.is_closed = False
+        self._waiting: list[Deferred[LobbyLine]] = []
+        self._returning: Deferred[None] | None = None
+
+    def open(self) -> Deferred[LobbyLine]:
+        """Give the line, and make it if there is none; fails as `open_line`."""
+        if self.line is not None:
+            return succeed(self.line)
+        waiting: Deferred[LobbyLine] = Deferred()
+        self._waiting.append(waiting)
+        if len(self._waiting) == 1:
+            self.is_closed = False
+            Deferred.fromCoroutine(self._dial()).addBoth(self._dialed)
+        return waiting
+
+    async def _dial(self) -> LobbyLine:
+        line: LobbyLine | None = None
+
+        def lost() -> None:
+            # Not one on which we were refused, or that was left for another.
+            if line is not None and line is self.line:
+                self.line = None
+                self.look_again()
+
+        at, self.at = self.at, None
+        line = await self._lobby.open_line(self._news, lost, moves=self._moves(), at=at)
+        if self.is_closed or not line.is_open:
+            line.close()
+            raise LineLost("the line to the lobby closed")
+        self.line = line
+        self._opened(line)
+        return line
+
+    def _dialed(self, result: LobbyLine | Failure) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(result)
+
+    def look_again(self) -> None:
+        """Make it again if it is needed."""
+        work = self._lost()
+        if work is not None:
+            self.come_back(work)
+
+    def come_back(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what makes it again; `close` cancels that."""
+        self._returning = Deferred.fromCoroutine(work)
+        self._returning.addErrback(self._not_back)
+
+    def _not_back(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("there is no way back to the lobby", failure)
+
+    def close(self) -> None:
+        """Hang up, and make it no more unless somebody asks."""
+        self.is_closed = True
+        if self._returning is not None:
+            self._returning.cancel()
+        if self.line is not None:
+            self.line.close()
 
 
 def raw(value: Any) -> Raw:

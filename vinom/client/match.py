@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall
 from vinom.base.messages.lobby import MatchFound, SeatName
 from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
-from vinom.client.seat import Seat, Way
+from vinom.client.seat import Attempts, Seat, Way
 from vinom.errors import VinomError
 from vinom.net.dtls.port import IDatagramFilter
 from vinom.net.packets.player import (
@@ -148,12 +148,11 @@ class Match:
             reactor,
             lobby,
             found,
+            Attempts(way, chance),
             timeout,
             self._take,
             self._finish,
             datagram_filter,
-            way,
-            chance,
         )
         self._view = b""
         self._over: MatchOver | None = None
@@ -280,7 +279,7 @@ class Match:
     @property
     def way(self) -> Literal["udp", "lobby"]:
         """How the match is played now."""
-        return self._seat.way
+        return self._seat.attempts.way
 
     # What the game server sends.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import random
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.messages.envelope import Failed, Push, Request
@@ -52,6 +51,7 @@ from vinom.client.lobby import (
     PAUSES,
     LobbyClient,
     RoomOffered,
+    SharedLine,
     raw,
 )
 from vinom.client.match import Match
@@ -252,8 +252,6 @@ class PlayerParties:
     :ivar party: the one that we are in.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -263,16 +261,14 @@ class PlayerParties:
         moved: Callable[[MatchFound], None] = lambda found: None,
     ) -> None:
         self._clock, self._lobby, self._begin = clock, lobby, begin
+        self._shared = SharedLine(lobby, self._receive, self._lost, self._opened)
         self._chance, self._moved = chance, moved
         self.party: LiveParty | None = None
-        self._line: LobbyLine | None = None
-        self._waiting: list[Deferred[LobbyLine]] = []
         self._matches: list[Deferred[Match]] = []
         self._last_match = ""
         self._on_invite: list[Callable[[PartyInvite], None]] = []
         self._on_offer: Callable[[Offer], None] = accept
-        self._is_closed = self._is_replaced = self._is_confirmed = False
-        self._returning: Deferred[None] | None = None
+        self._is_replaced = self._is_confirmed = False
 
     @property
     def player_id(self) -> str:
@@ -280,7 +276,7 @@ class PlayerParties:
 
     @property
     def has_line(self) -> bool:
-        return self._line is not None
+        return self._shared.line is not None
 
     def create(
         self,
@@ -343,7 +339,7 @@ class PlayerParties:
         `join` needs no token then.
         """
         self._on_invite.append(call)
-        return self._open().addCallback(lambda _: None)
+        return self._shared.open().addCallback(lambda _: None)
 
     def on_offer(self, call: Callable[[Offer], None]) -> None:
         """Call this when a match waits for our yes, instead of accepting it."""
@@ -351,11 +347,7 @@ class PlayerParties:
 
     def close(self) -> None:
         """Hang up; the server keeps us in the party for as long as its settings say."""
-        self._is_closed = True
-        if self._returning is not None:
-            self._returning.cancel()
-        if self._line is not None:
-            self._line.close()
+        self._shared.close()
 
     # What a party sends.
 
@@ -371,10 +363,7 @@ class PlayerParties:
         """Queue, and wait for the match."""
         match = self.next_match()
 
-        def refused(failure: Failure) -> None:
-            self._no_match(failure)
-
-        self.ask(queue, QueueStatus).addErrback(refused)
+        self.ask(queue, QueueStatus).addErrback(self._no_match)
         return match
 
     def next_match(self) -> Deferred[Match]:
@@ -391,76 +380,42 @@ class PlayerParties:
     # The line.
 
     async def _ask(self, request: Request, kind: type[_Answer]) -> _Answer:
-        line = await self._open()
+        line = await self._shared.open()
         found = await line.ask(request)
         if not isinstance(found, kind):
             raise LineLost(f"the lobby answered with {type(found).__name__}")
         return found
 
-    def _open(self) -> Deferred[LobbyLine]:
-        """Give the line, and make it if there is none; all who wait share it."""
-        if self._line is not None:
-            return succeed(self._line)
-        waiting: Deferred[LobbyLine] = Deferred()
-        self._waiting.append(waiting)
-        if len(self._waiting) == 1:
-            self._is_closed = self._is_replaced = False
-            Deferred.fromCoroutine(self._dial()).addBoth(self._dialed)
-        return waiting
-
-    def _dialed(self, result: LobbyLine | Failure) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(result)
-
-    async def _dial(self) -> LobbyLine:
-        line: LobbyLine | None = None
-        self._is_confirmed = False
-
-        def lost() -> None:
-            # Not one on which we were refused.
-            if line is not None and line is self._line:
-                self._lost()
-
-        line = await self._lobby.open_line(self._receive, lost)
-        if not line.is_open:
-            raise LineLost("the line to the lobby closed")
-        self._line = line
+    def _opened(self, line: LobbyLine) -> None:
+        self._is_replaced = self._is_confirmed = False
         if self.party is not None:
             # Its update comes with the welcome, and so before the answer to a ping.
             line.ask(Ping()).addCallbacks(self._look, lambda _: None)
-        return line
 
     def _look(self, _: Push) -> None:
         """We are in our party no more if the lobby does not say that we are."""
         if not self._is_confirmed:
             self._out("lost")
 
-    def _lost(self) -> None:
-        self._line = None
+    def _lost(self) -> Coroutine[Any, Any, None] | None:
         # Our own match may have replaced the line to look for itself: then a later
         # request, or the end of the match, makes another.
-        if not (self._is_closed or self._is_replaced) and self._is_needed():
-            self._returning = Deferred.fromCoroutine(self._return())
-            self._returning.addErrback(self._not_back)
-
-    def _not_back(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("no way back to the party", failure)
+        is_wanted = self._is_needed() and not self._is_replaced
+        return self._return() if is_wanted and not self._shared.is_closed else None
 
     def _is_needed(self) -> bool:
         return bool(self.party or self._matches or self._on_invite)
 
     async def _return(self) -> None:
         tries, hold = 0, 0.0
-        while self._line is None and self._is_needed():
+        while self._shared.line is None and self._is_needed():
             pause = max(hold, PAUSES[min(tries, len(PAUSES) - 1)])
             tries, hold = tries + 1, 0.0
             await deferLater(self._clock, pause * (1 + self._chance() / 2))
-            if self._is_closed:
+            if self._shared.is_closed:
                 return
             try:
-                await self._open()
+                await self._shared.open()
             except LobbyRefusal as refusal:
                 if refusal.code not in PASSING_ON_RETURN:
                     is_forgotten = refusal.code == Code.UNKNOWN_PLAYER_KEY
@@ -535,9 +490,13 @@ class PlayerParties:
         begun.addBoth(passed_on)
 
     def _match_over(self) -> None:
-        if self._line is None and not self._is_closed and self._is_needed():
+        if (
+            self._shared.line is None
+            and not self._shared.is_closed
+            and self._is_needed()
+        ):
             self._is_replaced = False
-            self._lost()
+            self._shared.look_again()
 
     def _no_match(self, failure: Failure) -> None:
         if failure.check(CancelledError):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import random
 from typing import Any
 
 import attrs
 from msgspec import structs
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vinom.base.messages.envelope import Failed, Push, Request
 from vinom.base.messages.rooms import (
@@ -33,7 +31,7 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, PAUSES, LobbyClient
+from vinom.client.lobby import PASSING_ON_RETURN, PAUSES, LobbyClient, SharedLine
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
@@ -275,8 +273,6 @@ class PlayerRooms:
     :param timeout: how long to try to get places back, seconds.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -284,21 +280,18 @@ class PlayerRooms:
         chance: Callable[[], float] = random,
         timeout: float = TIMEOUT,
     ) -> None:
-        self._clock, self._lobby, self._chance = clock, lobby, chance
-        self._timeout = timeout
+        self._clock, self._chance, self._timeout = clock, chance, timeout
         self._rooms: dict[str, LiveRoom] = {}
-        self._line: LobbyLine | None = None
-        # Where the next line goes, if not to the first lobby.
-        self._at: str | None = None
+        # Rooms on several nodes would send us back and forth.
+        self._shared = SharedLine(
+            lobby, self._receive, self._lost, moves=lambda: len(self._rooms) < 2
+        )
         self._left: LobbyLine | None = None
-        self._waiting: list[Deferred[LobbyLine]] = []
         self._number = 0
-        self._is_closed = False
-        self._returning: Deferred[None] | None = None
 
     @property
     def has_line(self) -> bool:
-        return self._line is not None
+        return self._shared.line is not None
 
     def join(self, request: JoinRoom, *, patches: bool = False) -> Deferred[LiveRoom]:
         """
@@ -320,18 +313,14 @@ class PlayerRooms:
 
     def close(self) -> None:
         """Hang up; the server keeps our places for as long as its settings say."""
-        self._is_closed = True
-        if self._returning is not None:
-            self._returning.cancel()
-        if self._line is not None:
-            self._line.close()
+        self._shared.close()
 
     # What a room sends.
 
     def say(self, message: bytes) -> None:
         """Send a whole message, if there is a line."""
-        if self._line is not None:
-            self._line.say(message)
+        if (line := self._shared.line) is not None:
+            line.say(message)
 
     def next_id(self) -> int:
         """Take the id of the next action; all rooms share them."""
@@ -341,13 +330,13 @@ class PlayerRooms:
     def leave(self, room: LiveRoom) -> None:
         """Give a place up."""
         self._rooms.pop(room.room_id, None)
-        if self._line is not None:
-            self._line.ask(LeaveRoom(room.room_id)).addErrback(lambda _: None)
+        if (line := self._shared.line) is not None:
+            line.ask(LeaveRoom(room.room_id)).addErrback(lambda _: None)
 
     # The line.
 
     async def _join(self, place: LineSeat) -> LiveRoom:
-        await self._open()
+        await self._shared.open()
         description = await self._take(place)
         self._number = max(self._number, description.acted)
         room = LiveRoom(self, place, description)
@@ -357,79 +346,40 @@ class PlayerRooms:
     async def _take(self, place: LineSeat) -> PlaceDescription:
         """Take a place on the line, or on one to the node of its room."""
         for _ in range(_MOST_MOVES):
-            if (line := self._line) is None:
+            if (line := self._shared.line) is None:
                 raise LineLost("the line to the lobby closed")
             try:
                 return await place.take(line)
             except SentAway as sent:
                 # Another place may have been taken there meanwhile.
-                if line is self._line:
-                    self._line, self._left = None, line
-                    self._at = sent.address
+                if line is self._shared.line:
+                    self._shared.line, self._left = None, line
+                    self._shared.at = sent.address
                     line.close()
             except LineLost:
                 if line is not self._left:
                     raise
                 # We left it ourselves, to take another place.
-            await self._open()
+            await self._shared.open()
         raise LineLost("the room is on another node each time")
 
     async def _ask(self, request: Request) -> Push:
-        line = await self._open()
+        line = await self._shared.open()
         return await line.ask(request)
 
-    def _open(self) -> Deferred[LobbyLine]:
-        """Give the line, and make it if there is none; all who wait share it."""
-        if self._line is not None:
-            return succeed(self._line)
-        waiting: Deferred[LobbyLine] = Deferred()
-        self._waiting.append(waiting)
-        if len(self._waiting) == 1:
-            self._is_closed = False
-            Deferred.fromCoroutine(self._dial()).addBoth(self._dialed)
-        return waiting
-
-    def _dialed(self, result: LobbyLine | Failure) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(result)
-
-    async def _dial(self) -> LobbyLine:
-        line: LobbyLine | None = None
-
-        def lost() -> None:
-            if line is not None and line is self._line:
-                self._lost()
-
-        at, self._at = self._at, None
-        # Rooms on several nodes would send us back and forth.
-        moves = len(self._rooms) < 2
-        line = await self._lobby.open_line(self._receive, lost, moves=moves, at=at)
-        if not line.is_open:
-            raise LineLost("the line to the lobby closed")
-        self._line = line
-        return line
-
-    def _lost(self) -> None:
+    def _lost(self) -> Coroutine[Any, Any, None] | None:
         """The line broke: get all places back on another."""
-        self._line = None
         for room in self._rooms.values():
             room.lose()
-        if self._rooms and not self._is_closed:
-            self._returning = Deferred.fromCoroutine(self._return())
-            self._returning.addErrback(self._not_back)
-
-    def _not_back(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("rooms cannot be rejoined", failure)
+        return self._return() if self._rooms and not self._shared.is_closed else None
 
     async def _return(self) -> None:
         give_up, tries = self._clock.seconds() + self._timeout, 0
-        while self._rooms and not self._is_closed:
+        while self._rooms and not self._shared.is_closed:
             try:
                 if self._clock.seconds() >= give_up:
                     break
-                await self._open()
+                await self._shared.open()
                 for room in tuple(self._rooms.values()):
                     await self._take_back(room)
             except (LineLost, LobbyRefusal) as error:
@@ -442,7 +392,7 @@ class PlayerRooms:
                 await deferLater(self._clock, pause + spread * self._chance())
             else:
                 return
-        if not self._is_closed:
+        if not self._shared.is_closed:
             for room in tuple(self._rooms.values()):
                 self._end(room, "lost")
 
@@ -466,8 +416,8 @@ class PlayerRooms:
             return
         if description.version < room.version:
             # Versions never go back: it is another room of the same name.
-            if self._line is not None:
-                left = self._line.ask(LeaveRoom(description.room_id))
+            if (line := self._shared.line) is not None:
+                left = line.ask(LeaveRoom(description.room_id))
                 left.addErrback(lambda _: None)
             self._end(room, "lost")
             return

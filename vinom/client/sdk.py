@@ -16,7 +16,7 @@ from functools import partial
 from random import random
 from typing import Any, Literal
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.ssl import (
@@ -25,8 +25,6 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.envelope import Failed, Push
@@ -34,8 +32,8 @@ from vinom.base.messages.lobby import Hello, MatchFound, QueueStatus
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.echoes import measure_echoes
 from vinom.client.game_line import IPlayReactor
-from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
-from vinom.client.lobby import Identity, LobbyClient, RoomOffered, raw
+from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.lobby import Identity, LobbyClient, RoomOffered, SharedLine, raw
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
@@ -61,8 +59,6 @@ class _MatchUpdates:
     :param chance: returns random numbers from 0 to 1, for the pauses.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -71,58 +67,34 @@ class _MatchUpdates:
         is_needed: Callable[[], bool],
         chance: Callable[[], float] = random,
     ) -> None:
-        self._clock, self._lobby, self._moved = clock, lobby, moved
+        self._clock, self._moved = clock, moved
         self._is_needed, self._chance = is_needed, chance
-        self._line: LobbyLine | None = None
-        self._is_over = False
-        self._holding: Deferred[None] | None = None
+        self._shared = SharedLine(lobby, self._receive, self._return)
 
     def start(self) -> None:
         """Keep a line open from now on; called once."""
-        self._holding = Deferred.fromCoroutine(self._hold())
-        self._holding.addErrback(self._failed)
+        self._shared.come_back(self._return(0))
 
     def stop(self) -> None:
         """Hang up for good."""
-        self._is_over = True
-        if self._line is not None:
-            self._line.close()
-        if self._holding is not None:
-            self._holding.cancel()
+        self._shared.close()
 
-    async def _hold(self) -> None:
-        tries = 0
-        while not self._is_over:
+    async def _return(self, tries: int = 1) -> None:
+        while not self._shared.is_closed:
+            if tries:
+                pause = _PAUSES[min(tries, len(_PAUSES)) - 1]
+                await deferLater(self._clock, pause * (1 + self._chance() / 2))
+            tries = max(1, tries)
             if self._is_needed():
                 try:
-                    await self._listen()
-                    tries = 0
+                    await self._shared.open()
+                    return
                 except (LobbyRefusal, LineLost):
                     tries += 1
-            pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
-            await deferLater(self._clock, pause * (1 + self._chance() / 2))
-
-    async def _listen(self) -> None:
-        """Open a line, and wait until it closes."""
-        lost: Deferred[None] = Deferred()
-
-        def gone() -> None:
-            if not lost.called:
-                lost.callback(None)
-
-        self._line = await self._lobby.open_line(self._receive, gone)
-        try:
-            await lost
-        finally:
-            self._line = None
 
     def _receive(self, push: Push | Failed) -> None:
-        if isinstance(push, MatchFound) and not self._is_over:
+        if isinstance(push, MatchFound) and not self._shared.is_closed:
             self._moved(push)
-
-    def _failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("no news of the match", failure)
 
 
 __all__ = [

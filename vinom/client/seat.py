@@ -16,11 +16,10 @@ from twisted.python.failure import Failure
 from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.base.messages.rooms import JoinRoom
 from vinom.base.reactor.alarm import Alarm
-from vinom.client.game_line import SILENCE, GameLine, IPlayReactor
+from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.line_seat import LineSeat
+from vinom.client.line_seat import LineSeat, RoomLine
 from vinom.client.lobby import PAUSES, LobbyClient
-from vinom.client.room_line import RoomLine
 from vinom.errors import Code
 from vinom.net.dtls.port import IDatagramFilter
 from vinom.net.packets.player import (
@@ -67,6 +66,101 @@ _Outcome = dict[str, Any] | None
 _Line = GameLine | RoomLine
 
 
+class Attempts:
+    """
+    Decide when a lost seat is tried again, and which way. Times: seconds.
+
+    :ivar way: how the seat is played now.
+    :ivar number: how many attempts count for the next pause.
+    :ivar direct: how often the old address is tried before the lobby is asked.
+    :ivar resume: proof of the seat from the latest join over UDP.
+    """
+
+    def __init__(
+        self, allowed: Way = "auto", chance: Callable[[], float] = random
+    ) -> None:
+        """
+        :param allowed: how the seat may be played.
+        :param chance: gives a number from 0 to 1 on each call, for pauses.
+        """
+        self._allowed, self._chance = allowed, chance
+        self.way: Literal["udp", "lobby"] = "lobby" if allowed == "lobby" else "udp"
+        self.number = self.direct = self._refused = 0
+        self.resume: bytes | None = None
+        self._direct_until = self._taken_at = -inf
+        self._patience = PATIENCE
+        # How long the server asked us to wait, or slightly longer.
+        self._hold = 0.0
+
+    def taken(self, resume: bytes, now: float) -> None:
+        """The seat is ours."""
+        self._patience, self._taken_at = self.patience(now), now
+        self.resume, self._refused = resume or None, 0
+
+    def patience(self, now: float) -> float:
+        """Choose how soon the next line doubts: later if we only just came back."""
+        if now - self._taken_at >= SETTLED:
+            return PATIENCE
+        return min(2 * self._patience, MOST_PATIENCE)
+
+    def begin(self, now: float) -> None:
+        """The seat was lost: forgive what a long-held one cost."""
+        held = now - self._taken_at
+        if held >= SETTLED:
+            self.number = 0
+        else:
+            self.number = max(0, self.number - int(held / _FORGIVEN))
+
+    def pause(self) -> float:
+        """Choose how long to wait before the next attempt."""
+        pause, self._hold = self._hold, 0.0
+        if self.number:
+            least = _PAUSES[min(self.number, len(_PAUSES)) - 1]
+            pause = max(pause, least * (1 + self._chance() / 2))
+        return pause
+
+    def put_off(self, seconds: float) -> None:
+        """Wait at least so long: not all players should return in the same moment."""
+        self._hold = max(self._hold, seconds * (1 + self._chance() / 2))
+
+    def go_direct(self, times: int, now: float) -> None:
+        """Try the old address first."""
+        self.direct = times
+        if times:
+            self._direct_until = now + _REFUSED_FOR
+
+    def direct_failed(self, why: str, now: float) -> None:
+        """The seat was not taken at the old address."""
+        if why == "refused" and now < self._direct_until:
+            # After the same short pause.
+            self.direct += 1
+            self.number = max(1, self.number - 1)
+        elif why not in _SUDDEN:
+            # Only the lobby can say what to do now.
+            self.direct = 0
+            if why == Code.BAD_TOKEN:
+                self.resume = None
+
+    def failed(self, why: str, is_answered: bool) -> bool:
+        """
+        The seat was not taken where the lobby said: is UDP blocked?
+
+        :param is_answered: did the server say anything?
+        :returns: whether the way is another one now.
+        """
+        if self._allowed != "auto" or why == Code.BUSY:
+            return False
+        if self.way == "lobby":
+            # The lobby does not work either; perhaps UDP does now.
+            self.way, self._refused = "udp", 0
+            return True
+        if not is_answered:
+            self._refused += 1 if why == "refused" else _MOST_REFUSED
+            if self._refused >= _MOST_REFUSED:
+                self.way = "lobby"
+        return self.way == "lobby"
+
+
 class Seat:
     """
     Hold one seat, over as many connections as it takes.
@@ -88,14 +182,13 @@ class Seat:
     :param reactor: for time and UDP.
     :param lobby: finds the match again, and opens lines to play it on.
     :param found: the match.
+    :param attempts: decides how it is played, and when a lost one is tried again.
     :param timeout: how long to try to get a lost seat back, seconds.
     :param deliver: called with each event of the match.
     :param over: called once, with a reason and perhaps an outcome, when the seat
         is lost for good.
     :param datagram_filter: between its connections and the network.
-    :param allowed: how it may be played.
-    :param chance: gives a number from 0 to 1 on each call, for pauses.
-    :ivar way: how it is played now.
+    :ivar attempts: the same.
     :ivar farewell: the reason to end with, instead of coming back, when the line
         breaks; set once the match is known to be over.
     :ivar joins: how often the seat was taken.
@@ -109,22 +202,17 @@ class Seat:
         reactor: IPlayReactor,
         lobby: LobbyClient,
         found: MatchFound,
+        attempts: Attempts,
         timeout: float,
         deliver: Callable[[PlayerEvent], None],
         over: Callable[[str, _Outcome], None],
         datagram_filter: IDatagramFilter | None = None,
-        allowed: Way = "auto",
-        chance: Callable[[], float] = random,
     ) -> None:
         self._reactor, self._lobby, self._found = reactor, lobby, found
-        self._timeout, self._deliver, self._over = timeout, deliver, over
-        self._datagram_filter, self._allowed, self._chance = (
-            datagram_filter,
-            allowed,
-            chance,
-        )
-        self.way: Literal["udp", "lobby"] = "lobby" if allowed == "lobby" else "udp"
-        self._refused = self._number = 0
+        self.attempts, self._timeout = attempts, timeout
+        self._deliver, self._over = deliver, over
+        self._datagram_filter = datagram_filter
+        self._number = 0
         self.farewell: str | None = None
         self.joins = self.handshakes = 0
         # The line that has the seat, and the one that tries to take it.
@@ -134,14 +222,8 @@ class Seat:
         self._is_doubted = self._is_returning = False
         # Is the line that is tried one to an address that the lobby has not confirmed?
         self._is_direct = False
-        self._direct_left, self._direct_until = 0, -inf
-        self._resume: bytes | None = None
         self._link_state, self._line_seat = LinkState(), _line_seat(found)
-        self._patience = PATIENCE
         self._heard = reactor.seconds()
-        self._attempt, self._taken_at = 0, -inf
-        # How long the server asked us to wait, or slightly longer, seconds.
-        self._hold = 0.0
         self._is_over = False
         self._silence = Alarm(reactor, self._silent_at, self._silent)
         self._overdue: dict[_Line, float] = {}
@@ -158,7 +240,12 @@ class Seat:
 
     def take(self) -> None:
         """Take the seat; called once."""
-        self._run(self._begin())
+
+        async def begin() -> None:
+            if not await self._go():
+                await self._come_back(0)
+
+        self._run(begin())
 
     def act(self, action: bytes) -> int:
         """
@@ -179,11 +266,15 @@ class Seat:
 
         :param found: the match, with a new ticket and token.
         """
-        if self._is_over or self.way != "udp" or found.match_id != self._found.match_id:
+        if (
+            self._is_over
+            or self.attempts.way != "udp"
+            or found.match_id != self._found.match_id
+        ):
             return
         before, self._found = self._found, found
         if self._line is None:
-            self._direct_left = max(self._direct_left, 1)
+            self.attempts.direct = max(self.attempts.direct, 1)
         elif (before.host, before.port) != (found.host, found.port):
             self._doubt()
         elif isinstance(self._line, GameLine):
@@ -221,22 +312,17 @@ class Seat:
 
         Deferred.fromCoroutine(work).addErrback(failed)
 
-    async def _begin(self) -> None:
-        if not await self._go():
-            await self._come_back(0)
-
     async def _go(self) -> bool:
         """Take the seat where the lobby says it is; did it work?"""
-        if self.way == "udp":
-            return await self._dial(self._found, token=self._found.token)
+        if self.attempts.way == "udp":
+            return await self._dial()
         line = RoomLine(
             self._reactor,
             self._lobby,
             self._found,
             self._number,
             self._line_seat,
-            deliver=self._take,
-            lost=self._lose,
+            self,
         )
         return await self._try(line)
 
@@ -246,9 +332,7 @@ class Seat:
 
         :param direct: how often to try the old address first.
         """
-        self._direct_left = direct
-        if direct:
-            self._direct_until = self._reactor.seconds() + _REFUSED_FOR
+        self.attempts.go_direct(direct, self._reactor.seconds())
         if self._is_returning:
             return
         self._is_returning = True
@@ -258,22 +342,16 @@ class Seat:
             self._is_returning = False
 
     async def _keep_trying(self) -> None:
-        held = self._reactor.seconds() - self._taken_at
-        if held >= SETTLED:
-            self._attempt = 0
-        else:
-            self._attempt = max(0, self._attempt - int(held / _FORGIVEN))
+        attempts, seconds = self.attempts, self._reactor.seconds
+        attempts.begin(seconds())
         while not self._is_back():
-            pause, self._hold = self._hold, 0.0
-            if self._attempt:
-                least = _PAUSES[min(self._attempt, len(_PAUSES)) - 1]
-                pause = max(pause, least * (1 + self._chance() / 2))
-            if pause:
+            if pause := attempts.pause():
                 await deferLater(self._reactor, pause)
             if self._is_back():
                 return
-            self._attempt += 1
-            if self._reactor.seconds() - self._last_heard() > self._timeout:
+            attempts.number += 1
+            heard = self._heard if self._line is None else self._line.heard
+            if seconds() - heard > self._timeout:
                 self._finish(Code.LOST)
             elif await self._try_again():
                 return
@@ -281,21 +359,20 @@ class Seat:
     def _is_back(self) -> bool:
         return self._is_over or (self._line is not None and not self._is_doubted)
 
-    def _last_heard(self) -> float:
-        return self._heard if self._line is None else self._line.heard
-
     async def _try_again(self) -> bool:
         """Take the seat, once; is there no more to try?"""
-        if self._direct_left > 0 and self._resume is not None and self.way == "udp":
-            self._direct_left -= 1
-            return await self._dial(self._found, resume=self._resume)
+        attempts = self.attempts
+        resume = attempts.resume if attempts.way == "udp" else None
+        if attempts.direct > 0 and resume is not None:
+            attempts.direct -= 1
+            return await self._dial(resume)
         try:
             place = await self._lobby.whereabouts()
         except (LineLost, LobbyRefusal):
             # The game server may run on without its lobby.
-            if self._resume is None:
+            if attempts.resume is None:
                 return False
-            return await self._dial(self._found, resume=self._resume)
+            return await self._dial(attempts.resume)
         if self._is_back():
             return True
         match_id = self._found.match_id
@@ -306,7 +383,7 @@ class Seat:
             self._finish(place.reason, place.outcome)
         elif isinstance(place, QueueStatus) and place.state == "matched":
             # It has no place yet: perhaps a process that takes over.
-            self._direct_left = 1
+            attempts.direct = 1
             return False
         elif isinstance(place, QueueStatus):
             # Only a void match puts its players back into the queue.
@@ -315,10 +392,9 @@ class Seat:
             self._finish(Code.LOST)
         return True
 
-    async def _dial(
-        self, found: MatchFound, token: str | None = None, resume: bytes | None = None
-    ) -> bool:
-        """Take the seat at one address; did it work?"""
+    async def _dial(self, resume: bytes | None = None) -> bool:
+        """Take the seat over UDP, with its token or else this proof; did it work?"""
+        found = self._found
         try:
             host = await _address(self._reactor, found.host)
         except Exception as error:
@@ -326,33 +402,20 @@ class Seat:
             return False
         if self._is_back():
             return True
-        wait = SILENCE
-        if resume is not None:
-            rtt = None if self._line is None else self._line.rtt
-            wait = max(_DIRECT_WAIT, _DIRECT_TRIPS * (rtt or 0.0))
         line = GameLine(
             self._reactor,
             host,
-            found.port,
-            found.server_name,
-            found.certificate.encode("ascii"),
-            token=token,
-            resume=resume,
-            link_state=self._link_state,
-            patience=self._next_patience(),
-            first_answer=wait,
-            opened=self._opened,
-            deliver=self._take,
-            lost=self._lose,
-            datagram_filter=self._datagram_filter,
+            found,
+            self,
+            self._link_state,
+            resume,
+            self.attempts.patience(self._reactor.seconds()),
+            self._datagram_filter,
         )
+        if resume is not None:
+            rtt = None if self._line is None else self._line.rtt
+            line.first_answer = max(_DIRECT_WAIT, _DIRECT_TRIPS * (rtt or 0.0))
         return await self._try(line, is_direct=resume is not None)
-
-    def _next_patience(self) -> float:
-        """Choose how soon the next line doubts: later if we only just came back."""
-        is_settled = self._reactor.seconds() - self._taken_at >= SETTLED
-        longer = min(2 * self._patience, MOST_PATIENCE)
-        return PATIENCE if is_settled else longer
 
     async def _try(self, line: _Line, is_direct: bool = False) -> bool:
         """Wait for the outcome: is the seat taken on this line?"""
@@ -361,9 +424,9 @@ class Seat:
         self._silence.arm()
         return await taking
 
-    # What happens to a line.
+    # What happens to a line (LineOwner).
 
-    def _opened(self) -> None:
+    def opened(self) -> None:
         self.handshakes += 1
 
     def _taken(self, worked: bool) -> None:
@@ -371,7 +434,7 @@ class Seat:
         if taking is not None:
             taking.callback(worked)
 
-    def _take(self, line: _Line, event: PlayerEvent) -> None:
+    def took(self, line: _Line, event: PlayerEvent) -> None:
         if line is not self._line and line is not self._next:
             return
         if isinstance(event, Joined) and line is self._next:
@@ -381,16 +444,17 @@ class Seat:
         elif isinstance(event, FellSilent):
             self._doubt()
         elif isinstance(event, SpokeAgain):
-            self._trust()
+            # The server of our line is there after all.
+            self._is_doubted = False
+            if isinstance(self._next, GameLine) and self._next.link is None:
+                # It has not asked for the seat yet; if it had, it might be its own.
+                self._give_up_next()
         else:
             self._deliver(event)
 
     def _sit(self, line: _Line, event: Joined) -> None:
-        self._patience = self._next_patience()
         self.joins += 1
-        self._taken_at = self._reactor.seconds()
-        self._resume = event.resume or None
-        self._refused = 0
+        self.attempts.taken(event.resume, self._reactor.seconds())
         # The server gave the seat to the newer one: the older one's goodbye changes
         # nothing.
         self._drop_line()
@@ -426,33 +490,22 @@ class Seat:
         self._is_doubted = True
         self._run(self._come_back(_DIRECT))
 
-    def _trust(self) -> None:
-        """The server of our line is there after all."""
-        self._is_doubted = False
-        if isinstance(self._next, GameLine) and self._next.link is None:
-            # It has not asked for the seat yet; if it had, the seat might be its own.
-            self._give_up_next()
-
     def _turned_away(self, line: _Line, event: Rejected) -> None:
         if event.code == Code.KICKED:
             self._finish(Code.KICKED)
         elif event.code == Code.SEAT_TAKEN:
-            if line is self._line and self._has_asked():
+            has_asked = isinstance(self._next, GameLine) and self._next.link is not None
+            if line is self._line and has_asked:
                 # Our own newer line has the seat; its welcome is on the way.
                 self._drop_line()
             else:
                 # By another program with our player key.
                 self._finish(Code.REPLACED)
         else:
-            # Not all clients that it turned away should return in the same moment.
-            self._hold = event.retry_after * (1 + self._chance() / 2)
-            self._lose(line, event.code)
+            self.attempts.put_off(event.retry_after)
+            self.lost(line, event.code)
 
-    def _has_asked(self) -> bool:
-        """May the line that is tried have the seat already?"""
-        return isinstance(self._next, GameLine) and self._next.link is not None
-
-    def _lose(self, line: _Line, why: str) -> None:
+    def lost(self, line: _Line, why: str) -> None:
         """A line broke, or counts as broken."""
         if self._is_over or (line is not self._line and line is not self._next):
             return
@@ -462,17 +515,14 @@ class Seat:
             why=why,
         )
         if line is self._next:
-            if not self._is_direct:
-                self._note_block(line, why)
-            elif why == "refused" and self._reactor.seconds() < self._direct_until:
-                # After the same short pause.
-                self._direct_left += 1
-                self._attempt = max(1, self._attempt - 1)
-            elif why not in _SUDDEN:
-                # Only the lobby can say what to do now.
-                self._direct_left = 0
-                if why == Code.BAD_TOKEN:
-                    self._resume = None
+            if self._is_direct:
+                self.attempts.direct_failed(why, self._reactor.seconds())
+            elif self.attempts.failed(why, line.is_answered):
+                self._log.info(
+                    "match {match_id}: no answer; trying over {way}",
+                    match_id=self._found.match_id,
+                    way=self.attempts.way,
+                )
             self._give_up_next()
             return
         self._drop_line()
@@ -480,27 +530,9 @@ class Seat:
             self._finish(self.farewell)
             return
         if why == "closed":
-            self._hold = max(self._hold, _LEAVING * (1 + self._chance() / 2))
+            self.attempts.put_off(_LEAVING)
         if not self._is_returning:
             self._run(self._come_back(_DIRECT if why in _SUDDEN else 0))
-
-    def _note_block(self, line: _Line, why: str) -> None:
-        """A line broke before the seat was taken: is UDP blocked?"""
-        if self._allowed != "auto" or why == Code.BUSY:
-            return
-        if self.way == "lobby":
-            # The lobby does not work either; perhaps UDP does now.
-            self.way, self._refused = "udp", 0
-            return
-        if line.is_answered:
-            return
-        self._refused += 1 if why == "refused" else _MOST_REFUSED
-        if self._refused >= _MOST_REFUSED:
-            self._log.info(
-                "match {match_id}: no answer over UDP; trying through the lobby",
-                match_id=self._found.match_id,
-            )
-            self.way = "lobby"
 
     def _drop_line(self) -> None:
         """Let go of the line that has the seat."""
@@ -536,7 +568,7 @@ class Seat:
                 # alarm, and before the next one, which follows at once.
                 self._overdue[line] = due
             else:
-                self._lose(line, "silence")
+                self.lost(line, "silence")
 
 
 def _line_seat(found: MatchFound) -> LineSeat:

@@ -45,8 +45,7 @@ from vinom.games.arena_table import (
     Move,
     show,
 )
-from vinom.games.names import BOT_NAMES
-from vinom.games.rounds import Rematch, agree, is_agreed
+from vinom.games.rounds import BOT_NAMES, Rematch, agree, is_agreed
 
 TICK_HZ = 20
 #: In ticks: how long a dash takes, how long until the next, and how long a player who

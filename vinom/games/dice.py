@@ -17,8 +17,14 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
-from vinom.games.names import BOT_NAMES
-from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
+from vinom.games.rounds import (
+    BOT_NAMES,
+    Rematch,
+    agree,
+    ask_again,
+    ensure_turn,
+    is_agreed,
+)
 
 #: Faces and their value; the first straight found counts.
 _STRAIGHTS = (

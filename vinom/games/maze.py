@@ -18,7 +18,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
-from vinom.games.names import BOT_NAMES
+from vinom.games.rounds import BOT_NAMES
 
 Direction = Literal["up", "right", "down", "left"]
 

@@ -15,7 +15,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
-from vinom.games.names import BOT_NAMES
 from vinom.games.owedrahn_table import (
     AcceptBet,
     Action,
@@ -39,6 +38,7 @@ from vinom.games.owedrahn_table import (
     show,
     with_place,
 )
+from vinom.games.rounds import BOT_NAMES
 
 #: Most bets that one player may have offered at a time, answered or not.
 MOST_BETS = 2

@@ -64,3 +64,10 @@ def is_agreed(asked: Collection[int], here: Collection[int]) -> bool:
 def agree(asked: Sequence[int], seat: int) -> Rematch | None:
     """Have a bot agree to every rematch, and never ask first."""
     return Rematch() if asked and seat not in asked else None
+
+
+#: Short ones, as many as the largest table has seats beside a player.
+BOT_NAMES = (
+    *("Pixel", "Mabel", "Otto", "Juno", "Biscuit", "Tilda", "Rufus", "Pepper"),
+    *("Wanda", "Figaro", "Clover", "Boris", "Nutmeg", "Hugo", "Olive"),
+)

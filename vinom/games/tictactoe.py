@@ -17,8 +17,14 @@ from msgspec.structs import replace
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Game, Outcome, Step, Table
-from vinom.games.names import BOT_NAMES
-from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
+from vinom.games.rounds import (
+    BOT_NAMES,
+    Rematch,
+    agree,
+    ask_again,
+    ensure_turn,
+    is_agreed,
+)
 
 #: Time for one move, seconds.
 TURN_SECONDS = 30.0

@@ -112,9 +112,8 @@ from vinom.play.hosting.guarding import guard_games
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.matches import MatchRooms
-from vinom.rooms.room import RoomBounds
-from vinom.rooms.rooms import Rooms
-from vinom.rooms.running import RunningRooms
+from vinom.rooms.rooms import Rooms, RunningRooms
+from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
 
 if TYPE_CHECKING:
@@ -488,7 +487,7 @@ def build_parts(
     processes = supply_of(settings, ports, authority, reactor, entropy, control_socket)
 
     def is_here(player_id: str) -> bool:
-        return online.is_here(player_id) or rooms.has(player_id)
+        return online.is_here(player_id) or rooms.directory.has(player_id)
 
     turns, direct = TurnEnd(reactor), DirectReads()
     node_id = b32encode(entropy(10)).decode().lower()
@@ -649,26 +648,28 @@ def build_parts(
     )
     matches.freed, online.is_queued = parties.freed, matchmaker.is_queued
     rooms = Rooms(
+        RoomContext(
+            time.monotonic,
+            wall,
+            entropy,
+            turns,
+            recordings,
+            RoomBounds(
+                most=settings.max_rooms,
+                per_address=settings.rooms_per_address,
+                places=16 * settings.rooms_per_address,
+                spectators=settings.spectators_per_room,
+                close_seconds=settings.room_close_seconds,
+                grace_seconds=settings.grace_seconds,
+                fill_seconds=settings.fill_seconds,
+            ),
+            guard_games(),
+            results,
+            shows_faults=settings.dev_notes is not None,
+        ),
         games,
-        turns,
-        wall,
-        time.monotonic,
-        entropy,
-        recordings,
-        guard=guard_games(),
         fleets=dict.fromkeys(settings.games or (), fleet),
         matches=MatchRooms(matches, before, games, settings.watch_matches),
-        bounds=RoomBounds(
-            most=settings.max_rooms,
-            per_address=settings.rooms_per_address,
-            places=16 * settings.rooms_per_address,
-            spectators=settings.spectators_per_room,
-            close_seconds=settings.room_close_seconds,
-            grace_seconds=settings.grace_seconds,
-            fill_seconds=settings.fill_seconds,
-        ),
-        shows_faults=settings.dev_notes is not None,
-        results=results,
         keeping=None
         if stores.checkpoints is None
         else Keeping(stores.checkpoints, reactor, lambda: lease.is_current),
@@ -759,7 +760,7 @@ def build_parts(
                 processes.reaches,
                 recordings.bring,
                 requests.look_again,
-                rooms.vanish,
+                rooms.ownership.vanish,
             ),
         ),
         results=results,

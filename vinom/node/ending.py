@@ -130,7 +130,7 @@ class Ending:
 
     def _begin_to_end(self) -> None:
         self.state = "draining"
-        self._parts.rooms.takes_others = False
+        self._parts.rooms.ownership.takes_others = False
         seconds = self._settings.drain_seconds
         self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
         # The others learn it, and so do gateways.
@@ -189,7 +189,7 @@ class Ending:
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
             count=len(self._parts.matches.describe()),
-            rooms=self._parts.rooms.status()["rooms"],
+            rooms=self._parts.rooms.directory.status()["rooms"],
         )
         self.stop()
 

@@ -317,7 +317,7 @@ class Node(MultiService):
             },
             "parties": await parts.parties.counts(),
             "matches": parts.matches.status(),
-            "rooms": parts.rooms.status(),
+            "rooms": parts.rooms.directory.status(),
             "certificates": parts.keys.expiries(),
             "forwarding": dict(parts.websockets.forwarding),
             "gateways": {} if gateways is None else gateways.status(),
@@ -333,7 +333,10 @@ class Node(MultiService):
         parts = self._parts
         matches, queue = parts.matches.status(), await parts.matchmaker.counts()
         lines, fleet = parts.requests.counts(), parts.fleet.status()
-        rooms = parts.rooms.figures()
+        rooms = {
+            **parts.rooms.directory.figures(),
+            **parts.rooms.ownership.figures(),
+        }
         players = Counter(dict.fromkeys(self._games, 0))
         players.update(rooms["players"] + parts.matches.players())
         return {

@@ -163,8 +163,10 @@ class Requests(Service):
         self._matches.drain(is_moving=True)
         # Those in rooms follow with them.
         self._send_away(lambda conversation: not conversation.memberships)
-        await self._rooms.move()
-        self._send_away(lambda conversation: not self._rooms.stays(conversation))
+        await self._rooms.ownership.move()
+        self._send_away(
+            lambda conversation: not self._rooms.directory.stays(conversation)
+        )
 
     def _send_away(self, is_meant: Callable[[Conversation], bool]) -> None:
         for conversation in tuple(self._conversations):

@@ -68,22 +68,22 @@ class StoreWatch:
         if not is_available:
             self._was_away = True
             parts.lease.doubt()
-            parts.rooms.store_away()
+            parts.rooms.ownership.store_away()
             parts.matchmaker.prematches.disturbed()
             return
         self._takeover.wait()
         if self._was_away:
-            parts.rooms.wait(self._settings.lease_seconds)
+            parts.rooms.ownership.wait(self._settings.lease_seconds)
         parts.lease.beat()
         self._reporting.report()
-        parts.rooms.store_again()
+        parts.rooms.ownership.store_again()
 
     def _replica_changed(self, is_available: bool) -> None:
         """Without its replica the store keeps nothing that rooms may show."""
         if not is_available:
-            self._parts.rooms.store_away()
+            self._parts.rooms.ownership.store_away()
         elif self._parts.stores.is_available:
-            self._parts.rooms.store_again()
+            self._parts.rooms.ownership.store_again()
 
     def _messages_missed(self) -> None:
         """Other nodes' messages were lost, those about replaced lines too."""
@@ -101,7 +101,7 @@ class StoreWatch:
             for name, address in zip(DIRECT.values(), direct, strict=True):
                 if address is not None:
                     reached[name] = address
-        rooms = parts.rooms.status()["rooms"] + len(parts.matches.describe())
+        rooms = parts.rooms.directory.status()["rooms"] + len(parts.matches.describe())
         return NodeFacts(
             parts.stores.node_id,
             reached,
@@ -119,11 +119,11 @@ class StoreWatch:
         parts.matches.check_owned(has_emptied)
         if has_emptied:
             parts.requests.store_emptied()
-        parts.rooms.store_again()
+        parts.rooms.ownership.store_again()
         self._messages_missed()
 
     def lease_over(self) -> None:
-        self._parts.rooms.lease_over()
+        self._parts.rooms.ownership.lease_over()
 
     # Other nodes (`vinom.node.takeover.Survivor`).
 
@@ -138,7 +138,7 @@ class StoreWatch:
         self._parts.requests.player_lost(player_id)
 
     async def end_rooms(self, node_id: str) -> int:
-        return await self._parts.rooms.end_orphans(node_id)
+        return await self._parts.rooms.ownership.end_orphans(node_id)
 
     async def adopt_left(self, node_id: str) -> None:
         """Go on with matches that another node has left; not if this one stops."""

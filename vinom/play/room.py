@@ -522,11 +522,6 @@ class Room:
         """List the seats that are connected now."""
         return self._seats.present()
 
-    @property
-    def has_effects(self) -> bool:
-        """Did anything happen since `take_effects` was called?"""
-        return bool(self.effects)
-
     def has_news(self, shown: int) -> bool:
         """Is there an effect, or another version than *shown*?"""
         return self.play.version != shown or bool(self.effects)

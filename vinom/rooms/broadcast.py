@@ -25,7 +25,7 @@ from vinom.game import Event, Outcome
 from vinom.lobby.conversation.conversation import Line
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
-from vinom.rooms.member import Member
+from vinom.rooms.seating import Member
 
 #: News of one room that are kept for members who are away or behind, and their bytes.
 MOST_NEWS = 256

@@ -121,9 +121,7 @@ class RoomIndex:
         )
 
     def changed(self, room: NodeRoom) -> None:
-        """A room is new, or not what it was."""
-        if room.is_closed:
-            return
+        """A room is new, or not what it was; it has not closed."""
         key = room.name, room.state
         before = self._at.get(room.room_id)
         if before != key:
@@ -162,7 +160,7 @@ class RoomIndex:
         found = [rooms for key, rooms in self._rooms.items() if _fits(wanted, key)]
         rooms = chain.from_iterable(each.values() for each in found)
         return RoomList(
-            tuple(room.facts() for room in islice(rooms, asked.limit)),
+            tuple(room.policy.facts(room) for room in islice(rooms, asked.limit)),
             sum(map(len, found)),
         )
 
@@ -259,10 +257,14 @@ def _updates(wanted: Filter, rooms: Sequence[Named]) -> list[bytes]:
 def _update(wanted: Filter, rooms: Sequence[Named]) -> RoomListUpdate:
     fitting, gone = [], []
     for room_id, room in rooms:
-        if room is None or room.is_closed or not _fits(wanted, (room.name, room.state)):
+        if (
+            room is None
+            or room.round.is_closed
+            or not _fits(wanted, (room.name, room.state))
+        ):
             gone.append(room_id)
         else:
-            fitting.append(room.facts())
+            fitting.append(room.policy.facts(room))
     return RoomListUpdate(tuple(fitting), tuple(gone))
 
 

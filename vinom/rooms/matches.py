@@ -29,8 +29,9 @@ from vinom.game import Game
 from vinom.lobby.matches.match import Match
 from vinom.lobby.matches.service import Matches
 from vinom.play.seats import seat_of
-from vinom.rooms.member import DialedSeat, Member
-from vinom.rooms.room import NodeRoom, RoomContext, RoomTerms, State
+from vinom.rooms.room import Directory, NodeRoom, State, taken_over
+from vinom.rooms.round import RoomContext, RoomTerms
+from vinom.rooms.seating import DialedSeat, Member
 
 #: Who may watch a match without a seat in it: nobody; players who know its id; or
 #: anybody, and then it is listed as well.
@@ -103,16 +104,16 @@ class MatchPolicy:
             self._fleet,
             is_placed=True,
             end=self._unfollow,
-            changed=room.arrived,
-            refused=room.refused,
+            changed=room.round.arrived,
+            refused=room.round.refused,
         )
-        room.play(self._relayed)
+        room.round.play(self._relayed)
 
     # What it is.
 
     def state(self, room: NodeRoom) -> State:
         """Find how far the match is."""
-        if room.phase == "over":
+        if room.round.phase == "over":
             return "over"
         return "playing" if self._match.state == "playing" else "gathering"
 
@@ -210,7 +211,7 @@ class MatchPolicy:
         who = room.seating.at(seat)
         if isinstance(who, Member):
             is_here = who.conversation is not None
-            who.warn(room.taken_over())
+            who.warn(taken_over(room.room_id))
             self._relayed.forget(seat)
             plan = self._match.plan.seats[seat]
             room.hand_over(who, DialedSeat(seat, plan, is_here))
@@ -272,7 +273,9 @@ class MatchRooms:
         self._matches, self._fleet, self._games = matches, fleet, games
         self._watching = watching
 
-    def open(self, context: RoomContext, match_id: str) -> NodeRoom | None:
+    def open(
+        self, context: RoomContext, directory: Directory, match_id: str
+    ) -> NodeRoom | None:
         """Make a match's room; ``None`` if no such match is played."""
         match = self._matches.placed_match(match_id)
         if match is None:
@@ -281,7 +284,7 @@ class MatchRooms:
         game = self._games[plan.game]
         terms = RoomTerms(plan.match_id, plan.game, game, plan.options, False)
         policy = MatchPolicy(self._matches, match, game, self._fleet, self._watching)
-        return NodeRoom(context, terms, policy)
+        return NodeRoom(context, directory, terms, policy)
 
     def has(self, match_id: str) -> bool:
         """Is this a match of this node, for which a game server listens?"""
@@ -316,9 +319,7 @@ class MatchRooms:
 
 def match_members(rooms: Iterable[NodeRoom]) -> dict[str, int]:
     """Count the members of rooms that show matches, for metrics."""
-    members = [
-        member for room in rooms if not room.policy.is_own for member in room.members
-    ]
+    members = [member for room in rooms if not room.is_own for member in room.members]
     seats = sum(member.seat is not None for member in members)
     return {"relayed_seats": seats, "match_spectators": len(members) - seats}
 

@@ -11,7 +11,7 @@ from vinom.base.limits.buckets import NetworkBuckets
 from vinom.base.messages.rooms import RoomClosed
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Membership
-from vinom.rooms.member import Member
+from vinom.rooms.seating import Member
 
 #: Bytes of a resume token before it is written as text.
 RESUME_BYTES = 24

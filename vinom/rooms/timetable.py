@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from vinom.rooms.member import Member
+from vinom.rooms.seating import Member
 
 
 class Timetable:
@@ -69,19 +69,26 @@ class Timetable:
         self.is_deserted, self._deserted_since = is_deserted, now
         return True
 
-    def plan(self, members: Sequence[Member], connected: int, may_start: bool) -> None:
+    def plan(
+        self,
+        members: Sequence[Member],
+        connected: int,
+        may_start: bool,
+        expected_until: float = inf,
+    ) -> None:
         """
         Find what is due next.
 
         :param members: of the room.
         :param connected: how many of them are.
         :param may_start: enough have a seat, and play has not begun.
+        :param expected_until: when a seat is no longer kept for a newcomer.
         """
-        due = inf
+        due = expected_until
         if connected < len(members):
-            due = min([member.lost_at for member in members]) + self._grace
+            due = min(due, min(one.lost_at for one in members) + self._grace)
         elif not members:
-            due = self._empty_since + self._close_seconds
+            due = min(due, self._empty_since + self._close_seconds)
         if self.is_deserted:
             due = min(due, self._deserted_since + self._close_seconds)
         if may_start:

@@ -133,7 +133,6 @@ class CheckpointTests(SynchronousTestCase):
         )
         found = read_checkpoint(write_checkpoint(checkpoint))
         self.assertEqual(found, checkpoint)
-        assert found.play is not None
         return found.play
 
     def resume(self, game: Game[Any, Any], kept: KeptPlay, now: float) -> Room:

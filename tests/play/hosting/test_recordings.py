@@ -323,7 +323,6 @@ class LentTests(RecordingsCase):
         self.node.bring(self.plan.match_id, self.directory)
         self.play(recording)
         there.take_back(self.plan.match_id)
-        assert there.directory is not None
         names = sorted(one.name for one in there.directory.iterdir())
         self.assertEqual(names, [part_name(self.plan.match_id, 1)])
         found = read_recording((there.directory / names[0]).read_bytes())

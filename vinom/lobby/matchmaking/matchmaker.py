@@ -152,7 +152,7 @@ class _Slices:
 
 
 class Running(Protocol):
-    """Finds seats in running rooms: `vinom.rooms.running.RunningRooms`."""
+    """Finds seats in running rooms: `vinom.rooms.rooms.RunningRooms`."""
 
     async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
         """Keep seats for these players; returns the room's id, or nothing."""

@@ -117,11 +117,11 @@ def admin_pages(
 
     def kick_from_room(body: bytes, room_id: str) -> Any:
         player_id = decode_json(_kicks, body).player_id
-        rooms.kick(room_id, player_id)
+        rooms.directory.kick(room_id, player_id)
         return _removed("room", room_id, player_id)
 
     def end_room(body: bytes, room_id: str) -> Any:
-        rooms.close_room(room_id)
+        rooms.directory.get(room_id).close("ended")
         return _ended("room", room_id)
 
     async def drain(body: bytes) -> Any:
@@ -167,7 +167,7 @@ def admin_pages(
             ("POST", "matches"): start,
             ("POST", "matches/*/kick"): kick_from_match,
             ("POST", "matches/*/end"): end_match,
-            ("GET", "rooms"): lambda body: {"rooms": rooms.listed()},
+            ("GET", "rooms"): lambda body: {"rooms": rooms.directory.listed()},
             ("POST", "rooms/*/kick"): kick_from_room,
             ("POST", "rooms/*/end"): end_room,
             ("POST", "results/dead/send"): send_again,

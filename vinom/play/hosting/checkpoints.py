@@ -30,7 +30,7 @@ FORMAT = 1
 
 class KeptMember(Struct, frozen=True):
     """
-    A player with a seat; see `vinom.rooms.member.Member`.
+    A player with a seat; see `vinom.rooms.seating.Member`.
 
     :ivar resume: hash of the secret that lets the player come back.
     """

@@ -1,0 +1,632 @@
+"""Which rooms are this node's, and how they go to another node, or come from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from vinom.base.messages.rooms import RoomFacts
+from vinom.base.model import MatchEnd, MatchPlan, Player, RoomClaim, SeatPlan
+from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
+from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
+from vinom.game import Event, Game, Outcome
+from vinom.lobby.matches.service import ResultWatch
+from vinom.play.hosting.checkpoints import (
+    Checkpoint,
+    KeptPlay,
+    read_checkpoint,
+    resume_from,
+)
+from vinom.play.hosting.host import Outlet, Recording, RoomHost
+from vinom.play.hosting.keeping import Keeping
+from vinom.play.hosting.recordings import part_name
+from vinom.play.recording import Part
+from vinom.play.room import Resumed, Room, outcome_facts
+from vinom.play.states import StateCodec, codec_of
+from vinom.rooms.checkpoint import keep, restore
+from vinom.rooms.directory import RoomDirectory
+from vinom.rooms.room import NodeRoom, State
+from vinom.rooms.round import RoomContext, RoomTerms
+from vinom.rooms.seating import BotSeat, Member
+
+#: Rooms that are handed to other nodes, or ended after their node, at once.
+_AT_ONCE = 100
+#: In place of a checkpoint, of a room that is not kept.
+NOT_KEPT = b"-"
+#: Between two rooms that are stored again, seconds.
+_STORE_PAUSE = 0.001
+#: How often the store is reminded of all rooms, seconds.
+_ANNOUNCED_SECONDS = 6 * 3600.0
+
+_log = Logger()
+
+
+class OwnPolicy:
+    """Rooms that players open: the member who sits there longest is host."""
+
+    is_own = True
+
+    def __init__(self, context: RoomContext, fleets: Mapping[str, RelayFleet]) -> None:
+        """
+        Make the policy of all such rooms of a node.
+
+        :param context: what they share.
+        :param fleets: by game, what plays its rooms; those of others are played here.
+        """
+        self._context, self._fleets = context, fleets
+
+    def opened(self, room: NodeRoom) -> None:
+        """Do nothing: nobody has a seat."""
+
+    def entered(self) -> None:
+        """Do nothing."""
+
+    def emptied(self, room: NodeRoom) -> None:
+        """Do nothing: the room closes after `RoomBounds.close_seconds`."""
+
+    def closed(self) -> None:
+        """Do nothing."""
+
+    def seat_for(
+        self, room: NodeRoom, player: Player, loadout: bytes, spectates: bool
+    ) -> int | None:
+        """
+        Choose the first free seat, or add one.
+
+        :raises Refused: see `RoomPolicy.seat_for`.
+        """
+        room.seating.refuse_kicked(player.player_id)
+        if spectates:
+            return None
+        return room.free_seat(
+            SeatPlan(player.player_id, player.name, loadout, claims=player.claims)
+        )
+
+    def keeps_seat(self, member: Member) -> bool:
+        """Keep no place for longer than the grace of the room."""
+        return False
+
+    def host_of(self, members: Sequence[Member]) -> Member | None:
+        """Choose whoever sits here longest, if possible somebody who is connected."""
+        host: Member | None = None
+        for member in members:
+            if member.seat is None:
+                continue
+            if member.conversation is not None:
+                return member
+            host = host or member
+        return host
+
+    def state(self, room: NodeRoom) -> State:
+        """Find how far it is."""
+        phase = room.round.phase
+        if phase is None:
+            return "gathering"
+        return "over" if phase == "over" else "playing"
+
+    def facts(self, room: NodeRoom) -> RoomFacts:
+        """Describe it for a list."""
+        seating = room.seating
+        taken = seating.taken()
+        bots = sum(isinstance(who, BotSeat) for who in seating.seats)
+        return RoomFacts(
+            room.room_id,
+            room.name,
+            room.state,
+            "" if seating.host is None else seating.host.name,
+            room.game.seats[1],
+            taken,
+            len(room.members) - (taken - bots),
+            room.is_open,
+            len(room.broadcast.live),
+        )
+
+    def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:
+        """
+        Have a game played, here or in a process of its own.
+
+        :raises Refused: see `RoomPolicy.lay`.
+        """
+        game, context = room.game, self._context
+        fleet = self._fleets.get(game.name)
+        if fleet is not None:
+            relayed = RelayedRoom(
+                plan,
+                game,
+                fleet,
+                is_placed=False,
+                end=lambda reason: fleet.close_room(plan.match_id, reason),
+                changed=room.round.arrived,
+                refused=room.round.refused,
+            )
+            relayed.outlets = self._first_outlets(relayed)
+            relayed.open(room.opener)
+            return relayed
+        recording = context.recordings.open(plan, game, context.clock.seconds())
+        host = RoomHost(self._room(plan, game, recording), recording)
+        host.outlets = self._first_outlets(host)
+        return host
+
+    def _room(
+        self,
+        plan: MatchPlan,
+        game: Game[Any, Any],
+        recording: Recording,
+        resumed: Resumed | None = None,
+    ) -> Room:
+        return Room(
+            plan,
+            game,
+            self._context.seconds(),
+            record=recording.record,
+            guard=self._context.guard,
+            away_timeout=inf,
+            resumed=resumed,
+        )
+
+    def resume(self, room: NodeRoom, kept: KeptPlay, resumed: Resumed) -> RoomHost:
+        """
+        Go on with what another node played.
+
+        :param kept: what that was.
+        :param resumed: the same, as the game's own state.
+        """
+        context, point = self._context, resumed.point
+        part = Part(
+            kept.part + 1,
+            part_name(kept.plan.match_id, kept.part),
+            kept.recorded,
+            codec_of(room.game).encode(point.state),
+            point.version,
+            point.time,
+            point.ticks,
+        )
+        recording = context.recordings.open(
+            kept.plan, room.game, context.clock.seconds(), part=part
+        )
+        played = self._room(kept.plan, room.game, recording, resumed)
+        host = RoomHost(played, recording, part=part.number)
+        # An action that was not applied counts for nothing: its player sends it again.
+        host.acted[:] = host.applied[:] = kept.applied
+        host.outlets = self._first_outlets(host, resumed.ended is not None)
+        return host
+
+    def _first_outlets(
+        self, host: Host, has_result: bool = False
+    ) -> tuple[Outlet, ...]:
+        """Make what comes before the members: a result is noted, then announced."""
+        results = self._context.results
+        return () if results is None else (ResultOutlet(host, results, has_result),)
+
+
+class ResultOutlet:
+    """The outlet of a room's host to the results; it comes before the members'."""
+
+    def __init__(
+        self, host: Host, results: ResultWatch, has_result: bool = False
+    ) -> None:
+        """
+        Watch what is played from its start to its end.
+
+        :param host: plays it; has the seats as they are.
+        :param results: notes how rounds end.
+        :param has_result: has a round ended before, on another node?
+        """
+        self._host, self._results = host, results
+        self._has_result = has_result
+
+    def started(self, now: float) -> None:
+        """Do nothing."""
+
+    def emitted(self, event: Event, version: int, now: float) -> None:
+        """Do nothing."""
+
+    def forfeited(self, seat: int, now: float) -> None:
+        """Do nothing."""
+
+    def round_over(self, outcome: Outcome, now: float) -> None:
+        """Note the outcome of a round."""
+        self._has_result = True
+        self._results.round_over(self._host.room.plan, outcome_facts(outcome))
+
+    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
+        """Note an end without the outcome of any round."""
+        if not self._has_result:
+            self._results.match_over(self._host.room.plan, end.reason)
+
+    def show(self, now: float) -> bool:
+        """Show nothing."""
+        return True
+
+
+class RoomOwnership:
+    """
+    The rooms that players open on this node, and its right to them.
+
+    :ivar is_draining: no new rooms are opened.
+    :ivar is_moving: and rooms are handed to other nodes.
+    :ivar takes_others: may rooms of other nodes go on here?
+    """
+
+    def __init__(
+        self,
+        context: RoomContext,
+        directory: RoomDirectory,
+        games: Mapping[str, Game[Any, Any]],
+        fleets: Mapping[str, RelayFleet],
+        keeping: Keeping | None,
+    ) -> None:
+        """
+        Begin without rooms.
+
+        :param context: what rooms share.
+        :param directory: of the node's rooms.
+        :param games: by the name players ask for.
+        :param fleets: by game, what plays its rooms; those of others are played here.
+        :param keeping: keeps rooms for when this node dies; without it they die too.
+        """
+        self.is_draining = self.is_moving = False
+        self.takes_others = True
+        self._context, self._directory, self._games = context, directory, games
+        self._fleets, self._keeping = fleets, keeping
+        self._policy = OwnPolicy(context, fleets)
+        # Of ids that are kept for rooms of this node, until these are opened; and of
+        # rooms that are not kept, but found by other nodes.
+        self._fences: dict[str, int] = {}
+        self._announced: dict[str, int] = {}
+        self._announcing = LoopingCall(self.store_again)
+        self._announcing.clock = context.clock
+        self._not_before = -inf
+        self._is_store_away = False
+
+    def start(self) -> None:
+        """Remind the store of all rooms from now on."""
+        if self._keeping is not None:
+            self._announcing.start(_ANNOUNCED_SECONDS, now=False)
+
+    def stop(self) -> None:
+        """Leave rooms that are kept to the next node; close the others, and say why."""
+        if self._announcing.running:
+            self._announcing.stop()
+        for room in tuple(self._directory.rooms.values()):
+            keeper = room.round.keeper
+            if keeper is not None and not keeper.is_over:
+                # The store does not answer; what it has is enough.
+                room.vanish()
+            room.close("shutdown")
+
+    # Rooms of this node.
+
+    def open(self, terms: RoomTerms, fence: int | None = None) -> NodeRoom:
+        """
+        Make a room, and keep it if that is possible.
+
+        :param fence: number of this node's ownership of it, if it was taken over.
+        """
+        if fence is None:
+            fence = self._fences.get(terms.room_id, 1)
+        room = NodeRoom(self._context, self._directory, terms, self._policy)
+        self._directory.rooms[room.room_id] = room
+        self._directory.opened.enter(terms.opener)
+        keeping, codec = self._keeping, self._codec_of(terms.game)
+        if keeping is not None and codec is not None:
+            keep(room, keeping, codec, fence)
+        elif keeping is not None:
+            self._announced[room.room_id] = fence
+            room.when_closed.append(self._withdraw)
+            self._announce(keeping, room.room_id)
+        return room
+
+    def _codec_of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Find what writes the states of a game; ``None`` if its rooms are not kept."""
+        if self._keeping is None or game.name in self._fleets:
+            return None
+        return self._keeping.codecs.of(game)
+
+    # Rooms that other nodes find here, and that die with this one.
+
+    def _announce(self, keeping: Keeping, room_id: str) -> None:
+        def found(is_ours: bool) -> None:
+            if not is_ours and room_id in self._announced:
+                _log.warn("room {room_id} is on two nodes", room_id=room_id)
+
+        fence = self._announced[room_id]
+        noted = keeping.store.put(room_id, fence, NOT_KEPT, 0.0)
+        noted.addCallbacks(found, lambda failure: failure.trap(StoreUnavailable))
+
+    def _withdraw(self, room: NodeRoom, reason: str) -> None:
+        fence = self._announced.pop(room.room_id)
+        self._forget(room.room_id, fence, reason if room.round.phase else "")
+
+    def _forget(self, room_id: str, fence: int, ending: str = "") -> None:
+        if self._keeping is not None:
+            self._keeping.remove(room_id, fence, ending)
+
+    # What the store has of them, and this node's lease.
+
+    def store_again(self) -> None:
+        """
+        Store all rooms again: the store forgets what is not renewed, or lost it.
+
+        A few at a time, for there may be thousands.
+        """
+        self._is_store_away = False
+        for number, room in enumerate(tuple(self._directory.rooms.values())):
+            self._context.clock.callLater(number * _STORE_PAUSE, self._store_one, room)
+
+    def _store_one(self, room: NodeRoom) -> None:
+        keeper = room.round.keeper
+        if keeper is not None and not room.round.is_closed:
+            keeper.again()
+        if self._keeping is not None and room.room_id in self._announced:
+            self._announce(self._keeping, room.room_id)
+
+    def store_away(self) -> None:
+        """The store does not answer: rooms that store first stand still."""
+        self._is_store_away = True
+        self.lease_over()
+
+    def lease_over(self) -> None:
+        """
+        Have all rooms find whether they may go on: the lease of this node may be over.
+
+        A few at a time, for there may be thousands.
+        """
+        for number, room in enumerate(tuple(self._directory.rooms.values())):
+            self._context.clock.callLater(number * _STORE_PAUSE, self._look, room)
+
+    def _look(self, room: NodeRoom) -> None:
+        """Pause what is played, if nothing of it could be kept now."""
+        keeper = room.round.keeper
+        if keeper is not None and room.round.played is not None:
+            keeper.look(not self._is_store_away)
+
+    def figures(self) -> dict[str, Any]:
+        """Count for metrics what is kept of rooms for when this node dies."""
+        keeping = self._keeping
+        if keeping is None:
+            return {"checkpoints": {}, "paused": 0, "unremoved": 0}
+        return {
+            "checkpoints": dict(keeping.outcomes),
+            "paused": keeping.paused,
+            "unremoved": keeping.unremoved,
+        }
+
+    # Rooms that go to other nodes.
+
+    async def move(self) -> None:
+        """Open no new rooms, and hand those that are kept to other nodes."""
+        self.is_draining = self.is_moving = True
+        rooms = list(self._directory.rooms.values())
+        for first in range(0, len(rooms), _AT_ONCE):
+            some = rooms[first : first + _AT_ONCE]
+            await gatherResults([self._move(room) for room in some])
+
+    def _move(self, room: NodeRoom) -> Deferred[None]:
+        """Hand a room to another node; fires when it is gone, or cannot be moved."""
+        moved: Deferred[None] = Deferred()
+        room.when_closed.append(lambda room, reason: moved.callback(None))
+        return moved if room.move() else succeed(None)
+
+    def close_if_deserted(self, room: NodeRoom) -> None:
+        """Let go of a room in a drain if nobody is connected: nobody may come here."""
+        if not self.is_draining or not room.is_own or room.broadcast.live:
+            return
+        if not room.move():
+            room.close("shutdown")
+
+    def vanish(self, room_id: str) -> None:
+        """A room goes on at another node: its players here are sent there."""
+        if (room := self._directory.rooms.get(room_id)) is not None:
+            room.vanish()
+
+    # Rooms that other nodes had.
+
+    def wait(self, seconds: float) -> None:
+        """
+        Take over no rooms for a while.
+
+        The store was away: all leases ended with it, and their nodes, which are well,
+        need a moment to get new ones.
+        """
+        self._not_before = self._context.seconds() + seconds
+
+    async def fetch(self, room_id: str, reserve: bool, again: bool) -> RoomClaim | None:
+        """
+        Take a room over if its owner's lease is over.
+
+        :param reserve: keep the id for a new room if nobody has it.
+        :param again: even if a game has ended in an earlier room with it.
+        :returns: of the other node that has it; ``None`` if none has, or this one now.
+        :raises Refused: it cannot go on.
+        """
+        assert self._keeping is not None
+        if self.is_draining or not self.takes_others:
+            raise room_busy(room_id, 1.0, "this node is stopping")
+        left = self._not_before - self._context.seconds()
+        if left > 0:
+            raise room_busy(room_id, left, "this room may be on a node that comes back")
+        if self._directory.is_full:
+            raise room_busy(room_id, 1.0, "this node has no room for another one")
+        # If one with this id has closed here it must not come back.
+        await self._keeping.removed(room_id)
+        claim = await self._keeping.store.claim(room_id, reserve, again)
+        if room_id in self._directory.rooms:
+            return None
+        if claim.kind == "owned":
+            return claim
+        if claim.kind == "ended":
+            raise room_ended(room_id, claim.data.decode())
+        if claim.kind == "new":
+            self._fences[room_id] = claim.fence
+        elif claim.kind == "adopted":
+            room = self._adopt(room_id, claim)
+            if self.is_moving:
+                # It came while the others went.
+                self._move(room)
+                raise room_moves(room_id)
+        return None
+
+    def served(self, room_id: str) -> None:
+        """Keep an id no longer for a room that was refused."""
+        fence = self._fences.pop(room_id, None)
+        if fence is not None and room_id not in self._directory.rooms:
+            self._forget(room_id, fence)
+
+    async def end_orphans(self, node_id: str) -> int:
+        """
+        End rooms of a node that is gone, whose players did not come back in time.
+
+        :param node_id: of that node; empty for rooms that nodes have released.
+        :returns: how many.
+        """
+        if self._keeping is None or self.is_draining or not self.takes_others:
+            return 0
+        store, ended = self._keeping.store, 0
+        for room_id in await store.orphans(node_id, _AT_ONCE):
+            claim = await store.claim(room_id, False)
+            if claim.kind == "adopted" and room_id not in self._directory.rooms:
+                ended += 1
+                try:
+                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
+                except Refused:
+                    # It is lost, and that was logged.
+                    continue
+                except Exception:
+                    # The others must not wait for it.
+                    _log.failure("room {room_id} failed at its end", room_id=room_id)
+        return ended
+
+    def _adopt(
+        self, room_id: str, claim: RoomClaim, is_orphan: bool = False
+    ) -> NodeRoom:
+        """
+        Go on with a room from its checkpoint.
+
+        :param is_orphan: nobody came back to it in time.
+
+        :raises Refused: it cannot be read; the room is lost.
+        """
+        assert self._keeping is not None
+        kept: Checkpoint | None = None
+        try:
+            if claim.data == NOT_KEPT:
+                raise Unreadable("its node is gone, and nothing of it was kept")
+            kept = read_checkpoint(claim.data)
+            game = self._games.get(kept.game)
+            codec = None if game is None else self._codec_of(game)
+            if game is None or codec is None:
+                raise Unreadable(
+                    f"this node does not keep rooms of {kept.game}",
+                    is_readable_elsewhere=True,
+                )
+            play = kept.play
+            resumed = None if play is None else resume_from(play, game, codec)
+        except Unreadable as error:
+            if error.is_readable_elsewhere and not is_orphan:
+                # Nodes of several versions, or with other games: one of them can.
+                left = self._keeping.store.release(
+                    room_id, claim.fence, claim.data, self._context.bounds.grace_seconds
+                )
+                left.addErrback(lambda failure: failure.trap(StoreUnavailable))
+                raise room_busy(
+                    room_id, 1.0, f"this node cannot go on with it: {error}"
+                ) from error
+            _log.error("room {room_id} is lost: {why}", room_id=room_id, why=error)
+            raise self._lost_room(room_id, claim, kept, str(error)) from error
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot be read", room_id=room_id)
+            why = "its node is gone, and reading what was kept failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        try:
+            room = self._go_on(room_id, claim, kept, game, resumed)
+        except Exception as error:
+            _log.failure("room {room_id} is lost: it cannot go on", room_id=room_id)
+            why = "its node is gone, and going on with it failed"
+            raise self._lost_room(room_id, claim, kept, why) from error
+        _log.info(
+            "room {room_id} goes on here, from version {version} of {game}",
+            room_id=room_id,
+            version=room.broadcast.version,
+            game=kept.game,
+        )
+        return room
+
+    def _lost_room(
+        self, room_id: str, claim: RoomClaim, kept: Checkpoint | None, why: str
+    ) -> Refused:
+        """Forget a room that no node can go on with; returns what its players learn."""
+        room = self._directory.rooms.get(room_id)
+        # Then it reports the end of its match itself.
+        is_played = room is not None and room.round.phase is not None
+        if room is None:
+            self._directory.ended["lost"] += 1
+        else:
+            try:
+                # What there is of it.
+                room.close("lost")
+            except Exception:
+                _log.failure("room {room_id} failed at its end", room_id=room_id)
+                self._directory.closed(room, "lost")
+        results = self._context.results
+        play = None if kept is None or is_played else kept.play
+        if play is not None and results is not None:
+            results.match_over(play.plan, "lost")
+        self._forget(room_id, claim.fence, "lost")
+        return room_ended(room_id, "lost", f"this room is lost: {why}")
+
+    def _go_on(
+        self,
+        room_id: str,
+        claim: RoomClaim,
+        kept: Checkpoint,
+        game: Game[Any, Any],
+        resumed: Resumed | None,
+    ) -> NodeRoom:
+        """Make a room from its checkpoint."""
+        terms = RoomTerms(
+            room_id,
+            kept.game,
+            game,
+            kept.options,
+            kept.is_public,
+            kept.is_listed,
+            kept.opener,
+        )
+        room = self.open(terms, claim.fence)
+        host = None
+        if kept.play is not None and resumed is not None:
+            host = self._policy.resume(room, kept.play, resumed)
+        for membership in restore(room, kept, host):
+            self._directory.restore(membership)
+        return room
+
+
+def room_busy(room_id: str | None, seconds: float, why: str) -> Refused:
+    """Write that a room may be here in a while."""
+    return Refused(
+        Code.BUSY,
+        f"{why}; try again",
+        {"retry_after": round(max(seconds, 0.1), 3), "room_id": room_id},
+    )
+
+
+def room_moves(room_id: str) -> Refused:
+    """Write that this node hands a room to another one just now."""
+    return room_busy(room_id, 0.2, "this room moves to another node")
+
+
+def room_ended(room_id: str, reason: str, why: str = "") -> Refused:
+    """Write that a room is over, so that nobody takes another game for it."""
+    why = why or (
+        f"the game in this room has ended: {reason}; for another one choose a new "
+        'room_id, or send "create": true'
+    )
+    return Refused(
+        Code.NO_SUCH_ROOM, why, {"room_id": room_id, "reason": reason, "outcome": None}
+    )
