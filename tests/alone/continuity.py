@@ -60,20 +60,19 @@ class ChaosCase(TestCase):
         lines: list[str] = []
         run = ChaosRun(reactor, plan, lines.append)
         code = await run.run()
-        self.told = "\n".join([*lines, run.failure, run.report.as_text()])
-        self.assertNotEqual(code, 2, self.told)
+        self.report = "\n".join([*lines, run.failure, run.report.as_text()])
+        self.assertNotEqual(code, 2, self.report)
         return run.report
 
     def verify_kept(self, report: Report) -> None:
         """Check that every promise was kept, and that matches were really played."""
-        told = self.told
         if IS_FULL:
             # What a run at full size found belongs into its log.
             print(f"\n{report.as_text()}", flush=True)
-        self.assertEqual((report.broken, report.trouble), ([], []), told)
-        self.assertEqual(report.finished, report.begun, told)
-        self.assertGreaterEqual(report.begun, MAZES.matches, told)
-        self.assertGreater(report.acknowledged, 100, told)
+        self.assertEqual((report.broken, report.trouble), ([], []), self.report)
+        self.assertEqual(report.finished, report.begun, self.report)
+        self.assertGreaterEqual(report.begun, MAZES.matches, self.report)
+        self.assertGreater(report.acknowledged, 100, self.report)
 
 
 class ContinuityTests(ChaosCase):
@@ -102,11 +101,11 @@ class ContinuityTests(ChaosCase):
         )
         report = await self.run_chaos(plan)
         self.verify_kept(report)
-        self.assertGreaterEqual(report.strikes["gameserver"], kills * 0.8, self.told)
-        self.assertEqual(report.strikes["node"], deaths, self.told)
-        self.assertGreaterEqual(report.strikes["move"], MAZES.matches, self.told)
-        self.assertEqual(report.strikes["restart"], 1, self.told)
-        self.assertGreater(report.resumed, 0, self.told)
+        self.assertGreaterEqual(report.strikes["gameserver"], kills * 0.8, self.report)
+        self.assertEqual(report.strikes["node"], deaths, self.report)
+        self.assertGreaterEqual(report.strikes["move"], MAZES.matches, self.report)
+        self.assertEqual(report.strikes["restart"], 1, self.report)
+        self.assertGreater(report.resumed, 0, self.report)
 
     async def test_hung_processes(self) -> None:
         """
@@ -114,8 +113,8 @@ class ContinuityTests(ChaosCase):
         """
         report = await self.run_chaos(self.striking(MAZES, "hang", 3.0))
         self.verify_kept(report)
-        self.assertGreater(report.strikes["hang"], 0, self.told)
-        self.assertGreater(report.resumed, 0, self.told)
+        self.assertGreater(report.strikes["hang"], 0, self.report)
+        self.assertGreater(report.resumed, 0, self.report)
 
     async def cut_for(self, seconds: float) -> Report:
         """
@@ -148,10 +147,10 @@ class ContinuityTests(ChaosCase):
             self.away = found.get("away", 0)
         code = await done
         report = run.report
-        self.told = "\n".join([*lines, run.failure, report.as_text()])
-        self.assertNotEqual(code, 2, self.told)
-        self.assertGreaterEqual(cut, playing, self.told)
-        self.assertGreaterEqual(playing, plan.matches, self.told)
+        self.report = "\n".join([*lines, run.failure, report.as_text()])
+        self.assertNotEqual(code, 2, self.report)
+        self.assertGreaterEqual(cut, playing, self.report)
+        self.assertGreaterEqual(playing, plan.matches, self.report)
         return report
 
     async def test_link_cut(self) -> None:
@@ -163,7 +162,7 @@ class ContinuityTests(ChaosCase):
         self.verify_kept(report)
         self.assertEqual(self.stood, [], "matches that stood still meanwhile")
         self.assertGreaterEqual(self.away, MAZES.matches, "links were there again")
-        self.assertEqual(report.resumed, 0, self.told)
+        self.assertEqual(report.resumed, 0, self.report)
 
     async def test_link_cut_for_long(self) -> None:
         """
@@ -174,7 +173,7 @@ class ContinuityTests(ChaosCase):
             raise SkipTest("it takes longer than a lease; set VINOM_CONTINUITY=full")
         report = await self.cut_for(LEASE_SECONDS + 15.0)
         self.verify_kept(report)
-        self.assertGreaterEqual(report.resumed, MAZES.matches, self.told)
+        self.assertGreaterEqual(report.resumed, MAZES.matches, self.report)
         self.assertEqual(report.most_parts, 2, "a match was resumed twice")
 
     async def test_store(self) -> None:
@@ -184,7 +183,7 @@ class ContinuityTests(ChaosCase):
         plan = attrs.evolve(MAZES, redis=redis_executable())
         report = await self.run_chaos(self.striking(plan, "store", plan.seconds))
         self.verify_kept(report)
-        self.assertEqual(report.strikes["store"], 1, self.told)
+        self.assertEqual(report.strikes["store"], 1, self.report)
 
     async def test_rolling_drain(self) -> None:
         """
@@ -207,8 +206,8 @@ class ContinuityTests(ChaosCase):
         )
         report = await self.run_chaos(plan)
         self.verify_kept(report)
-        self.assertEqual(report.strikes["restart"], 4, self.told)
-        self.assertEqual(report.resumed, 0, self.told)
+        self.assertEqual(report.strikes["restart"], 4, self.report)
+        self.assertEqual(report.resumed, 0, self.report)
 
 
 def versions(run: ChaosRun) -> dict[str, int]:
@@ -243,7 +242,7 @@ class PlantedFaultTests(ChaosCase):
         report = await self.run_chaos(
             self.striking(planted(Adding()), "gameserver", 1.0)
         )
-        self.assertEqual(report.exit_code, 0, self.told)
+        self.assertEqual(report.exit_code, 0, self.report)
 
     async def test_hidden_state(self) -> None:
         """
@@ -252,8 +251,8 @@ class PlantedFaultTests(ChaosCase):
         report = await self.run_chaos(
             self.striking(planted(Hiding()), "gameserver", 1.0)
         )
-        self.assertEqual(report.exit_code, 1, self.told)
-        self.assertIn("recording", {one.promise for one in report.broken}, self.told)
+        self.assertEqual(report.exit_code, 1, self.report)
+        self.assertIn("recording", {one.promise for one in report.broken}, self.report)
 
     async def test_lost_inputs(self) -> None:
         """
@@ -262,13 +261,13 @@ class PlantedFaultTests(ChaosCase):
         report = await self.run_chaos(
             self.striking(planted(Losing()), "gameserver", 1.0)
         )
-        self.assertEqual(report.exit_code, 1, self.told)
+        self.assertEqual(report.exit_code, 1, self.report)
 
     async def test_other_chance(self) -> None:
         """
         So is one that draws from the system, although nothing is killed.
         """
         report = await self.run_chaos(planted(Guessing()))
-        self.assertEqual(report.exit_code, 1, self.told)
+        self.assertEqual(report.exit_code, 1, self.report)
         promises = {one.promise for one in report.broken}
-        self.assertEqual(promises, {"recording", "states"}, self.told)
+        self.assertEqual(promises, {"recording", "states"}, self.report)

@@ -365,7 +365,7 @@ class UpgradeTests(TestCase):
     async def test_signals(self) -> None:
         """
         A gateway without clients exits with 0 after SIGTERM; a second one ends it at
-        once, with its clients told.
+        once, and its clients are sent why.
         """
         gateway = await start_gateway(self, self.services, "--drain-lag=0")
         client = await self.open(gateway.port)

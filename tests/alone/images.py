@@ -104,8 +104,8 @@ class ImageTests(SynchronousTestCase):
         state = self.folder("state")
         node = self.start("node", mounts=[(state, "/var/lib/vinom", True)])
         node.wait_healthy()
-        told = node.execute(*BOTS, seconds=120)
-        self.assert_played(told, "")
+        printed = node.execute(*BOTS, seconds=120)
+        self.assert_played(printed, "")
         # Whatever is said of the wall, some part of it is not there.
         self.assertNotIn("wall", node.log)
         self.assertRaises(AssertionError, node.execute, "touch", "/opt/vinom/bin/new")
@@ -142,11 +142,11 @@ class ImageTests(SynchronousTestCase):
         gateway.wait_healthy()
         self.assertEqual(gateway.stop(), 0, gateway.log)
 
-    def assert_played(self, told: str, log: str) -> None:
+    def assert_played(self, printed: str, log: str) -> None:
         """Check what bots report: matches that ended, and nothing that went wrong."""
-        report = json.loads(told)
-        self.assertGreater(report["matches"]["finished"], 0, told + log)
-        self.assertEqual(report["matches"]["failed"], 0, told + log)
+        report = json.loads(printed)
+        self.assertGreater(report["matches"]["finished"], 0, printed + log)
+        self.assertEqual(report["matches"]["failed"], 0, printed + log)
 
     def test_gateway(self) -> None:
         """
@@ -221,7 +221,7 @@ class ImageTests(SynchronousTestCase):
             )
             running[service].wait_healthy()
         try:
-            told = run(
+            printed = run(
                 *host.command(sys.executable, "-c", VINOM, "bots"),
                 *("--connect", "127.0.0.1:4600", "--tls-authority", compose.authority),
                 *("--json", "--seconds=5", "--players=8"),
@@ -231,7 +231,7 @@ class ImageTests(SynchronousTestCase):
             )
         except AssertionError as error:
             self.fail(f"{error}\n{running['gateway'].log}")
-        self.assert_played(told, "")
+        self.assert_played(printed, "")
         for service in ("gateway", "node-a", "node-b"):
             self.assertEqual(running[service].stop(), 0, running[service].log)
 

@@ -35,7 +35,6 @@ from tests.system import (
     test_moving,
     test_node,
     test_node_keys,
-    test_one_address,
     test_other_languages,
     test_public_settings,
     test_redis_node,
@@ -108,6 +107,7 @@ _ALONE = (ShortCutTests, CompressionTests)
 # - test_doctor: whether this machine can run a node; who comes is the doctor.
 # - test_gateway and what begins so: they have gateways of their own.
 # - test_listening, test_node_inside: how a node starts and stops, inside of the test.
+# - test_one_address: a proxy's header, and memory; has a gateway of its own.
 # - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
@@ -129,7 +129,7 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_cross_transport.CrossTransportTests, ("test_udp_is_blocked",)),
     (
         test_several_nodes.SeveralNodesTests,
-        ("test_back_to_a_room_of_another_node",),
+        ("test_room_of_another_node",),
     ),
     (test_slow_games.SlowGameTests, ()),
     (test_surviving.SurvivingTests, ()),
@@ -146,7 +146,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_moving.MovingTests, ()),
     (NodeTests, ()),
     (test_node_keys.NodeKeyTests, ()),
-    (test_one_address.OneAddressTests, ()),
     (test_other_languages.LanguageTests, ()),
     (PublicSettingsTests, ()),
     (test_redis_node.RedisNodeTests, ()),
@@ -171,8 +170,6 @@ _OTHERS = {
     # The node ends at its start.
     (test_redis_node.RedisNodeTests, "test_own_authority"),
     (test_redis_node.RedisNodeTests, "test_redis_that_cannot_be_used"),
-    # Its balancer goes by whether a port is open, and a gateway's always is.
-    (test_moving.MovingTests, "test_vinom_js"),
     # Certificates of the node's own, and when they change; the gateway has others.
     (test_node_keys.NodeKeyTests, "test_hangup_reloads"),
     (test_node_keys.NodeKeyTests, "test_rotation_drops_nobody"),

@@ -570,7 +570,7 @@ class RelayTests(SynchronousTestCase):
                 sent["value"].replace("$(POD_NAME)", name),
                 f"{host}:{public['port']}",
             )
-            # Its players stay while it drains, and are told apart.
+            # Its players stay while it drains, and keep their own addresses.
             self.assertIs(spec["publishNotReadyAddresses"], True)
             self.assertEqual(spec["externalTrafficPolicy"], "Local")
         node = one(found, "NetworkPolicy", "vinom-node")["spec"]

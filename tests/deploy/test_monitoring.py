@@ -163,9 +163,9 @@ class AlertTests(SynchronousTestCase):
             self.assertEqual(
                 set(rule) - {"for"}, {"alert", "expr", "labels", "annotations"}
             )
-            told = rule["annotations"]
-            self.assertGreater(len(told["summary"]), 20, rule["alert"])
-            self.assertGreater(len(told["runbook"]), 50, rule["alert"])
+            annotations = rule["annotations"]
+            self.assertGreater(len(annotations["summary"]), 20, rule["alert"])
+            self.assertGreater(len(annotations["runbook"]), 50, rule["alert"])
             self.assertIn(rule["labels"]["severity"], ("info", "warning", "critical"))
             self.assertRegex(str(rule.get("for", "1m")), r"^\d+[smh]$")
 

@@ -218,8 +218,8 @@ class HandleTests(SynchronousTestCase):
 
     def test_of_another_container(self) -> None:
         """
-        A gateway in a container of its own is no game server; a process of the node's
-        user that hides is one.
+        A gateway in a container of its own does not count as a game server; a process
+        of the node's user that hides its number does.
         """
         self.assertFalse(self.fleet.is_child(Peer(0, os.geteuid())))
         self.patch(fleet, "birth_of", lambda pid: HIDDEN)

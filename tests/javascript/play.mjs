@@ -1,13 +1,13 @@
 // vinom.js in Node.js, against a real server: see tests/node/web/test_javascript.py.
 //
-//     node play.mjs SCENARIO PORT [PORT of another node, process id of the first]
+//     node play.mjs SCENARIO PORT [PORT of another node]
 
 import assert from "node:assert/strict";
 import net from "node:net";
 import { WebSocket } from "ws";
 import { VinomError, connect, mergePatch } from "../../vinom/node/web/static/vinom.js";
 
-const [, , scenario, given, another, pid] = process.argv;
+const [, , scenario, given, another] = process.argv;
 const port = Number(given);
 const url = (at = port) => `ws://127.0.0.1:${at}/ws`;
 
@@ -458,55 +458,6 @@ const scenarios = {
     assert.notEqual(rooms[0].seat, rooms[1].seat);
     ann.close();
     bob.close();
-  },
-
-  async moved() {
-    // As a balancer: to the first node that accepts.
-    const dial = (near, [first, ...others]) => {
-      if (!first) return near.destroy();
-      const far = net.connect(first, "127.0.0.1");
-      const refused = () => dial(near, others);
-      far.once("error", refused);
-      far.once("connect", () => {
-        far.off("error", refused);
-        for (const [one, other] of [[near, far], [far, near]]) {
-          one.on("error", () => {});
-          one.on("close", () => other.destroy());
-          one.pipe(other);
-        }
-      });
-    };
-    const server = net.createServer((near) => dial(near, [port, Number(another)]));
-    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const client = await connect({ url: url(server.address().port), name: "ann", WebSocket });
-    const room = await withBot(client);
-    const events = record(room);
-    let returns = 0;
-    let moves = 0;
-    room.on("back", () => (returns += 1));
-    await until(room, () => room.view !== null);
-    while (room.view.turn !== null) {
-      if (room.view.turn !== room.seat) {
-        await until(room, () => room.view.turn === room.seat || room.view.turn === null);
-        continue;
-      }
-      const [row, col] = aFreeCell(room);
-      moves += 1;
-      // The move is made while the node hands the room over.
-      if (moves === 2) process.kill(Number(pid), "SIGTERM");
-      await room.act({ type: "place", row, col });
-      // Who comes back learns that the move counts, and then sees it.
-      const count = moves;
-      await until(room, () => room.view.board.flat().filter((one) => one === 0).length === count);
-    }
-    await until(room, () => returns >= 1, ["back"]);
-    assert.equal(room.seat, 0);
-    assert.equal(room.closed, null);
-    assert.ok(moves >= 2);
-    const mine = events.filter((one) => one.kind === "placed" && one.data.seat === 0);
-    assert.equal(mine.length, moves, "each move once");
-    client.close();
-    server.close();
   },
 };
 

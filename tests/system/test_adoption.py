@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
@@ -20,18 +18,14 @@ from twisted.trial.unittest import TestCase
 from tests.support.cut_links import cut_links
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import until
 from tests.support.units import UnderUnit
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.fleet.local.fleet import birth_of
-from vinom.fleet.records import ServerRecord
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
-from vinom.tools.commands.child_node import ChildNode
 
 TIME_OF_DAY = Path(__file__).resolve().parents[1] / "support" / "time_of_day"
 
@@ -200,43 +194,6 @@ class AdoptionTests(Adopting):
         await place_marks(matches, 3)
         await self.leave(matches)
 
-    async def test_no_node_comes(self) -> None:
-        """
-        When no node comes, a game server without a match is gone after 5 s, and one
-        with a match when its lease is over; both have a session of their own.
-        """
-        node = await self.start("--orphan-seconds=9")
-        await self.begin()
-        playing = self.playing()["pid"]
-        # The next one, which waits for a match.
-        await until(lambda: len([s for s in self.servers().values() if s["pid"]]) == 2)
-        (idle,) = {one["pid"] for one in self.servers().values()} - {playing}
-        self.assertEqual({os.getsid(idle), os.getsid(playing)}, {idle, playing})
-        await self.kill(node)
-        self.assertTrue(is_running(idle))
-        await until(lambda: not is_running(idle), 8)
-        self.assertTrue(is_running(playing))
-        await until(lambda: not is_running(playing), 8)
-
-    async def test_node_stands_still(self) -> None:
-        """
-        A node stands still for longer than any lease, with game servers that wait for a
-        match. The match that it has goes on at one of its game servers.
-        """
-        node = await self.start("--orphan-seconds=6", "--warm=4")
-        matches = await self.begin()
-        await until(lambda: len([s for s in self.servers().values() if s["pid"]]) > 4)
-        before = self.playing()["pid"]
-        os.kill(node.process.pid, signal.SIGSTOP)
-        try:
-            await until(lambda: not is_running(before))
-        finally:
-            os.kill(node.process.pid, signal.SIGCONT)
-        await until(lambda: all(match.is_connected for match in matches))
-        await place_marks(matches, 3)
-        await self.leave(matches)
-        self.assertNotIn("lost", self.ask("status")["matches"]["ended"])
-
     async def test_time_of_day_is_set(self) -> None:
         """
         The machine's time of day is set back, and then ahead, by more than any lease:
@@ -257,57 +214,6 @@ class AdoptionTests(Adopting):
             await place_marks(matches, 1)
         await place_marks(matches, 1)
         await self.leave(matches)
-
-    async def test_with_redis(self) -> None:
-        """
-        With Redis, the match goes on at the node that is started again, though its
-        lease was over; the other node, which cannot go on with it, has not ended it. So
-        it does after a node that left it on purpose.
-        """
-        server = RedisServer()
-        self.addCleanup(server.kill)
-        Authority.open(self.place.state_dir, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
-        authority = self.place.state_dir / "authority"
-        shared = (
-            f"--store={server.url}",
-            f"--authority-certificate-file={authority / 'ca.pem'}",
-            f"--authority-key-file={authority / 'ca.key'}",
-            "--lease-seconds=1",
-        )
-        node = await self.start(*shared)
-        other = ChildNode(reactor, [*shared, "--warm=0", "--udp=relay"])
-        self.addCleanup(other.stop)
-        await other.start()
-        matches = await self.begin()
-        await self.kill(node)
-        await place_marks(matches, 1)
-        await deferLater(reactor, 2.5)  # type: ignore[arg-type]
-        for count in (1, 1):
-            node = await self.start(*shared, "--on-stop=leave")
-            await until(lambda: self.playing()["stage"] == "listening")
-            await place_marks(matches, count)
-            if not matches[0].outcome:
-                node.process.signalProcess("TERM")
-                self.assertEqual(await node.end(), 0)
-        await self.leave(matches)
-        ended = self.ask("status")["matches"]["ended"]
-        self.assertNotIn("lost", ended)
-        self.assertEqual(sum(ended.values()), 1)
-
-    async def test_game_server_is_asked_to_end(self) -> None:
-        """
-        A game server that gets SIGTERM hands its match over: another one goes on.
-        """
-        await self.start()
-        matches = await self.begin()
-        before = self.playing()["pid"]
-        os.kill(before, signal.SIGTERM)
-        await until(lambda: not is_running(before))
-        await until(lambda: all(match.is_connected for match in matches))
-        await place_marks(matches, 3)
-        self.assertNotEqual(self.playing()["pid"], before)
-        await self.leave(matches)
-        self.assertEqual(self.ask("status")["matches"]["ended"], {"finished": 1})
 
     async def test_killed_without_a_link(self) -> None:
         """
@@ -343,37 +249,6 @@ class AdoptionTests(Adopting):
         await self.leave(matches)
         ended = self.ask("status")["matches"]["ended"]
         self.assertNotIn("lost", ended)
-
-    async def test_reused_process_id(self) -> None:
-        """
-        A process that has the id of a game server by chance is left alone, and its
-        match is lost, as its players are told.
-        """
-        node = await self.start()
-        matches = await self.begin()
-        pid = self.playing()["pid"]
-        await self.kill(node)
-        os.kill(pid, signal.SIGKILL)
-        await until(lambda: not is_running(pid))
-        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as other:
-            (path,) = (self.place.state_dir / "servers").glob("*.json")
-            record = msgspec.json.decode(path.read_bytes(), type=ServerRecord)
-            birth = record.handle.partition(" ")[2]
-            self.assertNotEqual(birth, birth_of(other.pid))
-            handle = f"{other.pid} {birth}"
-            path.write_bytes(
-                msgspec.json.encode(msgspec.structs.replace(record, handle=handle))
-            )
-            node = await self.start()
-            await node.says("is lost: its game server ended")
-            self.assertEqual(self.ask("status")["matches"]["ended"], {"lost": 1})
-            ends = await gatherResults([match.ended for match in matches])
-            self.assertEqual([end.reason for end in ends], ["lost"] * 2)
-            await hang_up(self.clients)
-            node.process.signalProcess("TERM")
-            await node.end()
-            self.assertIsNone(other.poll())
-            other.communicate(b"\n")
 
 
 class UnitTests(Adopting):

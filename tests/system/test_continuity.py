@@ -177,15 +177,3 @@ class ContinuityTests(TestCase):
         self.assertEqual(matches[0].view["board"][0][0], matches[1].view["board"][0][0])
         with self.assertRaisesRegex(NotDone, "no game server is called"):
             self.admin().post("servers/nobody/move")
-
-    async def test_hung(self) -> None:
-        """
-        A process that is stopped, not dead, is killed, and another one goes on.
-        """
-        matches = await self.begin()
-        await self.place(matches, 0)
-        pid = self.pid(matches[0])
-        os.kill(pid, signal.SIGSTOP)
-        await until(lambda: not Path(f"/proc/{pid}/fd").is_dir(), 6.0)
-        await until(lambda: all(m.joins == 2 for m in matches), 20.0)
-        await self.place(matches, 1)

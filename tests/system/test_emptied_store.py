@@ -15,7 +15,7 @@ from tests.support.child_nodes import shared_by_nodes
 from tests.support.hanging_up import hang_up
 from tests.support.marks import place_marks
 from tests.support.redis_servers import RedisServer, until
-from vinom.base.messages.lobby import Hello, MatchEnded, MatchFound
+from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client, connect
@@ -144,25 +144,6 @@ class EmptiedStoreTests(TestCase):
         await until(lambda: not any(self.is_ready(node) for node in self.nodes))
         self.come_back()
         self.assertEqual(["lost", "lost"], [await ann.closed, await bob.closed])
-
-    async def test_ends_while_it_is_away(self) -> None:
-        """
-        A match that ends while Redis is away is over when it is back: both players find
-        out how it ended, from either node.
-        """
-        await self.begin()
-        match_id = self.matches[0].match_id
-        self.server.kill()
-        await until(lambda: not any(self.is_ready(node) for node in self.nodes))
-        for node in self.nodes:
-            if self.status(node)["fleet"]["rooms"]:
-                line = AdminLine(Path(node.state_dir) / "admin.sock")
-                line.post(f"matches/{match_id}/end")
-        await until(lambda: all(match.is_over for match in self.matches))
-        self.come_back()
-        for found in await self.ask_everywhere():
-            self.assertIsInstance(found, MatchEnded)
-            self.assertEqual((found.match_id, found.reason), (match_id, "ended"))
 
     def is_ready(self, node: ChildNode) -> bool:
         """Does this node have its store?"""

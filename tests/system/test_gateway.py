@@ -476,25 +476,6 @@ class GatewayTests(GatewayCase):
             [("http", "web"), ("packets", "8"), ("packets", "8")],
         )
 
-    def test_stop(self) -> None:
-        """
-        When the gateway stops, every client reads why, and the access log has its line.
-        """
-        self.write_routes(lobby=self.rule(self.echo), _7=self.rule(self.echo))
-        gateway = self.start()
-        line = self.connect()
-        line.sendall(b"{}\n")
-        self.assertEqual(all_of(line, 3), b"{}\n")
-        other = self.connect()
-        client = PacketClient(other)
-        client.echo(client.open(7), b"x")
-        gateway.send_signal(signal.SIGTERM)
-        answer = json.loads(all_of(line, 1 << 16))
-        self.assertEqual(answer["error"]["code"], "draining")
-        self.assertTrue(client.next().body.startswith(b"draining"))
-        self.assertEqual(gateway.wait(SECONDS), 0)
-        self.assertEqual([one["outcome"] for one in self.accesses()], ["draining"] * 2)
-
     def test_access_log_is_moved(self) -> None:
         """
         After SIGHUP lines go to a new file, and none is lost.
@@ -619,45 +600,6 @@ class GatewayTests(GatewayCase):
         browser = ask("Host: evil.example", "Accept-Language: en")
         self.assertIn(b" 421 ", browser)
 
-    def test_one_address(self) -> None:
-        """
-        An address has so many connections and sessions, whatever carries them, and
-        cannot name another one; others are served meanwhile.
-        """
-        match = {"match.path": "/"}
-        self.write_routes(
-            lobby=self.rule(self.echo),
-            echo=self.rule(self.echo, code=7),
-            web=self.rule(self.echo, code=8, **match),
-        )
-        self.start("--max-connections-per-address=8", "--new-connections=2")
-        packets = PacketClient(self.connect("127.0.0.9"))
-        packets.send(*[Packet(Kind.OPEN, service_type=7)] * 12)
-        answers = [packets.next() for _ in range(12)]
-        refused = [one.body[:8] for one in answers if one.kind is Kind.CLOSE]
-        self.assertEqual(refused, [b"too_many"] * 4)
-        with self.assertRaises(ConnectionResetError):
-            self.connect("127.0.0.9").recv(1)
-        # Each answer is a bad one, after which the back end's connection is closed.
-        web = self.connect("127.0.0.10")
-        asked = 0
-        while asked < 1000:
-            asked += 1
-            web.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-            if b" 503 " in web.recv(4096):
-                break
-        self.assertLess(asked, 1000)
-        forger = self.connect("127.0.0.11")
-        forger.sendall(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + b"{}\n")
-        self.assertEqual(all_of(forger, 1), b"")
-        raw = PacketClient(self.connect("127.0.0.11"))
-        raw.send(Packet(Kind.OPEN, service_type=8))
-        kinds = [raw.next(), raw.next()]
-        self.assertTrue(kinds[1].body.startswith(b"unknown_service"))
-        neighbour = self.connect("127.0.0.12")
-        neighbour.sendall(b"{}\n")
-        self.assertEqual(all_of(neighbour, 3), b"{}\n")
-
     def test_bad_endpoints(self) -> None:
         """
         An endpoint that cannot be used ends the program with one clear sentence.
@@ -695,28 +637,6 @@ class GatewayTests(GatewayCase):
             why = f"twistd vinom-gateway: cannot start: {why}"
             self.assertTrue(done.stderr.startswith(why), done.stderr)
             self.assertNotIn("Traceback", done.stdout)
-
-    def test_bulk(self) -> None:
-        """
-        Ten megabytes each way arrive whole, also if the client is slow to read them.
-        """
-        self.write_routes(lobby=self.rule(self.echo))
-        self.start()
-        line = self.connect()
-        sent = b"{" + bytes(range(251)) * 40_000
-
-        def send() -> None:
-            line.sendall(sent)
-            line.shutdown(socket.SHUT_WR)
-
-        sending = threading.Thread(target=send)
-        sending.start()
-        time.sleep(0.5)
-        got = bytearray()
-        while data := line.recv(1 << 20):
-            got += data
-        sending.join()
-        self.assertTrue(bytes(got) == sent, len(got))
 
     def test_what_cannot_work(self) -> None:
         """
@@ -761,72 +681,3 @@ class GatewayTests(GatewayCase):
         self.assertNotIn("good", seen)
         code, text = self.ask("v1/drain", "POST")
         self.assertEqual((code, json.loads(text)["state"]), (200, "draining"))
-
-    def test_back_end_hangs(self) -> None:
-        """
-        A back end that hangs still has its connections accepted by the kernel: clients
-        that it does not answer are sent away, and soon it gets no more of them.
-        """
-        hung = socket.create_server(("127.0.0.1", 0), backlog=200)
-        self.addCleanup(hung.close)
-        rule = self.rule(self.echo, first_answer_seconds=0.5)
-        where = f"127.0.0.1:{hung.getsockname()[1]}"
-        rule["endpoints"].append(where)
-        self.write_routes(lobby=rule)
-        self.start()
-
-        def say(count: int) -> list[bytes]:
-            lines = [self.connect() for _ in range(count)]
-            for line in lines:
-                line.sendall(b"{}\n")
-            return [line.makefile("rb").readline() for line in lines]
-
-        found = say(30)
-        self.assertEqual(found.count(b"{}\n"), 15)
-        codes = [json.loads(one)["error"]["code"] for one in found if one != b"{}\n"]
-        self.assertEqual(codes, ["unavailable"] * 15)
-        states = json.loads(self.get("v1/routes") or "")["services"]["lobby"]
-        self.assertEqual(states["endpoints"][where], "out")
-        self.assertEqual(set(say(10)), {b"{}\n"})
-
-    def test_rules_and_back_ends_change(self) -> None:
-        """
-        While rules change, with mistakes between, and back ends die and come back, a
-        client that connects anew always finds one.
-        """
-        other = EchoServer()
-        self.write_routes(lobby=self.rule(self.echo, other))
-        self.start()
-
-        def say() -> bytes:
-            line = self.connect()
-            line.sendall(b"{}\n")
-            got = all_of(line, 3)
-            line.close()
-            return got
-
-        kept = self.connect()
-        kept.sendall(b"{1}\n")
-        self.assertEqual(all_of(kept, 4), b"{1}\n")
-        other.kill()
-        self.assertEqual({say() for _ in range(20)}, {b"{}\n"})
-        third = EchoServer()
-        self.addCleanup(third.kill)
-        (self.folder / "routes.toml").write_text("[services.lobby]\nx = 1\n")
-        self.until(lambda: "Object missing" in (self.get("ready") or ""))
-        self.assertEqual({say() for _ in range(5)}, {b"{}\n"})
-        self.write_routes(lobby=self.rule(third))
-        self.until(lambda: str(third.port) in (self.get("v1/routes") or ""))
-        self.assertEqual({say() for _ in range(5)}, {b"{}\n"})
-        self.assertGreaterEqual(len(third.first), 5)
-        # A session keeps its back end.
-        kept.sendall(b"{2}\n")
-        self.assertEqual(all_of(kept, 4), b"{2}\n")
-        third.kill()
-        line = self.connect()
-        line.sendall(b"{}\n")
-        answer = json.loads(all_of(line, 1 << 16))
-        self.assertEqual(answer["error"]["code"], "unavailable")
-        metrics = self.get("metrics") or ""
-        self.assertIn('vinom_gateway_sessions{service="lobby"} 1.0', metrics)
-        self.assertIn('sessions_ended_total{outcome="no_backend"} 1.0', metrics)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,6 @@ from zope.interface import implementer
 
 from tests.support.child_gateways import ChildGateway, start_gateway, until
 from tests.support.child_nodes import start_node
-from tests.system.test_gateway import PacketClient
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import ListRooms, RoomList
@@ -35,7 +33,6 @@ from vinom.client.match import Match
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
 from vinom.net.keys.authority import Authority
-from vinom.net.streams.packets import Kind, Packet
 from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 from vinom.tools.commands.cli import main
@@ -217,23 +214,6 @@ class GatewayLinksTests(TestCase):
             self.assertEqual(json.loads(said)["error"]["code"], "shutdown")
             peer.close()
 
-    async def test_full_node(self) -> None:
-        """
-        Players whose node takes no more get the other one; when both are full they are
-        sent so in their own protocol.
-        """
-        where = [f"unix:{self.folder / name}" for name in ("a.sock", "b.sock")]
-        full = await self.node(where[0], "--max-connections=1")
-        await self.node(where[1], "--max-connections=4")
-        gateway = await start_gateway(self, self.rules("packets", *where))
-        kept = [await deferToThread(stay, gateway.port) for _ in range(5)]
-        for peer in kept:
-            self.addCleanup(peer.close)
-        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
-        self.assertEqual(refused["error"]["code"], "busy")
-        found = await deferToThread(self.status, full)
-        self.assertEqual(found["gateways"]["served"], 1)
-
     async def test_plaintext(self) -> None:
         """
         Who comes to a plain port of a gateway, whose node wants TLS, is told so by any
@@ -322,50 +302,6 @@ class GatewayLinksTests(TestCase):
             self.assertLess(reactor.seconds(), give_up)
             await deferLater(reactor, 0.02)
 
-    async def test_stranger(self) -> None:
-        """
-        A gateway with a certificate of another authority serves nobody here; nor does a
-        program without one.
-        """
-        authority = self.authority()
-        self.links = [free_port()]
-        node = await self.node(f"tls:127.0.0.1:{self.links[0]}", *authority)
-        stranger = await start_gateway(
-            self, self.rules("packets+tls"), *self.certificate(*self.authority("other"))
-        )
-        refused = json.loads(await deferToThread(talk, stranger.port, hello()))
-        self.assertEqual(refused["error"]["code"], "unavailable")
-
-        def knock() -> bytes:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            with socket.create_connection(("127.0.0.1", self.links[0]), 10) as raw:
-                try:
-                    peer = context.wrap_socket(raw)
-                    peer.sendall(b"\xf5VG")
-                    return peer.recv(100)
-                except (ssl.SSLError, ConnectionError):
-                    return b""
-
-        self.assertEqual(await deferToThread(knock), b"")
-        found = await deferToThread(self.status, node)
-        self.assertEqual(found["gateways"]["links"], {})
-
-    async def test_never_loopback(self) -> None:
-        """
-        A player of the gateway's own machine is neither a guest of loopback, nor
-        allowed to speak in the clear.
-        """
-        where = f"unix:{self.folder / 'link.sock'}"
-        await start_node(self, f"--gateway-link={where}")
-        gateway = await start_gateway(self, self.rules("packets", where))
-        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
-        self.assertEqual(refused["error"]["code"], "plaintext_refused")
-        await start_node(self, f"--gateway-link={where}2", "--allow-plaintext")
-        gateway = await start_gateway(self, self.rules("packets", f"{where}2"))
-        refused = json.loads(await deferToThread(talk, gateway.port, hello()))
-        self.assertEqual(refused["error"]["code"], "unauthorized")
-
     async def test_limits_of_addresses(self) -> None:
         """
         The limit of connections counts the players' own addresses, by all gateways.
@@ -395,75 +331,3 @@ class GatewayLinksTests(TestCase):
         self.assertEqual(other, "welcome")
         for peer in kept:
             peer.close()
-
-    async def test_equal_session_ids(self) -> None:
-        """
-        Two gateways whose sessions have equal ids mix nothing up on the node that both
-        lead to: everybody is answered by name, and keeps their session when the other
-        one of that id ends.
-        """
-        where = f"unix:{self.folder / 'link.sock'}"
-        node = await self.node(where)
-        rules = self.rules("packets", where)
-        rules["lobby"]["code"] = 5
-        gateways = [
-            await start_gateway(self, rules, f"--gateway-id=g{number}", "--drain-lag=0")
-            for number in (1, 2)
-        ]
-        await deferToThread(self.equal_ids, gateways)
-        found = await deferToThread(self.status, node)
-        self.assertEqual(found["gateways"]["served"], 10)
-        for gateway in gateways:
-            gateway.program.transport.signalProcess("TERM")  # type: ignore[union-attr]
-            await gateway.program.ended
-            sessions = sorted(one["session"] for one in gateway.sessions())
-            own = {one.partition(":")[0] for one in sessions}
-            self.assertEqual((len(sessions), len(own)), (5, 1))
-
-    def equal_ids(self, gateways: list[ChildGateway]) -> None:
-        lines = [
-            socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
-            for gateway in gateways
-        ]
-        for line in lines:
-            self.addCleanup(line.close)
-        clients = [PacketClient(line) for line in lines]
-        ids = range(1, 6)
-        for session_id in ids:
-            for client in clients:
-                self.assertEqual(client.open(5, session_id=session_id), session_id)
-        for session_id in ids:
-            for number, client in enumerate(clients):
-                said = hello(f"p{number}-{session_id}")
-                client.send(Packet(Kind.DATA, said, session_id=session_id))
-        for number, client in enumerate(clients):
-            answers = self.lines_of(client, ids)
-            for session_id in ids:
-                found = answers[session_id]
-                self.assertEqual(found["type"], "welcome")
-                self.assertIn(f"p{number}-{session_id}", json.dumps(found))
-        first, second = clients
-        for session_id in ids:
-            first.send(Packet(Kind.CLOSE, b"done", session_id=session_id))
-        for session_id in ids:
-            asked = json.dumps(
-                {"type": "list_rooms", "id": 100 + session_id, "data": {}}
-            )
-            second.send(
-                Packet(Kind.DATA, asked.encode() + b"\n", session_id=session_id)
-            )
-        answers = self.lines_of(second, ids)
-        for session_id in ids:
-            self.assertEqual(answers[session_id]["id"], 100 + session_id)
-        for line in lines:
-            line.close()
-
-    def lines_of(self, client: PacketClient, ids: range) -> dict[int, dict[str, Any]]:
-        """Read one line of each session."""
-        got: dict[int, bytes] = dict.fromkeys(ids, b"")
-        while not all(one.endswith(b"\n") for one in got.values()):
-            packet = client.next()
-            self.assertIn(packet.kind, (Kind.DATA, Kind.WINDOW), packet)
-            if packet.kind is Kind.DATA:
-                got[packet.session_id] += packet.body
-        return {id_: json.loads(one.splitlines()[-1]) for id_, one in got.items()}

@@ -19,9 +19,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support import counting
-from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.lines import Typed, typed
-from tests.support.needs import path_of
 from tests.support.redis_servers import RedisServer, until
 from tests.support.tapping import (
     Balancer,
@@ -36,7 +34,7 @@ from vinom.client.rooms import PlayerRooms
 from vinom.games.tictactoe import TicTacToe
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
-from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import ChildNode
 
 #: How often all nodes are restarted: ``VINOM_CROWDS=full`` has all that is promised.
 ROUNDS = 5 if os.environ.get("VINOM_CROWDS") == "full" else 1
@@ -353,23 +351,6 @@ class MovingTests(TestCase):
         self.assertEqual(update["party"]["party_id"], party["party_id"])
         self.assertEqual((status["state"], status["game"]), ("waiting", TicTacToe.name))
         self.assertNotIn("draining", json.dumps(ann.heard))
-
-    async def test_vinom_js(self) -> None:
-        """
-        A page plays on against the bot after its room moved, and each move counts once.
-        """
-        needs_javascript()
-        ports = [free_port(), free_port()]
-        for port in ports:
-            self.nodes.append(await self.start(f"--http={port}"))
-        words = ["play.mjs", "moved", *map(str, ports), str(self.nodes[0].pid)]
-        out, errors, code = await getProcessOutputAndValue(
-            path_of("node"), words, path=str(FOLDER), reactor=reactor
-        )
-        printed = (out + errors).decode(errors="replace")
-        self.assertEqual(code, 0, printed)
-        self.assertIn("moved: done", printed)
-        await until(lambda: self.nodes[0].exited)
 
     async def test_rolling_restart(self) -> None:
         """

@@ -18,7 +18,7 @@ from tests.support.websocket_clients import connect
 from tests.support.whole_node import WholeNode
 from tests.system.test_websocket_node import PATIENCE, Player
 
-ATTACKER, VICTIM, FRIEND = "203.0.113.1", "192.0.2.1", "198.51.100.1"
+ATTACKER, VICTIM = "203.0.113.1", "192.0.2.1"
 
 
 class ProxiedPlayer(Player):
@@ -28,12 +28,12 @@ class ProxiedPlayer(Player):
         super().__init__(port, "x")
         self.host = host
 
-    async def greet(self, **data: Any) -> dict[str, Any]:
+    async def greet(self) -> dict[str, Any]:
         """Connect and say hello; gives the answer."""
         uri = f"{self.scheme}://127.0.0.1:{self.port}/ws"
         sock = await deferToThread(self._arrive)
         self.socket = await deferToThread(connect, uri, sock=sock)
-        return await self.request("hello", protocol=1, **(data or {"name": "x"}))
+        return await self.request("hello", protocol=1, name="x")
 
     async def request(self, kind: str, **data: Any) -> dict[str, Any]:
         """Ask for something; gives the answer, and passes over others."""
@@ -70,104 +70,44 @@ class OneAddressTests(TestCase):
             *arguments,
         )
 
-    async def come(self, host: str, **data: Any) -> tuple[ProxiedPlayer, Any]:
+    async def come(self, host: str) -> tuple[ProxiedPlayer, Any]:
         """Say hello; gives the player and the answer."""
         player = ProxiedPlayer(self.http, host)
-        said = await player.greet(**data)
+        said = await player.greet()
         self.addCleanup(player.socket.cut)
         return player, said
 
     def codes(self, said: list[dict[str, Any]]) -> list[str | None]:
         return [(one.get("error") or {}).get("code") for one in said]
 
-    async def test_guests(self) -> None:
+    async def test_settings(self) -> None:
         """
-        An address that makes guest after guest must wait; a player of another
-        address comes back with its key, and new ones come.
-        """
-        await self.start("--guest-rate=0.01", "--guest-burst=5", "--warm=0")
-        ann, welcome = await self.come(VICTIM)
-        ann.socket.cut()
-        said = [(await self.come(ATTACKER))[1] for _ in range(8)]
-        self.assertEqual(self.codes(said), [None] * 5 + ["rate_limited"] * 3)
-        key = welcome["data"]["player_key"]
-        _, back = await self.come(VICTIM, player_key=key)
-        self.assertEqual(back["data"]["player_id"], welcome["data"]["player_id"])
-        _, other = await self.come(FRIEND)
-        self.assertEqual(other["type"], "welcome")
-
-    async def test_passwords(self) -> None:
-        """
-        An address that makes one party with a password after the other must wait, and
-        has others wait for nothing.
-        """
-        await self.start("--warm=0", "--guest-burst=100")
-        said = []
-        for _ in range(15):
-            eve, _ = await self.come(ATTACKER)
-            for _ in range(4):
-                said.append(await eve.request("create_party", password="x" * 20))
-                await eve.request("leave_party")
-        self.assertIn("rate_limited", self.codes(said))
-        self.assertEqual(self.codes(said)[:20], [None] * 20)
-        self.assertNotIn("error", await eve.request("create_party"))
-        ann, _ = await self.come(VICTIM)
-        made = await ann.request("create_party", password="x" * 20)
-        self.assertEqual(made["type"], "party_created")
-
-    async def test_rooms(self) -> None:
-        """
-        An address opens as many rooms as it may; they close when their players have
-        hung up, and then it may open others.
+        The operator's limits for guests, rooms and matches hold for an address, and for
+        no other one.
         """
         await self.start(
-            "--rooms-per-address=2",
-            "--room-close-seconds=0.2",
-            "--warm=0",
+            *("--guest-rate=0.01", "--guest-burst=3"),
+            *("--rooms-per-address=1", "--matches-per-address=1", "--warm=1"),
         )
-        eve, _ = await self.come(ATTACKER)
-        said = [
-            await eve.request("join_room", game="second", room_id=f"r{number}")
-            for number in range(3)
-        ]
-        self.assertEqual(self.codes(said), [None, None, "too_many_rooms"])
+        came = [await self.come(ATTACKER) for _ in range(4)]
+        said = [one for _, one in came]
+        self.assertEqual(self.codes(said), [None] * 3 + ["rate_limited"])
+        eves = [one for one, _ in came[:3]]
+        for eve in eves[:2]:
+            queued = await eve.request("queue", game="second")
+            self.assertEqual(queued["type"], "queue_status")
+        await eves[0].until("match_found")
+        busy = await eves[2].request("queue", game="second")
+        asked = [{"game": "second", "room_id": f"r{number}"} for number in range(2)]
+        opened = await eves[2].request("join_room", **asked[0])
+        await eves[2].request("leave_room")
+        refused = await eves[2].request("join_room", **asked[1])
+        said = [busy, opened, refused]
+        self.assertEqual(self.codes(said), ["busy", None, "too_many_rooms"])
         ann, _ = await self.come(VICTIM)
-        asked = {"game": "second", "room_id": "ours"}
-        self.assertEqual(self.codes([await ann.request("join_room", **asked)]), [None])
-        listed = await ann.request("list_rooms")
-        self.assertEqual(listed["data"]["rooms"], [])
-        eve.socket.cut()
-        while True:
-            mal, _ = await self.come(ATTACKER)
-            again = await mal.request("join_room", game="second", room_id="r9")
-            if again["type"] == "join_room_result":
-                break
-            mal.socket.cut()
-
-    async def test_matches(self) -> None:
-        """
-        An address that holds the only game server, with a match nobody joins, has no
-        second one; the match is void in time, and others get their turn.
-        """
-        await self.start(
-            "--matches-per-address=1", "--join-seconds=1", "--warm=1", "--max-servers=1"
+        self.assertEqual(
+            self.codes([await ann.request("join_room", **asked[1])]), [None]
         )
-        eves = [await self.come(ATTACKER) for _ in range(3)]
-        for eve, _ in eves[:2]:
-            said = await eve.request("queue", game="second")
-            self.assertEqual(said["type"], "queue_status")
-        await eves[0][0].until("match_found")
-        refused = await eves[2][0].request("queue", game="second")
-        self.assertEqual(self.codes([refused]), ["busy"])
-        players = [(await self.come(host))[0] for host in (VICTIM, FRIEND)]
-        for player in players:
-            await player.request("queue", game="second")
-        for player in players:
-            await player.until("match_found")
-        ended = await eves[0][0].until("match_ended")
-        self.assertEqual(ended["data"]["reason"], "void")
-        said = await eves[2][0].request("queue", game="second")
-        self.assertEqual(said["type"], "queue_status")
 
 
 class UnreadPagesTests(TestCase):

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
-    DeferredList,
     gatherResults,
 )
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.lines import Typed, typed
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, until
 from vinom.base.messages.catalogue import PROTOCOL
-from vinom.base.messages.envelope import Failed
 from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
@@ -190,60 +184,6 @@ class SeveralNodesTests(TestCase):
         refused = await bob.ask("leave_room", "error")
         self.assertEqual(refused["code"], "not_in_room")
 
-    async def test_back_to_a_room_of_another_node(self) -> None:
-        """
-        Who loses the line to one node gets the seat back through the other, either way.
-        """
-        ann, bob = await self.typed(self.a, "ann"), await self.typed(self.b, "bob")
-        room = {"game": TicTacToe.name, "room_id": "friends"}
-        await ann.ask("join_room", "join_room_result", **room)
-        joined = await bob.ask("join_room", "join_room_result", **room)
-        for node in (self.a, self.b):
-            away = ann.hear("client_left")
-            bob.transport.abortConnection()
-            self.assertEqual((await away)["reason"], "lost")
-            bob = await self.typed(node, "bob again")
-            back = ann.hear("client_joined")
-            again = await bob.ask(
-                "reconnect", "reconnect_result", resume=joined["resume"]
-            )
-            self.assertEqual((again["seat"], (await back)["how"]), (1, "returned"))
-            joined = again
-
-    async def test_node_of_the_room_dies(self) -> None:
-        """
-        When the node of a room is killed, a player of another node is disconnected with
-        the reason, and has the seat again there within a lease.
-        """
-        bob = await self.typed(self.b, "bob")
-        ann = await self.typed(self.a, "ann")
-        room = {"game": TicTacToe.name, "room_id": "friends"}
-        await ann.ask("join_room", "join_room_result", **room)
-        started = bob.hear("game_state")
-        joined = await bob.ask("join_room", "join_room_result", **room)
-        version = (await started)["version"]
-        # A checkpoint is at most 100 ms old.
-        await deferLater(reactor, 0.5)
-        why = bob.hear("error")
-        os.kill(self.a.pid, signal.SIGKILL)
-        self.assertEqual((await why)["code"], "store_unavailable")
-        bob = await self.typed(self.b, "bob again")
-        while True:
-            back = bob.hear("reconnect_result")
-            back.addErrback(lambda failure: failure.trap(CancelledError))
-            refused = bob.hear("error")
-            refused.addErrback(lambda failure: failure.trap(CancelledError))
-            bob.say("reconnect", resume=joined["resume"])
-            await DeferredList([back, refused], fireOnOneCallback=True)
-            if back.called:
-                break
-            back.cancel()
-            await deferLater(reactor, 0.2)
-        refused.cancel()
-        found = await back
-        self.assertEqual((found["room_id"], found["seat"]), ("friends", 1))
-        self.assertGreaterEqual(found["version"], version)
-
     async def test_explain(self) -> None:
         """
         Every node explains why a player waits, whichever node the player is at.
@@ -266,16 +206,3 @@ class SeveralNodesTests(TestCase):
         explained = [line.get(f"explain/{one}") for line in lines for one in player_ids]
         self.assertEqual({one["match_id"] for one in explained}, {found.match_id})
         self.assertEqual(sum("node" in one for one in explained), 2)
-
-    async def test_second_hello(self) -> None:
-        """
-        A second hello at another node closes the line to the first, with the reason.
-        """
-        ann = self.lobby(self.a, name="ann")
-        said: list[Any] = []
-        lost: list[bool] = []
-        await ann.open_line(said.append, lambda: lost.append(True))
-        await self.lobby(self.b, player_key=ann.identity.key).hello()
-        await until(lambda: lost)
-        errors = [one.code for one in said if isinstance(one, Failed)]
-        self.assertEqual(errors, ["replaced"])

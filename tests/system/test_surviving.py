@@ -138,26 +138,10 @@ class SurvivingTests(TestCase):
             room.leave()
         await self.verify_recording(other)
 
-    async def test_the_same_node(self) -> None:
+    async def test_stopped_while_players_are_away(self) -> None:
         """
-        The only node is killed and started again, and Redis kept: the same.
-        """
-        node = await self.start()
-        balancer = Balancer(node)
-        rooms = await self.begin(balancer)
-        cells = cells_of(rooms[0])
-        os.kill(node.pid, signal.SIGKILL)
-        await until(lambda: not any(room.is_connected for room in rooms))
-        balancer.node = await self.start()
-        await until(lambda: all(room.is_connected for room in rooms))
-        await self.finish(rooms, cells)
-
-    async def check_stopped(self, is_alone: bool, are_away: bool) -> None:
-        """
-        Stop a node by SIGTERM in the middle of a game, and play on.
-
-        :param is_alone: is it the only node, and started again?
-        :param are_away: have both players closed the page before?
+        SIGTERM to the only node while both players of a slow game are away: after the
+        next start the game is there, with turn, clock and seats.
         """
         node = await self.start("--drain-seconds=1")
         balancer = Balancer(node)
@@ -168,19 +152,13 @@ class SurvivingTests(TestCase):
         rooms[rooms[0].view["turn"]].act({"type": "roll"})
         await until(lambda: rooms[0].view["due"] > 321.0)
         view, time, setup = rooms[0].view, rooms[0].time, rooms[0].setup
-        if are_away:
-            self.hang_up()
-            await until(lambda: not self.status(node)["players"])
-        if is_alone:
-            await node.end()
-            balancer.node = await self.start()
-        else:
-            balancer.node = await self.start()
-            await node.end()
-        if are_away:
-            # With the id alone, as a page that was opened again.
-            asked = JoinRoom(Dice.name, "table")
-            rooms = [await player.join(asked) for player in self.players]
+        self.hang_up()
+        await until(lambda: not self.status(node)["players"])
+        await node.end()
+        balancer.node = await self.start()
+        # With the id alone, as a page that was opened again.
+        asked = JoinRoom(Dice.name, "table")
+        rooms = [await player.join(asked) for player in self.players]
         await until(lambda: all(room.is_connected for room in rooms))
         self.assertEqual([room.seat for room in rooms], [0, 1])
         await until(lambda: all(room.view is not None for room in rooms))
@@ -188,27 +166,6 @@ class SurvivingTests(TestCase):
         self.assertGreaterEqual(rooms[0].time, time)
         self.assertLess(rooms[0].time, time + 5.0)
         self.assertFalse(any(room.is_over for room in rooms))
-
-    async def test_stopped_while_players_are_away(self) -> None:
-        """
-        SIGTERM to the only node while both players of a slow game are away: after the
-        next start the game is there, with turn, clock and seats.
-        """
-        await self.check_stopped(is_alone=True, are_away=True)
-
-    async def test_stopped_while_players_play(self) -> None:
-        """
-        The same for players who are connected when the time to end is over: they
-        come back by themselves.
-        """
-        await self.check_stopped(is_alone=True, are_away=False)
-
-    async def test_stopped_beside_another_node(self) -> None:
-        """
-        A node to which no other has a link is stopped while both are away: its game
-        goes on at the other one.
-        """
-        await self.check_stopped(is_alone=False, are_away=True)
 
     async def verify_recording(self, node: ChildNode) -> None:
         """Replay the part that the other node recorded, from its checkpoint."""
