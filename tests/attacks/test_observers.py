@@ -93,22 +93,18 @@ class ReplacementTests(SynchronousTestCase):
         self.net.run(10.0)
         self.assertEqual(self.ann.lost, [])
         self.assertEqual(self.net.seat_changes, [(0, "joined"), (1, "joined")])
-        dtls = self.net.server._dtls
-        assert dtls is not None
-        self.assertEqual(len(dtls.associations), 2)
+        self.assertEqual(self.net.associations, 2)
 
     def test_one_newer_at_most(self) -> None:
         """
         However many handshakes are finished in a player's name, one is kept beside
         the player's own.
         """
-        dtls = self.net.server._dtls
-        assert dtls is not None
         for number in range(6):
             thief = self.net.thief(number % 2)
             self.net.run(0.7)
             self.assertIsNotNone(thief.link)
-            self.assertLessEqual(len(dtls.associations), 3)
+            self.assertLessEqual(self.net.associations, 3)
         self.assertEqual(self.ann.lost, [])
 
     def test_restarted(self) -> None:
@@ -123,7 +119,7 @@ class ReplacementTests(SynchronousTestCase):
         once_more = self.net.restarted(again.resume)
         self.net.run(0.5)
         self.assert_plays(once_more, "more")
-        self.assertEqual(2, len(self.net.server._dtls.associations))  # type: ignore[union-attr]  # it is bound
+        self.assertEqual(2, self.net.associations)
 
     def test_restarted_under_attack(self) -> None:
         """

@@ -156,7 +156,7 @@ class RealClusterTests(FleetContract, TestCase):
     def kill(self, fleet: KubernetesFleet, server_id: str) -> None:
         # From outside, by a client of its own.
         api = self.cluster()
-        deleted = api.delete(fleet.pod_of(server_id), 1)
+        deleted = api.delete(fleet.handle(server_id).split()[0], 1)
         deleted.addBoth(lambda _: api.close())
 
 
@@ -233,7 +233,7 @@ class KubernetesFleetTests(_OnCluster):
             name: f"token:{token}".encode()
             for token, (name, _, _) in self.server.pod_tokens.items()
         }
-        own, other = (tokens[fleet.pod_of(one)] for one in ("s1", "s2"))
+        own, other = (tokens[fleet.handle(one).split()[0]] for one in ("s1", "s2"))
         await until(lambda: all(p["status"].get("podIP") for p in self.stored()))
         for wrong in (other, b"token:invented", b"", b"token:\xff"):
             await fleet.prove("s1", wrong)

@@ -31,7 +31,7 @@ class MatchListTests(CrossTests):
 
     def end(self) -> None:
         """The game process dies."""
-        self.world.net.server._report(RoomEnded(MatchEnd(self.match_id, "lost")))
+        self.world.net.server.matches.report(RoomEnded(MatchEnd(self.match_id, "lost")))
         self.world.run()
 
     def test_changes(self) -> None:

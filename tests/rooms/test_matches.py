@@ -156,7 +156,7 @@ class PlayTests(CrossTests):
         When the game process dies the room closes as lost, as isolated rooms do.
         """
         self.begin()
-        self.world.net.server._report(RoomEnded(MatchEnd(self.match_id, "lost")))
+        self.world.net.server.matches.report(RoomEnded(MatchEnd(self.match_id, "lost")))
         self.world.run()
         said = self.ann.heard()
         self.assertEqual("lost", of(said, "room_closed")[0]["reason"])

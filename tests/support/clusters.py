@@ -61,11 +61,12 @@ class OnCluster(TestCase):
         await until(is_so)
 
     def is_running(self, fleet: KubernetesFleet, server_id: str) -> bool:
-        name = fleet.pod_of(server_id)
+        name, _, _ = fleet.handle(server_id).partition(" ")
         return any(one.name == name for one in self.kubelet.running.values())
 
     def kill(self, fleet: KubernetesFleet, server_id: str) -> None:
-        self.kubelet.kill(fleet.pod_of(server_id))
+        name, _, _ = fleet.handle(server_id).partition(" ")
+        self.kubelet.kill(name)
 
     def stored(self, kind: Any = PODS) -> list[dict[str, Any]]:
         return self.server.objects.list(kind)

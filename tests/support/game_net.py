@@ -29,8 +29,10 @@ from vinom.fleet.control.messages import (
     ToNode,
 )
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
-from vinom.fleet.gameserver.seats import ConnectionLimits
-from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.gameserver.matches import GameServerOptions
+from vinom.fleet.gameserver.player_port import PortLimits
+from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
+from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.client import ClientEvent, DtlsClient
@@ -164,6 +166,14 @@ class MemoryRecordings:
         recording = self.matches[plan.match_id] = MemoryRecording()
         recording.part = part
         return recording
+
+    def claim(self, inode: int) -> int | None:
+        """Find a file for checkpoints: here its number is that of its descriptor."""
+        try:
+            name = os.readlink(f"/proc/self/fd/{inode}")
+        except OSError:
+            return None
+        return os.dup(inode) if "vinom-unsent" in name else None
 
     def sweep(self, now: float) -> int:
         return 0
@@ -316,15 +326,6 @@ class GamePlayer:
         return [event.code for event in self.of(Rejected)]
 
 
-def _claim(file: int) -> int | None:
-    """Find a file for checkpoints: here its number is that of its descriptor."""
-    try:
-        name = os.readlink(f"/proc/self/fd/{file}")
-    except OSError:
-        return None
-    return os.dup(file) if "vinom-unsent" in name else None
-
-
 class GameNet:
     """
     A game server whose node is the test.
@@ -351,17 +352,16 @@ class GameNet:
         self.server = GameServer(
             "g1",
             games or {"teller": Teller(), "ticking": Ticking()},
-            self.reactor,
-            self.reactor.seconds,
-            random.Random(seed).randbytes,
+            Runtime(self.reactor, self.reactor.seconds, random.Random(seed).randbytes),
             self.recordings,
             self._stop,
-            rooms_limit=rooms_limit,
-            limits=limits,
-            join_timeout=join_timeout,
-            lease=lease,
-            outlives=outlives,
-            claim=_claim,
+            GameServerOptions(
+                rooms_limit,
+                PortLimits(limits or ConnectionLimits()),
+                join_timeout,
+                lease=lease,
+            ),
+            ProcessHooks(outlives=outlives),
         )
         self.server.linked(self.told.append)
         self.signer = TokenSigner("k1", signing_key()[0])
@@ -392,13 +392,14 @@ class GameNet:
     @property
     def associations(self) -> int:
         """How many connections there are."""
-        assert self.server._dtls is not None
-        return len(self.server._dtls.associations)
+        assert self.server.port is not None
+        return len(self.server.port.dtls.associations)
 
     @property
     def port(self) -> Any:
         """The port that players connect to."""
-        return self.server._port
+        assert self.server.port is not None
+        return self.server.port.datagrams
 
     @property
     def is_left(self) -> bool:
@@ -408,7 +409,7 @@ class GameNet:
     @property
     def unseated(self) -> int:
         """How many connections have no seat."""
-        return len(self.server._connections.reception or ())
+        return 0 if self.server.port is None else len(self.server.port.reception)
 
     def open(
         self,

@@ -33,6 +33,8 @@ from vinom.fleet.control.messages import (
     ToRelayed,
     ToServer,
 )
+from vinom.fleet.gameserver.player_port import PortLimits
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.relay.service import RelaySettings, UdpRelay
 
@@ -189,14 +191,14 @@ class RelayNet(GameNet):
         where = ServerAddress(HOST, PORT)
         settings = RelaySettings(REALM, HOST, PORT, where)
         if limits is not None:
-            settings = RelaySettings(REALM, HOST, PORT, where, limits)
+            settings = RelaySettings(REALM, HOST, PORT, where, PortLimits(limits))
         self.relay = UdpRelay(
             self.fleet,
             self.issuer,
-            self.server._games,
-            self.reactor,
-            self.reactor.seconds,
-            random.Random(seed + 1).randbytes,
+            self.server.matches.games,
+            Runtime(
+                self.reactor, self.reactor.seconds, random.Random(seed + 1).randbytes
+            ),
             self.turns,
             settings,
         )
@@ -230,12 +232,12 @@ class RelayNet(GameNet):
     @property
     def associations(self) -> int:
         """How many connections there are."""
-        return len(self.relay._dtls.associations)
+        return len(self.relay.port.dtls.associations)
 
     @property
     def port(self) -> Any:
         """The port that players connect to."""
-        return self.relay._port
+        return self.relay.port.datagrams
 
     @property
     def is_left(self) -> bool:
@@ -245,4 +247,4 @@ class RelayNet(GameNet):
     @property
     def unseated(self) -> int:
         """How many connections have no seat."""
-        return len(self.relay._reception)
+        return len(self.relay.port.reception)

@@ -41,6 +41,7 @@ from vinom.fleet.control.messages import (
     ToNode,
     ToRelayed,
 )
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.gameserver.server import GameServer
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
@@ -145,9 +146,11 @@ class WholeWorld:
         server = GameServer(
             label,
             self.games,
-            self.reactor,
-            self.reactor.seconds,
-            random.Random(f"{self.seed} {label}").randbytes,
+            Runtime(
+                self.reactor,
+                self.reactor.seconds,
+                random.Random(f"{self.seed} {label}").randbytes,
+            ),
             self.recordings,
             lambda: setattr(playing, "is_stopped", True),
         )

@@ -63,17 +63,14 @@ class KeySharing:
 
     def taken(self, server_id: str, number: int) -> None:
         """A game server has the keys of this message and of earlier ones."""
-        self._strike(server_id, number)
+        for earlier, sharing in self._sharings.items():
+            if earlier <= number:
+                sharing.waited_for.discard(server_id)
+        self._finish()
 
     def gone(self, server_id: str) -> None:
         """A game server is gone: stop waiting for it."""
-        self._strike(server_id, self._number)
-
-    def _strike(self, server_id: str, through: int) -> None:
-        for number, sharing in self._sharings.items():
-            if number <= through:
-                sharing.waited_for.discard(server_id)
-        self._finish()
+        self.taken(server_id, self._number)
 
     def _finish(self) -> None:
         for number, sharing in tuple(self._sharings.items()):

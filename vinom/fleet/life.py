@@ -140,9 +140,11 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     gone = machine.state("gone")
     linked = (warm, binding, listening, leaving)
 
-    @starting.upon(ServerInputs.dialed).to(warm)
-    def warmed(_: ServerInputs, facts: ServerFacts, now: float) -> None:
+    def wait(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("warm")
+
+    starting.upon(ServerInputs.dialed).to(warm)(wait)
+    binding.upon(ServerInputs.bind_failed).to(warm)(wait)
 
     @warm.upon(ServerInputs.need).to(binding)
     def bind(_: ServerInputs, facts: ServerFacts, now: float) -> None:
@@ -152,10 +154,6 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     @binding.upon(ServerInputs.reached).to(listening)
     def listen(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("listening")
-
-    @binding.upon(ServerInputs.bind_failed).to(warm)
-    def spoil(_: ServerInputs, facts: ServerFacts, now: float) -> None:
-        facts.enter("warm")
 
     def miss(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("away", now + facts.timeouts.away)

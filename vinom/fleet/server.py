@@ -367,22 +367,16 @@ class ServerProcess:
 
     def bind(self, interface: str, port: int) -> Deferred[bool]:
         """Have it bind a port; the result is ``True`` if it has."""
-        if not self._has_udp:
-            # Its players are connected to the node.
-            self._port, self._binding = 0, Deferred()
-            self.send(
-                Bind("", 0, self.label, self._realm, b"", b"", {}),
-                () if self._records is None else self._supply.mailbox(self.server_id),
-            )
-            return self._binding
-        credentials = self._credentials
-        if credentials is None:
-            return fail(NoCapacity(f"game server {self.server_id} has no certificate"))
-        # Another authority may be signing by the time players are placed here.
-        self._anchor = credentials.anchor
-        self._port, self._binding = port, Deferred()
-        self.send(
-            Bind(
+        # Without UDP its players are connected to the node.
+        order = Bind("", 0, self.label, self._realm, b"", b"", {})
+        if self._has_udp:
+            credentials = self._credentials
+            if credentials is None:
+                why = f"game server {self.server_id} has no certificate"
+                return fail(NoCapacity(why))
+            # Another authority may be signing by the time players are placed here.
+            self._anchor = credentials.anchor
+            order = Bind(
                 interface=interface,
                 port=port,
                 server=self.label,
@@ -390,9 +384,10 @@ class ServerProcess:
                 certificate=credentials.issued.certificate,
                 key=credentials.issued.key,
                 token_keys=self._token_keys,
-            ),
-            () if self._records is None else self._supply.mailbox(self.server_id),
-        )
+            )
+        self._port, self._binding = order.port, Deferred()
+        files = () if self._records is None else self._supply.mailbox(self.server_id)
+        self.send(order, files)
         return self._binding
 
     def silent_for(self) -> float:

@@ -1106,6 +1106,7 @@ def udp_relay(
         return None
     # A node imports what it uses: it starts faster, also after it was killed.
     from vinom.fleet.gameserver.main import GameServerSettings
+    from vinom.fleet.gameserver.seats import Runtime
     from vinom.fleet.relay.service import RelaySettings, UdpRelay
 
     limits = GameServerSettings(
@@ -1115,9 +1116,7 @@ def udp_relay(
         fleet,
         authority,
         games,
-        reactor,
-        time.monotonic,
-        entropy,
+        Runtime(reactor, time.monotonic, entropy),
         turns,
         RelaySettings(
             settings.realm,
@@ -1125,8 +1124,6 @@ def udp_relay(
             settings.ports[0],
             ServerAddress(*settings.udp_place),
             limits.limits(),
-            limits.strangers(),
-            limits.idle_seconds,
         ),
     )
 

@@ -11,7 +11,7 @@ from vinom.net.dtls.server import ServerEvent
 
 
 class TurnTests(SynchronousTestCase):
-    """`Connections.deliver`, with much in one turn of the reactor."""
+    """`PlayerPort.deliver`, with much in one turn of the reactor."""
 
     def test_gone_as_soon_as_there(self) -> None:
         """
@@ -22,16 +22,16 @@ class TurnTests(SynchronousTestCase):
         net.bind()
         net.open()
         came: list[ServerEvent] = []
-        self.patch(net.server._port, "_deliver", came.extend)
+        self.patch(net.port, "_deliver", came.extend)
         ann = net.player(0)
         ann.is_silent = True
         net.run(0.2)
         ann.close()
         net.run(0.2)
         self.assertEqual([Connected, Disconnected], [type(event) for event in came])
-        connections = net.server._connections
+        port = net.server.port
+        assert port is not None
         with capturedLogs() as told:
-            connections.deliver(came)
+            port.deliver(came)
         self.assertEqual([], [formatEvent(event) for event in told])
-        assert connections.reception is not None
-        self.assertEqual(0, len(connections.reception))
+        self.assertEqual(0, net.unseated)

@@ -158,7 +158,7 @@ class GoOnTests(SynchronousTestCase):
         )
         net.server.rooms["m1"].end_turn(net.reactor.seconds())
         # No time passes: the next tick would take it.
-        net.server._checkpoints.may_send()
+        net.server.matches.checkpoints.may_send()
         other = successor(net, game="ticking")
         back = other.resumed(0, players[0].resume)
         other.run(0.5)

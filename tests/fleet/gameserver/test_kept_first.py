@@ -125,7 +125,7 @@ class TapedNet(GameNet):
 
     def bind(self, *arguments: Any) -> None:
         super().bind(*arguments)
-        port = self.server._port
+        port = self.port
         send, send_each = port.send, port.send_each
 
         # They leave with the next datagram of this port, and not before.

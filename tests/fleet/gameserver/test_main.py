@@ -41,7 +41,7 @@ class SettingsTests(SynchronousTestCase):
             {"control": "unix:s", "recordings": "/r", "recordings_days": 2},
             GameServerSettings,
         )
-        self.assertEqual(500.0, read.limits().packet_burst)
+        self.assertEqual(500.0, read.limits().connection.packet_burst)
         place = read.make_recordings(Clock())  # type: ignore[arg-type]  # a clock is enough
         self.assertEqual((Path("/r"), 172800.0), (place.directory, place.most_age))
 
@@ -57,7 +57,7 @@ class SettingsTests(SynchronousTestCase):
             },
             GameServerSettings,
         )
-        policy = read.strangers()
+        policy = read.limits().strangers
         self.assertEqual(Rate(50.0, 100.0), policy.calm.hellos)
         self.assertEqual(Rate(20.0, 40.0), policy.tight.hellos)
         self.assertEqual(Rate(0.1, 4.0), policy.handshakes)
@@ -70,8 +70,8 @@ class SettingsTests(SynchronousTestCase):
             game_server_program(Settings()).settings,
             GameServerSettings,
         )
-        self.assertEqual(StrangerPolicy(), read.strangers())
-        self.assertEqual(ConnectionLimits(), read.limits())
+        self.assertEqual(StrangerPolicy(), read.limits().strangers)
+        self.assertEqual(ConnectionLimits(), read.limits().connection)
 
     def test_time_to_come(self) -> None:
         """

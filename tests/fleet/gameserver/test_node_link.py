@@ -265,11 +265,11 @@ class OtherNodesTests(SynchronousTestCase):
         report = SeatChanged("m1", 0, "away")
         self.door.is_open = False
         self.door.cut()
-        self.net.server._report(report)
+        self.net.server.matches.report(report)
         self.net.run(4.0)
         self.assertNotIn(report, self.others.messages())
         later = SeatChanged("m1", 0, "here")
-        self.net.server._report(later)
+        self.net.server.matches.report(later)
         self.others.cut()
         self.net.run(2.0)
         self.go_on(self.others.links[-1][0])

@@ -29,8 +29,8 @@ from vinom.fleet.control.messages import (
     encode,
 )
 from vinom.fleet.control.unsent import make_unsent, read_unsent
-from vinom.fleet.gameserver import server
-from vinom.fleet.gameserver.orphan import ORPHAN_TIMEOUT
+from vinom.fleet.gameserver import matches
+from vinom.fleet.gameserver.outbox import ORPHAN_TIMEOUT
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.net.frames import FRAME_LIMIT
 
@@ -169,7 +169,7 @@ class OrphanTests(SynchronousTestCase):
         players[0].say("kept")
         net.run(0.2)
         self.cut(net)
-        self.patch(server, "LONGEST_CHECKPOINT", 10)
+        self.patch(matches, "LONGEST_CHECKPOINT", 10)
         told = self.link(net, "m1")
         net.run(0.2)
         (playing,) = told[0].matches
@@ -569,7 +569,7 @@ class UnsentTests(SynchronousTestCase):
         net, players = self.begin()
         self.cut(net, self.make_file())
         net.run(0.1)
-        file = net.server._unsent
+        file = net.server.matches._unsent
         assert file is not None
         file._left = 0
         self.link(net)

@@ -15,7 +15,9 @@ from vinom.base.limits.load import Overload
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.reactor.turns import TurnWatch
 from vinom.fleet.control.messages import OpenRoom, RelaySeat, RelayState
-from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.gameserver.matches import GameServerOptions
+from vinom.fleet.gameserver.seats import Runtime
+from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.net.dtls.server import ServerEvent
 from vinom.net.packets.player import Joined, Rejected
 
@@ -26,8 +28,7 @@ class OverloadTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.net = GameNet(rooms_limit=3)
         self.ann, self.bob = self.net.begin()
-        port = self.net.server._port
-        assert port is not None
+        port = self.net.port
         self.deliver = port._deliver
         self.slowness = 0.0
         port._deliver = self.slow
@@ -46,8 +47,8 @@ class OverloadTests(SynchronousTestCase):
 
     def count_verified(self) -> list[Any]:
         """Note each token whose signature is looked at from now on."""
-        reception = self.net.server._connections.reception
-        assert reception is not None
+        assert self.net.server.port is not None
+        reception = self.net.server.port.reception
         seen: list[Any] = []
         verify = reception._verifier.verify
 
@@ -183,21 +184,18 @@ class WatchedNet(GameNet):
         self.server = GameServer(
             "g1",
             {"ticking": self.game},
-            self.reactor,
-            self.reactor.seconds,
-            random.Random(0).randbytes,
+            Runtime(self.reactor, self.reactor.seconds, random.Random(0).randbytes),
             self.recordings,
             self._stop,
-            rooms_limit=3,
-            turns=self.watch,
+            GameServerOptions(3),
+            ProcessHooks(turns=self.watch),
         )
         self.server.linked(self.told.append)
 
 
 def slow_port(net: GameNet) -> None:
     """Have each turn take a tenth of a second for what players send."""
-    port = net.server._port
-    assert port is not None
+    port = net.port
     deliver = port._deliver
 
     def slow(events: list[ServerEvent]) -> None:

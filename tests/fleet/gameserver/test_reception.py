@@ -25,11 +25,10 @@ class ReceptionTests(SynchronousTestCase):
         for each in crowd:
             each.is_silent = True
         net.run(0.5)
-        assert net.server._dtls is not None
-        self.assertEqual(3, len(net.server._dtls.associations))
+        self.assertEqual(3, net.associations)
         self.assertEqual(3, net.server.measure()["lines_evicted"])
         bob = net.player(1)
         net.run(0.5)
         self.assertEqual(1, len(bob.of(Joined)))
         net.run(9.0)
-        self.assertEqual(1, len(net.server._dtls.associations))
+        self.assertEqual(1, net.associations)

@@ -16,7 +16,7 @@ from vinom.fleet.control.messages import (
     RoomEnded,
     ToNode,
 )
-from vinom.fleet.gameserver import tails
+from vinom.fleet.gameserver import outbox
 from vinom.play.hosting.recordings import Recordings
 
 CHUNKS = (b"head", b"1", b"22", b"333", b"end")
@@ -148,7 +148,7 @@ class LostLinkTests(SynchronousTestCase):
         Of a longer recording the last bytes are sent again; more than that of it cannot
         be lost without a gap, and then the file ends in front of it.
         """
-        self.patch(tails, "MOST_KEPT", 4)
+        self.patch(outbox, "TAIL", 4)
         self.link(1)
         self.send((b"0123", b"4567", b"89"))
         self.net.server.unlinked()

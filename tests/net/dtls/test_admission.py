@@ -349,7 +349,7 @@ class AdmissionTests(SynchronousTestCase):
         An operator may refuse all handshakes that name no session, also in a flood.
         """
         given = SOURCES.gather({"nameless_rate": "0"}, {})
-        policy = GameServerSettings(control="", **given).strangers()
+        policy = GameServerSettings(control="", **given).limits().strangers
         admission = expecting(policy)
         self.assertEqual(knock(admission, None), Drop("no_server_name"))
         self.assertEqual(policy.tight.nameless.at_once, 0)

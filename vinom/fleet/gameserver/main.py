@@ -35,10 +35,12 @@ from vinom.base.reactor.turns import TurnWatch
 from vinom.base.wall.enclosure import settle
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
+from vinom.fleet.gameserver.matches import GameServerOptions
 from vinom.fleet.gameserver.node_link import NodeLink
+from vinom.fleet.gameserver.player_port import PortLimits
 from vinom.fleet.gameserver.rehearsal import rehearse
-from vinom.fleet.gameserver.seats import ConnectionLimits
-from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
+from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.fleet.local.outliving import outlives
 from vinom.game import Game
 from vinom.net.dtls.admission import (
@@ -109,20 +111,29 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     checkpoints: bool = True
     lease_seconds: float = LEASE_SECONDS
 
-    def limits(self) -> ConnectionLimits:
+    def limits(self) -> PortLimits:
+        """Return the limits of players' connections, and of strangers, without one."""
         inputs = self.input_rate
         packets = 2.5 * inputs
-        return ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
-
-    def strangers(self) -> StrangerPolicy:
-        """Return the limits for strangers, who have no connection."""
-        return StrangerPolicy(
+        strangers = StrangerPolicy(
             _stranger_limits(self.hello_rate, self.nameless_rate),
             _stranger_limits(
                 min(self.hello_rate, TIGHT.hellos.a_second),
                 min(self.nameless_rate, TIGHT.nameless.a_second),
             ),
             handshakes=handshakes_of(self.handshake_rate),
+        )
+        connection = ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
+        return PortLimits(connection, strangers, self.idle_seconds)
+
+    def options(self) -> GameServerOptions:
+        """Return what the program is told."""
+        return GameServerOptions(
+            self.rooms_per_process,
+            self.limits(),
+            self.join_seconds,
+            self.checkpoints,
+            self.lease_seconds,
         )
 
     def make_recordings(self, clock: IReactorTime) -> Recordings:
@@ -226,24 +237,17 @@ def make_game_server(
     return GameServer(
         server_id,
         games,
-        reactor,
-        time.monotonic,
-        os.urandom,
+        Runtime(reactor, time.monotonic, os.urandom),
         recordings,
         stopped,
-        rooms_limit=read.rooms_per_process,
-        limits=read.limits(),
-        strangers=read.strangers(),
-        idle=read.idle_seconds,
-        join_timeout=read.join_seconds,
-        turns=turns,
-        guard=guard_games(),
-        lease=read.lease_seconds,
-        outlives=outlives,
-        claim=recordings.claim,
-        bound=_settle if read.is_walled else lambda: None,
-        has_checkpoints=read.checkpoints,
-        entitle=lambda what: setproctitle(f"vinom game server {server_id}: {what}"),
+        read.options(),
+        ProcessHooks(
+            turns=turns,
+            guard=guard_games(),
+            bound=_settle if read.is_walled else lambda: None,
+            entitle=lambda what: setproctitle(f"vinom game server {server_id}: {what}"),
+            outlives=outlives,
+        ),
     )
 
 

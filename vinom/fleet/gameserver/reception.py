@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.load import Overload, busy
@@ -21,6 +20,7 @@ from vinom.base.reactor.turns import TurnWatch
 from vinom.base.tokens import Claims, TokenVerifier
 from vinom.errors import Code, Refused
 from vinom.fleet.gameserver.room import Connection, HostedRoom, HostedSeat
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.packets.seat import JoinAsked, SeatEvent
 
@@ -34,6 +34,7 @@ class Workload:
     A port sees only its own part of a turn: ticks and relayed actions send nothing
     there, or only later. `TurnWatch` measures whole turns.
 
+    :ivar figures: counts the overloads, among others.
     :ivar port_turned: to call after each turn of the port, with how long it took and
         when it ended; ``None`` if whole turns are measured.
     """
@@ -44,11 +45,11 @@ class Workload:
         """
         Start without an overload.
 
-        :param figures: counts the overloads.
+        :param figures: see the attribute.
         :param turns: measures whole turns of the reactor; ``None`` if nothing does.
         """
         self._overload = Overload(changed=self._changed)
-        self._figures = figures
+        self.figures = figures
         has_turns = turns is not None and turns.report_to(self._overload.turned)
         self.port_turned: Callable[[float, float], None] | None = (
             None if has_turns else self._overload.turned
@@ -60,22 +61,13 @@ class Workload:
 
     def _changed(self, is_high: bool) -> None:
         if is_high:
-            self._figures["overloads"] += 1
+            self.figures["overloads"] += 1
             self._log.warn(
                 "overloaded, turns take {average:.3f} s: new players must wait",
                 average=self._overload.average,
             )
         else:
             self._log.info("no longer overloaded: new players can join")
-
-    def refuse_newcomer(self, now: float) -> None:
-        """
-        Refuse a newcomer who asks for a seat, if there is an overload.
-
-        :raises Refused: `Code.BUSY`; its details say when to try again.
-        """
-        if self.is_high(now):
-            raise busy()
 
 
 #: Most connections without a seat: somebody who has a ticket and many addresses can
@@ -99,11 +91,8 @@ class Reception:
         self,
         rooms: Mapping[str, HostedRoom],
         verifier: TokenVerifier,
-        clock: IReactorTime,
-        seconds: Callable[[], float],
-        entropy: Callable[[int], bytes],
+        runtime: Runtime,
         port: DatagramPort,
-        figures: Counter[str],
         workload: Workload,
     ) -> None:
         """
@@ -111,22 +100,19 @@ class Reception:
 
         :param rooms: by match id.
         :param verifier: checks connect tokens.
-        :param clock: its seconds are of the Unix epoch, as those of tokens.
-        :param seconds: a clock that never goes back, as that of links.
-        :param entropy: returns as many random bytes as its argument.
+        :param runtime: tokens expire by its reactor's clock; links use the other one.
         :param port: sends to players.
-        :param figures: counts joins, by result.
-        :param workload: refuses newcomers during an overload.
+        :param workload: refuses newcomers during an overload; joins are counted, by
+            result, in its figures.
         """
         self.port = port
-        self.log = BoundedLog(_log, clock)
-        self._rooms, self._verifier = rooms, verifier
-        self._clock, self._seconds, self._entropy = clock, seconds, entropy
-        self._figures = figures
-        self._workload = workload
+        self._clock, self._seconds = runtime.reactor, runtime.seconds
+        self.log = BoundedLog(_log, self._clock)
+        self._rooms, self._verifier, self._entropy = rooms, verifier, runtime.entropy
+        self._figures, self._workload = workload.figures, workload
         # Oldest first.
         self._connections: dict[Connection, None] = {}
-        self._alarm = Alarm(clock, self._deadline, self._ring, seconds)
+        self._alarm = Alarm(self._clock, self._deadline, self._ring, self._seconds)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -164,9 +150,9 @@ class Reception:
 
     def _answer(self, connection: Connection, asked: JoinAsked, now: float) -> None:
         try:
-            if self._is_newcomer(connection, asked):
+            if self._is_newcomer(connection, asked) and self._workload.is_high(now):
                 # Before anything is verified: current players come first.
-                self._workload.refuse_newcomer(now)
+                raise busy()
             hosted, seat = self._admit(connection, asked)
             older = seat.connection
             hosted.welcome(connection, seat, asked, now, self._entropy)

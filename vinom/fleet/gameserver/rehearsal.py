@@ -50,8 +50,8 @@ from vinom.fleet.control.messages import (
     decode_to_server,
     encode,
 )
-from vinom.fleet.gameserver.seats import IGameReactor
-from vinom.fleet.gameserver.server import GameServer
+from vinom.fleet.gameserver.seats import IGameReactor, Runtime
+from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.game import Game, Table
 from vinom.net.dtls.client import DtlsClient
 from vinom.net.dtls.events import Connected, Received
@@ -305,12 +305,12 @@ def _play(
     figures = server.measure()
     # Another one goes on with it.
     again = _Stage(stage.seconds())
-    heir = _make_server(again, recordings, lambda _: None)
+    successor = _make_server(again, recordings, lambda _: None)
     order = OpenRoom(plan, tickets, False, (), checkpoint, number, 2)
     for message in (bind, order):
-        heir.received(_to_server(message))
-    figures["rooms_gone_on"] = float(len(heir.rooms))
-    for one, its in ((server, stage), (heir, again)):
+        successor.received(_to_server(message))
+    figures["rooms_gone_on"] = float(len(successor.rooms))
+    for one, its in ((server, stage), (successor, again)):
         one.received(_to_server(Stop()))
         its.advance(_STEP)
         # Long enough for everything that it still waits for.
@@ -321,15 +321,14 @@ def _play(
 def _make_server(
     stage: _Stage, recordings: Recordings, send: Callable[[ToNode], None]
 ) -> GameServer:
+    guard = Guard(stage.seconds, time.thread_time, lambda _: None, lambda _: None)
     server = GameServer(
         "rehearsal",
         {_Play.name: _Play()},
-        cast(IGameReactor, stage),
-        stage.seconds,
-        os.urandom,
+        Runtime(cast(IGameReactor, stage), stage.seconds, os.urandom),
         recordings,
         lambda: None,
-        guard=Guard(stage.seconds, time.thread_time, lambda _: None, lambda _: None),
+        process=ProcessHooks(guard=guard),
     )
     server.linked(send)
     return server

@@ -137,7 +137,7 @@ class Connection:
             self.figures[f"errors_{code}"] += 1
         self.link.refuse(code, message, now, retry_after)
 
-    def flush(self, port: PlayerPort) -> bool:
+    def flush(self, port: DatagramSender) -> bool:
         """
         Send the link's packets; close the connection if the link is over.
 
@@ -183,7 +183,7 @@ class HostedSeat:
     state: str = ""
 
 
-class PlayerPort(Protocol):
+class DatagramSender(Protocol):
     """Sends to players: `vinom.net.dtls.port.DatagramPort`."""
 
     def send(self, association: Association, *payloads: bytes) -> None:
@@ -251,7 +251,7 @@ class HostedRoom:
         game: Game[Any, Any],
         now: float,
         *,
-        port: PlayerPort,
+        port: DatagramSender,
         alarms: Alarms,
         report: Callable[[ToNode], None],
         over: Callable[[HostedRoom], None],

@@ -20,6 +20,21 @@ class IGameReactor(IReactorTime, IReactorUDP):
 
 
 @attrs.frozen
+class Runtime:
+    """
+    What players are served with.
+
+    :ivar reactor: its clock counts seconds since the Unix epoch.
+    :ivar seconds: a clock that never goes back.
+    :ivar entropy: returns as many random bytes as its argument.
+    """
+
+    reactor: IGameReactor
+    seconds: Callable[[], float]
+    entropy: Callable[[int], bytes]
+
+
+@attrs.frozen
 class ConnectionLimits:
     """
     The limits of one connection.

@@ -180,27 +180,24 @@ class KubernetesApi:
         self._reactor.callInThread(stop)
         return stopped
 
-    def _ask(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    def _ask(
+        self, call: Callable[..., Any], *arguments: Any, **more: Any
+    ) -> Deferred[Object]:
         """Call the client in a thread; the result is JSON, as Python has it."""
-        return deferToThreadPool(
+        asked: Deferred[Object] = deferToThreadPool(
             self._reactor, self._pool, ask, call, *arguments, **more
         )
+        return asked
 
     # Game servers.
 
     def create_pod(self, pod: Object) -> Deferred[Object]:
         """Create a pod; fails with `ApiError`, as all of these do."""
-        asked: Deferred[Object] = self._ask(
-            self._core.create_namespaced_pod, self.namespace, pod
-        )
-        return asked
+        return self._ask(self._core.create_namespaced_pod, self.namespace, pod)
 
     def find(self, name: str) -> Deferred[Object]:
         """Read a game server."""
-        asked: Deferred[Object] = self._ask(
-            self._core.read_namespaced_pod, name, self.namespace
-        )
-        return asked
+        return self._ask(self._core.read_namespaced_pod, name, self.namespace)
 
     def delete(
         self, name: str, grace: int, preconditions: Object | None = None
@@ -215,21 +212,19 @@ class KubernetesApi:
         body = _delete_options(grace)
         if preconditions:
             body["preconditions"] = preconditions
-        asked: Deferred[Object] = self._ask(
+        return self._ask(
             self._core.delete_namespaced_pod, name, self.namespace, body=body
         )
-        return asked
 
     def label(self, name: str, labels: dict[str, str | None]) -> Deferred[Object]:
         """Set labels of a game server; ``None`` removes one."""
-        asked: Deferred[Object] = self._ask(
+        return self._ask(
             self._core.patch_namespaced_pod,
             name,
             self.namespace,
             body={"metadata": {"labels": labels}},
             _content_type="application/merge-patch+json",
         )
-        return asked
 
     def find_all(self, selector: str, **narrowed: str) -> Deferred[list[Object]]:
         """List game servers, as `list_now` does."""
@@ -244,36 +239,28 @@ class KubernetesApi:
 
     def create_service(self, service: Object) -> Deferred[Object]:
         """Create a Service."""
-        asked: Deferred[Object] = self._ask(
-            self._core.create_namespaced_service, self.namespace, service
-        )
-        return asked
+        return self._ask(self._core.create_namespaced_service, self.namespace, service)
 
     def find_service(self, name: str) -> Deferred[Object]:
         """Read a Service."""
-        asked: Deferred[Object] = self._ask(
-            self._core.read_namespaced_service, name, self.namespace
-        )
-        return asked
+        return self._ask(self._core.read_namespaced_service, name, self.namespace)
 
     def find_machine(self, name: str) -> Deferred[Object]:
         """Read a Node: a machine of the cluster."""
-        asked: Deferred[Object] = self._ask(self._core.read_node, name)
-        return asked
+        return self._ask(self._core.read_node, name)
 
     # Tokens.
 
     def review(self, token: str, audience: str) -> Deferred[Object]:
         """Check whose token this is; the result is the status of a TokenReview."""
-        asked: Deferred[Object] = self._ask(
+        return self._ask(
             self._authentication.create_token_review,
             {
                 "apiVersion": "authentication.k8s.io/v1",
                 "kind": "TokenReview",
                 "spec": {"token": token, "audiences": [audience]},
             },
-        )
-        return asked.addCallback(lambda found: found.get("status") or {})
+        ).addCallback(lambda found: found.get("status") or {})
 
     # For the thread of a watch.
 

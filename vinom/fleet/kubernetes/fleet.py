@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b32encode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -232,11 +232,6 @@ class KubernetesFleet:
             return False
         return label_of(value, SERVER) == server_id and not is_ended(value)
 
-    def pod_of(self, server_id: str) -> str:
-        """The name of a game server's pod, for operators; empty without one."""
-        pod = self._pods.get(server_id)
-        return name_of(pod.value) if pod is not None and pod.value is not None else ""
-
     def is_running(self, server_id: str) -> bool:
         """Does a game server's pod run, as far as the API server has reported?"""
         pod = self._pods.get(server_id)
@@ -322,7 +317,7 @@ class KubernetesFleet:
         """
         for wait in (*_AGAIN, None):
             if pod.ending is not None and pod.value is None and wait != _AGAIN[0]:
-                # It may exist all the same: see `_forgotten`.
+                # It may exist all the same: see `_not_made`.
                 raise ApiError(0, "NotWanted", "it is not needed any more")
             try:
                 return await create()
@@ -427,15 +422,11 @@ class KubernetesFleet:
             self._is_refused = True
         if isinstance(error, ApiError) and error.status == 0:
             # It may have been made even so.
-            self._forgotten(pod.name)
+            self._remove(pod.name, _KILL_SECONDS)
         self._forget(pod)
         self._give_back(pod)
         self._stop_reaching(pod, NoCapacity(why))
         self._check_closed()
-
-    def _forgotten(self, name: str) -> None:
-        """Delete a pod that may exist and is not needed."""
-        self._remove(name, _KILL_SECONDS)
 
     def _remove(self, name: str, grace: int, conditions: Object | None = None) -> None:
         """Delete the object of a pod that is over, unless it is gone already."""
@@ -523,12 +514,11 @@ class KubernetesFleet:
         if pod is None or not proof.startswith(TOKEN):
             return succeed(None)
         token = proof.removeprefix(TOKEN).decode("ascii", "replace")
-        return Deferred.fromCoroutine(self._review(pod, token)).addErrback(
-            lambda failure: self._log.warn(
-                "the token of game server {server} cannot be checked: {why}",
-                server=server_id,
-                why=failure.getErrorMessage(),
-            )
+        return _logged(
+            self._review(pod, token),
+            self._log.warn,
+            "the token of game server {name} cannot be checked: {why}",
+            server_id,
         )
 
     async def _review(self, pod: _Pod, token: str) -> None:
@@ -659,11 +649,10 @@ class KubernetesFleet:
 
         A pod that runs is only deleted by a node whose name is on it.
         """
-        return Deferred.fromCoroutine(self._remove_ended()).addErrback(
-            lambda failure: self._log.debug(
-                "pods that have ended cannot be listed: {why}",
-                why=failure.getErrorMessage(),
-            )
+        return _logged(
+            self._remove_ended(),
+            self._log.debug,
+            "pods that have ended cannot be listed: {why}",
         )
 
     async def _remove_ended(self) -> None:
@@ -809,12 +798,11 @@ class KubernetesFleet:
 
     def _ask_to_end(self, pod: _Pod) -> None:
         if self._is_known(pod) and pod.ending is not None:
-            Deferred.fromCoroutine(self._delete(pod, pod.ending)).addErrback(
-                lambda failure: self._log.error(
-                    "pod {name} cannot be deleted: {why}",
-                    name=pod.name,
-                    why=failure.getErrorMessage(),
-                )
+            _logged(
+                self._delete(pod, pod.ending),
+                self._log.error,
+                "pod {name} cannot be deleted: {why}",
+                pod.name,
             )
 
     async def _delete(self, pod: _Pod, grace: int) -> None:
@@ -908,16 +896,12 @@ class KubernetesFleet:
             if pod.is_labelling:
                 continue
             pod.is_labelling = True
-            Deferred.fromCoroutine(self._label(pod)).addErrback(
-                self._not_labelled, pod.name
+            _logged(
+                self._label(pod),
+                self._log.warn,
+                "pod {name} is not labelled with its match: {why}",
+                pod.name,
             )
-
-    def _not_labelled(self, failure: Failure, name: str) -> None:
-        self._log.warn(
-            "pod {name} is not labelled with its match: {why}",
-            name=name,
-            why=failure.getErrorMessage(),
-        )
 
     async def _label(self, pod: _Pod) -> None:
         try:
@@ -989,11 +973,8 @@ class KubernetesFleet:
     def _own_ours(self, pod: _Pod) -> None:
         """Label a pod with this node's name, unless another node may have it."""
         if not pod.is_asked and self._is_ours(pod.server.server_id):
-            self._find(pod, lambda: self._own(pod))
-
-    def _own(self, pod: _Pod) -> Deferred[Object]:
-        """Label a pod with this node's name, so that others leave it alone."""
-        return self._api.label(pod.name, {OWNER: self._kind.owner})
+            label: dict[str, str | None] = {OWNER: self._kind.owner}
+            self._find(pod, lambda: self._api.label(pod.name, label))
 
     def free(self, where: ServerAddress) -> None:
         """Do nothing: an address belongs to its pod, and is gone with it."""
@@ -1005,6 +986,18 @@ class KubernetesFleet:
             self._forget(pod)
             self._give_back(pod)
             self._stop_reaching(pod, NoCapacity("it was let go"))
+
+
+def _logged(
+    work: Coroutine[Deferred[Any], Any, None],
+    log: Callable[..., None],
+    what: str,
+    name: str = "",
+) -> Deferred[None]:
+    """Begin some work, and log why it fails."""
+    return Deferred.fromCoroutine(work).addErrback(
+        lambda failure: log(what, name=name, why=failure.getErrorMessage())
+    )
 
 
 def _read_handle(handle: str) -> tuple[str, bytes] | None:

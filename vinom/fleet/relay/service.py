@@ -18,19 +18,17 @@ from typing import Any, Protocol
 import attrs
 from msgspec import MsgspecError, json, msgpack
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from vinom.base.model import MatchEnd, MatchPlan, Placement, ServerAddress, Ticket
 from vinom.base.reactor.alarm import Alarms
-from vinom.base.reactor.steady import on_reactors_clock
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.tokens import TokenVerifier
 from vinom.errors import Misconfigured, NoCapacity, Refused
 from vinom.fleet.control.messages import (
+    Bind,
     CookieKeyReport,
     FromRelayed,
     RelayFailed,
@@ -41,26 +39,17 @@ from vinom.fleet.control.messages import (
     ToNode,
     ToRelayed,
 )
-from vinom.fleet.gameserver.connections import Connections
-from vinom.fleet.gameserver.reception import Reception, Workload
+from vinom.fleet.gameserver.matches import LinkSamples
+from vinom.fleet.gameserver.player_port import PlayerPort, PortLimits
+from vinom.fleet.gameserver.reception import Workload
 from vinom.fleet.gameserver.relay import Relays
 from vinom.fleet.gameserver.room import HostedRoom, Played
-from vinom.fleet.gameserver.seats import ConnectionLimits, IGameReactor
-from vinom.fleet.gameserver.server import (
-    LONGEST_DATAGRAM,
-    LinkSamples,
-    measure_port,
-    report_cookies,
-)
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.relay.room import RelayedRoom
 from vinom.fleet.server import Issuer
 from vinom.fleet.several import AnyFleet
 from vinom.game import Game
-from vinom.net.dtls.admission import Admission, StrangerPolicy
-from vinom.net.dtls.context import ServerCertificates
-from vinom.net.dtls.port import DatagramPort
-from vinom.net.dtls.server import DtlsServer
 from vinom.net.packets.codec import COUNTER_LIMIT
 from vinom.play.choices import json_action_reader
 
@@ -85,18 +74,14 @@ class RelaySettings:
     :ivar interface: IP address to bind.
     :ivar port: UDP port.
     :ivar advertise: the name or IP address, and the port, that players connect to.
-    :ivar limits: limits of each connection.
-    :ivar strangers: limits for addresses that are not admitted.
-    :ivar idle: silence after which a connection ends, seconds.
+    :ivar limits: limits of players' connections.
     """
 
     realm: str
     interface: str
     port: int
     advertise: ServerAddress
-    limits: ConnectionLimits = attrs.field(factory=ConnectionLimits)
-    strangers: StrangerPolicy = attrs.field(factory=StrangerPolicy)
-    idle: float = 30.0
+    limits: PortLimits = attrs.field(factory=PortLimits)
 
 
 class RelayedFleet(Protocol):
@@ -247,9 +232,7 @@ class UdpRelay(Service):
         fleet: RelayedFleet,
         issuer: Issuer,
         games: Mapping[str, Game[Any, Any]],
-        reactor: IGameReactor,
-        seconds: Callable[[], float],
-        entropy: Callable[[int], bytes],
+        runtime: Runtime,
         turns: TurnEnd,
         settings: RelaySettings,
     ) -> None:
@@ -259,60 +242,44 @@ class UdpRelay(Service):
         :param fleet: finds a game server for each match.
         :param issuer: signs the certificate, and has the accepted token keys.
         :param games: the games, by name.
-        :param reactor: its clock counts seconds since the Unix epoch.
-        :param seconds: a monotonic clock.
-        :param entropy: returns as many random bytes as its argument.
+        :param runtime: serves the players.
         :param turns: calls back when a turn of the reactor ends.
         :param settings: the operator's.
         :raises Misconfigured: the authority cannot sign.
         """
         self.rooms: dict[str, HostedRoom] = {}
         self.figures: Counter[str] = Counter()
-        self.label = b32encode(entropy(10)).decode("ascii").lower()
+        self.label = b32encode(runtime.entropy(10)).decode("ascii").lower()
         self._fleet, self._issuer, self._games = fleet, issuer, games
-        self._reactor, self._seconds, self._entropy = reactor, seconds, entropy
+        self._reactor, self._seconds = runtime.reactor, runtime.seconds
         self._turns, self._settings = turns, settings
         self._matches: dict[str, _Match] = {}
         self._touched: dict[_Match, None] = {}
         self._samples, self._measured = LinkSamples(), dict[str, float]()
-        self._connections = Connections(settings.limits, self.figures, seconds)
-        self._alarms = Alarms(reactor, seconds)
-        self._relays = Relays(
-            self.rooms, reactor, seconds, self._to_follower, self._connections.dismiss
-        )
-        self._workload = Workload(self.figures)
         issued = issuer.issue(self.label)
         self._anchor = issuer.anchor
-        self._renew_at = seconds() + _RENEWAL_SECONDS
-        admission = Admission(
-            f"{self.label}.{settings.realm}",
-            reactor.seconds(),
-            entropy=entropy,
-            policy=settings.strangers,
+        self._renew_at = self._seconds() + _RENEWAL_SECONDS
+        bind = Bind(
+            settings.interface,
+            settings.port,
+            self.label,
+            settings.realm,
+            issued.certificate,
+            issued.key,
+            issuer.token_keys(),
         )
-        self._certificates = ServerCertificates(issued.certificate, issued.key)
-        self._dtls = DtlsServer(self._certificates, admission, idle=settings.idle)
-        self._dtls.received = self._connections.received
-        self._port = DatagramPort(
-            reactor,
-            self._dtls,
-            self._connections.deliver,
-            turned=self._workload.port_turned,
-            seconds=seconds,
-        )
-        self._reception = self._connections.reception = Reception(
+        workload = Workload(self.figures)
+        self.port = PlayerPort(bind, self.rooms, runtime, settings.limits, workload)
+        self._alarms = Alarms(self._reactor, self._seconds)
+        self._relays = Relays(
             self.rooms,
-            TokenVerifier(issuer.token_keys(), settings.realm),
-            reactor,
-            seconds,
-            entropy,
-            self._port,
-            self.figures,
-            self._workload,
+            self._reactor,
+            self._seconds,
+            self._to_follower,
+            self.port.dismiss,
         )
-        self._listening: IListeningPort | None = None
         self._loop = LoopingCall(self._measure)
-        self._loop.clock = reactor
+        self._loop.clock = self._reactor
         self._emptied: Deferred[None] | None = None
 
     def listen(self) -> None:
@@ -321,13 +288,7 @@ class UdpRelay(Service):
 
         :raises CannotListenError: it is in use, or not available here.
         """
-        settings = self._settings
-        self._listening = self._reactor.listenUDP(
-            settings.port,
-            self._port,
-            interface=settings.interface,
-            maxPacketSize=LONGEST_DATAGRAM,
-        )
+        self.port.listen()
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -348,11 +309,8 @@ class UdpRelay(Service):
             )
             self._emptied = emptied
             await emptied
-        self._reception.close()
-        if self._listening is not None:
-            self._port.flush()
-            await maybeDeferred(self._listening.stopListening)
-            self._listening = None
+        self.port.reception.close()
+        await self.port.close()
 
     # Placing matches (as `vinom.fleet.fleet.Fleet`).
 
@@ -408,7 +366,7 @@ class UdpRelay(Service):
             plan,
             game,
             self._seconds(),
-            port=self._port,
+            port=self.port.datagrams,
             alarms=self._alarms,
             report=lambda message: self._report(match, message),
             over=self._forget,
@@ -416,8 +374,8 @@ class UdpRelay(Service):
         )
         self._matches[match_id] = match
         for ticket in match.tickets:
-            self._admit(ticket)
-        self._certificates.keep(match_id)
+            self.port.admit(ticket)
+        self.port.certificates.keep(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
         self._fleet.follow(match_id, match.take, True)
@@ -435,14 +393,8 @@ class UdpRelay(Service):
         match = self._matches.get(ticket.match_id)
         if match is None or match.end is not None:
             return fail(NoCapacity("the match is over"))
-        self._admit(ticket)
+        self.port.admit(ticket)
         return succeed(None)
-
-    def _admit(self, ticket: Ticket) -> None:
-        """Let a ticket's holder connect; the port counts by the reactor's clock."""
-        expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
-        ticket = attrs.evolve(ticket, expires_at=expires_at)
-        self._dtls.admission.add_ticket(ticket)
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect if the match is over."""
@@ -450,7 +402,7 @@ class UdpRelay(Service):
             now = self._seconds()
             connection = hosted.kick(seat, now)
             if connection is not None:
-                self._connections.dismiss(connection)
+                self.port.dismiss(connection)
             hosted.end_turn(now)
 
     def close_room(self, match_id: str, reason: str) -> None:
@@ -545,8 +497,8 @@ class UdpRelay(Service):
         # They refer to each other, and may hold many views.
         match.relayed = match.hosted = match.follower = None
         self._relays.forget(hosted)
-        self._dtls.admission.remove_match(match_id)
-        self._certificates.forget(match_id)
+        self.port.dtls.admission.remove_match(match_id)
+        self.port.certificates.forget(match_id)
         if not self.rooms and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -555,8 +507,7 @@ class UdpRelay(Service):
 
     def share_token_keys(self) -> None:
         """Accept the tokens of the issuer's keys, and no others."""
-        keys = self._issuer.token_keys()
-        self._reception.trust(TokenVerifier(keys, self._settings.realm))
+        self.port.trust(self._issuer.token_keys())
 
     def renew_certificate(self) -> None:
         """
@@ -567,7 +518,7 @@ class UdpRelay(Service):
         self._renew_at = self._seconds() + _RENEWAL_SECONDS
         try:
             issued = self._issuer.issue(self.label)
-            self._certificates.use(issued.certificate, issued.key)
+            self.port.certificates.use(issued.certificate, issued.key)
         except Misconfigured as error:
             _log.error("no new certificate for players: {why}", why=str(error))
         else:
@@ -575,11 +526,11 @@ class UdpRelay(Service):
 
     def rotate_cookies(self) -> None:
         """Make cookies with a new key."""
-        self._dtls.admission.rotate_cookies(self._reactor.seconds())
+        self.port.rotate_cookies()
 
     def cookie_keys(self) -> tuple[CookieKeyReport, ...]:
         """List the cookie keys, without their secrets."""
-        return report_cookies(self._dtls, self._reactor.seconds())
+        return self.port.cookie_keys()
 
     # Figures.
 
@@ -596,7 +547,7 @@ class UdpRelay(Service):
         """Return the figures of players here, as those of a game server."""
         figures: dict[str, float] = dict(self.figures)
         figures |= self._measured
-        figures |= measure_port(self._dtls, self._port)
+        figures |= self.port.measure()
         # Their game servers count them.
         figures["rooms"] = 0.0
         figures["relayed_matches"] = float(len(self.rooms))

@@ -88,6 +88,9 @@ class RecordingStore(Protocol):
         :param part: what it begins with, if the match began elsewhere.
         """
 
+    def claim(self, inode: int) -> int | None:
+        """Give away an open file that came; ``None`` if it did not."""
+
     def sweep(self, now: float) -> int:
         """
         Remove recordings that are too old, or the oldest if they take too much space.
