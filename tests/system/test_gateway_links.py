@@ -301,33 +301,3 @@ class GatewayLinksTests(TestCase):
         while not is_so():
             self.assertLess(reactor.seconds(), give_up)
             await deferLater(reactor, 0.02)
-
-    async def test_limits_of_addresses(self) -> None:
-        """
-        The limit of connections counts the players' own addresses, by all gateways.
-        """
-        where = f"unix:{self.folder / 'link.sock'}"
-        await self.node(where, "--connections-per-address=2")
-        gateways = [
-            await start_gateway(self, self.rules("packets", where)) for _ in range(2)
-        ]
-        kept = []
-
-        def come(port: int, source: str) -> str:
-            peer = socket.create_connection(
-                ("127.0.0.1", port), PATIENCE, source_address=(source, 0)
-            )
-            kept.append(peer)
-            peer.sendall(hello())
-            said = json.loads(peer.makefile("rb").readline())
-            return str(said.get("error", said).get("code", said["type"]))
-
-        came = [
-            await deferToThread(come, gateways[n % 2].port, "127.0.0.2")
-            for n in range(3)
-        ]
-        self.assertEqual(came, ["welcome", "welcome", "too_many_connections"])
-        other = await deferToThread(come, gateways[0].port, "127.0.0.3")
-        self.assertEqual(other, "welcome")
-        for peer in kept:
-            peer.close()
