@@ -23,6 +23,7 @@ from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host, RelayedRoom
 from vinom.game import Event, Outcome
 from vinom.lobby.conversation.conversation import Line
+from vinom.lobby.matches.service import ResultWatch
 from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
 from vinom.rooms.seating import Member
@@ -75,6 +76,7 @@ class Broadcast:
         after: Callable[[Callable[[], None]], None],
         forfeited: Callable[[int, float], None],
         changed: Callable[[], None],
+        results: ResultWatch | None,
     ) -> None:
         """
         Begin without members.
@@ -84,6 +86,7 @@ class Broadcast:
         :param after: does a call when all that is done now is done.
         :param forfeited: gets a seat that was given up, and the time.
         :param changed: is called when a round is over.
+        :param results: notes how rounds end, before anybody is sent it.
         """
         self.room_id = room_id
         self.live: list[Member] = []
@@ -92,6 +95,7 @@ class Broadcast:
         self.is_muted = False
         self.forfeited = forfeited
         self._wake, self._after, self._changed = wake, after, changed
+        self._results = results
         self._host: Host | None = None
         # Versions of the games that were played here before.
         self._before = self._shown = 0
@@ -210,6 +214,8 @@ class Broadcast:
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Announce the outcome of a round."""
         self._outcome, self._is_over = outcome_facts(outcome), True
+        if self._results is not None and self._host is not None:
+            self._results.round_over(self._host.room.plan, self._outcome)
         self._announce_over(self._outcome)
 
     def _announce_over(self, facts: dict[str, Any]) -> None:
@@ -231,6 +237,9 @@ class Broadcast:
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """Keep the end for the room, which decides whether it closes with it."""
         self.end = end, report
+        if self._results is not None and self._host is not None and not self._outcome:
+            # No round of it has ended.
+            self._results.match_over(self._host.room.plan, end.reason)
         # A game that failed may not be looked at again.
         self.is_muted = self.is_muted or report is not None
 

@@ -11,22 +11,21 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vinom.base.messages.rooms import RoomFacts
-from vinom.base.model import MatchEnd, MatchPlan, Player, RoomClaim, SeatPlan
+from vinom.base.model import MatchPlan, Player, RoomClaim, SeatPlan
 from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
-from vinom.game import Event, Game, Outcome
-from vinom.lobby.matches.service import ResultWatch
+from vinom.game import Game
 from vinom.play.hosting.checkpoints import (
     Checkpoint,
     KeptPlay,
     read_checkpoint,
     resume_from,
 )
-from vinom.play.hosting.host import Outlet, Recording, RoomHost
+from vinom.play.hosting.host import Recording, RoomHost
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import part_name
 from vinom.play.recording import Part
-from vinom.play.room import Resumed, Room, outcome_facts
+from vinom.play.room import Resumed, Room
 from vinom.play.states import StateCodec, codec_of
 from vinom.rooms.checkpoint import keep, restore
 from vinom.rooms.directory import RoomDirectory
@@ -144,13 +143,10 @@ class OwnPolicy:
                 changed=room.round.arrived,
                 refused=room.round.refused,
             )
-            relayed.outlets = self._first_outlets(relayed)
             relayed.open(room.opener)
             return relayed
         recording = context.recordings.open(plan, game, context.clock.seconds())
-        host = RoomHost(self._room(plan, game, recording), recording)
-        host.outlets = self._first_outlets(host)
-        return host
+        return RoomHost(self._room(plan, game, recording), recording)
 
     def _room(
         self,
@@ -193,55 +189,7 @@ class OwnPolicy:
         host = RoomHost(played, recording, part=part.number)
         # An action that was not applied counts for nothing: its player sends it again.
         host.acted[:] = host.applied[:] = kept.applied
-        host.outlets = self._first_outlets(host, resumed.ended is not None)
         return host
-
-    def _first_outlets(
-        self, host: Host, has_result: bool = False
-    ) -> tuple[Outlet, ...]:
-        """Make what comes before the members: a result is noted, then announced."""
-        results = self._context.results
-        return () if results is None else (ResultOutlet(host, results, has_result),)
-
-
-class ResultOutlet:
-    """The outlet of a room's host to the results; it comes before the members'."""
-
-    def __init__(
-        self, host: Host, results: ResultWatch, has_result: bool = False
-    ) -> None:
-        """
-        Watch what is played from its start to its end.
-
-        :param host: plays it; has the seats as they are.
-        :param results: notes how rounds end.
-        :param has_result: has a round ended before, on another node?
-        """
-        self._host, self._results = host, results
-        self._has_result = has_result
-
-    def started(self, now: float) -> None:
-        """Do nothing."""
-
-    def emitted(self, event: Event, version: int, now: float) -> None:
-        """Do nothing."""
-
-    def forfeited(self, seat: int, now: float) -> None:
-        """Do nothing."""
-
-    def round_over(self, outcome: Outcome, now: float) -> None:
-        """Note the outcome of a round."""
-        self._has_result = True
-        self._results.round_over(self._host.room.plan, outcome_facts(outcome))
-
-    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
-        """Note an end without the outcome of any round."""
-        if not self._has_result:
-            self._results.match_over(self._host.room.plan, end.reason)
-
-    def show(self, now: float) -> bool:
-        """Show nothing."""
-        return True
 
 
 class RoomOwnership:

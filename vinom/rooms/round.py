@@ -234,6 +234,7 @@ class Round:
             after=context.turns.call,
             forfeited=self._forfeited,
             changed=room.changed,
+            results=context.results if room.is_own else None,
         )
         bounds, grace = context.bounds, terms.game.grace_seconds
         self.grace = bounds.grace_seconds if grace is None else grace

@@ -288,8 +288,8 @@ class RoomHost:
 
         :returns: whether nothing is left to send.
         """
-        room = self.room
-        if room.phase != "closed" and self._must_wait(now):
+        room, keeper = self.room, self.keeper
+        if keeper is not None and room.phase != "closed" and self._must_wait(now):
             return False
         if room.effects:
             self._settle(now)
