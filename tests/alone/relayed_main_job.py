@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.alone import main_job
+from tests.system import test_cross_transport
 
 
 class RelayedManyMatchesTests(main_job.ManyMatchesTests):
@@ -12,3 +13,10 @@ class RelayedManyMatchesTests(main_job.ManyMatchesTests):
     # OpenSSL leaves gaps after two hundred handshakes a round: 100 MB after four rounds
     # and 105 MB after twelve were seen. Connections that stay would take 8 MB a round.
     growth = 5e6
+
+
+class RelayedCrossTransportTests(test_cross_transport.CrossTransportTests):
+    """All transports in one match, whose game server nobody can reach."""
+
+    async def start(self, *arguments: str) -> None:
+        await super().start("--udp=relay", *arguments)

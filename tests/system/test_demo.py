@@ -56,21 +56,6 @@ class DemoTests(TestCase):
         self.assertRegex(demo.text, r"matches +\d+ started, \d+ finished, 0 failed")
         self.assertEqual(demo.errors, b"")
 
-    async def test_terminal(self) -> None:
-        """
-        On a terminal a demo draws the maze; Ctrl-C ends it and gives the
-        terminal back.
-        """
-        demo = start(self, *VINOM, "demo", usePTY=True)
-        ended = demo.ended
-        while "┼" not in demo.text and not ended.called:
-            await deferLater(reactor, 0.1)
-        demo.transport.write(b"\x03")
-        self.assertEqual(await ended, 0, demo.text)
-        self.assertIn("\x1b[?1049h", demo.text)
-        self.assertIn("\x1b[?1049l", demo.text)
-        self.assertNotIn("Traceback", demo.text)
-
     async def test_keys(self) -> None:
         """
         On a terminal, ``l`` loses packets and ``k`` kills the process of the match,
@@ -245,38 +230,6 @@ class BotsTests(TestCase):
         self.assertEqual(matches["failed"], 0)
         self.assertGreaterEqual(report["handshakes"], 8)
         self.assertEqual(report["errors"], {})
-
-    async def test_bad_network(self) -> None:
-        """
-        Asked for a bad network, bots play over it, finish, and say goodbye.
-        """
-        node = ChildNode(reactor, ["--game=tests.support.quick:QuickMaze"])
-        self.addCleanup(node.stop)
-        await node.start()
-        await until_warm(Path(node.state_dir))
-        bots = start(
-            self,
-            *VINOM,
-            "bots",
-            "--game=tests.support.quick:QuickMaze",
-            "--seconds=5",
-            "--pace=30",
-            '--options={"rows": 3, "cols": 4}',
-            "--json",
-            f"--connect=127.0.0.1:{node.port}",
-            "--loss=10",
-            "--duplicate=10",
-            "--reorder=5",
-            "--delay-ms=20",
-            "--jitter-ms=10",
-            "--network-seed=1",
-        )
-        code = await bots.ended
-        self.assertEqual(code, 0, bots.text + bots.errors.decode() + node.log_end())
-        report = json.loads(bots.text)
-        self.assertEqual(report["matches"]["failed"], 0)
-        # One way there, one way back.
-        self.assertGreaterEqual(report["input_to_state_ms"]["p50"], 20.0)
 
     async def test_no_node(self) -> None:
         """

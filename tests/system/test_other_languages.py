@@ -1,10 +1,9 @@
-"""Game servers that are programs of their own: in JavaScript, and ours as one."""
+"""Game servers that are programs of their own: in JavaScript, and with Mbed TLS."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +12,13 @@ from unittest import SkipTest
 
 import msgspec
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutput
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import start_http_node
 from tests.support.needs import path_of
-from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import encode_request
@@ -32,11 +30,8 @@ from vinom.base.messages.rooms import (
     RoomClosed,
     RoomStarted,
 )
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
-from vinom.client.match import Match, MatchResult, Refusal
+from vinom.client.match import Match, Refusal
 from vinom.client.sdk import Client, connect
-from vinom.game import Chance
 from vinom.node.asking import AdminLine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -213,53 +208,6 @@ class LanguageTests(TestCase):
         self.assertEqual(0, page.view["winner"])
         self.assertEqual({"most": 3, "seats": 2}, page.setup)
 
-    async def test_javascript_room(self) -> None:
-        """
-        Two browsers play in a room of the node that a game server in JavaScript plays.
-        """
-        await self.start_nim()
-        pages = [Page(self.http, name) for name in ("ann", "bob")]
-        places = []
-        for page in pages:
-            await page.hello()
-            self.addCleanup(page.socket.close)
-            await page.send(encode_request(JoinRoom("nim", "r1"), 1))
-            places.append(await page.push(JoinRoomResult))
-        closed = await gatherResults(
-            [
-                ensureDeferred(page.play(place.seat))
-                for page, place in zip(pages, places, strict=True)
-            ]
-        )
-        self.assertEqual(["finished"] * 2, [each.reason for each in closed])
-        for page in pages:
-            self.assertEqual({"most": 3, "seats": 2}, page.setup)
-            self.assertEqual(0, page.view["sticks"])
-
-    async def test_javascript_dies(self) -> None:
-        """
-        A game server in JavaScript that is killed ends its match, which its players are
-        sent; another one plays the next match.
-        """
-        await self.start_nim()
-        matches = await gatherResults(
-            [ensureDeferred(self.udp(name)) for name in ("ann", "bob")]
-        )
-        await gatherResults([match.joined for match in matches])
-        fleet = self.ask("status")["fleet"]["game_servers"].values()
-        (pid,) = (one["pid"] for one in fleet if one["matches"])
-        os.kill(pid, signal.SIGKILL)
-        results = await gatherResults([match.ended for match in matches])
-        self.assertEqual({"lost"}, {result.reason for result in results})
-        await self.over()
-        again = await gatherResults(
-            [ensureDeferred(self.udp(name)) for name in ("cat", "dan")]
-        )
-        for match in again:
-            match.on_state(self.move)
-        results = await gatherResults([match.ended for match in again])
-        self.assertEqual({"finished"}, {result.reason for result in results})
-
     # With DTLS of their own.
 
     async def test_another_stack(self) -> None:
@@ -303,44 +251,3 @@ class LanguageTests(TestCase):
             self.assertEqual(result.version, result.seen_version)
             self.assertEqual(result.view_hash, result.seen_hash)
         await self.over()
-
-    async def test_own_dtls(self) -> None:
-        """
-        A game server that is started by a command and has its own port, certificate and
-        packets plays a match with players who connect to it directly.
-        """
-        maze = {
-            "command": [sys.executable, "-m", "vinom.fleet.gameserver"],
-            "folder": str(ROOT),
-        }
-        await self.start({"quickmaze": maze}, "--game=tests.support.quick:QuickMaze")
-        results = await gatherResults([self.bot(f"bot-{n}") for n in range(2)])
-        for result in results:
-            self.assertEqual("finished", result.reason)
-            self.assertEqual(result.version, result.seen_version)
-            self.assertEqual(result.view_hash, result.seen_hash)
-        await self.over()
-
-    def bot(self, name: str) -> Deferred[MatchResult]:
-        """A bot plays one maze; returns how it ended."""
-        ended: Deferred[MatchResult] = Deferred()
-
-        def ready(client: Client) -> Deferred[None]:
-            def found(match: Match) -> None:
-                match.ended.chainDeferred(ended)
-                bot.stop()
-
-            options = {"rows": 4, "cols": 5}
-            habits, chance = Habits(options, pace=20.0), Chance(3)
-            bot = Bot(
-                reactor, client, QuickMaze.name, QuickMaze(), habits, Tally(), chance,
-                watch=found,
-            )  # fmt: skip
-            return bot.run()
-
-        connect(
-            reactor, self.node.host, self.node.port, name=name, way="udp"
-        ).addCallback(ready).addErrback(
-            lambda failure: ended.called or ended.errback(failure)
-        )
-        return ended

@@ -32,17 +32,11 @@ def udp_ports(pid: int) -> set[int]:
 
 
 class RelayTests(TestCase):
-    """What works if players reach game servers, by way of the node."""
+    """A match by way of the node; more in tests.alone.relayed_main_job."""
 
     timeout = 120
     setUp = test_cross_transport.CrossTransportTests.setUp
-    browser = test_cross_transport.CrossTransportTests.browser
     bot = test_cross_transport.CrossTransportTests.bot
-    check_end = test_cross_transport.CrossTransportTests.check_end
-    test_udp_and_websocket = (
-        test_cross_transport.CrossTransportTests.test_udp_and_websocket
-    )
-    test_udp_is_blocked = test_cross_transport.CrossTransportTests.test_udp_is_blocked
 
     async def start(self) -> None:
         await test_cross_transport.CrossTransportTests.start(self, "--udp=relay")

@@ -172,13 +172,6 @@ class SilentNodeTests(TestCase):
             lambda: os.kill(self.a.pid, signal.SIGCONT),
         )
 
-    async def test_cut(self) -> None:
-        """
-        The same for a node that Redis does not hear of while others do, although what
-        it had sent is delivered in the end.
-        """
-        await self.check(CountingAhead.name, self.way.hold, self.way.mend)
-
     async def test_what_a_cut_node_serves(self) -> None:
         """
         A node that is cut from Redis refuses at once what needs it, with the time to
