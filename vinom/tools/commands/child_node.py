@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ class NodeFailed(VinomError):
     """A program did not start, or exited by itself; has the end of what it printed."""
 
 
-class Child(ProcessProtocol):
+class Child(ProcessProtocol, ABC):
     """
     Start a program that listens on the loopback, and stop it.
 
@@ -85,9 +86,9 @@ class Child(ProcessProtocol):
         self.exited = False
         self._is_spawned = False
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the program's path and its arguments."""
-        raise NotImplementedError
 
     async def answers(self) -> bool:
         """Is it ready?"""

@@ -8,6 +8,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from twisted.internet.task import Clock
+
 from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.routing.router import Router
@@ -84,8 +86,8 @@ def _certificates(settings: GatewaySettings) -> list[Finding]:
 
 def _identity(settings: GatewaySettings) -> list[Finding]:
     try:
-        # It needs no clock yet.
-        found = find_users(settings, None, time.time)  # type: ignore[arg-type]
+        # The keys are read once, so time need not pass.
+        found = find_users(settings, Clock(), time.time)
     except Misconfigured as error:
         return [refused("identity keys", error, "replace identity_keys_file")]
     return [] if found is None else [ok("identity keys", "usable")]
