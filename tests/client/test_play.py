@@ -1,4 +1,4 @@
-"""Playing the maze in a terminal, and watching a demo."""
+"""Playing the maze in a terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.played import PlayedWorld, ScriptedServer
 from vinom.base.printable import say
 from vinom.client.line import LobbyRefusal
-from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
+from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.play import MazeGame
-from vinom.client.terminal.stage import Stage
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def view(col: int = 0, **facts: Any) -> dict[str, Any]:
     return seen | facts
 
 
-class PaperCanvas:
+class PaperDisplay:
     """Keeps what was drawn last."""
 
     def __init__(self) -> None:
@@ -40,8 +39,8 @@ class PaperCanvas:
     def size(self) -> tuple[int, int]:
         return 100, 30
 
-    def show(self, lines: list[str]) -> None:
-        self.lines = lines
+    def show(self, picture: Canvas) -> None:
+        self.lines = picture.lines(colour=False)
 
     @property
     def text(self) -> str:
@@ -51,7 +50,7 @@ class PaperCanvas:
 class PlayTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = PlayedWorld()
-        self.canvas = PaperCanvas()
+        self.display = PaperDisplay()
 
     def pass_time(self, seconds: float = 0.2) -> None:
         self.world.pass_time(seconds)
@@ -71,8 +70,7 @@ class MazeGameTests(PlayTestCase):
             lambda: self.client("ann"),
             "127.0.0.1:4600",
             None,
-            self.canvas,
-            colour=False,
+            self.display,
         )
         done = game.run()
         self.addCleanup(self.pass_time)
@@ -94,7 +92,7 @@ class MazeGameTests(PlayTestCase):
         One who waits for others sees it, and can quit.
         """
         game, done = self.start()
-        self.assertIn("waiting for other players, position 1", self.canvas.text)
+        self.assertIn("waiting for other players, position 1", self.display.text)
         game.press("quit")
         self.pass_time()
         self.assertEqual(self.successResultOf(done), 0)
@@ -104,16 +102,16 @@ class MazeGameTests(PlayTestCase):
         Arrow keys move the player, on the screen at once.
         """
         game, _, server = self.play()
-        self.assertIn("│ A   ·   ·", self.canvas.text)
+        self.assertIn("│ A   ·   ·", self.display.text)
         game.press("right")
         game.press("right")
-        self.assertIn("A", self.canvas.lines[2][8:12])
+        self.assertIn("A", self.display.lines[2][8:12])
         self.pass_time()
         moves = [(move["type"], move["from"]) for move in server.actions]
         self.assertEqual(moves, [("move", [0, 0]), ("move", [0, 1])])
         server.state(2, view(2), applied=2)
         self.pass_time()
-        self.assertIn("A", self.canvas.lines[2][8:12])
+        self.assertIn("A", self.display.lines[2][8:12])
 
     def test_refused_step(self) -> None:
         """
@@ -124,7 +122,7 @@ class MazeGameTests(PlayTestCase):
         self.pass_time()
         server.refuse_action(1, "not_there")
         self.pass_time()
-        self.assertIn("│ A ", self.canvas.text)
+        self.assertIn("│ A ", self.display.text)
 
     def test_winner_dances(self) -> None:
         """
@@ -133,7 +131,7 @@ class MazeGameTests(PlayTestCase):
         game, _, server = self.play()
         server.state(2, view(2, over=True, winners=[0]))
         self.pass_time()
-        self.assertIn("space dances", self.canvas.text)
+        self.assertIn("space dances", self.display.text)
         game.press("dance")
         self.pass_time()
         self.assertEqual(server.actions, [{"type": "dance"}])
@@ -147,10 +145,10 @@ class MazeGameTests(PlayTestCase):
         server.end("finished", 2, "")
         self.world.fleet.end(0)
         self.pass_time(0.5)
-        self.assertIn("enter plays again", self.canvas.text)
+        self.assertIn("enter plays again", self.display.text)
         game.press("again")
         self.pass_time(1.0)
-        self.assertIn("waiting for other players", self.canvas.text)
+        self.assertIn("waiting for other players", self.display.text)
         game.press("quit")
         self.pass_time()
         self.assertEqual(self.successResultOf(done), 0)
@@ -164,7 +162,7 @@ class MazeGameTests(PlayTestCase):
         server.end("void", 1, "")
         self.world.fleet.end(0, "void", present=(0, 1))
         self.pass_time(2.0)
-        self.assertIn("waiting for other players", self.canvas.text)
+        self.assertIn("waiting for other players", self.display.text)
         game.press("quit")
         self.pass_time()
         self.assertEqual(self.successResultOf(done), 0)
@@ -176,7 +174,7 @@ class MazeGameTests(PlayTestCase):
         _, _, server = self.play()
         self.world.reactor.dead.add(server.port)
         self.pass_time(3.5)
-        self.assertIn("connection lost", self.canvas.text)
+        self.assertIn("connection lost", self.display.text)
 
     def test_quit_while_playing(self) -> None:
         """
@@ -205,78 +203,14 @@ class MazeGameTests(PlayTestCase):
         """
         evil = "\x1b]0;PWNED\x07\x1b[31mEVIL\x1b[2J"
         refused: Deferred[Client] = Deferred()
-        game = MazeGame(
-            self.world.reactor, lambda: refused, evil, None, self.canvas, colour=False
-        )
+        game = MazeGame(self.world.reactor, lambda: refused, evil, None, self.display)
         done = game.run()
         self.pass_time()
-        self.assertIn(r"\x1b[31mEVIL", self.canvas.text)
-        self.assertTrue(all(line.isprintable() for line in self.canvas.lines))
+        self.assertIn(r"\x1b[31mEVIL", self.display.text)
+        self.assertTrue(all(line.isprintable() for line in self.display.lines))
         refused.errback(LobbyRefusal(evil, evil))
         self.assertEqual(self.successResultOf(done), 1)
         out = StringIO()
         say(game.last_words[0], file=out)
         self.assertIn(r"\x1b[31mEVIL\x1b[2J", out.getvalue())
         self.assertTrue(out.getvalue().removesuffix("\n").isprintable())
-
-
-class StageTests(PlayTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.ours: set[str] = set()
-        self.stage = Stage(self.world.reactor, Tally(), self.ours, "vinom play maze")
-
-    def show(self, *names: str) -> ScriptedServer:
-        """Have players in a match that the stage may show."""
-        for name in names:
-            client = self.client(name)
-            self.pass_time()
-            found = self.successResultOf(client)
-            if name != "guest":
-                self.ours.add(found.identity.player_id)
-            found.queue("maze").addCallback(self.stage.add)
-        self.pass_time(6.0)
-        server = self.server()
-        server.state(1, view())
-        self.pass_time()
-        return server
-
-    def draw(self) -> str:
-        self.stage.draw(self.canvas, colour=False)
-        return self.canvas.text
-
-    def test_nothing_yet(self) -> None:
-        """
-        Before the first match the screen is not empty, and no line is printed.
-        """
-        self.assertIn("vinom demo", self.draw())
-        out = StringIO()
-        self.stage.print_line(out)
-        self.assertEqual(out.getvalue(), "")
-
-    def test_match_and_command(self) -> None:
-        """
-        A match is drawn, with the command that joins it.
-        """
-        self.show("ann", "bob")
-        text = self.draw()
-        self.assertIn("2 points left", text)
-        self.assertIn("vinom play maze", text)
-
-    def test_guest_first(self) -> None:
-        """
-        A match with a guest is shown rather than one among bots.
-        """
-        self.show("ann", "bob")
-        self.assertIn("ann", self.draw())
-        self.show("cleo", "guest")
-        self.assertIn("guest", self.draw())
-
-    def test_lines(self) -> None:
-        """
-        Without a terminal one line shows the score.
-        """
-        self.show("ann", "bob")
-        out = StringIO()
-        self.stage.print_line(out)
-        self.assertRegex(out.getvalue(), r"match \w+: .*ann.*, 2 points left")

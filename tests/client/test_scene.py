@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from io import StringIO
+from collections.abc import Callable
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
 
 import attrs
 from msgspec import msgpack
 from msgspec.structs import replace
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.printable import say
 from vinom.client.terminal.canvas import Canvas, fit, width_of
 from vinom.client.terminal.maze_picture import draw_maze
 from vinom.client.terminal.scene import Scene, compose, headline
-from vinom.client.terminal.screen import Screen, can_draw, has_colour
+from vinom.client.terminal.screen import Screen, can_draw
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
 
@@ -37,6 +39,11 @@ def scene(
     state = replace(state, **facts)
     setup, view = game.setup(state), game.view(state, "all")
     return Scene(decoded(setup), decoded(view), names, you=0)
+
+
+def drawn(scene: Scene, columns: int, rows: int) -> list[str]:
+    """Draw a scene without colours."""
+    return compose(scene, columns, rows).lines(colour=False)
 
 
 def width(line: str) -> int:
@@ -71,7 +78,7 @@ class CanvasTests(SynchronousTestCase):
         shown = scene(names=(evil,) * 4)
         shown = attrs.evolve(shown, title=evil, notes=(evil,), keys=evil)
         for width in (30, 80, 120):
-            for line in compose(shown, width, 40, colour=False):
+            for line in drawn(shown, width, 40):
                 self.assertTrue(line.isprintable(), line)
         out = StringIO()
         say(headline(shown), file=out)
@@ -171,7 +178,7 @@ class SceneTests(SynchronousTestCase):
         for maze in mazes:
             for columns in (10, 20, 40, 60, 79, 80, 81, 100, 130, 400):
                 for rows in (3, 8, 24, 50):
-                    lines = compose(maze, columns, rows, colour=False)
+                    lines = drawn(maze, columns, rows)
                     self.assertLessEqual(len(lines), rows)
                     self.assertLessEqual(max(map(width, lines)), columns)
 
@@ -180,7 +187,7 @@ class SceneTests(SynchronousTestCase):
         On 80 by 24 the whole maze, everybody and the keys are visible.
         """
         maze = attrs.evolve(scene(), rtt=0.0012, keys="arrows move")
-        lines = compose(maze, 80, 24, colour=False)
+        lines = drawn(maze, 80, 24)
         text = "\n".join(lines)
         self.assertEqual(len(re.findall("^[│├╰╭]", text, re.MULTILINE)), 21)
         for shown in ("ann (you)", "Bob", "cleo", "日本", "RTT 1.2 ms", "5:00 left"):
@@ -193,8 +200,8 @@ class SceneTests(SynchronousTestCase):
         """
         for at in ((0, 0), (63, 63), (30, 31)):
             state: dict[str, Any] = {"at": (at, (5, 5))}
-            lines = compose(scene(64, 64, ("Zoe", "bob"), **state), 60, 20)
-            self.assertIn("Z", re.sub("Zoe|\x1b[^m]*m", "", "\n".join(lines)))
+            lines = drawn(scene(64, 64, ("Zoe", "bob"), **state), 60, 20)
+            self.assertIn("Z", re.sub("Zoe", "", "\n".join(lines)))
 
     def test_winner(self) -> None:
         """
@@ -202,7 +209,7 @@ class SceneTests(SynchronousTestCase):
         """
         over: dict[str, Any] = {"over": True, "scores": (9, 4, 9, 1)}
         one = scene(winners=(1,), **over)
-        self.assertIn("Bob wins with 4", "\n".join(compose(one, 110, 30)))
+        self.assertIn("Bob wins with 4", "\n".join(drawn(one, 110, 30)))
         two = scene(winners=(0, 2), **over)
         self.assertIn("ann and cleo share 9", headline(two))
 
@@ -212,7 +219,7 @@ class SceneTests(SynchronousTestCase):
         """
         over: dict[str, Any] = {"over": True, "scores": (198, 80, 3, 4)}
         for winner, name in enumerate(NAMES):
-            lines = compose(scene(winners=(winner,), **over), 80, 24, colour=False)
+            lines = drawn(scene(winners=(winner,), **over), 80, 24)
             panel = " ".join(line[61:].strip() for line in lines)
             score = over["scores"][winner]
             self.assertRegex(panel, f"★ {name} wins +with +{score}")
@@ -224,7 +231,7 @@ class SceneTests(SynchronousTestCase):
         command = "join: .venv/bin/vinom play maze --connect 127.0.0.1:39759"
         maze = attrs.evolve(scene(), keys=f"{command} · Ctrl-C ends")
         for columns in (30, 40, 50, 60, 80):
-            lines = compose(maze, columns, 12, colour=False)
+            lines = drawn(maze, columns, 12)
             text = " ".join(" ".join(lines).split())
             self.assertIn(f"{command} · Ctrl-C ends", text.replace("9 C", "9 · C"))
             self.assertNotIn("…", "".join(lines[-3:]))
@@ -234,7 +241,7 @@ class SceneTests(SynchronousTestCase):
         The time left stands alone, however long the title is.
         """
         maze = attrs.evolve(scene(), title="a title that is far too long for this")
-        line = compose(maze, 30, 8, colour=False)[0]
+        line = drawn(maze, 30, 8)[0]
         self.assertRegex(line, "… +5:00 left")
 
     def test_headline(self) -> None:
@@ -248,9 +255,9 @@ class SceneTests(SynchronousTestCase):
         """
         A terminal without Unicode gets nothing else than ASCII.
         """
-        lines = compose(scene(), 80, 24, ascii_only=True)
-        self.assertTrue("\n".join(lines).isascii())
-        self.assertIn("+", lines[1])
+        lines = compose(scene(), 80, 24).lines(ascii_only=True)
+        self.assertTrue("".join(lines).isascii())
+        self.assertIn("+---", lines[1])
 
     def test_state_is_typed_as_drawn(self) -> None:
         """
@@ -266,38 +273,57 @@ def _any_state() -> MazeState:
 
 
 class ScreenTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.out = TextIOWrapper(BytesIO(), "utf-8", write_through=True)
+        self.screen = Screen(self.out, {})
+
+    def show(self, *lines: str) -> str:
+        """Show lines; returns what is written."""
+        picture = Canvas(len(lines), 20)
+        for row, line in enumerate(lines):
+            picture.put(row, 0, line, "31")
+        return self.written(lambda: self.screen.show(picture))
+
+    def written(self, act: Callable[[], None]) -> str:
+        """What something writes to the terminal."""
+        before = len(self.out.buffer.getvalue())
+        act()
+        return str(self.out.buffer.getvalue()[before:].decode())
+
     def test_only_changes_are_written(self) -> None:
         """
         A picture that stays the same costs the terminal nothing.
         """
-        out = StringIO()
-        screen = Screen(out)
-        screen.show(["one", "two"])
-        out.truncate(0)
-        screen.show(["one", "too"])
-        self.assertIn("too", out.getvalue())
-        self.assertNotIn("one", out.getvalue())
-        out.truncate(0)
-        out.seek(0)
-        screen.show(["one", "too"])
-        self.assertEqual(out.getvalue(), "")
+        self.assertIn("one", self.show("one", "two"))
+        changed = self.show("one", "too")
+        self.assertIn("too", changed)
+        self.assertNotIn("one", changed)
+        self.assertEqual(self.show("one", "too"), "")
 
     def test_given_back(self) -> None:
         """
         After the game the terminal shows its cursor and what it showed before.
         """
-        out = StringIO()
-        screen = Screen(out)
-        screen.enter()
-        screen.leave()
-        screen.leave()
-        self.assertTrue(out.getvalue().endswith("\x1b[?25h\x1b[?1049l"))
-        self.assertEqual(out.getvalue().count("\x1b[?1049l"), 1)
+        reactor = MemoryReactorClock()
+        self.screen.enter()
+        self.screen.read_keys(reactor, lambda key: None)
+        self.assertEqual(self.written(self.screen.leave), "\x1b[0m\x1b[?25h\x1b[?1049l")
+        self.assertEqual(self.written(self.screen.leave), "")
+        self.assertEqual(reactor.getReaders(), [])
 
     def test_pipes_and_dumb_terminals(self) -> None:
         """
         Output that isn't a terminal gets lines, and a user can switch colours off.
         """
         self.assertFalse(can_draw(StringIO(), {"TERM": "xterm"}))
-        self.assertTrue(has_colour({}))
-        self.assertFalse(has_colour({"NO_COLOR": "1"}))
+        self.assertIn("\x1b[0;31mone", self.show("one"))
+        self.screen = Screen(self.out, {"NO_COLOR": "1"})
+        self.assertIn("Hone\x1b[0m", self.show("one"))
+
+    def test_without_unicode(self) -> None:
+        """
+        What the terminal's encoding cannot show is replaced.
+        """
+        self.out = TextIOWrapper(BytesIO(), "latin-1", write_through=True)
+        self.screen = Screen(self.out, {})
+        self.assertIn("<->", self.show("←─→"))

@@ -201,7 +201,7 @@ class ReplayTests(SynchronousTestCase):
                 recording,
                 game,
                 lambda play, picture=picture: pictures.append(
-                    picture.draw(play, 100, 40, True)
+                    picture.draw(play, 100, 40).lines()
                 ),
             )
         self.assertTrue(any("│" in line for line in pictures[0]))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 from vinom.base.printable import printable
 
 #: Parameters of a terminal's "select graphic rendition", such as ``"1;33"``.
 Style = str
+TITLE: Style = "1;38;5;231;48;5;25"
+QUIET: Style = "38;5;245"
+#: Texts that follow each other in a row.
+Row = Sequence[tuple[str, Style]]
 
 _Cell = tuple[str, Style]
 _BLANK: _Cell = (" ", "")
@@ -70,6 +75,17 @@ class Canvas:
             col += width
         return col
 
+    def put_row(self, row: int, col: int, parts: Row) -> None:
+        """Draw texts to the right, each in its style, and cut them at the edge."""
+        for text, style in parts:
+            col = self.put(row, col, fit(text, self.width - col), style)
+
+    def put_title(self, text: str, right: str = "") -> None:
+        """Draw the first row: a title, and perhaps a text at the right edge."""
+        self.put(0, 0, " " * self.width, TITLE)
+        self.put(0, 1, fit(text, self.width - len(right) - 3), TITLE)
+        self.put(0, self.width - len(right) - 1, right, TITLE)
+
     def paste(self, row: int, col: int, other: Canvas) -> None:
         """Draw another canvas on this one, its upper left corner at a cell."""
         for down in range(max(0, -row), min(other.height, self.height - row)):
@@ -85,9 +101,20 @@ class Canvas:
         part.paste(-row, -col, self)
         return part
 
-    def lines(self, *, colour: bool) -> list[str]:
+    def lines(self, *, colour: bool = True, ascii_only: bool = False) -> list[str]:
         """Turn the cells into lines of text, without trailing spaces."""
-        return [_line(cells, colour) for cells in self._rows]
+        lines = [_line(cells, colour) for cells in self._rows]
+        return [_to_ascii(line) for line in lines] if ascii_only else lines
+
+
+_TO_ASCII = str.maketrans(
+    "·●◆█▌★♪♫…←↑↓→—╴─╶╵│╷╭╮╯╰├┤┬┴┼", ".o*#|*~~.<^v>----|||+++++++++"
+)
+
+
+def _to_ascii(line: str) -> str:
+    """Replace the characters that a terminal without Unicode cannot show."""
+    return line.translate(_TO_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def _line(cells: list[_Cell], colour: bool) -> str:

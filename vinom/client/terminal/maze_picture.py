@@ -32,7 +32,6 @@ _RICH: Style = "1;38;5;220"
 
 # Indexed by the sum of the walls that meet there: up 1, right 2, down 4, left 8.
 _CORNERS = " ╵╶╰╷│╭├╴╯─┴╮┤┬┼"
-_ASCII_CORNERS = " |-+||++-+-+++++"
 _UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
 
 # Frames of a dance, by the width of a cell.
@@ -57,7 +56,6 @@ def draw_maze(
     *,
     cell: int = 3,
     frame: int = 0,
-    ascii_only: bool = False,
 ) -> Canvas:
     """
     Draw the maze of a `vinom.games.maze` setup and view.
@@ -66,12 +64,11 @@ def draw_maze(
     :param you: the seat that is drawn on top of others.
     :param cell: columns inside a cell, 1 to 3.
     :param frame: number of the picture; it drives animations.
-    :param ascii_only: draw the maze with ASCII characters.
     """
-    canvas = _walls(tuple(setup["walls"]), cell, ascii_only).cut(
+    canvas = _walls(tuple(setup["walls"]), cell).cut(
         0, 0, 2 * setup["rows"] + 1, columns(setup["cols"], cell)
     )
-    _draw_points(canvas, setup["cols"], view["points"], cell, ascii_only)
+    _draw_points(canvas, setup["cols"], view["points"], cell)
     # Players in the same cell are shown in turn.
     crowds: dict[tuple[int, int], list[int]] = {}
     for seat, at in enumerate(view["at"]):
@@ -98,22 +95,17 @@ def player_glyph(names: Sequence[str], seat: int, cell: int) -> str:
     return letters[:cell].ljust(cell)
 
 
-def _draw_points(
-    canvas: Canvas, cols: int, points: str, cell: int, ascii_only: bool
-) -> None:
-    one, five = (".", "*") if ascii_only else ("·", "◆")
+def _draw_points(canvas: Canvas, cols: int, points: str, cell: int) -> None:
     middle = 1 if cell == 3 else 0
     for number, digit in enumerate(points):
         if digit != "0":
             row, col = place_of(divmod(number, cols), cell)
-            rich = digit == "5"
-            canvas.put(
-                row, col + middle, five if rich else one, _RICH if rich else _POINT
-            )
+            glyph, style = ("◆", _RICH) if digit == "5" else ("·", _POINT)
+            canvas.put(row, col + middle, glyph, style)
 
 
 @lru_cache(maxsize=8)
-def _walls(walls: tuple[str, ...], cell: int, ascii_only: bool) -> Canvas:
+def _walls(walls: tuple[str, ...], cell: int) -> Canvas:
     """Draw the walls only; they never change, so this is cached."""
     rows, cols = len(walls), len(walls[0])
     open_sides = [[int(digit, 16) for digit in row] for row in walls]
@@ -130,8 +122,6 @@ def _walls(walls: tuple[str, ...], cell: int, ascii_only: bool) -> Canvas:
             return False
         return col in (0, cols) or not open_sides[row][col] & _LEFT
 
-    corners = _ASCII_CORNERS if ascii_only else _CORNERS
-    across, along = ("-", "|") if ascii_only else ("─", "│")
     canvas = Canvas(2 * rows + 1, columns(cols, cell))
     for row in range(rows + 1):
         for col in range(cols + 1):
@@ -142,9 +132,9 @@ def _walls(walls: tuple[str, ...], cell: int, ascii_only: bool) -> Canvas:
                 + _LEFT * is_wall_above(row, col - 1)
             )
             left = (cell + 1) * col
-            canvas.put(2 * row, left, corners[meeting], _WALL)
+            canvas.put(2 * row, left, _CORNERS[meeting], _WALL)
             if is_wall_above(row, col):
-                canvas.put(2 * row, left + 1, across * cell, _WALL)
+                canvas.put(2 * row, left + 1, "─" * cell, _WALL)
             if is_wall_left(row, col):
-                canvas.put(2 * row + 1, left, along, _WALL)
+                canvas.put(2 * row + 1, left, "│", _WALL)
     return canvas

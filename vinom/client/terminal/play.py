@@ -9,13 +9,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 
 from vinom.base.messages.lobby import QueueStatus
-from vinom.base.printable import printable
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
+from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.maze_walker import MazeWalker
-from vinom.client.terminal.scene import Scene, compose, headline, to_ascii
+from vinom.client.terminal.scene import Scene, compose, headline
 
 #: Pictures per second.
 _RATE = 20
@@ -25,14 +25,14 @@ _KEYS_WON = "space dances · q quits"
 _KEYS_AGAIN = "enter plays again · q quits"
 
 
-class Canvas(Protocol):
+class Display(Protocol):
     """Where pictures are shown: see `vinom.client.terminal.screen.Screen`."""
 
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
 
-    def show(self, lines: list[str]) -> None:
-        """Show these lines."""
+    def show(self, picture: Canvas) -> None:
+        """Show a picture."""
 
 
 def scene_of(match: Match, now: float, frame: int, **more: Any) -> Scene:
@@ -64,9 +64,7 @@ class MazeGame:
     :param dial: logs in to the lobby.
     :param place: the lobby's name in messages.
     :param options: of the game.
-    :param canvas: where pictures are shown.
-    :param colour: draw with colours.
-    :param ascii_only: draw with ASCII characters.
+    :param display: where pictures are shown.
     :ivar last_words: lines to print once the screen is given back.
     """
 
@@ -76,14 +74,10 @@ class MazeGame:
         dial: Callable[[], Deferred[Client]],
         place: str,
         options: Any,
-        canvas: Canvas,
-        *,
-        colour: bool = True,
-        ascii_only: bool = False,
+        display: Display,
     ) -> None:
         self._reactor, self._dial, self._place = reactor, dial, place
-        self._options, self._canvas = options, canvas
-        self._colour, self._ascii = colour, ascii_only
+        self._options, self._display = options, display
         self._client: Client | None = None
         self._match: Match | None = None
         self._walker: MazeWalker | None = None
@@ -221,10 +215,10 @@ class MazeGame:
 
     def _draw(self) -> None:
         self._frame += 1
-        width, height = self._canvas.size()
+        width, height = self._display.size()
         match = self._match
         if match is None or match.view is None or match.setup is None:
-            self._canvas.show(self._waiting_lines(height))
+            self._display.show(self._compose_waiting(width, height))
             return
         view = match.view
         if self._walker is not None:
@@ -237,19 +231,18 @@ class MazeGame:
             keys=self._keys(match),
             notes=self._notes(match),
         )
-        self._canvas.show(
-            compose(scene, width, height, colour=self._colour, ascii_only=self._ascii)
-        )
+        self._display.show(compose(scene, width, height))
 
-    def _waiting_lines(self, height: int) -> list[str]:
-        dots = "." * (self._frame // (_RATE // 2) % 4)
-        lines = ["", f"  vinom · maze at {self._place}", "", f"  {self._status}{dots}"]
+    def _compose_waiting(self, width: int, height: int) -> Canvas:
+        status = self._status
         if self._match is not None and self._match.joins:
-            lines[3] = f"  you have a seat; waiting for the others{dots}"
-        lines = [*map(printable, lines), "", "  q quits"]
-        if self._ascii:
-            lines = [to_ascii(line) for line in lines]
-        return lines[:height]
+            status = "you have a seat; waiting for the others"
+        dots = "." * (self._frame // (_RATE // 2) % 4)
+        picture = Canvas(height, width)
+        picture.put(1, 2, f"vinom · maze at {self._place}")
+        picture.put(3, 2, f"{status}{dots}")
+        picture.put(5, 2, "q quits")
+        return picture
 
     def _keys(self, match: Match) -> str:
         if self._result is not None:

@@ -13,11 +13,9 @@ from typing import Any
 import attrs
 
 from vinom.base.printable import printable
-from vinom.client.terminal.canvas import Canvas, Style, fit, width_of
+from vinom.client.terminal.canvas import QUIET, Canvas, Row, Style, fit, width_of
 from vinom.client.terminal.maze_picture import SEAT_INKS, columns, draw_maze, place_of
 
-_TITLE: Style = "1;38;5;231;48;5;25"
-_QUIET: Style = "38;5;245"
 _LOUD: Style = "1;38;5;220"
 _PANEL_LEAST, _PANEL_MOST = 18, 34
 
@@ -53,21 +51,12 @@ class Scene:
     frame: int = 0
 
 
-def compose(
-    scene: Scene,
-    width: int,
-    height: int,
-    *,
-    colour: bool = True,
-    ascii_only: bool = False,
-) -> list[str]:
+def compose(scene: Scene, width: int, height: int) -> Canvas:
     """
     Draw *scene* to fit a terminal.
 
     The cells are as wide as fits; a maze that is too large is cut around the player.
     The scores go below the maze if there is no space beside it.
-
-    :returns: at most *height* lines of at most *width* columns.
     """
     sheet = Canvas(height, width)
     cols = scene.setup["cols"]
@@ -83,13 +72,9 @@ def compose(
         scene.you,
         cell=cell,
         frame=scene.frame,
-        ascii_only=ascii_only,
     )
     maze = _cut_around(maze, scene, cell, room, beside or width)
-    sheet.put(0, 0, " " * width, _TITLE)
-    clock = _clock(scene)
-    sheet.put(0, 1, fit(scene.title, width - len(clock) - 3), _TITLE)
-    sheet.put(0, width - len(clock) - 1, clock, _TITLE)
+    sheet.put_title(scene.title, _clock(scene))
     sheet.paste(1, 0, maze)
     if beside:
         sheet.paste(1, beside + 1, panel)
@@ -98,22 +83,8 @@ def compose(
     used = 1 + maze.height + (0 if beside else panel.height)
     row = min(height - len(keys), max(used, 1 + panel.height if beside else used))
     for down, text in enumerate(keys):
-        sheet.put(row + down, 1, text, _QUIET)
-    lines = sheet.lines(colour=colour)
-    if ascii_only:
-        lines = [to_ascii(line) for line in lines]
-    return lines
-
-
-_TO_ASCII = str.maketrans(
-    {"·": "-", "●": "o", "█": "#", "▌": "|", "★": "*", "♪": "~", "…": "."}
-    | {"←": "<", "↑": "^", "↓": "v", "→": ">", "♫": "~", "—": "-"}
-)
-
-
-def to_ascii(line: str) -> str:
-    """Replace the characters that a terminal without Unicode cannot show."""
-    return line.translate(_TO_ASCII).encode("ascii", "replace").decode("ascii")
+        sheet.put(row + down, 1, text, QUIET)
+    return sheet
 
 
 def headline(scene: Scene) -> str:
@@ -155,9 +126,7 @@ def _panel(scene: Scene, width: int, is_below: bool) -> Canvas:
     rows = _summary(scene) if is_below else _details(scene, min(width, _PANEL_MOST))
     panel = Canvas(len(rows), min(width, _PANEL_MOST) if not is_below else width)
     for row, parts in enumerate(rows):
-        col = 0
-        for text, style in parts:
-            col = panel.put(row, col, text, style)
+        panel.put_row(row, 0, parts)
     return panel
 
 
@@ -173,25 +142,22 @@ def _in_rows(keys: str, width: int) -> list[str]:
     return rows
 
 
-_Row = list[tuple[str, Style]]
-
-
-def _summary(scene: Scene) -> list[_Row]:
+def _summary(scene: Scene) -> list[Row]:
     """The scores in one row, for terminals without space beside the maze."""
-    scores: _Row = [(" ", "")]
+    scores = [(" ", "")]
     for seat, score in enumerate(scene.view["scores"]):
         scores.append((f"● {fit(_name(scene, seat), 10)} {score}  ", _ink(seat)))
-    scores.append((_line_quality(scene), _QUIET))
-    rows = [scores]
+    scores.append((_connection_quality(scene), QUIET))
+    rows: list[Row] = [scores]
     if scene.view["over"]:
         rows.append([(f" {_verdict(scene)}", _LOUD)])
     rows.extend([(f" {note}", "")] for note in scene.notes)
     return rows
 
 
-def _details(scene: Scene, width: int) -> list[_Row]:
+def _details(scene: Scene, width: int) -> list[Row]:
     view = scene.view
-    rows: list[_Row] = [[]]
+    rows: list[Row] = [[]]
     best = max((*view["scores"], 1))
     for seat, score in enumerate(view["scores"]):
         name = _name(scene, seat) + (" (you)" if seat == scene.you else "")
@@ -212,7 +178,7 @@ def _details(scene: Scene, width: int) -> list[_Row]:
     else:
         rows.append([(f"{view['left']} points left", "")])
     rows.append([])
-    rows.append([(_line_quality(scene), _QUIET)])
+    rows.append([(_connection_quality(scene), QUIET)])
     if scene.notes:
         rows.append([])
         rows.extend([(fit(note, width), "")] for note in scene.notes)
@@ -238,7 +204,7 @@ def _ink(seat: int) -> Style:
     return SEAT_INKS[seat % len(SEAT_INKS)]
 
 
-def _line_quality(scene: Scene) -> str:
+def _connection_quality(scene: Scene) -> str:
     if scene.rtt is None:
         return "RTT -"
     loss = f", loss {scene.loss:.0%}" if scene.loss else ""

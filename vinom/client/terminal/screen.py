@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.keys import PLAYING, KeyReader
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
@@ -27,40 +28,53 @@ def can_draw(out: TextIO, environ: Mapping[str, str]) -> bool:
     return out.isatty() and environ.get("TERM", "dumb") not in ("dumb", "")
 
 
-def has_colour(environ: Mapping[str, str]) -> bool:
-    """Has the user left colours on? Source: https://no-color.org."""
-    return not environ.get("NO_COLOR")
-
-
-def has_unicode(out: TextIO) -> bool:
-    """Can the terminal show characters that are not ASCII?"""
-    return (out.encoding or "").lower().replace("-", "") in ("utf8", "utf16")
-
-
 class Screen:
     """
     Show pictures; only lines that have changed are written.
 
     :param out: a terminal.
-    :ivar is_entered: do we draw on the terminal now?
+    :param environ: whether the user wants colours (source: https://no-color.org).
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, environ: Mapping[str, str] = os.environ) -> None:
         self._out = out
+        self._colour = not environ.get("NO_COLOR")
+        encoding = (out.encoding or "").lower().replace("-", "")
+        self._ascii_only = encoding not in ("utf8", "utf16")
         self._shown: list[str] = []
         self._size = (0, 0)
-        self.is_entered = False
+        self._is_entered = False
+        self._keyboard: _Keyboard | None = None
 
     def enter(self) -> None:
         """Switch to a blank screen; `leave` restores the old one."""
         self._out.write(_ENTER)
         self._out.flush()
-        self.is_entered = True
+        self._is_entered = True
+
+    def read_keys(
+        self,
+        reactor: IReactorFDSet,
+        press: Callable[[str], None],
+        plain: Mapping[bytes, str] = PLAYING,
+    ) -> None:
+        """
+        Read keys until `leave`.
+
+        :param reactor: watches standard input.
+        :param press: called with the name of each key, see `KeyReader`.
+        :param plain: names of the keys that send one byte.
+        """
+        self._keyboard = _Keyboard(reactor, press, plain)
+        self._keyboard.start()
 
     def leave(self) -> None:
-        """Restore what the terminal showed before."""
-        if self.is_entered:
-            self.is_entered = False
+        """Restore what the terminal showed before; a second time does nothing."""
+        if self._keyboard is not None:
+            self._keyboard.stop()
+            self._keyboard = None
+        if self._is_entered:
+            self._is_entered = False
             self._out.write(_LEAVE)
             self._out.flush()
 
@@ -73,39 +87,34 @@ class Screen:
         # A pseudo-terminal without a size reports 0 by 0.
         return size.columns or 80, size.lines or 24
 
-    def show(self, lines: list[str]) -> None:
-        """Show *lines* from the top, in place of the last picture."""
+    def show(self, picture: Canvas) -> None:
+        """Show a picture in place of the last one, from the top."""
         size = self.size()
         if size != self._size:
             self._size, self._shown = size, []
             self._out.write("\x1b[0m\x1b[2J")
+        lines = picture.lines(colour=self._colour, ascii_only=self._ascii_only)
         lines = lines[: size[1]]
         parts = []
         for row in range(max(len(lines), len(self._shown))):
             new = lines[row] if row < len(lines) else ""
             if row >= len(self._shown) or self._shown[row] != new:
                 parts.append(f"\x1b[{row + 1};1H{new}\x1b[0m\x1b[K")
-        self._shown = list(lines)
+        self._shown = lines
         if parts:
             self._out.write("".join(parts))
             self._out.flush()
 
 
 @implementer(IReadDescriptor)
-class Keyboard:
-    """
-    Read keys as they are pressed, without echo.
-
-    :param reactor: watches standard input.
-    :param press: called with the name of each key, see `KeyReader`.
-    :param plain: names of the keys that send one byte.
-    """
+class _Keyboard:
+    """Read keys as they are pressed, without echo."""
 
     def __init__(
         self,
         reactor: IReactorFDSet,
         press: Callable[[str], None],
-        plain: Mapping[bytes, str] = PLAYING,
+        plain: Mapping[bytes, str],
     ) -> None:
         self._reactor, self._press = reactor, press
         self._reader = KeyReader(plain)

@@ -1,57 +1,33 @@
-"""``vinom demo``: a node with its page, bots, and one of their matches drawn live."""
+"""``vinom demo``: nodes with their pages, bots, and what they play, drawn live."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
-import shutil
 import sys
-from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from vinom.base.model import SEED_BYTES
 from vinom.base.printable import say
-from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.crowd import Crowd
 from vinom.client.load.tally import Tally
-from vinom.client.match import Match
-from vinom.client.sdk import Client, connect
+from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.keys import WATCHING
-from vinom.client.terminal.screen import (
-    Keyboard,
-    Screen,
-    can_draw,
-    has_colour,
-    has_unicode,
-)
-from vinom.client.terminal.stage import Stage
+from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured
-from vinom.game import Chance
 from vinom.tools.commands.bots import describe
-from vinom.tools.commands.child_node import ChildNode, NodeFailed, likely_port
+from vinom.tools.commands.child_node import NodeFailed
+from vinom.tools.commands.demo_maze import MazeDemo
 from vinom.tools.commands.demo_nodes import NodesDemo
-from vinom.tools.commands.deployment import NAMES
+from vinom.tools.commands.deployment import LETTERS
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.mischief import Mischief
-from vinom.tools.commands.play import find_game
 from vinom.tools.commands.redis_child import redis_executable
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
-#: Players who queue with equal options meet. With these, bots meet only each other;
-#: one more bot waits with the default options for people.
-_AMONG_BOTS = {"minutes": 3.0}
-#: Pictures per second, and seconds between lines without a terminal.
-_RATE, _PAUSE = 10, 1.0
-#: Most moves per second of a bot that plays against a person.
-_GENTLE = 2.5
-#: How long to show the winners dancing, seconds.
-_DANCE = 6.0
+#: Seconds between two pictures, and between two lines without a terminal.
+_PICTURE, _LINE = 0.1, 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         help="start this many nodes with a Redis, and show who is where; press n to "
-        f"kill one (1; at most {len(NAMES)})",
+        f"kill one (1; at most {len(LETTERS)})",
     )
     parser.add_argument(
         "--players",
@@ -91,83 +67,104 @@ def run(options: argparse.Namespace) -> int:
     :returns: exit code: 0 unless no match started.
     :raises Misconfigured: an option is out of range.
     """
-    if not 1 <= options.nodes <= len(NAMES):
-        raise Misconfigured(f"--nodes {options.nodes} must be 1 to {len(NAMES)}")
-    if options.players is None:
-        options.players = 4 if options.nodes == 1 else len(_NAMES)
-    if not 2 <= options.players <= len(_NAMES):
-        raise Misconfigured(f"--players {options.players} must be 2 to {len(_NAMES)}")
+    nodes, players = options.nodes, options.players
+    if not 1 <= nodes <= len(LETTERS):
+        raise Misconfigured(f"--nodes {nodes} must be 1 to {len(LETTERS)}")
+    if players is None:
+        players = 4 if nodes == 1 else len(_NAMES)
+    if not 2 <= players <= len(_NAMES):
+        raise Misconfigured(f"--players {players} must be 2 to {len(_NAMES)}")
     for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
         if number is not None and not 0 < number < math.inf:
             raise Misconfigured(f"{flag} {number} must be a number above 0")
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
-    demos: list[Demo | NodesDemo] = []
-    redis = redis_executable() if options.nodes > 1 else ""
+    redis = redis_executable() if nodes > 1 else ""
+    made: list[Demonstration] = []
 
-    def build(reactor: Any) -> Demo | NodesDemo:
-        if options.nodes > 1:
-            names = _NAMES[: options.players]
-            demos.append(NodesDemo(reactor, options, names, redis, screen))
+    def build(reactor: Any) -> Demonstration:
+        demo: Demo
+        if nodes > 1:
+            demo = NodesDemo(reactor, _NAMES[:players], options.pace, nodes, redis)
         else:
-            demos.append(Demo(reactor, options, screen))
-        return demos[0]
+            demo = MazeDemo(reactor, _NAMES, players, options.pace)
+        made.append(Demonstration(reactor, demo, screen, options.seconds))
+        return made[0]
 
     try:
         code = run_in_foreground(build)
     finally:
-        for demo in demos:
-            demo.give_back()
-    for words in demos[0].last_words:
+        if screen is not None:
+            screen.leave()
+    for words in made[0].last_words:
         say(words, file=sys.stderr)
-    if demos[0].tally.started:
+    tally = made[0].tally
+    if tally.started:
         # A bot waits until somebody plays with it, or for its party: that says nothing
         # of the server.
         waits = {"queue_to_match_ms": {"p50": None}}
-        if options.nodes > 1:
+        if nodes > 1:
             waits["match_to_joined_ms"] = {"p50": None}
-        say(describe(demos[0].tally.report() | waits))
+        say(describe(tally.report() | waits))
     return code
 
 
-class Demo:
+class Demo(Protocol):
     """
-    One demonstration.
+    What a demonstration runs and shows.
+
+    :ivar tally: what its bots measured.
+    """
+
+    tally: Tally
+
+    async def start(self) -> list[str]:
+        """Start the processes; returns their addresses, one per line."""
+
+    async def play(self) -> None:
+        """Let bots play, until they have left."""
+
+    def leave(self) -> None:
+        """Let the bots leave now."""
+
+    async def stop(self) -> None:
+        """Stop the processes."""
+
+    def press(self, key: str) -> None:
+        """Carry out the action of a key; see `vinom.client.terminal.keys`."""
+
+    def compose(self, width: int, height: int) -> Canvas:
+        """Draw the next picture."""
+
+    def lines(self) -> list[str]:
+        """Describe what happens, for output that is not a terminal."""
+
+    def log_end(self) -> str:
+        """The last lines of a node's log."""
+
+
+class Demonstration:
+    """
+    Run a demo and show it until the user, or the time, ends it.
 
     :ivar tally: what the bots measured.
     :ivar last_words: what went wrong, in lines to print at the end.
     """
 
     def __init__(
-        self, reactor: Any, options: argparse.Namespace, screen: Screen | None
+        self, reactor: Any, demo: Demo, screen: Screen | None, seconds: float | None
     ) -> None:
         """
         :param reactor: runs it.
-        :param options: of the command line; see `add_arguments`.
+        :param demo: what it shows.
         :param screen: to draw on; ``None`` prints lines.
+        :param seconds: for how long, from when the nodes serve; ``None``: no limit.
         """
-        self._reactor, self._screen = reactor, screen
-        self._seconds, self._pace = options.seconds, options.pace
-        self._names = _NAMES[: options.players]
-        self._game = find_game("maze")[1]
-        http = likely_port()
-        self._node = ChildNode(reactor, ["--warm=2", f"--http={http}"])
-        self._page = f"http://{self._node.host}:{http}/"
-        self.tally = Tally()
+        self._reactor, self._demo, self._screen = reactor, demo, screen
+        self._seconds = seconds
+        self.tally = demo.tally
         self.last_words: list[str] = []
-        self._ours: set[str] = set()
-        self._greeters: list[Bot] = []
-        self._crowd: Crowd | None = None
-        self._command = f"{_program()} play maze --connect 127.0.0.1:{self._node.port}"
-        self._stage = Stage(
-            reactor, self.tally, self._ours, self._command, page=self._page
-        )
-        self._mischief = Mischief(reactor, self._node, lambda: self._stage.shown)
-        self._stage.keys, self._stage.notes = self._mischief.keys, self._mischief.notes
-        self._chance = Chance(os.urandom(SEED_BYTES))
         self._over: Deferred[None] = Deferred()
-        self._keyboard = Keyboard(reactor, self._press, WATCHING)
-        self._is_stopping = False
 
     def run(self) -> Deferred[int]:
         """Show it; fires with the exit code."""
@@ -175,138 +172,62 @@ class Demo:
 
     def stop(self) -> None:
         """End soon."""
-        if not self._is_stopping:
-            self._is_stopping = True
+        if not self._over.called:
             self._over.callback(None)
-
-    def give_back(self) -> None:
-        """Give the terminal back; a second time does nothing."""
-        self._keyboard.stop()
-        if self._screen is not None:
-            self._screen.leave()
 
     def _press(self, key: str) -> None:
         if key == "quit":
             self.stop()
         else:
-            self._mischief.press(key)
+            self._demo.press(key)
 
     async def _run(self) -> int:
         try:
-            await self._node.start()
-            # On a terminal too, where it is visible again after the picture.
-            say(f"play in a browser: {self._page}", flush=True)
-            self._say(f"the lobby listens on 127.0.0.1:{self._node.port}")
-            self._say(f"join from a second terminal: {self._command}")
-            if not self._is_stopping:
+            # On a terminal too, where they are visible again after the picture.
+            for line in await self._demo.start():
+                say(line, flush=True)
+            if not self._over.called:
                 await self._show()
         except NodeFailed as error:
             self.last_words.append(f"vinom demo: {error}")
             return 1
         finally:
-            await self._node.stop()
+            await self._demo.stop()
         if not self.tally.started:
-            self.last_words.append("vinom demo: no match started; the node's log says:")
-            self.last_words.append(self._node.log_end())
+            self.last_words.append("vinom demo: no match started; a node's log says:")
+            self.last_words.append(self._demo.log_end())
             return 1
         return 0
 
     async def _show(self) -> None:
-        crowd = self._crowd = Crowd(
-            self._reactor,
-            [
-                partial(self._bot, name, _AMONG_BOTS, self._pace, self._stage.add)
-                for name in self._names
-            ],
-            self.tally,
-        )
-        done = crowd.run()
-        self._greet()
-        if self._screen is None:
-            drawing = LoopingCall(self._stage.print_line, sys.stdout)
-            pause = _PAUSE
-        else:
-            self._screen.enter()
-            self._keyboard.start()
-            drawing = LoopingCall(
-                self._stage.draw,
-                self._screen,
-                colour=has_colour(os.environ),
-                ascii_only=not has_unicode(sys.stdout),
-            )
-            pause = 1.0 / _RATE
+        def ended(result: Any) -> Any:
+            self.stop()
+            return result
+
+        playing = Deferred.fromCoroutine(self._demo.play()).addBoth(ended)
+        drawing = LoopingCall(self._draw)
         drawing.clock = self._reactor
-        drawing.start(pause)
+        if self._screen is not None:
+            self._screen.enter()
+            self._screen.read_keys(self._reactor, self._press, WATCHING)
+        pause = _LINE if self._screen is None else _PICTURE
+        drawn = drawing.start(pause).addBoth(ended)
         end = None
         if self._seconds is not None:
-            # From here on: the time that the node took to start does not count.
+            # From here on: the time that the nodes took to start does not count.
             end = self._reactor.callLater(self._seconds, self.stop)
         await self._over
         if end is not None and end.active():
             end.cancel()
-        drawing.stop()
-        self._keyboard.stop()
-        for greeter in self._greeters:
-            greeter.leave()
-        crowd.leave()
-        await done
+        if drawing.running:
+            drawing.stop()
+        self._demo.leave()
+        await playing
+        await drawn
 
-    def _bot(self, name: str, options: Any, pace: float, watch: Any) -> Deferred[Bot]:
-        _, self._chance = self._chance.draw()
-        chance = self._chance.fork(name)
-
-        def ready(client: Client) -> Bot:
-            self._ours.add(client.identity.player_id)
-            return Bot(
-                self._reactor,
-                client,
-                "maze",
-                self._game,
-                Habits(options, pace, _DANCE),
-                self.tally,
-                chance,
-                watch,
-            )
-
-        node = self._node
-        return connect(
-            self._reactor,
-            node.host,
-            node.port,
-            name=name,
-            datagram_filter=self._mischief.loss,
-        ).addCallback(ready)
-
-    def _greet(self) -> None:
-        """Let one bot wait for a person; each person gets the next bot."""
-        if self._is_stopping:
+    def _draw(self) -> None:
+        if self._screen is not None:
+            self._screen.show(self._demo.compose(*self._screen.size()))
             return
-        name = _NAMES[(len(self._names) + len(self._greeters)) % len(_NAMES)]
-
-        def met(match: Match) -> None:
-            self._stage.add(match)
-            # It leaves after this match; the next bot waits already.
-            self._greeters[-1].stop()
-            self._greet()
-
-        def begin(bot: Bot) -> Deferred[None]:
-            self._greeters.append(bot)
-            return bot.run()
-
-        def failed(failure: Any) -> None:
-            failure.trap(LobbyRefusal, LineLost)
-
-        pace = min(self._pace, _GENTLE)
-        self._bot(name, None, pace, met).addCallback(begin).addErrback(failed)
-
-    def _say(self, words: str) -> None:
-        if self._screen is None:
-            say(words, flush=True)
-
-
-def _program() -> str:
-    """The command that starts this program: a path if the shell lacks the name."""
-    called = Path(sys.argv[0])
-    if called.name != "vinom" or shutil.which("vinom") == str(called.absolute()):
-        return "vinom"
-    return str(called)
+        for line in self._demo.lines():
+            say(line, flush=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
@@ -15,7 +14,6 @@ from twisted.python.failure import Failure
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.model import SEED_BYTES
-from vinom.base.printable import say
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.parties import Invitation, PartyClient
@@ -24,20 +22,15 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
-from vinom.client.terminal.keys import WATCHING
-from vinom.client.terminal.nodes_picture import (
-    GroupRow,
-    NodeRow,
-    Scenery,
-    Spot,
-    compose_nodes,
-    node_line,
-)
-from vinom.client.terminal.screen import Keyboard, Screen, has_colour, has_unicode
+from vinom.client.terminal.canvas import QUIET, Canvas, Row, Style
 from vinom.game import Chance
 from vinom.games.rounds import Rematch
-from vinom.tools.commands.child_node import NodeFailed
-from vinom.tools.commands.deployment import Deployment, Door, RunningNode
+from vinom.tools.commands.deployment import (
+    LETTERS,
+    BalancedEndpoint,
+    Deployment,
+    NamedNode,
+)
 from vinom.tools.commands.play import find_game
 
 #: Two who play in a room of the nodes.
@@ -49,11 +42,9 @@ _PARTY = 2
 _OPTIONS = {"rows": 8, "cols": 16, "minutes": 3.0}
 #: How long to show the winners dancing, seconds.
 _DANCE = 2.0
-#: Seconds between two pictures, between two lines, between two looks at the nodes, and
+#: Seconds between two looks at the processes, between two requests to the nodes, and
 #: between two moves in the room.
-_PICTURE, _LINE, _LOOK, _MOVE = 0.2, 1.0, 0.5, 0.7
-#: News that are kept.
-_MOST_NEWS = 50
+_PAUSE, _LOOK, _MOVE = 0.2, 0.5, 0.7
 #: Reasons for which a match ends as it should.
 _EXPECTED = ("finished", "abandoned", "left", "void")
 
@@ -63,6 +54,117 @@ _DOING = {
     "prematch": "is asked whether it accepts a match",
     "in_game": "plays",
 }
+_BAD: Style = "1;38;5;203"
+#: The colour of each node.
+_INKS = dict(
+    zip(
+        LETTERS,
+        [f"1;38;5;{number}" for number in (80, 220, 177, 113, 215)],
+        strict=True,
+    )
+)
+
+
+@attrs.frozen
+class Group:
+    """
+    A party, or the players of a room.
+
+    :ivar kind: ``party`` or ``room``.
+    :ivar members: name to the letter of the node that has this player's connection;
+        ``None``: no node has.
+    :ivar doing: what they do, in words.
+    """
+
+    kind: str
+    members: Mapping[str, str | None]
+    doing: str
+
+
+def compose_nodes(
+    size: tuple[int, int],
+    title: str,
+    store: str,
+    nodes: Sequence[NamedNode],
+    groups: Sequence[Group],
+    notes: Sequence[str],
+) -> Canvas:
+    """
+    Draw nodes and players; old notes are left out if the terminal is too small.
+
+    :param size: columns and rows.
+    :param store: how Redis is, in words.
+    :param notes: what happened, the latest last.
+    """
+    width, height = size
+    picture = Canvas(height, width)
+    picture.put_title(title)
+    rows: list[Row] = [[("Redis   ", ""), (store, "")], []]
+    for node in nodes:
+        rows += _rows_of(node, groups)
+    rows += [[], *map(_row_of, groups), []]
+    space = height - 2 - len(rows)
+    rows += [[(note, QUIET)] for note in notes[-space:] if space > 0]
+    for number, row in enumerate(rows[: max(height - 2, 0)], 1):
+        picture.put_row(number, 1, row)
+    picture.put_row(height - 1, 1, [("n kills a node · q ends", QUIET)])
+    return picture
+
+
+def describe_nodes(nodes: Sequence[NamedNode], groups: Sequence[Group]) -> str:
+    """Describe nodes and players in one line, for output that is not a terminal."""
+    parts = []
+    for node in nodes:
+        names = " ".join(_names_at(node.letter, groups)) or "nobody"
+        plays = "".join(f", {play}" for play in _plays(node))
+        what = f"{names}{plays}" if node.state == "serving" else node.state
+        parts.append(f"{node.letter}: {what}")
+    if missing := _names_at(None, groups):
+        parts.append(f"without a node: {' '.join(missing)}")
+    return "; ".join(parts)
+
+
+def _names_at(letter: str | None, groups: Sequence[Group]) -> list[str]:
+    return [
+        name for group in groups for name, at in group.members.items() if at == letter
+    ]
+
+
+def _plays(node: NamedNode) -> list[str]:
+    """Its matches and rooms, each in words."""
+    plays = [("match", one["match_id"], one) for one in node.matches]
+    plays += [("room", one["room_id"], one) for one in node.rooms]
+    return [
+        f"{kind} {name[:6]}  {' '.join(player['name'] for player in one['players'])}"
+        for kind, name, one in plays
+    ]
+
+
+def _rows_of(node: NamedNode, groups: Sequence[Group]) -> list[Row]:
+    head = (f"node {node.letter}  ", _INKS[node.letter])
+    if node.state != "serving":
+        return [[head, (f"{node.state}  {node.address}", _BAD)], []]
+    lease = node.status.get("store", {}).get("lease", 0)
+    players = f"{node.status.get('players', 0)} players: "
+    plays: list[Row] = [[(f"        {play}", "")] for play in _plays(node)]
+    return [
+        [
+            head,
+            (f"{node.address}  lease {lease}  ", QUIET),
+            (players + " ".join(_names_at(node.letter, groups)), ""),
+        ],
+        *(plays or [[("        no matches, no rooms", QUIET)]]),
+    ]
+
+
+def _row_of(group: Group) -> Row:
+    members = [
+        (f"{name} ({at or 'away'}) ", _BAD if at is None else _INKS[at])
+        for name, at in group.members.items()
+    ]
+    used = sum(len(text) for text, _ in members)
+    gap = " " * max(0, 21 - used)
+    return [(f"{group.kind:<8}", QUIET), *members, (f"{gap}{group.doing}", "")]
 
 
 class _Player:
@@ -70,170 +172,134 @@ class _Player:
     A bot that is logged in, or will be.
 
     :ivar name: to play under.
-    :ivar door: where it connects.
+    :ivar endpoint: where it connects.
     :ivar client: its client.
     """
 
-    def __init__(
-        self, reactor: Any, name: str, deployment: Deployment, doors: list[Door]
-    ) -> None:
-        self.name, self.door = name, Door(reactor, deployment, doors)
-        doors.append(self.door)
-        lobby = LobbyClient(reactor, self.door, Hello(PROTOCOL, name))
+    def __init__(self, reactor: Any, name: str, endpoint: BalancedEndpoint) -> None:
+        self.name, self.endpoint = name, endpoint
+        lobby = LobbyClient(reactor, endpoint, Hello(PROTOCOL, name))
         self.client = Client(reactor, lobby)
 
-    def spot(self) -> Spot:
-        """Where it is."""
-        node = self.door.node
-        here = node is not None and node.state == "serving" and self.door.is_open
-        return Spot(self.name, node.name if here and node is not None else None)
+    @property
+    def at(self) -> str | None:
+        """Letter of the node that has its connection."""
+        node = self.endpoint.node
+        if node is None or node.state != "serving" or not self.endpoint.is_open:
+            return None
+        return node.letter
 
 
 class NodesDemo:
     """
-    One demonstration with several nodes.
+    One demonstration: see `vinom.tools.commands.demo.Demo`.
 
     :ivar tally: what the bots measured.
-    :ivar last_words: what went wrong, in lines to print at the end.
     """
 
     def __init__(
         self,
         reactor: Any,
-        options: argparse.Namespace,
         names: Sequence[str],
+        pace: float,
+        nodes: int,
         executable: str,
-        screen: Screen | None,
     ) -> None:
         """
         :param reactor: runs it.
-        :param options: of the command line; see `vinom.tools.commands.demo`.
         :param names: of the bots that play in parties.
+        :param pace: most moves per second of a bot.
+        :param nodes: number of nodes.
         :param executable: of redis-server.
-        :param screen: to draw on; ``None`` prints lines.
         """
-        self._reactor, self._screen = reactor, screen
-        self._seconds, self._pace = options.seconds, options.pace
-        self._deployment = Deployment(reactor, options.nodes, executable)
-        doors: list[Door] = []
+        self._reactor, self._pace = reactor, pace
+        self._deployment = Deployment(reactor, nodes, executable)
+        endpoints: list[BalancedEndpoint] = []
+        self._players: list[_Player] = []
+        for name in (*names, *_ROOM_NAMES):
+            endpoint = BalancedEndpoint(reactor, self._deployment, endpoints)
+            endpoints.append(endpoint)
+            self._players.append(_Player(reactor, name, endpoint))
         # Members of one party are at different nodes.
-        players = [
-            _Player(reactor, name, self._deployment, doors)
-            for name in (*names, *_ROOM_NAMES)
-        ]
-        self._room_players = players[len(names) :]
+        self._room_players = self._players[len(names) :]
         self._parties = [
-            players[first : min(first + _PARTY, len(names))]
+            self._players[first : min(first + _PARTY, len(names))]
             for first in range(0, len(names), _PARTY)
         ]
-        self._players = players
         self._room: list[LiveRoom] = []
         self.tally = Tally()
-        self.last_words: list[str] = []
-        self._news: list[str] = []
+        # What happened, and how many of these have been printed.
+        self._notes: list[str] = []
+        self._printed = 0
         self._lost: set[str] = set()
         self._missing: list[_Player] = []
-        self._dead: list[RunningNode] = []
+        self._dead: list[NamedNode] = []
         self._died_at = 0.0
         self._began = reactor.seconds()
         self._chance = Chance(os.urandom(SEED_BYTES))
         self._bots: list[Bot] = []
-        self._over: Deferred[None] = Deferred()
-        self._keyboard = Keyboard(reactor, self._press, WATCHING)
-        self._is_stopping = False
+        self._is_leaving = False
 
-    def run(self) -> Deferred[int]:
-        """Show it; fires with the exit code."""
-        return Deferred.fromCoroutine(self._run())
-
-    def stop(self) -> None:
-        """End soon."""
-        if not self._is_stopping:
-            self._is_stopping = True
-            self._over.callback(None)
-
-    def _break(self, failure: Failure) -> None:
-        """End with an error of ours; what we cancelled ourselves is none."""
-        if not self._is_stopping:
-            self._is_stopping = True
-            self._over.errback(failure)
-
-    def give_back(self) -> None:
-        """Give the terminal back; a second time does nothing."""
-        self._keyboard.stop()
-        if self._screen is not None:
-            self._screen.leave()
-
-    def _press(self, key: str) -> None:
-        if key == "quit":
-            self.stop()
-        elif key == "next" and self._deployment.kill_one() is None:
-            self._note("one node must stay: wait until another one serves")
-
-    async def _run(self) -> int:
-        try:
-            await self._deployment.start()
-            for node in self._deployment.nodes:
-                say(
-                    f"node {node.name}: lobby {node.address}, page {node.page}, "
-                    f"process {node.process.pid}",
-                    flush=True,
-                )
-            if not self._is_stopping:
-                await self._show()
-        except NodeFailed as error:
-            self.last_words.append(f"vinom demo: {error}")
-            return 1
-        finally:
-            await self._deployment.stop()
-        if not self.tally.started:
-            self.last_words.append("vinom demo: no match started; a node's log says:")
-            self.last_words.append(self._deployment.nodes[0].process.log_end())
-            return 1
-        return 0
-
-    async def _show(self) -> None:
-        self._began = self._reactor.seconds()
-        running: list[Deferred[None]] = []
-        for party in self._parties:
-            invitation = Invitation(len(party))
-            running += [
-                Deferred.fromCoroutine(
-                    self._play(player, player is party[0], invitation)
-                )
-                for player in party
-            ]
-        running += [
-            Deferred.fromCoroutine(self._play_in_room(player))
-            for player in self._room_players
+    async def start(self) -> list[str]:
+        """Start Redis and the nodes."""
+        await self._deployment.start()
+        return [
+            f"node {node.letter}: lobby {node.address}, page {node.page}, "
+            f"process {node.process.pid}"
+            for node in self._deployment.nodes
         ]
-        for one in running:
-            one.addErrback(self._break)
-        pause, draw = _LINE, self._print_line
-        if self._screen is not None:
-            self._screen.enter()
-            self._keyboard.start()
-            pause, draw = _PICTURE, self._draw
-        loops = [LoopingCall(one) for one in (draw, self._watch, self._deployment.look)]
-        for loop, each in zip(loops, (pause, _PICTURE, _LOOK), strict=True):
-            loop.clock = self._reactor
-            loop.start(each).addErrback(self._break)
-        end = None
-        if self._seconds is not None:
-            end = self._reactor.callLater(self._seconds, self.stop)
-        await self._over
-        if end is not None and end.active():
-            end.cancel()
-        for loop in loops:
-            loop.stop()
-        self._keyboard.stop()
+
+    async def play(self) -> None:
+        """Let bots play, and note what happens to the nodes."""
+        self._began = self._reactor.seconds()
+        failures: list[Failure] = []
+        running = [
+            Deferred.fromCoroutine(one).addErrback(failures.append)
+            for one in [
+                *(
+                    self._play(player, player is party[0], invitation)
+                    for party in self._parties
+                    for invitation in [Invitation(len(party))]
+                    for player in party
+                ),
+                *map(self._play_in_room, self._room_players),
+            ]
+        ]
+        looking = LoopingCall(self._deployment.look)
+        looking.clock = self._reactor
+        looking.start(_LOOK).addErrback(failures.append)
+        while not (self._is_leaving or failures):
+            self._note_changes()
+            await deferLater(self._reactor, _PAUSE)
+        broken = failures[:]
+        if looking.running:
+            looking.stop()
         for bot in self._bots:
             bot.leave()
-        for one in running:
-            one.cancel()
+        for each in running:
+            each.cancel()
         for player in self._players:
             player.client.close()
-        await DeferredList(running, consumeErrors=True)
+        await DeferredList(running)
+        if broken:
+            broken[0].raiseException()
+
+    def leave(self) -> None:
+        """Let the bots leave soon."""
+        self._is_leaving = True
+
+    async def stop(self) -> None:
+        """Stop Redis and the nodes."""
+        await self._deployment.stop()
+
+    def log_end(self) -> str:
+        """The last lines of a node's log."""
+        return self._deployment.nodes[0].process.log_end()
+
+    def press(self, key: str) -> None:
+        """Kill a node."""
+        if key == "next" and not self._deployment.kill_one():
+            self._note("one node must stay: wait until another one serves")
 
     # The bots.
 
@@ -277,7 +343,7 @@ class NodesDemo:
     async def _play_in_room(self, player: _Player) -> None:
         name, game = find_game("tictactoe")
         await self._log_in(player)
-        while not self._is_stopping:
+        while not self._is_leaving:
             try:
                 room = await player.client.join_room(name, _ROOM)
             except (LobbyRefusal, LineLost):
@@ -302,81 +368,70 @@ class NodesDemo:
 
     def _note(self, words: str) -> None:
         seconds = self._reactor.seconds() - self._began
-        self._news = [*self._news, f"{seconds:5.1f} s  {words}"][-_MOST_NEWS:]
-        if self._screen is None:
-            say(self._news[-1], flush=True)
+        self._notes.append(f"{seconds:5.1f} s  {words}")
 
-    def _watch(self) -> None:
+    def _note_changes(self) -> None:
         for node in self._deployment.serving:
             if node in self._dead:
                 self._dead.remove(node)
-                self._note(f"node {node.name} serves again, process {node.process.pid}")
+                self._note(
+                    f"node {node.letter} serves again, process {node.process.pid}"
+                )
         for node in self._deployment.find_dead():
             self._dead.append(node)
             self._died_at = self._reactor.seconds()
-            here = [one for one in self._players if one.door.node is node]
+            here = [one for one in self._players if one.endpoint.node is node]
             self._missing += [one for one in here if one not in self._missing]
             who = " ".join(one.name for one in here) or "no players"
-            self._note(f"node {node.name} was killed, with {who}")
+            self._note(f"node {node.letter} was killed, with {who}")
         if self._missing and self._is_everybody_back():
             after = self._reactor.seconds() - self._died_at
-            names: dict[str, list[str]] = {}
-            for one in self._missing:
-                names.setdefault(one.spot().node or "", []).append(one.name)
             where = "; ".join(
-                f"{' '.join(here)} at {node}" for node, here in sorted(names.items())
+                f"{' '.join(names)} at {letter}"
+                for letter in LETTERS
+                if (names := [one.name for one in self._missing if one.at == letter])
             )
             self._note(f"everybody is back after {after:.1f} s: {where}")
             self._missing = []
 
     def _is_everybody_back(self) -> bool:
         """Is everybody connected, in the same party or room as before?"""
-        if any(one.spot().node is None for one in self._players):
-            return False
-        told = sum(node.status.get("players", 0) for node in self._deployment.nodes)
-        if told < len(self._players):
+        nodes = self._deployment.nodes
+        counted = sum(node.status.get("players", 0) for node in nodes)
+        if counted < len(self._players) or any(one.at is None for one in self._players):
             return False
         for members in self._parties:
             for one in members:
                 party = one.client.parties.party
-                here = (
-                    [] if party is None else [m for m in party.members if m.connected]
-                )
-                if len(here) < len(members):
+                present = [m for m in party.members if m.connected] if party else []
+                if len(present) < len(members):
                     return False
         return all(room.is_connected for room in self._room)
 
     # What is shown.
 
-    def _draw(self) -> None:
-        assert self._screen is not None
-        width, height = self._screen.size()
-        self._screen.show(
-            compose_nodes(
-                self._scenery(),
-                width,
-                height,
-                colour=has_colour(os.environ),
-                ascii_only=not has_unicode(sys.stdout),
-            )
-        )
-
-    def _print_line(self) -> None:
-        seconds = self._reactor.seconds() - self._began
-        say(f"{seconds:5.1f} s  {node_line(self._scenery())}", flush=True)
-
-    def _scenery(self) -> Scenery:
-        tally = self.tally
-        return Scenery(
-            f"vinom demo · {len(self._deployment.nodes)} nodes · {tally.finished} "
-            f"matches played, {len(self._lost)} lost",
+    def compose(self, width: int, height: int) -> Canvas:
+        """Draw the nodes, and which players, parties, matches and rooms they have."""
+        nodes = self._deployment.nodes
+        return compose_nodes(
+            (width, height),
+            f"vinom demo · {len(nodes)} nodes · {self.tally.finished} matches played, "
+            f"{len(self._lost)} lost",
             self._describe_store(),
-            [_describe(node) for node in self._deployment.nodes],
-            [self._describe_party(members) for members in self._parties],
-            [self._describe_room()],
-            self._news,
-            "n kills a node · q ends",
+            nodes,
+            self._groups(),
+            self._notes,
         )
+
+    def lines(self) -> list[str]:
+        """Describe the same, after what has happened since the last call."""
+        fresh, self._printed = self._notes[self._printed :], len(self._notes)
+        seconds = self._reactor.seconds() - self._began
+        now = describe_nodes(self._deployment.nodes, self._groups())
+        return [*fresh, f"{seconds:5.1f} s  {now}"]
+
+    def _groups(self) -> list[Group]:
+        return [*map(self._describe_party, self._parties), self._describe_room()]
 
     def _describe_store(self) -> str:
         info, store = self._deployment.redis, self._deployment.store
@@ -389,43 +444,26 @@ class NodesDemo:
             f"{info.get('used_memory_human', '?')}"
         )
 
-    def _describe_party(self, members: list[_Player]) -> GroupRow:
+    def _describe_party(self, members: list[_Player]) -> Group:
         client = members[0].client
         party = client.parties.party
         doing = "forms" if party is None else _DOING.get(party.state, party.state)
         match = client.match
         if party is not None and party.state == "in_game" and match is not None:
             doing += f" in match {match.match_id[:6]}"
-        return GroupRow([one.spot() for one in members], doing)
+        return Group("party", {one.name: one.at for one in members}, doing)
 
-    def _describe_room(self) -> GroupRow:
-        spots = [one.spot() for one in self._room_players]
+    def _describe_room(self) -> Group:
+        members = {one.name: one.at for one in self._room_players}
         room = next((one for one in self._room if one.view is not None), None)
         if room is None:
-            return GroupRow(spots, "forms")
+            return Group("room", members, "forms")
         board = "".join(
             "·" if cell is None else "XO"[cell]
             for row in room.view["board"]
             for cell in row
         )
         what = f"tictactoe {board[:3]} {board[3:6]} {board[6:]}, version {room.version}"
-        return GroupRow(spots, what if room.is_connected else "waits for the room")
-
-
-def _describe(node: RunningNode) -> NodeRow:
-    plays = [f"match {one['match_id'][:6]}  {_names(one)}" for one in node.matches] + [
-        f"room {one['room_id'][:6]}  {_names(one)}" for one in node.rooms
-    ]
-    status = node.status
-    return NodeRow(
-        node.name,
-        node.address,
-        node.state,
-        status.get("store", {}).get("lease", 0),
-        status.get("players", 0),
-        plays,
-    )
-
-
-def _names(described: dict[str, Any]) -> str:
-    return " ".join(player["name"] for player in described["players"])
+        if not room.is_connected:
+            what = "waits for the room"
+        return Group("room", members, what)

@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
 from vinom.tools.commands.redis_child import RedisChild
 
-#: Names of nodes; there cannot be more.
-NAMES = "ABCDE"
+#: Letters of nodes; there cannot be more.
+LETTERS = "ABCDE"
 #: How long a killed node stays away, seconds.
 _AWAY = 5.0
-#: Shorter than the defaults, so that one sees soon what happens.
-_TIMES = (
+#: Times shorter than the defaults, so that one sees soon what happens.
+_ARGUMENTS = (
+    "--warm=1",
     "--lease-seconds=2",
     "--fill-seconds=2",
-    # A node that starts again here has forgotten everything.
     "--orphan-seconds=6",
 )
 
 
-class RunningNode:
+class NamedNode:
     """
     One of the nodes.
 
-    :ivar name: one letter.
+    :ivar letter: its name in pictures.
+    :ivar process: its process, the same object after it was started again.
     :ivar page: URL of its page.
-    :ivar state: ``serving``, ``starting`` or ``killed``.
+    :ivar state: ``serving``, ``ending``, ``killed`` or ``starting``.
     :ivar status: what it answered last, as ``vinom status``; likewise ``matches`` and
         ``rooms``.
     """
 
-    def __init__(self, name: str, page: int, make: Callable[[], ChildNode]) -> None:
+    def __init__(
+        self, reactor: Any, letter: str, arguments: Sequence[str] = ()
+    ) -> None:
         """
-        :param name: one letter.
-        :param page: TCP port of its page.
-        :param make: makes the process, at the same port each time.
+        :param reactor: starts the process.
+        :param letter: its name.
+        :param arguments: more arguments of ``twistd vinom``.
         """
-        self.name, self._make = name, make
-        self.process = make()
-        self.page = f"http://{self.process.host}:{page}/"
+        port = free_port()
+        self.letter = letter
+        self.process = ChildNode(reactor, (*arguments, f"--http={port}"))
+        self.process.name = f"node {letter}"
+        self.page = f"http://{self.process.host}:{port}/"
         self.state = "starting"
         self.forget()
 
@@ -64,25 +68,12 @@ class RunningNode:
         self.matches: list[dict[str, Any]] = []
         self.rooms: list[dict[str, Any]] = []
 
-    async def start(self) -> None:
-        """Start its process."""
-        self.state = "starting"
-        await self.process.start()
-        self.state = "serving"
-
-    async def start_again(self) -> None:
-        """Clean up after the process that died, and start another."""
-        await self.process.stop()
-        self.process = self._make()
-        await self.start()
-
     async def look(self) -> None:
         """Ask it what it does."""
-        process = self.process
         pages = ("status", "matches", "rooms")
-        found = [await process.ask(page) for page in pages]
-        # Else it died, or its store is away: the next look knows more.
-        if all(found) and process is self.process and self.state == "serving":
+        found = [await self.process.ask(page) for page in pages]
+        # Otherwise it died, or its store is away: the next look finds out more.
+        if all(found) and self.state == "serving":
             self.status, self.matches = found[0], found[1]["matches"]
             self.rooms = found[2]["rooms"]
 
@@ -91,7 +82,7 @@ class Deployment:
     """
     Start it, watch it, and stop it.
 
-    :ivar nodes: in the order of their names.
+    :ivar nodes: in the order of their letters.
     :ivar redis: what ``INFO`` of Redis answered last.
     """
 
@@ -104,13 +95,14 @@ class Deployment:
         self._reactor = reactor
         self.store = RedisChild(reactor, executable)
         self.redis: dict[str, str] = {}
-        self.nodes = [self._node(name) for name in NAMES[:count]]
+        arguments = (*self.store.for_nodes, *_ARGUMENTS)
+        self.nodes = [
+            NamedNode(reactor, letter, arguments) for letter in LETTERS[:count]
+        ]
         self._is_stopping = False
-        self._starting: set[Deferred[None]] = set()
-        self._killed: set[ChildNode] = set()
 
     @property
-    def serving(self) -> list[RunningNode]:
+    def serving(self) -> list[NamedNode]:
         """The nodes that serve players."""
         return [node for node in self.nodes if node.state == "serving"]
 
@@ -121,46 +113,46 @@ class Deployment:
         :raises NodeFailed: something did not start.
         """
         await self.store.start()
-        starts = [Deferred.fromCoroutine(node.start()) for node in self.nodes]
         try:
-            await gatherResults(starts, consumeErrors=True)
+            await gatherResults(
+                [node.process.start() for node in self.nodes], consumeErrors=True
+            )
         except FirstError as error:
             why = error.subFailure.value
             assert why is not None
             raise why from None
+        for node in self.nodes:
+            node.state = "serving"
 
     async def stop(self) -> None:
         """Stop everything; files are removed."""
         self._is_stopping = True
-        for starting in tuple(self._starting):
-            starting.cancel()
         await gatherResults([node.process.stop() for node in self.nodes])
         await self.store.stop()
 
-    def kill_one(self) -> RunningNode | None:
-        """Kill a node that has players, at random, without a goodbye; not the last."""
-        alive = [
-            node
-            for node in self.serving
-            if not node.process.exited and node.process not in self._killed
-        ]
-        if len(alive) < 2:
-            return None
-        busy = [node for node in alive if node.status.get("players")]
-        chosen = random.choice(busy or alive)
+    def kill_one(self) -> bool:
+        """Kill a node, one with players if possible; false if only one serves."""
+        serving = [node for node in self.serving if not node.process.exited]
+        if len(serving) < 2:
+            return False
+        busy = [node for node in serving if node.status.get("players")]
+        chosen = random.choice(busy or serving)
         # We are informed of its end a moment later.
-        self._killed.add(chosen.process)
-        os.kill(chosen.process.pid, signal.SIGKILL)
-        return chosen
+        chosen.state = "ending"
+        chosen.process.kill()
+        return True
 
-    def find_dead(self) -> list[RunningNode]:
+    def find_dead(self) -> list[NamedNode]:
         """Find the nodes that have died since the last call; each starts again soon."""
-        dead = [node for node in self.serving if node.process.exited]
+        dead = [
+            node
+            for node in self.nodes
+            if node.process.exited and node.state in ("serving", "ending")
+        ]
         for node in dead:
             node.state = "killed"
             node.forget()
-            self._killed.discard(node.process)
-            self._reactor.callLater(_AWAY, self._start_again, node)
+            Deferred.fromCoroutine(self._start_again(node))
         return dead
 
     async def look(self) -> None:
@@ -169,76 +161,69 @@ class Deployment:
         self.redis = await self.store.info()
         await gatherResults(looks)
 
-    def _start_again(self, node: RunningNode) -> None:
-        if self._is_stopping:
-            return
-        starting = Deferred.fromCoroutine(node.start_again())
-        self._starting.add(starting)
-
-        def failed(failure: Any) -> None:
-            if not self._is_stopping:
-                failure.trap(NodeFailed)
+    async def _start_again(self, node: NamedNode) -> None:
+        while True:
+            await deferLater(self._reactor, _AWAY)
+            if self._is_stopping:
+                return
+            node.state = "starting"
+            try:
+                await node.process.start_again()
+            except NodeFailed:
+                await node.process.kill()
                 node.state = "killed"
-                self._reactor.callLater(_AWAY, self._start_again, node)
-
-        starting.addErrback(failed)
-        starting.addBoth(lambda _: self._starting.discard(starting))
-
-    def _node(self, name: str) -> RunningNode:
-        port, page = free_port(), free_port()
-        arguments = (*self.store.for_nodes, "--warm=1", f"--http={page}", *_TIMES)
-        return RunningNode(
-            name, page, lambda: ChildNode(self._reactor, arguments, port=port)
-        )
+            else:
+                node.state = "serving"
+                return
 
 
 @implementer(IStreamClientEndpoint)
-class Door:
+class BalancedEndpoint:
     """
-    Where one player connects: to the same node as before, else to the emptiest one.
+    Connect one player: to the same node as before, else to the emptiest one.
 
     It stands for the balancer that a deployment has in front of its nodes.
 
     :ivar node: the node of the last attempt to connect.
     """
 
-    def __init__(self, reactor: Any, deployment: Deployment, doors: list[Door]) -> None:
+    def __init__(
+        self, reactor: Any, deployment: Deployment, all_players: list[BalancedEndpoint]
+    ) -> None:
         """
         :param reactor: connects.
         :param deployment: has the nodes.
-        :param doors: of all players.
+        :param all_players: the endpoints of all players.
         """
-        self._reactor, self._deployment, self._doors = reactor, deployment, doors
-        self.node: RunningNode | None = None
-        self._lines: list[Any] = []
+        self._reactor, self._deployment = reactor, deployment
+        self._all_players = all_players
+        self.node: NamedNode | None = None
+        self._connections: list[Any] = []
 
     @property
     def is_open(self) -> bool:
         """Is there a connection?"""
-        self._lines = [line for line in self._lines if line.is_open]
-        return bool(self._lines)
+        self._connections = [one for one in self._connections if one.is_open]
+        return bool(self._connections)
 
     def connect(self, factory: Any) -> Deferred[Any]:
-        node = self._choose()
+        # At once: others who connect at the same time choose other nodes.
+        node = self.node = self._choose()
         if node is None:
             return fail(ConnectError(string="no node serves"))
-        endpoint = TCP4ClientEndpoint(
-            self._reactor, node.process.host, node.process.port
-        )
 
-        # Now: others who come at the same time choose other nodes.
-        self.node = node
+        def connected(connection: Any) -> Any:
+            self._connections.append(connection)
+            return connection
 
-        def connected(line: Any) -> Any:
-            self._lines.append(line)
-            return line
-
+        host, port = node.process.host, node.process.port
+        endpoint = TCP4ClientEndpoint(self._reactor, host, port)
         found: Deferred[Any] = endpoint.connect(factory)
         return found.addCallback(connected)
 
-    def _choose(self) -> RunningNode | None:
+    def _choose(self) -> NamedNode | None:
         serving = [node for node in self._deployment.serving if not node.process.exited]
         if self.node in serving:
             return self.node
-        players = [door.node for door in self._doors if door is not self]
+        players = [one.node for one in self._all_players if one is not self]
         return min(serving, key=players.count, default=None)

@@ -17,13 +17,7 @@ from twisted.internet.defer import Deferred
 from vinom.base.printable import say
 from vinom.client.sdk import Client, connect
 from vinom.client.terminal.play import MazeGame
-from vinom.client.terminal.screen import (
-    Keyboard,
-    Screen,
-    can_draw,
-    has_colour,
-    has_unicode,
-)
+from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.play.game_loader import load_game, load_games, name_of
@@ -185,9 +179,9 @@ def run(options: argparse.Namespace) -> int:
     wish = parse_json("--options", options.options)
     name = options.name or _user_name()
     screen = Screen(sys.stdout)
-    games: list[AtTerminal] = []
+    games: list[MazeGame] = []
 
-    def build(reactor: Any) -> AtTerminal:
+    def build(reactor: Any) -> MazeGame:
         def dial() -> Deferred[Client]:
             return connect(
                 reactor,
@@ -198,57 +192,19 @@ def run(options: argparse.Namespace) -> int:
                 tls_name=lobby.tls_name,
             )
 
-        game = MazeGame(
-            reactor,
-            dial,
-            str(lobby),
-            wish,
-            screen,
-            colour=has_colour(os.environ),
-            ascii_only=not has_unicode(sys.stdout),
-        )
-        games.append(AtTerminal(reactor, game, screen))
-        return games[0]
+        game = MazeGame(reactor, dial, str(lobby), wish, screen)
+        games.append(game)
+        screen.enter()
+        screen.read_keys(reactor, game.press)
+        return game
 
     try:
         return run_in_foreground(build)
     finally:
-        for at_terminal in games:
-            at_terminal.give_back()
-            for words in at_terminal.game.last_words:
+        screen.leave()
+        for game in games:
+            for words in game.last_words:
                 say(words)
-
-
-class AtTerminal:
-    """A game that owns the terminal while it runs."""
-
-    def __init__(self, reactor: Any, game: MazeGame, screen: Screen) -> None:
-        """
-        :param reactor: runs it.
-        :param game: the game.
-        :param screen: draws on the terminal.
-        """
-        self.game, self._screen = game, screen
-        self._keyboard = Keyboard(reactor, game.press)
-
-    def run(self) -> Deferred[int]:
-        """Take the terminal and play; fires with the exit code."""
-        self._screen.enter()
-        self._keyboard.start()
-        return self.game.run().addBoth(self._done)
-
-    def stop(self) -> None:
-        """Quit."""
-        self.game.stop()
-
-    def give_back(self) -> None:
-        """Give the terminal back; a second time does nothing."""
-        self._keyboard.stop()
-        self._screen.leave()
-
-    def _done(self, result: Any) -> Any:
-        self.give_back()
-        return result
 
 
 def _user_name() -> str:

@@ -14,9 +14,10 @@ from typing import Any, TextIO
 import msgspec
 
 from vinom.base.model import MatchPlan
-from vinom.base.printable import printable, say
+from vinom.base.printable import say
+from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.scene import Scene, compose, headline
-from vinom.client.terminal.screen import Screen, can_draw, has_colour, has_unicode
+from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game
 from vinom.play.game_loader import load_game, load_games
@@ -166,8 +167,7 @@ def _watched(
         if screen is None:
             say(picture.line(play), file=out, flush=True)
         else:
-            width, height = screen.size()
-            screen.show(picture.draw(play, width, height, has_unicode(out)))
+            screen.show(picture.draw(play, *screen.size()))
 
     if screen is None:
         return replay(recording, game, watch, guard)
@@ -201,21 +201,17 @@ class Picture:
             text = msgspec.json.encode(view).decode()
         return f"{play.time:8.2f} s  version {play.version}  {text}"
 
-    def draw(self, play: Play, width: int, height: int, unicode: bool) -> list[str]:
-        """Draw the current view, as lines that fit a terminal."""
+    def draw(self, play: Play, width: int, height: int) -> Canvas:
+        """Draw the current view."""
         self._frame += 1
         view = self._view(play)
         if self._plan.game == "maze":
-            return compose(
-                self._scene(play, view),
-                width,
-                height,
-                colour=has_colour(os.environ),
-                ascii_only=not unicode,
-            )
+            return compose(self._scene(play, view), width, height)
         text = msgspec.json.format(msgspec.json.encode(view), indent=2).decode()
-        rows = [self.line(play), *text.split("\n")]
-        return [printable(row)[:width] for row in rows]
+        canvas = Canvas(height, width)
+        for row, line in enumerate([self.line(play), *text.split("\n")]):
+            canvas.put(row, 0, line)
+        return canvas
 
     def _view(self, play: Play) -> Any:
         """Make the view that a spectator would have decoded."""
