@@ -518,17 +518,17 @@ class LossyLinkTests(SynchronousTestCase):
         data, number = net.checkpoint
         first.say("unkept")
         net.run(0.5)
-        resume, carried = first.resume, first.carried
-        GamePlayer(net, net.label("m1", 0), resume=resume, carried=carried)
+        resume, kept = first.resume, first.link_state
+        GamePlayer(net, net.label("m1", 0), resume=resume, link_state=kept)
         net.run(1.0)
         self.assertEqual(first.rejections, ["seat_taken"])
-        self.assertEqual(len(carried.actions), 1)
+        self.assertEqual(len(kept.actions), 1)
         other = GameNet(seed=1)
         other.reactor.rightNow = net.reactor.seconds()
         other.bind()
         other.open(game="teller", checkpoint=data, number=number)
         label = other.label("m1", 0)
-        back = GamePlayer(other, label, resume=resume, carried=carried)
+        back = GamePlayer(other, label, resume=resume, link_state=kept)
         other.run(0.5)
         self.assertIn("unkept", back.lines[-1])
 

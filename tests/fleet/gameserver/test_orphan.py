@@ -509,7 +509,7 @@ class UnsentTests(SynchronousTestCase):
             net.run(0.2)
         older = players[0]
         label = net.label("m1", 0)
-        newer = GamePlayer(net, label, resume=older.resume, carried=older.carried)
+        newer = GamePlayer(net, label, resume=older.resume, link_state=older.link_state)
         net.run(1.0)
         self.link(net)
         net.run(2.0)
