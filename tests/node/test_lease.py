@@ -180,11 +180,11 @@ class LeaseTests(SynchronousTestCase):
         until all nodes had time to put back what it has lost.
         """
         self.clock.advance(1.0)
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())
         self.lease.doubt()
         self.store.lose()
         self.clock.advance(0.5)
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         with capturedLogs() as logged:
             self.lease.beat()
         told = "\n".join(map(formatEvent, logged))
@@ -193,30 +193,30 @@ class LeaseTests(SynchronousTestCase):
         self.assertNotIn("silent for longer", told)
         self.assertEqual(self.regained, [self.lease.number])
         self.assertTrue(self.lease.has_emptied)
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         # The connection is lost once more while others put back what they have.
         self.clock.advance(1.0)
         self.lease.doubt()
         self.lease.beat()
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         self.clock.pump([0.5] * 9)
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())
 
     def test_started_meanwhile(self) -> None:
         """
         A node that starts while others put back what a store has lost does not believe
         the store either; nor does one that was there first, when it finds out.
         """
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())
         self.store.restoring = 3.0
         self.clock.advance(2.0)
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         self.store.restoring = 1.0
         self.clock.advance(2.0)
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         self.store.restoring = 0.0
         self.clock.advance(1.0)
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())
         self.assertFalse(self.lease.has_emptied)
 
     def test_as_it_was(self) -> None:
@@ -225,15 +225,15 @@ class LeaseTests(SynchronousTestCase):
         meanwhile.
         """
         self.lease.doubt()
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         self.lease.beat()
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())
         self.lease.doubt()
         self.store.silent = True
         self.clock.pump([1.0] * 11)
-        self.assertFalse(self.lease.is_store_complete)
+        self.assertFalse(self.lease.is_store_complete())
         self.store.silent = False
         self.lease.beat()
         self.assertEqual(self.regained, [self.lease.number])
         self.assertFalse(self.lease.has_emptied)
-        self.assertTrue(self.lease.is_store_complete)
+        self.assertTrue(self.lease.is_store_complete())

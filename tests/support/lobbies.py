@@ -247,6 +247,7 @@ class LobbyWorld:
                 self.matchmaker,
                 self.parties,
                 self.matches,
+                self.queues,
             ),
             self.rooms,
             offers_of(self.games, self.queues, regions.items()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import time
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.application.internet import TimerService
 from twisted.application.service import Service
 from twisted.cred.checkers import (
     ICredentialsChecker,
@@ -37,6 +37,7 @@ from vinom.base.model import Issued, ServerAddress
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.steady import time_of_day, with_time_of_day
 from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Repeating
 from vinom.base.wall.enclosure import Enclosure
 from vinom.base.wall.kernel import Peer
 from vinom.errors import Misconfigured
@@ -44,6 +45,7 @@ from vinom.fleet.control.messages import CONTROL_PROTOCOL
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.gameserver.keeping import Reader
 from vinom.fleet.hosted import RoomTimeouts
+from vinom.fleet.kubernetes.template import PodTable, PodTemplate
 from vinom.fleet.life import ServerTimeouts
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, machine
 from vinom.fleet.local.forklink import User
@@ -64,7 +66,6 @@ from vinom.lobby.conversation.online import Online
 from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys
 from vinom.lobby.conversation.visitors import receiving
 from vinom.lobby.matches.join_tickets import JoinTickets
-from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties, PartyBounds
@@ -99,7 +100,6 @@ from vinom.node.keys import Keys, LobbyCertificate
 from vinom.node.lease import OwnLease
 from vinom.node.links import NodeLinks, NodeTls, answering
 from vinom.node.listening import bind_problem
-from vinom.node.pods import cluster_fleet
 from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, memory_stores
@@ -117,6 +117,7 @@ from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
 
 if TYPE_CHECKING:
+    from vinom.fleet.kubernetes.api import Cluster
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
     from vinom.fleet.relay.service import UdpRelay
 
@@ -286,32 +287,6 @@ def link_site(
     )
 
 
-def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayLinks:
-    """
-    Make what serves the sessions of gateways as connections of players.
-
-    :param settings: the node's.
-    :param parts: of the node.
-    :param pages: of `public_pages`.
-    """
-    serve: dict[tuple[Spoken, bool], IProtocolFactory] = {}
-    for is_private in (False, True):
-        lines = LineFactory(parts.lines, is_private)
-        serve[Spoken.LINES, is_private] = serve[Spoken.TLS, is_private] = lines
-        # A gateway finds out whom it serves; nobody behind it speaks for others.
-        serve[Spoken.HTTP, is_private] = front_door(
-            settings, pages, parts.websockets, parts.reactor, Proxies(), is_private
-        )
-    return GatewayLinks(
-        parts.stores.node_id,
-        serve,
-        parts.reactor,
-        parts.turns,
-        parts.websockets.direct,
-        most_sessions=settings.max_connections,
-    )
-
-
 def talk_bounds(settings: Settings) -> Bounds:
     """Read the limits of conversations from the settings."""
     return Bounds(
@@ -371,7 +346,6 @@ GAME_SERVER = "vinom.fleet.gameserver.main:main"
 #: Imported once for all of them, in addition to the games; none of these may
 #: install a reactor.
 PRELOADED = ("vinom.fleet.gameserver.main:prepare", "twisted.internet.epollreactor")
-
 #: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
     "input_rate",
@@ -395,61 +369,364 @@ Games = Mapping[str, Game[Any, Any]]
 
 
 @attrs.frozen
-class Parts:
+class Base:
     """
-    The services of a node, not yet started.
+    What all wings are built with.
 
+    :ivar games: by name.
+    :ivar reactor: runs them; also the clock of connections.
+    :ivar clock: the same, in seconds since the Unix epoch: for stamps, tickets, and
+        what is stored.
+    :ivar entropy: gives random bytes.
+    :ivar recordings: those of rooms, and the files that game servers are lent.
+    :ivar turns: calls registered functions when a turn of the reactor ends.
+    :ivar direct: connections that are read without the reactor's steps.
     :ivar stores: where players, queues and matches are.
     :ivar lease: of this node.
-    :ivar outside: starts the matches of outside matchmakers.
-    :ivar lines: what lobby lines over TCP share.
-    :ivar websockets: what conversations over WebSocket share.
-    :ivar tls: how lobby connections speak TLS.
-    :ivar turns: calls registered functions when a turn of the reactor ends.
-    :ivar processes: the game servers' processes.
-    :ivar own_processes: those of games with a command of their own.
-    :ivar relay: has the connections of all players over UDP; ``None`` if game servers
-        have them.
-    :ivar sweeping: removes old recordings.
-    :ivar adoption: goes on with the matches of the node before this one.
-    :ivar results: notes how rounds end; ``None`` if none are kept.
     :ivar node_tls: how nodes speak TLS with each other, and with gateways.
     :ivar links: asks other nodes; ``None`` for a single node.
-    :ivar recordings: those of rooms, and the files that game servers are lent.
-    :ivar reactor: runs them.
+    :ivar results: notes how rounds end; ``None`` if none are kept.
     """
 
+    settings: Settings
+    games: Games
+    reactor: Any
+    clock: Any
+    entropy: Callable[[int], bytes]
     authority: Authority
+    recordings: Recordings
+    turns: TurnEnd
+    direct: DirectReads
     stores: Stores
     lease: OwnLease
-    fleet: AnyFleet
-    online: Online
-    matches: Matches
-    matchmaker: Matchmaker
-    parties: Parties
-    requests: Requests
-    outside: OutsideMatches
-    lines: Lines
-    websockets: WebSockets
-    tls: ReloadableTls
-    keys: Keys
-    rooms: Rooms
-    turns: TurnEnd
-    processes: LocalFleet | KubernetesFleet
-    own_processes: tuple[LocalFleet, ...]
-    relay: UdpRelay | None
-    sweeping: Service | None
-    adoption: Adoption
-    results: Results | None
     node_tls: NodeTls
     links: NodeLinks | None
-    recordings: Recordings
-    reactor: Any
+    results: Results | None
+
+
+def build_base(
+    settings: Settings,
+    games: Games,
+    reactor: Any,
+    entropy: Callable[[int], bytes],
+    is_here: Callable[[str], bool],
+) -> Base:
+    """
+    Open what all wings use.
+
+    :param is_here: by a player's id: is it connected to this node?
+    :raises Misconfigured: the state directory, the store or a key cannot be used.
+    """
+    clock = with_time_of_day(reactor)
+    authority = Authority.open(
+        settings.state_dir,
+        settings.realm,
+        clock.seconds,
+        certificate_file=settings.authority_certificate_file,
+        key_file=settings.authority_key_file,
+    )
+    recordings = recordings_of(settings, reactor)
+    turns, direct = TurnEnd(reactor), DirectReads()
+    node_id = b32encode(entropy(10)).decode().lower()
+    if settings.store == "memory":
+        stores = memory_stores(node_id, clock.seconds, is_here)
+    else:
+        # Only a node that uses a Redis loads what speaks with one.
+        from vinom.node.redis_stores import redis_stores
+
+        stores = redis_stores(settings, node_id, reactor, entropy, turns, direct)
+    node_tls, links = NodeTls(authority, node_id), None
+    if settings.store != "memory":
+        links = NodeLinks(stores.nodes, node_tls, node_id, reactor)
+    return Base(
+        settings,
+        games,
+        reactor,
+        clock,
+        entropy,
+        authority,
+        recordings,
+        turns,
+        direct,
+        stores,
+        OwnLease(stores.nodes, reactor, time.monotonic, settings.lease_seconds),
+        node_tls,
+        links,
+        results_of(settings, games, recordings, reactor, entropy),
+    )
+
+
+@attrs.frozen
+class FleetParts:
+    """
+    What game servers are reached by.
+
+    :ivar common: those of games in Python.
+    :ivar servers: those of all games.
+    :ivar processes: the processes of common ones.
+    :ivar own_processes: those of games with a command of their own.
+    :ivar files: records of common ones with matches.
+    :ivar claims: the same in the store; ``None`` if no other node can go on with them.
+    :ivar relay: has the connections of all players over UDP; ``None`` if game servers
+        have them.
+    """
+
+    common: Fleet
+    servers: AnyFleet
+    processes: LocalFleet | KubernetesFleet
+    own_processes: tuple[LocalFleet, ...]
+    files: ServerRecords
+    claims: Claims | None
+    relay: UdpRelay | None
 
     def is_child(self, peer: Peer) -> bool:
         """Is this a game server, or another process of a fleet?"""
         every = (self.processes, *self.own_processes)
         return any(one.is_child(peer) for one in every)
+
+    @property
+    def for_players(self) -> AnyFleet | UdpRelay:
+        """Where players reach their matches."""
+        return self.servers if self.relay is None else self.relay
+
+
+def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
+    """
+    Build the fleet.
+
+    :param control_socket: where game servers connect, unless in the state directory.
+    :raises Misconfigured: game servers cannot be started.
+    """
+    settings, stores, ports = base.settings, base.stores, game_ports(base.settings)
+    processes = supply_of(base, ports, control_socket)
+    files = ServerRecords(
+        settings.servers_dir, base.clock.seconds, known_players(stores.players)
+    )
+    claims: Claims | None = None
+    # Pods dial other nodes only if they know where these are.
+    can_move = settings.fleet == "local" or settings.game_server_any_node is not None
+    if stores.servers is not None and can_move and settings.udp == "direct":
+        folder = base.recordings.directory
+        claims = Claims(
+            files,
+            stores.servers,
+            base.lease,
+            stores.node_id,
+            machine()
+            if isinstance(processes, LocalFleet)
+            else f"pods:{processes.namespace}",
+            "" if folder is None else str(folder.absolute()),
+            base.reactor,
+            # Pods of a node are taken from other machines, where its files are not.
+            isinstance(processes, LocalFleet),
+        )
+        if not isinstance(processes, LocalFleet):
+            processes.share(claims.is_ours)
+    records: Records = files if claims is None else claims
+    timeouts = RoomTimeouts(
+        {
+            name: longest_life(game, settings.join_seconds)
+            for name, game in base.games.items()
+        },
+        join=settings.join_seconds,
+    )
+    common = Fleet(
+        processes,
+        base.authority,
+        base.clock,
+        base.entropy,
+        fleet_settings(settings),
+        timeouts,
+        # A monotonic clock: a step of the other one must not end a match.
+        time.monotonic,
+        base.recordings,
+        records,
+        Reader(base.games).why_not,
+    )
+    fleet: AnyFleet = common
+    own_processes: dict[str, LocalFleet] = {}
+    if settings.games:
+        control = control_socket or settings.control_socket
+        program = game_server_program(settings, control_socket)
+        own_processes = {
+            name: LocalFleet(
+                base.reactor,
+                own_program(program, name, table, control),
+                ports,
+                os.environ,
+            )
+            for name, table in settings.games.items()
+        }
+        own = {
+            # Such a game server opens its own files, and does not outlive us.
+            name: Fleet(
+                supply,
+                base.authority,
+                base.clock,
+                base.entropy,
+                fleet_settings(settings, settings.games[name].warm),
+                timeouts,
+                time.monotonic,
+            )
+            for name, supply in own_processes.items()
+        }
+        fleet = SeveralFleets(common, own)
+    processes.arrived = fleet.arrived
+    return FleetParts(
+        common,
+        fleet,
+        processes,
+        tuple(own_processes.values()),
+        files,
+        claims,
+        udp_relay(base, fleet),
+    )
+
+
+def build_lobby(
+    base: Base, checkers: Sequence[ICredentialsChecker], fleet: FleetParts
+) -> Lobby:
+    """
+    Build the lobby.
+
+    :param checkers: of names, passwords and tokens.
+    """
+    settings, stores = base.settings, base.stores
+    online = Online(stores.online)
+
+    join_tickets = JoinTickets(
+        settings.realm,
+        base.authority.tokens,
+        base.entropy,
+        base.clock.seconds,
+        settings.token_seconds,
+    )
+    identity = Identity(
+        stores.players,
+        base.entropy,
+        base.clock.seconds,
+        guests=settings.guests,
+        accounts=Accounts(
+            checkers, settings.identity_claim, settings.identity_name_claim
+        ),
+        key_seconds=settings.player_key_seconds,
+        new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
+        is_complete=base.lease.is_store_complete,
+    )
+    matches = Matches(
+        fleet.for_players,
+        stores.matches,
+        online,
+        base.games,
+        join_tickets,
+        base.clock,
+        per_address=settings.matches_per_address,
+        results=base.results,
+        others=base.links,
+        players=None if stores.client is None else stores.players,
+        key_seconds=settings.player_key_seconds,
+        is_complete=base.lease.is_store_complete,
+    )
+    queues = Queues(
+        base.games, settings.queues, settings.fill_seconds, settings.accept_seconds
+    )
+    rating_seconds = settings.rating_days * 86400.0
+    matchmaker = Matchmaker(
+        stores.entries,
+        stores.prematches,
+        matches,
+        online,
+        base.games,
+        base.clock,
+        base.entropy,
+        queues=queues,
+        ratings=Ratings(
+            stores.ratings,
+            base.clock,
+            Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
+        ),
+        wait_warning_seconds=settings.wait_warning_seconds,
+        region=settings.region or "",
+        regions=[name for name, _ in settings.regions],
+    )
+    parties = Parties(
+        stores.parties,
+        stores.entries,
+        matchmaker,
+        matches,
+        online,
+        base.clock,
+        base.entropy,
+        PartyBounds(size=settings.party_size, away_seconds=settings.party_away_seconds),
+        address=settings.direct_lobby or "",
+        in_thread=lambda call: deferToThreadPool(
+            base.reactor, base.reactor.getThreadPool(), call
+        ),
+    )
+    matches.freed, online.is_queued = parties.freed, matchmaker.is_queued
+    return Lobby(identity, online, matchmaker, parties, matches, queues)
+
+
+def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
+    """Build the rooms of this node, and let the matchmaker offer seats in them."""
+    settings, stores, links = base.settings, base.stores, base.links
+    rooms = Rooms(
+        RoomContext(
+            time.monotonic,
+            base.clock,
+            base.entropy,
+            base.turns,
+            base.recordings,
+            RoomBounds(
+                most=settings.max_rooms,
+                per_address=settings.rooms_per_address,
+                places=16 * settings.rooms_per_address,
+                spectators=settings.spectators_per_room,
+                close_seconds=settings.room_close_seconds,
+                grace_seconds=settings.grace_seconds,
+                fill_seconds=settings.fill_seconds,
+            ),
+            guard_games(),
+            base.results,
+            shows_faults=settings.dev_notes is not None,
+        ),
+        base.games,
+        fleets=dict.fromkeys(settings.games or (), fleet.servers),
+        matches=MatchRooms(
+            lobby.matches, fleet.for_players, base.games, settings.watch_matches
+        ),
+        keeping=None
+        if stores.checkpoints is None
+        else Keeping(stores.checkpoints, base.reactor, lambda: base.lease.is_current),
+        visits=None if links is None else Visits(links, base.reactor),
+    )
+    lobby.matchmaker.running_rooms = RunningRooms(rooms, links)
+    return rooms
+
+
+@attrs.frozen
+class Parts:
+    """
+    The services of a node, not yet started.
+
+    :ivar lines: what lobby lines over TCP share.
+    :ivar websockets: what conversations over WebSocket share.
+    :ivar tls: how lobby connections speak TLS.
+    :ivar sweeping: removes old recordings; ``None`` if there are none.
+    :ivar adoption: goes on with the matches of the node before this one.
+    """
+
+    base: Base
+    fleet: FleetParts
+    lobby: Lobby
+    rooms: Rooms
+    requests: Requests
+    lines: Lines
+    websockets: WebSockets
+    tls: ReloadableTls
+    keys: Keys
+    sweeping: Service | None
+    adoption: Adoption
 
 
 def build_parts(
@@ -470,216 +747,20 @@ def build_parts(
     :param control_socket: where game servers connect, unless in the state directory.
     :raises Misconfigured: the state directory, the store or a key cannot be used.
     """
-    # What has stamps, tickets or a store; connections count by the reactor's own.
-    wall = with_time_of_day(reactor)
-    now = wall.seconds
-    authority = Authority.open(
-        settings.state_dir,
-        settings.realm,
-        now,
-        certificate_file=settings.authority_certificate_file,
-        key_file=settings.authority_key_file,
-    )
-    issued = lobby_certificate(settings, authority)
-    tls = ReloadableTls(issued.certificate, issued.key)
-    recordings = recordings_of(settings, reactor)
-    ports = game_ports(settings)
-    processes = supply_of(settings, ports, authority, reactor, entropy, control_socket)
 
     def is_here(player_id: str) -> bool:
-        return online.is_here(player_id) or rooms.directory.has(player_id)
+        return lobby.online.is_here(player_id) or rooms.directory.has(player_id)
 
-    turns, direct = TurnEnd(reactor), DirectReads()
-    node_id = b32encode(entropy(10)).decode().lower()
-    if settings.store == "memory":
-        stores = memory_stores(node_id, now, is_here)
-    else:
-        # Only a node that uses a Redis loads what speaks with one.
-        from vinom.node.redis_stores import redis_stores
-
-        stores = redis_stores(settings, node_id, reactor, entropy, turns, direct)
-    lease = OwnLease(stores.nodes, reactor, time.monotonic, settings.lease_seconds)
-
-    def is_complete() -> bool:
-        return lease.is_store_complete
-
-    files = ServerRecords(settings.servers_dir, now, known_players(stores.players))
-    claims: Claims | None = None
-    # Pods dial other nodes only if they know where these are.
-    can_move = settings.fleet == "local" or settings.game_server_any_node is not None
-    if stores.servers is not None and can_move and settings.udp == "direct":
-        folder = recordings.directory
-        claims = Claims(
-            files,
-            stores.servers,
-            lease,
-            stores.node_id,
-            machine()
-            if isinstance(processes, LocalFleet)
-            else f"pods:{processes.namespace}",
-            "" if folder is None else str(folder.absolute()),
-            reactor,
-            # Pods of a node are taken from other machines, where its files are not.
-            isinstance(processes, LocalFleet),
-        )
-        if not isinstance(processes, LocalFleet):
-            processes.share(claims.is_ours)
-    records: Records = files if claims is None else claims
-    timeouts = RoomTimeouts(
-        {
-            name: longest_life(game, settings.join_seconds)
-            for name, game in games.items()
-        },
-        join=settings.join_seconds,
-    )
-    common = Fleet(
-        processes,
-        authority,
-        wall,
-        entropy,
-        fleet_settings(settings),
-        timeouts,
-        # A monotonic clock: a step of the other one must not end a match.
-        time.monotonic,
-        recordings,
-        records,
-        Reader(games).why_not,
-    )
-    fleet: AnyFleet = common
-    own_processes: dict[str, LocalFleet] = {}
-    if settings.games:
-        control = control_socket or settings.control_socket
-        program = game_server_program(settings, control_socket)
-        own_processes = {
-            name: LocalFleet(
-                reactor,
-                own_program(program, name, table, control),
-                ports,
-                os.environ,
-            )
-            for name, table in settings.games.items()
-        }
-        own = {
-            # Such a game server opens its own files, and does not outlive us.
-            name: Fleet(
-                supply,
-                authority,
-                wall,
-                entropy,
-                fleet_settings(settings, settings.games[name].warm),
-                timeouts,
-                time.monotonic,
-            )
-            for name, supply in own_processes.items()
-        }
-        fleet = SeveralFleets(common, own)
-    processes.arrived = fleet.arrived
-    join_tickets = JoinTickets(
-        settings.realm, authority.tokens, entropy, now, settings.token_seconds
-    )
-    results = results_of(settings, games, recordings, reactor, entropy)
-    relay = udp_relay(settings, fleet, authority, games, reactor, entropy, turns)
-    before = fleet if relay is None else relay
-    online = Online(stores.online)
-    node_tls, links = NodeTls(authority, stores.node_id), None
-    if settings.store != "memory":
-        links = NodeLinks(stores.nodes, node_tls, stores.node_id, reactor)
-    identity = Identity(
-        stores.players,
-        entropy,
-        now,
-        guests=settings.guests,
-        accounts=Accounts(
-            checkers, settings.identity_claim, settings.identity_name_claim
-        ),
-        key_seconds=settings.player_key_seconds,
-        new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
-        is_complete=is_complete,
-    )
-    matches = Matches(
-        before,
-        stores.matches,
-        online,
-        games,
-        join_tickets,
-        wall,
-        per_address=settings.matches_per_address,
-        results=results,
-        others=links,
-        players=None if stores.client is None else stores.players,
-        key_seconds=settings.player_key_seconds,
-        is_complete=is_complete,
-    )
-    queues = Queues(
-        games, settings.queues, settings.fill_seconds, settings.accept_seconds
-    )
-    rating_seconds = settings.rating_days * 86400.0
-    matchmaker = Matchmaker(
-        stores.entries,
-        stores.prematches,
-        matches,
-        online,
-        games,
-        wall,
-        entropy,
-        queues=queues,
-        ratings=Ratings(
-            stores.ratings,
-            wall,
-            Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
-        ),
-        wait_warning_seconds=settings.wait_warning_seconds,
-        region=settings.region or "",
-        regions=[name for name, _ in settings.regions],
-    )
-    parties = Parties(
-        stores.parties,
-        stores.entries,
-        matchmaker,
-        matches,
-        online,
-        wall,
-        entropy,
-        PartyBounds(size=settings.party_size, away_seconds=settings.party_away_seconds),
-        address=settings.direct_lobby or "",
-        in_thread=lambda call: deferToThreadPool(
-            reactor, reactor.getThreadPool(), call
-        ),
-    )
-    matches.freed, online.is_queued = parties.freed, matchmaker.is_queued
-    rooms = Rooms(
-        RoomContext(
-            time.monotonic,
-            wall,
-            entropy,
-            turns,
-            recordings,
-            RoomBounds(
-                most=settings.max_rooms,
-                per_address=settings.rooms_per_address,
-                places=16 * settings.rooms_per_address,
-                spectators=settings.spectators_per_room,
-                close_seconds=settings.room_close_seconds,
-                grace_seconds=settings.grace_seconds,
-                fill_seconds=settings.fill_seconds,
-            ),
-            guard_games(),
-            results,
-            shows_faults=settings.dev_notes is not None,
-        ),
-        games,
-        fleets=dict.fromkeys(settings.games or (), fleet),
-        matches=MatchRooms(matches, before, games, settings.watch_matches),
-        keeping=None
-        if stores.checkpoints is None
-        else Keeping(stores.checkpoints, reactor, lambda: lease.is_current),
-        visits=None if links is None else Visits(links, reactor),
-    )
-    matchmaker.running_rooms = RunningRooms(rooms, links)
+    base = build_base(settings, games, reactor, entropy, is_here)
+    fleet = build_fleet(base, control_socket)
+    lobby = build_lobby(base, checkers, fleet)
+    rooms = build_rooms(base, fleet, lobby)
+    issued = lobby_certificate(settings, base.authority)
+    tls = ReloadableTls(issued.certificate, issued.key)
     requests = Requests(
-        Lobby(identity, online, matchmaker, parties, matches),
+        lobby,
         rooms,
-        offers_of(games, queues, settings.regions),
+        offers_of(games, lobby.queues, settings.regions),
         reactor,
         talk_bounds(settings),
         settings.log_level == "debug",
@@ -702,72 +783,88 @@ def build_parts(
         tls_hellos(settings, reactor),
         is_tls_direct=not settings.twisted_tls,
     )
+    websockets = WebSockets(
+        requests.open,
+        reactor,
+        base.turns,
+        websocket_bounds(settings),
+        requests.errors,
+        reserve=reserve,
+        direct=base.direct,
+    )
+    keys = Keys(
+        base.authority,
+        fleet.servers if fleet.relay is None else fleet.relay.all_keys(fleet.servers),
+        LobbyCertificate(
+            tls,
+            lambda: lobby_certificate(settings, base.authority),
+            settings.tls_certificate_file is None,
+        ),
+        base.clock,
+        settings.token_seconds,
+    )
+    shared = None
+    if fleet.claims is not None:
+        shared = Shared(
+            fleet.claims,
+            games,
+            fleet.processes.reaches,
+            base.recordings.bring,
+            requests.look_again,
+            rooms.ownership.vanish,
+        )
+    adoption = Adoption(
+        fleet.files,
+        fleet.common,
+        fleet.processes,
+        lobby.matches,
+        base.stores.players,
+        base.clock.seconds,
+        settings.player_key_seconds,
+        fleet.relay is not None,
+        shared,
+    )
+    sweeping = None
+    if base.recordings.directory is not None:
+        sweeping = _Sweeping(base.recordings, reactor)
     return Parts(
-        authority=authority,
-        stores=stores,
-        lease=lease,
-        fleet=fleet,
-        online=online,
-        matches=matches,
-        matchmaker=matchmaker,
-        parties=parties,
-        requests=requests,
-        outside=OutsideMatches(matches, identity, games, entropy),
-        lines=lines,
-        websockets=WebSockets(
-            requests.open,
-            reactor,
-            turns,
-            websocket_bounds(settings),
-            requests.errors,
-            reserve=reserve,
-            direct=direct,
-        ),
-        tls=tls,
-        keys=Keys(
-            authority,
-            fleet if relay is None else relay.all_keys(fleet),
-            LobbyCertificate(
-                tls,
-                lambda: lobby_certificate(settings, authority),
-                settings.tls_certificate_file is None,
-            ),
-            wall,
-            settings.token_seconds,
-        ),
-        rooms=rooms,
-        turns=turns,
-        processes=processes,
-        own_processes=tuple(own_processes.values()),
-        relay=relay,
-        sweeping=None
-        if recordings.directory is None
-        else _Sweeping(recordings, reactor),
-        adoption=Adoption(
-            files,
-            common,
-            processes,
-            matches,
-            stores.players,
-            now,
-            settings.player_key_seconds,
-            relay is not None,
-            None
-            if claims is None
-            else Shared(
-                claims,
-                games,
-                processes.reaches,
-                recordings.bring,
-                requests.look_again,
-                rooms.ownership.vanish,
-            ),
-        ),
-        results=results,
-        node_tls=node_tls,
-        links=links,
-        recordings=recordings,
-        reactor=reactor,
+        base,
+        fleet,
+        lobby,
+        rooms,
+        requests,
+        lines,
+        websockets,
+        tls,
+        keys,
+        sweeping,
+        adoption,
+    )
+
+
+def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayLinks:
+    """
+    Make what serves the sessions of gateways as connections of players.
+
+    :param settings: the node's.
+    :param parts: of the node.
+    :param pages: of `public_pages`.
+    """
+    serve: dict[tuple[Spoken, bool], IProtocolFactory] = {}
+    for is_private in (False, True):
+        lines = LineFactory(parts.lines, is_private)
+        serve[Spoken.LINES, is_private] = serve[Spoken.TLS, is_private] = lines
+        # A gateway finds out whom it serves; nobody behind it speaks for others.
+        serve[Spoken.HTTP, is_private] = front_door(
+            settings, pages, parts.websockets, parts.base.reactor, Proxies(), is_private
+        )
+    return GatewayLinks(
+        parts.base.stores.node_id,
+        serve,
+        parts.base.reactor,
+        parts.base.turns,
+        parts.websockets.direct,
+        most_sessions=settings.max_connections,
     )
 
 
@@ -775,19 +872,14 @@ def build_parts(
 _SWEEP_SECONDS = 60.0
 
 
-class _Sweeping(TimerService):
+class _Sweeping(Repeating):
     """Remove old recordings now and then, in a thread: there may be many."""
 
     def __init__(self, recordings: Recordings, reactor: Any) -> None:
-        super().__init__(_SWEEP_SECONDS, self._sweep)  # type: ignore[no-untyped-call]
+        super().__init__(_SWEEP_SECONDS, reactor, is_at_once=True)
         self._recordings, self._reactor = recordings, reactor
-        self.clock = reactor
 
-    def stopService(self) -> Any:
-        # A node that could not listen stops what it has not started.
-        return super().stopService() if self.running else None  # type: ignore[no-untyped-call]
-
-    def _sweep(self) -> Deferred[Any]:
+    def look(self) -> Deferred[Any]:
         reactor, sweep = self._reactor, self._recordings.sweep
         pool, now = reactor.getThreadPool(), time_of_day(reactor)()
         return deferToThreadPool(reactor, pool, sweep, now).addErrback(
@@ -854,6 +946,103 @@ def results_of(
     return Results(store, games, with_time_of_day(reactor), recordings.name_of, sending)
 
 
+def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
+    """
+    Find the lobby's certificate: configured files, or one of our own authority.
+
+    :raises Misconfigured: the files cannot be read.
+    """
+    if settings.tls_certificate_file is not None and settings.tls_key_file is not None:
+        return Issued(
+            read_file(settings.tls_certificate_file, "tls_certificate_file"),
+            read_file(settings.tls_key_file, "tls_key_file"),
+        )
+    names = {"localhost", "127.0.0.1", "::1", settings.public_host}
+    return authority.lobby(sorted(names))
+
+
+def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
+    """
+    Make what verifies the JWTs of an identity provider; ``None`` without one.
+
+    :param reactor: fetches the keys, if they come from a URL.
+    :raises Misconfigured: a file cannot be used.
+    """
+    issuer, audience = settings.identity_issuer, settings.identity_audience
+    if issuer is None or audience is None:
+        return None
+    if settings.identity_keys_url is not None:
+        path, authority = settings.identity_authority_file, None
+        if path is not None:
+            authority = read_file(path, "identity_authority_file")
+        url = settings.identity_keys_url
+        return ProviderKeys(
+            OutsideVerifier(b"", issuer, audience),
+            reactor,
+            fetch=HttpsDocument(reactor, url, authority),
+            place=url,
+        )
+    assert settings.identity_keys_file is not None
+    # It is read again later, after twistd has changed its folder.
+    path = settings.identity_keys_file.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, audience)
+    return ProviderKeys(verifier, reactor, read=read, place=str(path))
+
+
+def find_checkers(
+    settings: Settings,
+    now: Callable[[], float],
+    provider: ProviderKeys | None = None,
+) -> list[ICredentialsChecker]:
+    """
+    Make the checkers of hellos with credentials.
+
+    :param now: gives the time, seconds since the Unix epoch.
+    :param provider: verifies the JWTs of an identity provider.
+    :raises Misconfigured: a checker or a key cannot be used.
+    """
+    checkers: list[ICredentialsChecker] = []
+    for description in settings.auth:
+        kind, _, given = description.partition(":")
+        if kind == "file":
+            # Twisted's own checker only warns, and then refuses every player.
+            read_file(Path(given), "auth")
+            # It opens the file for each login, after twistd has changed its folder.
+            description = f"file:{Path(given).absolute()}"
+        try:
+            checker = makeChecker(description)
+        except InvalidAuthType as error:
+            raise Misconfigured(
+                f"auth {kind!r} isn't a checker; see --help-auth"
+            ) from error
+        except (InvalidAuthArgumentString, OSError, ValueError) as error:
+            # Without the description: it may contain a password.
+            raise Misconfigured(
+                f"auth {kind!r} cannot be used: {type(error).__name__}; "
+                f"see --help-auth-type {kind}"
+            ) from error
+        if IUsernamePassword not in checker.credentialInterfaces:
+            raise Misconfigured(
+                f"auth {kind!r} does not check names and passwords; see --help-auth"
+            )
+        if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+            # Twisted's plugin stores text, but compares it with bytes.
+            users: dict[Any, Any] = checker.users
+            checker.users = {
+                str(name).encode(): str(password).encode()
+                for name, password in users.items()
+            }
+        checkers.append(checker)
+    if provider is not None:
+        checkers.append(OutsideTokenChecker(provider.verify, now))
+    return checkers
+
+
 def game_user(settings: Settings) -> User | None:
     """
     Find the user that game servers run as; ``None`` for the node's.
@@ -889,12 +1078,7 @@ def wall_of(settings: Settings) -> Enclosure | None:
 
 
 def supply_of(
-    settings: Settings,
-    ports: GamePorts | RelayedPorts,
-    authority: Authority,
-    reactor: Any,
-    entropy: Callable[[int], bytes],
-    control_socket: Path | None,
+    base: Base, ports: GamePorts | RelayedPorts, control_socket: Path | None
 ) -> LocalFleet | KubernetesFleet:
     """
     Make what starts game servers.
@@ -903,14 +1087,11 @@ def supply_of(
     :param control_socket: where local ones connect, unless in the state directory.
     :raises Misconfigured: that is not possible.
     """
+    settings, reactor = base.settings, base.reactor
     program = game_server_program(settings, control_socket)
     if settings.fleet == "local":
         return LocalFleet(
-            reactor,
-            program,
-            ports,
-            os.environ,
-            mail=settings.servers_dir,
+            reactor, program, ports, os.environ, mail=settings.servers_dir
         )
     table = settings.pods
     assert table is not None
@@ -923,24 +1104,36 @@ def supply_of(
     others = {}
     if any_node is not None and settings.udp != "relay":
         others = {"VINOM_GAMESERVER_ANY_NODE": any_node}
-    return cluster_fleet(
-        table,
-        settings.kubeconfig,
-        settings.kubeconfig_context,
-        {
-            **others,
-            "VINOM_GAMESERVER_NODE": settings.pod_link,
-            "VINOM_GAMESERVER_AUTHORITY": authority.anchor.decode("ascii"),
-            "VINOM_GAMESERVER_LIMITS": json.dumps(limits),
-            "VINOM_GAMESERVER_DRAIN_SECONDS": str(max(grace - _GRACE_MARGIN, 0)),
-            "VINOM_GAMESERVER_LOG_FORMAT": settings.log_format,
-            "VINOM_GAMESERVER_LOG_LEVEL": settings.log_level,
-        },
-        settings.ports,
+    cluster = cluster_of(table, settings.kubeconfig, settings.kubeconfig_context)
+    # Imported only here: it takes half a second and 60 MB.
+    from vinom.fleet.kubernetes.api import KubernetesApi
+    from vinom.fleet.kubernetes.fleet import KubernetesFleet
+    from vinom.fleet.kubernetes.pods import Pods
+
+    environment = {
+        **others,
+        "VINOM_GAMESERVER_NODE": settings.pod_link,
+        "VINOM_GAMESERVER_AUTHORITY": base.authority.anchor.decode("ascii"),
+        "VINOM_GAMESERVER_LIMITS": json.dumps(limits),
+        "VINOM_GAMESERVER_DRAIN_SECONDS": str(max(grace - _GRACE_MARGIN, 0)),
+        "VINOM_GAMESERVER_LOG_FORMAT": settings.log_format,
+        "VINOM_GAMESERVER_LOG_LEVEL": settings.log_level,
+    }
+    # Where players of all matches connect, if this node relays.
+    relayed = ServerAddress(*settings.udp_place) if settings.udp == "relay" else None
+    api = KubernetesApi(reactor, cluster)
+    owner = table.owner or _own_name()
+    template = PodTemplate(table, owner, environment, relayed is not None)
+    return KubernetesFleet(
         reactor,
-        entropy,
-        settings.orphan_seconds + AWAY_MARGIN,
-        ServerAddress(*settings.udp_place) if settings.udp == "relay" else None,
+        api,
+        Pods(reactor, api, template, relayed),
+        # Nodes with the same ports must not all begin with the same one: a machine has
+        # each port once.
+        PortRing(*settings.ports, begin=int.from_bytes(base.entropy(4)) / 2**32),
+        time.monotonic,
+        base.entropy,
+        lease_seconds=settings.orphan_seconds + AWAY_MARGIN,
     )
 
 
@@ -1082,26 +1275,14 @@ def game_ports(settings: Settings) -> GamePorts | RelayedPorts:
     return GamePorts(ring, interface, settings.public_host, time.monotonic)
 
 
-def udp_relay(
-    settings: Settings,
-    fleet: AnyFleet,
-    authority: Authority,
-    games: Games,
-    reactor: Any,
-    entropy: Callable[[int], bytes],
-    turns: TurnEnd,
-) -> UdpRelay | None:
+def udp_relay(base: Base, fleet: AnyFleet) -> UdpRelay | None:
     """
     Make what has the connections of players over UDP; ``None`` if game servers do.
 
     :param fleet: passes on what players do.
-    :param authority: signs its certificate.
-    :param games: by name.
-    :param reactor: runs it.
-    :param entropy: gives random bytes.
-    :param turns: calls it back when a turn of the reactor ends.
     :raises Misconfigured: the authority cannot sign.
     """
+    settings = base.settings
     if settings.udp == "direct":
         return None
     # A node imports what it uses: it starts faster, also after it was killed.
@@ -1114,10 +1295,10 @@ def udp_relay(
     )
     return UdpRelay(
         fleet,
-        authority,
-        games,
-        Runtime(reactor, time.monotonic, entropy),
-        turns,
+        base.authority,
+        base.games,
+        Runtime(base.reactor, time.monotonic, base.entropy),
+        base.turns,
         RelaySettings(
             settings.realm,
             settings.interface,
@@ -1128,98 +1309,27 @@ def udp_relay(
     )
 
 
-def lobby_certificate(settings: Settings, authority: Authority) -> Issued:
+def cluster_of(
+    table: PodTable, kubeconfig: Path | None, context: str | None
+) -> Cluster:
     """
-    Find the lobby's certificate: configured files, or one of our own authority.
+    Find the cluster that pods run in.
 
-    :raises Misconfigured: the files cannot be read.
+    :raises Misconfigured: the client is not installed, or there is no cluster.
     """
-    if settings.tls_certificate_file is not None and settings.tls_key_file is not None:
-        return Issued(
-            read_file(settings.tls_certificate_file, "tls_certificate_file"),
-            read_file(settings.tls_key_file, "tls_key_file"),
-        )
-    names = {"localhost", "127.0.0.1", "::1", settings.public_host}
-    return authority.lobby(sorted(names))
+    try:
+        from vinom.fleet.kubernetes.api import find_cluster
+    except ImportError as error:
+        raise Misconfigured(
+            f"fleet kubernetes needs Kubernetes' Python client ({error}): "
+            "pip install vinom[kubernetes]"
+        ) from error
+    return find_cluster(
+        None if kubeconfig is None else kubeconfig.absolute(), context, table.namespace
+    )
 
 
-def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
-    """
-    Make what verifies the JWTs of an identity provider; ``None`` without one.
-
-    :param reactor: fetches the keys, if they come from a URL.
-    :raises Misconfigured: a file cannot be used.
-    """
-    issuer, audience = settings.identity_issuer, settings.identity_audience
-    if issuer is None or audience is None:
-        return None
-    if settings.identity_keys_url is not None:
-        path, authority = settings.identity_authority_file, None
-        if path is not None:
-            authority = read_file(path, "identity_authority_file")
-        url = settings.identity_keys_url
-        return ProviderKeys(
-            OutsideVerifier(b"", issuer, audience),
-            reactor,
-            fetch=HttpsDocument(reactor, url, authority),
-            place=url,
-        )
-    assert settings.identity_keys_file is not None
-    # It is read again later, after twistd has changed its folder.
-    path = settings.identity_keys_file.absolute()
-
-    def read() -> bytes:
-        # At least a space: an empty file is a mistake.
-        return read_file(path, "identity_keys_file") or b" "
-
-    verifier = OutsideVerifier(read(), issuer, audience)
-    return ProviderKeys(verifier, reactor, read=read, place=str(path))
-
-
-def find_checkers(
-    settings: Settings,
-    now: Callable[[], float],
-    provider: ProviderKeys | None = None,
-) -> list[ICredentialsChecker]:
-    """
-    Make the checkers of hellos with credentials.
-
-    :param now: gives the time, seconds since the Unix epoch.
-    :param provider: verifies the JWTs of an identity provider.
-    :raises Misconfigured: a checker or a key cannot be used.
-    """
-    checkers: list[ICredentialsChecker] = []
-    for description in settings.auth:
-        kind, _, given = description.partition(":")
-        if kind == "file":
-            # Twisted's own checker only warns, and then refuses every player.
-            read_file(Path(given), "auth")
-            # It opens the file for each login, after twistd has changed its folder.
-            description = f"file:{Path(given).absolute()}"
-        try:
-            checker = makeChecker(description)
-        except InvalidAuthType as error:
-            raise Misconfigured(
-                f"auth {kind!r} isn't a checker; see --help-auth"
-            ) from error
-        except (InvalidAuthArgumentString, OSError, ValueError) as error:
-            # Without the description: it may contain a password.
-            raise Misconfigured(
-                f"auth {kind!r} cannot be used: {type(error).__name__}; "
-                f"see --help-auth-type {kind}"
-            ) from error
-        if IUsernamePassword not in checker.credentialInterfaces:
-            raise Misconfigured(
-                f"auth {kind!r} does not check names and passwords; see --help-auth"
-            )
-        if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
-            # Twisted's plugin stores text, but compares it with bytes.
-            users: dict[Any, Any] = checker.users
-            checker.users = {
-                str(name).encode(): str(password).encode()
-                for name, password in users.items()
-            }
-        checkers.append(checker)
-    if provider is not None:
-        checkers.append(OutsideTokenChecker(provider.verify, now))
-    return checkers
+def _own_name() -> str:
+    """Name this node after its pod or its machine, in the form of a label's value."""
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:50].strip("-") or "node"

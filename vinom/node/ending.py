@@ -66,13 +66,13 @@ class Ending:
             "node is started here, or another one on this machine goes on with them",
             seconds=self._settings.orphan_seconds,
         )
-        self._parts.fleet.leaves_matches = True
+        self._parts.fleet.servers.leaves_matches = True
         self._begin_to_end()
         Deferred.fromCoroutine(self._leave_rooms()).addErrback(self._log_failure)
 
     async def _leave_rooms(self) -> None:
         """Leave what a Redis keeps to whichever node players come to, and stop."""
-        if self._parts.stores.client is not None:
+        if self._parts.base.stores.client is not None:
             await self._parts.requests.hand_over()
         self.stop()
 
@@ -120,7 +120,7 @@ class Ending:
 
         :raises Refused: there is none, or its matches cannot go on elsewhere.
         """
-        self._parts.fleet.move(server, Reader(self._games).why_not)
+        self._parts.fleet.servers.move(server, Reader(self._games).why_not)
 
     def drain(self) -> None:
         """Take no new matches, and stop when the last one ends or the time is over."""
@@ -134,7 +134,7 @@ class Ending:
         seconds = self._settings.drain_seconds
         self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
         # The others learn it, and so do gateways.
-        self._parts.lease.beat()
+        self._parts.base.lease.beat()
         if self._listeners.gateways is not None:
             self._listeners.gateways.drain()
 
@@ -143,7 +143,7 @@ class Ending:
 
     async def _why_not_moved(self) -> str:
         """Find why no other node can take rooms; empty if one can."""
-        settings, stores = self._settings, self._parts.stores
+        settings, stores = self._settings, self._parts.base.stores
         if stores.client is None:
             return "there are no other nodes without --store redis://..."
         if settings.node_link is None:
@@ -188,7 +188,7 @@ class Ending:
         self._drain_timeout = None
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
-            count=len(self._parts.matches.describe()),
+            count=len(self._parts.lobby.matches.describe()),
             rooms=self._parts.rooms.directory.status()["rooms"],
         )
         self.stop()

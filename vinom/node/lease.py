@@ -84,7 +84,6 @@ class OwnLease(Service):
         # When all nodes have put back what an emptied store has lost.
         self._restored_at = 0.0
 
-    @property
     def is_store_complete(self) -> bool:
         """
         May this node believe the store that something does not exist?

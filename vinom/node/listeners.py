@@ -140,19 +140,19 @@ class Listeners:
 
     def open_pods(self, parts: Parts) -> None:
         """Listen where game servers in pods connect."""
-        settings, supply = self._settings, parts.processes
+        settings, supply = self._settings, parts.fleet.processes
         if settings.game_server_link is None or isinstance(supply, LocalFleet):
             return
         factory = ControlServer(
             self._reactor,
-            parts.fleet.arrived,
+            parts.fleet.servers.arrived,
             lambda ready: supply.prove(ready.server_id, ready.secret),
         )
         port = listen_for_pods(
             self._reactor,
             settings.game_server_link,
             settings.interface,
-            parts.node_tls,
+            parts.base.node_tls,
             factory,
             BoundedLog(_log, self._reactor),
         )
@@ -170,7 +170,7 @@ class Listeners:
         settings, reactor = self._settings, self._reactor
         write_secret(settings.admin_socket_token, own_token + b"\n")
         private = NoChildren(
-            make_site(Guarded(api, own_token), reactor), parts.is_child
+            make_site(Guarded(api, own_token), reactor), parts.fleet.is_child
         )
         self._ports.append(listen_privately(reactor, settings.admin_socket, private))
         if settings.admin is not None and token is not None:
@@ -196,14 +196,14 @@ class Listeners:
                 self.gateways,
                 settings.gateway_link,
                 settings.interface,
-                parts.node_tls,
-                parts.is_child,
+                parts.base.node_tls,
+                parts.fleet.is_child,
             )
             self._listens("gateway_link", port)
-        if settings.node_link is not None and parts.links is not None:
+        if settings.node_link is not None and parts.base.links is not None:
             site = link_site(
-                parts.node_tls,
-                parts.matches.admit,
+                parts.base.node_tls,
+                parts.lobby.matches.admit,
                 parts.rooms.reserve,
                 parts.requests,
                 settings,

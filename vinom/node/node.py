@@ -24,6 +24,7 @@ from vinom.base.reactor.turns import TurnWatch
 from vinom.base.settings.options import TableOptions
 from vinom.errors import Misconfigured
 from vinom.fleet.local.fleet import LocalFleet
+from vinom.lobby.matches.outside import OutsideMatches
 from vinom.net.keys.files import read_file
 from vinom.net.web.answers import Folder
 from vinom.net.web.bearer import checked_token
@@ -109,7 +110,7 @@ class Node(MultiService):
         try:
             # First; nothing is received before this turn of the reactor ends.
             listeners.open_control(
-                lambda ready, link: self._parts.fleet.arrived(ready, link)
+                lambda ready, link: self._parts.fleet.servers.arrived(ready, link)
             )
             self._parts = parts = build_parts(
                 self._settings,
@@ -167,12 +168,14 @@ class Node(MultiService):
         pages = admin_pages(
             self.status,
             self.ending,
-            parts.matches,
-            parts.matchmaker,
-            parts.outside,
+            parts.lobby.matches,
+            parts.lobby.matchmaker,
+            OutsideMatches(
+                parts.lobby.matches, parts.lobby.identity, self._games, self._entropy
+            ),
             parts.keys,
             parts.rooms,
-            parts.results,
+            parts.base.results,
         )
         api = Folder(v1=pages, metrics=Metrics(self.facts, NodeCollector))
         own_token = self._entropy(32).hex().encode()
@@ -181,26 +184,26 @@ class Node(MultiService):
             parts,
             lambda: public_pages(settings, self._games, self.obstacle, self._reactor),
         )
-        if parts.relay is not None:
-            parts.relay.listen()
+        if parts.fleet.relay is not None:
+            parts.fleet.relay.listen()
 
     def _add_services(self, parts: Parts, watch: StoreWatch) -> None:
         """Add what starts in this order, and stops in the reverse one."""
-        self._first = [*parts.stores.services, parts.lease]
+        self._first = [*parts.base.stores.services, parts.base.lease]
         for service in (
             # Players of gateways get their last.
             self._listeners.gateways,
             *watch.services,
             self._problems,
-            parts.links,
+            parts.base.links,
             # Others report results to their end.
-            parts.results,
+            parts.base.results,
             # Before the fleet: players get their last.
-            parts.relay,
-            parts.fleet,
-            parts.matches,
-            parts.matchmaker,
-            parts.parties,
+            parts.fleet.relay,
+            parts.fleet.servers,
+            parts.lobby.matches,
+            parts.lobby.matchmaker,
+            parts.lobby.parties,
             # Before the requests: players are informed that their room closes.
             parts.rooms,
             parts.requests,
@@ -214,8 +217,8 @@ class Node(MultiService):
     def _reload(self) -> None:
         """SIGHUP: read certificates, secrets and the provider's keys again."""
         self._parts.keys.reload()
-        if self._parts.results is not None:
-            self._parts.results.reload()
+        if self._parts.base.results is not None:
+            self._parts.base.results.reload()
         if self._provider is not None:
             self._provider.reload()
 
@@ -244,17 +247,17 @@ class Node(MultiService):
         """The reason to send no players here; ``None`` if there is none."""
         if self.ending.state != "serving":
             return self.ending.state
-        if not self._parts.stores.is_available:
+        if not self._parts.base.stores.is_available:
             return "store_unavailable"
         # Pods are a matter of the cluster: at another node they would be no better.
-        is_local = isinstance(self._parts.processes, LocalFleet)
-        if is_local and self._parts.fleet.status().is_stuck:
+        is_local = isinstance(self._parts.fleet.processes, LocalFleet)
+        if is_local and self._parts.fleet.servers.status().is_stuck:
             return "no_game_server"
         return None
 
     def _watch_problems(self, parts: Parts) -> Problems:
         """Say where each problem of this node is seen."""
-        stores, reserve = parts.stores, parts.websockets.reserve
+        stores, reserve = parts.base.stores, parts.websockets.reserve
         others = Others(self._settings.lease_seconds)
 
         async def find_others() -> None:
@@ -265,7 +268,7 @@ class Node(MultiService):
         has_own = self._settings.authority_certificate_file is None
         return Problems(
             {
-                "game_servers": lambda: parts.fleet.problem,
+                "game_servers": lambda: parts.fleet.servers.problem,
                 "node_link": lambda: missing_link(others.count),
                 "authority": lambda: own_authority(others.count if has_own else 0),
                 "clock": lambda: wrong_clock(stores.clock_ahead()),
@@ -286,23 +289,24 @@ class Node(MultiService):
         )
 
     def _recordings_stopped(self) -> float:
-        played = self._parts.fleet.totals().get("recordings_stopped", 0.0)
-        return self._parts.recordings.stopped + played
+        played = self._parts.fleet.servers.totals().get("recordings_stopped", 0.0)
+        return self._parts.base.recordings.stopped + played
 
     async def status(self) -> dict[str, Any]:
         """What the node is doing, for operators."""
         parts, now = self._parts, self._reactor.seconds()
-        queue, gateways = await parts.matchmaker.counts(), self._listeners.gateways
+        gateways, lobby = self._listeners.gateways, parts.lobby
+        queue = await lobby.matchmaker.counts()
         return {
             "version": __version__,
             "state": self.ending.state,
             "uptime": round(now - self._since, 3),
             "lobby": self._listeners.lobby_at,
-            "node": parts.stores.node_id,
+            "node": parts.base.stores.node_id,
             "store": {
                 "address": str(self._settings.store),
-                "available": parts.stores.is_available,
-                "lease": parts.lease.number,
+                "available": parts.base.stores.is_available,
+                "lease": parts.base.lease.number,
             },
             "problems": {
                 name: why for name, why in self._problems.found().items() if why
@@ -315,8 +319,8 @@ class Node(MultiService):
                 "longest_wait": round(queue["longest_wait"], 3),
                 "prematches": queue["prematches"]["open"],
             },
-            "parties": await parts.parties.counts(),
-            "matches": parts.matches.status(),
+            "parties": await lobby.parties.counts(),
+            "matches": lobby.matches.status(),
             "rooms": parts.rooms.directory.status(),
             "certificates": parts.keys.expiries(),
             "forwarding": dict(parts.websockets.forwarding),
@@ -325,20 +329,21 @@ class Node(MultiService):
                 "closed_for_newcomers": parts.websockets.reserve.closed,
                 "newcomers_refused": parts.websockets.reserve.refused,
             },
-            "fleet": attrs.asdict(parts.fleet.status()),
+            "fleet": attrs.asdict(parts.fleet.servers.status()),
         }
 
     async def facts(self) -> dict[str, Any]:
         """The same in numbers, for metrics: see `vinom.node.web.collector`."""
         parts = self._parts
-        matches, queue = parts.matches.status(), await parts.matchmaker.counts()
-        lines, fleet = parts.requests.counts(), parts.fleet.status()
+        lobby, results = parts.lobby, parts.base.results
+        matches, queue = lobby.matches.status(), await lobby.matchmaker.counts()
+        lines, fleet = parts.requests.counts(), parts.fleet.servers.status()
         rooms = {
             **parts.rooms.directory.figures(),
             **parts.rooms.ownership.figures(),
         }
         players = Counter(dict.fromkeys(self._games, 0))
-        players.update(rooms["players"] + parts.matches.players())
+        players.update(rooms["players"] + lobby.matches.players())
         return {
             "players": players,
             "draining": int(self.ending.state != "serving"),
@@ -354,7 +359,7 @@ class Node(MultiService):
             "queue_longest_wait_seconds": queue["longest_wait"],
             "prematches": queue["prematches"]["open"],
             "prematches_over": queue["prematches"]["results"],
-            "parties": await parts.parties.counts(),
+            "parties": await lobby.parties.counts(),
             "matches": {
                 state: matches[state] for state in ("forming", "placed", "playing")
             },
@@ -368,15 +373,15 @@ class Node(MultiService):
             "matches_waiting_for_server": fleet.waiting,
             "matches_went_on": fleet.went_on,
             "waits": queue["waits"],
-            "played": parts.fleet.totals(
-                *([] if parts.relay is None else [parts.relay.measure()])
+            "played": parts.fleet.servers.totals(
+                *([] if parts.fleet.relay is None else [parts.fleet.relay.measure()])
             ),
             "turns": self._turns.figures(),
             "errors": dict(parts.requests.errors),
             "rooms": rooms,
             "certificates": parts.keys.expiries(),
-            "store": parts.stores.figures(),
-            "results": None if parts.results is None else await parts.results.figures(),
+            "store": parts.base.stores.figures(),
+            "results": None if results is None else await results.figures(),
         }
 
     # The end.

@@ -12,12 +12,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 
 #: Gives the sentence; empty if all is well.
@@ -32,7 +31,7 @@ _LATELY = 300.0
 CLOCK_TOLERANCE = 5.0
 
 
-class Problems(Service):
+class Problems(Repeating):
     """Look for problems, and log each once when it begins and once when it is over."""
 
     name = "problems"
@@ -49,27 +48,15 @@ class Problems(Service):
         :param clock: for delays.
         :param refresh: brings what sources need from the store up to date.
         """
+        super().__init__(_EVERY, clock, is_at_once=True)
         self._sources, self._refresh = sources, refresh
         self._logged: dict[str, str] = {}
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = clock
-
-    def startService(self) -> None:
-        """Look at once, and then again and again."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._loop.start(_EVERY)
-
-    def stopService(self) -> None:
-        """Look no more."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._loop.running:
-            self._loop.stop()
 
     def found(self) -> dict[str, str]:
         """Find the sentence of each problem; empty for those that there are not."""
         return {name: source() for name, source in self._sources.items()}
 
-    def _look(self) -> Deferred[None]:
+    def look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._look_now()).addErrback(
             lambda failure: self._log.failure("cannot look for problems", failure)
         )

@@ -59,6 +59,7 @@ class Lobby:
     :ivar matchmaker: serves `Accept` and `Decline`.
     :ivar parties: serves `Queue` and `Cancel`, and requests about parties.
     :ivar matches: finds what a returning player missed.
+    :ivar queues: with their rules.
     """
 
     identity: Identity
@@ -66,6 +67,7 @@ class Lobby:
     matchmaker: Matchmaker
     parties: Parties
     matches: Matches
+    queues: Queues
 
 
 @attrs.frozen

@@ -42,10 +42,10 @@ class StoreWatch:
         self._parts, self._settings = parts, settings
         self._addresses, self._is_serving = addresses, is_serving
         self._was_away = False
-        self._reporting = Reporting(parts.online, clock)
-        parts.lease.watch = self
-        parts.online.missed = self._messages_missed
-        stores = parts.stores
+        self._reporting = Reporting(parts.lobby.online, clock)
+        parts.base.lease.watch = self
+        parts.lobby.online.missed = self._messages_missed
+        stores = parts.base.stores
         self.services: list[Service] = []
         if stores.client is None or stores.estates is None:
             return
@@ -67,27 +67,27 @@ class StoreWatch:
         parts = self._parts
         if not is_available:
             self._was_away = True
-            parts.lease.doubt()
+            parts.base.lease.doubt()
             parts.rooms.ownership.store_away()
-            parts.matchmaker.prematches.disturbed()
+            parts.lobby.matchmaker.prematches.disturbed()
             return
         self._takeover.wait()
         if self._was_away:
             parts.rooms.ownership.wait(self._settings.lease_seconds)
-        parts.lease.beat()
-        self._reporting.report()
+        parts.base.lease.beat()
+        self._reporting.look()
         parts.rooms.ownership.store_again()
 
     def _replica_changed(self, is_available: bool) -> None:
         """Without its replica the store keeps nothing that rooms may show."""
         if not is_available:
             self._parts.rooms.ownership.store_away()
-        elif self._parts.stores.is_available:
+        elif self._parts.base.stores.is_available:
             self._parts.rooms.ownership.store_again()
 
     def _messages_missed(self) -> None:
         """Other nodes' messages were lost, those about replaced lines too."""
-        self._reporting.report()
+        self._reporting.look()
         self._parts.requests.look_again()
 
     # The lease (`vinom.node.lease.LeaseWatch`).
@@ -101,22 +101,27 @@ class StoreWatch:
             for name, address in zip(DIRECT.values(), direct, strict=True):
                 if address is not None:
                     reached[name] = address
-        rooms = parts.rooms.directory.status()["rooms"] + len(parts.matches.describe())
+        rooms = parts.rooms.directory.status()["rooms"] + len(
+            parts.lobby.matches.describe()
+        )
         return NodeFacts(
-            parts.stores.node_id,
+            parts.base.stores.node_id,
             reached,
             __version__,
-            len(parts.online),
+            len(parts.lobby.online),
             rooms,
-            {name: key.decode() for name, key in parts.authority.token_keys().items()},
+            {
+                name: key.decode()
+                for name, key in parts.base.authority.token_keys().items()
+            },
         )
 
     def lease_granted(self) -> None:
         self._parts.adoption.check_owned()
 
     def lease_regained(self) -> None:
-        parts, has_emptied = self._parts, self._parts.lease.has_emptied
-        parts.matches.check_owned(has_emptied)
+        parts, has_emptied = self._parts, self._parts.base.lease.has_emptied
+        parts.lobby.matches.check_owned(has_emptied)
         if has_emptied:
             parts.requests.store_emptied()
         parts.rooms.ownership.store_again()
@@ -128,11 +133,11 @@ class StoreWatch:
     # Other nodes (`vinom.node.takeover.Survivor`).
 
     def match_lost(self, end: MatchEnd) -> None:
-        self._parts.matches.lost_elsewhere(end)
-        self._parts.parties.match_lost(end)
+        self._parts.lobby.matches.lost_elsewhere(end)
+        self._parts.lobby.parties.match_lost(end)
 
     async def prematch_over(self, prematch: Prematch) -> None:
-        await self._parts.matchmaker.prematches.abandoned(prematch)
+        await self._parts.lobby.matchmaker.prematches.abandoned(prematch)
 
     def player_lost(self, player_id: str) -> None:
         self._parts.requests.player_lost(player_id)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vinom.base.model import MatchEnd, NodeLease, Prematch
+from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 from vinom.node.lease import heartbeat_of
 from vinom.store.interfaces import IEstateStore, IMatchStore, INodeStore
@@ -49,7 +48,7 @@ class Survivor(Protocol):
         """Nothing is left of a node that was gone."""
 
 
-class Takeover(Service):
+class Takeover(Repeating):
     """
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
 
@@ -83,26 +82,17 @@ class Takeover(Service):
         :param lease: how long a lease lasts, seconds.
         :param match_seconds: how long matches may be played on without a node.
         """
+        super().__init__(heartbeat_of(lease), clock)
         self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
         self._nodes, self._matches, self._estates = nodes, matches, estates
         self._clock, self._lease = clock, lease
         self._not_before = 0.0
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = clock
 
     def startService(self) -> None:
-        """Look now and then."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        super().startService()
         self.wait()
-        self._loop.start(heartbeat_of(self._lease), now=False)
-
-    def stopService(self) -> None:
-        """Look no more."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._loop.running:
-            self._loop.stop()
 
     def wait(self) -> None:
         """
@@ -113,7 +103,7 @@ class Takeover(Service):
         """
         self._not_before = self._clock.seconds() + self._lease
 
-    def _look(self) -> Deferred[None]:
+    def look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._clear_up()).addErrback(
             lambda failure: self._log.failure("cannot clear up", failure)
         )

@@ -52,6 +52,30 @@ class OnlineTests(SynchronousTestCase):
         self.assertEqual([m["type"] for m in bob.heard()], ["pong"])
         self.assertFalse(world.online.is_here(one["player_id"]))
 
+    def test_reported_until_the_store_answers(self) -> None:
+        """
+        Lines that the store has lost are reported again until it answers, also if
+        nobody notices that it does.
+        """
+        lines = Lines()
+        world = LobbyWorld(lines=MemoryOnlineStore(lines, "n1"))
+        _, said = world.hello("ann")
+        clock = Clock()
+        reporting = Reporting(world.online, clock)
+        reporting.startService()
+        lines.lines.clear()
+        silent = self.patch(
+            MemoryOnlineStore, "keep", lambda *_: fail(StoreUnavailable("silent"))
+        )
+        reporting.look()
+        clock.pump([0.5] * 5)
+        self.assertEqual(lines.lines, {})
+        silent.restore()
+        clock.pump([0.5] * 2)
+        self.assertEqual(list(lines.lines), [said["player_id"]])
+        reporting.stopService()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
 
 class TwoNodesTests(SynchronousTestCase):
     """Players of two nodes that share their stores."""
@@ -585,31 +609,3 @@ class TwoNodesTests(SynchronousTestCase):
         self.one.matches._others.ask_way_in = refuse
         _, news = self.one.back(said["player_key"])
         self.assertEqual(news[0]["data"]["state"], "matched")
-
-
-class ReportingTests(SynchronousTestCase):
-    """The store has lost the lines of a node."""
-
-    def test_until_the_store_answers(self) -> None:
-        """
-        They are reported again until the store answers, also if nobody notices that it
-        does.
-        """
-        lines = Lines()
-        world = LobbyWorld(lines=MemoryOnlineStore(lines, "n1"))
-        _, said = world.hello("ann")
-        clock = Clock()
-        reporting = Reporting(world.online, clock)
-        reporting.startService()
-        lines.lines.clear()
-        silent = self.patch(
-            MemoryOnlineStore, "keep", lambda *_: fail(StoreUnavailable("silent"))
-        )
-        reporting.report()
-        clock.pump([0.5] * 5)
-        self.assertEqual(lines.lines, {})
-        silent.restore()
-        clock.pump([0.5] * 2)
-        self.assertEqual(list(lines.lines), [said["player_id"]])
-        reporting.stopService()
-        self.assertEqual(clock.getDelayedCalls(), [])

@@ -13,8 +13,10 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Shape
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 _K = TypeVar("_K", bound=Hashable)
@@ -206,3 +208,31 @@ class Once(Generic[_K, _V]):
     def _failed(self, failure: Failure, key: _K) -> None:
         for one in self._waiting.pop(key):
             one.errback(failure.value)
+
+
+class Repeating(Service):
+    """Call `look` again and again while it runs."""
+
+    def __init__(self, seconds: float, clock: Any, *, is_at_once: bool = False) -> None:
+        """
+        :param seconds: between two calls.
+        :param clock: for delays.
+        :param is_at_once: call it at the start, too.
+        """
+        self._every, self._is_at_once = seconds, is_at_once
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = clock
+
+    def look(self) -> Any:
+        """What is done each time."""
+        raise NotImplementedError
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._loop.start(self._every, now=self._is_at_once)
+
+    def stopService(self) -> Any:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        # A node that could not listen stops what it has not started.
+        if self._loop.running:
+            self._loop.stop()

@@ -6,10 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,6 +17,7 @@ from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import LineEnd, Player
+from vinom.base.reactor.waits import Repeating
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
 from vinom.lobby.conversation.conversation import Conversation
 from vinom.store.interfaces import IOnlineStore, IOnlineWatch
@@ -370,7 +369,7 @@ class Online:
         self.missed()
 
 
-class Reporting(Service):
+class Reporting(Repeating):
     """Report all lines now and then, and when the store may have lost them."""
 
     name = "reporting"
@@ -381,22 +380,13 @@ class Reporting(Service):
         :param online: reports them.
         :param clock: for delays.
         """
+        super().__init__(REPORT_SECONDS, clock)
         self._online = online
         self._clock = clock
-        self._loop = LoopingCall(self.report)
-        self._loop.clock = clock
         self._again: IDelayedCall | None = None
 
-    def startService(self) -> None:
-        """Report now and then."""
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._loop.start(REPORT_SECONDS, now=False)
-
     def stopService(self) -> None:
-        """Report no more."""
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._loop.running:
-            self._loop.stop()
+        super().stopService()
         self._cancel()
 
     def _cancel(self) -> None:
@@ -404,7 +394,7 @@ class Reporting(Service):
             self._again.cancel()
         self._again = None
 
-    def report(self) -> Deferred[None]:
+    def look(self) -> Deferred[None]:
         """Report all lines now, and again if the store does not answer."""
         self._cancel()
         return Deferred.fromCoroutine(self._report()).addErrback(
@@ -418,4 +408,4 @@ class Reporting(Service):
             self._log.debug("lines were not reported: {why}", why=error)
             if self.running:
                 self._cancel()
-                self._again = self._clock.callLater(_REPORT_AGAIN, self.report)
+                self._again = self._clock.callLater(_REPORT_AGAIN, self.look)

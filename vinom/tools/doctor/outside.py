@@ -15,7 +15,7 @@ from vinom.lobby.conversation.provider import DEADLINE, MOST_BYTES
 from vinom.lobby.results.sending import REQUEST_SECONDS, place_of
 from vinom.lobby.results.webhook import read_secrets
 from vinom.net.keys.files import read_file
-from vinom.node.pods import cluster_of
+from vinom.node.build import cluster_of
 from vinom.node.problems import wrong_clock
 from vinom.node.redis_stores import login_of
 from vinom.node.settings import Settings
