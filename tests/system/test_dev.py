@@ -237,38 +237,27 @@ class DevTests(TestCase):
 
     async def test_mistakes(self) -> None:
         """
-        A folder without a page and an origin that is none are named at once.
+        A folder without a page, an origin that is none, a module that is not there and
+        one that ends its process are named at once, without a traceback.
         """
         folder = Path(self.mktemp())
         (folder / "empty").mkdir(parents=True)
         (folder / "counter.py").write_text(GAME)
-        for argument, words in {
-            "--page=empty": b"must contain an index.html",
-            "--page=nowhere": b"must be an existing directory",
-            "--origin=http://localhost": b"must be a host such as example.com",
-        }.items():
+        (folder / "killed.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+        for words, *arguments in (
+            (b"must contain an index.html", "counter:Counter", "--page=empty"),
+            (b"must be an existing directory", "counter:Counter", "--page=nowhere"),
+            (b"must be a host such", "counter:Counter", "--origin=http://localhost"),
+            (b"there is no module nowhere here", "nowhere:Game"),
+            (b"signal 9 ended the process that loaded it", "killed:Game"),
+        ):
             dev = start_program(
                 self,
-                *VINOM,
-                *("dev", "counter:Counter", argument),
+                *(*VINOM, "dev", *arguments),
                 environ=dict(os.environ, PYTHONPATH=str(ROOT)),
                 path=str(folder),
             )
-            self.assertNotEqual(await dev.ended, 0)
-            self.assertIn(words, dev.errors)
+            await dev.printed(words)
             self.assertNotIn(b"Traceback", dev.errors)
-
-    async def test_no_such_module(self) -> None:
-        """
-        A module that is not there is named, with where to start instead.
-        """
-        dev = start_program(
-            self,
-            *VINOM,
-            "dev",
-            "nowhere:Game",
-            environ=dict(os.environ),
-            path=str(ROOT),
-        )
-        self.assertEqual(await dev.ended, 2)
-        self.assertIn(b"there is no module nowhere here", dev.errors)
+            if arguments != ["killed:Game"]:
+                self.assertNotEqual(await dev.ended, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.internet.utils import getProcessOutputAndValue
+from twisted.internet.threads import deferToThread
 
 from vinom.base.limits.origins import read_origin_rule
 from vinom.base.printable import say
@@ -175,7 +176,7 @@ class Workshop:
         try:
             await self._rebuild()
             if self._node is None:
-                return 1
+                return int(not self._over.called)
             say(f"play in a browser: http://127.0.0.1:{self._http}/", flush=True)
             say(f"programs connect to 127.0.0.1 {self._lobby}", flush=True)
             self._say_watched()
@@ -240,6 +241,8 @@ class Workshop:
         self._is_busy = True
         try:
             loaded = self._latest = await self._try()
+            if self._over.called:
+                return
             if loaded.wrong:
                 say(loaded.wrong, file=sys.stderr, flush=True)
                 self._write_note(self._spec, loaded.wrong)
@@ -265,17 +268,21 @@ class Workshop:
 
     async def _try(self) -> Loaded:
         """Load it in a child process."""
-        out, errors, code = await getProcessOutputAndValue(
-            sys.executable,
-            ["-m", "vinom.tools.commands.dev_source", self._spec],
+        done = await deferToThread(
+            subprocess.run,
+            [sys.executable, "-m", "vinom.tools.commands.dev_source", self._spec],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            reactor=self._reactor,
+            capture_output=True,
         )
-        if code:
-            # The game ended the process.
-            why = errors.decode(errors="replace").strip()
-            return Loaded(wrong=why or f"{self._spec}: exit code {code} while loading")
-        return read_loaded(out.decode(errors="replace"))
+        if done.returncode:
+            # The game ended the process, or somebody else did.
+            code = done.returncode
+            how = f"exit code {code}" if code > 0 else f"signal {-code}"
+            why = done.stderr.decode(errors="replace").strip()
+            return Loaded(
+                wrong=why or f"{self._spec}: {how} ended the process that loaded it"
+            )
+        return read_loaded(done.stdout.decode(errors="replace"))
 
     async def _begin(self, arguments: list[str]) -> bool:
         self._trouble = _Trouble()
