@@ -429,7 +429,7 @@ class RatchetTests(SynchronousTestCase):
             risen,
             [],
             f"more than tests/ratchet.toml keeps:\n{ratchet.table(now)}\n"
-            "Take something away, or raise it there if an issue says that it may.",
+            "Take something away, or raise it there and say why: see CONTRIBUTING.md.",
         )
 
 

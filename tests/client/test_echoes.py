@@ -15,8 +15,8 @@ from tests.support.lobbies import LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, RegionOffer
-from vinom.client.echoes import measure_echoes
 from vinom.client.lobby import LobbyClient
+from vinom.client.sdk import measure_echoes
 from vinom.lobby.matchmaking.queues import read_tables
 from vinom.net.web.health import health_pages
 

@@ -129,7 +129,7 @@ class ExpressionTests(SynchronousTestCase):
             if family.name.startswith("vinom_")
             and not asked & {family.name + each for each in SUFFIXES[family.type]}
         ]
-        self.assertEqual(unseen, [])
+        self.assertEqual(unseen, [], "no panel of deploy/grafana, no alert has them")
 
     def test_quantiles_keep_their_buckets(self) -> None:
         """

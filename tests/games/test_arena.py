@@ -14,7 +14,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
 from vinom.game import Chance, Event, Seat, Step, Table
-from vinom.games.arena import DASH_TICKS, REACH, REST_TICKS, SAFE_TICKS, TICK_HZ, Arena
+from vinom.games.arena import (
+    DASH_TICKS,
+    REACH,
+    REST_TICKS,
+    SAFE_TICKS,
+    TICK_HZ,
+    Action,
+    Arena,
+    ArenaOptions,
+    ArenaState,
+    Body,
+    Dash,
+    Move,
+    Rematch,
+)
 from vinom.games.arena_field import (
     DASH_SPEED,
     FULL,
@@ -27,15 +41,6 @@ from vinom.games.arena_field import (
     free_points,
     is_free,
     velocity,
-)
-from vinom.games.arena_table import (
-    Action,
-    ArenaOptions,
-    ArenaState,
-    Body,
-    Dash,
-    Move,
-    Rematch,
 )
 from vinom.play.play import Play
 

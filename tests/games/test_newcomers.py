@@ -11,12 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Refused
 from vinom.game import Game, Seat
-from vinom.games.arena import Arena
-from vinom.games.arena_table import Move
+from vinom.games.arena import Arena, Move
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
-from vinom.games.owedrahn import OweDrahn
-from vinom.games.owedrahn_table import Ready
+from vinom.games.owedrahn import OweDrahn, Ready
 from vinom.play.recording import (
     encode_ending,
     encode_header,

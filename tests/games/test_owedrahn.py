@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.random_games import random_game
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Seat, Step, Table
-from vinom.games.owedrahn import LIMIT, RESET_SECONDS, OweDrahn
-from vinom.games.owedrahn_table import (
+from vinom.games.owedrahn import (
+    LIMIT,
+    RESET_SECONDS,
     AcceptBet,
     Action,
     CancelBet,
@@ -23,6 +24,7 @@ from vinom.games.owedrahn_table import (
     DrahnOptions,
     DrahnState,
     LoseLife,
+    OweDrahn,
     ProposeBet,
     Ready,
     Roll,

@@ -2,8 +2,7 @@
 How heavy the house is, in ten numbers, none of which may rise.
 
 ``python -m tests.support.ratchet`` prints them, with what ``tests/ratchet.toml`` keeps
-of each; ``--lower`` keeps what has fallen. An issue that may raise one says so, and
-raises it in that file by hand.
+of each; ``--lower`` keeps what has fallen. Who must raise one does so by hand there.
 """
 
 from __future__ import annotations

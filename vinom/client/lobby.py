@@ -56,7 +56,7 @@ PASSING_ON_RETURN = _PASSING | {Code.RATE_LIMITED}
 
 #: Makes what connects to the lobby at a host and port, as to the first one.
 Elsewhere = Callable[[str, int], IStreamClientEndpoint]
-#: Measures echoes, milliseconds by region: `vinom.client.echoes.measure_echoes`.
+#: Measures echoes, milliseconds by region: `vinom.client.sdk.measure_echoes`.
 Measure = Callable[[Sequence[RegionOffer]], Deferred[dict[str, float]]]
 
 

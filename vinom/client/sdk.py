@@ -11,12 +11,13 @@ Play from Python: log in, queue, and play matches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import random
+from statistics import median
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.ssl import (
@@ -25,12 +26,12 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.envelope import Failed, Push
-from vinom.base.messages.lobby import Hello, MatchFound, QueueStatus
+from vinom.base.messages.lobby import Hello, MatchFound, QueueStatus, RegionOffer
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.echoes import measure_echoes
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import Identity, LobbyClient, RoomOffered, SharedLine, raw
@@ -39,6 +40,63 @@ from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
 from vinom.net.dtls.port import IDatagramFilter
+
+#: Echoes whose median counts; the one before them opens the connection.
+ECHOES = 5
+#: A region that does not answer in this time is left out, seconds.
+PATIENCE = 3.0
+
+
+def measure_echoes(
+    reactor: Any, regions: Sequence[RegionOffer]
+) -> Deferred[dict[str, float]]:
+    """
+    Measure the medians of five echoes, milliseconds by region.
+
+    A region that does not answer is left out; it never fails.
+
+    :param reactor: connects, and measures time.
+    :param regions: as the lobby offered them.
+    """
+    # It takes long to import, and few players need it.
+    from twisted.web.client import Agent, HTTPConnectionPool
+
+    pool = HTTPConnectionPool(reactor)
+    agent = Agent(reactor, connectTimeout=PATIENCE, pool=pool)
+
+    async def of(region: RegionOffer) -> float:
+        times = []
+        for number in range(1 + ECHOES):
+            began = reactor.seconds()
+            answer = await agent.request(b"GET", region.url.encode("ascii"))
+            if number:
+                times.append(1000 * (reactor.seconds() - began))
+            done: Deferred[Any] = _read(answer)
+            await done
+        return float(median(times))
+
+    def asked(region: RegionOffer) -> Deferred[tuple[str, float] | None]:
+        work = Deferred.fromCoroutine(of(region)).addTimeout(PATIENCE, reactor)
+        return work.addCallbacks(lambda ms: (region.region, ms), _none)
+
+    def close(found: list[tuple[str, float] | None]) -> dict[str, float]:
+        pool.closeCachedConnections().addErrback(_none)
+        return {one[0]: round(one[1], 1) for one in found if one is not None}
+
+    if not regions:
+        return succeed({})
+    return gatherResults([asked(region) for region in regions]).addCallback(close)
+
+
+def _read(answer: Any) -> Deferred[Any]:
+    from twisted.web.client import readBody
+
+    return readBody(answer)
+
+
+def _none(failure: Failure) -> None:
+    """A region that cannot be reached is no place to play."""
+
 
 #: Pauses between attempts to open a line, seconds; the last one repeats. Each is longer
 #: by up to half at random, so that clients do not all come back at once.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from vinom.base.limits.logged import BoundedLog
+from vinom.base.reactor.connections import cannot_listen
 from vinom.base.wall.enclosure import missing
 from vinom.base.wall.kernel import hide_memory
 from vinom.errors import Misconfigured
@@ -51,12 +51,6 @@ from vinom.node.listening import (
 )
 from vinom.node.settings import Settings
 
-#: How to solve the errors of listening.
-_REMEDIES = {
-    errno.EADDRINUSE: "; another program has it: choose another port, or stop it",
-    errno.EADDRNOTAVAIL: "; set interface to an address of this machine",
-    errno.EACCES: "; choose a port above 1023, or give the node CAP_NET_BIND_SERVICE",
-}
 #: In `NodeFacts.addresses`: where players come.
 LOBBY = "lobby"
 _log = Logger("vinom.node")
@@ -322,7 +316,4 @@ def explain(error: Misconfigured | CannotListenError) -> str:
     """Write an error as one line for the log."""
     if isinstance(error, Misconfigured):
         return str(error)
-    where = f"{error.interface or 'any address'} port {error.port}"
-    why = getattr(error.socketError, "strerror", None) or error.socketError
-    remedy = _REMEDIES.get(getattr(error.socketError, "errno", 0), "")
-    return f"cannot listen on {where}: {why}{remedy}"
+    return cannot_listen(error)

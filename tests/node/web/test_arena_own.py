@@ -13,9 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.javascript import run_script
 from vinom.game import Chance, Seat, Step, Table
-from vinom.games.arena import TICK_HZ, Arena
+from vinom.games.arena import (
+    TICK_HZ,
+    Action,
+    Arena,
+    ArenaOptions,
+    ArenaState,
+    Dash,
+    Move,
+)
 from vinom.games.arena_field import DASH_SPEED, HALF, SPEED
-from vinom.games.arena_table import Action, ArenaOptions, ArenaState, Dash, Move
 
 STEP = 1000 / TICK_HZ
 FRAME = 1000 / 60

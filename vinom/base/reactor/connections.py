@@ -13,7 +13,14 @@ from __future__ import annotations
 
 import socket
 import sys
-from errno import EALREADY, EINPROGRESS, EISCONN
+from errno import (
+    EACCES,
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EALREADY,
+    EINPROGRESS,
+    EISCONN,
+)
 from functools import lru_cache
 from os import strerror
 from typing import Any
@@ -22,6 +29,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
+    CannotListenError,
     ConnectBindError,
     ConnectError,
     ConnectingCancelledError,
@@ -351,3 +359,19 @@ def _address(found: tuple[Any, ...]) -> IPv4Address | IPv6Address:
     if len(found) == 2:
         return IPv4Address("TCP", *found)
     return IPv6Address("TCP", *found)
+
+
+#: How to solve the errors of listening.
+_REMEDIES = {
+    EADDRINUSE: "; another program has it: choose another port, or stop it",
+    EADDRNOTAVAIL: "; choose an address of this machine",
+    EACCES: "; choose a port above 1023, or give the program CAP_NET_BIND_SERVICE",
+}
+
+
+def cannot_listen(error: CannotListenError) -> str:
+    """Explain why a port cannot be opened, and what helps, in one line."""
+    where = f"{error.interface or 'any address'} port {error.port}"
+    why = getattr(error.socketError, "strerror", None) or error.socketError
+    remedy = _REMEDIES.get(getattr(error.socketError, "errno", 0), "")
+    return f"cannot listen on {where}: {why}{remedy}"

@@ -113,7 +113,7 @@ class Routes:
             return
         self._newest, self.mistake = given, mistake
         self.refused += 1
-        stay = "the rules of before stay" if self.is_loaded else "there are no rules"
+        stay = "the rules of before stay" if self.is_loaded else "nothing is served"
         _log.error("rules refused, {stay}: {mistake}", stay=stay, mistake=mistake)
 
     def _offer(

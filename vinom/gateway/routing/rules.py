@@ -15,6 +15,7 @@ import attrs
 import msgspec
 from msgspec import Meta, Struct
 
+from vinom.base.tables import explain
 from vinom.errors import Misconfigured
 
 #: How one of several back ends is chosen.
@@ -351,7 +352,7 @@ def _read_rule(
     try:
         rule = msgspec.convert(given, _Rule)
     except msgspec.ValidationError as error:
-        raise Misconfigured(f"rules: {name}: {error}") from None
+        raise Misconfigured(f"rules: {name}: {explain(error, _Rule)}") from None
     if rule.strategy == "realm" and rule.endpoints:
         raise Misconfigured(
             f"rules: {name}: leave out endpoints: with strategy 'realm' the back ends "
