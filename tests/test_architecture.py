@@ -52,7 +52,7 @@ ADAPTERS: dict[str, str] = {
     "matchmaking/updates matchmaking/parties matchmaking/prematch "
     "matchmaking/ratings results/sending results/service",
     "fleet": "control/link fleet gameserver/* hosted key_sharing kubernetes/api "
-    "kubernetes/fleet kubernetes/pods kubernetes/watching local/fleet "
+    "kubernetes/fleet kubernetes/pods local/fleet "
     "local/forklink local/forkserver local/mailbox records relay/* server "
     "several",
     "play": "game_loader hosting/*",

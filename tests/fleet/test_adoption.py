@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.supply import FleetWorld, match_plan, ticket
 from vinom.base.model import Exit, MatchEnd
 from vinom.fleet import server as fleet_server
+from vinom.fleet.control.checkpoints import make_unsent
 from vinom.fleet.control.link import ControlLink
 from vinom.fleet.control.messages import (
     AddTicket,
@@ -31,7 +32,6 @@ from vinom.fleet.control.messages import (
     TokenKeys,
     encode,
 )
-from vinom.fleet.control.unsent import make_unsent
 from vinom.fleet.life import ServerTimeouts
 
 AWAY = int(ServerTimeouts().away)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.supply import FakeGameServer, FleetWorld, ticket
 from vinom.base.model import MatchEnd
 from vinom.errors import NoCapacity, Refused
-from vinom.fleet.control.changes import change_between
+from vinom.fleet.control.checkpoints import change_between
 from vinom.fleet.control.messages import (
     AddTicket,
     Bind,

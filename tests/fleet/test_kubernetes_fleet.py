@@ -27,14 +27,13 @@ from tests.support.kubernetes_api.objects import Failed, merged
 from tests.support.kubernetes_api.server import PODS, SERVICES
 from tests.support.test_kubernetes_api import DEAF, SLEEPER
 from vinom.errors import NoCapacity
+from vinom.fleet.kubernetes import api as kubernetes_api
 from vinom.fleet.kubernetes import fleet as fleet_module
-from vinom.fleet.kubernetes import watching
-from vinom.fleet.kubernetes.api import ApiError, KubernetesApi, find_cluster
+from vinom.fleet.kubernetes.api import ApiError, KubernetesApi, PodWatch, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
 from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
-from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
 from vinom.net.keys.authority import Authority
 
@@ -721,7 +720,7 @@ class KubernetesFleetTests(_OnCluster):
             done.append("wait")
             return 0.0
 
-        self.patch(watching, "RETRY_SECONDS", (0.001, 0.01))
+        self.patch(kubernetes_api, "RETRY_SECONDS", (0.001, 0.01))
         api: Any = Away()
         watch = PodWatch(reactor, api, "", lambda _: None, lambda *_: None, chance)
         watch.start()

@@ -18,7 +18,7 @@ from tests.support.games import Teller, Ticking
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.base.reactor.alarm import Alarm
 from vinom.base.tokens import Claims, TokenSigner
-from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.checkpoints import apply_change
 from vinom.fleet.control.messages import (
     Bind,
     Kept,

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from vinom.base.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.errors import NoCapacity, PeerError
-from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.checkpoints import apply_change
 from vinom.fleet.control.messages import (
     AddTicket,
     CloseRoom,

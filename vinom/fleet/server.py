@@ -22,6 +22,7 @@ from vinom.base.model import (
     ServerAddress,
 )
 from vinom.errors import Misconfigured, NoCapacity, PeerError
+from vinom.fleet.control.checkpoints import make_unsent, read_unsent
 from vinom.fleet.control.link import ControlLink
 from vinom.fleet.control.messages import (
     Adopted,
@@ -55,7 +56,6 @@ from vinom.fleet.control.messages import (
     TokenKeysTaken,
     ToServer,
 )
-from vinom.fleet.control.unsent import make_unsent, read_unsent
 from vinom.fleet.hosted import (
     HostedRooms,
     MatchFiles,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.base.wall.files import code_paths, lies_in, without_hidden
+from vinom.base.wall.enclosure import code_paths, lies_in, without_hidden
 
 
 class HiddenTests(SynchronousTestCase):

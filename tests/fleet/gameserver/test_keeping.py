@@ -12,7 +12,7 @@ from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
 from tests.support.games import Say, Tale, Teller, Ticking
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import PeerError, Unreadable
-from vinom.fleet.control.changes import apply_change, change_between
+from vinom.fleet.control.checkpoints import apply_change, change_between
 from vinom.fleet.control.messages import (
     Adopted,
     CloseRoom,

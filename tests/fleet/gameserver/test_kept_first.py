@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
-from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.checkpoints import apply_change
 from vinom.fleet.control.link import ControlClient
 from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,

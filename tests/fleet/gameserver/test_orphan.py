@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import HOST, PORT, GameNet, GamePlayer
 from tests.support.games import Teller
-from vinom.fleet.control import unsent
+from vinom.fleet.control import checkpoints
+from vinom.fleet.control.checkpoints import make_unsent, read_unsent
 from vinom.fleet.control.messages import (
     Adopted,
     CloseRoom,
@@ -28,7 +29,6 @@ from vinom.fleet.control.messages import (
     ToNode,
     encode,
 )
-from vinom.fleet.control.unsent import make_unsent, read_unsent
 from vinom.fleet.gameserver import matches
 from vinom.fleet.gameserver.outbox import ORPHAN_TIMEOUT
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
@@ -547,7 +547,7 @@ class UnsentTests(SynchronousTestCase):
         """
         When the file is full, players see nothing more until there is a node.
         """
-        self.patch(unsent, "MOST_BYTES", 6000)
+        self.patch(checkpoints, "MOST_BYTES", 6000)
         net, players = self.begin()
         file = self.make_file()
         self.cut(net, file)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fleet.gameserver.test_keeping import successor
 from tests.support.game_net import GameNet
+from vinom.fleet.control.checkpoints import make_unsent
 from vinom.fleet.control.messages import (
     Adopted,
     KeptTaken,
@@ -20,7 +21,6 @@ from vinom.fleet.control.messages import (
     RelayState,
     RelayWatch,
 )
-from vinom.fleet.control.unsent import make_unsent
 
 
 def words(net: GameNet) -> list[str]:

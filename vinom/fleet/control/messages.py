@@ -304,7 +304,7 @@ class Kept(ToNode, frozen=True, tag="kept"):
     :ivar number: rises by one with each checkpoint of a match.
     :ivar base: 0 if `data` is a whole checkpoint; otherwise `data` is a change, and
         this is the number of the previous checkpoint. See
-        `vinom.fleet.control.changes`.
+        `vinom.fleet.control.checkpoints`.
     :ivar data: opaque to the node, which sends it back in `OpenRoom`. If empty, the
         match does not outlive this process.
     :ivar recorded: bytes added to the match's recording since the last checkpoint,

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from vinom.base.model import MatchPlan
 from vinom.errors import Misconfigured, Refused, Unreadable
-from vinom.fleet.control.changes import change_after, change_between
+from vinom.fleet.control.checkpoints import change_after, change_between
 from vinom.fleet.control.messages import Kept
 from vinom.fleet.gameserver.seats import KeptDoor, SeatDoor
 from vinom.game import Game, Outcome

@@ -2,7 +2,7 @@
 The matches of a game server, from their orders to their ends.
 
 `HostedMatches` keeps their checkpoints at the node or, while there is none, in a file
-that the node has, too (`vinom.fleet.control.unsent`).
+that the node has, too (`vinom.fleet.control.checkpoints`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from vinom.base.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
 from vinom.base.reactor.steady import time_of_day
 from vinom.errors import Misconfigured, Unreadable
 from vinom.fleet.control import messages
+from vinom.fleet.control.checkpoints import UnsentCheckpoints
 from vinom.fleet.control.messages import Playing, ToNode
-from vinom.fleet.control.unsent import UnsentCheckpoints
 from vinom.fleet.gameserver.keeping import (
     LONGEST_CHECKPOINT,
     Checkpoints,

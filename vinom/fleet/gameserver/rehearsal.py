@@ -33,7 +33,7 @@ from twisted.internet.task import Clock
 from vinom.base.model import MatchPlan, SeatPlan, Ticket
 from vinom.base.reactor.turns import TurnWatch
 from vinom.base.tokens import Claims
-from vinom.fleet.control.changes import apply_change
+from vinom.fleet.control.checkpoints import apply_change
 from vinom.fleet.control.link import dial
 from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,

@@ -12,11 +12,21 @@ from msgspec.structs import replace
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from vinom.base.reactor.steady import pass_evenly
 from vinom.base.settings.options import TableOptions, check_pidfile
@@ -24,7 +34,6 @@ from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
 from vinom.fleet.gameserver.node_link import NodeLink
-from vinom.fleet.gameserver.others import EachInTurn
 from vinom.fleet.gameserver.settings import SOURCES, Settings
 from vinom.net.keys.authority import NODE_PURPOSE
 from vinom.net.keys.files import read_file
@@ -235,3 +244,64 @@ def makeService(options: Options) -> IService:
     except Misconfigured as error:
         raise SystemExit(f"{SOURCES.program}: {error}") from error
     return program
+
+
+@implementer(IResolutionReceiver)
+class _Resolution:
+    """All addresses of a name."""
+
+    def __init__(self) -> None:
+        self._hosts: list[str] = []
+        self.done: Deferred[list[str]] = Deferred()
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """Do nothing: it cannot be cancelled."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Add an address."""
+        host: Any = address
+        if host.host not in self._hosts:
+            self._hosts.append(host.host)
+
+    def resolutionComplete(self) -> None:
+        """Note that all addresses have come."""
+        self.done.callback(self._hosts)
+
+
+@implementer(IStreamClientEndpoint)
+class EachInTurn:
+    """
+    Connect to the next address of a name each time; look it up again after the last.
+
+    A plain endpoint stays with the first address that accepts, but that node may not be
+    the one that takes over this game server.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
+        """
+        :param reactor: connects, and resolves names.
+        :param host: the name, or an address.
+        :param port: the port of all addresses.
+        :param timeout: how long one connection may take, seconds.
+        """
+        self._reactor, self._host, self._port = reactor, host, port
+        self._timeout = timeout
+        self._left: list[str] = []
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to the next address."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        if not self._left:
+            found = _Resolution()
+            self._reactor.nameResolver.resolveHostName(found, self._host, self._port)
+            self._left = await found.done
+        if not self._left:
+            raise DNSLookupError(f"no address of {self._host} was found")
+        host = self._left.pop(0)
+        endpoint = HostnameEndpoint(
+            self._reactor, host, self._port, timeout=self._timeout
+        )
+        connected: IProtocol = await endpoint.connect(factory)
+        return connected

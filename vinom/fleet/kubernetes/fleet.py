@@ -28,7 +28,7 @@ from zope.interface import implementer
 from vinom.base.model import Addresses, Exit, ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.interfaces import IFleet, IGameServer
-from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi
+from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi, PodWatch
 from vinom.fleet.kubernetes.objects import (
     MATCH,
     OWNER,
@@ -46,7 +46,6 @@ from vinom.fleet.kubernetes.objects import (
 )
 from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import AUDIENCE
-from vinom.fleet.kubernetes.watching import PodWatch
 from vinom.fleet.port_ring import PortRing
 
 #: Waits between the attempts at one request, seconds.

@@ -395,7 +395,7 @@ class LocalFleet:
         mail = process.mail or self._mail
         ours, theirs = socket.socketpair()
         reads, writes = os.pipe()
-        # It would wait for us otherwise: see `vinom.fleet.local.printing`.
+        # It would wait for us otherwise: see `vinom.fleet.local.forkserver`.
         os.set_blocking(writes, False)
         with ours, theirs:
             is_sent = post(mail, server_id, (theirs.fileno(), writes))
