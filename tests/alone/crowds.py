@@ -24,6 +24,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.counting import CountingAhead
 from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
@@ -43,7 +44,6 @@ from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import PlayerRooms
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 _SIZE = os.environ.get("VINOM_CROWDS", "")
@@ -191,7 +191,7 @@ class CrowdTests(TestCase):
             sizes.append(min(self.chance.choice((1, 1, 2, 3)), PLAYERS - sum(sizes)))
         self.crowd.add(sizes)
         for node in self.nodes:
-            line = AdminLine(Path(node.state_dir) / "admin.sock")
+            line = admin_of(node)
             await until(lambda line=line: line.get("status")["store"]["lease"])
         await self.crowd.gather()
         for table in range(TABLES):

@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.quick import QuickMaze
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.game import Chance
-from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode, free_port_range
 
@@ -115,7 +115,7 @@ class ManyMatchesTests(TestCase):
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself."""
-        return AdminLine(Path(self.node.state_dir) / "admin.sock").get("status")
+        return admin_of(self.node).get("status")
 
     async def settle(self) -> dict[str, Any]:
         """Wait until the last game server is gone and the warm ones are back."""

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.support.child_nodes import shared_by_nodes
+from tests.support.child_nodes import admin_of, shared_by_nodes, status_of
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.cut import CuttableWay
 from tests.support.pod_nodes import PodNodeCase
@@ -231,7 +231,7 @@ class PodTroubleTests(PodNodeCase):
         self.kubelet.is_lost = True
         assert lost.process is not None
         lost.process.signalProcess("STOP")
-        await self.until(lambda: self.status(node)["fleet"]["went_on"]["died"])
+        await self.until(lambda: status_of(node)["fleet"]["went_on"]["died"])
         self.kubelet.is_lost = False
         lost.process.signalProcess("KILL")
         results = await playing
@@ -273,7 +273,7 @@ class CutLinkTests(PodNodeCase):
         """The game servers that have a match, and in which stage they are."""
         return {
             name: one["stage"]
-            for name, one in self.status(node)["fleet"]["game_servers"].items()
+            for name, one in status_of(node)["fleet"]["game_servers"].items()
             if match_id in one["matches"]
         }
 
@@ -291,7 +291,7 @@ class CutLinkTests(PodNodeCase):
     async def end(self, node: ChildNode, players: list[Counter], parts: int) -> None:
         """End the match: its recording replays, and holds all that was said."""
         match = players[0].match
-        admin = AdminLine(Path(node.state_dir) / "admin.sock")
+        admin = admin_of(node)
         admin.post(f"matches/{match.match_id}/end")
         result = await match.ended
         await self.until(lambda: not self.playing(node, match.match_id))
@@ -332,7 +332,7 @@ class CutLinkTests(PodNodeCase):
         await self.count_on(players)
         (after,) = self.playing(node, match_id)
         self.assertNotEqual(after, before)
-        went_on = self.status(node)["fleet"]["went_on"]
+        went_on = status_of(node)["fleet"]["went_on"]
         self.assertEqual(sum(went_on.values()), 1, went_on)
         await self.end(node, players, 2)
 
@@ -370,7 +370,7 @@ class AnotherNodeTests(PodNodeCase):
         ]
         nodes = await gatherResults([Deferred.fromCoroutine(one) for one in starts])
         for node in nodes:
-            await self.until(lambda node=node: self.status(node)["store"]["lease"])
+            await self.until(lambda node=node: status_of(node)["store"]["lease"])
             await self.warm(node, 1)
         return list(nodes)
 
@@ -385,7 +385,7 @@ class AnotherNodeTests(PodNodeCase):
 
     def with_match(self, node: ChildNode) -> dict[str, Any]:
         """The only game server of a node that has a match; empty without one."""
-        servers = self.status(node)["fleet"]["game_servers"].values()
+        servers = status_of(node)["fleet"]["game_servers"].values()
         return next((dict(one) for one in servers if one["matches"]), {})
 
     def pod_with(self, match_id: str) -> dict[str, Any]:
@@ -396,7 +396,7 @@ class AnotherNodeTests(PodNodeCase):
         )
 
     def results(self, node: ChildNode) -> list[Any]:
-        admin = AdminLine(Path(node.state_dir) / "admin.sock")
+        admin = admin_of(node)
         return list(admin.get("results")["results"])
 
     def recordings(self, node: ChildNode) -> list[Path]:

@@ -83,7 +83,7 @@ class _Conformance:
         await until(lambda: not self.server.websockets.connections.total)
 
 
-class ShortCutTests(_Conformance, test_websocket_conformance.ShortCutTests):
+class FrameTests(_Conformance, test_websocket_conformance.FrameTests):
     pass
 
 
@@ -92,7 +92,7 @@ class CompressionTests(_Conformance, test_websocket_conformance.CompressionTests
 
 
 #: What has no node, and so no native link.
-_ALONE = (ShortCutTests, CompressionTests)
+_ALONE = (FrameTests, CompressionTests)
 
 # What is not here, and why. Of tests/system:
 #
@@ -111,7 +111,6 @@ _ALONE = (ShortCutTests, CompressionTests)
 # - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
-# - test_websocket_conformance's CoreTests: what is sent is the same in ShortCutTests.
 #
 # Of tests/browser: test_dev_page is of a command with a node of its own; test_games,
 # test_moments, test_own_boards and test_ways are of what a page shows and how it works;

@@ -126,37 +126,6 @@ class SeatTheftTests(SynchronousTestCase):
         self.world.turn()
         self.assertEqual(lines[0].heard()[-1]["data"]["ack"], {"1": 1})
 
-    def test_late_close(self) -> None:
-        """
-        The end of an old connection takes nothing from the newer one.
-        """
-        line = self.rightful(self.joined["resume"])
-        self.bob.hang_up()
-        self.world.turn()
-        self.assertEqual(self.world.rooms.directory.status()["away"], 0)
-        line.heard()
-        line.do(1, word="still")
-        self.world.turn()
-        self.assertEqual(line.heard()[-1]["data"]["ack"], {"1": 1})
-
-    def test_expired(self) -> None:
-        """
-        After the grace time the token is worth nothing, for anybody.
-        """
-        self.bob.hang_up()
-        self.world.clock.advance(901.0)
-        self.eve, _ = self.world.hello("eve")
-        self.assertEqual(self.steal(self.joined["resume"]), "bad_resume")
-
-    def test_kicked(self) -> None:
-        """
-        A player who was kicked cannot return by the resume token.
-        """
-        self.ann.ask("kick", seat=1)
-        line, _ = self.world.hello("bob")
-        said = only(line.ask("reconnect", resume=self.joined["resume"]))
-        self.assertEqual(said["error"]["code"], "bad_resume")
-
     def test_tokens_are_not_kept(self) -> None:
         """
         A reader of our memory finds no token, only its hash.

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from vinom.net.keys.authority import Authority
+from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 
@@ -30,6 +31,17 @@ async def start_http_node(test: TestCase, *arguments: str) -> tuple[ChildNode, i
     """Start a node that serves HTTP as well; returns it and that port."""
     http = free_port()
     return await start_node(test, f"--http={http}", *arguments), http
+
+
+def admin_of(node: ChildNode) -> AdminLine:
+    """Ask a node as its operator does."""
+    return AdminLine(Path(node.state_dir) / "admin.sock")
+
+
+def status_of(node: ChildNode) -> dict[str, Any]:
+    """Ask a node what it does."""
+    found: dict[str, Any] = admin_of(node).get("status")
+    return found
 
 
 def shared_by_nodes(test: TestCase, store: str) -> tuple[str, ...]:

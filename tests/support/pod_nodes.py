@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import status_of
 from tests.support.kubernetes_api.kubelet import Kubelet
 from tests.support.kubernetes_api.objects import Change
 from tests.support.kubernetes_api.server import PODS, ApiServer
@@ -22,7 +23,6 @@ from vinom.client.sdk import Client, connect
 from vinom.errors import Unreadable
 from vinom.fleet.kubernetes.objects import MATCH
 from vinom.game import Chance, Game
-from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode, free_port
 
@@ -97,18 +97,12 @@ class PodNodeCase(TestCase):
         await node.start()
         return node
 
-    def status(self, node: ChildNode) -> dict[str, Any]:
-        found: dict[str, Any] = AdminLine(Path(node.state_dir) / "admin.sock").get(
-            "status"
-        )
-        return found
-
     async def until(self, is_so: Any) -> None:
         while not is_so():
             await deferLater(reactor, 0.05)
 
     async def warm(self, node: ChildNode, count: int) -> None:
-        await self.until(lambda: self.status(node)["fleet"]["servers"]["warm"] >= count)
+        await self.until(lambda: status_of(node)["fleet"]["servers"]["warm"] >= count)
 
     async def pod_of(self, match_id: str) -> str:
         """Wait until a pod is labelled with a match; returns its name."""

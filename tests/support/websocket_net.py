@@ -51,7 +51,6 @@ class EchoServer:
         reactor: Any,
         bounds: WebSocketBounds | None = None,
         origins: Origins | None = None,
-        is_short_cut: bool = True,
         deflates: bool = False,
         wrap: Callable[[Any], Any] = lambda site: site,
         **pages: Resource,
@@ -62,7 +61,6 @@ class EchoServer:
             reactor,
             TurnEnd(reactor),
             bounds or WebSocketBounds(),
-            is_short_cut=is_short_cut,
         )
         page = WebSocketPage(self.websockets, origins or Origins(), deflates)
         root = Folder(ws=page, **pages)

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
-from tests.support.child_nodes import shared_by_nodes
+from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
@@ -21,7 +21,6 @@ from tests.system.test_adoption import is_running
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe
-from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode
 
@@ -71,7 +70,7 @@ class AnotherNodeTests(TestCase):
         return list(await gatherResults([Deferred.fromCoroutine(s) for s in starts]))
 
     def ask(self, node: ChildNode, path: str) -> Any:
-        return AdminLine(Path(node.state_dir) / "admin.sock").get(path)
+        return admin_of(node).get(path)
 
     def playing(self, node: ChildNode) -> dict[str, Any]:
         """The only game server of a node that has a match; empty without one."""

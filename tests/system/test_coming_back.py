@@ -11,19 +11,19 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.programs import start_program, until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import connect
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 def game_process(node: ChildNode, match_id: str) -> int:
     """Find the process that plays a match."""
-    status = AdminLine(Path(node.state_dir) / "admin.sock").get("status")
+    status = admin_of(node).get("status")
     (pid,) = [
         server["pid"]
         for server in status["fleet"]["game_servers"].values()

@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.redis_servers import until
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
@@ -156,7 +157,7 @@ class ContinuityTests(TestCase):
 
     def admin(self) -> AdminLine:
         """The node's admin socket."""
-        return AdminLine(Path(self.node.state_dir) / "admin.sock")
+        return admin_of(self.node)
 
     async def test_moved(self) -> None:
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,7 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes
+from tests.support.child_nodes import shared_by_nodes, status_of
 from tests.support.hanging_up import hang_up
 from tests.support.marks import place_marks
 from tests.support.redis_servers import RedisServer, until
@@ -21,7 +20,6 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import Client, connect
 from vinom.errors import Code
 from vinom.games.tictactoe import TicTacToe
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 
@@ -51,13 +49,8 @@ class EmptiedStoreTests(TestCase):
         self.addCleanup(node.stop)
         self.addCleanup(hang_up, self.clients)
         await node.start()
-        await until(lambda: self.status(node)["store"]["lease"])
+        await until(lambda: status_of(node)["store"]["lease"])
         return node
-
-    def status(self, node: ChildNode) -> dict[str, Any]:
-        line = AdminLine(Path(node.state_dir) / "admin.sock")
-        found: dict[str, Any] = line.get("status")
-        return found
 
     async def begin(self) -> None:
         """Let two players be matched, each from a node of its own; place two marks."""
@@ -147,4 +140,4 @@ class EmptiedStoreTests(TestCase):
 
     def is_ready(self, node: ChildNode) -> bool:
         """Does this node have its store?"""
-        return bool(self.status(node)["store"]["available"])
+        return bool(status_of(node)["store"]["available"])

@@ -23,7 +23,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.support.child_gateways import ChildGateway, start_gateway, until
-from tests.support.child_nodes import start_node
+from tests.support.child_nodes import admin_of, start_node, status_of
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import ListRooms, RoomList
@@ -33,7 +33,6 @@ from vinom.client.match import Match
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 from vinom.tools.commands.cli import main
 
@@ -157,13 +156,6 @@ class GatewayLinksTests(TestCase):
             }
         }
 
-    def status(self, node: ChildNode) -> dict[str, Any]:
-        """Ask a node what it is doing."""
-        found: dict[str, Any] = AdminLine(Path(node.state_dir) / "admin.sock").get(
-            "status"
-        )
-        return found
-
     async def test_two_nodes_over_tls(self) -> None:
         """
         Sessions go to both nodes, over one or two links each.
@@ -176,7 +168,7 @@ class GatewayLinksTests(TestCase):
             [json.loads(answer)["type"] for answer in answers], ["welcome"] * 8
         )
         for node in self.nodes:
-            found = await deferToThread(self.status, node)
+            found = await deferToThread(status_of, node)
             self.assertEqual(found["gateways"]["served"], 4)
             self.assertLessEqual(sum(found["gateways"]["links"].values()), 2)
 
@@ -190,15 +182,13 @@ class GatewayLinksTests(TestCase):
         first = self.nodes[0]
         seated, _ = self.movable(first.port, "eve")
         await seated.join_room("longer")
-        await deferToThread(
-            AdminLine(Path(first.state_dir) / "admin.sock").post, "drain", {}
-        )
+        await deferToThread(admin_of(first).post, "drain", {})
         # The node's answer may be here before what it sent to the gateway is there.
         await gateway.program.printed(b"accepts no more sessions")
         for _ in range(4):
             answer = await deferToThread(talk, gateway.port, hello("new"))
             self.assertEqual(json.loads(answer)["type"], "welcome")
-        found = await deferToThread(self.status, self.nodes[1])
+        found = await deferToThread(status_of, self.nodes[1])
         self.assertEqual(found["gateways"]["served"], 5)
         for peer in kept:
             peer.sendall(b'{"type":"ping"}\n')

@@ -13,8 +13,8 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.lines import Typed, typed
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -54,7 +54,7 @@ class IsolatedRoomTests(TestCase):
         return ann, bob, *places
 
     async def process_of(self, room_id: str) -> int:
-        admin = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        admin = admin_of(self.node)
         status = await deferToThread(admin.get, "status")
         (found,) = [
             server["pid"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twisted.internet.threads import deferToThread
 
+from tests.support.child_nodes import admin_of
 from tests.support.kubernetes_api.server import SERVICES
 from tests.support.pod_nodes import PodNodeCase
 from tests.support.quick import QuickMaze
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import free_port_range
 
 
@@ -63,7 +61,7 @@ class PodNodeTests(PodNodeCase):
         await self.check_match(node)
         self.assertEqual(self.server.objects.list(SERVICES), [])
         await self.warm(node, 1)
-        admin = AdminLine(Path(node.state_dir) / "admin.sock")
+        admin = admin_of(node)
         match = {"game": QuickMaze.name, "players": [{"name": "a"}, {"name": "b"}]}
         # Not here: the API server is served here.
         made = await deferToThread(admin.post, "matches", match)

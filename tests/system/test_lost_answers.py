@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,7 +16,7 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, start_node
+from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
 from tests.support.cut import CuttableWay
 from tests.support.expected import fails_until
 from tests.support.lines import Typed
@@ -25,7 +24,6 @@ from tests.support.losing import LosingWay
 from tests.support.redis_servers import SAFE, RedisServer, until
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.games.tictactoe import TicTacToe
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 #: In which a node asks everything that it always asks, seconds.
@@ -75,7 +73,7 @@ class LostAnswersTests(TestCase):
 
     def ask_node(self, node: ChildNode, page: str) -> dict[str, Any]:
         """Ask for what operators see."""
-        found: dict[str, Any] = AdminLine(Path(node.state_dir) / "admin.sock").get(page)
+        found: dict[str, Any] = admin_of(node).get(page)
         return found
 
     async def learn(self) -> None:
@@ -229,7 +227,7 @@ class LostWritesTests(TestCase):
         await self.is_replicated()
         store = f"redis://127.0.0.1:{self.way.port}/0"
         self.node = await start_node(self, *shared_by_nodes(self, store), "--warm=1")
-        self.admin = AdminLine(Path(self.node.state_dir) / "admin.sock")
+        self.admin = admin_of(self.node)
         await until(lambda: self.admin.get("status")["store"]["lease"])
 
     async def is_replicated(self) -> None:

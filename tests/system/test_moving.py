@@ -19,6 +19,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support import counting
+from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.lines import Typed, typed
 from tests.support.redis_servers import RedisServer, until
 from tests.support.tapping import (
@@ -32,7 +33,6 @@ from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.rooms import PlayerRooms
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
@@ -54,10 +54,7 @@ class MovingTests(TestCase):
     async def setUp(self) -> None:
         self.server = RedisServer()
         self.addCleanup(self.server.kill)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
         self.nodes: list[ChildNode] = []
         self.clients: list[PlayerRooms] = []
         self.refused: list[str] = []
@@ -67,9 +64,7 @@ class MovingTests(TestCase):
         node = ChildNode(
             reactor,
             [
-                f"--store={self.server.url}",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared,
                 *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
                 f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
                 "--lease-seconds=5",
@@ -93,7 +88,7 @@ class MovingTests(TestCase):
 
     def admin(self, node: ChildNode) -> AdminLine:
         """Be the operator of a node."""
-        return AdminLine(Path(node.state_dir) / "admin.sock")
+        return admin_of(node)
 
     async def join(self, first: int, game: str, room_id: str, name: str) -> Player:
         """Sit down in a room, through this node if possible."""

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutput
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import start_http_node
+from tests.support.child_nodes import admin_of, start_http_node
 from tests.support.needs import path_of
 from tests.system.test_websocket_node import Player
 from vinom.base.messages.catalogue import decode_answer
@@ -32,7 +32,6 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.match import Match, Refusal
 from vinom.client.sdk import Client, connect
-from vinom.node.asking import AdminLine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STICKS = 9
@@ -79,7 +78,7 @@ class LanguageTests(TestCase):
 
     def ask(self, what: str) -> Any:
         """Ask the node for something."""
-        return AdminLine(Path(self.node.state_dir) / "admin.sock").get(what)
+        return admin_of(self.node).get(what)
 
     async def over(self) -> dict[str, Any]:
         """Wait until no match is left; returns the status."""

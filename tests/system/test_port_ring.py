@@ -24,13 +24,13 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.alone.main_job import descriptors_of, processes_below
+from tests.support.child_nodes import admin_of
 from tests.support.quick import Second, Tap
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.client.line import LineLost
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
-from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode, free_port_range
 
@@ -153,7 +153,7 @@ class PortRingTests(TestCase):
 
     def status(self) -> dict[str, Any]:
         """What the node says of itself."""
-        return AdminLine(Path(self.node.state_dir) / "admin.sock").get("status")
+        return admin_of(self.node).get("status")
 
     async def settle(self) -> dict[str, Any]:
         """Wait until the last game server is gone and the warm ones are back."""

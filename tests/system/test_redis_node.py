@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, make_client, until
 from tests.system.test_websocket_node import Player as WebPlayer
@@ -27,8 +28,6 @@ from vinom.client.sdk import Client, connect
 from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings
 from vinom.play.choices import canonical_options
 from vinom.store.redis.entries import RedisEntryStore
@@ -47,18 +46,13 @@ class RedisNodeTests(TestCase):
     def setUp(self) -> None:
         self.server = RedisServer()
         self.addCleanup(self.server.kill)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
 
     async def start(self, *arguments: str) -> ChildNode:
         node = ChildNode(
             reactor,
             [
-                f"--store={self.server.url}",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared,
                 f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
                 "--warm=1",
                 *arguments,
@@ -89,9 +83,7 @@ class RedisNodeTests(TestCase):
         results = await gatherResults(ended)
         self.assertEqual([result.reason for result in results], ["finished"] * 4)
         await gatherResults(running)
-        shown = show_status(
-            AdminLine(Path(node.state_dir) / "admin.sock").get("status")
-        )
+        shown = show_status(admin_of(node).get("status"))
         self.assertRegex(shown, r"store +redis://127\.0\.0\.1:\d+/0, lease 1")
         await until(lambda: not self.sorts() & {"match", "match-of", "entry-of"})
         await node.stop()
@@ -211,7 +203,7 @@ class RedisNodeTests(TestCase):
         same player at each.
         """
         nodes = [await self.start() for _ in range(2)]
-        anchor = (self.authority / "ca.pem").read_bytes()
+        anchor = Path(self.shared[1].partition("=")[2]).read_bytes()
         first = await connect(
             reactor, nodes[0].host, nodes[0].port, name="ann", tls=anchor
         )
@@ -252,7 +244,7 @@ class RedisNodeTests(TestCase):
 
     def status(self, node: ChildNode) -> dict[str, Any]:
         """Ask a node about its store."""
-        line = AdminLine(Path(node.state_dir) / "admin.sock")
+        line = admin_of(node)
         found: dict[str, Any] = line.get("status")["store"]
         return found
 

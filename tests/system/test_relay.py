@@ -10,8 +10,8 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.system import test_cross_transport
-from vinom.node.asking import AdminLine
 
 
 def udp_ports(pid: int) -> set[int]:
@@ -43,7 +43,7 @@ class RelayTests(TestCase):
 
     def ask(self, what: str) -> Any:
         """Ask the node for something."""
-        return AdminLine(Path(self.node.state_dir) / "admin.sock").get(what)
+        return admin_of(self.node).get(what)
 
     async def test_one_port(self) -> None:
         """

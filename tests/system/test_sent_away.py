@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import shared_by_nodes, status_of
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.redis_servers import RedisServer, until
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 
@@ -30,10 +27,7 @@ class SentAwayTests(TestCase):
     async def setUp(self) -> None:
         self.server = RedisServer()
         self.addCleanup(self.server.kill)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
 
     async def start(self, at: int | None = None) -> ChildNode:
         """
@@ -45,9 +39,7 @@ class SentAwayTests(TestCase):
         node = ChildNode(
             reactor,
             [
-                f"--store={self.server.url}",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared,
                 f"--http={self.http}",
                 "--warm=0",
                 "--node-link=0",
@@ -59,12 +51,8 @@ class SentAwayTests(TestCase):
         )
         self.addCleanup(node.stop)
         await node.start()
-        await until(lambda: self.status(node)["store"]["lease"])
+        await until(lambda: status_of(node)["store"]["lease"])
         return node
-
-    def status(self, node: ChildNode) -> Any:
-        """Ask a node what it does."""
-        return AdminLine(Path(node.state_dir) / "admin.sock").get("status")
 
     async def player(self, node: ChildNode, name: str) -> Client:
         """Connect to a node."""
@@ -88,7 +76,7 @@ class SentAwayTests(TestCase):
 
     def players(self) -> list[int]:
         """Count the players of both nodes."""
-        return [self.status(node)["players"] for node in (self.a, self.b)]
+        return [status_of(node)["players"] for node in (self.a, self.b)]
 
     async def move(self, rooms: tuple[LiveRoom, LiveRoom]) -> None:
         """Have whose turn it is take a cell; both see it."""
@@ -115,7 +103,7 @@ class SentAwayTests(TestCase):
         await until(lambda: not rooms[1].is_connected)
         await until(lambda: rooms[1].is_connected, 30.0)
         self.assertGreaterEqual(rooms[1].version, before)
-        self.assertEqual(self.status(self.b)["players"], 1)
+        self.assertEqual(status_of(self.b)["players"], 1)
         cells = [cell for row in rooms[1].view["board"] for cell in row]
         self.assertEqual(len([cell for cell in cells if cell is not None]), 2)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,6 +13,7 @@ from twisted.internet.defer import (
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.lines import Typed, typed
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import RedisServer, until
@@ -26,8 +26,6 @@ from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
 from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 OPTIONS = {"rows": 4, "cols": 5}
@@ -46,10 +44,7 @@ class SeveralNodesTests(TestCase):
     async def setUp(self) -> None:
         self.server = RedisServer()
         self.addCleanup(self.server.kill)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
         self.a, self.b = [await self.start() for _ in range(2)]
 
     async def start(self) -> ChildNode:
@@ -57,9 +52,7 @@ class SeveralNodesTests(TestCase):
         node = ChildNode(
             reactor,
             [
-                f"--store={self.server.url}",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared,
                 f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
                 "--warm=1",
                 "--node-link=0",
@@ -67,7 +60,7 @@ class SeveralNodesTests(TestCase):
         )
         self.addCleanup(node.stop)
         await node.start()
-        line = AdminLine(Path(node.state_dir) / "admin.sock")
+        line = admin_of(node)
         await until(lambda: line.get("status")["store"]["lease"])
         return node
 
@@ -193,9 +186,7 @@ class SeveralNodesTests(TestCase):
         search = ann.find_match(TicTacToe.name, on_status=waiting.append)
         await until(lambda: waiting)
         player_id = ann.identity.player_id
-        lines = [
-            AdminLine(Path(node.state_dir) / "admin.sock") for node in (self.a, self.b)
-        ]
+        lines = [admin_of(node) for node in (self.a, self.b)]
         here, there = [line.get(f"explain/{player_id}") for line in lines]
         self.assertEqual(there["state"], "waiting")
         self.assertEqual({**here, "waited": 0}, {**there, "waited": 0})

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,12 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import shared_by_nodes, status_of
 from tests.support.counting import CountingAhead, CountingBehind
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed, typed
 from tests.support.redis_servers import RedisServer, until
-from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 LEASE = 2.0
@@ -44,10 +42,7 @@ class SilentNodeTests(TestCase):
         self.addCleanup(self.server.kill)
         self.way = CuttableWay(self.server.port)
         self.addCleanup(self.way.close)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
         self.a = await self.start(self.way.port)
         self.b = await self.start(self.server.port)
 
@@ -60,8 +55,7 @@ class SilentNodeTests(TestCase):
             reactor,
             [
                 f"--store=redis://127.0.0.1:{redis_port}/0",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared[1:],
                 f"--lease-seconds={LEASE:g}",
                 "--warm=0",
                 "--node-link=0",
@@ -70,13 +64,8 @@ class SilentNodeTests(TestCase):
         )
         self.addCleanup(node.stop)
         await node.start()
-        await until(lambda: self.status(node)["store"]["lease"])
+        await until(lambda: status_of(node)["store"]["lease"])
         return node
-
-    def status(self, node: ChildNode) -> dict[str, Any]:
-        line = AdminLine(Path(node.state_dir) / "admin.sock")
-        found: dict[str, Any] = line.get("status")
-        return found
 
     async def typed(self, node: ChildNode, name: str) -> Typed:
         line = await typed(node.host, node.port, name)
@@ -149,17 +138,17 @@ class SilentNodeTests(TestCase):
         await deferLater(reactor, LEASE + 0.5)
         await self.go_on_at_b()
         owner, kept = self.room()
-        self.assertEqual(owner, self.status(self.b)["node"])
+        self.assertEqual(owner, status_of(self.b)["node"])
         # It is done, or waits, where A is; nobody must ever see it.
         self.bob.say("action")
         why = self.bob.hear("error", lambda one: one["code"] == "unavailable")
         end()
         await why
-        await until(lambda: self.status(self.a)["store"]["lease"])
+        await until(lambda: status_of(self.a)["store"]["lease"])
         await deferLater(reactor, 2.0)
         self.assertEqual(self.heard_of_play(self.bob, first), [])
         self.assertEqual(self.room(), (owner, kept), "A wrote nothing of the room")
-        self.assertEqual(self.status(self.a)["rooms"]["rooms"], 0)
+        self.assertEqual(status_of(self.a)["rooms"]["rooms"], 0)
 
     async def test_stopped(self) -> None:
         """

@@ -10,12 +10,12 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import admin_of
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.kubernetes_api.proxy import Forward
 from tests.support.programs import until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import Client, connect
-from vinom.node.asking import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port_range
 
 #: Of the node under test, seconds.
@@ -92,7 +92,7 @@ class StoppedServerTests(TestCase):
 
     def game_process(self, match_id: str) -> tuple[int, int]:
         """The process that plays a match, and its port."""
-        status = AdminLine(Path(self.node.state_dir) / "admin.sock").get("status")
+        status = admin_of(self.node).get("status")
         ((pid, port),) = [
             (server["pid"], server["port"])
             for server in status["fleet"]["game_servers"].values()

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from tests.support.child_nodes import shared_by_nodes, status_of
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
 from vinom.base.messages.lobby import Hello
@@ -23,8 +24,6 @@ from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.games.dice import Dice
 from vinom.games.tictactoe import TicTacToe
-from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.play.recording import Recording, read_recording, replay
 from vinom.tools.commands.child_node import ChildNode
 
@@ -56,10 +55,7 @@ class SurvivingTests(TestCase):
     async def setUp(self) -> None:
         self.server = RedisServer()
         self.addCleanup(self.server.kill)
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir()
-        Authority.open(folder, "game.vinom", reactor.seconds)  # type: ignore[attr-defined]
-        self.authority = folder / "authority"
+        self.shared = shared_by_nodes(self, self.server.url)
         self.players: list[PlayerRooms] = []
         self.seen: dict[str, list[int]] = {}
 
@@ -67,9 +63,7 @@ class SurvivingTests(TestCase):
         node = ChildNode(
             reactor,
             [
-                f"--store={self.server.url}",
-                f"--authority-certificate-file={self.authority / 'ca.pem'}",
-                f"--authority-key-file={self.authority / 'ca.key'}",
+                *self.shared,
                 "--lease-seconds=2",
                 "--warm=0",
                 *arguments,
@@ -79,18 +73,13 @@ class SurvivingTests(TestCase):
         # Before it: they would try to come back.
         self.addCleanup(self.hang_up)
         await node.start()
-        await until(lambda: self.status(node)["store"]["lease"])
+        await until(lambda: status_of(node)["store"]["lease"])
         return node
 
     def hang_up(self) -> None:
         """Let all players go."""
         for player in self.players:
             player.close()
-
-    def status(self, node: ChildNode) -> dict[str, Any]:
-        line = AdminLine(Path(node.state_dir) / "admin.sock")
-        found: dict[str, Any] = line.get("status")
-        return found
 
     async def join(
         self, balancer: Balancer, name: str, asked: JoinRoom = _TABLE
@@ -153,7 +142,7 @@ class SurvivingTests(TestCase):
         await until(lambda: rooms[0].view["due"] > 321.0)
         view, time, setup = rooms[0].view, rooms[0].time, rooms[0].setup
         self.hang_up()
-        await until(lambda: not self.status(node)["players"])
+        await until(lambda: not status_of(node)["players"])
         await node.end()
         balancer.node = await self.start()
         # With the id alone, as a page that was opened again.

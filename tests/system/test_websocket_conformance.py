@@ -3,7 +3,7 @@ RFC 6455 from outside: every kind of frame, right and wrong, on real sockets.
 
 The same ground as the Autobahn test suite covers, by its sections: frames,
 pings, reserved bits, opcodes, fragments, UTF-8, closing, sizes, compression.
-Each case runs with the short cut and with the core alone, whole and in bytes.
+Each case runs whole and in bytes.
 """
 
 from __future__ import annotations
@@ -293,14 +293,12 @@ CASES = [
 class ConformanceCase(TestCase):
     """One server, and a connection for each case."""
 
-    is_short_cut = True
     deflates = False
 
     def setUp(self) -> None:
         self.server = EchoServer(
             reactor,
             WebSocketBounds(limit=LIMIT, per_network=10_000),
-            is_short_cut=self.is_short_cut,
             deflates=self.deflates,
         )
         self.clients: list[RawClient] = []
@@ -340,18 +338,12 @@ class ConformanceCase(TestCase):
         self.assertEqual(close, 4999 if case.close is None else case.close)
 
 
-class ShortCutTests(ConformanceCase):
-    """As it is played."""
-
-
-class CoreTests(ConformanceCase):
-    """With every frame left to the core."""
-
-    is_short_cut = False
+class FrameTests(ConformanceCase):
+    """A test for each case, by `_add`."""
 
 
 def _add(case: Case, number: int, chop: int) -> None:
-    """Give a case a test of its own in both classes."""
+    """Give a case a test of its own."""
 
     async def test(self: ConformanceCase) -> None:
         await self.play(case, chop)
@@ -360,8 +352,7 @@ def _add(case: Case, number: int, chop: int) -> None:
     test.__doc__ = f"{case.name}, sent {way}."
     name = f"test_{number:03}_{'chopped' if chop else 'whole'}"
     test.__name__ = name
-    for kind in (ShortCutTests, CoreTests):
-        setattr(kind, name, test)
+    setattr(FrameTests, name, test)
 
 
 for _number, _case in enumerate(CASES):
