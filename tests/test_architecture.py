@@ -43,7 +43,7 @@ ADAPTERS: dict[str, str] = {
     "node": "*",
     "gateway": "access_log admin backends bytes_clients certificates dialing draining "
     "handover http_clients link_backend listener "
-    "packet_clients ports routing/checks routing/routes "
+    "packet_clients ports routing/checks "
     "routing/sources service tcp_backend twistd",
     "client": "*",
     "rooms": "*",
@@ -56,8 +56,8 @@ ADAPTERS: dict[str, str] = {
     "local/forklink local/forkserver local/mailbox records relay/* server "
     "several",
     "play": "game_loader hosting/*",
-    "net": "dtls/bad_network dtls/client_port dtls/port keys/* lines/counted "
-    "lines/https lines/proxied lines/reserve lines/secure lines/sniffed "
+    "net": "dtls/bad_network dtls/client_port dtls/port keys/* "
+    "lines/https lines/limits lines/proxied lines/secure lines/sniffed "
     "lines/tcp lines/tls lines/websocket nodes streams/byte_stream "
     "streams/multiplex streams/sockets web/*",
     "store": "memory/* patience redis/*",
@@ -115,7 +115,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "net/dtls/",
     ),
     "txredisapi": ("store/redis",),
-    "prometheus_client": ("net/web/", "node/web/", "gateway/metrics"),
+    "prometheus_client": ("net/web/", "node/web/", "gateway/admin"),
     "openskill": ("lobby/matchmaking/skill",),
     "segno": ("node/web/invitations",),
     "websockets": ("net/lines/ws/", "net/lines/websocket"),

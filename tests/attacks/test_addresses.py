@@ -15,7 +15,7 @@ from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.messages.lobby import Hello
 from vinom.base.model import Player
 from vinom.errors import Code, Refused
-from vinom.net.lines.reserve import Reserve, ReservingFactory
+from vinom.net.lines.limits import Reserve, ReservingFactory
 from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
 from vinom.rooms.round import RoomBounds
 

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certificates import authority, signing_key
 from tests.support.game_process import REALM, GameProcess
 from vinom.base.tokens import Claims, TokenSigner
+from vinom.net.dtls.channel import Connected, Disconnected, Received
 from vinom.net.dtls.client import DtlsClient
-from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.packets.player import Joined, PlayerLink, StateArrived
 
 

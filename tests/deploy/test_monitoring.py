@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.facts import FACTS
 from tests.support.promql import Wrong, read
-from vinom.gateway.metrics import COUNTERS, GAUGES, GatewayCollector
+from vinom.gateway.admin import COUNTERS, GAUGES, GatewayCollector
 from vinom.node.web.collector import NodeCollector
 
 ROOT = Path(__file__).resolve().parents[2]

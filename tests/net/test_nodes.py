@@ -18,7 +18,7 @@ from vinom.base.limits.logged import BoundedLog
 from vinom.base.model import Player
 from vinom.errors import NoCapacity, PeerError
 from vinom.net.frames import FRAME_LIMIT, FrameReader
-from vinom.net.lines.counted import CountedFactory, has_proven
+from vinom.net.lines.limits import CountedFactory, has_proven
 from vinom.net.nodes import (
     ANSWER_SECONDS,
     BEAT_SECONDS,

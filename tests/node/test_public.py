@@ -16,7 +16,7 @@ from twisted.web.resource import Resource
 from tests.support.certificates import leaf
 from tests.support.ears import Ear
 from vinom.base.reactor.turns import TurnEnd
-from vinom.net.lines.reserve import Reserve
+from vinom.net.lines.limits import Reserve
 from vinom.net.lines.tls import ReloadableTls
 from vinom.net.lines.websocket import WebSockets
 from vinom.net.web.answers import Folder

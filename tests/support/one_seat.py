@@ -11,7 +11,7 @@ from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.tokens import TokenVerifier
 from vinom.errors import Refused, Rejected
 from vinom.games.maze import Maze
-from vinom.net.dtls.events import Connected, Received
+from vinom.net.dtls.channel import Connected, Received
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 from vinom.net.packets.codec import state_tails

@@ -19,7 +19,7 @@ from vinom.client.lobby import LobbyClient
 from vinom.games.maze import Maze
 from vinom.net.dtls.admission import Admission
 from vinom.net.dtls.association import Association
-from vinom.net.dtls.events import Connected, Received
+from vinom.net.dtls.channel import Connected, Received
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer
 from vinom.net.packets.codec import state_tails

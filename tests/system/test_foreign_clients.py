@@ -21,7 +21,7 @@ from tests.support.programs import Program, start_foreign
 from vinom.base.model import Ticket
 from vinom.base.tokens import Claims, TokenSigner, TokenVerifier
 from vinom.net.dtls.admission import Admission
-from vinom.net.dtls.events import Connected, Disconnected, Received
+from vinom.net.dtls.channel import Connected, Disconnected, Received
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 

@@ -25,7 +25,7 @@ from vinom.gateway.sessions import (
     SessionInUse,
     SessionRequest,
 )
-from vinom.net.lines.reserve import Reserve
+from vinom.net.lines.limits import Reserve
 from vinom.net.streams.ends import Reason, Stream
 
 _log = Logger()

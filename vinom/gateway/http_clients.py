@@ -26,10 +26,15 @@ from vinom.gateway.backends import Backends
 from vinom.gateway.packet_clients import PacketAcceptor, PacketSocket, handshake_answer
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.gateway.settings import GatewaySettings
-from vinom.net.http.answers import close_code_of, own_answer, status_of
+from vinom.net.http.answers import (
+    FrameRelay,
+    close_code_of,
+    close_frame,
+    own_answer,
+    status_of,
+)
 from vinom.net.http.bodies import Upload
 from vinom.net.http.exchange import Exchange
-from vinom.net.http.frames import FrameRelay, close_frame
 from vinom.net.http.head import BadMessage, check_head, find_head
 from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies

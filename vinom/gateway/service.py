@@ -40,9 +40,14 @@ from vinom.gateway.ports import Ports
 from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.routes import UNREACHABLE, Routes
 from vinom.gateway.routing.rules import Endpoint
-from vinom.gateway.routing.sources import FileRules, RedisSource, redis_source
+from vinom.gateway.routing.sources import (
+    UNREACHABLE,
+    FileRules,
+    RedisSource,
+    Routes,
+    redis_source,
+)
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import GatewaySettings
 from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
@@ -51,11 +56,11 @@ from vinom.lobby.conversation.provider import ProviderKeys
 from vinom.net.keys.files import read_file, store_login
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.https import WebClient
-from vinom.net.lines.reserve import Reserve, ReservingFactory
+from vinom.net.lines.limits import Reserve, ReservingFactory
 from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.tls import NamedTls
 from vinom.net.streams.ends import Reason
-from vinom.net.web.bearer import checked_token
+from vinom.net.web.guards import checked_token
 from vinom.store.redis.client import Owner
 
 _log = Logger()

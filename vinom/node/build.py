@@ -77,10 +77,15 @@ from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import read_secrets
 from vinom.net.keys.authority import Authority
 from vinom.net.keys.files import read_file
-from vinom.net.lines.counted import CountedFactory, TlsHelloFactory, TlsHellos
 from vinom.net.lines.forwarded import Proxies
+from vinom.net.lines.limits import (
+    CountedFactory,
+    Reserve,
+    ReservingFactory,
+    TlsHelloFactory,
+    TlsHellos,
+)
 from vinom.net.lines.proxied import ProxiedFactory
-from vinom.net.lines.reserve import Reserve, ReservingFactory
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
@@ -89,8 +94,8 @@ from vinom.net.lines.websocket import WebSocketBounds, WebSockets
 from vinom.net.nodes import Admit, KeepSeats
 from vinom.net.web.answers import RequestDeadlines, make_site
 from vinom.net.web.front_door import FrontDoor
+from vinom.net.web.guards import NamedHosts, admin_port
 from vinom.net.web.health import health_pages
-from vinom.net.web.named_hosts import NamedHosts, admin_port
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared, known_players
 from vinom.node.claims import Claims

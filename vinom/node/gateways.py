@@ -35,8 +35,8 @@ from vinom.base.wall.kernel import Peer
 from vinom.errors import PeerError
 from vinom.net.keys.authority import GATEWAY_PURPOSE
 from vinom.net.keys.peers import check_peer
-from vinom.net.lines.counted import CountedFactory, has_proven
 from vinom.net.lines.forwarded import behind_proxy
+from vinom.net.lines.limits import CountedFactory, has_proven
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing

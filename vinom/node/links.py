@@ -31,7 +31,7 @@ from vinom.base.reactor.waits import Once
 from vinom.errors import NoCapacity
 from vinom.net.keys.authority import NODE_PURPOSE, Authority
 from vinom.net.keys.peers import check_peer, link_context, serving_context
-from vinom.net.lines.counted import CountedFactory, has_proven
+from vinom.net.lines.limits import CountedFactory, has_proven
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.tls import OfContexts
 from vinom.net.nodes import (

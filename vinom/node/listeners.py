@@ -26,11 +26,11 @@ from vinom.fleet.local.fleet import LocalFleet
 from vinom.fleet.local.forklink import User
 from vinom.net.keys.authority import private_folder
 from vinom.net.keys.files import write_secret
+from vinom.net.lines.limits import ReservingFactory
 from vinom.net.lines.proxied import ProxiedFactory
-from vinom.net.lines.reserve import ReservingFactory
 from vinom.net.lines.tcp import LineFactory
 from vinom.net.web.answers import make_site
-from vinom.net.web.bearer import Guarded
+from vinom.net.web.guards import Guarded
 from vinom.node.build import (
     Parts,
     admin_site,

@@ -35,7 +35,7 @@ class SessionTransport:
 
     :ivar protocol: gets the bytes; set by the code that takes over the connection.
     :ivar has_descriptor: false: closing it frees no descriptor
-        (`vinom.net.lines.reserve`).
+        (`vinom.net.lines.limits`).
     :ivar why: why it is closed, for the gateway.
     :ivar has_unsent: does the peer not read what it was sent?
     """

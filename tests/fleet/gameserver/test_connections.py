@@ -6,7 +6,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import GameNet
-from vinom.net.dtls.events import Connected, Disconnected
+from vinom.net.dtls.channel import Connected, Disconnected
 from vinom.net.dtls.server import ServerEvent
 
 

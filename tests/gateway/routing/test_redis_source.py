@@ -12,8 +12,7 @@ from tests.support.redis_servers import RedisServer, new_prefix, shared_server, 
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import read_store_address
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.routes import Routes
-from vinom.gateway.routing.sources import RedisSource, redis_source
+from vinom.gateway.routing.sources import RedisSource, Routes, redis_source
 from vinom.store.redis.client import Owner
 
 RULE = '{"a": {"strategy": "round_robin", "endpoints": ["h:%d"]}}'

@@ -10,9 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.routes import Routes
 from vinom.gateway.routing.rules import Endpoint
-from vinom.gateway.routing.sources import FileRules
+from vinom.gateway.routing.sources import FileRules, Routes
 
 GOOD = b'{"a": {"strategy": "round_robin", "endpoints": ["h:1"]}}'
 OTHER = b'{"b": {"strategy": "realm"}}'

@@ -10,8 +10,8 @@ from tests.support.dtls import DOMAIN
 from tests.support.dtls_pair import connected
 from vinom.errors import Misconfigured
 from vinom.net.dtls import context as dtls_context
+from vinom.net.dtls.association import FreedMemory, return_freed_memory
 from vinom.net.dtls.context import prepare_server_context, server_context
-from vinom.net.dtls.freed import FreedMemory, return_freed_memory
 
 
 def seen_by_client(context: SSL.Context) -> str | None:

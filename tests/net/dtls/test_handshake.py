@@ -28,10 +28,15 @@ from tests.support.hellos import client_hello, cookie_in
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.errors import Misconfigured
 from vinom.net.dtls.admission import Address
-from vinom.net.dtls.channel import ChannelBroken, DtlsChannel
+from vinom.net.dtls.channel import (
+    ChannelBroken,
+    Connected,
+    Disconnected,
+    DtlsChannel,
+    Received,
+)
 from vinom.net.dtls.client import DtlsClient
 from vinom.net.dtls.context import ServerCertificates, server_context
-from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.dtls.records import RECORD_HEADER, is_client_hello
 from vinom.net.dtls.server import DtlsServer
 

@@ -12,9 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.dtls import BEGINNING, Net, connect_plain, exchange
 from vinom.net.dtls.admission import Address
 from vinom.net.dtls.association import Farewells
-from vinom.net.dtls.channel import LONGEST_DATAGRAM
+from vinom.net.dtls.channel import LONGEST_DATAGRAM, Connected, Disconnected, Received
 from vinom.net.dtls.client import DtlsClient
-from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.dtls.records import NOT_ASSOCIATED
 
 ANN: Address = ("192.0.2.1", 4000)

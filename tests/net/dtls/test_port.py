@@ -11,9 +11,9 @@ from tests.support.certificates import authority, leaf
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
 from vinom.net.dtls.admission import Address, Admission
 from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.net.dtls.channel import Connected, Disconnected, Received
 from vinom.net.dtls.client import ClientEvent, DtlsClient
 from vinom.net.dtls.client_port import ClientPort
-from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.dtls.port import DatagramPort, Pass
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 

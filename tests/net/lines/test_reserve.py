@@ -19,8 +19,13 @@ from tests.support.certificates import leaf
 from tests.support.ears import Ear
 from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
 from vinom.base.limits.logged import BoundedLog
-from vinom.net.lines.counted import TlsHelloFactory, TlsHellos
-from vinom.net.lines.reserve import Reserve, ReservingFactory, descriptors_left
+from vinom.net.lines.limits import (
+    Reserve,
+    ReservingFactory,
+    TlsHelloFactory,
+    TlsHellos,
+    descriptors_left,
+)
 from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.tls import ReloadableTls
 from vinom.net.web.answers import Folder

@@ -13,7 +13,7 @@ from tests.support.lobbies import LobbyWorld
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.net.web.answers import BODY_LIMIT, Asked, Folder
-from vinom.net.web.bearer import Guarded, checked_token
+from vinom.net.web.guards import Guarded, checked_token
 from vinom.node.web.admin import admin_pages
 
 TOKEN = b"correct-horse-battery"

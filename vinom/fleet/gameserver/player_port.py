@@ -23,8 +23,8 @@ from vinom.fleet.gameserver.room import Connection, HostedRoom
 from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
 from vinom.net.dtls.admission import Admission, StrangerPolicy
 from vinom.net.dtls.association import Association
+from vinom.net.dtls.channel import Connected, Disconnected, Received
 from vinom.net.dtls.context import ServerCertificates
-from vinom.net.dtls.events import Connected, Disconnected, Received
 from vinom.net.dtls.port import DatagramPort
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 

@@ -53,8 +53,8 @@ from vinom.fleet.control.messages import (
 from vinom.fleet.gameserver.seats import IGameReactor, Runtime
 from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.game import Game, Table
+from vinom.net.dtls.channel import Connected, Received
 from vinom.net.dtls.client import DtlsClient
-from vinom.net.dtls.events import Connected, Received
 from vinom.net.frames import FrameReader
 from vinom.net.keys.authority import Authority
 from vinom.net.packets.player import PlayerLink

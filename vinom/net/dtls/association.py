@@ -3,13 +3,17 @@ The peers of a DTLS port: their state, their deadlines, and repeated goodbyes.
 
 `Association` is one peer, `Handshakes` has those that are not finished, `Agenda` orders
 all by their next deadline, and `Farewells` keeps each close_notify for a while, in case
-it was lost.
+it was lost. `FreedMemory` decides when memory goes back to the operating system: glibc
+keeps what OpenSSL frees, 60 kB for each handshake, as long as something newer lies
+behind it; after a flood of handshakes that would be for good.
 """
 
 from __future__ import annotations
 
+import ctypes
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import inf
 
 import attrs
@@ -294,3 +298,55 @@ class Farewells:
         for farewell in self._kept.values():
             return farewell.until
         return None
+
+
+@lru_cache(maxsize=1)
+def _trimmer() -> Callable[[int], int] | None:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        # Not glibc.
+        return None
+    return trim
+
+
+def return_freed_memory() -> None:
+    """Return what was freed to the operating system; does nothing without glibc."""
+    trim = _trimmer()
+    if trim is not None:
+        trim(0)
+
+
+@attrs.define
+class FreedMemory:
+    """
+    Decide when to return freed memory: as soon as some handshakes were given up.
+
+    Times are seconds on the caller's clock.
+
+    :ivar least: handshakes.
+    :ivar pause: least time between two returns, seconds.
+    """
+
+    least: int = 16
+    pause: float = 1.0
+    _count: int = attrs.field(default=0, init=False)
+    _at: float | None = attrs.field(default=None, init=False)
+    _next: float = attrs.field(default=-inf, init=False)
+
+    def add(self, now: float) -> None:
+        """Count a handshake that led to nothing, and was freed."""
+        self._count += 1
+        if self._count >= self.least and self._at is None:
+            self._at = max(now, self._next)
+
+    def deadline(self) -> float | None:
+        """When to call `is_due`."""
+        return self._at
+
+    def is_due(self, now: float) -> bool:
+        """Is it time to return memory? If so, begin to count again."""
+        if self._at is None or now < self._at:
+            return False
+        self._count, self._at, self._next = 0, None, now + self.pause
+        return True

@@ -10,10 +10,11 @@ on the caller's clock.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Generic, Literal, TypeVar
 
+from msgspec import Struct
 from OpenSSL import SSL
 
-from vinom.net.dtls.events import Ending
 from vinom.net.dtls.records import (
     HANDSHAKE,
     RECORD_HEADER,
@@ -27,6 +28,48 @@ from vinom.net.dtls.records import (
     without_short_records,
 )
 from vinom.net.openssl import memory_of
+
+#: Where the event happened: an `Association`, or the `DtlsClient`.
+End = TypeVar("End")
+
+#: Why an association is over. ``closed``: the peer closed it; ``idle``: nothing was
+#: received; ``replaced``: the same address finished a newer handshake; ``failed``:
+#: OpenSSL gave up; ``timeout``: the handshake took too long;
+#: ``certificate``: it is not the server that was asked for.
+Ending = Literal["closed", "idle", "replaced", "failed", "timeout", "certificate"]
+
+
+# msgspec Structs, because one of these is made for every record: a frozen
+# attrs class takes five times as long.
+class Connected(Struct, Generic[End], frozen=True):
+    """The handshake is finished; payloads may be sent."""
+
+    association: End
+
+
+class Received(Struct, Generic[End], frozen=True, gc=False):
+    """One record's payload arrived: genuine, never twice, in any order."""
+
+    association: End
+    payload: bytes
+
+
+class Unknown(Struct, Generic[End], frozen=True):
+    """
+    The server may not know the association, because its process was replaced.
+
+    Anybody may have sent this: ask the server something before you believe it.
+    """
+
+    association: End
+
+
+class Disconnected(Struct, Generic[End], frozen=True):
+    """The association is over; no more payloads pass in either direction."""
+
+    association: End
+    reason: Ending
+
 
 #: Longest datagram read, bytes. DTLS stacks send no longer flights.
 LONGEST_DATAGRAM = 2048

@@ -15,10 +15,14 @@ from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
     ChannelBroken,
     ChannelClosed,
+    Connected,
+    Disconnected,
     DtlsChannel,
+    Ending,
+    Received,
+    Unknown,
 )
 from vinom.net.dtls.context import client_context
-from vinom.net.dtls.events import Connected, Disconnected, Ending, Received, Unknown
 from vinom.net.dtls.records import APPLICATION_DATA, NOT_ASSOCIATED
 
 _APPLICATION_DATA = bytes((APPLICATION_DATA,))

@@ -11,18 +11,27 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from vinom.net.dtls.admission import Address, Admission, Admit, Answer
-from vinom.net.dtls.association import Agenda, Association, Farewells, Handshakes
+from vinom.net.dtls.association import (
+    Agenda,
+    Association,
+    Farewells,
+    FreedMemory,
+    Handshakes,
+    return_freed_memory,
+)
 from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
     ChannelBroken,
     ChannelClosed,
+    Connected,
+    Disconnected,
     DtlsChannel,
+    Ending,
+    Received,
     RecordError,
     ending_of,
 )
 from vinom.net.dtls.context import ServerCertificates
-from vinom.net.dtls.events import Connected, Disconnected, Ending, Received
-from vinom.net.dtls.freed import FreedMemory, return_freed_memory
 from vinom.net.dtls.records import (
     ALERT,
     APPLICATION_DATA,

@@ -40,9 +40,8 @@ from vinom.base.messages.envelope import encode_failure
 from vinom.base.messages.lobby import carries_token
 from vinom.base.reactor.connections import QuickConnection, bound_silence, watch
 from vinom.errors import Code
-from vinom.net.lines.counted import TlsHellos
+from vinom.net.lines.limits import Reserve, TlsHellos
 from vinom.net.lines.proxied import ProxiedProtocol, when_peer_known
-from vinom.net.lines.reserve import Reserve
 from vinom.net.lines.secure import SecureTransport, over_tls
 from vinom.net.lines.sniff import Spoken, sniff
 from vinom.net.lines.text import (

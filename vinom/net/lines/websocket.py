@@ -26,7 +26,7 @@ from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import Code
-from vinom.net.lines.reserve import Reserve
+from vinom.net.lines.limits import Reserve
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tcp import Listener, close_gently
 from vinom.net.lines.text import HELLO_LIMIT, LINE_LIMIT

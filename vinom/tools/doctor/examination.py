@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
-from vinom.net.web.bearer import checked_token
+from vinom.net.web.guards import checked_token
 from vinom.node.asking import AdminLine, NotDone
 from vinom.node.build import check_program, find_checkers
 from vinom.node.games import all_games

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.routes import UNREACHABLE, Routes
 from vinom.gateway.routing.rules import Endpoint
+from vinom.gateway.routing.sources import UNREACHABLE, Routes
 from vinom.gateway.settings import SOURCES, GatewaySettings
 from vinom.gateway.users import find_users
 from vinom.net.keys.files import store_login
