@@ -16,10 +16,15 @@ import attrs
 
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import Row, option, row_of
+from vinom.base.settings.table import (
+    Row,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
+)
 from vinom.base.settings.values import (
     Bounded,
-    Choice,
     Endpoint,
     Network,
     PathName,
@@ -302,15 +307,8 @@ class GatewaySettings:
         PathName(),
         "write one line of JSON per session to this file; - is standard output",
     )
-    log_format: Literal["text", "json"] = option(
-        "operation", Choice(("text", "json")), "write the log as text or json", "text"
-    )
-    log_level: str = option(
-        "operation",
-        Choice(("debug", "info", "warn", "error", "critical")),
-        "omit less important events from the log: debug, info, warn, error or critical",
-        "info",
-    )
+    log_format: Literal["text", "json"] = log_format_option()
+    log_level: str = log_level_option()
 
     def __attrs_post_init__(self) -> None:
         if not self.listen:

@@ -22,7 +22,13 @@ from vinom.base.messages.lobby import MOST_REGIONS
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.named import JsonTable
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import Row, option, row_of
+from vinom.base.settings.table import (
+    Row,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
+)
 from vinom.base.settings.values import (
     Address,
     Bounded,
@@ -691,15 +697,8 @@ class Settings:
     admin_token_file: Path | None = option(
         "operation", PathName(), "file with the bearer token of the admin API over TCP"
     )
-    log_format: str = option(
-        "operation", Choice(("text", "json")), "write the log as text or json", "text"
-    )
-    log_level: str = option(
-        "operation",
-        Choice(("debug", "info", "warn", "error", "critical")),
-        "omit less important events from the log: debug, info, warn, error or critical",
-        "info",
-    )
+    log_format: str = log_format_option()
+    log_level: str = log_level_option()
     tls_certificate_file: Path | None = option(
         "trust",
         PathName(),

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from vinom.base.settings.values import Kind
+from vinom.base.settings.values import Choice, Kind
 
 
 def option(
@@ -25,6 +25,21 @@ def option(
     if callable(default):
         return attrs.field(factory=default, metadata=row)
     return attrs.field(default=() if many else default, metadata=row)
+
+
+def log_format_option() -> Any:
+    """Declare the row ``log_format``, which each program has."""
+    words = "write the log as text or json"
+    return option("operation", Choice(("text", "json")), words, "text")
+
+
+def log_level_option() -> Any:
+    """Declare the row ``log_level``, which each program has."""
+    levels = ("debug", "info", "warn", "error", "critical")
+    words = (
+        "omit less important events from the log: debug, info, warn, error or critical"
+    )
+    return option("operation", Choice(levels), words, "info")
 
 
 #: Defaults that a function makes are not shown.

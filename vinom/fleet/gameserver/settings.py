@@ -14,10 +14,15 @@ import attrs
 import msgspec
 
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import Row, option, row_of
+from vinom.base.settings.table import (
+    Row,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
+)
 from vinom.base.settings.values import (
     Bounded,
-    Choice,
     Label,
     LobbyAddress,
     PathName,
@@ -121,15 +126,8 @@ class Settings:
         "terminationGracePeriodSeconds",
         25.0,
     )
-    log_format: str = option(
-        "operation", Choice(("text", "json")), "write the log as text or json", "text"
-    )
-    log_level: str = option(
-        "operation",
-        Choice(("debug", "info", "warn", "error", "critical")),
-        "omit less important events from the log: debug, info, warn, error or critical",
-        "info",
-    )
+    log_format: str = log_format_option()
+    log_level: str = log_level_option()
 
     def __attrs_post_init__(self) -> None:
         for name in ("node", "id"):

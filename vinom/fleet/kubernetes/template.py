@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from vinom.base.tables import explain
+from vinom.base.settings.named import explain
 from vinom.fleet.kubernetes.objects import (
     GAME_SERVER,
     OWNER,
