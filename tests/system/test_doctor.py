@@ -163,7 +163,7 @@ class DoctorTests(TestCase):
         wrong = Leaf(good.certificate, ended.key)
         for name, leaf, words in (
             ("ended", ended, "it expired on"),
-            ("wrong", wrong, "the key does not belong"),
+            ("wrong", wrong, "does not belong to"),
         ):
             found, code = await self.ask(
                 *self.place.arguments(),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.certificates import authority
 from vinom.tools.doctor.findings import (
     Finding,
     count_verdicts,
@@ -35,10 +37,10 @@ from vinom.tools.doctor.network import (
 from vinom.tools.doctor.ports import Owner, Tried, control_socket, game_ports, listening
 from vinom.tools.doctor.trust import (
     Certificate,
-    authority,
     covers,
+    examine_pair,
     handshake,
-    lobby_certificate,
+    judge_certificate,
 )
 
 DAY = 86400.0
@@ -46,8 +48,7 @@ NOW = 1_800_000_000.0
 FREE = Tried()
 NODE = Tried("EADDRINUSE", Owner(7, "twistd", is_ours=True))
 DNS = Tried("EADDRINUSE", Owner(9, "dnsmasq"))
-GOOD = Certificate(("play.example.org",), NOW - DAY, NOW + 90 * DAY, False, True)
-AUTHORITY = attrs.evolve(GOOD, names=(), is_authority=True)
+GOOD = Certificate(("play.example.org",), NOW - DAY, NOW + 90 * DAY, False)
 
 
 class DoctorCase(SynchronousTestCase):
@@ -297,37 +298,35 @@ class TrustTests(DoctorCase):
         found = judge("tlsv1 alert internal error")
         self.assert_found(found, "failure", "does not serve", "internal error", "log")
 
-    def judge(self, host: str = "play.example.org", **changes: Any) -> list[Finding]:
-        return lobby_certificate(attrs.evolve(GOOD, **changes), host, NOW)
-
-    def test_lobby_certificate(self) -> None:
+    def test_certificate(self) -> None:
         """
-        A certificate must be today's, the key's and the host's.
+        A certificate must be today's, the host's, and if it signs others an
+        authority's; the remedy is how to replace it.
         """
-        (found,) = self.judge()
-        self.assert_found(found, "ok", "2027-04-15")
-        (found,) = self.judge(ends_at=NOW)
-        self.assert_found(found, "failure", "expired on 2027-01-15", "SIGHUP")
-        (found,) = self.judge(ends_at=NOW + 13 * DAY)
-        self.assert_found(found, "warning", "13.0 days")
-        (found,) = self.judge(begins_at=NOW + DAY)
-        self.assert_found(found, "failure", "clock")
-        (found,) = self.judge(fits=False)
-        self.assert_found(found, "failure", "tls_key_file")
-        _, found = self.judge("192.0.2.7")
-        self.assert_found(found, "failure", "play.example.org", "192.0.2.7")
-
-    def test_authority(self) -> None:
-        """
-        The report on an authority has the way to replace it.
-        """
-        self.assert_found(authority(AUTHORITY, False, NOW), "ok", "2027-04-15")
-        for changes, is_configured, verdict, word in (
-            ({"ends_at": NOW + DAY}, False, "warning", "vinom keys rotate ca"),
-            ({"ends_at": NOW - 1}, False, "failure", "authority/"),
-            ({"ends_at": NOW - 1}, True, "failure", "authority_key_file"),
-            ({"fits": False}, True, "failure", "authority_key_file"),
-            ({"is_authority": False}, True, "failure", "CA:TRUE"),
+        judge = partial(judge_certificate, "certificate", how="replace it")
+        for changes, asked, *expected in (
+            ({}, {}, "ok", "2027-04-15"),
+            ({"ends_at": NOW}, {}, "failure", "expired on 2027-01-15", "replace it"),
+            ({"ends_at": NOW + 13 * DAY}, {}, "warning", "13.0 days", "replace it"),
+            ({"begins_at": NOW + DAY}, {}, "failure", "clock"),
+            ({}, {"host": "192.0.2.7"}, "failure", "play.example.org", "192.0.2.7"),
+            ({}, {"host": "play.example.org"}, "ok"),
+            ({}, {"signs": True}, "failure", "replace it", "CA:TRUE"),
+            ({"is_authority": True}, {"signs": True}, "ok", "2027-04-15"),
         ):
-            found = attrs.evolve(AUTHORITY, **changes)
-            self.assert_found(authority(found, is_configured, NOW), verdict, word)
+            *_, found = judge(attrs.evolve(GOOD, **changes), NOW, **asked)
+            self.assert_found(found, *expected)
+
+    def test_key_of_another(self) -> None:
+        """
+        A key that is not that of the node's own authority is named, with the remedy.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        certificate, key = folder / "ca.pem", folder / "ca.key"
+        certificate.write_bytes(authority().issue("one").certificate)
+        key.write_bytes(authority().issue("other").key)
+        key.chmod(0o600)
+        (found,) = examine_pair("authority", (certificate, key))
+        words = f"{key} does not belong to {certificate}"
+        self.assert_found(found, "failure", words, "vinom keys rotate ca")

@@ -15,7 +15,7 @@ from attrs.validators import ge, le
 from twisted.internet.interfaces import IReactorTime
 
 from vinom.net.dtls.admission import Address
-from vinom.net.dtls.port import IDatagramFilter, Pass
+from vinom.net.dtls.port import Pass
 
 #: Least time that a datagram is held back to be overtaken, seconds.
 _SHORTEST_HOLD = 0.05
@@ -96,37 +96,6 @@ class Path:
         return delay
 
 
-class Switched:
-    """
-    Apply a datagram filter only while it is switched on.
-
-    :ivar is_on: is it?
-    """
-
-    def __init__(self, datagram_filter: IDatagramFilter) -> None:
-        """
-        Start switched off.
-
-        :param datagram_filter: what it applies.
-        """
-        self._filter, self.is_on = datagram_filter, False
-        self.longest_hold = datagram_filter.longest_hold
-
-    def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """Handle a datagram that arrived from *address*."""
-        if self.is_on:
-            self._filter.incoming(datagram, address, pass_on)
-        else:
-            pass_on(datagram, address)
-
-    def outgoing(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
-        """Handle a datagram that is sent to *address*."""
-        if self.is_on:
-            self._filter.outgoing(datagram, address, pass_on)
-        else:
-            pass_on(datagram, address)
-
-
 class Conditioner:
     """
     Lose, delay, double and reorder datagrams, in both directions.
@@ -134,6 +103,7 @@ class Conditioner:
     A `vinom.net.dtls.port.IDatagramFilter`; several ports may share one, and then
     share its random numbers.
 
+    :ivar is_on: without it, datagrams pass as they come.
     :ivar lost: how many datagrams were lost.
     """
 
@@ -152,7 +122,7 @@ class Conditioner:
         self._inward = Path(conditions, Random(f"{seed} in").random)
         self._outward = Path(conditions, Random(f"{seed} out").random)
         self.longest_hold = conditions.longest
-        self.lost = 0
+        self.is_on, self.lost = True, 0
 
     def incoming(self, datagram: bytes, address: Address, pass_on: Pass) -> None:
         """Pass on a datagram that arrived from *address*, or lose it."""
@@ -165,7 +135,7 @@ class Conditioner:
     def _carry(
         self, path: Path, datagram: bytes, address: Address, pass_on: Pass
     ) -> None:
-        delays = path.delays()
+        delays = path.delays() if self.is_on else [0.0]
         if not delays:
             self.lost += 1
         for delay in delays:

@@ -27,7 +27,7 @@ from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.play import scene_of
 from vinom.client.terminal.scene import compose, headline
 from vinom.game import Chance
-from vinom.net.dtls.bad_network import Conditioner, Conditions, Switched
+from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.tools.commands.child_node import ChildNode, likely_port
 from vinom.tools.commands.play import find_game
 
@@ -100,7 +100,8 @@ class MazeDemo:
         self._page = f"http://{self._node.host}:{http}/"
         self._command = f"{_program()} play maze --connect 127.0.0.1:{self._node.port}"
         self.tally = Tally()
-        self._loss = Switched(Conditioner(reactor, Conditions(loss=_LOSS), "demo"))
+        self._loss = Conditioner(reactor, Conditions(loss=_LOSS), "demo")
+        self._loss.is_on = False
         self._chance = Chance(os.urandom(SEED_BYTES))
         self.bots: set[str] = set()
         self._waiting: list[Bot] = []

@@ -13,7 +13,6 @@ from vinom.node.asking import AdminLine, NotDone
 from vinom.node.build import check_program, find_checkers
 from vinom.node.games import all_games
 from vinom.node.settings import Settings
-from vinom.tools.doctor import trust as doctor_trust
 from vinom.tools.doctor.findings import Finding, failure, ok, refused, warning
 from vinom.tools.doctor.game_servers import examine_game_servers
 from vinom.tools.doctor.machine import (
@@ -32,7 +31,7 @@ from vinom.tools.doctor.outside import (
 )
 from vinom.tools.doctor.ports import examine_host, examine_ports, listener_of
 from vinom.tools.doctor.strangers import examine_strangers
-from vinom.tools.doctor.trust import examine_tls, look_at
+from vinom.tools.doctor.trust import examine_pair, examine_tls
 
 #: Most seats of one table, as long as no game can be loaded.
 _USUAL_SEATS = 4
@@ -104,36 +103,22 @@ def _games(settings: Settings) -> tuple[Finding, int]:
 
 
 def _certificates(settings: Settings) -> list[Finding]:
-    now = time.time()
-    findings: list[Finding] = []
     path, key = settings.tls_certificate_file, settings.tls_key_file
-    if path is None or key is None:
-        findings.append(ok("lobby certificate", "the node issues and renews its own"))
-    else:
-        name = "lobby certificate"
-        try:
-            found = look_at(path, key, ("tls_certificate_file", "tls_key_file"))
-        except Misconfigured as error:
-            findings.append(refused(name, error, "replace the file"))
-        else:
-            host = settings.public_host
-            findings += doctor_trust.lobby_certificate(found, host, now)
-    return [*findings, _authority(settings, now)]
-
-
-def _authority(settings: Settings, now: float) -> Finding:
+    findings = [ok("lobby certificate", "the node issues and renews its own")]
+    if path is not None and key is not None:
+        names = ("tls_certificate_file", "tls_key_file")
+        host = settings.public_host
+        findings = examine_pair("lobby certificate", (path, key), names, host=host)
     path, key = settings.authority_certificate_file, settings.authority_key_file
-    try:
-        if path is not None and key is not None:
-            names = ("authority_certificate_file", "authority_key_file")
-            return doctor_trust.authority(look_at(path, key, names), True, now)
-        folder = settings.state_dir / "authority"
-        if not _is_there(folder / "ca.pem"):
-            return ok("authority", "none yet; the node creates a private one")
-        found = look_at(folder / "ca.pem", folder / "ca.key")
-        return doctor_trust.authority(found, False, now)
-    except Misconfigured as error:
-        return refused("authority", error, "replace the file")
+    own = settings.state_dir / "authority"
+    if path is not None and key is not None:
+        names = ("authority_certificate_file", "authority_key_file")
+        found = examine_pair("authority", (path, key), names, signs=True)
+    elif _is_there(own / "ca.pem"):
+        found = examine_pair("authority", (own / "ca.pem", own / "ca.key"), signs=True)
+    else:
+        found = [ok("authority", "none yet; the node creates a private one")]
+    return [*findings, *found]
 
 
 def _is_there(path: Path) -> bool:

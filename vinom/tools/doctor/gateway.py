@@ -27,7 +27,7 @@ from vinom.tools.doctor.findings import (
     refused,
     warning,
 )
-from vinom.tools.doctor.trust import in_time, look_at
+from vinom.tools.doctor.trust import examine_pair
 
 #: How long a back end may take to accept a connection, seconds.
 _SECONDS = 2.0
@@ -58,7 +58,7 @@ def _certificates(settings: GatewaySettings) -> list[Finding]:
     link, link_key = settings.link_certificate_file, settings.link_key_file
     if link is not None and link_key is not None:
         pairs.append(("link_certificate_file", "link_key_file", link, link_key))
-    findings = []
+    findings: list[Finding] = []
     if not settings.tls_certificate_file:
         findings.append(
             warning(
@@ -70,17 +70,7 @@ def _certificates(settings: GatewaySettings) -> list[Finding]:
         )
     for name, key_name, certificate, key in pairs:
         what = "link certificate" if name.startswith("link") else "certificate"
-        try:
-            found = look_at(certificate, key, (name, key_name))
-        except Misconfigured as error:
-            findings.append(refused(what, error, f"replace {certificate}"))
-            continue
-        how = f"put a new one in {certificate}, then SIGHUP"
-        if found.fits:
-            findings.append(in_time(what, found, time.time(), how))
-        else:
-            told = f"{key} does not belong to {certificate}"
-            findings.append(failure(what, told, how))
+        findings += examine_pair(what, (certificate, key), (name, key_name))
     return findings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -17,7 +18,14 @@ from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_certificates, read_private
 from vinom.node.build import has_tls
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.tools.doctor.findings import (
+    Finding,
+    failure,
+    not_checked,
+    ok,
+    refused,
+    warning,
+)
 from vinom.tools.doctor.ports import tcp_place
 
 #: Less than this left is worth a warning, as in ``deploy/prometheus/alerts.yml``.
@@ -31,14 +39,12 @@ class Certificate:
 
     :ivar names: host names and addresses that it is for.
     :ivar is_authority: may it sign other certificates?
-    :ivar fits: does its key belong to it?
     """
 
     names: tuple[str, ...]
     begins_at: float
     ends_at: float
     is_authority: bool
-    fits: bool
 
 
 def covers(names: Sequence[str], host: str) -> bool:
@@ -60,22 +66,27 @@ def _is_address(name: str, wanted: object) -> bool:
         return False
 
 
-def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding]:
-    """Judge a configured certificate of the lobby."""
-    name, how = (
-        "lobby certificate",
-        "put a new one in tls_certificate_file, then SIGHUP",
-    )
-    if not found.fits:
-        return [
-            failure(
-                name,
-                "the key does not belong to the certificate",
-                "set tls_key_file to the key that the certificate was made for",
-            )
-        ]
-    findings = [in_time(name, found, now, how)]
-    if not covers(found.names, host):
+def judge_certificate(
+    name: str,
+    found: Certificate,
+    now: float,
+    how: str,
+    *,
+    host: str | None = None,
+    signs: bool = False,
+) -> list[Finding]:
+    """
+    Judge a certificate.
+
+    :param how: how to replace it.
+    :param host: what players connect to, if it must be for that.
+    :param signs: must it be an authority's?
+    """
+    if signs and not found.is_authority:
+        problem = "the certificate is not an authority's"
+        return [failure(name, problem, f"{how}: one with basicConstraints CA:TRUE")]
+    findings = [_in_time(name, found, now, how)]
+    if host is not None and not covers(found.names, host):
         names = ", ".join(found.names) or "nothing"
         findings.append(
             failure(
@@ -85,6 +96,34 @@ def lobby_certificate(found: Certificate, host: str, now: float) -> list[Finding
             )
         )
     return findings
+
+
+def examine_pair(
+    name: str,
+    files: tuple[Path, Path],
+    settings: tuple[str, str] | None = None,
+    *,
+    host: str | None = None,
+    signs: bool = False,
+) -> list[Finding]:
+    """
+    Read a certificate and its key, and judge them as `judge_certificate` does.
+
+    :param files: of the certificate and of the key.
+    :param settings: their names; ``None`` for the node's own authority.
+    """
+    certificate, key = files
+    how = f"put a new certificate and key in {certificate} and {key}, then SIGHUP"
+    if settings is None:
+        how = (
+            f"vinom keys rotate ca; after it has expired, move {certificate.parent} "
+            "away and start again"
+        )
+    try:
+        found = look_at(certificate, key, settings or (None, None))
+    except Misconfigured as error:
+        return [refused(name, error, how)]
+    return judge_certificate(name, found, time.time(), how, host=host, signs=signs)
 
 
 def handshake(
@@ -106,35 +145,8 @@ def handshake(
     )
 
 
-def authority(found: Certificate, is_configured: bool, now: float) -> Finding:
-    """Judge the certificate that signs those of game servers."""
-    name = "authority"
-    if is_configured:
-        how = (
-            "put a new certificate and key in authority_certificate_file and "
-            "authority_key_file, then SIGHUP"
-        )
-    elif found.ends_at <= now:
-        how = "move the folder authority/ of the state directory away and start again"
-    else:
-        how = "vinom keys rotate ca"
-    if not found.fits:
-        return failure(name, "the key does not belong to the certificate", how)
-    if not found.is_authority:
-        return failure(
-            name,
-            "the certificate is not an authority's",
-            "set authority_certificate_file to one with basicConstraints CA:TRUE",
-        )
-    return in_time(name, found, now, how)
-
-
-def in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
-    """
-    Judge the time in which a certificate is valid.
-
-    :param how: how to replace it.
-    """
+def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
+    """Judge the time in which a certificate is valid."""
     if now < found.begins_at:
         return failure(
             name,
@@ -162,23 +174,26 @@ def look_at(
     Read the first certificate of a file, and the key that should be its own.
 
     :param settings: the settings that name the two files; none for the node's own.
-    :raises Misconfigured: a file cannot be read, or contains something else.
+    :raises Misconfigured: a file cannot be read or contains something else, or the key
+        is not the certificate's.
     """
     found = read_certificates(certificate_file, settings[0])[0]
     key = read_private(key_file, settings[1])
     try:
         names, is_authority = _names(found), _is_authority(found)
+        fits = _public(key.public_key()) == _public(found.public_key())  # type: ignore[attr-defined]  # every private key has one
     except ValueError as error:
         # An extension is malformed, or present twice.
         raise Misconfigured(
             f"{certificate_file} holds a certificate that cannot be read: {error}"
         ) from error
+    if not fits:
+        raise Misconfigured(f"{key_file} does not belong to {certificate_file}")
     return Certificate(
         names,
         found.not_valid_before_utc.timestamp(),
         found.not_valid_after_utc.timestamp(),
         is_authority,
-        _public(key.public_key()) == _public(found.public_key()),  # type: ignore[attr-defined]  # every private key has one
     )
 
 
