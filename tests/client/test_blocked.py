@@ -73,6 +73,13 @@ class BlockedTests(SynchronousTestCase):
         ours = player.match._seat.line._line
         return next(one for one in self.world.endpoint.lines if one.client is ours)
 
+    def break_line(self, player: Player) -> None:
+        """Cut the connection; the player comes back."""
+        joins = player.match.joins
+        self.line_of(player).end()
+        self.run_for(2.0)
+        self.assertEqual(joins + 1, player.match.joins)
+
     def run_for(self, seconds: float) -> None:
         self.world.run(lambda: False, seconds)
 
@@ -319,3 +326,43 @@ class BlockedTests(SynchronousTestCase):
         self.world.lobby.back(key)
         self.run_for(1.0)
         self.assertEqual("replaced", ann.result.reason)
+
+    def test_state_did_not_arrive(self) -> None:
+        """
+        An event whose state was under way when the line broke is delivered, though the
+        round's end after it had arrived.
+        """
+        ann, bob = self.begin("lobby", "lobby", blocked=False)
+        bob.say("tell")
+        self.run_for(0.5)
+        self.assertEqual(["told"], ann.events)
+        # No state arrives over the line that there is.
+        client = self.line_of(ann).client
+        receive = client.dataReceived
+
+        def without_states(data: bytes) -> None:
+            lines = data.splitlines(keepends=True)
+            receive(b"".join(one for one in lines if b'"game_state"' not in one))
+
+        client.dataReceived = without_states
+        bob.say("tell")
+        bob.say("end")
+        self.run_for(0.5)
+        self.assertIsNotNone(ann.match.outcome)
+        self.assertEqual(["told"], ann.events)
+        self.break_line(ann)
+        self.assertEqual(["told"] * 2, ann.events)
+
+    def test_secret_was_used_up(self) -> None:
+        """
+        If the answer with a new secret got lost, the player's key works; and still
+        nothing is delivered twice.
+        """
+        ann, bob = self.begin("lobby", "lobby", blocked=False)
+        bob.say("tell")
+        self.run_for(0.5)
+        ann.match._seat._line_seat.news.resume = "A" * 32
+        self.break_line(ann)
+        bob.say("tell")
+        self.run_for(0.5)
+        self.assertEqual(["told"] * 2, ann.events)

@@ -72,7 +72,7 @@ class Broadcast:
         self,
         room_id: str,
         *,
-        wake: Callable[[], None],
+        flush_soon: Callable[[], None],
         after: Callable[[Callable[[], None]], None],
         forfeited: Callable[[int, float], None],
         changed: Callable[[], None],
@@ -82,7 +82,7 @@ class Broadcast:
         Begin without members.
 
         :param room_id: of the room.
-        :param wake: has the room end a turn, and so `show` called.
+        :param flush_soon: has the room end a turn, and so `show` called.
         :param after: does a call when all that is done now is done.
         :param forfeited: gets a seat that was given up, and the time.
         :param changed: is called when a round is over.
@@ -94,7 +94,7 @@ class Broadcast:
         self.end: tuple[MatchEnd, str | None] | None = None
         self.is_muted = False
         self.forfeited = forfeited
-        self._wake, self._after, self._changed = wake, after, changed
+        self._flush_soon, self._after, self._changed = flush_soon, after, changed
         self._results = results
         self._host: Host | None = None
         # Versions of the games that were played here before.
@@ -193,7 +193,7 @@ class Broadcast:
     def owe(self, member: Member) -> None:
         """Send a member the state when this turn ends, even if it is not a new one."""
         self._owed.append(member)
-        self._wake()
+        self._flush_soon()
 
     # What the room's host shows.
 

@@ -174,7 +174,7 @@ class RoomDirectory:
             time = played.room.match_time(room.context.seconds())
             if played.room.phase == "closed":
                 # The game failed to make its view.
-                room.round.wake()
+                room.round.flush_soon()
         return RoomPeek(
             room.room_id,
             room.name,

@@ -382,12 +382,12 @@ class NodeRoom:
         self.changed()
         seat, played = member.seat, self.round.played
         if played is not None and seat is not None:
-            self.round.tell(played.room.join, seat)
+            self.round.change_seat(played.room.join, seat)
         self.announce_joined(member, "joined" if is_new else "returned", but=member)
         if is_new and played is None:
             self.round.timetable.joined(self.context.seconds())
         self.round.find_deadlines()
-        self.round.wake()
+        self.round.flush_soon()
 
     def lost(self, member: Member, conversation: Conversation) -> None:
         """A connection is gone; the member may come back, or has a newer one."""
@@ -402,11 +402,11 @@ class NodeRoom:
         self._choose_host()
         self.changed()
         if played is not None and seat is not None:
-            self.round.tell(played.room.drop, seat)
+            self.round.change_seat(played.room.drop, seat)
         self.round.find_deadlines()
         # The member itself need not be sent that it was away.
         self.announce_left(member, "lost", but=member)
-        self.round.wake()
+        self.round.flush_soon()
 
     def leave(self, member: Member, reason: str) -> None:
         """A member gives its place up, or loses it, for good."""
@@ -420,13 +420,13 @@ class NodeRoom:
                 played.acted[seat] = played.applied[seat] = 0
         self._choose_host()
         if played is not None and seat is not None:
-            self.round.tell(played.room.leave, seat)
+            self.round.change_seat(played.room.leave, seat)
         if not self.members:
             self.round.timetable.emptied(self.context.seconds())
         self.round.find_deadlines()
         self.announce_left(member, reason)
         self.changed()
-        self.round.wake()
+        self.round.flush_soon()
         if not self.members:
             self.policy.emptied(self)
 
@@ -443,7 +443,7 @@ class NodeRoom:
         self._choose_host()
         self.round.find_deadlines()
         self.changed()
-        self.round.wake()
+        self.round.flush_soon()
 
     def _remove(self, member: Member) -> None:
         self._disconnect(member)
@@ -520,13 +520,13 @@ class NodeRoom:
         self.seating.sit(seat, bot_seat)
         played = self.round.played
         if played is not None:
-            self.round.tell(played.room.seat_bot, seat)
+            self.round.change_seat(played.room.seat_bot, seat)
         else:
             self.round.timetable.joined(self.context.seconds())
         self.round.find_deadlines()
         self.announce_joined(bot_seat, "bot")
         self.changed()
-        self.round.wake()
+        self.round.flush_soon()
         return seat
 
     def kick(self, seat: int) -> None:
@@ -554,10 +554,10 @@ class NodeRoom:
         played = self.round.played
         self.seating.stand_up(who, played is not None)
         if played is not None:
-            self.round.tell(played.room.leave, seat)
+            self.round.change_seat(played.room.leave, seat)
         self.announce_left(who, "kicked")
         self.changed()
-        self.round.wake()
+        self.round.flush_soon()
 
     def _spare_older(self, member: Member) -> None:
         """
@@ -605,7 +605,7 @@ class NodeRoom:
         self.broadcast.announce(
             TeamSet(self.room_id, self.broadcast.next_number(), seat, team)
         )
-        self.round.wake()
+        self.round.flush_soon()
 
 
 def taken_over(room_id: str) -> Refused:

@@ -230,7 +230,7 @@ class Round:
         self.is_closed = False
         self.broadcast = Broadcast(
             terms.room_id,
-            wake=self.wake,
+            flush_soon=self.flush_soon,
             after=context.turns.call,
             forfeited=self._forfeited,
             changed=room.changed,
@@ -245,7 +245,7 @@ class Round:
         # What players did while a checkpoint was on its way.
         self._held: deque[tuple[Member, Envelope]] = deque()
         self._armed_for = -inf
-        self._alarm = Alarm(context.clock, self.deadline, self.ring, self._seconds)
+        self._alarm = Alarm(context.clock, self.deadline, self.run_due, self._seconds)
 
     @property
     def phase(self) -> str | None:
@@ -285,7 +285,7 @@ class Round:
         refusal = played.act(seat, id, envelope.data, self._read, self._seconds())
         if refusal is not None:
             if played.room.phase == "closed":
-                self.wake()
+                self.flush_soon()
             if refusal.code is Code.REJECTED:
                 room_id = self._terms.room_id
                 refusal.details = {**refusal.details, "room_id": room_id}
@@ -293,7 +293,7 @@ class Round:
         if self._shows_each:
             self.flush()
         elif not self._is_awake:
-            # As `wake`, which would cost each action a call.
+            # As `flush_soon`, which would cost each action a call.
             self._is_awake = True
             self._context.turns.call(self.flush)
 
@@ -323,7 +323,7 @@ class Round:
 
     # What members are shown, and when.
 
-    def wake(self) -> None:
+    def flush_soon(self) -> None:
         """Send everybody what changed when this turn of the reactor ends."""
         if not self._is_awake:
             self._is_awake = True
@@ -370,7 +370,7 @@ class Round:
         self.flush()
 
     def deadline(self) -> float | None:
-        """When to call `ring` next."""
+        """When to call `run_due` next."""
         if self.keeper is not None and self.keeper.is_holding:
             # `released` sets the alarm again.
             return None
@@ -381,7 +381,7 @@ class Round:
                 return due
         return None if at == inf else at
 
-    def ring(self) -> None:
+    def run_due(self) -> None:
         """Do what is due."""
         now, seating = self._seconds(), self._seating
         if self.timetable.must_close(now):
@@ -433,7 +433,7 @@ class Round:
             )
         self.timetable.hurry()
         self.find_deadlines()
-        self.wake()
+        self.flush_soon()
 
     def _start_if_ready(self, now: float) -> None:
         game, taken = self._terms.game, self._seating.taken()
@@ -445,7 +445,7 @@ class Round:
             if pacing.may_start:
                 pacing.start(self._start, now)
             else:
-                self._context.clock.callLater(0, self.wake)
+                self._context.clock.callLater(0, self.flush_soon)
 
     def _start(self, now: float) -> None:
         """Lay the table; seats that are free go, and the others move up."""
@@ -475,15 +475,15 @@ class Round:
         room = played.room
         for seat, who in enumerate(seating.seats):
             if isinstance(who, BotSeat):
-                self.tell(room.seat_bot, seat)
+                self.change_seat(room.seat_bot, seat)
         # Players who are away just now take part, and drop at once.
         for seat, who in enumerate(seating.seats):
             if isinstance(who, Member):
                 played.acted[seat], played.applied[seat] = who.acted, who.applied
-                self.tell(room.join, seat)
+                self.change_seat(room.join, seat)
         for seat, who in enumerate(seating.seats):
             if isinstance(who, Member) and who.conversation is None:
-                self.tell(room.drop, seat)
+                self.change_seat(room.drop, seat)
         self.find_deadlines()
         self._room.changed()
         # A room that is played elsewhere has begun when its first state arrives.
@@ -504,7 +504,7 @@ class Round:
             played.keeper = self.keeper
         self.broadcast.follow(played)
 
-    def tell(self, call: Callable[[int, float], None], seat: int) -> None:
+    def change_seat(self, call: Callable[[int, float], None], seat: int) -> None:
         """Have a seat join, leave and so on, which cannot be refused."""
         try:
             call(seat, self._seconds())
@@ -534,7 +534,7 @@ class Round:
         played = self.played
         if played is not None and played.room.version and not self._is_start_announced:
             self._announce_start()
-        self.wake()
+        self.flush_soon()
 
     def refused(self, seat: int, id: Any, refusal: Refused) -> None:
         """An action was not applied where the game is played."""
@@ -561,7 +561,7 @@ class Round:
             self._clear(played)
             self.timetable.hurry()
         # Else the game failed at its last view, and the room closes.
-        self.wake()
+        self.flush_soon()
 
     def _forfeited(self, seat: int, now: float) -> None:
         who = self._seating.at(seat)
