@@ -8,6 +8,7 @@ the namespace of its context, with the image ``VINOM_CLUSTER_IMAGE``.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,6 @@ from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.clusters import OnCluster, until
 from tests.support.kubernetes_api.objects import Failed, merged
 from tests.support.kubernetes_api.server import PODS, SERVICES
-from tests.support.test_kubernetes_api import DEAF, SLEEPER
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import api as kubernetes_api
 from vinom.fleet.kubernetes import fleet as fleet_module
@@ -36,6 +36,17 @@ from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
 from vinom.net.keys.authority import Authority
+
+#: Images of pods: one that ends when it is asked to, one that runs until it is killed.
+SLEEPER, DEAF = (
+    (
+        sys.executable,
+        "-c",
+        f"import signal; signal.signal(signal.SIGTERM, {handler}); "
+        "print('runs', flush=True)\nwhile True: signal.pause()",
+    )
+    for handler in ("lambda *_: exit(0)", "signal.SIG_IGN")
+)
 
 ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
 
