@@ -1,4 +1,4 @@
-"""What connections bring to a game server, several things at once."""
+"""Connections of a game server: many without a seat, and much in one turn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,35 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.game_net import GameNet
+from vinom.fleet.gameserver import reception
 from vinom.net.dtls.channel import Connected, Disconnected
 from vinom.net.dtls.server import ServerEvent
+from vinom.net.packets.player import Joined
 
 
-class TurnTests(SynchronousTestCase):
-    """`PlayerPort.deliver`, with much in one turn of the reactor."""
+class PlayerPortTests(SynchronousTestCase):
+    """`PlayerPort` and its `Reception`."""
+
+    def test_many_connections(self) -> None:
+        """
+        A client that makes connections and never asks for a seat fills no memory, and a
+        player still gets in.
+        """
+        self.patch(reception, "MOST_CONNECTIONS", 3)
+        net = GameNet()
+        net.bind()
+        net.open()
+        crowd = [net.player(0) for _ in range(6)]
+        for each in crowd:
+            each.is_silent = True
+        net.run(0.5)
+        self.assertEqual(3, net.associations)
+        self.assertEqual(3, net.server.measure()["lines_evicted"])
+        bob = net.player(1)
+        net.run(0.5)
+        self.assertEqual(1, len(bob.of(Joined)))
+        net.run(9.0)
+        self.assertEqual(1, net.associations)
 
     def test_gone_as_soon_as_there(self) -> None:
         """
