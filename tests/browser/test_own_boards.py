@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
-from threading import Thread
 
 from tests.support.browsers import DESKTOP, PHONE, Browser
 from tests.support.pages import ROOT, PageTestCase, shared_browser
 from tests.support.whole_node import WholeNode
-from vinom.node.web.static_pages import STATIC
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
 
@@ -200,31 +197,6 @@ class ConnectFourTests(PageTestCase):
             )
         second.see("Your turn")
 
-    def test_refused_page(self) -> None:
-        """
-        A page of another server reads, within seconds, that its origin is refused and
-        which setting would allow it; with that setting it plays.
-        """
-        self.allowed = ("WebSocket connection to", "403")
-        site = ThreadingHTTPServer(("127.0.0.1", 0), _Copy)
-        self.addCleanup(site.server_close)
-        self.at_end(site.shutdown)
-        Thread(target=site.serve_forever, daemon=True).start()
-        _Copy.node = self.node.http
-        (browser,) = [shared_browser(0)]
-        self.players.append(browser)
-        browser.open(f"http://localhost:{site.server_port}/")
-        origin = f"localhost:{site.server_port}"
-        browser.see(f"set origin={origin}")
-        log = self.node.log()
-        self.assertEqual(log.count(f"set origin={origin}"), 1)
-        node = WholeNode(f"--origin={origin}")
-        self.at_end(node.stop)
-        node.wait()
-        _Copy.node = node.http
-        browser.open(f"http://localhost:{site.server_port}/")
-        browser.see("Welcome")
-
     def test_generic(self) -> None:
         """
         Without its board the game is a grid of cells to press, with rounded numbers,
@@ -257,40 +229,6 @@ class ConnectFourTests(PageTestCase):
         self.check(ann)
 
 
-class _Copy(BaseHTTPRequestHandler):
-    """
-    Another web server, with a copy of vinom.js.
-
-    :cvar node: port of the server that its page connects to.
-    """
-
-    node = 0
-
-    def do_GET(self) -> None:
-        files = {
-            "/": ("text/html", b"<p id=s>...<script type=module src=main.js></script>"),
-            "/main.js": (
-                "text/javascript",
-                _MAIN.replace("NODE", str(self.node)).encode(),
-            ),
-            "/vinom.js": ("text/javascript", (STATIC / "vinom.js").read_bytes()),
-        }
-        kind, body = files.get(self.path, ("text/plain", b""))
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
-
-_MAIN = """
-import { connect } from "./vinom.js";
-const show = (words) => (document.getElementById("s").textContent = words);
-connect({ url: "ws://127.0.0.1:NODE/ws", name: "ann" })
-  .then(() => show("Welcome"), (error) => show(error.message));
-"""
 #: Lines of the example without which it has no board.
 _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
 #: Colours of the four discs that won.

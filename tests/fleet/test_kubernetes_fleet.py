@@ -50,17 +50,6 @@ SLEEPER, DEAF = (
 
 ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
 
-#: Runs until it is asked to end, or until it is killed.
-SLEEPER, DEAF = (
-    (
-        sys.executable,
-        "-c",
-        f"import signal; signal.signal(signal.SIGTERM, {handler}); "
-        "print('runs', flush=True)\nwhile True: signal.pause()",
-    )
-    for handler in ("lambda *_: exit(0)", "signal.SIG_IGN")
-)
-
 
 class _OnCluster(OnCluster):
     """Pods of a node."""

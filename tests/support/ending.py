@@ -1,12 +1,22 @@
-"""End child processes that were started without a reactor."""
+"""Ends of processes."""
 
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
+
+
+def is_running(pid: int) -> bool:
+    """Is there a process that is more than a memory?"""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Have a process end, and kill it if it has not after 10 s."""
+    """Have a process end that was started without a reactor; kill it after 10 s."""
     process.terminate()
     try:
         process.wait(10)

@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.cut_links import cut_links
+from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import until
@@ -28,15 +29,6 @@ from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
 
 TIME_OF_DAY = Path(__file__).resolve().parents[1] / "support" / "time_of_day"
-
-
-def is_running(pid: int) -> bool:
-    """Is there a process that is more than a memory?"""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 class Adopting(TestCase):

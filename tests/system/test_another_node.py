@@ -14,10 +14,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import admin_of, shared_by_nodes
+from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
-from tests.system.test_adoption import is_running
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe

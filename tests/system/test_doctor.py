@@ -10,7 +10,6 @@ import shutil
 import socket
 import sys
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from tests.support.certificates import Leaf, authority
+from tests.support.certificates import Leaf
 from tests.support.programs import Program, start_program
 from tests.system.test_node import Place, Twistd, environment
 from vinom.errors import Misconfigured
@@ -152,36 +151,6 @@ class DoctorTests(TestCase):
             other.bind(("127.0.0.1", last))
             error = self.assertRaises(Misconfigured, answer, taken, 1.0, said.append)
         self.assertIn("set ports", str(error))
-
-    async def test_certificates(self) -> None:
-        """
-        A certificate that ended, a key of another one, and one for another host
-        are distinguished.
-        """
-        good = authority().issue("localhost", ends=timedelta(days=90))
-        ended = authority().issue("localhost", ends=timedelta(hours=-1))
-        wrong = Leaf(good.certificate, ended.key)
-        for name, leaf, words in (
-            ("ended", ended, "it expired on"),
-            ("wrong", wrong, "does not belong to"),
-        ):
-            found, code = await self.ask(
-                *self.place.arguments(),
-                "--advertise=localhost",
-                *self.write(leaf, name),
-            )
-            self.assertEqual(code, 1)
-            self.assert_verdicts(found, lobby_certificate="failure")
-            self.assertIn(words, found["lobby certificate"]["told"])
-        files = self.write(good, "good")
-        found, code = await self.ask(*self.place.arguments(), *files)
-        self.assertEqual(code, 1)
-        self.assertIn("connect to 127.0.0.1", found["lobby certificate"]["told"])
-        found, code = await self.ask(
-            *self.place.arguments(), "--advertise=localhost", *files
-        )
-        self.assertEqual(code, 0, found)
-        self.assert_verdicts(found, lobby_certificate="ok")
 
     async def test_beside_a_node(self) -> None:
         """

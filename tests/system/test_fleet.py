@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.descriptors import every_descriptor
+from tests.support.ending import is_running
 from tests.support.supply import FakeIssuer, RecordingWatch, match_plan, ticket
 from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
@@ -45,15 +46,6 @@ def open_descriptors() -> set[str]:
     targets = every_descriptor()
     # Twisted reserves one on the null device when it first listens, for good.
     return {one for one in targets if targets.count(one) == 1} - {os.devnull}
-
-
-def is_running(pid: int) -> bool:
-    """Is there a process that is more than a memory?"""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 async def until(is_so) -> None:

@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of
 from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.ending import is_running
 from tests.support.kubernetes_api.proxy import Forward
 from tests.support.programs import until_warm
 from tests.support.redis_servers import until
@@ -32,15 +33,6 @@ def waiting_at(port: int) -> int:
         if fields[1] == f"0100007F:{port:04X}":
             waiting += int(fields[4].rpartition(":")[2], 16)
     return waiting
-
-
-def is_running(pid: int) -> bool:
-    """Is there a process that has not ended?"""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 class StoppedServerTests(TestCase):
