@@ -31,8 +31,8 @@ class MemoryEnding:
     def close_ports(self) -> None:
         self.asked.append("close")
 
-    def tell(self, seconds: float) -> None:
-        self.asked.append(f"tell {seconds}")
+    def ask_to_leave(self, seconds: float) -> None:
+        self.asked.append(f"leave {seconds}")
 
     def cut(self) -> int:
         self.asked.append("cut")
@@ -61,7 +61,7 @@ class DrainingTests(SynchronousTestCase):
         self.clock.advance(4.9)
         self.assertEqual(self.ending.asked, [])
         self.clock.advance(0.1)
-        self.assertEqual(self.ending.asked, ["close", "tell 30.0"])
+        self.assertEqual(self.ending.asked, ["close", "leave 30.0"])
         self.clock.pump([0.1] * 500)
         self.assertEqual(self.ending.asked[2:], [])
         self.ending.has_clients = False
@@ -105,7 +105,7 @@ class DrainingTests(SynchronousTestCase):
         self.assertEqual(self.ending.asked, ["close"])
         self.draining.begin(is_handed_over=True)
         self.clock.advance(5)
-        self.assertEqual(self.ending.asked, ["close", "close", "tell 30.0"])
+        self.assertEqual(self.ending.asked, ["close", "close", "leave 30.0"])
 
 
 class PortsTests(TestCase):

@@ -21,7 +21,7 @@ class Ending(Shape):
     def close_ports(self) -> None:
         """Accept no new connections."""
 
-    def tell(self, seconds: float) -> None:
+    def ask_to_leave(self, seconds: float) -> None:
         """Ask clients to connect again elsewhere, one by one over *seconds*."""
 
     def cut(self) -> int:
@@ -92,7 +92,7 @@ class Draining:
         self._deadline = self._clock.seconds() + self._seconds
         self._ending.close_ports()
         # Within half of the time, so that all clients have time left to finish.
-        self._ending.tell(self._seconds / 2)
+        self._ending.ask_to_leave(self._seconds / 2)
         self._look()
 
     def _look(self) -> None:

@@ -383,7 +383,7 @@ class Gateway(MultiService):
         """Accept no new connections; the admin port stays open."""
         self.ports.close(but=() if self.draining.is_handed_over else ("admin",))
 
-    def tell(self, seconds: float) -> None:
+    def ask_to_leave(self, seconds: float) -> None:
         """Ask clients to connect again, elsewhere."""
         self.http.drain(seconds)
         self.packet_clients.drain()

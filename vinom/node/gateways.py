@@ -263,12 +263,12 @@ class GatewayLinks(Service):
             return
         self.served += 1
         channel = Channel(line, session_id)
-        carried = SessionTransport(channel, host, found.port, self.clock)
-        channel.leg = carried
+        transport = SessionTransport(channel, host, found.port, self.clock)
+        channel.leg = transport
         line.add(channel)
-        carried.begin(
+        transport.begin(
             Sniffing(
-                partial(self._chosen, carried, found.tls),
+                partial(self._chosen, transport, found.tls),
                 _forget,
                 self.waits,
                 self.clock.seconds() + SNIFF_SECONDS,
@@ -276,17 +276,17 @@ class GatewayLinks(Service):
         )
 
     def _chosen(
-        self, carried: SessionTransport, is_private: bool, spoken: Spoken
+        self, transport: SessionTransport, is_private: bool, spoken: Spoken
     ) -> IProtocol | None:
         factory = self._serve.get((spoken, is_private))
         if factory is None:
             self.log.info(
                 "refused a session of {host}: no service for {spoken}",
-                host=carried.getPeer().host,
+                host=transport.getPeer().host,
                 spoken=spoken.value,
             )
             return None
-        made: IProtocol | None = factory.buildProtocol(carried.getPeer())
+        made: IProtocol | None = factory.buildProtocol(transport.getPeer())
         return made
 
 

@@ -730,7 +730,7 @@ class WatchTests(SynchronousTestCase):
         for _ in range(5):
             watch.asked(0.15, 10.0)
             found.append(self.doubted_after(watch, 10.0) - 10.0)
-            self.assertTrue(watch.heard())
+            self.assertTrue(watch.received())
         for took, expected in zip(found, (0.4, 0.8, 1.6, MOST_PATIENCE), strict=False):
             self.assertAlmostEqual(took, expected)
         self.assertAlmostEqual(found[-1], MOST_PATIENCE)
@@ -742,7 +742,7 @@ class WatchTests(SynchronousTestCase):
         watch = Watch()
         watch.asked(0.15, 10.0)
         self.assertFalse(watch.doubts(15.0))
-        self.assertFalse(watch.heard())
+        self.assertFalse(watch.received())
         self.assertFalse(watch.doubts(15.0))
         self.assertEqual(watch.deadline(), float("inf"))
 

@@ -103,13 +103,13 @@ class ReloadableTls:
         context = _negotiating(server_options(certificate, key), ())
         http_context = _negotiating(server_options(certificate, key), (_HTTP,))
         leaf = crypto.load_certificate(crypto.FILETYPE_PEM, certificate)
-        told = leaf.to_cryptography()
+        found = leaf.to_cryptography()
         self._context, self.http_context = context, http_context
         digest = leaf.digest("sha256").decode("ascii")
         self.fingerprint = digest.replace(":", "").lower()[:16]
-        self.begins_at = told.not_valid_before_utc.timestamp()
-        self.names = _names(told)
-        self.expires_at = told.not_valid_after_utc.timestamp()
+        self.begins_at = found.not_valid_before_utc.timestamp()
+        self.names = _names(found)
+        self.expires_at = found.not_valid_after_utc.timestamp()
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make one connection's end (`IOpenSSLServerConnectionCreator`)."""
@@ -256,9 +256,9 @@ def _names(leaf: x509.Certificate) -> frozenset[str]:
 
 def _reason(error: Exception) -> str:
     """Say why in OpenSSL's words, without the places in its source."""
-    told = error.args[0] if error.args else ""
-    if isinstance(told, list) and told:
-        return ", ".join(dict.fromkeys(str(entry[-1]) for entry in told))
+    entries = error.args[0] if error.args else ""
+    if isinstance(entries, list) and entries:
+        return ", ".join(dict.fromkeys(str(entry[-1]) for entry in entries))
     return str(error) or type(error).__name__
 
 

@@ -355,7 +355,7 @@ class PlayerLink(Measured):
             elif isinstance(packet, Reject):
                 self._reject(packet)
             return
-        if self._watch.heard():
+        if self._watch.received():
             self._events.append(SpokeAgain())
         self._acknowledged(packet.input, now)
         if isinstance(packet, StatePiece):

@@ -198,7 +198,7 @@ class Watch:
         self._probe_at = now + pause / 2
         return True
 
-    def heard(self) -> bool:
+    def received(self) -> bool:
         """Note that something arrived; returns whether the server was doubted."""
         self._doubt_at = self._probe_at = inf
         self._was_due = False

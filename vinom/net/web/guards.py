@@ -97,12 +97,12 @@ class _WrongName(Resource):
 
     def render(self, request: Request) -> bytes:
         if self._host is None:
-            told = "the request must have one Host header"
+            why = "the request must have one Host header"
         else:
-            told = f"this server does not answer to the host name {self._host!r}"
+            why = f"this server does not answer to the host name {self._host!r}"
         refusal = Refused(
             Code.HOST_REFUSED,
-            f"{told}; {self._remedy}",
+            f"{why}; {self._remedy}",
             {"host": self._host},
         )
         return refuse(request, refusal, 421)
