@@ -12,7 +12,7 @@ from tests.support.games import Say
 from vinom.base.model import CLAIMS_BYTES, MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused
 from vinom.game import Game, Seat, Step, Table
-from vinom.play.claims import canonical_claims, read_claims
+from vinom.play.choices import canonical_claims, read_claims
 from vinom.play.hosting.recordings import Recordings
 from vinom.play.play import table_of
 from vinom.play.recording import Recording, read_recording, replay

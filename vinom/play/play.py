@@ -21,8 +21,7 @@ from msgspec import Struct
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
-from vinom.play.choices import read_loadout, read_options
-from vinom.play.claims import read_claims
+from vinom.play.choices import read_claims, read_loadout, read_options
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
 from vinom.play.states import ensure_storable

@@ -38,8 +38,7 @@ from vinom.base.limits.buckets import NetworkBuckets, is_loopback, network_of
 from vinom.base.messages.lobby import Hello
 from vinom.base.model import Player
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
-from vinom.play.choices import clean_name, cut_name
-from vinom.play.claims import canonical_claims
+from vinom.play.choices import canonical_claims, clean_name, cut_name
 from vinom.store.interfaces import IPlayerStore
 
 #: Accounts whose addresses are remembered.

@@ -13,8 +13,12 @@ from vinom.errors import Code, Refused
 from vinom.game import Game
 from vinom.lobby.conversation.identity import Identity
 from vinom.lobby.matches.service import Matches
-from vinom.play.choices import canonical_loadout, canonical_options, clean_name
-from vinom.play.claims import canonical_claims
+from vinom.play.choices import (
+    canonical_claims,
+    canonical_loadout,
+    canonical_options,
+    clean_name,
+)
 
 
 class OutsideMatches:
