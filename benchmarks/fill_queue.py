@@ -20,7 +20,7 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import read_store_address
 from vinom.games.tictactoe import TicTacToe
 from vinom.play.choices import canonical_options
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.nodes import RedisNodeStore
@@ -30,13 +30,12 @@ _AT_ONCE = 200
 
 async def _fill(reactor: Any, url: str, count: int) -> None:
     client = RedisClient(
-        make_dial(read_store_address(url), None, reactor),
+        Access(make_dial(read_store_address(url), None, reactor), "vinom:1:main:"),
         Owner("filler"),
         reactor,
         time.monotonic,
         os.urandom,
         TurnEnd(reactor),
-        prefix="vinom:1:main:",
     )
     client.startService()
     while not client.is_available:

@@ -31,7 +31,7 @@ from vinom.base.model import NodeFacts
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import StoreAddress, read_store_address
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.inspection import FoundStore, find_store
@@ -207,13 +207,15 @@ class FailoverTests(TestCase):
         first, second = watched.servers
         found: list[FoundStore] = []
         client = RedisClient(
-            make_dial(read_store_address(watched.url), None, reactor, found.append),
+            Access(
+                make_dial(read_store_address(watched.url), None, reactor, found.append),
+                "vinom:1:failover:",
+            ),
             Owner("n1"),
             reactor,
             time.monotonic,
             os.urandom,
             TurnEnd(reactor),
-            prefix="vinom:1:failover:",
         )
         client.startService()
         self.addCleanup(client.stopService)
@@ -334,13 +336,12 @@ class TlsTests(TestCase):
             lambda *_: found,
         )
         client = RedisClient(
-            make_dial(address, anchor, reactor),
+            Access(make_dial(address, anchor, reactor), "vinom:1:tls:"),
             Owner("n1"),
             reactor,
             reactor.seconds,
             bytes,
             TurnEnd(reactor),
-            prefix="vinom:1:tls:",
         )
         client.startService()
         await until(lambda: client.is_available or client.why != "not connected yet")

@@ -21,7 +21,7 @@ from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.round import RoomBounds
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
@@ -253,13 +253,12 @@ class RealReplicaTests(TestCase):
             return await endpoint.connect(factory)
 
         return RedisClient(
-            dial,
+            Access(dial, "vinom:1:replicated:"),
             Owner(node_id),
             reactor,
             time.monotonic,
             os.urandom,
             TurnEnd(reactor),
-            prefix="vinom:1:replicated:",
         )
 
     async def start(self, client: RedisClient, node_id: str) -> None:

@@ -24,7 +24,7 @@ from twisted.internet.task import deferLater
 
 from tests.support.needs import do_without
 from vinom.base.reactor.turns import TurnEnd
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
 from vinom.tools.commands.child_node import free_port
@@ -298,14 +298,12 @@ def make_client(
         return await endpoint.connect(factory)
 
     return RedisClient(
-        dial,
+        Access(dial, new_prefix() if prefix is None else prefix, **given),
         Owner(node_id),
         reactor,
         monotonic,
         os.urandom,
         TurnEnd(reactor),
-        prefix=new_prefix() if prefix is None else prefix,
-        **given,
     )
 
 
@@ -317,7 +315,7 @@ def make_subscriber(port: int, store: RedisOnlineStore) -> RedisSubscriber:
         return await endpoint.connect(factory)
 
     return RedisSubscriber(
-        dial,
+        Access(dial),
         store.channel,
         store.heard,
         store.listens,

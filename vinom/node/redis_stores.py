@@ -17,7 +17,7 @@ from vinom.errors import StoreUnavailable
 from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
 from vinom.store.redis.inspection import FoundStore, find_store
@@ -62,35 +62,36 @@ def redis_stores(
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
     now = time_of_day(reactor)
-    dial = make_dial(address, authority, reactor)
+    access = Access(
+        make_dial(address, authority, reactor),
+        f"vinom:1:{settings.store_prefix}:",
+        (address.user, address.password),
+        address.database,
+    )
     owner = Owner(node_id)
 
     def make_client() -> RedisClient:
         return RedisClient(
-            dial,
+            access,
             owner,
             reactor,
             time.monotonic,
             entropy,
             turns,
             direct,
-            prefix=f"vinom:1:{settings.store_prefix}:",
-            login=(address.user, address.password),
-            database=address.database,
-            measured=latency.add,
+            latency.add,
         )
 
     client = make_client()
     replicated = ReplicatedSteps(client, make_client(), turns)
     online = RedisOnlineStore(client)
     subscriber = RedisSubscriber(
-        dial,
+        access,
         online.channel,
         online.heard,
         online.listens,
         reactor,
         entropy,
-        login=(address.user, address.password),
     )
     return Stores(
         node_id,

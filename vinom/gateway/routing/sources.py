@@ -29,7 +29,7 @@ from vinom.gateway.routing.rules import (
     read_rules,
     read_services,
 )
-from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.inspection import find_store
 from vinom.store.redis.routes import RedisRoutes, StoredRoutes
@@ -366,29 +366,29 @@ def redis_source(
         find_store(address, authority)
     except StoreUnavailable as error:
         _log.warn("{why}; there are no rules until it answers", why=error)
-    dial = make_dial(address, authority, reactor)
-    login = (address.user, address.password)
+    access = Access(
+        make_dial(address, authority, reactor),
+        prefix,
+        (address.user, address.password),
+        address.database,
+    )
     client = RedisClient(
-        dial,
+        access,
         owner,
         reactor,
         time.monotonic,
         entropy,
         turns,
-        prefix=prefix,
-        login=login,
-        database=address.database,
     )
     stored = RedisRoutes(client)
     rules = RedisRules(stored, routes, reactor, seconds)
     subscriber = RedisSubscriber(
-        dial,
+        access,
         stored.channel,
         lambda message: rules.changed(),
         # Earlier announcements were missed.
         rules.changed,
         reactor,
         entropy,
-        login=login,
     )
     return RedisSource(client, subscriber, rules)

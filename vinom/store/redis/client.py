@@ -147,6 +147,27 @@ _REPLICA_LOOKS = 10
 Dial = Callable[[Factory], Awaitable[Any]]
 
 
+@attrs.frozen
+class Access:
+    """
+    How a Redis is reached, and what of it is ours.
+
+    :ivar dial: connects.
+    :ivar prefix: of all keys.
+    :ivar login: user and password.
+    :ivar database: its number.
+    :ivar deadline: seconds that an answer may take.
+    :ivar beat: seconds between two looks at a connection, which find silence.
+    """
+
+    dial: Dial
+    prefix: str = ""
+    login: tuple[str | None, str | None] = (None, None)
+    database: int = 0
+    deadline: float = 1.0
+    beat: float = 1.0
+
+
 class _Connections(Factory):
     """Make protocols that return bytes as they came."""
 
@@ -236,41 +257,29 @@ class RedisClient(Service):
 
     def __init__(
         self,
-        dial: Dial,
+        access: Access,
         owner: Owner,
         clock: IReactorTime,
         monotonic: Callable[[], float],
         entropy: Callable[[int], bytes],
         turns: TurnEnd,
         direct: DirectReads | None = None,
-        *,
-        prefix: str,
-        login: tuple[str | None, str | None] = (None, None),
-        database: int = 0,
-        deadline: float = 1.0,
-        beat: float = 1.0,
         measured: Callable[[float], None] = lambda _: None,
     ) -> None:
         """
-        :param dial: connects.
+        :param access: to the Redis.
         :param owner: named in every call.
         :param clock: for delays.
         :param monotonic: the time for deadlines, seconds.
         :param entropy: called with a number, returns that many random bytes.
         :param turns: when calls go out.
         :param direct: reads what is answered; the reactor does unless given.
-        :param prefix: of all keys.
-        :param login: user and password.
-        :param database: its number.
-        :param deadline: seconds that a call may take.
-        :param beat: seconds between two looks at Redis' clock, which also find silence.
         :param measured: called with the seconds that each answered call took.
         """
-        self._dial, self.owner, self._clock = dial, owner, clock
-        self._monotonic, self._turns, self.prefix = monotonic, turns, prefix
+        self._access, self.owner, self._clock = access, owner, clock
+        self._monotonic, self._turns, self.prefix = monotonic, turns, access.prefix
         self._direct = DirectReads() if direct is None else direct
-        self._login, self._database = login, database
-        self._deadline, self._beat = deadline, beat
+        self._deadline, self._beat = access.deadline, access.beat
         self._breaker = Breaker(entropy)
         self._session: _Session | None = None
         self._next: IDelayedCall | None = None
@@ -343,15 +352,15 @@ class RedisClient(Service):
     async def _connect(self) -> None:
         session = None
         try:
-            protocol = await self._dial(_Connections())
+            protocol = await self._access.dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
             session = _Session(protocol, Wire(protocol, self._turns, self._direct))
-            user, password = self._login
+            user, password = self._access.login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
                 await self._ask(session, *parts)
-            if self._database:
-                await self._ask(session, "SELECT", str(self._database))
+            if self._access.database:
+                await self._ask(session, "SELECT", str(self._access.database))
             await self._look_at_clock(session)
             has_replica = await self._look_for_replica(session)
         except Exception as error:

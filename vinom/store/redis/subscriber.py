@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import SubscriberProtocol
 
-from vinom.store.redis.client import Breaker, Dial
+from vinom.store.redis.client import Access, Breaker
 
 
 class _Subscriber(SubscriberProtocol):  # type: ignore[misc]  # it has no types
@@ -47,31 +47,24 @@ class RedisSubscriber(Service):
 
     def __init__(
         self,
-        dial: Dial,
+        access: Access,
         channel: str,
         heard: Callable[[bytes], None],
         subscribed: Callable[[], None],
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
-        *,
-        login: tuple[str | None, str | None] = (None, None),
-        deadline: float = 1.0,
-        beat: float = 1.0,
     ) -> None:
         """
-        :param dial: connects.
+        :param access: to the Redis.
         :param channel: its name.
         :param heard: called with each message.
         :param subscribed: called when messages come; earlier ones were missed.
         :param clock: for delays.
         :param entropy: called with a number, returns that many random bytes.
-        :param login: user and password.
-        :param deadline: seconds that an answer may take.
-        :param beat: seconds between two PINGs, which find silence.
         """
-        self._dial, self._channel, self._subscribed = dial, channel, subscribed
-        self._clock, self._login = clock, login
-        self._deadline, self._beat = deadline, beat
+        self._access, self._channel, self._subscribed = access, channel, subscribed
+        self._clock = clock
+        self._deadline, self._beat = access.deadline, access.beat
         self._factory = _Subscribers(heard)
         self._breaker = Breaker(entropy)
         self._next: IDelayedCall | None = None
@@ -114,9 +107,9 @@ class RedisSubscriber(Service):
     async def _subscribe(self) -> None:
         protocol = None
         try:
-            protocol = await self._dial(self._factory)
+            protocol = await self._access.dial(self._factory)
             self._hold(protocol)
-            user, password = self._login
+            user, password = self._access.login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)
                 await self._ask(protocol, *parts)
