@@ -23,7 +23,6 @@ from tests.support.roll_call import RollCall
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import LONGEST_SILENCE, Match, MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.fleet.fleet import NO_GAME_SERVER
 from vinom.fleet.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
 from vinom.game import Game, Table
@@ -82,25 +81,6 @@ class PodTroubleTests(PodNodeCase):
         self.assertEqual([one.reason for one in results], ["finished"] * 4)
         await self.until(lambda: playing[0] not in str(self.pods()))
         await self.warm(node, 1)
-
-    async def test_quota(self) -> None:
-        """
-        A match that gets no pod waits, and is played when the quota is raised; the log
-        says once what is wrong, and each player is sent once why it waits.
-        """
-        self.server.quota.most["pods"] = 0
-        node = await self.start("--warm=0")
-        playing = Deferred.fromCoroutine(self.play(node))
-        await self.until(lambda: "exceeded quota" in node.log_end())
-        await self.until(
-            lambda: all(NO_GAME_SERVER in str(self.queued.get(one)) for one in range(4))
-        )
-        self.server.quota.most.clear()
-        results = await playing
-        self.assertEqual([one.reason for one in results], ["finished"] * 4)
-        self.assertEqual(node.log_end().count("no game servers:"), 1)
-        for statuses in self.queued.values():
-            self.assertEqual([one.problem for one in statuses].count(NO_GAME_SERVER), 1)
 
     async def test_match_outlives_its_node(self) -> None:
         """
@@ -178,15 +158,6 @@ class PodTroubleTests(PodNodeCase):
         await self.until(lambda: killed not in str(self.pods()))
         # The dead pod had written what it had shown.
         await self.check_recording(node, results[0], 2)
-
-    async def test_node_is_killed(self) -> None:
-        """
-        A pod whose node was killed ends by itself if it has no match.
-        """
-        node = await self.start("--warm=1")
-        await self.warm(node, 1)
-        os.kill(node.pid, signal.SIGKILL)
-        await self.until(lambda: not self.kubelet.running)
 
     async def test_hangs_without_its_node(self) -> None:
         """
@@ -296,24 +267,6 @@ class CutLinkTests(PodNodeCase):
         result = await match.ended
         await self.until(lambda: not self.playing(node, match.match_id))
         await self.check_recording(node, result, parts, RollCall())
-
-    async def test_within_the_lease(self) -> None:
-        """
-        The link is cut for a while, half a minute at full size: when it is there again
-        the same pod goes on, and nothing is missing or doubled.
-        """
-        node, players = await self.begin()
-        match_id = players[0].match.match_id
-        before = self.playing(node, match_id)
-        self.assertEqual(list(before.values()), ["listening"])
-        self.way.cut()
-        await deferLater(reactor, 30.0 if IS_FULL else 3.0)  # type: ignore[arg-type]
-        self.assertEqual(list(self.playing(node, match_id).values()), ["away"])
-        self.way.mend()
-        await self.until(lambda: self.playing(node, match_id) == before)
-        await self.count_on(players)
-        self.assertEqual(self.playing(node, match_id), before)
-        await self.end(node, players, 1)
 
     async def test_longer_than_the_lease(self) -> None:
         """

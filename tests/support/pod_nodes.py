@@ -15,7 +15,6 @@ from tests.support.kubernetes_api.kubelet import Kubelet
 from tests.support.kubernetes_api.objects import Change
 from tests.support.kubernetes_api.server import PODS, ApiServer
 from tests.support.quick import QuickMaze
-from vinom.base.messages.lobby import QueueStatus
 from vinom.client.load.bot import Bot, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
@@ -59,8 +58,6 @@ class PodNodeCase(TestCase):
     timeout = 60
 
     async def setUp(self) -> None:
-        # By player: what it was sent while it waited.
-        self.queued: dict[int, list[QueueStatus]] = {}
         self.server = ApiServer(reactor)
         await self.server.start()
         self.kubelet = Kubelet(self.server, reactor)
@@ -130,13 +127,6 @@ class PodNodeCase(TestCase):
             client: Client = await connect(
                 reactor, "127.0.0.1", node.port, name=f"bot-{number}", way="udp"
             )
-
-            queue, queued = client.queue, self.queued.setdefault(number, [])
-
-            def queue_and_look(*wish: Any, **more: Any) -> Deferred[Match]:
-                return queue(*wish, **{**more, "on_status": queued.append})
-
-            client.queue = queue_and_look  # type: ignore[method-assign]
 
             def found(match: Match) -> None:
                 # A busy machine may take a minute to start the next node.

@@ -105,16 +105,6 @@ class TlsClientTests(TestCase):
             told = await self.offer(self.node.port, offered, version)
             self.assertIn("No ALPN negotiated", told)
 
-    async def test_lobby_talks(self) -> None:
-        """
-        A client that offers what browsers do is welcome in the lobby.
-        """
-        await self.start_https()
-        program = self.openssl(self.node.port, "-quiet", "-alpn", "h2,http/1.1")
-        hello = {"type": "hello", "data": {"protocol": 1, "name": "ann"}}
-        program.transport.write(json.dumps(hello).encode() + b"\n")
-        await program.printed(b'"type":"welcome"')
-
     async def test_key_update(self) -> None:
         """
         OpenSSL's client changes its keys, and asks the server to, amid a conversation.
