@@ -24,7 +24,7 @@ from vinom.fleet.control.messages import (
     decode_to_node,
     encode,
 )
-from vinom.fleet.gameserver.node_link import NodeLink
+from vinom.fleet.gameserver.node_link import LinkOptions, NodeLink
 from vinom.fleet.local.mailbox import make_mailbox, post
 from vinom.net.frames import FrameReader
 
@@ -224,7 +224,7 @@ class OtherNodesTests(SynchronousTestCase):
             self.net.server,
             os.close,
             lambda: 1.0,
-            others=self.others,
+            LinkOptions(others=self.others),
         )
         self.successResultOf(self.link.open())
         self.door.links[-1][0].dataReceived(encode(Heartbeat(1)))

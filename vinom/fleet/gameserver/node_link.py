@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
+import attrs
 from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
@@ -51,6 +52,27 @@ class ILinkReactor(IReactorTime, IReactorFDSet, IReactorSocket):
     """The methods of a reactor that `NodeLink` uses."""
 
 
+@attrs.frozen
+class LinkOptions:
+    """
+    How a link to a node on another machine is made and watched.
+
+    :ivar proof: proves its identity to the node, until the node sends a better secret.
+    :ivar check: as for `vinom.fleet.control.link.ControlClient`.
+    :ivar patience: how long to dial for the first link, seconds.
+    :ivar silence: after this long without a byte a link is dead, seconds; 0 if the
+        system notices lost links.
+    :ivar others: connects to other nodes, one after the other; ``None`` if no other
+        node can go on with its matches.
+    """
+
+    proof: Callable[[], bytes] = lambda: b""
+    check: Callable[[ITCPTransport], None] | None = None
+    patience: float = 0.0
+    silence: float = 0.0
+    others: IStreamClientEndpoint | None = None
+
+
 class NodeLink:
     """Link a game server to its node, and again when a link is lost."""
 
@@ -63,12 +85,7 @@ class NodeLink:
         program: GameServer,
         take_file: Callable[[int], None],
         chance: Callable[[], float],
-        *,
-        proof: Callable[[], bytes] = lambda: b"",
-        check: Callable[[ITCPTransport], None] | None = None,
-        patience: float = 0.0,
-        silence: float = 0.0,
-        others: IStreamClientEndpoint | None = None,
+        options: LinkOptions | None = None,
     ) -> None:
         """
         :param reactor: watches links.
@@ -76,21 +93,14 @@ class NodeLink:
         :param program: the game server.
         :param take_file: gets the open files that the node passes for matches.
         :param chance: returns random numbers from 0 to 1.
-        :param proof: proves its identity to the node, until the node sends a better
-            secret.
-        :param check: as for `vinom.fleet.control.link.ControlClient`.
-        :param patience: how long to dial for the first link, seconds.
-        :param silence: after this long without a byte a link is dead, seconds; 0 if the
-            system notices lost links.
-        :param others: connects to other nodes, one after the other; ``None`` if no
-            other node can go on with its matches.
+        :param options: what is different if the node is on another machine.
         """
-        self._others = others
+        options = options or LinkOptions()
+        self._proof, self._check = options.proof, options.check
+        self._others, self._silence = options.others, options.silence
         self._own_until, self._dials = 0.0, 0
-        self._silence = silence
         self._quiet: IDelayedCall | None = None
-        self._proof, self._check = proof, check
-        self._give_up_at = reactor.seconds() + patience
+        self._give_up_at = reactor.seconds() + options.patience
         self._reactor, self._endpoint, self._program = reactor, endpoint, program
         self._take_file, self._chance = take_file, chance
         self._client: ControlClient | None = None

@@ -29,7 +29,7 @@ from vinom.fleet.control.messages import (
 from vinom.play.hosting.recordings import pieces
 
 #: How long a game server without a match runs without its node, seconds.
-ORPHAN_TIMEOUT: Final = 5.0
+ALONE_SECONDS: Final = 5.0
 
 #: Reports that a node must get, even if it comes later.
 _KEPT = (MatchStarted, SeatChanged, RoundEnded, RoomEnded, RelayTaken)
@@ -218,13 +218,10 @@ class NodeOutbox:
         if self._alarm is not None:
             return
         self.plays_on = has_matches or bool(self._ended)
-        seconds, then = ORPHAN_TIMEOUT, self._end_alone
+        seconds, then = ALONE_SECONDS, self._end_alone
         if self.plays_on:
             seconds, then = self._lease, self._lease_over
-        self._log.warn(
-            "lost the control link to the node; exiting in {s} s",
-            s=seconds,
-        )
+        self._log.warn("lost the control link to the node; exiting in {s} s", s=seconds)
         self._alarm = self._clock.callLater(seconds, then)
 
     def stop(self) -> None:

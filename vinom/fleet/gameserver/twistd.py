@@ -20,7 +20,6 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IResolutionReceiver,
     IStreamClientEndpoint,
-    ITCPTransport,
 )
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
@@ -33,7 +32,7 @@ from vinom.base.settings.options import TableOptions, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
-from vinom.fleet.gameserver.node_link import NodeLink
+from vinom.fleet.gameserver.node_link import LinkOptions, NodeLink
 from vinom.fleet.gameserver.settings import SOURCES, Settings
 from vinom.net.keys.authority import NODE_PURPOSE
 from vinom.net.keys.files import read_file
@@ -61,10 +60,6 @@ class Options(TableOptions):
     """Every setting as an option; twistd expects this name."""
 
     sources, settings = SOURCES, Settings
-
-
-def _is_node(transport: ITCPTransport) -> None:
-    check_peer(transport, NODE_PURPOSE)
 
 
 def _proof_of(settings: Settings) -> Callable[[], bytes]:
@@ -137,11 +132,13 @@ class GameServerService(Service):
             self._recordings.take,
             # For jitter only.
             random.random,
-            proof=_proof_of(settings),
-            check=_is_node,
-            patience=settings.dial_seconds,
-            silence=_SILENCE_SECONDS,
-            others=others,
+            LinkOptions(
+                _proof_of(settings),
+                lambda transport: check_peer(transport, NODE_PURPOSE),
+                settings.dial_seconds,
+                _SILENCE_SECONDS,
+                others,
+            ),
         )
         self._is_over = False
 

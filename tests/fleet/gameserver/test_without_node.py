@@ -30,7 +30,7 @@ from vinom.fleet.control.messages import (
     encode,
 )
 from vinom.fleet.gameserver import matches
-from vinom.fleet.gameserver.outbox import ORPHAN_TIMEOUT
+from vinom.fleet.gameserver.outbox import ALONE_SECONDS
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.net.frames import FRAME_LIMIT
 
@@ -38,7 +38,7 @@ from vinom.net.frames import FRAME_LIMIT
 LEASE = 10.0
 
 
-class OrphanTests(SynchronousTestCase):
+class WithoutNodeTests(SynchronousTestCase):
     """The control link is lost; nobody but the node can see that."""
 
     def setUp(self) -> None:
@@ -109,7 +109,7 @@ class OrphanTests(SynchronousTestCase):
         net = GameNet(lease=10.0)
         net.bind()
         self.cut(net)
-        net.run(ORPHAN_TIMEOUT - 0.5)
+        net.run(ALONE_SECONDS - 0.5)
         self.assertEqual(0, net.stopped)
         net.run(1.0)
         self.assertEqual(1, net.stopped)
