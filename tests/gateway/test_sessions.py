@@ -11,10 +11,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import getConnectError
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryStream, every_size
+from tests.support.logged import watch_events
 from vinom.gateway.access_log import AccessFile, AccessLog, access_line
 from vinom.gateway.routing.health import LEAST_ANSWERS
 from vinom.gateway.routing.rules import check_rules
@@ -491,7 +491,7 @@ class AccessLogTests(SessionCase):
 
         log = AccessLog("g1", write, self.gateway.clock.seconds)
         self.gateway.backends._note_end = log.ended
-        observed = self.catch_log()
+        observed = watch_events(self)
         for _ in range(2):
             self.client = MemoryStream()
             session = self.begin()
@@ -499,13 +499,6 @@ class AccessLogTests(SessionCase):
             self.assertTrue(session.is_over)
         self.assertEqual(self.gateway.backends.open, {})
         self.assertEqual(len(observed), 1, observed)
-
-    def catch_log(self) -> list[Any]:
-        """Collect what is logged from now on."""
-        found: list[Any] = []
-        globalLogPublisher.addObserver(found.append)
-        self.addCleanup(globalLogPublisher.removeObserver, found.append)
-        return found
 
     def test_standard_output(self) -> None:
         """

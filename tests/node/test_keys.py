@@ -8,11 +8,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority as test_authority
 from tests.support.certificates import leaf
+from tests.support.logged import watch_log
 from vinom.base.model import Issued
 from vinom.base.tokens import Claims, TokenVerifier
 from vinom.errors import Code, Refused
@@ -59,13 +59,8 @@ class KeysTests(SynchronousTestCase):
         self.clock.advance(_NOW)
         self.fleet = MemoryKeyFleet()
         self.folder = Path(self.mktemp())
-        self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.remember)
-        self.addCleanup(globalLogPublisher.removeObserver, self.remember)
+        self.logged = watch_log(self)
         self.build()
-
-    def remember(self, event: LogEvent) -> None:
-        self.logged.append(formatEvent(event))
 
     def build(self, configured: Path | None = None, **files: Path) -> None:
         """A node's keys; its lobby's certificate is in the folder *configured*."""

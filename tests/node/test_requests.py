@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from tests.support.logged import watch_events
 from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.store.memory.entries import MemoryEntryStore
@@ -97,9 +98,7 @@ class HelloTests(SynchronousTestCase):
         """
         An operator sees who was refused and sent away, one line each, no traceback.
         """
-        logged: list[LogEvent] = []
-        globalLogPublisher.addObserver(logged.append)
-        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        logged = watch_events(self)
         world = LobbyWorld(bounds=Bounds(rate=1.0, burst=2.0))
         line = world.line("127.0.0.9")
         line.ask("hello", protocol=1, player_key="guess")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
+from tests.support.logged import watch_log
 from vinom.errors import Misconfigured
 from vinom.net.web.answers import Folder
 from vinom.node.web.game_catalogue import GameCatalogue
@@ -258,13 +258,7 @@ class SiteTests(SynchronousTestCase):
         """
         self.write("index.html", "<p>\n<script type=module>\nlet x;</script>")
         self.write("good.html", '<script type=module src="main.js"></script>')
-        lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        lines = watch_log(self)
         StaticPages(site=self.folder)
         (line,) = lines
         self.assertRegex(line, "^index.html, line 2: browsers will ignore '<script")

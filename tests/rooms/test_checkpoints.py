@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld
 from tests.support.lobbies import LobbyWorld
+from tests.support.logged import watch_events
 from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
@@ -287,9 +287,7 @@ class AdoptionTests(SynchronousTestCase):
             lines.append(line)
         self.first.turn()
         self.nodes.wait(0.2)
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = watch_events(self)
         self.first.store.is_away = True
         for line in lines:
             line.do(1, word="one")

@@ -10,13 +10,13 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
+from tests.support.logged import watch_events
 from tests.support.redis_servers import RedisServer, make_client, until
 from vinom.base.model import Estate, MatchEnd, QueueCounts, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
@@ -336,9 +336,7 @@ class SilenceTests(RedisCase):
         client.startService()
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available)
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = watch_events(self)
         server.pause()
         await until(lambda: not client.is_available)
         for _ in range(20):

@@ -35,8 +35,6 @@ from vinom.client.lobby import PASSING_ON_RETURN, PAUSES, LobbyClient, SharedLin
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
-#: Longest pause that a server can ask for, seconds.
-_LONGEST_PAUSE = 5.0
 #: How long to try, seconds: as long as a server keeps places by default.
 TIMEOUT = 900.0
 #: How often one request may be sent to another node: rooms move seldom.
@@ -386,7 +384,7 @@ class PlayerRooms:
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
                 if isinstance(error, LobbyRefusal):
-                    pause = min(error.retry_after, _LONGEST_PAUSE) or pause
+                    pause = error.retry_after or pause
                 # A server that names a time is not to be found much later.
                 spread = min(pause, 2.0) / 2
                 await deferLater(self._clock, pause + spread * self._chance())

@@ -10,13 +10,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.base.reactor.connections import accept_quickly, cannot_listen
+from vinom.base.reactor.connections import accept_quickly, explain
 from vinom.errors import Misconfigured
 
 _log = Logger()
@@ -70,9 +69,9 @@ class Ports:
         opening.addCallbacks(lambda port: self._listens(whole, port), failures.append)
         if failures:
             cause: Any = failures[0].value
-            is_known = isinstance(cause, CannotListenError)
-            why = cannot_listen(cause) if is_known else str(cause)
-            raise Misconfigured(f"{name} {where!r} cannot be used: {why}") from cause
+            raise Misconfigured(
+                f"{name} {where!r} cannot be used: {explain(cause)}"
+            ) from cause
 
     def descriptors(self) -> dict[str, int]:
         """List the ports that another process can take over: those of TCP."""

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from vinom.base.limits.logged import BoundedLog
-from vinom.base.reactor.connections import cannot_listen
 from vinom.base.wall.enclosure import missing
 from vinom.base.wall.kernel import hide_memory
 from vinom.errors import Misconfigured
@@ -310,10 +309,3 @@ async def all_of(results: Any) -> None:
     await DeferredList(
         [found for found in results if isinstance(found, Deferred)], consumeErrors=True
     )
-
-
-def explain(error: Misconfigured | CannotListenError) -> str:
-    """Write an error as one line for the log."""
-    if isinstance(error, Misconfigured):
-        return str(error)
-    return cannot_listen(error)

@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from vinom import __version__
+from vinom.base.reactor.connections import explain
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnWatch
@@ -39,7 +40,7 @@ from vinom.node.build import (
 )
 from vinom.node.ending import Ending
 from vinom.node.games import all_games
-from vinom.node.listeners import Listeners, all_of, explain
+from vinom.node.listeners import Listeners, all_of
 from vinom.node.listening import page_over_tls
 from vinom.node.problems import (
     Lately,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.base.reactor.test_turns import epoll
 from tests.support.game_net import BadReactor, GameNet
 from tests.support.games import Quiet, Say, Tale, Ticking
+from tests.support.logged import watch_log
 from vinom.base.limits.load import Overload
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.reactor.turns import TurnWatch
@@ -118,14 +118,7 @@ class OverloadTests(SynchronousTestCase):
         """
         An operator reads one line when it begins and one when it is over.
         """
-        lines: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            if "new players" in (text := formatEvent(event)):
-                lines.append(text)
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        lines = watch_log(self, "new players")
         self.slowness = 0.1
         self.play(5.0)
         self.assertEqual(len(lines), 1)

@@ -7,11 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody, running
+from tests.support.logged import watch_events
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.reactor.figures import WAIT_BOUNDS, cumulated
 from vinom.errors import Code, Refused, StoreUnavailable
@@ -356,9 +357,7 @@ class QueueTests(SynchronousTestCase):
         world = LobbyWorld(entries=entries, accept_seconds=5.0)
         waiting = [world.queued(f"waits {number}")[0] for number in range(10)]
         world.clock.advance(6.0)
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = watch_events(self)
         entries.is_away = True
         for number in range(20):
             line, _ = world.hello(f"asks {number}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.internet.error import MessageLengthError
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
+from tests.support.logged import watch_log
 from vinom.net.dtls.admission import Address, Admission
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.channel import Connected, Disconnected, Received
@@ -337,14 +337,7 @@ class SharesTests(PortCase):
         """
         An operator reads one line when a flood begins and one when it is over.
         """
-        lines: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            if "flood" in (text := formatEvent(event)):
-                lines.append(text)
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        lines = watch_log(self, "flood")
         for _ in range(30):
             self.flood(100)
             self.clock.pump([0, 0.01])

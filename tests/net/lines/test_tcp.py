@@ -11,7 +11,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -19,7 +18,9 @@ from zope.interface import implementer
 from tests.support.certificates import authority, new_authority
 from tests.support.ears import Ear
 from tests.support.hellos import long_hello
+from tests.support.logged import watch_log
 from vinom.errors import Misconfigured
+from vinom.net.lines.sniff import write_proxy_header
 from vinom.net.lines.tcp import LineBounds, LineFactory, LineProtocol, Lines
 from vinom.net.lines.text import HELLO_LIMIT
 from vinom.net.lines.tls import ReloadableTls, server_options
@@ -89,17 +90,6 @@ class LineCase(SynchronousTestCase):
         ear = Polite(line)
         self.ears.append(ear)
         return ear
-
-    def watch_log(self) -> list[str]:
-        """Keep what is logged from now on."""
-        logged: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            logged.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
-        return logged
 
     def connect(self, host: str = "127.0.0.1") -> tuple[Any, TCPTransport]:
         kind = IPv6Address if ":" in host else IPv4Address
@@ -386,11 +376,24 @@ class PlainTests(LineCase):
         protocol.dataReceived(b"hi\n")
         self.assertEqual(self.ears[0].heard, [b"hi"])
 
+    def test_header_of_an_unknown_proxy(self) -> None:
+        """
+        A gateway, or its operator, reads which setting lacks it.
+        """
+        logged = watch_log(self)
+        header = write_proxy_header("192.0.2.1", 5, "127.0.0.1", 4600)
+        for number, sent in enumerate((header, b"PROXY TCP4 192.0.2.1 "), 1):
+            self.open_port()
+            protocol, transport = self.connect()
+            protocol.dataReceived(sent)
+            self.assertIn(b"set proxy to its sender, 127.0.0.1", transport.value())
+            self.assertEqual((self.ears, len(logged)), ([], 2 * number))
+
     def test_a_flood_does_not_fill_the_log(self) -> None:
         """
         Refused connections are logged, but no more than one line per second for long.
         """
-        logged = self.watch_log()
+        logged = watch_log(self)
         self.open_port(bounds=LineBounds(per_network=0))
         for _ in range(100):
             self.connect()
@@ -511,7 +514,7 @@ class TLSTests(LineCase):
         A handshake that fails leaves a line in the log, but a flood of them no more
         than one per second; clients that hang up leave none.
         """
-        logged = self.watch_log()
+        logged = watch_log(self)
         self.join()
         self.pump()
         self.server.connectionLost()

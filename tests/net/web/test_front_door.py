@@ -9,7 +9,6 @@ from hypothesis import strategies as some
 from msgspec import json
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.datastructures import Headers
@@ -18,6 +17,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from tests.support.front_doors import HEADERS, FrontDoorCase, get
+from tests.support.logged import watch_log
 from tests.support.tls_clients import MemoryClient
 from tests.support.turns import reads_directly
 from tests.support.websockets import frame
@@ -162,13 +162,7 @@ class FrontDoorTests(FrontDoorCase):
         TLS that fails leaves a line in the log, such as for a page that is asked for
         without it, but a flood no more than one per second.
         """
-        logged: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            logged.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        logged = watch_log(self)
         self.serve_tls()
         self.hang_up(self.connect())
         self.assertEqual(logged, [])

@@ -6,10 +6,10 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
+from tests.support.logged import watch_events
 from tests.support.websocket_net import KEY, Echo
 from vinom.base.limits.origins import Hosts, Origins, read_origin_rule
 from vinom.base.reactor.turns import TurnEnd
@@ -183,9 +183,7 @@ class HealthTests(SynchronousTestCase):
         """
         Probes may use HEAD, and leave no trace in the log.
         """
-        seen: list[LogEvent] = []
-        globalLogPublisher.addObserver(seen.append)
-        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        seen = watch_events(self)
         probed = ask(self.pages, "HEAD", "/health")
         self.assertEqual((probed.status, probed.body), (200, b""))
         self.assertEqual(probed.headers["content-length"], "16")

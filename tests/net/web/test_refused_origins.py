@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
 from tests.support.javascript import run_script
+from tests.support.logged import watch_log
 from vinom.base.limits.origins import Origins, setting_for
 from vinom.base.reactor.turns import TurnEnd
 from vinom.lobby.conversation.conversation import Line
@@ -32,12 +32,7 @@ class RefusedOriginTests(SynchronousTestCase):
         sockets = WebSockets(ear, clock, TurnEnd(clock), WebSocketBounds())
         self.errors = sockets.errors
         self.site = Folder(ws=WebSocketPage(sockets, Origins()))
-        self.lines: list[str] = []
-        globalLogPublisher.addObserver(self._remember)
-        self.addCleanup(globalLogPublisher.removeObserver, self._remember)
-
-    def _remember(self, event: LogEvent) -> None:
-        self.lines.append(formatEvent(event))
+        self.lines = watch_log(self)
 
     def test_one_line(self) -> None:
         """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import ask
 from tests.support.lobbies import LobbyWorld
+from tests.support.logged import watch_log
 from vinom.errors import Code, Misconfigured, Refused, StoreUnavailable
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.net.web.answers import BODY_LIMIT, Asked, Folder
@@ -217,13 +217,7 @@ class AdminTests(SynchronousTestCase):
         A player can be removed, and a match ended, and the log says that an
         operator did it; what is unknown is 404.
         """
-        logged: list[str] = []
-
-        def remember(event: LogEvent) -> None:
-            logged.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(remember)
-        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        logged = watch_log(self)
         started = self.start("ann", "bob").json
         match, player = started["match_id"], started["seats"][0]["player_id"]
         kick = f"/v1/matches/{match}/kick"

@@ -369,8 +369,10 @@ _REMEDIES = {
 }
 
 
-def cannot_listen(error: CannotListenError) -> str:
+def explain(error: Exception) -> str:
     """Explain why a port cannot be opened, and what helps, in one line."""
+    if not isinstance(error, CannotListenError):
+        return str(error)
     where = f"{error.interface or 'any address'} port {error.port}"
     why = getattr(error.socketError, "strerror", None) or error.socketError
     remedy = _REMEDIES.get(getattr(error.socketError, "errno", 0), "")

@@ -43,7 +43,7 @@ from vinom.errors import Code
 from vinom.net.lines.limits import Reserve, TlsHellos
 from vinom.net.lines.proxied import ProxiedProtocol, when_peer_known
 from vinom.net.lines.secure import SecureTransport, over_tls
-from vinom.net.lines.sniff import Spoken, sniff
+from vinom.net.lines.sniff import Spoken, begins_proxy_header, sniff
 from vinom.net.lines.text import (
     HELLO_LIMIT,
     LINE_LIMIT,
@@ -355,7 +355,7 @@ class FirstByteProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self._inner is None and not self._is_refused:
-            self._choose(sniff(data))
+            self._choose(data)
         if self._inner is not None:
             self._inner.dataReceived(data)
 
@@ -382,10 +382,10 @@ class FirstByteProtocol(Protocol):
         if inner is not None:
             inner.connectionLost(reason)
 
-    def _choose(self, spoken: Spoken | None) -> None:
+    def _choose(self, data: bytes) -> None:
         self._disarm()
         lines = self._lines
-        if spoken is Spoken.TLS and lines.tls is not None:
+        if sniff(data) is Spoken.TLS and lines.tls is not None:
             if lines.tls_hellos is not None and not lines.tls_hellos.take(self._host):
                 self._refuse(Code.RATE_LIMITED, "too many TLS handshakes from you")
                 return
@@ -393,11 +393,16 @@ class FirstByteProtocol(Protocol):
             factory = ServerFactory.forProtocol(lambda: line)
             tls = over_tls(lines.tls, factory, lines.clock, lines.is_tls_direct)
             self._become(tls.buildProtocol(self._address))
-        elif lines.allow_plaintext or self._is_private or is_loopback(self._host):
+        elif not (lines.allow_plaintext or self._is_private or is_loopback(self._host)):
+            self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
+        elif begins_proxy_header(data):
+            # Only the operator can do something about it.
+            why = f"a PROXY header came: set proxy to its sender, {self._host}"
+            self._lines.log.warn("{why}", why=why)
+            self._refuse(Code.BAD_MESSAGE, why)
+        else:
             self._line = LineProtocol(lines, self._host, False, self._opened_at)
             self._become(self._line)
-        else:
-            self._refuse(Code.PLAINTEXT_REFUSED, "use TLS on this address")
 
     def _become(self, inner: Protocol) -> None:
         assert self.transport is not None
