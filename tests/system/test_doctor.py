@@ -79,9 +79,9 @@ class DoctorTests(TestCase):
         self.assertEqual(code, 1)
         self.assert_verdicts(found, lobby="failure", game_ports="warning")
         mine = f"(process {os.getpid()})"
-        self.assertIn(mine, found["lobby"]["told"])
-        self.assertIn(f"{first + 1} by ", found["game ports"]["told"])
-        self.assertIn(mine, found["game ports"]["told"])
+        self.assertIn(mine, found["lobby"]["message"])
+        self.assertIn(f"{first + 1} by ", found["game ports"]["message"])
+        self.assertIn(mine, found["game ports"]["message"])
         self.assertIn(f"{last - first} of {last - first + 1} are free", str(found))
 
     async def test_another_machine(self) -> None:
@@ -111,7 +111,7 @@ class DoctorTests(TestCase):
         found, code = await self.ask(f"--probe={target}")
         self.assertEqual(code, 1)
         self.assert_verdicts(found, udp="failure")
-        self.assertIn("refused", found["udp"]["told"])
+        self.assertIn("refused", found["udp"]["message"])
 
     def stop(self, program: Program) -> None:
         """Press Ctrl-C."""
@@ -166,10 +166,10 @@ class DoctorTests(TestCase):
             found, node="ok", lobby="ok", control_socket="ok", authority="ok"
         )
         pid = node.process.pid
-        self.assertIn(f"process {pid} runs here", found["node"]["told"])
-        self.assertIn(f"(process {pid})", found["lobby"]["told"])
-        self.assertIn("valid until", found["authority"]["told"])
-        self.assertIn("the running node may open", found["descriptors"]["told"])
+        self.assertIn(f"process {pid} runs here", found["node"]["message"])
+        self.assertIn(f"(process {pid})", found["lobby"]["message"])
+        self.assertIn("valid until", found["authority"]["message"])
+        self.assertIn("the running node may open", found["descriptors"]["message"])
         self.assert_verdicts(found, lobby_tls="ok")
         other, code = await self.ask(
             *self.place.arguments(), f"--state-dir={self.folder / 'other'}"
@@ -197,5 +197,5 @@ class DoctorTests(TestCase):
         found, code = await self.ask(*arguments)
         self.assertEqual(code, 0, found)
         self.assert_verdicts(found, lobby_tls="ok", http_tls="ok")
-        self.assertIn("offers h2 and http/1.1", found["http tls"]["told"])
+        self.assertIn("offers h2 and http/1.1", found["http tls"]["message"])
         self.assertNotIn("TLS with", node.printed)

@@ -329,7 +329,7 @@ class HttpsTests(TestCase):
             )
             (finding,) = await deferToThread(examine_provider, settings)
             self.assertEqual(finding.verdict, verdict, finding)
-            self.assertIn(words, finding.told)
+            self.assertIn(words, finding.message)
 
     def test_authority(self) -> None:
         """

@@ -137,7 +137,9 @@ class CommandTests(SynchronousTestCase):
         _, out, _ = vinom("--json", f"--state-dir={self.mktemp()}", f"--games={games}")
         found = {one["name"]: one for one in json.loads(out)["findings"]}
         self.assertEqual(found["games"]["verdict"], "failure")
-        self.assertIn("there is no program /nonexistent/pong", found["games"]["told"])
+        self.assertIn(
+            "there is no program /nonexistent/pong", found["games"]["message"]
+        )
 
     def test_files(self) -> None:
         """
@@ -167,7 +169,7 @@ class CommandTests(SynchronousTestCase):
             ("identity", "failure", "--help-auth"),
         ):
             self.assertEqual(found[name]["verdict"], verdict, found[name])
-            self.assertIn(word, f"{found[name]['told']} {found[name]['remedy']}")
+            self.assertIn(word, f"{found[name]['message']} {found[name]['remedy']}")
 
 
 class MachineTests(SynchronousTestCase):
@@ -203,8 +205,8 @@ class MachineTests(SynchronousTestCase):
             settings = Settings(interface="0.0.0.0", port=port, advertise="a.example")
             (found,) = examine_tls(settings, os.getpid())
             self.assertEqual((found.name, found.verdict), ("lobby tls", "failure"))
-            self.assertIn(word, found.told)
-            self.assertIn(f"127.0.0.1:{port}", found.told)
+            self.assertIn(word, found.message)
+            self.assertIn(f"127.0.0.1:{port}", found.message)
 
     def test_tls_that_cannot_be_tried(self) -> None:
         """
@@ -297,19 +299,19 @@ class MachineTests(SynchronousTestCase):
         to do; a user of game servers that cannot be used is a failure.
         """
         self.assertEqual("ok", wall(True, [], False, None).verdict)
-        self.assertIn("run as games", wall(True, [], True, "games").told)
+        self.assertIn("run as games", wall(True, [], True, "games").message)
         for found, words in (
             (wall(False, [], False, None), "can read the node's keys"),
             (wall(True, ["no Landlock"], False, None), "this kernel has no Landlock"),
             (wall(True, [], True, None), "run as root"),
         ):
             self.assertEqual("warning", found.verdict)
-            self.assertIn(words, found.told)
+            self.assertIn(words, found.message)
         (found,) = examine_wall(Settings(game_user="no-such-user"))
         self.assertEqual(("failure", "wall"), (found.verdict, found.name))
         self.patch(os, "geteuid", lambda: 1000)
         (found,) = examine_wall(Settings(game_user="nobody"))
-        self.assertIn("needs a node that runs as root", found.told)
+        self.assertIn("needs a node that runs as root", found.message)
         self.assertIn("remove game_user", str(found.remedy))
 
     def test_limits_of_the_node(self) -> None:
@@ -339,7 +341,7 @@ class MachineTests(SynchronousTestCase):
         _, out, err = vinom("--json", f"--state-dir={self.mktemp()}")
         self.assertEqual(err, "")
         found = [
-            (one["told"], one["remedy"])
+            (one["message"], one["remedy"])
             for one in json.loads(out)["findings"]
             if (one["name"], one["verdict"]) == ("node", "warning")
         ]

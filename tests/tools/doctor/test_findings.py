@@ -56,7 +56,7 @@ class DoctorCase(SynchronousTestCase):
         """It is that bad, and its sentences have these words."""
         self.assertEqual(found.verdict, verdict, found)
         for word in words:
-            self.assertIn(word, f"{found.told} -> {found.remedy}")
+            self.assertIn(word, f"{found.message} -> {found.remedy}")
 
 
 class FindingTests(DoctorCase):
@@ -132,7 +132,7 @@ class PortTests(DoctorCase):
         """
         tried = [Tried("EADDRINUSE", Owner(n, "x")) for n in range(100)]
         (found,) = self.judge(*tried, FREE)
-        self.assertIn("and 96 more", found.told)
+        self.assertIn("and 96 more", found.message)
 
     def test_ports_of_everybody(self) -> None:
         """

@@ -24,4 +24,4 @@ class GameServersTests(SynchronousTestCase):
         self.patch(game_servers, "game_server_program", broken)
         (found,) = game_servers.examine_game_servers(Settings())
         self.assertEqual(found.verdict, "failure")
-        self.assertIn("No module named 'no_such_module'", found.told)
+        self.assertIn("No module named 'no_such_module'", found.message)

@@ -41,7 +41,7 @@ class GatewayTests(SynchronousTestCase):
             code = main(["doctor", "--json", "--gateway", path])
         rows: dict[str, list[str]] = {}
         for one in json.loads(said.getvalue())["findings"]:
-            text = f"{one['name']}: {one['told']} -> {one['remedy']}"
+            text = f"{one['name']}: {one['message']} -> {one['remedy']}"
             rows.setdefault(one["verdict"], []).append(text)
         return code, rows
 

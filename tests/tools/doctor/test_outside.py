@@ -49,16 +49,16 @@ class StoreTests(SynchronousTestCase):
         server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         found = self.examine(server)
         self.assertEqual(found.verdict, "failure")
-        self.assertIn("allkeys-lru", found.told)
+        self.assertIn("allkeys-lru", found.message)
         self.assertIn("noeviction", found.remedy or "")
         server.command("CONFIG", "SET", "requirepass", "x")
         found = self.examine(server)
-        self.assertIn("NOAUTH", found.told)
+        self.assertIn("NOAUTH", found.message)
         self.assertIn("store_password_file", found.remedy or "")
         server.kill()
         found = self.examine(server)
         self.assertEqual(found.verdict, "failure")
-        self.assertIn("does not answer", found.told)
+        self.assertIn("does not answer", found.message)
 
     def test_memory(self) -> None:
         """
@@ -99,21 +99,21 @@ class ClusterTests(SynchronousTestCase):
         path = Path(self.mktemp())
         missing = self.examine(path)
         self.assertEqual(missing.verdict, "failure")
-        self.assertIn(f"{path}: No such file", missing.told)
+        self.assertIn(f"{path}: No such file", missing.message)
         with socket.create_server(("127.0.0.1", 0)) as server:
             place = f"127.0.0.1:{server.getsockname()[1]}"
             path.write_text(CONFIG.replace("127.0.0.1:9", place))
             found = self.examine(path)
-            self.assertEqual(found.verdict, "ok", found.told)
-            self.assertIn(f"http://{place}, namespace games", found.told)
+            self.assertEqual(found.verdict, "ok", found.message)
+            self.assertIn(f"http://{place}, namespace games", found.message)
         gone = self.examine(path)
         self.assertEqual(gone.verdict, "failure")
-        self.assertIn(f"http://{place} cannot be reached", gone.told)
+        self.assertIn(f"http://{place} cannot be reached", gone.message)
         name = "vinom.fleet.kubernetes.api"
         self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
         sys.modules[name] = None  # type: ignore[assignment]  # Not to be imported.
         missing = self.examine(path)
-        self.assertIn("needs Kubernetes' Python client", missing.told)
+        self.assertIn("needs Kubernetes' Python client", missing.message)
         self.assertEqual(missing.remedy, "pip install vinom[kubernetes]")
 
 
@@ -162,9 +162,9 @@ class ReceiverTests(TestCase):
             ):
                 finding = await self.examine(url, text, trusts)
                 self.assertEqual(finding.verdict, verdict, finding)
-                self.assertIn(words, finding.told)
-                self.assertNotIn("hidden", finding.told)
-                self.assertNotIn("password", finding.told)
+                self.assertIn(words, finding.message)
+                self.assertNotIn("hidden", finding.message)
+                self.assertNotIn("password", finding.message)
 
     def test_nothing_to_send(self) -> None:
         """

@@ -68,7 +68,7 @@ class ProxyTests(SynchronousTestCase):
     def assert_found(self, verdict: str, seen: Any = (), **settings: Any) -> str:
         found = proxies(Settings(**{**BEHIND, **settings}), dict(seen))
         self.assertEqual(found.verdict, verdict, found)
-        return f"{found.told} {found.remedy}"
+        return f"{found.message} {found.remedy}"
 
     def test_forgotten(self) -> None:
         """

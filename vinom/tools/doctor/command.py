@@ -130,7 +130,7 @@ def in_lines(findings: list[Finding], columns: int) -> str:
     lines = []
     for one in findings:
         head = f"{one.verdict.ljust(verdicts)}  {one.name.ljust(names)}  "
-        lines += _wrapped(head, indent, one.told, width)
+        lines += _wrapped(head, indent, one.message, width)
         if one.remedy is not None:
             lines += _wrapped(f"{indent}-> ", f"{indent}   ", one.remedy, width)
     return "\n".join([*lines, "", summary(findings)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
@@ -41,14 +43,15 @@ def examine(settings: Settings) -> list[Finding]:
     """Check everything of a node, and change nothing."""
     node = listener_of(settings.admin_socket)
     games, most_seats = _games(settings)
+    found, status = _node(settings, node)
     return [
-        *_node(settings, node),
+        *found,
         *examine_ports(settings, node),
         examine_host(settings),
         *examine_tls(settings, node),
         NOT_TESTED,
         *examine_limits(settings, node, most_seats),
-        *examine_strangers(settings, node),
+        *examine_strangers(settings, node, status.get("forwarding", {})),
         games,
         *examine_game_servers(settings),
         *_certificates(settings),
@@ -63,26 +66,29 @@ def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-def _node(settings: Settings, node: int | None) -> list[Finding]:
+def _node(
+    settings: Settings, node: int | None
+) -> tuple[list[Finding], Mapping[str, Any]]:
+    """Ask the running node for its status, which is empty without an answer."""
     if node is None:
-        return [ok("node", "no node runs on this state directory")]
+        return [ok("node", "no node runs on this state directory")], {}
     try:
         status = AdminLine(settings.admin_socket).get("status")
     except (Misconfigured, NotDone) as error:
         whose = f"process {node}" if node else "a process"
-        told = f"{whose} has the admin socket, but does not answer: {error}"
+        message = f"{whose} has the admin socket, but does not answer: {error}"
         how = "run this as the node's user; or look at the node's log, and restart it"
-        return [failure("node", told, how)]
+        return [failure("node", message, how)], {}
     # The remedy is the last part of the sentence, if it has one.
     problems = [
         [*re.split(r"[:;] (?!.*[:;] )", why, maxsplit=1), "look at the node's log"][:2]
         for why in status["problems"].values()
     ]
-    told = f"process {node} runs here, {status['state']}, its lobby at "
+    message = f"process {node} runs here, {status['state']}, its lobby at "
     return [
-        ok("node", f"{told}{status['lobby']}"),
+        ok("node", f"{message}{status['lobby']}"),
         *(warning("node", *parts) for parts in problems),
-    ]
+    ], status
 
 
 def _games(settings: Settings) -> tuple[Finding, int]:
@@ -144,8 +150,8 @@ def _identity(settings: Settings) -> list[Finding]:
             "yes": "guests from everywhere",
         }[settings.guests]
         count = len(checkers) + (settings.identity_issuer is not None)
-        told = f"{guests}, and players with credentials: {count} checkers"
-        findings.append(ok("identity", told if count else guests))
+        message = f"{guests}, and players with credentials: {count} checkers"
+        findings.append(ok("identity", message if count else guests))
     path = settings.admin_token_file
     if path is not None:
         try:

@@ -15,13 +15,13 @@ class Finding:
     """
     One thing that was checked.
 
-    :ivar told: what was found, one sentence.
+    :ivar message: what was found, one sentence.
     :ivar remedy: what to do about it, one sentence; ``None`` only if it is ok.
     """
 
     name: str
     verdict: Verdict
-    told: str
+    message: str
     remedy: str | None = attrs.field(default=None)
 
     @remedy.validator
@@ -33,19 +33,19 @@ class Finding:
             )
 
 
-def ok(name: str, told: str) -> Finding:
+def ok(name: str, message: str) -> Finding:
     """Nothing to do."""
-    return Finding(name, "ok", told)
+    return Finding(name, "ok", message)
 
 
-def warning(name: str, told: str, remedy: str) -> Finding:
+def warning(name: str, message: str, remedy: str) -> Finding:
     """A node works, but not as well as it could, or not for long."""
-    return Finding(name, "warning", told, remedy)
+    return Finding(name, "warning", message, remedy)
 
 
-def failure(name: str, told: str, remedy: str) -> Finding:
+def failure(name: str, message: str, remedy: str) -> Finding:
     """A node would not start, or players could not play."""
-    return Finding(name, "failure", told, remedy)
+    return Finding(name, "failure", message, remedy)
 
 
 def refused(name: str, error: Exception, usual: str | None = None) -> Finding:
@@ -55,15 +55,15 @@ def refused(name: str, error: Exception, usual: str | None = None) -> Finding:
     :param usual: the remedy of an error that has none after a semicolon; unless given,
         it is what follows the last colon.
     """
-    told, _, remedy = str(error).partition("; ")
+    message, _, remedy = str(error).partition("; ")
     if not remedy and usual is None:
-        told, _, remedy = told.rpartition(": ")
-    return failure(name, told, remedy or usual or "")
+        message, _, remedy = message.rpartition(": ")
+    return failure(name, message, remedy or usual or "")
 
 
-def not_checked(name: str, told: str, remedy: str) -> Finding:
+def not_checked(name: str, message: str, remedy: str) -> Finding:
     """The result is unknown; the remedy is how to find out."""
-    return Finding(name, "not checked", told, remedy)
+    return Finding(name, "not checked", message, remedy)
 
 
 def count_verdicts(findings: Sequence[Finding]) -> dict[Verdict, int]:

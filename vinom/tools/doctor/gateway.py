@@ -122,8 +122,8 @@ def _rules(settings: GatewaySettings) -> list[Finding]:
         return [failure("rules", f"{settings.routes} cannot be read: {error}", how)]
     if routes.mistake is not None:
         return [failure("rules", routes.mistake, how)]
-    told = f"{len(router.rules.by_name)} services, {len(router.realms)} realms"
-    findings = [ok("rules", told)]
+    message = f"{len(router.rules.by_name)} services, {len(router.realms)} realms"
+    findings = [ok("rules", message)]
     for service in router.unreachable():
         reason, _, remedy = UNREACHABLE.partition(": ")
         findings.append(warning("rules", f"{service}: {reason}", remedy))

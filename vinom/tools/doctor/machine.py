@@ -53,12 +53,12 @@ def descriptors(
     :param players: most players in matches; each has a line to the lobby.
     """
     name, needed = "descriptors", descriptors_needed(servers, players)
-    told = (
+    message = (
         f"{whose} may open {soft} files; {servers} game servers and {players} players "
         f"with a line each need {needed}"
     )
     if soft >= needed:
-        return ok(name, told)
+        return ok(name, message)
     how = (
         f"ulimit -n {needed}, or LimitNOFILE={needed} in the systemd unit"
         if hard >= needed
@@ -67,8 +67,8 @@ def descriptors(
     )
     # A node starts with fewer, and refuses what does not fit.
     if soft < descriptors_needed(1, 2):
-        return failure(name, told, how)
-    return warning(name, told, how)
+        return failure(name, message, how)
+    return warning(name, message, how)
 
 
 def receive_buffer(
@@ -91,15 +91,15 @@ def receive_buffer(
         )
         if value is not None
     )
-    told = (
+    message = (
         f"the kernel grants {granted >> 10} of the {asked >> 10} KiB that "
         f"the node requests{limits}"
     )
     if granted >= asked:
-        return ok(name, told)
+        return ok(name, message)
     return warning(
         name,
-        told,
+        message,
         f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
         "then bursts lose datagrams earlier",
     )
@@ -118,8 +118,8 @@ def clock(is_synchronised: bool | None) -> Finding:
         )
     if is_synchronised:
         return ok("clock", "the kernel reports that its clock is synchronised")
-    told = "the kernel reports that no program synchronises its clock"
-    return warning("clock", told, _SYNCHRONISE)
+    message = "the kernel reports that no program synchronises its clock"
+    return warning("clock", message, _SYNCHRONISE)
 
 
 def state_directory(
@@ -160,16 +160,17 @@ def disk(free: int, used: int, recordings: int) -> Finding:
     :param used: by recordings.
     :param recordings: how much they may use.
     """
-    told = (
+    message = (
         f"{_megabytes(free)} are free; recordings may use {_megabytes(recordings)} "
         f"and use {_megabytes(used)}"
     )
     if free < _LEAST_SPACE:
-        return failure("disk", told, "free some space: the node cannot write its keys")
+        how = "free some space: the node cannot write its keys"
+        return failure("disk", message, how)
     if free < recordings - used:
         how = "free some space, or lower recordings_mb or recordings_days"
-        return warning("disk", told, how)
-    return ok("disk", told)
+        return warning("disk", message, how)
+    return ok("disk", message)
 
 
 def _megabytes(size: int) -> str:
@@ -237,14 +238,14 @@ def wall(is_on: bool, gaps: list[str], is_root: bool, user: str | None) -> Findi
             "run Linux 6.12 or newer with Landlock enabled (lsm= on the kernel's "
             "command line), and allow landlock and seccomp in the container",
         )
-    told = "around game servers: files, TCP, programs, other processes"
+    message = "around game servers: files, TCP, programs, other processes"
     if is_root and user is None:
         return warning(
             name,
-            f"{told}; behind it they run as root",
+            f"{message}; behind it they run as root",
             "run the node as a user of its own, or set game_user",
         )
-    return ok(name, f"{told}; they run as {user}" if user else told)
+    return ok(name, f"{message}; they run as {user}" if user else message)
 
 
 def examine_wall(settings: Settings) -> list[Finding]:

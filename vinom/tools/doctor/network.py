@@ -54,22 +54,22 @@ def public_host(
             f"{host} has no address ({problem})",
             "set advertise to a name that resolves, or to an address",
         )
-    told = host if list(addresses) == [host] else f"{host} is {', '.join(addresses)}"
+    message = host if list(addresses) == [host] else f"{host} is {', '.join(addresses)}"
     if all(map(is_loopback, addresses)):
         if not is_loopback(interface):
             return warning(
                 name,
-                f"{told}: on other machines that is their own address",
+                f"{message}: on other machines that is their own address",
                 "set advertise to the name or address that players should use",
             )
-        return ok(name, f"{told}, for players on this machine only")
+        return ok(name, f"{message}, for players on this machine only")
     if is_loopback(interface):
         return failure(
             name,
-            f"{told}, but the node listens on {interface} only",
+            f"{message}, but the node listens on {interface} only",
             "set interface to an address that other machines reach, or to 0.0.0.0",
         )
-    return ok(name, f"{told}")
+    return ok(name, f"{message}")
 
 
 def reachability(reach: Reach) -> Finding:

@@ -37,11 +37,11 @@ def examine_store(settings: Settings) -> list[Finding]:
     """Find the Redis as the node would, and look at it, its clock, and our link."""
     name, link = "store", settings.node_link
     if settings.store == "memory":
-        told = (
+        message = (
             "memory, nothing to reach: queues and matches belong to this node and end "
             "with it; recordings and keys stay"
         )
-        return [ok(name, told)]
+        return [ok(name, message)]
     findings = [
         warning(
             "node link",
@@ -64,11 +64,11 @@ def examine_store(settings: Settings) -> list[Finding]:
         how = "check store, store_password_file and store_ca"
         return [failure(name, str(error), how), *findings]
     if why := wrong_clock(found.ahead):
-        told, _, how = why.rpartition("; ")
-        findings.append(failure("store clock", told, how))
+        message, _, how = why.rpartition("; ")
+        findings.append(failure("store clock", message, how))
     else:
-        told = f"{abs(found.ahead):.1f} s from this machine's"
-        findings.append(ok("store clock", told))
+        message = f"{abs(found.ahead):.1f} s from this machine's"
+        findings.append(ok("store clock", message))
     where = f"Redis {found.version} at {found.host}:{found.port}"
     if found.eviction != "noeviction":
         return [

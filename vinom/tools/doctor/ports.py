@@ -410,23 +410,19 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
     """
     Find where a port or an endpoint listens: interface and port.
 
-    :returns: ``None`` for an endpoint that is not TCP, or is invalid.
+    :returns: ``None`` for an endpoint that is not TCP.
+    :raises ValueError: it is not an endpoint.
     """
     if where.isdecimal():
         return interface, int(where)
-    try:
-        return _endpoint_place(where)
-    except (TypeError, ValueError, LookupError, OSError):
-        return None
-
-
-def _endpoint_place(where: str) -> tuple[str, int] | None:
     probe: Any = EndpointProbe()
     try:
         opening = serverFromString(probe, where).listen(Factory())
     except AttributeError:
         # It calls another method of the reactor: it is not a TCP port.
         return None
+    except (TypeError, LookupError, OSError) as error:
+        raise ValueError(str(error)) from error
     # Others fail like this.
     opening.addErrback(lambda _: None)
     if probe.at is None:
@@ -436,11 +432,9 @@ def _endpoint_place(where: str) -> tuple[str, int] | None:
 
 
 def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
-    if where.isdecimal():
-        return _tcp(name, interface, int(where), name, node)
     try:
-        place = _endpoint_place(where)
-    except (TypeError, ValueError, LookupError, OSError) as error:
+        place = tcp_place(where, interface)
+    except ValueError as error:
         return failure(
             name,
             f"{where!r} isn't an endpoint: {error}",

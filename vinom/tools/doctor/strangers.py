@@ -6,20 +6,21 @@ import resource
 from collections.abc import Mapping
 
 from vinom.base.limits.buckets import is_loopback
-from vinom.errors import Misconfigured
-from vinom.node.asking import AdminLine, NotDone
 from vinom.node.build import has_tls
 from vinom.node.settings import Settings
 from vinom.tools.doctor.findings import Finding, ok, warning
 from vinom.tools.doctor.ports import open_files_limit
 
 
-def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
+def examine_strangers(
+    settings: Settings, node: int | None, seen: Mapping[str, int]
+) -> list[Finding]:
     """
     Look at what strangers can do, and for a proxy that nobody configured.
 
     :param settings: the node's.
-    :param node: process of the running node, which is asked what it has seen.
+    :param node: process of the running node; its limit is checked then, not ours.
+    :param seen: what it saw of proxies; see `proxies`.
     """
     found = open_files_limit(node) if node else None
     soft, _ = found or resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -29,17 +30,8 @@ def examine_strangers(settings: Settings, node: int | None) -> list[Finding]:
         *plain_ports(settings),
     ]
     if settings.http is not None:
-        findings.append(proxies(settings, _seen(settings) if node else {}))
+        findings.append(proxies(settings, seen))
     return findings
-
-
-def _seen(settings: Settings) -> Mapping[str, int]:
-    try:
-        status = AdminLine(settings.admin_socket).get("status")
-    except (Misconfigured, NotDone):
-        return {}
-    seen: Mapping[str, int] = status.get("forwarding", {})
-    return seen
 
 
 def descriptor_reserve(reserve: int, limit: int) -> Finding:
@@ -50,7 +42,7 @@ def descriptor_reserve(reserve: int, limit: int) -> Finding:
     :param limit: of open files.
     """
     name = "descriptor reserve"
-    told = f"newcomers leave {reserve} of {limit} descriptors free"
+    message = f"newcomers leave {reserve} of {limit} descriptors free"
     if not reserve:
         return warning(
             name,
@@ -60,10 +52,10 @@ def descriptor_reserve(reserve: int, limit: int) -> Finding:
     if reserve * 2 > limit:
         return warning(
             name,
-            told,
+            message,
             f"raise the limit of open files, such as ulimit -n {reserve * 8}",
         )
-    return ok(name, told)
+    return ok(name, message)
 
 
 def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
@@ -133,8 +125,8 @@ def plain_ports(settings: Settings) -> list[Finding]:
             )
     if s.admin is not None:
         if s.admin.startswith("ssl:") or _is_local(s, s.admin):
-            told = "nobody on the route can read the admin token"
-            findings.append(ok("admin encryption", told))
+            message = "nobody on the route can read the admin token"
+            findings.append(ok("admin encryption", message))
         else:
             port = s.admin if s.admin.isdecimal() else "8481"
             findings.append(

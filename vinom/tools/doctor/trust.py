@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -155,10 +156,12 @@ def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
         )
     if now >= found.ends_at:
         return failure(name, f"it expired on {_day(found.ends_at)}", how)
-    told = f"valid until {_day(found.ends_at)}"
+    message = f"valid until {_day(found.ends_at)}"
     if found.ends_at - now < SOON_SECONDS:
-        return warning(name, f"{told}, {(found.ends_at - now) / 86400:.1f} days", how)
-    return ok(name, told)
+        return warning(
+            name, f"{message}, {(found.ends_at - now) / 86400:.1f} days", how
+        )
+    return ok(name, message)
 
 
 def _day(seconds: float) -> str:
@@ -245,9 +248,11 @@ def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
     """
     places = {"lobby tls": (settings.interface, settings.port)}
     if has_tls(settings):
-        place = tcp_place(str(settings.http), settings.interface)
-        if place is not None:
-            places["http tls"] = place
+        # Another finding reports an endpoint that is none.
+        with suppress(ValueError):
+            place = tcp_place(str(settings.http), settings.interface)
+            if place is not None:
+                places["http tls"] = place
     return [
         _try(name, _ALL.get(host, host), port, settings, node)
         for name, (host, port) in places.items()

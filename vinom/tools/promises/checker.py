@@ -284,7 +284,7 @@ class Checker:
             Doubt(
                 one,
                 witness.seat,
-                max(one.after, witness.told),
+                max(one.after, witness.newest),
                 decoded(one, self._read),
             )
             for one in sent

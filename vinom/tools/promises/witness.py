@@ -58,8 +58,8 @@ class Witness:
     :ivar reason: how the match ended for this player; empty while it runs.
     :ivar joins: how often the seat was taken.
     :ivar version: version of the last state.
-    :ivar told: the highest version of a message: missing refusals have that version or
-        a later one, because messages come in order.
+    :ivar newest: the highest version of a message: missing refusals have that version
+        or a later one, because messages come in order.
     :ivar broken: broken promises that this client saw itself.
     """
 
@@ -74,7 +74,7 @@ class Witness:
     reason: str = attrs.field(default="", init=False)
     joins: int = attrs.field(default=0, init=False)
     version: int = attrs.field(default=0, init=False)
-    told: int = attrs.field(default=0, init=False)
+    newest: int = attrs.field(default=0, init=False)
     broken: list[Broken] = attrs.field(factory=list, init=False)
     _acked: int = attrs.field(default=0, init=False)
     # Actions before this index have an answer.
@@ -106,13 +106,13 @@ class Witness:
             self.events.append((event.kind, event.data))
             if event.kind == REJECTED:
                 self.rejected.append(event.version)
-            self.told = max(self.told, event.version)
+            self.newest = max(self.newest, event.version)
         elif isinstance(event, ActionRefused):
             self._refused(event.seq)
         elif isinstance(event, Joined):
             self._joined(event)
         elif isinstance(event, RoundEnded):
-            self.told = max(self.told, event.version)
+            self.newest = max(self.newest, event.version)
         elif isinstance(event, MatchOver):
             self.over = event
 
