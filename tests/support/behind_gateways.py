@@ -210,15 +210,16 @@ class NodeBehindGateway(ChildNode):
         self._lobby = free_port() if port is None else port
         self._fore = Front(self.way, self._lobby)
         self.own_port = self._fore.port
-        given = self._fore.behind(arguments)
-        super().__init__(reactor, given, self.own_port, **more)
+        self._given = self._fore.behind(arguments)
+        super().__init__(reactor, self._given, self.own_port, **more)
         self._gateway_reactor = reactor
 
     async def _run(self) -> None:
         self.port = self.own_port
         await super()._run()
         if not self._fore.is_open:
-            await self._fore.open(self._gateway_reactor, self.state_dir)
+            own = [one[12:] for one in self._given if one.startswith("--state-dir=")]
+            await self._fore.open(self._gateway_reactor, (own or [self.state_dir])[0])
         self.port = self._lobby
 
     async def _stop(self) -> None:

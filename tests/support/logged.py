@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 
-def _observe(test: SynchronousTestCase, observer: Callable[[LogEvent], object]) -> None:
+def _observe(test: SynchronousTestCase, observer: Any) -> None:
     globalLogPublisher.addObserver(observer)
     test.addCleanup(globalLogPublisher.removeObserver, observer)
 
