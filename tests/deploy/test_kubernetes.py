@@ -632,7 +632,7 @@ class MetricTests(SynchronousTestCase):
             name = rule["name"]["as"]
             self.assertTrue(rule["seriesQuery"].startswith(name + "{"))
         exported = {family.name for family in NodeCollector(FACTS).collect()}
-        source = Path(ROOT, "vinom", "gateway", "metrics.py").read_text()
+        source = Path(ROOT, "vinom", "gateway", "admin.py").read_text()
         exported |= {f"vinom_gateway_{n}" for n in re.findall(r'\("(\w+)", ', source)}
         asked = {"custom": set[str](), "external": set[str]()}
         before = documents("overlays/kubernetes")
