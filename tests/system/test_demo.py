@@ -71,7 +71,6 @@ class DemoTests(TestCase):
 
         await shows("input")
         await shows("k kills the game process")
-        assert demo.transport is not None
         found = [each for each in commands().split("\n") if ": match " in each]
         self.assertTrue(any("of maze" in each for each in found), found)
         self.assertIn("vinom fork server", commands())
@@ -95,8 +94,9 @@ class NodesDemoTests(TestCase):
 
     async def seen(self, demo: Program, pattern: str, times: int = 1) -> re.Match[str]:
         """Wait until a demo has printed what matches, that often."""
+        give_up = time.monotonic() + 90.0
         while len(found := list(re.finditer(pattern, demo.text))) < times:
-            if demo.ended.called:
+            if demo.ended.called or time.monotonic() > give_up:
                 raise AssertionError(f"no {pattern!r} in {demo.text}{demo.errors!r}")
             await deferLater(reactor, 0.1)
         return found[times - 1]

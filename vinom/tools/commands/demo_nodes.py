@@ -233,6 +233,7 @@ class NodesDemo:
         self._printed = 0
         self._lost: set[str] = set()
         self._missing: list[_Player] = []
+        self._were_at: dict[_Player, Any] = {}
         self._dead: list[NamedNode] = []
         self._died_at = 0.0
         self._began = reactor.seconds()
@@ -371,19 +372,19 @@ class NodesDemo:
         self._notes.append(f"{seconds:5.1f} s  {words}")
 
     def _note_changes(self) -> None:
-        for node in self._deployment.serving:
-            if node in self._dead:
-                self._dead.remove(node)
-                self._note(
-                    f"node {node.letter} serves again, process {node.process.pid}"
-                )
+        for node in [one for one in self._deployment.serving if one in self._dead]:
+            self._dead.remove(node)
+            self._note(f"node {node.letter} serves again, process {node.process.pid}")
         for node in self._deployment.find_dead():
             self._dead.append(node)
             self._died_at = self._reactor.seconds()
-            here = [one for one in self._players if one.endpoint.node is node]
+            # Or was at the last look: who is quick is on the way to another by now.
+            were = self._were_at
+            here = [p for p in self._players if node in (p.endpoint.node, were.get(p))]
             self._missing += [one for one in here if one not in self._missing]
             who = " ".join(one.name for one in here) or "no players"
             self._note(f"node {node.letter} was killed, with {who}")
+        self._were_at = {one: one.endpoint.node for one in self._players}
         if self._missing and self._is_everybody_back():
             after = self._reactor.seconds() - self._died_at
             where = "; ".join(
