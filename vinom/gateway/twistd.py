@@ -9,8 +9,6 @@ import sys
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.logger import ILogObserver
-from twisted.python.components import Componentized
 
 from vinom.base.printable import say
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
@@ -42,11 +40,7 @@ class _Program(Gateway):
         reactor.addSystemEventTrigger("after", "shutdown", self._stopped)
 
     def setServiceParent(self, parent: Any) -> None:
-        # twistd looks for the observer here, right after it has made the application.
-        if isinstance(parent, Componentized):
-            observer = self._options.log_observer()
-            if observer is not None:
-                parent.setComponent(ILogObserver, observer)
+        self._options.set_observer(parent)
         attach: Any = Gateway.setServiceParent
         attach(self, parent)
 

@@ -14,8 +14,7 @@ import attrs
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 
 from vinom import __version__
 from vinom.base.reactor.connections import explain
@@ -415,11 +414,7 @@ class Program(Node):
         self._options = options
 
     def setServiceParent(self, parent: Any) -> None:
-        # This is where twistd looks, right after it made the application.
-        if isinstance(parent, Componentized):
-            observer = self._options.log_observer()
-            if observer is not None:
-                parent.setComponent(ILogObserver, observer)
+        self._options.set_observer(parent)
         # Twisted's services have no types.
         attach: Any = Node.setServiceParent
         attach(self, parent)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 from twisted.python.usage import Options, UsageError
 
@@ -127,12 +128,20 @@ class TableOptions(Options):
                 file, settings.log_format, settings.log_level
             )
 
-    def log_observer(self) -> ILogObserver | None:
+    def set_observer(self, parent: Any) -> None:
         """
-        Make the observer that writes twistd's log.
+        Have twistd use the observer that our settings choose.
 
-        :returns: ``None`` if twistd's own options choose another one.
+        :param parent: of the program's service: twistd looks there, right after it has
+            made the application.
         """
+        if isinstance(parent, Componentized):
+            found = self._log_observer()
+            if found is not None:
+                parent.setComponent(ILogObserver, found)
+
+    def _log_observer(self) -> ILogObserver | None:
+        """Make it; ``None`` if twistd's own options choose another one."""
         twistd: Mapping[str, Any] = self.parent or {}
         if "nodaemon" not in twistd:
             # This is twist, which `postOptions` has configured.

@@ -22,8 +22,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -219,11 +218,7 @@ class _Program(MultiService):
         faulthandler.dump_traceback_later(seconds, exit=True, file=2)
 
     def setServiceParent(self, parent: Any) -> None:
-        # twistd looks for the observer here, right after it has made the application.
-        if isinstance(parent, Componentized):
-            observer = self._options.log_observer()
-            if observer is not None:
-                parent.setComponent(ILogObserver, observer)
+        self._options.set_observer(parent)
         attach: Any = MultiService.setServiceParent
         attach(self, parent)
 
