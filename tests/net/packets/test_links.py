@@ -805,7 +805,7 @@ class UnackedInputsTests(SynchronousTestCase):
                 sent += 1
                 self.assertEqual(waiting.add(b"%d" % sent), sent)
             else:
-                has = chance.randint(has, sent)  # type: ignore[attr-defined]
+                has = chance.randint(has, sent)
                 if step == "ack":
                     waiting.acknowledge(has)
                 else:

@@ -147,7 +147,7 @@ class MazeDemoTests(SynchronousTestCase):
             (EndedMatch(ended), None, "its match had ended: nothing"),
             (EndedMatch(ended, True), None, "its match had ended: nothing"),
         ):
-            self.demo.killed = Killed(match, 7, 3, 0.0, after)  # type: ignore[arg-type]
+            self.demo.killed = Killed(match, 7, 3, 0.0, after)
             text = self.draw()
             self.assertIn("killed process 7", text)
             self.assertIn(words, text)
