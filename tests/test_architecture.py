@@ -41,10 +41,10 @@ FILES = ("game", "errors")
 ADAPTERS: dict[str, str] = {
     "tools": "chaos/* check/command check/workers commands/* doctor/*",
     "node": "*",
-    "gateway": "access_log admin backends bytes_clients certificates dialing draining "
+    "gateway": "access_log admin backends bytes_clients dialing "
     "handover http_clients link_backend listener "
     "packet_clients ports routing/checks "
-    "routing/sources service tcp_backend twistd",
+    "routing/sources service twistd",
     "client": "*",
     "rooms": "*",
     "lobby": "conversation/conversation conversation/identity conversation/online "
@@ -58,7 +58,7 @@ ADAPTERS: dict[str, str] = {
     "play": "game_loader hosting/*",
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* "
     "lines/https lines/limits lines/proxied lines/secure lines/sniffed "
-    "lines/tcp lines/tls lines/websocket nodes streams/byte_stream "
+    "lines/tcp lines/tls lines/websocket nodes "
     "streams/multiplex streams/sockets web/*",
     "store": "memory/* patience redis/*",
     "base": "limits/logged logs reactor/* redis_address settings/options",

@@ -21,7 +21,7 @@ from vinom.fleet.control import messages as control
 from vinom.net import frames
 from vinom.net.dtls import records
 from vinom.net.dtls.admission import Admission, Admit, Answer, Drop
-from vinom.net.lines.text import LINE_LIMIT, LineReader
+from vinom.net.frames import LINE_LIMIT, LineReader
 from vinom.net.packets.codec import (
     read_player,
     read_server,

@@ -15,8 +15,8 @@ from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.messages.lobby import Hello
 from vinom.base.model import Player
 from vinom.errors import Code, Refused
-from vinom.net.lines.limits import Reserve, ReservingFactory
-from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.limits import LineBounds, Reserve, ReservingFactory
+from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.rooms.round import RoomBounds
 
 #: Guest hellos of a /24 and a /48 together; a fiftieth unless everything is tried.

@@ -26,14 +26,14 @@ from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
 from vinom.base.limits.logged import REPORT_SECONDS, BoundedLog, LogBounds
 from vinom.base.limits.origins import Hosts, Origins
 from vinom.base.reactor.turns import TurnEnd
-from vinom.net.lines.limits import CountedFactory, TlsHellos
-from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.limits import CountedFactory, LineBounds, TlsHellos
+from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.tls import ReloadableTls
-from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.lines.websocket import WebSockets
 from vinom.net.web.answers import Folder, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
-from vinom.net.web.health import Health
+from vinom.net.web.monitoring import Health
 from vinom.net.web.websocket import WebSocketPage
 
 PACKAGE = Path(__file__).resolve().parents[2] / "vinom"
@@ -230,7 +230,7 @@ class RefusedInputTests(LoggedCase):
         log ourselves; none of Twisted's.
         """
         clock: Any = self.clock
-        sockets = WebSockets(Ear, clock, TurnEnd(clock), WebSocketBounds(per_network=1))
+        sockets = WebSockets(Ear, clock, TurnEnd(clock), LineBounds(per_network=1))
         page = WebSocketPage(sockets, Origins())
         pages = Folder(ws=page, health=Health())
         named: Resource = NamedHosts(pages, Hosts("localhost"), clock)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.fuzz.least import arcs_of, least
 from vinom.errors import PeerError
-from vinom.net.lines.text import LineReader
+from vinom.net.frames import LineReader
 
 INPUTS = [b"", b"a", b"abcdef", b"ab\n", b"\n", b"ab\nabcdef", b"a\r\n\nabcd\n"]
 

@@ -12,8 +12,8 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.listener import Acceptors
 from vinom.net.lines.sniff import Spoken, write_proxy_header
-from vinom.net.streams.byte_stream import FINISHED_SECONDS
 from vinom.net.streams.ends import Reason
+from vinom.net.streams.sockets import FINISHED_SECONDS
 
 
 class BytesCase(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import Leaf, authority
-from vinom.gateway.certificates import LOOK_SECONDS, Certificates
+from vinom.gateway.ports import LOOK_SECONDS, Certificates
 from vinom.net.lines.tls import NamedTls
 
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.gateway.test_http_clients import GET, OK, POST, SHAKE, SHAKEN, HttpCase
 from tests.support.gateways import MemoryTransport, packets, settings
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.draining import CUT_SECONDS, Draining
+from vinom.gateway.handover import CUT_SECONDS, Draining
 from vinom.gateway.packet_clients import PacketClients
 from vinom.gateway.ports import Ports
 from vinom.gateway.routing.rules import check_rules

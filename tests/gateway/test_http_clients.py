@@ -9,6 +9,7 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 from websockets.frames import Close, Frame, Opcode
 
+from tests.net.streams.test_byte_stream import MUCH, SocketCase
 from tests.support.gateways import (
     MemoryGateway,
     MemoryTransport,
@@ -18,7 +19,7 @@ from tests.support.gateways import (
 )
 from vinom.base.limits.addresses import AddressBuckets
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.http_clients import HttpAcceptor
+from vinom.gateway.http_clients import HttpAcceptor, HttpClient
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.streams.ends import Reason
@@ -1157,6 +1158,43 @@ class WebSocketTests(HttpCase):
         self.answer(b"\x88\x02\x03\xe8")
         self.server.leg.lost(Reason.DONE)
         self.assertEqual(client.take(), b"\x88\x02\x03\xe8")
+
+
+class SocketTests(SocketCase):
+    """On real sockets of the loopback."""
+
+    async def test_slow_reader(self) -> None:
+        """
+        A long answer that ends its connection arrives whole at a client that reads it
+        slowly.
+        """
+        gateway = MemoryGateway({"site": SITE})
+        allowed = limits(9, 9, 99)
+        acceptor = HttpAcceptor(gateway.backends, gateway.clock, settings())
+        made: list[HttpClient] = []
+
+        def accepted() -> HttpClient:
+            allowed.connections.enter("127.0.0.1")
+            made.append(acceptor(Arrival("127.0.0.1", 5, allowed)))
+            return made[-1]
+
+        peer = await self.connect(accepted)
+        peer.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await self.until(lambda: gateway.servers.opened)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(MUCH)
+        gateway.servers.last.leg.received(head + MUCH)
+        got = b""
+        while not got.endswith(MUCH):
+            more = await self.read(peer, 1 << 20)
+            self.assertTrue(more, "it ended before all of it came")
+            got += more
+            await self.turn()
+            gateway.clock.advance(5)
+        self.assertEqual(await self.read(peer, 1), b"")
+        peer.close()
+        await self.until(lambda: not made[0].transport.connected)
+        self.assertEqual(gateway.clock.getDelayedCalls(), [])
+        self.assertEqual(allowed.connections.total, 0)
 
 
 def unchunked(data: bytes, is_whole: bool = True) -> bytes:

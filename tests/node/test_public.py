@@ -23,9 +23,9 @@ from vinom.net.web.answers import Folder
 from vinom.node.build import (
     admin_site,
     is_plaintext,
+    line_bounds,
     public_site,
     tls_hellos,
-    websocket_bounds,
 )
 from vinom.node.settings import Settings
 
@@ -73,7 +73,7 @@ class StrangerSettingsTests(SynchronousTestCase):
         WebSockets have the limits of a network, and of the port.
         """
         settings = Settings(connections_per_address=5, max_connections=9)
-        bounds = websocket_bounds(settings)
+        bounds = line_bounds(settings)
         self.assertEqual((bounds.per_wide_network, bounds.most_connections), (20, 9))
 
 

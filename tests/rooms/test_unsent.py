@@ -10,8 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld
 from tests.support.websockets import frame
-from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
-from vinom.net.lines.ws.frames import text_frame
+from vinom.net.lines.limits import LineBounds
+from vinom.net.lines.websocket import WebSocketLine, WebSockets
+from vinom.net.lines.ws.stream import text_frame
 
 #: More than anybody is ever sent here, bytes.
 ALL = 1 << 20
@@ -105,7 +106,7 @@ class UnsentTests(SynchronousTestCase):
     def open(self, **bounds: Any) -> None:
         self.world = world = RoomsWorld()
         self.sockets = WebSockets(
-            world.requests.open, world.clock, world.turns, WebSocketBounds(**bounds)
+            world.requests.open, world.clock, world.turns, LineBounds(**bounds)
         )
         self.acted = 0
         self.ann, _ = world.joined("ann", "r1", "pair")

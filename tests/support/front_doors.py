@@ -17,9 +17,10 @@ from tests.support.certificates import leaf
 from tests.support.websocket_net import KEY, Echo
 from vinom.base.limits.origins import Origins
 from vinom.base.reactor.turns import TurnEnd
+from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.tls import HttpTls, ReloadableTls
-from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.lines.websocket import WebSockets
 from vinom.net.web.answers import Folder, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.websocket import WebSocketPage
@@ -67,7 +68,7 @@ class FrontDoorCase(SynchronousTestCase):
             self.open,
             self.clock,  # type: ignore[arg-type]  # a clock is enough
             TurnEnd(self.clock),
-            WebSocketBounds(per_network=2),
+            LineBounds(per_network=2),
         )
         page = WebSocketPage(self.websockets, Origins())
         clock: Any = self.clock

@@ -10,8 +10,9 @@ from websockets.extensions import Extension
 
 from tests.support.ears import Ear
 from vinom.base.reactor.turns import TurnEnd
-from vinom.net.lines.text import HELLO_LIMIT
-from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.net.frames import HELLO_LIMIT
+from vinom.net.lines.limits import LineBounds
+from vinom.net.lines.websocket import WebSocketLine, WebSockets
 
 
 def hear_by_line(
@@ -33,7 +34,7 @@ def hear_by_line(
         Ear,
         clock,
         TurnEnd(clock),
-        WebSocketBounds(limit=limit),
+        LineBounds(limit=limit),
         is_short_cut=is_short_cut,
     )
     line = WebSocketLine(sockets, "192.0.2.1", sockets.new_stream(extensions))

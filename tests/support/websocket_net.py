@@ -18,7 +18,8 @@ from tests.support.ears import Ear
 from tests.support.websockets import frame
 from vinom.base.limits.origins import Origins
 from vinom.base.reactor.turns import TurnEnd
-from vinom.net.lines.websocket import WebSocketBounds, WebSocketLine, WebSockets
+from vinom.net.lines.limits import LineBounds
+from vinom.net.lines.websocket import WebSocketLine, WebSockets
 from vinom.net.web.answers import Folder, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.websocket import WebSocketPage
@@ -49,7 +50,7 @@ class EchoServer:
     def __init__(
         self,
         reactor: Any,
-        bounds: WebSocketBounds | None = None,
+        bounds: LineBounds | None = None,
         origins: Origins | None = None,
         deflates: bool = False,
         wrap: Callable[[Any], Any] = lambda site: site,
@@ -60,7 +61,7 @@ class EchoServer:
             self._open,
             reactor,
             TurnEnd(reactor),
-            bounds or WebSocketBounds(),
+            bounds or LineBounds(),
         )
         page = WebSocketPage(self.websockets, origins or Origins(), deflates)
         root = Folder(ws=page, **pages)

@@ -21,7 +21,7 @@ from websockets.frames import Opcode
 from tests.support.redis_servers import until
 from tests.support.websocket_net import EchoServer, RawClient, upgraded
 from tests.support.websockets import frame
-from vinom.net.lines.websocket import WebSocketBounds
+from vinom.net.lines.limits import LineBounds
 
 #: Longest message in.
 LIMIT = 2048
@@ -298,7 +298,7 @@ class ConformanceCase(TestCase):
     def setUp(self) -> None:
         self.server = EchoServer(
             reactor,
-            WebSocketBounds(limit=LIMIT, per_network=10_000),
+            LineBounds(limit=LIMIT, per_network=10_000),
             deflates=self.deflates,
         )
         self.clients: list[RawClient] = []

@@ -22,7 +22,7 @@ from vinom.base.messages.envelope import (
     encode_request,
 )
 from vinom.errors import PeerError, VinomError
-from vinom.net.lines.text import LineReader
+from vinom.net.frames import LineReader
 
 #: Longest message of the lobby that we accept, bytes.
 ANSWER_LIMIT = 64 * 1024

@@ -17,8 +17,7 @@ from vinom.net.lines.sniff import Spoken
 from vinom.net.streams.ends import Reason
 from vinom.net.web.answers import Asked, Folder, Page, answer
 from vinom.net.web.guards import Guarded, NamedHosts, admin_port
-from vinom.net.web.health import Health
-from vinom.net.web.metrics import Metrics
+from vinom.net.web.monitoring import Health, Metrics
 
 #: Exported as 0 at first, because Prometheus sees no increase in a series that begins
 #: at 1.

@@ -15,9 +15,8 @@ from vinom.gateway.backends import Backends
 from vinom.gateway.listener import Acceptor
 from vinom.gateway.sessions import SessionRequest
 from vinom.gateway.settings import GatewaySettings
-from vinom.net.streams.byte_stream import ByteStream
 from vinom.net.streams.ends import Reason
-from vinom.net.streams.sockets import pace_of
+from vinom.net.streams.sockets import ByteStream, pace_of
 
 #: Reasons after which a client of lobby lines connects again.
 _CODES = {

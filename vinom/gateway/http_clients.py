@@ -33,8 +33,7 @@ from vinom.net.http.answers import (
     own_answer,
     status_of,
 )
-from vinom.net.http.bodies import Upload
-from vinom.net.http.exchange import Exchange
+from vinom.net.http.exchange import Exchange, Upload
 from vinom.net.http.head import BadMessage, check_head, find_head
 from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies

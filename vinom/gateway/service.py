@@ -28,15 +28,13 @@ from vinom.gateway.admin import admin_site
 from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends
 from vinom.gateway.bytes_clients import bytes_acceptor
-from vinom.gateway.certificates import Certificates
-from vinom.gateway.dialing import Dialer, LinkTls
-from vinom.gateway.draining import Draining
-from vinom.gateway.handover import Handover
+from vinom.gateway.dialing import CHECK_SECONDS, Dialer, LinkTls, TcpBackend
+from vinom.gateway.handover import Draining, Handover
 from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.listener import Acceptor, Acceptors, public_factory
 from vinom.gateway.packet_clients import PACKETS_PATH, PacketAcceptor, PacketClients
-from vinom.gateway.ports import Ports
+from vinom.gateway.ports import Certificates, Ports
 from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
@@ -50,7 +48,6 @@ from vinom.gateway.routing.sources import (
 )
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import GatewaySettings
-from vinom.gateway.tcp_backend import CHECK_SECONDS, TcpBackend
 from vinom.gateway.users import find_users
 from vinom.lobby.conversation.provider import ProviderKeys
 from vinom.net.keys.files import read_file, store_login
@@ -377,7 +374,7 @@ class Gateway(MultiService):
         self.why_not = why
         _log.critical("cannot start: {why}", why=why)
 
-    # Implements `vinom.gateway.draining.Ending`.
+    # Implements `vinom.gateway.handover.Ending`.
 
     def close_ports(self) -> None:
         """Accept no new connections; the admin port stays open."""

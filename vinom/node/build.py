@@ -80,6 +80,7 @@ from vinom.net.keys.files import read_file
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.limits import (
     CountedFactory,
+    LineBounds,
     Reserve,
     ReservingFactory,
     TlsHelloFactory,
@@ -88,14 +89,14 @@ from vinom.net.lines.limits import (
 from vinom.net.lines.proxied import ProxiedFactory
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
-from vinom.net.lines.tcp import LineBounds, LineFactory, Lines
+from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
-from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.lines.websocket import WebSockets
 from vinom.net.nodes import Admit, KeepSeats
 from vinom.net.web.answers import RequestDeadlines, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts, admin_port
-from vinom.net.web.health import health_pages
+from vinom.net.web.monitoring import health_pages
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared, known_players
 from vinom.node.claims import Claims
@@ -335,13 +336,14 @@ def _is_tls_endpoint(settings: Settings) -> bool:
     return str(settings.http).startswith("ssl:")
 
 
-def websocket_bounds(settings: Settings) -> WebSocketBounds:
-    """Read the bounds of one WebSocket from the settings."""
-    return WebSocketBounds(
+def line_bounds(settings: Settings) -> LineBounds:
+    """Read from the settings what one line, of either kind, may cost."""
+    return LineBounds(
         settings.line_limit,
         settings.connections_per_address,
         settings.connections_per_network,
         settings.max_connections,
+        first_byte_seconds=settings.hello_seconds,
         ping_seconds=settings.ping_seconds,
     )
 
@@ -771,18 +773,13 @@ def build_parts(
         settings.log_level == "debug",
     )
     reserve = Reserve(settings.descriptor_reserve)
+    bounds = line_bounds(settings)
     lines = Lines(
         requests.open,
         reactor,
         tls,
         settings.allow_plaintext,
-        LineBounds(
-            settings.line_limit,
-            settings.connections_per_address,
-            settings.connections_per_network,
-            settings.max_connections,
-            first_byte_seconds=settings.hello_seconds,
-        ),
+        bounds,
         requests.errors,
         reserve,
         tls_hellos(settings, reactor),
@@ -792,7 +789,7 @@ def build_parts(
         requests.open,
         reactor,
         base.turns,
-        websocket_bounds(settings),
+        bounds,
         requests.errors,
         reserve=reserve,
         direct=base.direct,

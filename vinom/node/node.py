@@ -28,7 +28,7 @@ from vinom.lobby.matches.outside import OutsideMatches
 from vinom.net.keys.files import read_file
 from vinom.net.web.answers import Folder
 from vinom.net.web.guards import checked_token
-from vinom.net.web.metrics import Metrics
+from vinom.net.web.monitoring import Metrics
 from vinom.node.build import (
     Parts,
     build_parts,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.net.http.bodies import Body
+from vinom.net.http.exchange import Body
 from vinom.net.http.head import BadMessage
 
 #: Chunked bodies that are refused, and the status.

@@ -20,9 +20,10 @@ from tests.support.ears import Ear
 from tests.support.hellos import long_hello
 from tests.support.logged import watch_log
 from vinom.errors import Misconfigured
+from vinom.net.frames import HELLO_LIMIT
+from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.sniff import write_proxy_header
-from vinom.net.lines.tcp import LineBounds, LineFactory, LineProtocol, Lines
-from vinom.net.lines.text import HELLO_LIMIT
+from vinom.net.lines.tcp import LineFactory, LineProtocol, Lines
 from vinom.net.lines.tls import ReloadableTls, server_options
 
 
@@ -141,7 +142,7 @@ class PlainTests(LineCase):
         """
         A message above the limit is answered with the limit, and the line ends.
         """
-        self.open_port(bounds=LineBounds(line_limit=20))
+        self.open_port(bounds=LineBounds(limit=20))
         protocol, transport = self.connect()
         protocol.dataReceived(b"{}\n")
         self.ears[0].line.admitted()

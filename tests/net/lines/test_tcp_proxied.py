@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 
 from tests.net.lines.test_proxied import HEADERS, V1, V2, cut
 from tests.net.lines.test_tcp import LineCase, TCPTransport
+from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.proxied import ProxiedFactory
-from vinom.net.lines.tcp import LineBounds
 
 PLAYER = "203.0.113.7"
 

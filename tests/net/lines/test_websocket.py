@@ -29,9 +29,9 @@ from vinom.base.limits.origins import Origins
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import Code
+from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.tls import HttpTls, ReloadableTls
-from vinom.net.lines.websocket import WebSocketBounds
 
 
 class SocketCase(TestCase):
@@ -220,7 +220,7 @@ class BehindTests(SocketCase):
         """
         A line knows whether all that was sent has left, also when it is over.
         """
-        self.serve(bounds=WebSocketBounds(close_seconds=0.05))
+        self.serve(bounds=LineBounds(close_seconds=0.05))
         client, echo = await self.client()
         self.assertFalse(echo.line.has_unsent)
         echo.line.send(b"1")
@@ -299,7 +299,7 @@ class ClosingTests(SocketCase):
         """
         A client that does not say farewell too is cut off after a while.
         """
-        self.serve(bounds=WebSocketBounds(close_seconds=0.05))
+        self.serve(bounds=LineBounds(close_seconds=0.05))
         client, echo = await self.client()
         echo.line.close(Code.REPLACED, "elsewhere")
         (said,) = await client.rest()
@@ -350,7 +350,7 @@ class LivenessTests(SocketCase):
         """
         A quiet client that answers pings stays; one that does not is cut off.
         """
-        self.serve(bounds=WebSocketBounds(ping_seconds=0.2))
+        self.serve(bounds=LineBounds(ping_seconds=0.2))
         client, echo = await self.client()
         for _ in range(3):
             said = await client.frame()
@@ -404,7 +404,7 @@ class HandshakeTests(SocketCase):
         """
         One address gets no more than its share, and gets it back.
         """
-        self.serve(bounds=WebSocketBounds(per_network=2))
+        self.serve(bounds=LineBounds(per_network=2))
         first, _ = await self.client()
         await self.client()
         head, error = await self.refused()

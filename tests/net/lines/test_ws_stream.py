@@ -16,7 +16,7 @@ from websockets.protocol import OPEN, SERVER, Protocol
 from tests.support.hellos import long_hello
 from tests.support.websocket_lines import hear_by_line
 from tests.support.websockets import frame, read_frames
-from vinom.net.lines.text import HELLO_LIMIT
+from vinom.net.frames import HELLO_LIMIT
 from vinom.net.lines.ws.stream import MOST_ODD, WebSocketStream, shortened
 
 LIMIT = 300

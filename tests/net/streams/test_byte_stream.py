@@ -12,8 +12,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
-from vinom.net.streams.byte_stream import ByteStream
 from vinom.net.streams.ends import Reason
+from vinom.net.streams.sockets import ByteStream
 
 #: More than the kernel takes for a peer that does not read.
 MUCH = bytes(range(256)) * 40_000

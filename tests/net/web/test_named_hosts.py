@@ -17,7 +17,7 @@ from vinom.net.lines.websocket import WebSockets
 from vinom.net.web.answers import Folder, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
-from vinom.net.web.health import Health, health_pages
+from vinom.net.web.monitoring import Health, health_pages
 from vinom.net.web.websocket import WebSocketPage
 from vinom.node.build import admin_site, own_hosts
 from vinom.node.settings import Settings

@@ -13,7 +13,8 @@ from tests.support.logged import watch_log
 from vinom.base.limits.origins import Origins, setting_for
 from vinom.base.reactor.turns import TurnEnd
 from vinom.lobby.conversation.conversation import Line
-from vinom.net.lines.websocket import WebSocketBounds, WebSockets
+from vinom.net.lines.limits import LineBounds
+from vinom.net.lines.websocket import WebSockets
 from vinom.net.web.answers import Folder
 from vinom.net.web.websocket import WebSocketPage
 
@@ -29,7 +30,7 @@ class RefusedOriginTests(SynchronousTestCase):
     def setUp(self) -> None:
         clock: Any = Clock()
         ear: Any = _Ear
-        sockets = WebSockets(ear, clock, TurnEnd(clock), WebSocketBounds())
+        sockets = WebSockets(ear, clock, TurnEnd(clock), LineBounds())
         self.errors = sockets.errors
         self.site = Folder(ws=WebSocketPage(sockets, Origins()))
         self.lines = watch_log(self)

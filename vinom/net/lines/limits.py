@@ -14,6 +14,7 @@ import resource
 from collections import OrderedDict
 from collections.abc import Callable
 from errno import EBADF
+from math import inf
 from typing import Any, cast
 from typing import Protocol as Shape
 
@@ -30,11 +31,52 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
 from vinom.base.limits.logged import BoundedLog
+from vinom.net.frames import LINE_LIMIT
 from vinom.net.lines.sniff import Spoken, sniff
 from vinom.net.lines.sniffed import put_protocol
 
 #: How many connections are looked at, to find one that can be closed.
 _LOOKS = 64
+
+
+@attrs.frozen
+class LineBounds:
+    """
+    What a line, which is a TCP connection or a WebSocket, and a network may cost.
+
+    :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
+    :ivar per_network: connections of one address, or of one IPv6 /64.
+    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
+    :ivar most_connections: of all networks.
+    :ivar most_unsent: messages that may wait for a peer who does not read.
+    :ivar most_unsent_bytes: the same in bytes.
+    :ivar close_seconds: how long a closed line waits for the peer to close too.
+    :ivar first_byte_seconds: time to begin a line over TCP; the hello's time runs
+        already.
+    :ivar stuck_seconds: how long a peer over TCP may not read what is sent to it.
+    :ivar answer_seconds: how long a peer over TCP that sends no more may wait for
+        answers.
+    :ivar ping_seconds: between pings of a WebSocket; a peer that has sent nothing by
+        the next is lost.
+    """
+
+    limit: int = LINE_LIMIT
+    per_network: int = 256
+    per_wide_network: float = inf
+    most_connections: float = inf
+    most_unsent: int = 256
+    most_unsent_bytes: int = 256 * 1024
+    close_seconds: float = 2.0
+    first_byte_seconds: float = 10.0
+    stuck_seconds: float = 20.0
+    answer_seconds: float = 5.0
+    ping_seconds: float = 20.0
+
+    def counts(self) -> NetworkCounts:
+        """Make what counts the connections of one port."""
+        return NetworkCounts(
+            self.per_network, self.per_wide_network, self.most_connections
+        )
 
 
 class Closable(Shape):

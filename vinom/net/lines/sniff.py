@@ -15,10 +15,10 @@ import struct
 from enum import Enum
 from ipaddress import ip_address
 
-from vinom.net.lines.text import TLS_HANDSHAKE
-
 #: The first bytes of each packet of the gateway; neither text nor TLS begins so.
 PACKET_MAGIC = b"\xf5VG"
+#: The first byte of a TLS connection: a handshake record.
+TLS_HANDSHAKE = 0x16
 #: What a lobby line begins with: an object, an empty line, or a blank.
 _LINE = frozenset(b"{\r\n ")
 #: A method of HTTP, the longest that is registered has 17 letters.

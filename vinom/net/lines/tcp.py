@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable
-from math import inf
 from typing import Any, cast
 from typing import Protocol as Shape
 
@@ -40,16 +39,15 @@ from vinom.base.messages.envelope import encode_failure
 from vinom.base.messages.lobby import carries_token
 from vinom.base.reactor.connections import QuickConnection, bound_silence, watch
 from vinom.errors import Code
-from vinom.net.lines.limits import Reserve, TlsHellos
-from vinom.net.lines.proxied import ProxiedProtocol, when_peer_known
-from vinom.net.lines.secure import SecureTransport, over_tls
-from vinom.net.lines.sniff import Spoken, begins_proxy_header, sniff
-from vinom.net.lines.text import (
+from vinom.net.frames import (
     HELLO_LIMIT,
-    LINE_LIMIT,
     LineReader,
     LineTooLong,
 )
+from vinom.net.lines.limits import LineBounds, Reserve, TlsHellos
+from vinom.net.lines.proxied import ProxiedProtocol, when_peer_known
+from vinom.net.lines.secure import SecureTransport, over_tls
+from vinom.net.lines.sniff import Spoken, begins_proxy_header, sniff
 from vinom.net.lines.tls import why_tls_failed
 
 _log = Logger()
@@ -77,35 +75,6 @@ class Listener(Shape):
     @property
     def is_queued(self) -> bool:
         """Does its player wait in a queue?"""
-
-
-@attrs.frozen
-class LineBounds:
-    """
-    What one line, and one network, may cost. Times: seconds.
-
-    :ivar line_limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
-    :ivar per_network: connections of one address, or of one IPv6 /64.
-    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
-    :ivar most_connections: of all networks.
-    :ivar most_unsent: messages that may wait for a peer who does not read.
-    :ivar most_unsent_bytes: the same in bytes.
-    :ivar first_byte_seconds: time to begin; the hello's time runs already.
-    :ivar stuck_seconds: how long a peer may not read what is sent to it.
-    :ivar answer_seconds: how long a peer that sends no more may wait for answers.
-    :ivar close_seconds: how long a closed line waits for the peer to close too.
-    """
-
-    line_limit: int = LINE_LIMIT
-    per_network: int = 256
-    per_wide_network: float = inf
-    most_connections: float = inf
-    most_unsent: int = 256
-    most_unsent_bytes: int = 256 * 1024
-    first_byte_seconds: float = 10.0
-    stuck_seconds: float = 20.0
-    answer_seconds: float = 5.0
-    close_seconds: float = 2.0
 
 
 @attrs.frozen
@@ -140,10 +109,7 @@ class Lines:
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        bounds = self.bounds
-        return NetworkCounts(
-            bounds.per_network, bounds.per_wide_network, bounds.most_connections
-        )
+        return self.bounds.counts()
 
     @log.default
     def _nothing_yet(self) -> BoundedLog:
@@ -168,7 +134,7 @@ class LineProtocol(Protocol):
     def __init__(self, lines: Lines, host: str, is_tls: bool, opened_at: float) -> None:
         self.host, self.opened_at = host, opened_at
         self._lines, self._is_tls = lines, is_tls
-        self._reader = LineReader(max(lines.bounds.line_limit, HELLO_LIMIT))
+        self._reader = LineReader(max(lines.bounds.limit, HELLO_LIMIT))
         self._listener: Listener | None = None
         self._is_closing = self._is_cut = False
         #: What waits for a peer who is behind: messages, and their bytes.
@@ -185,7 +151,7 @@ class LineProtocol(Protocol):
         if self._is_closing:
             return
         self._reader.receive(data)
-        limit = self._lines.bounds.line_limit
+        limit = self._lines.bounds.limit
         try:
             while not self._is_closing:
                 line = self._reader.next_line()
@@ -238,7 +204,7 @@ class LineProtocol(Protocol):
 
     def admitted(self) -> None:
         """The hello was accepted: no longer message follows."""
-        self._reader.limit = self._lines.bounds.line_limit
+        self._reader.limit = self._lines.bounds.limit
 
     def send(self, message: bytes) -> None:
         """Send one message; beyond the bounds of a peer who is behind, close."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Any
 
 import attrs
@@ -26,12 +25,19 @@ from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import Code
-from vinom.net.lines.limits import Reserve
+from vinom.net.frames import HELLO_LIMIT
+from vinom.net.lines.limits import LineBounds, Reserve
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tcp import Listener, close_gently
-from vinom.net.lines.text import HELLO_LIMIT, LINE_LIMIT
-from vinom.net.lines.ws.frames import PING, TOO_LONG, Framer, farewell
-from vinom.net.lines.ws.stream import WHOLE_TEXT, WebSocketStream, apply_mask
+from vinom.net.lines.ws.stream import (
+    PING,
+    TOO_LONG,
+    WHOLE_TEXT,
+    Framer,
+    WebSocketStream,
+    apply_mask,
+    farewell,
+)
 
 _Transport = Any
 #: Of a text frame: bytes of a short head with its mask, and what the second byte of
@@ -39,31 +45,6 @@ _Transport = Any
 _HEAD, _ABOVE_LENGTH = 6, 0x80 - 6
 #: A frame that is as long has a longer head, bytes.
 _SHORT_END = _HEAD + 126
-
-
-@attrs.frozen
-class WebSocketBounds:
-    """
-    What one WebSocket, and one network, may cost. Times: seconds.
-
-    :ivar limit: longest message in, bytes; `HELLO_LIMIT` for a hello with a token.
-    :ivar per_network: connections of one address, or of one IPv6 /64.
-    :ivar per_wide_network: connections of one /24, or of one IPv6 /48.
-    :ivar most_connections: of all networks.
-    :ivar ping_seconds: between pings; a peer that has sent nothing by the next is lost.
-    :ivar most_unsent: messages that may wait for a peer who does not read.
-    :ivar most_unsent_bytes: the same in bytes.
-    :ivar close_seconds: for the peer to send a close frame too.
-    """
-
-    limit: int = LINE_LIMIT
-    per_network: int = 256
-    per_wide_network: float = inf
-    most_connections: float = inf
-    ping_seconds: float = 20.0
-    most_unsent: int = 256
-    most_unsent_bytes: int = 256 * 1024
-    close_seconds: float = 2.0
 
 
 @attrs.frozen
@@ -89,7 +70,7 @@ class WebSockets:
     open: Callable[[WebSocketLine], Listener]
     clock: IReactorTime
     turn_end: TurnEnd
-    bounds: WebSocketBounds = attrs.field(factory=WebSocketBounds)
+    bounds: LineBounds = attrs.field(factory=LineBounds)
     errors: Counter[str] = attrs.field(factory=Counter)
     is_short_cut: bool = True
     reserve: Reserve = attrs.field(factory=Reserve)
@@ -106,10 +87,7 @@ class WebSockets:
 
     @connections.default
     def _none_yet(self) -> NetworkCounts:
-        bounds = self.bounds
-        return NetworkCounts(
-            bounds.per_network, bounds.per_wide_network, bounds.most_connections
-        )
+        return self.bounds.counts()
 
     @rounds.default
     def _no_visits_yet(self) -> Rounds:
