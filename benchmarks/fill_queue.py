@@ -22,7 +22,7 @@ from vinom.games.tictactoe import TicTacToe
 from vinom.play.choices import canonical_options
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 
 _AT_ONCE = 200
@@ -42,11 +42,11 @@ async def _fill(reactor: Any, url: str, count: int) -> None:
         await task.deferLater(reactor, 0.05)
     # Nobody takes its entries for those of a dead node.
     await RedisNodeStore(client).register(NodeFacts("filler", {}, "1"), 3600)
-    store = RedisEntryStore(client)
+    store = RedisLobbyStore(client, time.time)
     options = canonical_options(TicTacToe(), b"{}")
     for first in range(0, count, _AT_ONCE):
         await gatherResults(
-            store.add(
+            store.enqueue(
                 QueueEntry(
                     f"away{number}",
                     (Player(f"away{number}", "away"),),

@@ -22,8 +22,7 @@ from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.queues import Queues, read_tables
 from vinom.lobby.matchmaking.ratings import Ratings
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import MemoryRatingStore
 
 PLAYERS, NODES = 1_000_000, 64
@@ -61,9 +60,15 @@ class Counted:
 class Everywhere:
     """All players are connected, to some node."""
 
+    is_shared = True
+
     def is_here(self, player_id: str) -> bool:
         """Every one is."""
         return True
+
+    def away(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+        """Nobody is."""
+        return succeed(())
 
     def send(self, player_ids: Sequence[str], push: Any) -> None:
         """Nobody reads it here."""
@@ -144,13 +149,9 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
     calls: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     ratings_store = MemoryRatingStore(clock.seconds, 2 * players)
-    entries, matches_store, ratings = (
+    lobby, ratings = (
         Counted(store, calls, sizes)
-        for store in (
-            MemoryEntryStore(),
-            MemoryMatchStore(clock.seconds),
-            ratings_store,
-        )
+        for store in (MemoryLobbyStore(clock.seconds), ratings_store)
     )
     fleet = InstantFleet(clock)
     games = {"duel": Duel()}
@@ -161,7 +162,7 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
     for _ in range(NODES):
         service = Matches(
             fleet,  # type: ignore[arg-type]
-            matches_store,
+            lobby,
             online,
             games,
             ways,
@@ -171,8 +172,7 @@ def play(queue: str, players: int) -> tuple[Counter[str], Counter[str], int]:
         )
         makers.append(
             Matchmaker(
-                entries,
-                entries,
+                lobby,
                 service,
                 online,
                 games,

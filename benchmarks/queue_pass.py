@@ -17,7 +17,7 @@ from vinom.base.model import Player, QueueEntry
 from vinom.lobby.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.lobby.matchmaking.rules.rating import ByRating, RatingSettings
 from vinom.lobby.matchmaking.rules.rule import Rule, Shape
-from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 
 FEW, MANY = 10_000, 100_000
 #: Bars: CPU of one look, and of the work between two turns of the reactor, ms.
@@ -99,7 +99,7 @@ def queue(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figure]:
     return figures
 
 
-def filled(count: int, ratings: _Ratings, name: str) -> MemoryEntryStore:
+def filled(count: int, ratings: _Ratings, name: str) -> MemoryLobbyStore:
     """
     Make a store with entries.
 
@@ -109,10 +109,10 @@ def filled(count: int, ratings: _Ratings, name: str) -> MemoryEntryStore:
     """
     has_parties, have_met = name.endswith("parties"), name.endswith("met others")
     chance = random.Random(1)
-    store = MemoryEntryStore()
+    store = MemoryLobbyStore(lambda: 1000.0)
     for number in range(count):
         players = (Player(f"p{number}", "somebody"), Player(f"q{number}", "a friend"))
-        store.add(
+        store.enqueue(
             QueueEntry(
                 f"e{number}",
                 players[: 1 + (has_parties and number % 3 == 0)],
@@ -127,7 +127,7 @@ def filled(count: int, ratings: _Ratings, name: str) -> MemoryEntryStore:
     return store
 
 
-def look(store: MemoryEntryStore, rule: Rule) -> Look:
+def look(store: MemoryLobbyStore, rule: Rule) -> Look:
     """Read a queue, and have the rule find its matches, which are not started."""
     gc.collect()
     gc.freeze()

@@ -18,7 +18,6 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
 from tests.support.cut import CuttableWay
-from tests.support.expected import fails_until
 from tests.support.lines import Typed
 from tests.support.losing import LosingWay
 from tests.support.redis_servers import SAFE, RedisServer, until
@@ -137,7 +136,6 @@ class LostAnswersTests(TestCase):
         found = self.ask_node(self.b, f"explain/{player_id}")
         return found["state"] == "suspended" and not found["connected"]
 
-    @fails_until("where a player is")
     async def test_decline(self) -> None:
         """
         Two who wait after somebody else has declined are asked about their match.
@@ -163,7 +161,6 @@ class LostAnswersTests(TestCase):
             for line in (ann, bob, cat):
                 line.transport.loseConnection()
 
-    @fails_until("where a player is")
     async def test_cancel_for_a_party(self) -> None:
         """
         A party whose host has cancelled is not in the queue: its members may be ready.
@@ -248,7 +245,6 @@ class LostWritesTests(TestCase):
             line.say("queue", game=TicTacToe.name)
         await found
 
-    @fails_until("where a player is")
     async def test_end_of_a_match(self) -> None:
         """
         A player whose match is over may queue, though the store has lost its end.
@@ -276,7 +272,6 @@ class LostWritesTests(TestCase):
             await deferLater(reactor, _PATIENCE / 10)
         self.assertEqual(said["type"], "queue_status", said)
 
-    @fails_until("where a player is")
     async def test_start_of_a_match(self) -> None:
         """
         Nobody is matched with a player who is in a match, though the store has lost

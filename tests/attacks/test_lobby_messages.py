@@ -223,7 +223,7 @@ class SpoiltMessageTests(SynchronousTestCase):
         self.assertEqual(self.world.rooms.directory.status(), before)
         self.assertEqual(before["rooms"], len(IN_ROOM))
         self.assertEqual(self.world.fleet.hosted, [])
-        self.assertFalse(everybody(self.world.entries))
+        self.assertFalse(everybody(self.world.lobby))
         self.assertEqual(self.world.requests.counts()["lines"], len(GOOD) + 1)
         for kind, line in self.lines.items():
             if kind in IN_ROOM:

@@ -84,7 +84,7 @@ UNBOUNDED = {
     "storage does not answer": "once for each try of ours to reach it",
     "a round of matchmaking failed": "our mistake, once in each round",
     "matchmaking step failed": "our mistake",
-    "a match was not checked": "our mistake",
+    "a match was not compared with the store": "our mistake",
     "a step of a party failed": "our mistake",
     "prematch step failed": "our mistake",
     "a decline was not counted": "once for each player of a match that was found",

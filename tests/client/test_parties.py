@@ -213,8 +213,8 @@ class PlayerPartiesTests(PartiesCase):
         The store loses the party: both members are sent that it is over.
         """
         first, second = self.pair()
-        self.world.party_store._parties.clear()
-        self.world.party_store._party_of.clear()
+        self.world.lobby.state.parties.clear()
+        self.world.lobby.state.party_of.clear()
         self.world.requests.look_again()
         self.pass_time()
         for party in (first, second):
@@ -322,7 +322,7 @@ class PlayerPartiesTests(PartiesCase):
         for one in (ann, bob):
             one.close()
         self.pass_time(61.0)
-        self.assertEqual(self.world.party_store._parties, {})
+        self.assertEqual(self.world.lobby.state.parties, {})
 
 
 class WholeTests(SynchronousTestCase):

@@ -18,8 +18,8 @@ from vinom.errors import LeaseLost
 from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
-from vinom.store.memory.matches import MemoryServerStore
 from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.servers import MemoryServerStore
 
 
 class Found:

@@ -19,8 +19,8 @@ from vinom.base.model import ServerAddress
 from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.claims import Claims
-from vinom.store.memory.matches import MemoryServerStore
 from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.servers import MemoryServerStore
 
 LEASE = 10.0
 

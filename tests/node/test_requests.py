@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody
 from tests.support.logged import watch_events
-from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
-from vinom.store.memory.entries import MemoryEntryStore
 
 
 def kinds(said: list[dict[str, Any]]) -> list[str]:
@@ -157,7 +154,7 @@ class HelloTests(SynchronousTestCase):
         old.conversation.lost()
         world.clock.advance(11)
         self.assertTrue(world.online.is_here(welcome["player_id"]))
-        entry = self.successResultOf(world.entries.entry_of(welcome["player_id"]))
+        entry = self.successResultOf(world.lobby.of_player(welcome["player_id"])).entry
         self.assertFalse(entry.suspended)
 
     def test_key_is_not_guessable_or_shared(self) -> None:
@@ -239,12 +236,12 @@ class TalkTests(SynchronousTestCase):
         """
         Requests sent without waiting are answered in their order.
         """
-        world = LobbyWorld(entries=SlowEntries())
+        world = LobbyWorld(store=slow())
         line, _ = world.hello("ann")
         self.assertEqual(line.ask("queue", id=1, game="duel"), [])
         self.assertEqual(line.ask("ping", id=2), [])
         self.assertEqual(line.ask("cancel", id=3), [])
-        world.entries.go_on()
+        world.lobby.go_on()
         said = line.heard()
         self.assertEqual([m.get("id") for m in said], [1, 2, 3])
         self.assertEqual(kinds(said), ["queue_status", "pong", "queue_status"])
@@ -253,20 +250,21 @@ class TalkTests(SynchronousTestCase):
         """
         A node holds a few requests, and refuses more instead of forgetting them.
         """
-        world = LobbyWorld(entries=SlowEntries())
+        world = LobbyWorld(store=slow())
         line, _ = world.hello("ann")
         line.ask("queue", id=0, game="duel")
         refused = [m["id"] for n in range(1, 20) for m in line.ask("ping", id=n)]
         self.assertEqual(refused, [17, 18, 19])
-        world.entries.go_on()
+        world.lobby.go_on()
         self.assertEqual([m["id"] for m in line.heard()], list(range(17)))
 
     def test_storage_does_not_answer(self) -> None:
         """
         When storage fails, players are asked to try again, and the node keeps running.
         """
-        world = LobbyWorld(entries=BrokenEntries())
+        world = LobbyWorld(store=Faulty())
         line, _ = world.hello("ann")
+        world.lobby.failures["enqueue"] = 1
         self.assertEqual(codes(line.ask("queue", game="duel")), ["store_unavailable"])
         self.assertEqual(kinds(line.ask("ping")), ["pong"])
 
@@ -274,8 +272,9 @@ class TalkTests(SynchronousTestCase):
         """
         A fault of ours is one player's answer and a line in our log.
         """
-        world = LobbyWorld(entries=FaultyEntries())
+        world = LobbyWorld(store=Faulty())
         line, _ = world.hello("ann")
+        world.lobby.before["enqueue"] = fault
         said = line.ask("queue", game="duel")
         self.assertEqual(codes(said), ["internal"])
         self.assertNotIn("secret", str(said))
@@ -286,41 +285,41 @@ class TalkTests(SynchronousTestCase):
         """
         A player who leaves during its own request does not stay queued.
         """
-        world = LobbyWorld(entries=SlowEntries())
+        world = LobbyWorld(store=slow())
         line, welcome = world.hello("ann")
         line.ask("queue", game="duel")
         line.hang_up()
-        world.entries.go_on()
-        entry = self.successResultOf(world.entries.entry_of(welcome["player_id"]))
+        world.lobby.go_on()
+        entry = self.successResultOf(world.lobby.of_player(welcome["player_id"])).entry
         self.assertTrue(entry.suspended)
         world.clock.advance(10.1)
-        self.assertEqual(everybody(world.entries), [])
+        self.assertEqual(everybody(world.lobby), [])
 
     def test_gone_during_hello(self) -> None:
         """
         A line that closes during its hello leaves nobody present.
         """
-        world = LobbyWorld(entries=SlowEntries())
+        world = LobbyWorld(store=slow())
         line = world.line()
         line.ask("hello", protocol=1, name="ann")
-        world.entries.is_slow_to_find = True
-        slow = world.line()
-        slow.ask("hello", protocol=1, name="bob")
-        slow.hang_up()
-        world.entries.go_on()
+        world.lobby.held.add("of_player")
+        other = world.line()
+        other.ask("hello", protocol=1, name="bob")
+        other.hang_up()
+        world.lobby.go_on()
         self.assertEqual(world.requests.counts(), {"lines": 1, "players": 1})
 
     def test_heard_out(self) -> None:
         """
         A player who closes its half after requests gets all answers, and then leaves.
         """
-        world = LobbyWorld(entries=SlowEntries())
+        world = LobbyWorld(store=slow())
         line, _ = world.hello("ann")
         line.ask("queue", 2, game="duel")
         line.ask("ping", 3)
         line.conversation.heard_out()
         self.assertFalse(line.is_closed)
-        world.entries.go_on()
+        world.lobby.go_on()
         answers = [(said["type"], said["id"]) for said in line.heard()]
         self.assertEqual(answers, [("queue_status", 2), ("pong", 3)])
         self.assertTrue(line.is_closed)
@@ -330,48 +329,16 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual(world.requests.counts(), {"lines": 0, "players": 0})
 
 
-class SlowEntries(MemoryEntryStore):
-    """A store across a slow network: `add` takes until `go_on`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: list[Deferred[None]] = []
-        self.is_slow_to_find = False
-
-    def _later(self) -> Deferred[None]:
-        later: Deferred[None] = Deferred()
-        self.held.append(later)
-        return later
-
-    def add(self, entry: Any) -> Any:
-        step = super().add
-        return self._later().addCallback(lambda _: step(entry))
-
-    def entry_of(self, player_id: str) -> Any:
-        step = super().entry_of
-        if not self.is_slow_to_find:
-            return step(player_id)
-        return self._later().addCallback(lambda _: step(player_id))
-
-    def go_on(self) -> None:
-        self.is_slow_to_find = False
-        held, self.held = self.held, []
-        for later in held:
-            later.callback(None)
+def slow() -> Faulty:
+    """Make a store across a slow network: who queues waits for `go_on`."""
+    store = Faulty()
+    store.held.add("enqueue")
+    return store
 
 
-class BrokenEntries(MemoryEntryStore):
-    """A store that does not answer in time."""
-
-    def add(self, entry: Any) -> Any:
-        return fail(StoreUnavailable("no answer within 1 s"))
-
-
-class FaultyEntries(MemoryEntryStore):
-    """A store with a bug."""
-
-    def add(self, entry: Any) -> Any:
-        raise ZeroDivisionError("secret")
+def fault() -> None:
+    """Fail as a mistake of ours does."""
+    raise ZeroDivisionError("secret")
 
 
 class OpenLineTests(SynchronousTestCase):

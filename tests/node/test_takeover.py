@@ -9,21 +9,17 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
-from tests.store.prematches import prematch
+from tests.store.lobby_contract import prematch
 from tests.support.lobbies import running
-from vinom.base.model import Estate, MatchEnd, MatchPlan, Prematch
+from vinom.base.model import Estate, LeftMatch, MatchEnd, MatchPlan, Prematch
 from vinom.errors import StoreUnavailable
 from vinom.node.takeover import Takeover
-from vinom.store.interfaces import IEstateStore
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
 
 
-@implementer(IEstateStore)
 @attrs.define
 class Estates:
     """
@@ -36,19 +32,23 @@ class Estates:
     :ivar silent: the store does not answer.
     """
 
-    store: MemoryMatchStore
+    store: MemoryLobbyStore
     plans: dict[str, list[MatchPlan]] = attrs.field(factory=dict)
     entries: dict[str, int] = attrs.field(factory=dict)
     prematches: dict[str, list[Prematch]] = attrs.field(factory=dict)
     lines: dict[str, list[str]] = attrs.field(factory=dict)
     silent: bool = False
 
-    def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def matches_of(self, node_id: str, most: int) -> Deferred[Sequence[LeftMatch]]:
         if self.silent:
             return fail(StoreUnavailable("silent"))
         known = [one.match_id for one, _ in running(self.store)]
         plans = self.plans.get(node_id, [])
-        return succeed([one for one in plans if one.match_id in known][:most])
+        left = [LeftMatch(one, True) for one in plans if one.match_id in known]
+        return succeed(left[:most])
 
     def abandon(
         self, node_id: str, most: int, seconds: float
@@ -90,9 +90,8 @@ class TakeoverTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.nodes = MemoryNodeStore(self.clock.seconds)
-        self.matches = MemoryMatchStore(self.clock.seconds)
+        self.matches = MemoryLobbyStore(self.clock.seconds)
         self.estates = Estates(self.matches)
-        verifyObject(IEstateStore, self.estates)
         self.noted = Noted()
         self.ends, self.lost = self.noted.ends, self.noted.lost
         self.takeover = self.start()
@@ -101,7 +100,7 @@ class TakeoverTests(SynchronousTestCase):
     def start(self, noted: Any = None, match_seconds: float = 0.0) -> Takeover:
         takeover = Takeover(
             self.nodes,
-            self.matches,
+            self.estates,
             self.estates,
             self.clock,
             noted or self.noted,
@@ -120,7 +119,7 @@ class TakeoverTests(SynchronousTestCase):
         self.estates.prematches["dead"] = [prematch(entry(ANN, 1.0))]
         self.estates.lines["dead"] = [f"p{number}" for number in range(150)]
         for one in self.estates.plans["dead"]:
-            self.successResultOf(self.matches.open(one))
+            self.successResultOf(self.matches.start(one))
 
     def running(self) -> int:
         return len(running(self.matches))
@@ -142,7 +141,7 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual(self.lost, alone + [f"p{number}" for number in range(150)])
         self.assertEqual([one.prematch_id for one in self.noted.dissolved], ["p1"])
         self.assertEqual(self.successResultOf(self.nodes.expired()), [])
-        end = self.successResultOf(self.matches.last_end("ann"))
+        end = self.successResultOf(self.matches.of_player("ann")).ended
         self.assertEqual(end and end.reason, "lost")
 
     def test_matches_that_are_played_on(self) -> None:

@@ -12,9 +12,7 @@ from tests.store.contract import (
     ANN,
     BOB,
     CheckpointStoreContract,
-    EntryStoreContract,
     Heard,
-    MatchStoreContract,
     NodeStoreContract,
     OnlineStoreContract,
     PlayerStoreContract,
@@ -22,24 +20,19 @@ from tests.store.contract import (
     ServerStoreContract,
     facts,
 )
-from tests.store.prematches import PartyStoreContract, PrematchStoreContract
+from tests.store.lobby_contract import LobbyStoreContract
 from vinom.base.model import Player, Rating
 from vinom.store.interfaces import (
     ICheckpointStore,
-    IEntryStore,
-    IMatchStore,
+    ILobbyStore,
     INodeStore,
     IOnlineStore,
-    IPartyStore,
     IPlayerStore,
-    IPrematchStore,
     IRatingStore,
     IServerStore,
 )
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore, MemoryServerStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import (
     Lines,
     MemoryOnlineStore,
@@ -47,32 +40,17 @@ from vinom.store.memory.players import (
     MemoryRatingStore,
 )
 from vinom.store.memory.rooms import MemoryCheckpointStore
+from vinom.store.memory.servers import MemoryServerStore
 
 
-class MemoryEntryStoreTests(EntryStoreContract, TestCase):
-    """Entries in memory."""
+class MemoryLobbyStoreTests(LobbyStoreContract, TestCase):
+    """Parties, entries, prematches and matches in memory."""
 
-    def make_store(self) -> MemoryEntryStore:
-        store = MemoryEntryStore()
-        verifyObject(IEntryStore, store)
-        return store
+    now = 1000.0
 
-
-class MemoryPrematchStoreTests(PrematchStoreContract, TestCase):
-    """Prematches in memory."""
-
-    def make_store(self) -> MemoryEntryStore:
-        store = MemoryEntryStore()
-        verifyObject(IPrematchStore, store)
-        return store
-
-
-class MemoryPartyStoreTests(PartyStoreContract, TestCase):
-    """Parties in memory."""
-
-    def make_store(self) -> MemoryPartyStore:
-        store = MemoryPartyStore()
-        verifyObject(IPartyStore, store)
+    def make_store(self) -> MemoryLobbyStore:
+        store = MemoryLobbyStore(lambda: self.now)
+        verifyObject(ILobbyStore, store)
         return store
 
 
@@ -179,17 +157,6 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
             await store.keep("hash", ANN, self.now + 10 + number)
         self.assertLess(len(store._expiry._marks), 100)
         self.assertEqual(await store.find("hash"), ANN)
-
-
-class MemoryMatchStoreTests(MatchStoreContract, TestCase):
-    """Matches in memory."""
-
-    now = 1000.0
-
-    def make_store(self) -> MemoryMatchStore:
-        store = MemoryMatchStore(lambda: self.now)
-        verifyObject(IMatchStore, store)
-        return store
 
 
 class MemoryNodeStoreTests(NodeStoreContract, TestCase):

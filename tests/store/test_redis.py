@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -19,9 +20,7 @@ from tests.store.contract import (
     CAT,
     PLACE,
     CheckpointStoreContract,
-    EntryStoreContract,
     Heard,
-    MatchStoreContract,
     NodeStoreContract,
     OnlineStoreContract,
     PlayerStoreContract,
@@ -31,11 +30,12 @@ from tests.store.contract import (
     facts,
     plan,
 )
-from tests.store.prematches import (
-    PartyStoreContract,
-    PrematchStoreContract,
+from tests.store.lobby_contract import (
+    DAN,
+    LobbyStoreContract,
     party,
     prematch,
+    together,
 )
 from tests.support.redis_servers import (
     make_client,
@@ -43,36 +43,28 @@ from tests.support.redis_servers import (
     shared_server,
     until,
 )
-from vinom.base.model import NodeFacts, Player, QueueEntry
+from vinom.base.model import MatchEnd, NodeFacts, PartyMember, Player, QueueEntry
 from vinom.errors import LeaseLost
 from vinom.store.interfaces import (
     ICheckpointStore,
-    IEntryStore,
-    IMatchStore,
+    ILobbyStore,
     INodeStore,
     IOnlineStore,
-    IPartyStore,
     IPlayerStore,
-    IPrematchStore,
     IRatingStore,
     IServerStore,
 )
-from vinom.store.memory.entries import MemoryEntryStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.redis.client import RedisClient
-from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
-from vinom.store.redis.matches import (
-    RedisEstateStore,
-    RedisMatchStore,
-    RedisServerStore,
-)
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,
     RedisRatingStore,
 )
 from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.store.redis.servers import RedisServerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,13 +116,27 @@ class RedisCase(TestCase):
         self.assertEqual(lasting, [], "every key has a lifetime")
 
 
-class RedisEntryStoreTests(EntryStoreContract, RedisCase):
-    """Entries in Redis."""
+class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
+    """Parties, entries, prematches and matches in Redis."""
 
-    def make_store(self) -> RedisEntryStore:
-        store = RedisEntryStore(self.client)
-        verifyObject(IEntryStore, store)
+    def make_store(self, client: RedisClient | None = None) -> RedisLobbyStore:
+        store = RedisLobbyStore(client or self.client, lambda: self.now)
+        verifyObject(ILobbyStore, store)
         return store
+
+    async def pass_time(self, seconds: float) -> None:
+        """Redis' own clock forgets declines."""
+        await pass_real_time(seconds)
+
+    async def other_node(self) -> RedisLobbyStore:
+        """Start another node; returns its way to the same store."""
+        there = await self.open_client("n2")
+        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
+        return self.make_store(there)
+
+    async def end_node(self, store: RedisLobbyStore) -> None:
+        """A node dies."""
+        await RedisNodeStore(store.client).leave("n2", store.client.owner.lease)
 
     async def test_as_long_as_its_queue(self) -> None:
         """
@@ -138,274 +144,132 @@ class RedisEntryStoreTests(EntryStoreContract, RedisCase):
         nobody else has queued since.
         """
         others = set(self.keys())
-        store = self.make_store()
-        await store.add(entry(ANN, 1.0))
-        await store.suspend("e-ann")
+        store = await self.filled(ANN)
+        await store.suspend("e-ann", True)
         own = [key for key in self.keys() if key not in others]
         for key in own:
             self.server.command("PEXPIRE", key, "1000000")
-        await store.resume("e-ann")
+        await store.suspend("e-ann", False)
         for key in own:
             if self.server.command("PTTL", key) <= 1000000:
                 self.server.command("DEL", key)
-        self.assertEqual(await store.place("e-ann"), 1)
-        self.assertTrue(await store.suspend("e-ann"))
-        self.assertTrue(await store.resume("e-ann"))
-        self.assertTrue(await store.claim(["e-ann"]))
-
-
-class _EntriesAndPrematches:
-    """Both stores of a client, as the memory has them in one."""
-
-    def __init__(self, client: RedisClient) -> None:
-        self._stores = RedisEntryStore(client), RedisPrematchStore(client)
-
-    def __getattr__(self, name: str) -> Any:
-        entries, prematches = self._stores
-        return getattr(entries if name in IEntryStore else prematches, name)
-
-
-class RedisPrematchStoreTests(PrematchStoreContract, RedisCase):
-    """Prematches in Redis."""
-
-    def make_store(self) -> _EntriesAndPrematches:
-        verifyObject(IPrematchStore, RedisPrematchStore(self.client))
-        return _EntriesAndPrematches(self.client)
-
-    async def pass_time(self, seconds: float) -> None:
-        """Redis' own clock forgets declines."""
-        await pass_real_time(seconds)
+        self.assertEqual(await self.place(store, "e-ann"), 1)
+        self.assertTrue(await store.suspend("e-ann", True))
+        self.assertTrue(await store.suspend("e-ann", False))
+        self.assertTrue(await store.claim("e-ann"))
 
     async def test_a_dead_node(self) -> None:
         """
-        If a node dies while it waits for answers, or makes a match, those players who
-        are at other nodes get their old places back.
+        If a node dies while it waits for answers, those players who are at other nodes
+        get their old places back.
         """
-        there = await self.open_client("n2")
-        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
-        store, other = self.make_store(), _EntriesAndPrematches(there)
-        await other.add(entry(CAT, 0.5))
-        for player in (ANN, BOB):
-            await store.add(entry(player, 1.0))
+        store, other = self.make_store(), await self.other_node()
+        await self.add(other, entry(CAT, 0.5))
+        await self.add(store, entry(ANN, 1.0), entry(BOB, 1.0))
         await other.propose(prematch(entry(ANN, 1.0), entry(CAT, 0.5)))
         for player_id in ("ann", "cat"):
             await store.answer("p1", player_id, True)
-        # Whoever makes the match is the owner.
-        self.assertTrue(await other.begin("p1", "n2"))
-        await RedisNodeStore(there).leave("n2", there.owner.lease)
-        estates = RedisEstateStore(self.client)
-        left = await estates.abandon("n2", 100, 10)
+        await self.end_node(other)
+        left = await store.abandon("n2", 100, 10)
+        assert left is not None
         (ended,) = left.prematches
-        self.assertEqual((ended.prematch_id, ended.started_by), ("p1", "n2"))
         self.assertEqual([one.entry_id for one in ended.entries], ["e-ann", "e-cat"])
         self.assertEqual(left.alone, ["cat"])
-        self.assertIsNone(await estates.abandon("n2", 100, 10))
-        self.assertIsNone(await store.prematch_of("ann"))
-        self.assertEqual(await self.waiting(store), ["Ann", "Bob"])
-        self.assertEqual(await store.place("e-cat"), 1)
-        await store.resume("e-cat")
-        self.assertEqual(await self.waiting(store), ["Cat", "Ann", "Bob"])
+        self.assertIsNone(await store.abandon("n2", 100, 10))
+        self.assertIsNone((await store.of_player("ann")).prematch)
+        self.assertEqual(await self.oldest(store), ["Ann", "Bob"])
+        self.assertEqual(await self.place(store, "e-cat"), 1)
+        await store.suspend("e-cat", False)
+        self.assertEqual(await self.oldest(store), ["Cat", "Ann", "Bob"])
 
-    async def test_owner_is_who_begins(self) -> None:
+    async def test_dead_before_it_began(self) -> None:
         """
-        A prematch goes on if the node that proposed it dies after another began.
+        Players of a match whose node dies before it has a place wait again: those who
+        are at other nodes can be matched, the others are suspended.
         """
-        there = await self.open_client("n2")
-        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
-        store, other = await self.filled(ANN), _EntriesAndPrematches(there)
-        await other.propose(prematch(entry(ANN, 1.0)))
-        await store.answer("p1", "ann", True)
-        self.assertTrue(await store.begin("p1", "n1"))
-        left = await RedisEstateStore(self.client).abandon("n2", 100, 10)
-        self.assertIsNone(left)
-        self.assertTrue(await store.finish("p1", "n1"))
-        self.assertIsNone(await store.entry_of("ann"))
+        store, other = await self.filled(ANN, BOB), await self.other_node()
+        await RedisOnlineStore(self.client).enter("ann")
+        await other.start(plan("m1", ANN, BOB), ["e-ann", "e-bob"])
+        await self.end_node(other)
+        (found,) = await store.matches_of("n2", 9)
+        end = MatchEnd("m1", "lost")
+        self.assertTrue(await store.end(end, self.now + 60, found.entry_ids))
+        self.assertEqual(await self.oldest(store), ["Ann"])
+        self.assertEqual(await self.entry_of(store, "bob"), "e-bob")
+
+    async def test_away_for_how_long(self) -> None:
+        """
+        Who is away leaves the queue only after that time, and not who has come to
+        another node.
+        """
+        store, other = await self.filled(ANN), await self.other_node()
+        here = RedisOnlineStore(self.client)
+        await here.enter("ann")
+        await here.leave("ann")
+        self.assertIsNone(await store.leave("ann", away=60.0))
+        there = RedisOnlineStore(other.client)
+        await there.enter("ann")
+        await pass_real_time(0.02)
+        self.assertIsNone(await store.leave("ann", away=0.001))
+        await there.leave("ann")
+        await pass_real_time(0.02)
+        self.assertIsNotNone(await store.leave("ann", away=0.001))
 
     async def test_stale(self) -> None:
         """
-        A node whose lease is over changes no prematch.
+        A node whose lease is over changes nothing.
         """
         store = await self.filled(ANN, BOB)
+        await store.open(party("p1", CAT))
         await store.propose(prematch(entry(ANN, 1.0)))
+        before = {key: self.server.command("DUMP", key) for key in self.keys()}
         self.client.owner.lease += 1
-        for step in (
+        steps: list[Callable[[], Any]] = [
+            lambda: store.enqueue(entry(DAN, 1.0)),
+            lambda: store.leave("bob"),
+            lambda: store.suspend("e-bob", True),
+            lambda: store.suspend("e-bob", False),
+            lambda: store.claim("e-bob"),
+            lambda: store.open(party("p2", DAN)),
+            lambda: store.change(party("p1", CAT, DAN, version=2)),
+            lambda: store.close("p1", 1),
             lambda: store.propose(prematch(entry(BOB, 1.0), prematch_id="p2")),
             lambda: store.answer("p1", "ann", True),
-            lambda: store.begin("p1", "n1"),
-            lambda: store.finish("p1", "n1"),
-            lambda: store.dissolve("p1", 1000.0),
-            lambda: store.give_back("p1", "n1"),
+            lambda: store.expire("p1", 1000.0),
+            lambda: store.give_back("p1"),
             lambda: store.count_decline("ann", 1.0, 2.0),
-        ):
+            lambda: store.start(plan("m1", BOB), ["e-bob"]),
+            lambda: store.placed("m1", PLACE),
+            lambda: store.adopt(plan("m1", BOB), PLACE),
+            lambda: store.restore(plan("m1", BOB), None, ["bob"]),
+            lambda: store.end(MatchEnd("m1", "lost"), self.now + 9),
+            lambda: store.release("m1", "bob"),
+            lambda: store.abandon("n2", 9, 1.0),
+        ]
+        for step in steps:
             with self.assertRaises(LeaseLost):
                 await step()
-        found = await store.prematch_of("ann")
-        self.assertEqual((found.accepted, found.started_by), (frozenset(), ""))
+        after = {key: self.server.command("DUMP", key) for key in self.keys()}
+        self.assertEqual(after, before)
 
-    async def test_an_entry_that_expired(self) -> None:
+    async def test_what_expired(self) -> None:
         """
-        An entry whose lifetime ends during a prematch does not come back with it.
+        An entry whose lifetime ends during a prematch does not come back with it; a
+        party whose lifetime is over is not listed.
         """
         store = await self.filled(ANN, BOB)
         await store.propose(prematch(entry(ANN, 1.0), entry(BOB, 1.0)))
-        for name in ("entry:e-ann", "entry-of:ann"):
+        await store.open(party("p1", CAT, is_open=True, game="maze"))
+        await store.open(party("p2", DAN, is_open=True, game="maze"))
+        for name in ("entry:e-ann", "entry-of:ann", "party:p2", "party-of:dan"):
             self.server.command("DEL", self.client.prefix + name)
-        await store.give_back("p1", "n1")
-        self.assertEqual(await self.waiting(store), ["Bob"])
+        await store.give_back("p1")
+        self.assertEqual(await self.oldest(store), ["Bob"])
         self.assertEqual((await store.counts()).players, {"maze": 1})
-
-
-class SameAsMemoryTests(RedisCase):
-    """Redis and memory, asked the same."""
-
-    async def test_entries_and_prematches(self) -> None:
-        """
-        Whatever is done in whatever order, players have the same places, answers and
-        matches in Redis as in the memory of one node.
-        """
-        for seed in range(2):
-            await self.live(Random(seed), 300)
-            for key in self.keys():
-                if not key.removeprefix(self.client.prefix).startswith("node"):
-                    self.server.command("DEL", key)
-
-    async def live(self, chance: Random, steps: int) -> None:
-        """Do the same at random in both."""
-        memory, redis = MemoryEntryStore(), _EntriesAndPrematches(self.client)
-        players = [Player(f"p{number}", "P") for number in range(8)]
-        taken: list[QueueEntry] = []
-        proposed = 0
-
-        async def both(step: str, *args: Any) -> Any:
-            expected = await getattr(memory, step)(*args)
-            found = await getattr(redis, step)(*args)
-            if step == "oldest":
-                expected, found = list(expected), list(found)
-            if step == "counts":
-                # Memory also lists games that nobody waits for.
-                some_wait = {one: n for one, n in expected.players.items() if n}
-                expected = attrs.evolve(expected, players=some_wait)
-            self.assertEqual(found, expected, (step, args))
-            return expected
-
-        for number in range(steps):
-            which = chance.randrange(12)
-            some = chance.sample(players, chance.choice((1, 1, 1, 2)))
-            known = [f"e{chance.randrange(max(1, number))}" for _ in range(2)]
-            known += [one.entry_id for one in memory._entries.values()]
-            entry_id = chance.choice(known)
-            prematch_id = f"m{max(0, proposed - chance.randrange(3))}"
-            node = chance.choice(("", "n1", "n2"))
-            if which < 3:
-                await both(
-                    "add",
-                    QueueEntry(
-                        f"e{number}",
-                        tuple(some),
-                        "maze",
-                        float(chance.randrange(3)),
-                        suspended=chance.random() < 0.2,
-                    ),
-                )
-            elif which == 3:
-                await both(chance.choice(("remove", "suspend")), entry_id)
-            elif which == 4:
-                await both("resume", entry_id)
-            elif which == 5:
-                taken = list(await both("oldest", "maze", b"{}", 2))
-                await both("claim", [one.entry_id for one in taken[:1]] + known[:1])
-            elif which == 6:
-                found = await both("oldest", "maze", b"{}", 9)
-                numbers = [one.number for one in found]
-                again = await redis.oldest("maze", b"{}", 9)
-                self.assertEqual([one.number for one in again], numbers)
-                chosen = chance.sample(found, min(len(found), 2))
-                if chosen:
-                    proposed += 1
-                    given = chance.choice(("", "", "n1"))
-                    await both(
-                        "propose",
-                        prematch(
-                            *chosen,
-                            prematch_id=f"m{proposed}",
-                            until=number + 20.0,
-                            started_by=given,
-                        ),
-                    )
-            elif which < 9:
-                asked = await both("prematch_of", some[0].player_id)
-                of = asked.prematch_id if asked else prematch_id
-                await both("answer", of, some[0].player_id, chance.random() < 0.9)
-            elif which == 9:
-                for one in tuple(memory._prematches):
-                    await both("begin", one, chance.choice(("n1", "n2")))
-            elif which == 10:
-                if await both("finish", prematch_id, node) and taken:
-                    await both("add", taken[0])
-            else:
-                await both("dissolve", prematch_id, float(number))
-                if chance.random() < 0.3:
-                    await both("give_back", prematch_id, node, chance.sample(known, 2))
-            await both("waiting", "maze", b"{}")
-            await both("counts")
-            await both("entry_of", some[0].player_id)
-            await both("place", entry_id)
-
-
-class RedisPartyStoreTests(PartyStoreContract, RedisCase):
-    """Parties in Redis."""
-
-    def make_store(self) -> RedisPartyStore:
-        store = RedisPartyStore(self.client)
-        verifyObject(IPartyStore, store)
-        return store
-
-    async def test_two_nodes(self) -> None:
-        """
-        A party is the same at every node; a node whose lease is over changes none.
-        """
-        there = await self.open_client("n2")
-        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
-        here, there_too = self.make_store(), RedisPartyStore(there)
-        await here.open(party("p1", ANN, is_open=True))
-        self.assertEqual(
-            await there_too.party_of("ann"), party("p1", ANN, is_open=True)
-        )
-        self.assertTrue(await there_too.change(party("p1", ANN, BOB, version=2)))
-        self.assertFalse(await here.change(party("p1", ANN, CAT, version=2)))
-        self.client.owner.lease += 10
-        for step in (
-            lambda: here.open(party("p2", CAT)),
-            lambda: here.change(party("p1", ANN, version=3)),
-            lambda: here.close("p1", 2),
-        ):
-            with self.assertRaises(LeaseLost):
-                await step()
-        self.assertEqual((await here.find("p1")).player_ids, ("ann", "bob"))
-
-    async def test_one_that_expired(self) -> None:
-        """
-        A party whose lifetime is over is not listed.
-        """
-        store = self.make_store()
-        await store.open(party("p1", ANN, is_open=True, game="maze"))
-        await store.open(party("p2", BOB, is_open=True, game="maze"))
-        for name in ("party:p2", "party-of:bob"):
-            self.server.command("DEL", self.client.prefix + name)
         for game in (None, "maze"):
             found = await store.listed(game, 9)
             self.assertEqual([one.party_id for one in found], ["p1"])
-        self.assertTrue(await store.open(party("p3", BOB)))
-
-    async def test_another_game(self) -> None:
-        """
-        A party is listed for the game that it is for now.
-        """
-        store = self.make_store()
-        await store.open(party("p1", ANN, is_open=True, game="maze"))
-        await store.change(party("p1", ANN, is_open=True, game="duel", version=2))
-        self.assertEqual(await store.listed("maze", 9), [])
-        self.assertEqual(len(await store.listed("duel", 9)), 1)
+        self.assertTrue(await store.open(party("p3", DAN)))
 
     async def test_members_are_remembered(self) -> None:
         """
@@ -416,6 +280,178 @@ class RedisPartyStoreTests(PartyStoreContract, RedisCase):
         await self.make_store().open(party("p1", ANN))
         self.assertFalse(await players.add_guest("h2", BOB, self.now + 10, "192.0.2.1"))
         self.assertEqual(await players.find("h1"), ANN)
+
+    async def test_restore_of_others(self) -> None:
+        """
+        A match that another node has by now stays there; if that dies, others find it
+        among what it has left.
+        """
+        store, other = self.make_store(), await self.other_node()
+        one = plan("m1", ANN, BOB)
+        self.assertTrue(await other.restore(one, None, ["ann"]))
+        self.assertFalse(await store.restore(one, PLACE, ["ann", "bob"]))
+        self.assertEqual(await store.owner("m1"), "n2")
+        self.assertEqual(await self.match_of(store, "ann"), (one, None))
+        self.assertIsNone(await self.match_of(store, "bob"))
+        (found,) = await store.matches_of("n2", 10)
+        self.assertEqual(found.plan, one)
+        self.assertTrue(await store.adopt(one, PLACE))
+        self.assertEqual(await store.owner("m1"), "")
+        self.assertEqual(list(await store.matches_of("n2", 10)), [])
+
+
+class SameAsMemoryTests(RedisCase):
+    """Redis and memory, asked the same."""
+
+    async def test_any_life(self) -> None:
+        """
+        Whatever is done in whatever order, players have the same places, parties,
+        answers and matches in Redis as in the memory of one node.
+        """
+        online = RedisOnlineStore(self.client)
+        for seed in range(3):
+            for number in range(8):
+                await online.enter(f"p{number}")
+            await self.live(Random(seed), 300)
+            for key in self.keys():
+                if not key.removeprefix(self.client.prefix).startswith("node"):
+                    self.server.command("DEL", key)
+
+    async def live(self, chance: Random, steps: int) -> None:
+        """Do the same at random in both."""
+        memory = MemoryLobbyStore(lambda: self.now)
+        redis = RedisLobbyStore(self.client, lambda: self.now)
+        players = [Player(f"p{number}", "P") for number in range(8)]
+
+        async def both(step: str, *args: Any) -> Any:
+            expected = await getattr(memory, step)(*args)
+            found = await getattr(redis, step)(*args)
+            if step == "listed":
+                # Those that one step lists again are in any order.
+                expected, found = (
+                    sorted(one, key=lambda its: its.party_id)
+                    for one in (expected, found)
+                )
+            if step == "places":
+                expected, found = list(expected), list(found)
+            if step == "counts":
+                # Memory also lists games that nobody waits for.
+                some_wait = {one: n for one, n in expected.players.items() if n}
+                expected = attrs.evolve(expected, players=some_wait)
+            self.assertEqual(found, expected, (step, args))
+            return expected
+
+        for number in range(steps):
+            one = chance.choice(players)
+            some = chance.sample(players, chance.choice((1, 1, 2)))
+            where = await both("of_player", one.player_id)
+            its, now = where.party, float(number)
+            parties = [*memory.state.parties.values()]
+            waits = [*memory.state.entries] or ["none"]
+            asked = [*memory.state.prematches] or ["none"]
+            running = [*memory.state.running] or ["none"]
+            page = await memory.page("maze", b"{}", "", "", 9)
+            entry_id, match_id = chance.choice(waits), chance.choice(running)
+            match chance.randrange(16):
+                case 0 | 1:
+                    new = QueueEntry(
+                        f"e{number}",
+                        tuple(some),
+                        "maze",
+                        float(chance.randrange(3)),
+                        suspended=chance.random() < 0.2,
+                    )
+                    await both("enqueue", new)
+                case 2:
+                    is_open = chance.random() < 0.5
+                    await both("open", party(f"t{number}", *some, is_open=is_open))
+                case 3 | 4 if parties:
+                    its = chance.choice(parties)
+                    entered = attrs.evolve(
+                        its,
+                        state="in_queue",
+                        entry_id=f"e{number}",
+                        version=its.version + chance.choice((1, 1, 1, 2)),
+                    )
+                    ids = [member.player for member in its.members]
+                    new = together(its.party_id, float(chance.randrange(3)), *ids)
+                    new = attrs.evolve(new, entry_id=f"e{number}")
+                    if its.state == "idle":
+                        await both("enqueue", new, entered)
+                case 5 if its is not None:
+                    after = attrs.evolve(
+                        its.in_state("idle") if its.entry_id in waits else its,
+                        members=chance.choice(
+                            (its.members[:1], (*its.members[:1], PartyMember(some[-1])))
+                        ),
+                        version=its.version + 1,
+                    )
+                    if len(set(after.player_ids)) == len(after.members):
+                        await both("change", after)
+                case 6 if its is not None and chance.random() < 0.3:
+                    await both("close", its.party_id, its.version)
+                case 7:
+                    await both("leave", one.player_id)
+                case 8:
+                    await both("suspend", entry_id, chance.random() < 0.5)
+                case 9:
+                    await both("claim", entry_id)
+                case 10:
+                    chosen = chance.sample(page.entries, min(len(page.entries), 2))
+                    if chosen:
+                        until = now + 20.0
+                        new_id = f"q{number}"
+                        await both(
+                            "propose",
+                            prematch(*chosen, prematch_id=new_id, until=until),
+                        )
+                case 11 | 12 if where.prematch is not None:
+                    is_yes = chance.random() < 0.9
+                    of = where.prematch.prematch_id
+                    await both("answer", of, one.player_id, is_yes)
+                case 13:
+                    await both("expire", chance.choice(asked), now)
+                    if chance.random() < 0.2:
+                        await both("give_back", chance.choice(asked), [entry_id])
+                case 14:
+                    ready = [
+                        found
+                        for found in memory.state.prematches.values()
+                        if found.is_accepted
+                    ]
+                    of = chance.choice(ready).prematch_id if ready else ""
+                    made = (
+                        list(ready[0].entries)
+                        if ready and of == ready[0].prematch_id
+                        else chance.sample(page.entries, min(len(page.entries), 2))
+                    )
+                    if not ready or of != ready[0].prematch_id:
+                        of = ""
+                    who = [player for each in made for player in each.players]
+                    if chance.random() < 0.2:
+                        made, of, who = [], "", some
+                    if who:
+                        ids = [each.entry_id for each in made]
+                        await both("start", plan(f"m{number}", *who), ids, of)
+                case _:
+                    again = [
+                        each.entry_id
+                        for each in getattr(
+                            memory.state.running.get(match_id), "entries", ()
+                        )
+                        if chance.random() < 0.6
+                    ]
+                    if chance.random() < 0.4:
+                        await both("release", match_id, one.player_id)
+                    else:
+                        reason = "void" if again else "finished"
+                        end = MatchEnd(match_id, reason)
+                        await both("end", end, self.now + 60, again)
+            await both("waiting", "maze", b"{}")
+            await both("counts")
+            await both("of_player", one.player_id)
+            await both("listed", None, 99)
+            await both("places", [entry_id])
 
 
 class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
@@ -431,7 +467,10 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         A flood of strangers costs bounded memory: the oldest who did nothing but say
         hello are forgotten, not those who wait or play.
         """
-        store, entries = self.make_store(3), RedisEntryStore(self.client)
+        store, entries = (
+            self.make_store(3),
+            RedisLobbyStore(self.client, lambda: self.now),
+        )
         guests = [Player(f"g{number}", "G") for number in range(6)]
 
         async def add(number: int) -> bool:
@@ -446,14 +485,14 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         for number in range(3):
             self.assertTrue(await add(number))
         store.settle("g0")
-        await entries.add(entry(guests[1], 1.0))
+        await entries.enqueue(entry(guests[1], 1.0))
         self.assertTrue(await add(3))
         # Guest 2 has only said hello, and is older than guest 3.
         self.assertEqual(await known(), [0, 1, 3])
-        await entries.add(entry(guests[3], 2.0))
+        await entries.enqueue(entry(guests[3], 2.0))
         self.assertTrue(await add(4))
         self.assertEqual(await known(), [1, 3, 4])
-        await entries.add(entry(guests[4], 3.0))
+        await entries.enqueue(entry(guests[4], 3.0))
         self.assertFalse(await add(5))
         await store.keep("account", ANN, self.now + 10)
         self.assertEqual(await store.find("account"), ANN)
@@ -489,47 +528,6 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         await store.add_guest("h3", CAT, self.now + 10, "192.0.2.1")
         self.assertEqual(await store.find("h1"), ANN)
         self.assertIsNone(await store.find("h2"))
-
-
-class RedisMatchStoreTests(MatchStoreContract, RedisCase):
-    """Matches in Redis."""
-
-    def make_store(self) -> RedisMatchStore:
-        store = RedisMatchStore(self.client, lambda: self.now)
-        verifyObject(IMatchStore, store)
-        return store
-
-    async def test_restore_of_others(self) -> None:
-        """
-        A match that another node has by now stays there; and a node without a lease
-        brings nothing back.
-        """
-        there = await self.open_client("n2")
-        await RedisNodeStore(there).register(NodeFacts("n2", {}, "1"), 60)
-        store = self.make_store()
-        other = RedisMatchStore(there, lambda: self.now)
-        one = plan("m1", ANN, BOB)
-        self.assertTrue(await other.restore(one, None, ["ann"]))
-        self.assertFalse(await store.restore(one, PLACE, ["ann", "bob"]))
-        self.assertEqual(await store.owner("m1"), "n2")
-        self.assertEqual(await store.match_of("ann"), (one, None))
-        self.assertIsNone(await store.match_of("bob"))
-        self.client.owner.lease += 100
-        with self.assertRaises(LeaseLost):
-            await store.restore(plan("m2", CAT), None, ["cat"])
-        self.assertIsNone(await store.match_of("cat"))
-
-    async def test_restored_for_other_nodes(self) -> None:
-        """
-        If the node that has brought a match back dies, others find it among what it
-        has left.
-        """
-        store = self.make_store()
-        one = plan("m1", ANN, BOB)
-        await store.restore(one, None, ["ann", "bob"])
-        self.assertEqual(
-            await RedisEstateStore(self.client).matches_of("n1", 10), [one]
-        )
 
 
 class _TwoLeases(RedisCase):
@@ -591,12 +589,12 @@ class RedisServerStoreTests(_TwoLeases, ServerStoreContract):
         its match, though nothing waits for it.
         """
         store = RedisServerStore(self.client)
-        matches = RedisMatchStore(self.client, lambda: self.now)
-        await matches.open(plan("m1", ANN, BOB))
+        matches = RedisLobbyStore(self.client, lambda: self.now)
+        await matches.start(plan("m1", ANN, BOB))
         # Redis knows the script from here on.
         await store.put("s0", 1, "here", b"zero")
         put = store.put("s1", 1, "here", b"one")
-        await matches.place("m1", PLACE)
+        await matches.placed("m1", PLACE)
         self.assertTrue(self.successResultOf(put))
 
 
@@ -698,7 +696,9 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
 
     async def hold(self, player_id: str) -> None:
         """Put a player in a queue."""
-        await RedisEntryStore(self.client).add(entry(Player(player_id, "x"), 1.0))
+        await RedisLobbyStore(self.client, lambda: self.now).enqueue(
+            entry(Player(player_id, "x"), 1.0)
+        )
 
     async def test_strange_messages(self) -> None:
         """
@@ -727,13 +727,13 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         the line that was cut.
         """
         (one, _), (two, _) = await self.make_stores()
-        entries = RedisEntryStore(self.client)
-        await entries.add(entry(ANN, 1.0))
+        entries = RedisLobbyStore(self.client, lambda: self.now)
+        await entries.enqueue(entry(ANN, 1.0))
         await one.enter("ann")
         await two.enter("ann")
         self.assertEqual(await one.leave("ann"), "replaced")
-        self.assertFalse(await entries.suspend("e-ann"))
-        self.assertTrue(await entries.claim(["e-ann"]))
+        self.assertFalse(await entries.suspend("e-ann", True))
+        self.assertTrue(await entries.claim("e-ann"))
 
     async def test_a_silent_node(self) -> None:
         """

@@ -11,23 +11,25 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface.verify import verifyObject
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
 from tests.support.logged import watch_events
 from tests.support.redis_servers import RedisServer, make_client, until
-from vinom.base.model import Estate, MatchEnd, QueueCounts, Waiting
+from vinom.base.model import Estate, LobbyCounts, MatchEnd, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
-from vinom.store.interfaces import IEstateStore
-from vinom.store.redis.client import Breaker
-from vinom.store.redis.entries import RedisEntryStore
-from vinom.store.redis.matches import RedisEstateStore, RedisMatchStore
+from vinom.store.redis.client import Breaker, RedisClient
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.tools.commands.child_node import free_port
+
+
+def lobby(client: RedisClient) -> RedisLobbyStore:
+    """Make a client's store of entries and matches."""
+    return RedisLobbyStore(client, lambda: 1000.0)
 
 
 class _Pipe(Protocol):
@@ -133,24 +135,24 @@ class DeadlineTests(RedisCase):
         client.startService()
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available)
-        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        nodes, entries = RedisNodeStore(client), lobby(client)
         await nodes.register(facts("n1"), 60)
         # Redis knows the scripts: it would execute the late call.
-        await entries.add(entry(BOB, 1.0))
-        await entries.remove("e-bob")
+        await entries.enqueue(entry(BOB, 1.0))
+        await entries.leave("bob")
         before = sorted(server.command("KEYS", "*"))
         calls = self.executed(server)
         server.pause()
-        why = await self.fails(entries.add(entry(ANN, 1.0)))
+        why = await self.fails(entries.enqueue(entry(ANN, 1.0)))
         self.assertIn("in time", why)
         self.assertFalse(client.is_available)
-        self.assertIn("in time", await self.fails(entries.add(entry(BOB, 1.0))))
+        self.assertIn("in time", await self.fails(entries.enqueue(entry(BOB, 1.0))))
         server.wake()
         await until(lambda: client.is_available)
         # It was executed, after its deadline.
         self.assertGreater(self.executed(server), calls)
         self.assertEqual(sorted(server.command("KEYS", "*")), before)
-        self.assertEqual(await entries.add(entry(ANN, 1.0)), 1)
+        self.assertEqual((await entries.enqueue(entry(ANN, 1.0))).place, 1)
 
     async def test_a_busy_node(self) -> None:
         """
@@ -164,18 +166,18 @@ class DeadlineTests(RedisCase):
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available)
         await RedisNodeStore(client).register(facts("n1"), 60)
-        entries = RedisEntryStore(client)
-        await entries.add(entry(BOB, 1.0))
+        entries = lobby(client)
+        await entries.enqueue(entry(BOB, 1.0))
 
         def be_busy() -> None:
             server.wake()
             time.sleep(1.5)
 
         server.pause()
-        added = entries.add(entry(ANN, 1.0))
+        added = entries.enqueue(entry(ANN, 1.0))
         # What comes from other threads is done right before what is due.
         reactor.callLater(0.05, reactor.callFromThread, be_busy)
-        self.assertEqual(await added, 2)
+        self.assertEqual((await added).place, 2)
         self.assertEqual(client.opened, 0)
 
     async def test_more_than_fits(self) -> None:
@@ -229,18 +231,18 @@ class DeadlineTests(RedisCase):
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available)
         client.owner.lease = self.client.owner.lease
-        store = RedisEntryStore(client)
-        self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
-        self.assertTrue(await store.remove("e-ann"))
-        self.assertEqual(await store.add(entry(ANN, 1.0)), 1)
+        store = lobby(client)
+        self.assertEqual((await store.enqueue(entry(ANN, 1.0))).place, 1)
+        self.assertIsNotNone(await store.leave("ann"))
+        self.assertEqual((await store.enqueue(entry(ANN, 1.0))).place, 1)
         keeper.is_held = True
         before = sorted(self.keys())
-        await self.fails(store.remove("e-ann"))
+        await self.fails(store.leave("ann"))
         keeper.deliver()
         await until(lambda: client.is_available)
         self.assertEqual(sorted(self.keys()), before)
         self.assertEqual(client.outcomes["timeout"], 1)
-        self.assertTrue(await store.remove("e-ann"))
+        self.assertIsNotNone(await store.leave("ann"))
 
     async def test_redis_clock_is_not_ours(self) -> None:
         """
@@ -256,17 +258,17 @@ class DeadlineTests(RedisCase):
             client.startService()
             await until(lambda client=client: client.is_available)
             client.owner.lease = self.client.owner.lease
-            self.assertFalse(await RedisEntryStore(client).remove("e-ann"))
+            self.assertIsNone(await lobby(client).leave("ann"))
             await client.stopService()
 
     async def test_scripts_are_loaded_again(self) -> None:
         """
         A Redis that forgot its scripts is given them.
         """
-        store = RedisEntryStore(self.client)
-        await store.add(entry(ANN, 1.0))
+        store = lobby(self.client)
+        await store.enqueue(entry(ANN, 1.0))
         self.server.command("SCRIPT", "FLUSH")
-        self.assertTrue(await store.remove("e-ann"))
+        self.assertIsNotNone(await store.leave("ann"))
 
 
 class SilenceTests(RedisCase):
@@ -277,17 +279,17 @@ class SilenceTests(RedisCase):
         Calls of a node that has just started wait until it is connected, or cannot be.
         """
         client = make_client(self.server.port, self.client.prefix)
-        placing = RedisEntryStore(client).place("e")
+        placing = lobby(client).places(["e"])
         client.startService()
         self.addCleanup(client.stopService)
         self.assertFalse(client.is_available)
-        self.assertEqual(await placing, 0)
+        self.assertEqual(await placing, [0])
         nobody = make_client(free_port(), self.client.prefix)
         self.addCleanup(nobody.stopService)
-        placing = RedisEntryStore(nobody).place("e")
+        placing = lobby(nobody).places(["e"])
         nobody.startService()
         await self.assertFailure(placing, StoreUnavailable)
-        await self.assertFailure(RedisEntryStore(nobody).place("e"), StoreUnavailable)
+        await self.assertFailure(lobby(nobody).places(["e"]), StoreUnavailable)
 
     async def test_stopped_while_it_connects(self) -> None:
         """
@@ -313,7 +315,7 @@ class SilenceTests(RedisCase):
         server.pause()
         await until(lambda: not client.is_available)
         with self.assertRaises(StoreUnavailable) as caught:
-            await RedisEntryStore(client).place("e")
+            await lobby(client).places(["e"])
         refusal = caught.exception.refusal()
         self.assertEqual(refusal.code, "store_unavailable")
         self.assertIn("retry_after", refusal.details)
@@ -341,7 +343,7 @@ class SilenceTests(RedisCase):
         await until(lambda: not client.is_available)
         for _ in range(20):
             with self.assertRaises(StoreUnavailable):
-                await RedisEntryStore(client).place("e")
+                await lobby(client).places(["e"])
         # It cannot be connected to for another reason by now.
         why = client.why
         server.kill()
@@ -357,11 +359,11 @@ class SilenceTests(RedisCase):
         """
         A connection that Redis closes costs the calls on it, and no others.
         """
-        store = RedisEntryStore(self.client)
+        store = lobby(self.client)
         self.server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await until(lambda: self.client.opened)
         await until(lambda: self.client.is_available)
-        self.assertEqual(await store.place("e-ann"), 0)
+        self.assertEqual(await store.places(["e-ann"]), [0])
 
 
 class LeaseTests(RedisCase):
@@ -371,46 +373,48 @@ class LeaseTests(RedisCase):
         """
         The writes of a node with an old lease number are refused, and change nothing.
         """
-        nodes, store = RedisNodeStore(self.client), RedisEntryStore(self.client)
-        await store.add(entry(BOB, 1.0))
+        nodes, store = RedisNodeStore(self.client), lobby(self.client)
+        await store.enqueue(entry(BOB, 1.0))
         old = self.client.owner.lease
         await nodes.register(facts("n1"), 60)
         new, self.client.owner.lease = self.client.owner.lease, old
         before = sorted(self.keys())
         for call in (
-            lambda: store.add(entry(ANN, 1.0)),
-            lambda: store.remove("e-bob"),
-            lambda: store.suspend("e-bob"),
-            lambda: store.resume("e-bob"),
-            lambda: store.claim(["e-bob"]),
+            lambda: store.enqueue(entry(ANN, 1.0)),
+            lambda: store.leave("bob"),
+            lambda: store.suspend("e-bob", True),
+            lambda: store.suspend("e-bob", False),
+            lambda: store.claim("e-bob"),
         ):
             await self.assertFailure(call(), LeaseLost)
         self.assertEqual(sorted(self.keys()), before)
         self.client.owner.lease = new
-        self.assertTrue(await store.remove("e-bob"))
+        self.assertIsNotNone(await store.leave("bob"))
 
     async def test_the_end_of_a_lease(self) -> None:
         """
         A lease that was not renewed is over by Redis' clock.
         """
-        nodes, store = RedisNodeStore(self.client), RedisEntryStore(self.client)
+        nodes, store = RedisNodeStore(self.client), lobby(self.client)
         await nodes.register(facts("n1"), 0.1)
         await deferLater(reactor, 0.15)
-        await self.assertFailure(store.add(entry(ANN, 1.0)), LeaseLost)
-        await self.assertFailure(store.remove("nobody"), LeaseLost)
+        await self.assertFailure(store.enqueue(entry(ANN, 1.0)), LeaseLost)
+        await self.assertFailure(store.leave("nobody"), LeaseLost)
 
     async def test_another_node(self) -> None:
         """
-        A claim takes entries of every node, once.
+        A match takes entries of every node, once.
         """
         other = await self.open_client("n2")
         await RedisNodeStore(other).register(facts("n2"), 60)
-        here, there = RedisEntryStore(self.client), RedisEntryStore(other)
-        await here.add(entry(ANN, 1.0))
-        await there.add(entry(BOB, 2.0))
-        both = ["e-ann", "e-bob"]
-        racing = [one.claim(both) for one in (here, there) for _ in range(4)]
-        self.assertEqual(sum([await one for one in racing]), 1)
+        here, there = lobby(self.client), lobby(other)
+        await here.enqueue(entry(ANN, 1.0))
+        await there.enqueue(entry(BOB, 2.0))
+        both, found = ["e-ann", "e-bob"], []
+        for number, one in enumerate((here, there) * 4):
+            found.append(one.start(plan(f"m{number}", ANN, BOB), both))
+        refusals = [(await one).refusal for one in found]
+        self.assertEqual(refusals.count(""), 1)
 
 
 class EstateTests(RedisCase):
@@ -420,42 +424,38 @@ class EstateTests(RedisCase):
         await RedisCase.setUp(self)
         self.other = await self.open_client("n2")
         await RedisNodeStore(self.other).register(facts("n2"), 60)
-        self.estates = RedisEstateStore(self.other)
-        verifyObject(IEstateStore, self.estates)
+        self.estates, self.lines = lobby(self.other), RedisOnlineStore(self.other)
 
     async def test_matches(self) -> None:
         """
         The matches of one node are listed until they are over, a few at a time.
         """
-        here, there = (
-            RedisMatchStore(client, lambda: self.now)
-            for client in (self.client, self.other)
-        )
-        await here.open(plan("m1", ANN))
-        await here.open(plan("m2", BOB))
-        await there.open(plan("m3", CAT))
+        here, there = (lobby(client) for client in (self.client, self.other))
+        await here.start(plan("m1", ANN))
+        await here.start(plan("m2", BOB))
+        await there.start(plan("m3", CAT))
         found = await self.estates.matches_of("n1", 10)
-        self.assertEqual({one.match_id for one in found}, {"m1", "m2"})
+        self.assertEqual({one.plan.match_id for one in found}, {"m1", "m2"})
         self.assertEqual(len(await self.estates.matches_of("n1", 1)), 1)
         for match_id in ("m1", "m2"):
-            await there.end(MatchEnd(match_id, "lost"), self.now + 60)
+            await there.end(MatchEnd(match_id, "lost"), 1060.0)
         self.assertEqual(await self.estates.matches_of("n1", 10), [])
-        self.assertIsNone(await here.match_of("ann"))
-        self.assertIsNotNone(await here.match_of("cat"))
+        self.assertIsNone((await here.of_player("ann")).plan)
+        self.assertIsNotNone((await here.of_player("cat")).plan)
 
     async def test_leaving_something(self) -> None:
         """
         A node that stops before its matches are recorded as over leaves them to others.
         """
         here = RedisNodeStore(self.client)
-        matches = RedisMatchStore(self.other, lambda: self.now)
-        await RedisMatchStore(self.client, lambda: self.now).open(plan("m1", ANN))
+        matches = lobby(self.other)
+        await lobby(self.client).start(plan("m1", ANN))
         lease = self.client.owner.lease
         self.assertTrue(await here.leave("n1", lease))
         there = RedisNodeStore(self.other)
         expired = [one.node.node_id for one in await there.expired()]
         self.assertEqual(expired, ["n1"])
-        await matches.end(MatchEnd("m1", "lost"), self.now + 60)
+        await matches.end(MatchEnd("m1", "lost"), 1060.0)
         self.assertTrue(await there.leave("n1", lease))
         self.assertEqual(await there.expired(), [])
 
@@ -464,11 +464,11 @@ class EstateTests(RedisCase):
         Waiting players whose lines went to a node that is gone cannot be matched, and
         lose their places unless they come back through another node.
         """
-        here, there = RedisEntryStore(self.client), RedisEntryStore(self.other)
+        here, there = lobby(self.client), lobby(self.other)
         for player, since in ((ANN, 1.0), (BOB, 2.0), (CAT, 3.0)):
-            await here.add(entry(player, since))
+            await here.enqueue(entry(player, since))
         # Cat came to the other node before anybody noticed.
-        self.assertTrue(await there.resume("e-cat"))
+        self.assertTrue(await there.suspend("e-cat", False))
         # Nothing is taken from a node that lives.
         self.assertIsNone(await self.estates.abandon("n1", 1, 1.0))
         await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
@@ -478,12 +478,12 @@ class EstateTests(RedisCase):
         )
         self.assertIsNone(await self.estates.abandon("n1", 10, 1.0))
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 3.0))
-        self.assertTrue(await there.resume("e-bob"))
+        self.assertTrue(await there.suspend("e-bob", False))
         await deferLater(reactor, 1.1)
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(2, 2, 2.0))
-        self.assertIsNone(await there.entry_of("ann"))
+        self.assertIsNone((await there.of_player("ann")).entry)
         self.assertEqual(await there.places(["e-ann", "e-bob", "e-cat"]), [0, 1, 2])
-        self.assertEqual(await there.counts(), QueueCounts({"maze": 2}, 0, 2.0))
+        self.assertEqual(await there.counts(), LobbyCounts({"maze": 2}, 0, 2.0))
         # They belong to the other node now.
         owned = self.server.command("SMEMBERS", f"{self.client.prefix}entries-of:n2")
         self.assertLessEqual({"e-bob", "e-cat"}, set(owned))
@@ -502,7 +502,7 @@ class EstateTests(RedisCase):
         await nodes.register(facts("n1"), 60)
         self.assertEqual(await there.absence("ann"), 0)
         await nodes.leave("n1", self.client.owner.lease)
-        self.assertEqual(await self.estates.cut("n1", 10), ["ann"])
+        self.assertEqual(await self.lines.cut("n1", 10), ["ann"])
         await deferLater(reactor, 0.1)
         self.assertGreater(await there.absence("ann"), 0.05)
 
@@ -512,10 +512,10 @@ class EstateTests(RedisCase):
         connected to another one, are matched as before; of a party whose members are
         not all there, nobody is.
         """
-        here, there = RedisEntryStore(self.client), RedisEntryStore(self.other)
+        here, there = lobby(self.client), lobby(self.other)
         lines = RedisOnlineStore(self.client), RedisOnlineStore(self.other)
-        await here.add(entry(ANN, 1.0))
-        await here.add(attrs.evolve(entry(BOB, 2.0), players=(BOB, CAT)))
+        await here.enqueue(entry(ANN, 1.0))
+        await here.enqueue(attrs.evolve(entry(BOB, 2.0), players=(BOB, CAT)))
         for player in (ANN, BOB):
             await lines[1].enter(player.player_id)
         await lines[0].enter(CAT.player_id)
@@ -524,9 +524,9 @@ class EstateTests(RedisCase):
         # Cat's line is one of those that the next step cuts.
         self.assertEqual(left, Estate([], []))
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 1.0))
-        self.assertEqual(await self.estates.cut("n1", 10), ["cat"])
+        self.assertEqual(await self.lines.cut("n1", 10), ["cat"])
         await lines[1].enter(CAT.player_id)
-        self.assertTrue(await there.resume("e-bob"))
+        self.assertTrue(await there.suspend("e-bob", False))
         await deferLater(reactor, 1.1)
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 3, 1.0))
 
@@ -534,60 +534,24 @@ class EstateTests(RedisCase):
 class LayoutTests(RedisCase):
     """What is in Redis beside our keys."""
 
-    async def test_another_layout(self) -> None:
-        """
-        A layout 0 of the same deployment, as an older version left it, is not touched.
-        """
-        old = self.client.prefix.replace("vinom:1:", "vinom:0:")
-        ask = self.server.command
-        ask("SET", f"{old}entry:e-ann", "theirs")
-        ask("ZADD", f"{old}waiting", "1", "e-ann")
-        ask("HSET", f"{old}queued", "maze", "7")
-        before = {key: ask("DUMP", key) for key in ask("KEYS", f"{old}*")}
-        for case in ("test_counts", "test_places", "test_waiting"):
-            contract = self.contract()
-            await getattr(contract, case)()
-            ask("EVAL", _DELETE, "0", f"{self.client.prefix}e*", "")
-            ask("EVAL", _DELETE, "0", f"{self.client.prefix}q*", "")
-            ask("EVAL", _DELETE, "0", f"{self.client.prefix}w*", "")
-        self.assertEqual({key: ask("DUMP", key) for key in before}, before)
-        self.assertEqual(len(ask("KEYS", f"{old}*")), 3)
-
-    def contract(self) -> Any:
-        """Make the contract's tests on this client."""
-        from tests.store.contract import EntryStoreContract
-
-        class Case(EntryStoreContract, TestCase):
-            def runTest(self) -> None:
-                """Called by hand."""
-
-        case = Case()
-        case.make_store = lambda: RedisEntryStore(self.client)  # type: ignore[attr-defined]
-        return case
-
     async def test_expired_entries_do_not_count(self) -> None:
         """
         An entry whose lifetime is over leaves places and counts.
         """
-        store = RedisEntryStore(self.client)
-        await store.add(entry(ANN, 1.0))
-        await store.add(entry(BOB, 2.0))
+        store = lobby(self.client)
+        await store.enqueue(entry(ANN, 1.0))
+        await store.enqueue(entry(BOB, 2.0))
         for key in ("entry:e-ann", "entry-of:ann"):
             self.server.command("DEL", f"{self.client.prefix}{key}")
         self.assertEqual((await store.counts()).players, {"maze": 1})
         waiting = await store.waiting("maze", b"{}")
         self.assertEqual((waiting.players, waiting.since), (1, 2.0))
-        self.assertEqual(await store.place("e-bob"), 1)
+        self.assertEqual(await store.places(["e-bob"]), [1])
         self.server.command("DEL", f"{self.client.prefix}entry:e-bob")
-        self.assertEqual(await store.counts(), QueueCounts({}, 0, None))
+        self.assertEqual(await store.counts(), LobbyCounts({}, 0, None))
         self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
         left = {key.removeprefix(self.client.prefix) for key in self.keys()}
         self.assertFalse([key for key in left if key.startswith("queue")], left)
-
-
-_DELETE = """
-for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end
-"""
 
 
 class BreakerTests(SynchronousTestCase):

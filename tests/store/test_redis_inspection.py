@@ -33,8 +33,8 @@ from vinom.base.redis_address import StoreAddress, read_store_address
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.entries import RedisEntryStore
 from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 
 
@@ -220,15 +220,15 @@ class FailoverTests(TestCase):
         client.startService()
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available, 60)
-        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        nodes, entries = RedisNodeStore(client), RedisLobbyStore(client, time.time)
         await nodes.register(NodeFacts("n1", {}, "1"), 60)
-        await entries.add(entry(ANN, 1.0))
+        await entries.enqueue(entry(ANN, 1.0))
         # A failover loses what the replica has not got yet.
         await until(lambda: self.replicated(first), 60)
         await until(lambda: watched.fail_over(), 60)
         await until(lambda: found[-1].port == second.port and client.is_available, 60)
-        self.assertEqual(await entries.add(entry(BOB, 2.0)), 2)
-        self.assertEqual(await entries.place("e-ann"), 1)
+        self.assertEqual((await entries.enqueue(entry(BOB, 2.0))).place, 2)
+        self.assertEqual(list(await entries.places(["e-ann"])), [1])
         with self.assertRaises(AssertionError) as caught:
             first.command("EVAL", "redis.call('SET', 'a', 'b')", "0")
         self.assertRegex(str(caught.exception), "READONLY|NOREPLICAS")
@@ -251,14 +251,14 @@ class FailoverTests(TestCase):
         client.startService()
         self.addCleanup(client.stopService)
         await until(lambda: client.is_available)
-        nodes, entries = RedisNodeStore(client), RedisEntryStore(client)
+        nodes, entries = RedisNodeStore(client), RedisLobbyStore(client, time.time)
         await nodes.register(NodeFacts("n1", {}, "1"), 60)
-        await entries.add(entry(BOB, 1.0))
+        await entries.enqueue(entry(BOB, 1.0))
         before = sorted(server.command("KEYS", "*"))
         for setting in ("min-replicas-to-write", "min-replicas-max-lag"):
             server.command("CONFIG", "SET", setting, "1")
         with self.assertRaises(StoreUnavailable) as caught:
-            await entries.add(entry(ANN, 1.0))
+            await entries.enqueue(entry(ANN, 1.0))
         self.assertIn("NOREPLICAS", str(caught.exception))
         self.assertEqual(sorted(server.command("KEYS", "*")), before)
         # It looks for another master.

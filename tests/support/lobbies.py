@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from msgspec import Struct, json
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
@@ -22,7 +24,7 @@ from vinom.base.limits.addresses import AddressBuckets
 from vinom.base.model import MatchPlan, Placement, QueueEntry
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.tokens import TokenSigner, TokenVerifier
-from vinom.errors import Code
+from vinom.errors import Code, StoreUnavailable
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds, Conversation
 from vinom.lobby.conversation.identity import Accounts, Identity
@@ -38,9 +40,7 @@ from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.rooms.matches import MatchRooms, Watching
 from vinom.rooms.rooms import Rooms
 from vinom.rooms.round import RoomBounds, RoomContext
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
-from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 REALM = "game.vinom"
@@ -119,15 +119,70 @@ class MemoryLine:
         self.conversation.lost()
 
 
-def everybody(entries: MemoryEntryStore) -> list[QueueEntry]:
+def everybody(store: MemoryLobbyStore) -> list[QueueEntry]:
     """List all entries, longest wait first, suspended ones too."""
-    places = sorted(entries._places.values())
-    return [entries._entries[entry_id] for _, _, entry_id in places]
+    places = sorted(store.state.queues.of_entries.values())
+    return [store.state.entries[entry_id] for _, _, entry_id in places]
 
 
-def running(matches: MemoryMatchStore) -> list[tuple[MatchPlan, Placement | None]]:
+def running(store: MemoryLobbyStore) -> list[tuple[MatchPlan, Placement | None]]:
     """List all running matches, oldest first, with their places."""
-    return [(match.plan, match.placement) for match in matches._running.values()]
+    return [(match.plan, match.placement) for match in store.state.running.values()]
+
+
+class Faulty:
+    """
+    A store whose steps fail, lose their answers or wait, as a test wants.
+
+    :ivar is_away: nothing is answered, and nothing is done.
+    :ivar failures: so many steps with these names are not taken; "*" is any.
+    :ivar lost: so many answers of steps with these names are lost.
+    :ivar held: steps with these names wait for `go_on`.
+    :ivar late: steps with these names are taken at once, and answered by `go_on`.
+    :ivar before: called once before the next step with this name.
+    """
+
+    def __init__(self, store: MemoryLobbyStore | None = None) -> None:
+        self.store, self.is_away = store, False
+        self.failures: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.held: set[str] = set()
+        self.late: set[str] = set()
+        self.before: dict[str, Callable[[], object]] = {}
+        self.pending: list[tuple[str, Deferred[None]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.store, name)
+        if name.startswith("_") or name == "has" or not callable(found):
+            return found
+        return lambda *given, **more: self._step(name, lambda: found(*given, **more))
+
+    def go_on(self) -> None:
+        """Take the steps that wait."""
+        pending, self.pending = self.pending, []
+        for _, later in pending:
+            later.callback(None)
+
+    def _step(self, name: str, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        for counted in (name, "*"):
+            if self.failures[counted] > 0:
+                self.failures[counted] -= 1
+                return fail(StoreUnavailable("no answer"))
+        if self.is_away:
+            return fail(StoreUnavailable("no answer"))
+        if name in self.before:
+            self.before.pop(name)()
+        if name in self.held:
+            self.pending.append((name, Deferred()))
+            return self.pending[-1][1].addCallback(lambda _: step())
+        answer = step()
+        if name in self.late:
+            self.pending.append((name, Deferred()))
+            return self.pending[-1][1].addCallback(lambda _: answer)
+        if self.lost[name] > 0:
+            self.lost[name] -= 1
+            return fail(StoreUnavailable("no answer"))
+        return answer
 
 
 class LobbyWorld:
@@ -149,8 +204,9 @@ class LobbyWorld:
         now = self.clock.seconds
         self.games = parts.get("games") or {"duel": Duel(), "party": Party()}
         self.fleet = parts.get("fleet") or MemoryFleet()
-        self.entries = parts.get("entries") or MemoryEntryStore()
-        self.match_store = parts.get("matches") or MemoryMatchStore(now)
+        self.lobby = parts.get("store") or MemoryLobbyStore(now)
+        if isinstance(self.lobby, Faulty) and self.lobby.store is None:
+            self.lobby.store = MemoryLobbyStore(now)
         self.players = parts.get("players") or MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
@@ -174,7 +230,7 @@ class LobbyWorld:
         )
         self.matches = Matches(
             self.fleet,
-            self.match_store,
+            self.lobby,
             self.online,
             self.games,
             join_tickets,
@@ -193,8 +249,7 @@ class LobbyWorld:
         self.rating_store = MemoryRatingStore(now)
         regions = parts.get("regions", {})
         self.matchmaker = Matchmaker(
-            self.entries,
-            self.entries,
+            self.lobby,
             self.matches,
             self.online,
             self.games,
@@ -205,12 +260,9 @@ class LobbyWorld:
             wait_warning_seconds=parts.get("wait_warning_seconds", 0.0),
             regions=regions,
         )
-        self.party_store = parts.get("parties") or MemoryPartyStore()
         self.parties = Parties(
-            self.party_store,
-            self.entries,
+            self.lobby,
             self.matchmaker,
-            self.matches,
             self.online,
             self.clock,
             self.entropy,
@@ -258,9 +310,7 @@ class LobbyWorld:
     def _is_needed(self, player_id: str) -> bool:
         return (
             self.online.is_here(player_id)
-            or self.entries.has(player_id)
-            or self.party_store.has(player_id)
-            or self.match_store.has(player_id)
+            or self.lobby.state.has(player_id)
             or self.rooms.directory.has(player_id)
         )
 

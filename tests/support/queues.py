@@ -36,7 +36,7 @@ def crowded(waiting: int, kind: str) -> LobbyWorld:
     since = world.clock.seconds() - 100.0
     for number in range(waiting):
         size = 100 + number if kind == "other options" else 10
-        world.entries.add(
+        world.lobby.enqueue(
             QueueEntry(
                 f"e{number}",
                 (Player(f"p{number}", "somebody"),),

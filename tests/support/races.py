@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
@@ -15,9 +15,7 @@ from vinom.base.messages.parties import CreateParty, JoinParty
 from vinom.base.model import Player
 from vinom.errors import Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
-from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 
 
 class Squad(Party):
@@ -125,7 +123,7 @@ class Gated:
         found = getattr(self._store, name)
         if name.startswith("_") or name == "has" or not callable(found):
             return found
-        return lambda *given: self._gate.call(lambda: found(*given))
+        return lambda *given, **more: self._gate.call(lambda: found(*given, **more))
 
 
 class Everywhere(Online):
@@ -133,6 +131,9 @@ class Everywhere(Online):
 
     def is_here(self, player_id: str) -> bool:
         return True
+
+    def away(self, player_ids: object) -> Deferred[Sequence[str]]:
+        return succeed(())
 
 
 class TwoNodes:
@@ -153,13 +154,11 @@ class TwoNodes:
                 clock=self.clock,
                 games=GAMES,
                 online=Everywhere(),
-                entries=Gated(entries, self.gate),
-                parties=Gated(parties, self.gate),
-                matches=Gated(matches, self.gate),
+                store=Gated(store, self.gate),
                 fleet=MemoryFleet(),
                 accept_seconds=accept_seconds,
             )
-            for seed, (entries, parties, matches) in zip((1, 2), stores, strict=True)
+            for seed, store in zip((1, 2), stores, strict=True)
         ]
         self.asks = accept_seconds > 0
         self.accepted: set[tuple[str, str]] = set()
@@ -168,12 +167,10 @@ class TwoNodes:
     def make_gate(self) -> Gate:
         return Gate()
 
-    def make_stores(self) -> list[tuple[Any, Any, Any]]:
-        """Make the stores that each node uses, and set those that are looked at."""
-        self.entries: Any = MemoryEntryStore()
-        self.parties: Any = MemoryPartyStore()
-        self.matches: Any = MemoryMatchStore(self.clock.seconds)
-        return [(self.entries, self.parties, self.matches)] * 2
+    def make_stores(self) -> list[Any]:
+        """Make the store that each node uses, and set the one that is looked at."""
+        self.store: Any = MemoryLobbyStore(self.clock.seconds)
+        return [self.store] * 2
 
     # What players do, on a node.
 
@@ -214,7 +211,7 @@ class TwoNodes:
 
     def asked(self) -> list[str]:
         """List the players who are asked whether they want to play, at this moment."""
-        entries, asked = self.entries._entries, self.entries._prematch_of
+        entries, asked = self.store.state.entries, self.store.state.prematch_of
         return sorted(
             player.player_id
             for entry_id in asked
@@ -223,7 +220,7 @@ class TwoNodes:
 
     def look(self, node: int, game: str = "duel") -> None:
         """Have a node look at a queue, as after news of another node."""
-        for entry in tuple(self.entries._entries.values()):
+        for entry in tuple(self.store.state.entries.values()):
             if entry.game == game:
                 self.nodes[node].matchmaker._look_at(entry.pool)
                 return
@@ -250,20 +247,17 @@ class TwoNodes:
 
     def problems(self) -> Iterator[str]:
         """Find what is wrong while nothing waits."""
-        entries, places = self.entries._entries, self.entries._places
+        entries, places = self.store.state.entries, self.store.state.queues.of_entries
         queued = [p.player_id for entry in entries.values() for p in entry.players]
-        running = [match.plan for match in self.matches._running.values()]
+        running = [match.plan for match in self.store.state.running.values()]
         playing = [seat.player_id for plan in running for seat in plan.seats]
         everybody = queued + playing
         if len(everybody) != len(set(everybody)):
             yield f"somebody is in two of {queued} and {playing}"
-        if set(entries) != set(places) | set(self.entries._prematch_of):
+        if set(entries) != set(places) | set(self.store.state.prematch_of):
             yield "an entry is neither in the queue nor in a prematch"
-        if set(places) & set(self.entries._prematch_of):
+        if set(places) & set(self.store.state.prematch_of):
             yield "an entry is in the queue and in a prematch"
-        for prematch in self.entries._prematches.values():
-            if prematch.started_by:
-                yield f"nobody makes the match of {prematch}"
         hosted = [one.plan for node in self.nodes for one in node.fleet.hosted]
         ids = [plan.match_id for plan in hosted]
         if len(ids) != len(set(ids)):
@@ -277,24 +271,26 @@ class TwoNodes:
         yield from self._party_problems()
 
     def _party_problems(self) -> Iterator[str]:
-        entries = self.entries._entries
-        for party in self.parties._parties.values():
+        entries = self.store.state.entries
+        for party in self.store.state.parties.values():
             entry = entries.get(party.entry_id)
             if party.state in ("in_queue", "prematch"):
                 if entry is None:
                     yield f"{party} waits without an entry"
                 elif {p.player_id for p in entry.players} != set(party.player_ids):
                     yield f"{entry} has other players than {party}"
-                is_asked = party.entry_id in self.entries._prematch_of
+                is_asked = party.entry_id in self.store.state.prematch_of
                 if (party.state == "prematch") != is_asked:
                     yield f"{party.state} is wrong: asked {is_asked}"
             elif entry is not None:
                 yield f"{party} is {party.state} and has {entry}"
-            is_playing = any(map(self.matches.has, party.player_ids))
+            is_playing = any(
+                one in self.store.state.match_of for one in party.player_ids
+            )
             if party.state == "in_game" and not is_playing:
                 yield f"{party} is stuck in a game"
         for entry in entries.values():
-            if entry.party_id and self.parties._parties.get(entry.party_id) is None:
+            if entry.party_id and self.store.state.parties.get(entry.party_id) is None:
                 yield f"{entry} outlived its party"
 
 

@@ -13,12 +13,9 @@ from tests.support.races import Gate, TwoNodes
 from tests.support.redis_servers import RedisServer, new_prefix
 from vinom.base.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
-from vinom.store.interfaces import IEntryStore
 from vinom.store.redis.client import Owner
-from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
-from vinom.store.redis.matches import RedisMatchStore
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.scripts import Script
 
 #: No call is late: late ones have tests of their own.
@@ -75,17 +72,6 @@ class WaitingClient:
         return succeed(found)
 
 
-class EntriesAndPrematches:
-    """Both stores of a client, as the memory has them in one."""
-
-    def __init__(self, client: Any) -> None:
-        self._stores = RedisEntryStore(client), RedisPrematchStore(client)
-
-    def __getattr__(self, name: str) -> Any:
-        entries, prematches = self._stores
-        return getattr(entries if name in IEntryStore else prematches, name)
-
-
 class Found:
     """What is in Redis now, in the words of the stores in memory."""
 
@@ -102,17 +88,26 @@ class Found:
             found[key.decode().removeprefix(start)] = pairs
         return found
 
-    # Of `MemoryEntryStore`.
+    # In the words of `MemoryLobbyStore`.
 
     @property
-    def _entries(self) -> dict[str, QueueEntry]:
+    def state(self) -> Found:
+        return self
+
+    @property
+    def queues(self) -> Found:
+        return self
+
+    @property
+    def entries(self) -> dict[str, QueueEntry]:
         return {
             one: json.decode(fields[b"data"], type=QueueEntry)
             for one, fields in self._all("entry").items()
+            if b"match" not in fields
         }
 
     @property
-    def _places(self) -> set[str]:
+    def of_entries(self) -> set[str]:
         keys = self._line.ask("KEYS", f"{self._prefix}queue:*:places")
         places = [
             one for key in keys for one in self._line.ask("ZRANGE", key, "0", "-1")
@@ -120,7 +115,7 @@ class Found:
         return {one.decode().split(":", 2)[2] for one in places}
 
     @property
-    def _prematch_of(self) -> dict[str, str]:
+    def prematch_of(self) -> dict[str, str]:
         asked = {
             one: fields.get(b"prematch", b"").decode()
             for one, fields in self._all("entry").items()
@@ -128,43 +123,43 @@ class Found:
         return {entry_id: prematch for entry_id, prematch in asked.items() if prematch}
 
     @property
-    def _prematches(self) -> dict[str, Prematch]:
+    def prematches(self) -> dict[str, Prematch]:
         return {
-            one: attrs.evolve(
-                json.decode(fields[b"data"], type=Prematch),
-                started_by=fields[b"started_by"].decode(),
-            )
+            one: json.decode(fields[b"data"], type=Prematch)
             for one, fields in self._all("prematch").items()
         }
 
-    # Of `MemoryPartyStore`.
-
     @property
-    def _parties(self) -> dict[str, Party]:
+    def parties(self) -> dict[str, Party]:
         return {
-            one: json.decode(fields[b"data"], type=Party)
+            one: attrs.evolve(
+                json.decode(fields[b"data"], type=Party),
+                state=fields[b"state"].decode(),
+                entry_id=fields[b"entry"].decode(),
+            )
             for one, fields in self._all("party").items()
         }
 
     @property
-    def _party_of(self) -> dict[str, str]:
+    def party_of(self) -> dict[str, str]:
         return {
             name: one
-            for one, party in self._parties.items()
+            for one, party in self.parties.items()
             for name in party.player_ids
         }
 
-    # Of `MemoryMatchStore`.
-
     @property
-    def _running(self) -> dict[str, Any]:
+    def running(self) -> dict[str, Any]:
         return {
             one: _Running(fields[b"plan"]) for one, fields in self._all("match").items()
         }
 
-    def has(self, player_id: str) -> bool:
-        """Is this player in a running match?"""
-        return bool(self._line.ask("EXISTS", f"{self._prefix}match-of:{player_id}"))
+    @property
+    def match_of(self) -> set[str]:
+        """List the players of running matches."""
+        start = f"{self._prefix}match-of:"
+        keys = self._line.ask("KEYS", f"{start}*")
+        return {key.decode().removeprefix(start) for key in keys}
 
 
 class _Running:
@@ -182,20 +177,14 @@ class TwoNodesWithRedis(TwoNodes):
     def make_gate(self) -> Gate:
         return Gate(delays_answers=True)
 
-    def make_stores(self) -> list[tuple[Any, Any, Any]]:
+    def make_stores(self) -> list[Any]:
         """Make the stores of two nodes over one Redis."""
-        self.entries = self.parties = self.matches = Found(self._line, self._prefix)
+        self.store = Found(self._line, self._prefix)
         stores = []
         for node_id in ("n1", "n2"):
             client: Any = WaitingClient(self._line, node_id, self._prefix)
             RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 3600)
-            stores.append(
-                (
-                    EntriesAndPrematches(client),
-                    RedisPartyStore(client),
-                    RedisMatchStore(client, self.clock.seconds),
-                )
-            )
+            stores.append(RedisLobbyStore(client, self.clock.seconds))
         return stores
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
 from vinom.node.settings import Settings
 from vinom.play.choices import canonical_options
-from vinom.store.redis.entries import RedisEntryStore
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.tools.commands.admin import show_status
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
@@ -141,11 +142,11 @@ class RedisNodeTests(TestCase):
         await until(lambda: client.is_available)
         facts = NodeFacts("filler", {}, "1")
         await RedisNodeStore(client).register(facts, 60)
-        store = RedisEntryStore(client)
+        store = RedisLobbyStore(client, time.time)
         options = canonical_options(TicTacToe(), b"{}")
         for number in range(count):
             player = Player(f"away{number}", "away")
-            await store.add(
+            await store.enqueue(
                 QueueEntry(
                     f"away{number}",
                     (player,),

@@ -108,7 +108,6 @@ class Prematch:
         game has none.
     :ivar accepted: ids of the players who said yes.
     :ivar declined: ids of the players who said no.
-    :ivar started_by: the node that makes the match; then nobody can answer any more.
     """
 
     prematch_id: str
@@ -118,7 +117,6 @@ class Prematch:
     until: float
     accepted: frozenset[str] = frozenset()
     declined: frozenset[str] = frozenset()
-    started_by: str = ""
     teams: tuple[int, ...] = ()
 
     @property
@@ -231,6 +229,26 @@ class Party:
         """The ids of its members."""
         return tuple(member.player.player_id for member in self.members)
 
+    @property
+    def is_listed(self) -> bool:
+        """Can somebody come in who finds it in a list?"""
+        has_room = len(self.members) < self.size
+        return self.is_open and self.state == "idle" and has_room
+
+    def in_state(self, state: PartyState) -> Party:
+        """
+        Return what becomes of it when its entry comes to wait, or to play.
+
+        One that is idle has no entry, and nobody is ready for what comes next.
+        """
+        change: dict[str, Any] = {"state": state, "version": self.version + 1}
+        if state == "idle":
+            change["entry_id"] = ""
+            change["members"] = tuple(
+                attrs.evolve(one, is_ready=False) for one in self.members
+            )
+        return attrs.evolve(self, **change)
+
     def member(self, player_id: str) -> PartyMember | None:
         """Find a member; ``None`` if the player is not in this party."""
         for member in self.members:
@@ -246,7 +264,7 @@ class EntryPage:
 
     :ivar entries: the longest wait first.
     :ivar next: where the next part begins, for
-        `vinom.store.interfaces.IEntryStore.page`; empty after the last one.
+        `vinom.store.interfaces.ILobbyStore.page`; empty after the last one.
     """
 
     entries: Sequence[QueueEntry]
@@ -298,19 +316,80 @@ class Waiting:
 
 
 @attrs.frozen
-class QueueCounts:
+class LobbyCounts:
     """
-    The number of players who wait, for metrics.
+    The number of players who wait, and of parties, for metrics.
 
-    :ivar players: how many, by game; suspended ones included.
+    :ivar players: how many wait, by game; suspended ones included.
     :ivar suspended: how many entries are suspended.
     :ivar since: when the longest wait of all began, seconds since the Unix epoch;
         ``None`` if nobody waits.
+    :ivar parties: how many are in each `PartyState`.
     """
 
-    players: Mapping[str, int]
-    suspended: int
-    since: float | None
+    players: Mapping[str, int] = attrs.field(factory=dict)
+    suspended: int = 0
+    since: float | None = None
+    parties: Mapping[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Enqueued:
+    """
+    What came of an entry.
+
+    :ivar place: in its queue, 1 for the longest wait; 0 if it was refused.
+    :ivar waiting: how many wait there.
+    :ivar refusal: why: one of its players waits or plays already, or the party has
+        changed.
+    :ivar player_id: who plays.
+    """
+
+    place: int = 0
+    waiting: Waiting = attrs.field(factory=Waiting)
+    refusal: Literal["", "queued", "playing", "changed"] = ""
+    player_id: str = ""
+
+
+@attrs.frozen
+class Left:
+    """
+    An entry that waits no more.
+
+    :ivar prematch: which has ended, too, as it was; its other entries wait again.
+    """
+
+    entry: QueueEntry
+    prematch: Prematch | None = None
+
+
+@attrs.frozen
+class PartyChange:
+    """
+    What came of a change of a party.
+
+    :ivar is_done: ``False`` if somebody else was faster.
+    :ivar left: the entry with which it waited before.
+    """
+
+    is_done: bool
+    left: Left | None = None
+
+
+@attrs.frozen
+class Started:
+    """
+    What came of a match.
+
+    :ivar refusal: why it was not recorded: one of its entries does not wait any more,
+        or players are in other matches.
+    :ivar player_ids: who these are.
+    :ivar left: what players of an outside matchmaker waited with.
+    """
+
+    refusal: Literal["", "gone", "playing"] = ""
+    player_ids: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
 
 
 @attrs.frozen
@@ -527,6 +606,39 @@ class MatchEnd:
     report: str = ""
     seats: tuple[SeatPlan, ...] = ()
     why: str = ""
+
+
+@attrs.frozen
+class LeftMatch:
+    """
+    A running match of a node that is gone.
+
+    :ivar is_placed: does a game server have it?
+    :ivar entry_ids: the entries that it was made of.
+    """
+
+    plan: MatchPlan
+    is_placed: bool
+    entry_ids: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Whereabouts:
+    """
+    Where a player is.
+
+    :ivar entry: with which it waits, in a queue or in *prematch*.
+    :ivar plan: of its running match.
+    :ivar placement: where that is played, once a game server has it.
+    :ivar ended: the end of its latest match.
+    """
+
+    party: Party | None = None
+    entry: QueueEntry | None = None
+    prematch: Prematch | None = None
+    plan: MatchPlan | None = None
+    placement: Placement | None = None
+    ended: MatchEnd | None = None
 
 
 @attrs.frozen

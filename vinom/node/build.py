@@ -622,7 +622,7 @@ def build_lobby(
     )
     matches = Matches(
         fleet.for_players,
-        stores.matches,
+        stores.lobby,
         online,
         base.games,
         join_tickets,
@@ -639,8 +639,7 @@ def build_lobby(
     )
     rating_seconds = settings.rating_days * 86400.0
     matchmaker = Matchmaker(
-        stores.entries,
-        stores.prematches,
+        stores.lobby,
         matches,
         online,
         base.games,
@@ -657,10 +656,8 @@ def build_lobby(
         regions=[name for name, _ in settings.regions],
     )
     parties = Parties(
-        stores.parties,
-        stores.entries,
+        stores.lobby,
         matchmaker,
-        matches,
         online,
         base.clock,
         base.entropy,

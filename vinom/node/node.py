@@ -319,7 +319,7 @@ class Node(MultiService):
                 "longest_wait": round(queue["longest_wait"], 3),
                 "prematches": queue["prematches"]["open"],
             },
-            "parties": await lobby.parties.counts(),
+            "parties": queue["parties"],
             "matches": lobby.matches.status(),
             "rooms": parts.rooms.directory.status(),
             "certificates": parts.keys.expiries(),
@@ -359,7 +359,7 @@ class Node(MultiService):
             "queue_longest_wait_seconds": queue["longest_wait"],
             "prematches": queue["prematches"]["open"],
             "prematches_over": queue["prematches"]["results"],
-            "parties": await lobby.parties.counts(),
+            "parties": queue["parties"],
             "matches": {
                 state: matches[state] for state in ("forming", "placed", "playing")
             },

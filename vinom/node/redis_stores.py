@@ -19,15 +19,9 @@ from vinom.node.settings import Settings
 from vinom.node.stores import Stores
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.entries import RedisEntryStore, RedisPrematchStore
 from vinom.store.redis.inspection import FoundStore, find_store
-from vinom.store.redis.matches import (
-    RedisEstateStore,
-    RedisMatchStore,
-    RedisServerStore,
-)
+from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.parties import RedisPartyStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,
@@ -35,6 +29,7 @@ from vinom.store.redis.players import (
 )
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
+from vinom.store.redis.servers import RedisServerStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
@@ -95,14 +90,10 @@ def redis_stores(
     )
     return Stores(
         node_id,
-        RedisEntryStore(client),
-        RedisPrematchStore(client),
-        RedisPartyStore(client),
+        RedisLobbyStore(client, now),
         RedisPlayerStore(client, now),
-        RedisMatchStore(client, now),
         RedisNodeStore(client),
         RedisRatingStore(client, now),
-        RedisEstateStore(client),
         online,
         RedisCheckpointStore(client, replicated),
         RedisServerStore(client),

@@ -263,19 +263,20 @@ class Requests(Service):
         if conversation.player is None or not conversation.is_open:
             return
         player_id = conversation.player.player_id
+        where = await self._matches.where(player_id)
         news: list[Push] = []
         party_id = conversation.party_id
-        if party_id and not await self._parties.has(party_id, player_id):
+        if party_id and (where.party is None or where.party.party_id != party_id):
             # Nobody may be left to send it: the store may have lost the party.
             news.append(PartyClosed(party_id, "lost"))
-        found = await self._matches.rejoin(player_id)
+        found = await self._matches.rejoin(player_id, where)
         if found is not None:
             news.append(found)
         elif conversation.is_waiting:
-            status = await self._matchmaker.player_back(player_id)
+            status = await self._matchmaker.player_back(player_id, where)
             # The place may have been given up while this node was silent.
             news.append(status or QueueStatus("idle"))
-            prematch = await self._matchmaker.prematches.pending(player_id)
+            prematch = self._matchmaker.prematches.pending(where.prematch)
             if prematch is not None:
                 news.append(prematch)
         for push in news:
@@ -387,25 +388,23 @@ class Requests(Service):
     async def _news(self, player: Player, conversation: Conversation) -> list[Push]:
         """Find a returning player's party, match, and place in the queue."""
         _ensure_open(conversation)
-        party = await self._parties.player_back(player.player_id)
+        player_id = player.player_id
+        where = await self._matches.where(player_id)
+        party = await self._parties.player_back(player_id, where.party)
         # First: the line of a player who is in no party ends with `MatchFound`.
         news: list[Push] = [] if party is None else [party]
-        return news + await self._news_of_match(player, conversation)
-
-    async def _news_of_match(
-        self, player: Player, conversation: Conversation
-    ) -> list[Push]:
-        found = await self._matches.rejoin(player.player_id)
+        found = await self._matches.rejoin(player_id, where)
         if found is not None:
-            return [found]
+            return [*news, found]
         # A newer line may have come and gone: its player is not expected back here.
         _ensure_open(conversation)
-        status = await self._matchmaker.player_back(player.player_id)
-        if status is not None:
-            prematch = await self._matchmaker.prematches.pending(player.player_id)
-            return [status] if prematch is None else [status, prematch]
-        ended = await self._matches.last_end(player.player_id)
-        return [] if ended is None else [ended]
+        status = await self._matchmaker.player_back(player_id, where)
+        more = (
+            [status, self._matchmaker.prematches.pending(where.prematch)]
+            if status is not None
+            else [self._matches.ended_message(where.ended)]
+        )
+        return news + [one for one in more if one is not None]
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):

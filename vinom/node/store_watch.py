@@ -11,6 +11,7 @@ from vinom import __version__
 from vinom.base.model import MatchEnd, NodeFacts, Prematch
 from vinom.lobby.conversation.online import Reporting
 from vinom.node.build import AWAY_MARGIN, Parts
+from vinom.node.lease import heartbeat_of
 from vinom.node.links import DIRECT
 from vinom.node.settings import Settings
 from vinom.node.takeover import Takeover
@@ -47,12 +48,12 @@ class StoreWatch:
         parts.lobby.online.missed = self._messages_missed
         stores = parts.base.stores
         self.services: list[Service] = []
-        if stores.client is None or stores.estates is None:
+        if stores.client is None or stores.online is None:
             return
         self._takeover = Takeover(
             stores.nodes,
-            stores.matches,
-            stores.estates,
+            stores.lobby,
+            stores.online,
             clock,
             self,
             settings.lease_seconds,
@@ -74,6 +75,10 @@ class StoreWatch:
         self._takeover.wait()
         if self._was_away:
             parts.rooms.ownership.wait(self._settings.lease_seconds)
+        client = parts.base.stores.client
+        if client is not None and client.has_other_data:
+            parts.lobby.matches.assert_owned()
+            parts.lobby.matchmaker.hold(heartbeat_of(self._settings.lease_seconds))
         parts.base.lease.beat()
         self._reporting.look()
         parts.rooms.ownership.store_again()
@@ -121,7 +126,7 @@ class StoreWatch:
 
     def lease_regained(self) -> None:
         parts, has_emptied = self._parts, self._parts.base.lease.has_emptied
-        parts.lobby.matches.check_owned(has_emptied)
+        parts.lobby.matches.assert_owned()
         if has_emptied:
             parts.requests.store_emptied()
         parts.rooms.ownership.store_again()
@@ -137,7 +142,7 @@ class StoreWatch:
         self._parts.lobby.parties.match_lost(end)
 
     async def prematch_over(self, prematch: Prematch) -> None:
-        await self._parts.lobby.matchmaker.prematches.abandoned(prematch)
+        await self._parts.lobby.matchmaker.prematches.over(prematch)
 
     def player_lost(self, player_id: str) -> None:
         self._parts.requests.player_lost(player_id)

@@ -14,21 +14,15 @@ from twisted.logger import Logger
 from vinom.base.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.interfaces import (
     ICheckpointStore,
-    IEntryStore,
-    IEstateStore,
-    IMatchStore,
+    ILobbyStore,
     INodeStore,
     IOnlineStore,
-    IPartyStore,
     IPlayerStore,
-    IPrematchStore,
     IRatingStore,
     IServerStore,
 )
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.parties import MemoryPartyStore
 from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 if TYPE_CHECKING:
@@ -45,8 +39,7 @@ class Stores:
     What a node stores things in.
 
     :ivar node_id: of this run of the node.
-    :ivar prematches: the same store as that of entries.
-    :ivar estates: what other nodes left that are gone; ``None`` with memory.
+    :ivar lobby: where players are.
     :ivar online: which node has a player's line; ``None`` with memory.
     :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
     :ivar servers: game servers that outlive their nodes; ``None`` with memory.
@@ -57,14 +50,10 @@ class Stores:
     """
 
     node_id: str
-    entries: IEntryStore
-    prematches: IPrematchStore
-    parties: IPartyStore
+    lobby: ILobbyStore
     players: IPlayerStore
-    matches: IMatchStore
     nodes: INodeStore
     ratings: IRatingStore
-    estates: IEstateStore | None = None
     online: IOnlineStore | None = None
     checkpoints: ICheckpointStore | None = None
     servers: IServerStore | None = None
@@ -117,18 +106,12 @@ def memory_stores(
     :param now: the time, seconds since the Unix epoch.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
     """
-    entries, matches = MemoryEntryStore(), MemoryMatchStore(now)
-    parties = MemoryPartyStore()
+    lobby = MemoryLobbyStore(now)
 
     def is_needed(player_id: str) -> bool:
-        return (
-            is_here(player_id)
-            or entries.has(player_id)
-            or parties.has(player_id)
-            or matches.has(player_id)
-        )
+        return is_here(player_id) or lobby.state.has(player_id)
 
     players = MemoryPlayerStore(now, is_needed=is_needed)
     nodes = MemoryNodeStore(time.monotonic)
     ratings = MemoryRatingStore(now)
-    return Stores(node_id, entries, entries, parties, players, matches, nodes, ratings)
+    return Stores(node_id, lobby, players, nodes, ratings)

@@ -14,7 +14,7 @@ from vinom.base.model import MatchEnd, NodeLease, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 from vinom.node.lease import heartbeat_of
-from vinom.store.interfaces import IEstateStore, IMatchStore, INodeStore
+from vinom.store.interfaces import ILobbyStore, INodeStore, IOnlineStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100
@@ -66,8 +66,8 @@ class Takeover(Repeating):
     def __init__(
         self,
         nodes: INodeStore,
-        matches: IMatchStore,
-        estates: IEstateStore,
+        lobby: ILobbyStore,
+        online: IOnlineStore,
         clock: IReactorTime,
         survivor: Survivor,
         lease: float = 10.0,
@@ -75,8 +75,8 @@ class Takeover(Repeating):
     ) -> None:
         """
         :param nodes: the registry.
-        :param matches: where matches end.
-        :param estates: what dead nodes left.
+        :param lobby: matches and entries that dead nodes left.
+        :param online: lines to them.
         :param clock: its seconds are those of the Unix epoch.
         :param survivor: is called with what is found.
         :param lease: how long a lease lasts, seconds.
@@ -86,7 +86,7 @@ class Takeover(Repeating):
         self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
-        self._nodes, self._matches, self._estates = nodes, matches, estates
+        self._nodes, self._lobby, self._online = nodes, lobby, online
         self._clock, self._lease = clock, lease
         self._not_before = 0.0
 
@@ -172,25 +172,28 @@ class Takeover(Repeating):
             (node_id, lease.number), now + self._match_seconds
         )
         await self._adopt_left(node_id)
-        while plans := await self._estates.matches_of(node_id, _AT_ONCE):
+        while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
             if now < first:
                 break
-            for plan in plans:
+            for match in matches:
+                plan = match.plan
                 who = tuple(
                     attrs.evolve(seat, loadout=b"{}", claims=b"{}")
                     for seat in plan.seats
                 )
                 end = MatchEnd(plan.match_id, "lost", seats=who)
                 expires_at = self._clock.seconds() + _MEMORY_SECONDS
-                if await self._matches.end(end, expires_at):
+                # Nobody was sent to one without a place: its players wait again.
+                again = () if match.is_placed else match.entry_ids
+                if await self._lobby.end(end, expires_at, again):
                     lost += 1
                     self._report(self._survivor.match_lost, end)
-        while left := await self._estates.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
+        while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             for player_id in left.alone:
                 self._report(self._survivor.player_lost, player_id)
             for prematch in left.prematches:
                 await self._end_prematch(prematch)
-        while player_ids := await self._estates.cut(node_id, _AT_ONCE):
+        while player_ids := await self._online.cut(node_id, _AT_ONCE):
             for player_id in player_ids:
                 self._report(self._survivor.player_lost, player_id)
         if count := await self._survivor.end_rooms(node_id):
@@ -199,7 +202,7 @@ class Takeover(Repeating):
                 count=count,
                 node_id=node_id,
             )
-        if plans:
+        if matches:
             # Until then the node stays listed as one whose lease is over.
             return
         if await self._nodes.leave(node_id, lease.number):

@@ -292,7 +292,7 @@ class MatchRooms:
 
     def owner(self, match_id: str) -> Awaitable[str | None]:
         """
-        Find the node that has a match: see `vinom.store.interfaces.IMatchStore.owner`.
+        Find the node that has a match: see `vinom.store.interfaces.ILobbyStore.owner`.
         """
         return self._matches.owner(match_id)
 

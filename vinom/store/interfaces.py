@@ -14,95 +14,120 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from vinom.base.model import (
+    Enqueued,
     EntryPage,
     Estate,
+    Left,
+    LeftMatch,
     LineEnd,
+    LobbyCounts,
     MatchEnd,
     MatchPlan,
     NodeFacts,
     NodeLease,
     Party,
+    PartyChange,
     Placement,
     Player,
     Prematch,
-    QueueCounts,
     QueueEntry,
     Rating,
     RoomClaim,
     ServerClaim,
     Standing,
+    Started,
     Waiting,
+    Whereabouts,
 )
 
 #: What a store answers to new ratings, see `IRatingStore.rate`.
 RatingAnswer = Literal["done", "known", "changed"]
 
 
-class IEntryStore(Interface):
+class ILobbyStore(Interface):
     """
-    Queue entries, shared by all nodes of one deployment.
+    Where players are: their parties, what they wait for, and their matches.
+
+    One store has all of it, so that each step moves everybody whom it is about, in the
+    order of those taken. A player is in at most one party, waits with one entry, and is
+    in one running match; who plays does not wait. An entry is that of a lone player or
+    of a whole party, and the party's `Party.state` follows it in the same step. An
+    entry in a prematch or in a match is in no queue, and knows its old place.
+
+    A step that is repeated does nothing more, and answers the same where its answer
+    says how things are afterwards.
 
     Entries with the same game, options and queue name (`QueueEntry.pool`) are one
     queue, the longest wait first. No method reads more of a queue than it returns.
     """
 
-    def add(entry: QueueEntry) -> Deferred[int]:
-        """
-        Store *entry*, suspended or not.
+    def of_player(player_id: str) -> Deferred[Whereabouts]:
+        """Find everything about one player."""
 
-        An entry that has a `QueueEntry.number` was here before: it gets its old place.
+    # Parties: each is changed as a whole, by its version.
 
-        :returns: its place, as `place` finds it; 0 if one of its players already has an
-            entry.
+    def open(party: Party) -> Deferred[bool]:
         """
-
-    def remove(entry_id: str) -> Deferred[bool]:
-        """
-        Remove an entry. Fires ``False`` if it does not wait: it is gone, perhaps
-        claimed, or in a prematch.
+        Store a new party. Fires ``False`` if its id is taken, or one of its members is
+        in another party or waits alone.
         """
 
-    def suspend(entry_id: str) -> Deferred[bool]:
+    def change(party: Party) -> Deferred[PartyChange]:
         """
-        Make an entry unmatchable; it keeps its place. Fires ``False`` if it is gone.
-        """
+        Replace the party with this id by *party*. If that is idle and the one before
+        waits, its entry leaves.
 
-    def resume(entry_id: str) -> Deferred[bool]:
-        """
-        Make an entry matchable again, at its old place. Fires ``False`` if it is gone.
-        """
-
-    def claim(entry_ids: Sequence[str]) -> Deferred[bool]:
-        """
-        Remove all of these entries, or none.
-
-        Fires ``False`` if one of them is gone, suspended or in a prematch.
+        Nothing is changed unless the stored version is one less than that of *party*,
+        and no new member is in another party or waits alone.
         """
 
-    def entry_of(player_id: str) -> Deferred[QueueEntry | None]:
-        """Find the entry of this player; ``None`` if there is none."""
+    def close(party_id: str, version: int) -> Deferred[PartyChange]:
+        """Forget a party of this version; its entry leaves."""
 
-    def place(entry_id: str) -> Deferred[int]:
+    def find(party_id: str) -> Deferred[Party | None]:
+        """Find a party; ``None`` if it is gone."""
+
+    def listed(game: str | None, most: int) -> Deferred[Sequence[Party]]:
         """
-        Find an entry's place in its queue.
+        List open parties that are idle and have a free place, the newest first.
 
-        :returns: 1 for the longest wait; suspended entries count. 0 if it is gone, or
-            in a prematch.
-        """
-
-    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
-        """Find the places of several entries, as `place` does, in their order."""
-
-    def oldest(
-        game: str, options: bytes, most: int, queue: str = ""
-    ) -> Deferred[Sequence[QueueEntry]]:
-        """
-        List the entries of a queue that can be matched, longest wait first.
-
-        :param game: the queue's game.
-        :param options: the queue's options, canonical JSON.
+        :param game: only those for this game.
         :param most: list at most this many.
-        :param queue: the queue's name; empty for the game's default queue.
+        """
+
+    # Waiting.
+
+    def enqueue(entry: QueueEntry, party: Party | None = None) -> Deferred[Enqueued]:
+        """
+        Store *entry*, suspended or not, unless one of its players waits or plays.
+
+        :param party: whose entry it is, as it is then; see `change`.
+        """
+
+    def leave(
+        player_id: str, entry_id: str = "", away: float = 0.0
+    ) -> Deferred[Left | None]:
+        """
+        Take the entry of a player out of its queue, or out of its prematch, which then
+        ends; its other entries wait again.
+
+        :param entry_id: only this one.
+        :param away: only if the player has had no line to another node for so long,
+            seconds; 0 does not ask.
+        :returns: fires ``None`` if there is none.
+        """
+
+    def suspend(entry_id: str, is_suspended: bool) -> Deferred[bool]:
+        """
+        Make an entry unmatchable, or matchable again and this node's; it keeps its
+        place. Fires ``False`` if it does not wait, or if its players, one of whom was
+        believed away, all have lines to other nodes.
+        """
+
+    def claim(entry_id: str) -> Deferred[bool]:
+        """
+        Take an entry out whose players go to a room. Fires ``False`` if it is gone,
+        suspended or in a prematch.
         """
 
     def page(
@@ -114,26 +139,28 @@ class IEntryStore(Interface):
         An entry that can be matched from the first part to the last is in exactly one
         of them; one that comes or goes meanwhile may be in one.
 
+        :param game: the queue's game.
+        :param options: the queue's options, canonical JSON.
+        :param queue: the queue's name; empty for the game's default queue.
         :param after: `EntryPage.next` of the part before; empty for the first one.
         :param most: read at most this many.
+        """
+
+    def places(entry_ids: Sequence[str]) -> Deferred[Sequence[int]]:
+        """
+        Find the places of several entries in their queues.
+
+        :returns: 1 for the longest wait; suspended entries count. 0 for one that is
+            gone, or in a prematch or match.
         """
 
     def waiting(game: str, options: bytes, queue: str = "") -> Deferred[Waiting]:
         """Count the players in a queue; *queue* is its name."""
 
-    def counts() -> Deferred[QueueCounts]:
-        """Count the players in all queues."""
+    def counts() -> Deferred[LobbyCounts]:
+        """Count the players in all queues, and the parties."""
 
-
-class IPrematchStore(Interface):
-    """
-    Prematches, shared by all nodes; one store with `IEntryStore`.
-
-    An entry that is in a prematch does not wait, and is not lost:
-    `IEntryStore.entry_of` finds it, its players cannot have another entry, and
-    `IEntryStore.suspend` and `IEntryStore.resume` are remembered for the case that it
-    goes back to the queue, to its old place.
-    """
+    # Prematches.
 
     def propose(prematch: Prematch) -> Deferred[bool]:
         """
@@ -146,49 +173,31 @@ class IPrematchStore(Interface):
         prematch_id: str, player_id: str, is_yes: bool
     ) -> Deferred[Prematch | None]:
         """
-        Note a player's answer; the first one counts, and none if it is started.
+        Note a player's answer; the first one counts. A no ends the prematch: the
+        player's entry leaves, and the others wait again.
 
         :returns: the prematch after that; ``None`` if it is gone, or the player is not
             in it.
         """
 
-    def prematch_of(player_id: str) -> Deferred[Prematch | None]:
-        """Find the prematch of this player; ``None`` if there is none."""
-
-    def begin(prematch_id: str, node: str) -> Deferred[bool]:
+    def expire(prematch_id: str, now: float) -> Deferred[Prematch | None]:
         """
-        Note that this node makes the match.
-
-        Fires ``True`` for one node only, as often as that node asks, and only if
-        everybody has said yes.
-        """
-
-    def finish(prematch_id: str, node: str) -> Deferred[bool]:
-        """
-        Forget a prematch and its entries: their match is made, or they are refused.
-        Fires ``False`` unless this node makes the match.
-        """
-
-    def dissolve(prematch_id: str, now: float) -> Deferred[Prematch | None]:
-        """
-        End a prematch that cannot become a match: forget the entries of those who leave
-        (`Prematch.leavers`), and put the others back.
+        End a prematch that not everybody has answered in time: entries of those who are
+        silent leave, and the others wait again.
 
         :param now: seconds since the Unix epoch.
         :returns: the prematch as it was; ``None``, and nothing is changed, if it is
-            gone, started, or neither declined nor overdue.
+            gone or not overdue.
         """
 
     def give_back(
-        prematch_id: str, node: str, without: Sequence[str] = ()
+        prematch_id: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
         """
-        End a prematch through no fault of its players: put its entries back.
+        End a prematch through no fault of its players: its entries wait again.
 
-        :param node: which makes the match, if it is started.
-        :param without: ids of entries to forget.
-        :returns: the prematch as it was; ``None`` if it is gone, or another node makes
-            the match.
+        :param without: ids of entries that leave.
+        :returns: the prematch as it was; ``None`` if it is gone.
         """
 
     def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:
@@ -208,48 +217,97 @@ class IPrematchStore(Interface):
             epoch.
         """
 
+    # Matches, and ended ones for a while.
 
-class IPartyStore(Interface):
-    """
-    Parties, shared by all nodes of one deployment.
-
-    A party is changed as a whole, by its version: somebody who read an older one must
-    read again.
-    """
-
-    def open(party: Party) -> Deferred[bool]:
+    def start(
+        plan: MatchPlan, entry_ids: Sequence[str] = (), prematch_id: str = ""
+    ) -> Deferred[Started]:
         """
-        Store a new party. Fires ``False`` if its id is taken, or one of its members is
-        in another party.
-        """
+        Record a match, and take its players' entries out of the queue, or out of a
+        prematch to which everybody has said yes; all or nothing.
 
-    def change(party: Party) -> Deferred[bool]:
-        """
-        Replace the party with this id by *party*.
-
-        Fires ``False``, and changes nothing, unless the stored version is one less than
-        that of *party*, and no new member is in another party.
+        :param entry_ids: those that it is made of. None: an outside matchmaker made it,
+            and whatever its players wait with leaves.
+        :param prematch_id: the one that these entries are in.
         """
 
-    def close(party_id: str, version: int) -> Deferred[bool]:
-        """Forget a party. Fires ``False`` unless this is its version."""
+    def placed(match_id: str, placement: Placement) -> Deferred[bool]:
+        """Record where a match is played; fires ``False`` if it is over."""
 
-    def find(party_id: str) -> Deferred[Party | None]:
-        """Find a party; ``None`` if it is gone."""
-
-    def party_of(player_id: str) -> Deferred[Party | None]:
-        """Find the party of this player; ``None`` if there is none."""
-
-    def listed(game: str | None, most: int) -> Deferred[Sequence[Party]]:
+    def adopt(plan: MatchPlan, placement: Placement) -> Deferred[bool]:
         """
-        List open parties that are idle and have a free place, the newest first.
+        Record that this node goes on with a match that an earlier one has placed.
 
-        :param game: only those for this game.
+        Fires ``False`` if it is over. A store that is lost with the earlier node, as
+        memory is, records it again for those of its players who are in no other match.
+        """
+
+    def restore(
+        plan: MatchPlan,
+        placement: Placement | None,
+        player_ids: Sequence[str],
+        entry_ids: Sequence[str] = (),
+    ) -> Deferred[bool]:
+        """
+        Record a match of this node anew, in a store that has lost it, or everything.
+
+        Its players' entries are taken out, as by `start`. A player who has got another
+        match since then stays there.
+
+        :param placement: where it is played; ``None`` if it has no place yet.
+        :param player_ids: those of its players who have not left it.
+        :param entry_ids: those that it was made of.
+        :returns: fires ``False``, and changes nothing, if another node has the match,
+            or one of these players knows its end.
+        """
+
+    def end(
+        end: MatchEnd, expires_at: float, again: Sequence[str] = ()
+    ) -> Deferred[bool]:
+        """
+        Record the end of a match; fires ``False`` if it was over already.
+
+        :param expires_at: when it is forgotten, seconds since the Unix epoch.
+        :param again: ids of entries that wait again at their old places: those of which
+            no player has found something else meanwhile. One with a player who is
+            connected to no node is suspended, as far as the store knows that.
+        """
+
+    def release(match_id: str, player_id: str) -> Deferred[bool]:
+        """
+        Let a player of a running match queue again, who was removed or left for good.
+        Fires ``False`` if the player is not in this match.
+        """
+
+    def owner(match_id: str) -> Deferred[str | None]:
+        """
+        Find the node that has a running match.
+
+        :returns: its id; empty if it is this one, ``None`` if the match is over.
+        """
+
+    # What nodes that are gone have left; nothing is with one node in memory.
+
+    def matches_of(node_id: str, most: int) -> Deferred[Sequence[LeftMatch]]:
+        """
+        List some running matches of this node; none if all are over.
+
+        :param node_id: of that node; empty for this one.
         :param most: list at most this many.
         """
 
-    def counts() -> Deferred[Mapping[str, int]]:
-        """Count the parties in each `vinom.base.model.PartyState`."""
+    def abandon(node_id: str, most: int, seconds: float) -> Deferred[Estate | None]:
+        """
+        Take over entries of this node, and end its prematches: their entries go back.
+
+        The caller owns these entries from now on. Those that have a player without a
+        line to a running node are suspended.
+
+        :param most: so many of each at most.
+        :param seconds: after this time suspended ones are gone, if nobody has resumed
+            or removed them: the caller may never have got the answer.
+        :returns: what they were; ``None`` if this was done with all.
+        """
 
 
 class IRatingStore(Interface):
@@ -337,67 +395,6 @@ class IPlayerStore(Interface):
         """
 
 
-class IMatchStore(Interface):
-    """Running matches, and ended ones for a while."""
-
-    def open(plan: MatchPlan) -> Deferred[bool]:
-        """
-        Record a match; fires ``False``, and changes nothing, if one of its
-        players has another running match.
-        """
-
-    def place(match_id: str, placement: Placement) -> Deferred[bool]:
-        """Record where a match is played; fires ``False`` if it is over."""
-
-    def adopt(plan: MatchPlan, placement: Placement) -> Deferred[bool]:
-        """
-        Record that this node goes on with a match that an earlier one has placed.
-
-        Fires ``False`` if it is over. A store that is lost with the earlier node, as
-        memory is, records it again for those of its players who are in no other match.
-        """
-
-    def restore(
-        plan: MatchPlan,
-        placement: Placement | None,
-        player_ids: Sequence[str],
-    ) -> Deferred[bool]:
-        """
-        Record a match of this node anew, in a store that was lost and is empty.
-
-        A player who has got another match since then stays there.
-
-        :param placement: where it is played; ``None`` if it has no place yet.
-        :param player_ids: those of its players who have not left it.
-        :returns: fires ``False``, and changes nothing, if another node has the match,
-            or one of these players knows its end.
-        """
-
-    def end(end: MatchEnd, expires_at: float) -> Deferred[bool]:
-        """Record the end of a match; fires ``False`` if it was over already."""
-
-    def release(match_id: str, player_id: str) -> Deferred[bool]:
-        """
-        Let a player of a running match queue again, who was removed or left for good.
-        Fires ``False`` if the player is not in this match.
-        """
-
-    def match_of(
-        player_id: str,
-    ) -> Deferred[tuple[MatchPlan, Placement | None] | None]:
-        """Find the running match of a player; ``None`` if there is none."""
-
-    def owner(match_id: str) -> Deferred[str | None]:
-        """
-        Find the node that opened a running match.
-
-        :returns: its id; empty if it is this one, ``None`` if the match is over.
-        """
-
-    def last_end(player_id: str) -> Deferred[MatchEnd | None]:
-        """Find the end of this player's latest match; ``None`` if it has expired."""
-
-
 class INodeStore(Interface):
     """
     The nodes of one deployment, each with a lease.
@@ -448,38 +445,6 @@ class INodeStore(Interface):
 
     def expired() -> Deferred[Sequence[NodeLease]]:
         """List the nodes whose leases are over and that were not removed."""
-
-
-class IEstateStore(Interface):
-    """What nodes that are gone have left: matches, entries, and lines of players."""
-
-    def matches_of(node_id: str, most: int) -> Deferred[Sequence[MatchPlan]]:
-        """
-        List some running matches that this node opened; none if all are over.
-
-        :param most: list at most this many.
-        """
-
-    def abandon(node_id: str, most: int, seconds: float) -> Deferred[Estate | None]:
-        """
-        Take over entries of this node, and end its prematches: their entries go back.
-
-        The caller owns these entries from now on. Those that have a player without a
-        line to a running node are suspended.
-
-        :param most: so many of each at most.
-        :param seconds: after this time suspended ones are gone, if nobody has resumed
-            or removed them: the caller may never have got the answer.
-        :returns: what they were; ``None`` if this was done with all.
-        """
-
-    def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """
-        Forget lines to this node: they ended with it.
-
-        :param most: forget at most this many.
-        :returns: whose lines they were; none if this was done with all.
-        """
 
 
 class IOnlineWatch(Interface):
@@ -533,6 +498,14 @@ class IOnlineStore(Interface):
 
         :returns: fires 0 if there is one, infinity if that is not known any more, and
             next to nothing if it is not known yet.
+        """
+
+    def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
+        """
+        Forget lines to this node: they ended with it.
+
+        :param most: forget at most this many.
+        :returns: whose lines they were; none if this was done with all.
         """
 
     def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:

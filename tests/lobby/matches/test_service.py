@@ -12,6 +12,7 @@ from tests.support.fleets import Hosted, MemoryFleet
 from tests.support.lobbies import (
     REALM,
     Duel,
+    Faulty,
     LobbyWorld,
     MemoryLine,
     Party,
@@ -24,7 +25,7 @@ from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
 from vinom.fleet.fleet import NO_GAME_SERVER
 from vinom.lobby.conversation.online import Online
 from vinom.play.play import table_of
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import MemoryPlayerStore
 
 
@@ -49,7 +50,7 @@ class SessionCase(SynchronousTestCase):
         return [line for line, _ in pairs], [welcome for _, welcome in pairs]
 
     def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
-        return [(e.players[0].name, e.suspended) for e in everybody(world.entries)]
+        return [(e.players[0].name, e.suspended) for e in everybody(world.lobby)]
 
     def result(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
@@ -125,7 +126,7 @@ class AdoptedTests(SessionCase):
         self.assertEqual(world.matches.status()["playing"], 1)
         world.fleet.end(0)
         self.assertEqual(world.matches.describe(), [])
-        end = self.result(world.matches.last_end("p2"))
+        end = self.result(world.matches.where("p2")).ended
         self.assertEqual((end.match_id, end.reason), ("m1", "finished"))
         self.assertFalse(self.result(world.matches.is_in_match("p2")))
         # Their parties must learn it: nobody here knows how they came to be there.
@@ -156,7 +157,7 @@ class AdoptedTests(SessionCase):
         world.matches.disown("m0")
         self.successResultOf(drained)
         self.assertEqual(world.matches.status()["ended"], {})
-        self.assertIsNone(self.result(world.matches.last_end("p0")))
+        self.assertIsNone(self.result(world.matches.where("p0")).ended)
 
     def test_lease_ends_first(self) -> None:
         """
@@ -170,7 +171,7 @@ class AdoptedTests(SessionCase):
             asked.append(plan.match_id)
             return fail(LeaseLost("over"))
 
-        self.patch(MemoryMatchStore, "adopt", adopt)
+        self.patch(MemoryLobbyStore, "adopt", adopt)
         self.adopt(world)
         world.clock.pump([1.0] * 2)
         self.assertEqual(asked, ["m1"] * 3)
@@ -199,19 +200,15 @@ class AdoptedTests(SessionCase):
         seats = (SeatPlan("p2", "bob"), SeatPlan("p3", "cid"))
         world.matches.adopt(MatchPlan("m2", "duel", seats, 1), self.place, 6.0)
         for player_id, match_id in (("p2", "m1"), ("p3", "m2")):
-            plan = self.result(world.matches.plan_of(player_id))
+            plan = self.result(world.matches.where(player_id)).plan
             self.assertEqual(plan.match_id, match_id)
 
     def test_over_elsewhere(self) -> None:
         """
         A match that others have ended meanwhile is closed.
         """
-
-        class Over(MemoryMatchStore):
-            def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
-                return succeed(False)
-
-        world = LobbyWorld(matches=Over(lambda: 0.0))
+        world = LobbyWorld()
+        self.patch(MemoryLobbyStore, "adopt", lambda *_: succeed(False))
         self.adopt(world)
         self.assertEqual(world.fleet.hosted[0].closed, ["lost"])
 
@@ -317,14 +314,14 @@ class LeaseTests(SessionCase):
         self.duel(world)
         self.duel(world, "cat", "dan")
         lost, kept = world.fleet.hosted
-        world.matches.check_owned()
+        world.matches.assert_owned()
         self.assertEqual((lost.closed, kept.closed), ([], []))
         end = MatchEnd(lost.plan.match_id, "lost")
-        self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
+        self.successResultOf(world.lobby.end(end, world.clock.seconds() + 60))
         away = self.patch(
-            MemoryMatchStore, "last_end", lambda *_: fail(StoreUnavailable("away"))
+            MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("away"))
         )
-        world.matches.check_owned()
+        world.matches.assert_owned()
         world.clock.advance(0.5)
         away.restore()
         world.clock.advance(0.5)
@@ -337,8 +334,8 @@ class LeaseTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
-        self.successResultOf(world.match_store.end(end, world.clock.seconds() + 60))
-        world.matches.check_owned()
+        self.successResultOf(world.lobby.end(end, world.clock.seconds() + 60))
+        world.matches.assert_owned()
         self.assertEqual([last(line)["state"] for line in lines], ["waiting"] * 2)
         self.assertEqual(world.matches.status()["ended"], {"lost": 1})
         self.assertEqual(world.matches.status()["forming"], 0)
@@ -683,7 +680,7 @@ class OperatorTests(SessionCase):
             self.assertEqual(said[-1]["error"]["code"], "unavailable", said)
             self.assertTrue(line.is_closed)
             self.assertNotIn("idle", [m.get("data", {}).get("state") for m in said])
-        waiting = {entry.players[0].name for entry in everybody(world.entries)}
+        waiting = {entry.players[0].name for entry in everybody(world.lobby)}
         self.assertEqual(waiting, {"cat", "dan", "eve"})
         world.fleet.end(0, "finished", present=(0, 1))
         self.successResultOf(moved)
@@ -869,18 +866,6 @@ class OutsideTests(SessionCase):
         self.assertEqual(refusal.code, Code.UNAVAILABLE)
 
 
-class StumblingMatches(MemoryMatchStore):
-    """A store that does not answer for a while."""
-
-    failures = 0
-
-    def end(self, end: Any, expires_at: float) -> Any:
-        if self.failures:
-            self.failures -= 1
-            return fail(StoreUnavailable("no answer"))
-        return super().end(end, expires_at)
-
-
 class StoreTests(SessionCase):
     """Storage that is away at a bad moment."""
 
@@ -888,11 +873,10 @@ class StoreTests(SessionCase):
         """
         A player is not stuck in a match whose end could not be recorded at once.
         """
-        clock = LobbyWorld().clock
-        matches = StumblingMatches(clock.seconds)
-        world = LobbyWorld(matches=matches)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         _, welcomes = self.duel(world)
-        matches.failures = 3
+        store.failures["end"] = 3
         world.fleet.end(0)
         self.assertTrue(
             self.result(world.matches.is_in_match(welcomes[0]["player_id"]))
@@ -906,13 +890,12 @@ class StoreTests(SessionCase):
         Players of a match without a place are free although its matchmaker hung up
         while the store did not answer.
         """
-        clock = LobbyWorld().clock
-        matches = StumblingMatches(clock.seconds)
-        world = LobbyWorld(matches=matches, fleet=MemoryFleet(capacity=0))
+        store = Faulty()
+        world = LobbyWorld(store=store, fleet=MemoryFleet(capacity=0))
         seats = (OutsidePlayer("Ann", "ann"), OutsidePlayer("Bob"))
         asked = Deferred.fromCoroutine(world.outside.start("duel", seats))
         asked.addErrback(lambda _: None)
-        matches.failures = 2
+        store.failures["end"] = 2
         world.fleet.hosted[0].answer.errback(NoCapacity("none"))
         asked.cancel()
         world.clock.pump([1.0] * 3)
@@ -920,21 +903,13 @@ class StoreTests(SessionCase):
         self.assertFalse(self.result(world.matches.is_in_match("ann")))
 
 
-class LosingMatches(MemoryMatchStore):
+class LosingStore(Faulty):
     """A store that loses everything, and that others write to."""
-
-    failures = 0
 
     def lose(self) -> None:
         """Come back empty."""
-        for kept in (self._running, self._match_of, self._ends):
+        for kept in (self.state.running, self.state.match_of, self.state.ends):
             kept.clear()
-
-    def restore(self, *match: Any) -> Any:
-        if self.failures:
-            self.failures -= 1
-            return fail(StoreUnavailable("no answer"))
-        return super().restore(*match)
 
 
 class LosingPlayers(MemoryPlayerStore):
@@ -967,9 +942,10 @@ class EmptiedStoreTests(SessionCase):
     def setUp(self) -> None:
         self.clock = LobbyWorld().clock
         now = self.clock.seconds
-        self.store, self.players = LosingMatches(now), LosingPlayers(now)
+        self.store = LosingStore(MemoryLobbyStore(now))
+        self.players = LosingPlayers(now)
         self.world = LobbyWorld(
-            clock=self.clock, matches=self.store, players=self.players
+            clock=self.clock, store=self.store, players=self.players
         )
 
     def lose(self) -> None:
@@ -980,7 +956,7 @@ class EmptiedStoreTests(SessionCase):
 
     def found(self) -> None:
         """The node finds out that the store has lost everything."""
-        self.world.matches.check_owned(True)
+        self.world.matches.assert_owned()
 
     def news(self, welcome: dict[str, Any]) -> list[str]:
         """Come back; returns what the player is sent."""
@@ -992,8 +968,8 @@ class EmptiedStoreTests(SessionCase):
 
     def match_of(self, welcome: dict[str, Any]) -> str:
         """Which match the store finds for a player; empty without one."""
-        found = self.successResultOf(self.store.match_of(welcome["player_id"]))
-        return "" if found is None else str(found[0].match_id)
+        plan = self.successResultOf(self.store.of_player(welcome["player_id"])).plan
+        return "" if plan is None else str(plan.match_id)
 
     def test_running(self) -> None:
         """
@@ -1029,7 +1005,7 @@ class EmptiedStoreTests(SessionCase):
         """
         _, welcomes = self.duel(self.world)
         self.lose()
-        self.store.failures = 2
+        self.store.failures["restore"] = 2
         self.found()
         self.world.fleet.end(0)
         self.assertEqual(self.news(welcomes[0]), ["store_unavailable"])
@@ -1134,8 +1110,10 @@ class EmptiedStoreTests(SessionCase):
         _, (ann, bob) = self.duel(self.world)
         (hosted,) = self.world.fleet.hosted
         self.lose()
+        # Another node has it.
+        self.patch(MemoryLobbyStore, "matches_of", lambda *_: succeed(()))
         newer = MatchPlan("m2", "duel", (SeatPlan(bob["player_id"], "bob"),), 1)
-        self.assertTrue(self.successResultOf(self.store.open(newer)))
+        self.assertFalse(self.successResultOf(self.store.start(newer)).refusal)
         self.found()
         self.assertEqual(self.match_of(bob), "m2")
         self.assertEqual(self.match_of(ann), hosted.plan.match_id)

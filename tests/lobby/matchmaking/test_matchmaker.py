@@ -5,21 +5,23 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import LobbyWorld, MemoryLine, Party, everybody, running
+from tests.support.lobbies import (
+    Faulty,
+    LobbyWorld,
+    MemoryLine,
+    Party,
+    everybody,
+    running,
+)
 from tests.support.logged import watch_events
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.reactor.figures import WAIT_BOUNDS, cumulated
-from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
-
-NO_ANSWER = StoreUnavailable("no answer")
+from vinom.errors import Code, Refused
 
 
 def states(said: list[dict[str, Any]]) -> list[str]:
@@ -30,7 +32,7 @@ class QueueTests(SynchronousTestCase):
     """Waiting."""
 
     def waiting(self, world: LobbyWorld) -> list[tuple[str, bool]]:
-        return [(e.players[0].name, e.suspended) for e in everybody(world.entries)]
+        return [(e.players[0].name, e.suspended) for e in everybody(world.lobby)]
 
     def test_refusals(self) -> None:
         """
@@ -76,29 +78,34 @@ class QueueTests(SynchronousTestCase):
 
     def test_matched_before_the_answer(self) -> None:
         """
-        A player whom another node matches while its request is answered is sent that it
-        has a match, and not that it may have no second one.
+        A player whom another node matches while its request is answered is not in the
+        queue then.
         """
-        world = LobbyWorld(entries=TakenAtOnce())
-        world.entries.matches = world.match_store
-        line, _ = world.hello("ann")
-        self.assertEqual(states(line.ask("queue", game="duel")), ["matched"])
+        store = Faulty()
+        world = LobbyWorld(store=store)
+        line, welcome = world.hello("ann")
+        store.held.add("enqueue")
+        line.ask("queue", game="duel")
+        seats = (SeatPlan(welcome["player_id"], "ann"),)
+        store.start(MatchPlan("elsewhere", "duel", seats, 1))
+        store.go_on()
+        self.assertEqual(line.heard()[0]["error"]["code"], "already_in_match")
+        self.assertEqual(self.waiting(world), [])
 
     def test_at_the_same_time(self) -> None:
         """
         Matches of one queue are made while the store is still asked about the first, so
         many players need not wait for each other.
         """
-        clock = Clock()
-        clock.advance(1_000_000.0)
-        store = SlowMatches(clock.seconds)
-        world = LobbyWorld(clock=clock, matches=store)
+        store = Faulty()
+        store.held.add("start")
+        world = LobbyWorld(store=store)
         lines = [world.queued(name, "duel")[0] for name in "abcdef"]
-        clock.advance(0)
-        self.assertEqual(len(store.asked), 3)
+        world.clock.advance(0)
+        self.assertEqual(len(store.pending), 3)
         for line in lines:
             self.assertEqual(line.heard(), [])
-        store.answer()
+        store.go_on()
         for line in lines:
             self.assertEqual(states(line.heard()), ["matched", "match_found"])
 
@@ -107,14 +114,13 @@ class QueueTests(SynchronousTestCase):
         Matches that are made at the same time count for their players' address, before
         the store has answered: one too many is refused.
         """
-        clock = Clock()
-        clock.advance(1_000_000.0)
-        store = SlowMatches(clock.seconds)
-        world = LobbyWorld(clock=clock, matches=store, matches_per_address=2)
+        store = Faulty()
+        store.held.add("start")
+        world = LobbyWorld(store=store, matches_per_address=2)
         lines = [world.queued(name, "duel")[0] for name in "abcdef"]
-        clock.advance(0)
-        self.assertEqual(len(store.asked), 2)
-        store.answer()
+        world.clock.advance(0)
+        self.assertEqual(len(store.pending), 2)
+        store.go_on()
         told = [line.heard() for line in lines]
         found = [states(said) == ["matched", "match_found"] for said in told]
         self.assertEqual(found, [True] * 4 + [False] * 2)
@@ -200,12 +206,13 @@ class QueueTests(SynchronousTestCase):
         A request to queue that was under way when the node began to drain is refused,
         and leaves nobody waiting.
         """
-        entries = SlowEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        store.held.add("enqueue")
+        world = LobbyWorld(store=store)
         line, _ = world.hello("ann")
         line.ask("queue", game="duel")
         self.successResultOf(world.requests.drain())
-        entries.go_on()
+        store.go_on()
         self.assertEqual([m["error"]["code"] for m in line.heard()], ["draining"])
         self.assertEqual(self.waiting(world), [])
 
@@ -268,10 +275,10 @@ class QueueTests(SynchronousTestCase):
         """
         A round that storage broke off is made again, and nobody is forgotten.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
-        entries.failures = 2
+        store.failures["*"] = 2
         world.clock.advance(0)
         world.clock.pump([1.0] * 3)
         for line in lines:
@@ -282,33 +289,30 @@ class QueueTests(SynchronousTestCase):
         When storage did its part and the answer was lost, nobody is stuck between
         queue and match, or plays in two.
         """
-        for step in ("propose", "open"):
-            clock = LobbyWorld().clock
-            entries, matches = LostAnswers(), LostMatchAnswers(clock.seconds)
-            world = LobbyWorld(entries=entries, matches=matches)
-            lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
-            (entries if step == "propose" else matches).lost = 1
-            matches.away = 2 if step == "open" else 0
-            world.clock.advance(0)
-            world.clock.pump([1.0] * 5)
-            for line in lines:
-                self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
-            self.assertEqual(len(world.fleet.hosted), 1, step)
-            self.assertEqual(len(running(world.match_store)), 1, step)
+        store = Faulty()
+        world = LobbyWorld(store=store)
+        lines = [world.queued(name, "duel")[0] for name in ("ann", "bob")]
+        store.lost["start"], store.failures["end"] = 1, 2
+        world.clock.advance(0)
+        world.clock.pump([1.0] * 5)
+        for line in lines:
+            self.assertEqual(states(line.heard())[-2:], ["matched", "match_found"])
+        self.assertEqual(len(world.fleet.hosted), 1)
+        self.assertEqual(len(running(world.lobby)), 1)
 
     def test_queued_or_not(self) -> None:
         """
         A player who was refused because storage did not answer in time is not in the
         queue for ever: the entry that storage kept is removed as soon as it answers.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         line, _ = world.hello("ann")
-        entries.lost = 1
+        store.lost["enqueue"] = 1
         (refused,) = line.ask("queue", game="duel")
         self.assertEqual(refused["error"]["code"], "store_unavailable")
         self.assertEqual(self.waiting(world), [("ann", False)])
-        entries.failures = 2
+        store.failures["*"] = 2
         world.clock.pump([1.0] * 2)
         self.assertEqual(self.waiting(world), [("ann", False)])
         world.clock.pump([1.0])
@@ -323,24 +327,24 @@ class QueueTests(SynchronousTestCase):
         A player who asks again before that is queued, and not refused because of the
         entry that nobody knows of.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         line, _ = world.hello("ann")
-        entries.lost = 1
+        store.lost["enqueue"] = 1
         line.ask("queue", game="duel")
         self.assertEqual(states(line.ask("queue", game="party"))[-1], "waiting")
         world.clock.pump([1.0] * 5)
-        (entry,) = everybody(world.entries)
+        (entry,) = everybody(world.lobby)
         self.assertEqual(entry.game, "party")
 
     def test_queued_and_found(self) -> None:
         """
         A player who comes back and is sent its place keeps it.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         line, welcome = world.hello("ann")
-        entries.lost = 1
+        store.lost["enqueue"] = 1
         line.ask("queue", game="duel")
         line.hang_up()
         _, said = world.back(welcome["player_key"])
@@ -353,12 +357,12 @@ class QueueTests(SynchronousTestCase):
         However many players ask and leave while storage is away, the lobby does not log
         that again for each: the store logs it once, and counts the calls.
         """
-        entries = Away(MemoryEntryStore())
-        world = LobbyWorld(entries=entries, accept_seconds=5.0)
+        store = Faulty()
+        world = LobbyWorld(store=store, accept_seconds=5.0)
         waiting = [world.queued(f"waits {number}")[0] for number in range(10)]
         world.clock.advance(6.0)
         events = watch_events(self)
-        entries.is_away = True
+        store.is_away = True
         for number in range(20):
             line, _ = world.hello(f"asks {number}")
             self.assertEqual(
@@ -370,7 +374,7 @@ class QueueTests(SynchronousTestCase):
         world.clock.pump([1.0] * 20)
         lines = [one for one in events if one["log_level"] > LogLevel.debug]
         self.assertEqual([one["log_format"] for one in lines], [])
-        entries.is_away = False
+        store.is_away = False
         world.clock.pump([1.0] * 20)
         self.assertEqual(self.waiting(world), [])
 
@@ -378,14 +382,16 @@ class QueueTests(SynchronousTestCase):
         """
         When another node opened a match for one of the two, the other waits on.
         """
-        matches = RacedMatches(LobbyWorld().clock.seconds)
-        world = LobbyWorld(matches=matches)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         ann, welcome = world.queued("ann", "duel")
-        matches.thief = welcome["player_id"]
+        seats = (SeatPlan(welcome["player_id"], "x"),)
+        plan = MatchPlan("elsewhere", "duel", seats, 1)
+        store.before["start"] = lambda: store.store.start(plan)
         bob, _ = world.queued("bob", "duel")
         world.clock.advance(0)
         self.assertEqual(self.waiting(world), [("bob", False)])
-        self.assertEqual(states(bob.heard()), ["waiting"])
+        self.assertEqual(states(bob.heard()), [])
         self.assertEqual(
             ann.ask("queue", game="duel")[0]["error"]["code"], "already_in_match"
         )
@@ -394,11 +400,11 @@ class QueueTests(SynchronousTestCase):
         """
         A player who stays away leaves the queue as soon as storage answers.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         line, _ = world.queued("ann", "duel")
         line.hang_up()
-        entries.failures = 3
+        store.failures["*"] = 3
         world.clock.pump([1.0] * 12)
         self.assertEqual(self.waiting(world), [("ann", True)])
         world.clock.pump([1.0] * 3)
@@ -410,12 +416,12 @@ class QueueTests(SynchronousTestCase):
         """
         Players of a void match are put back as soon as storage answers.
         """
-        entries = StumblingEntries()
-        world = LobbyWorld(entries=entries)
+        store = Faulty()
+        world = LobbyWorld(store=store)
         for name in ("ann", "bob"):
             world.queued(name, "duel")
         world.clock.advance(0)
-        entries.failures = 2
+        store.failures["*"] = 2
         world.fleet.end(0, "void", present=(0,))
         self.assertEqual(self.waiting(world), [])
         world.clock.pump([1.0] * 2)
@@ -427,10 +433,10 @@ class QueueTests(SynchronousTestCase):
         """
         When another node takes one of the two, the other goes on waiting.
         """
-        entries = RacedEntries()
-        world = LobbyWorld(entries=entries)
-        entries.thief = "ann"
-        ann, _ = world.queued("ann", "duel")
+        store = Faulty()
+        world = LobbyWorld(store=store)
+        ann, welcome = world.queued("ann", "duel")
+        store.before["start"] = lambda: store.store.leave(welcome["player_id"])
         bob, _ = world.queued("bob", "duel")
         world.clock.advance(0)
         self.assertEqual(self.waiting(world), [("bob", False)])
@@ -508,6 +514,7 @@ class ExplainTests(SynchronousTestCase):
                 "waits": {"duel": {}, "party": {}},
                 "backfilled": {"duel": 0, "party": 0},
                 "prematches": {"open": 0, "results": {}},
+                "parties": {},
             },
         )
 
@@ -525,147 +532,6 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(dict(buckets)[2.5], 1)
         self.assertEqual(dict(buckets)[5.0], 2)
         self.assertAlmostEqual(total, 3.0, 0)
-
-
-class TakenAtOnce(MemoryEntryStore):
-    """A store from which another node takes each new entry, and makes its match."""
-
-    matches: MemoryMatchStore
-
-    def add(self, entry: Any) -> Any:
-        added = super().add(entry)
-        self.claim([entry.entry_id])
-        seats = tuple(SeatPlan(one.player_id, one.name) for one in entry.players)
-        self.matches.open(MatchPlan(f"m-{entry.entry_id}", entry.game, seats, 1))
-        return added
-
-
-class SlowMatches(MemoryMatchStore):
-    """A store that opens matches when the test lets it."""
-
-    def __init__(self, now: Any) -> None:
-        super().__init__(now)
-        self.asked: list[tuple[MatchPlan, Deferred[bool]]] = []
-
-    def open(self, plan: MatchPlan) -> Deferred[bool]:
-        self.asked.append((plan, Deferred()))
-        return self.asked[-1][1]
-
-    def answer(self) -> None:
-        """Open all that was asked for."""
-        asked, self.asked = self.asked, []
-        for plan, answer in asked:
-            super().open(plan).chainDeferred(answer)
-
-
-class SlowEntries(MemoryEntryStore):
-    """A store that keeps an entry only when the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go_on: Any = None
-
-    def add(self, entry: Any) -> Any:
-        later: Deferred[None] = Deferred()
-        self.go_on, step = lambda: later.callback(None), super().add
-        return later.addCallback(lambda _: step(entry))
-
-
-class Away:
-    """A store that does not answer at all for a while."""
-
-    def __init__(self, store: MemoryEntryStore) -> None:
-        self.store, self.is_away = store, False
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.store, name)
-        if self.is_away and callable(found) and name != "has":
-            return lambda *_: fail(NO_ANSWER)
-        return found
-
-
-class StumblingEntries(MemoryEntryStore):
-    """A store that does not answer for a while."""
-
-    failures = 0
-    #: Next so many entries are stored, and the answers are lost.
-    lost = 0
-
-    def is_away(self) -> bool:
-        self.failures -= 1
-        return self.failures >= 0
-
-    def add(self, entry: Any) -> Any:
-        if self.is_away():
-            return fail(NO_ANSWER)
-        done = super().add(entry)
-        if self.lost:
-            self.lost -= 1
-            return fail(NO_ANSWER)
-        return done
-
-    def remove(self, entry_id: str) -> Any:
-        return fail(NO_ANSWER) if self.is_away() else super().remove(entry_id)
-
-    def propose(self, prematch: Any) -> Any:
-        return fail(NO_ANSWER) if self.is_away() else super().propose(prematch)
-
-
-class LostAnswers(MemoryEntryStore):
-    """A store whose answer to a proposal is lost."""
-
-    lost = 0
-
-    def propose(self, prematch: Any) -> Any:
-        done = super().propose(prematch)
-        if self.lost:
-            self.lost -= 1
-            return fail(StoreUnavailable("no answer"))
-        return done
-
-
-class LostMatchAnswers(MemoryMatchStore):
-    """A store whose answer is lost when a match opens, and then is away a while."""
-
-    lost = away = 0
-
-    def open(self, plan: Any) -> Any:
-        done = super().open(plan)
-        if self.lost:
-            self.lost -= 1
-            return fail(StoreUnavailable("no answer"))
-        return done
-
-    def end(self, end: Any, expires_at: float) -> Any:
-        if self.away:
-            self.away -= 1
-            return fail(StoreUnavailable("no answer"))
-        return super().end(end, expires_at)
-
-
-class RacedMatches(MemoryMatchStore):
-    """A store in which another node opens a match for one player first."""
-
-    thief: str | None = None
-
-    def open(self, plan: Any) -> Any:
-        thief, self.thief = self.thief, None
-        if thief is not None:
-            super().open(MatchPlan("elsewhere", "duel", (SeatPlan(thief, "x"),), 1))
-        return super().open(plan)
-
-
-class RacedEntries(MemoryEntryStore):
-    """A store in which another node is faster, once."""
-
-    thief: str | None = None
-
-    def propose(self, prematch: Any) -> Any:
-        thief, self.thief = self.thief, None
-        for entry in everybody(self):
-            if entry.players[0].name == thief:
-                super().remove(entry.entry_id)
-        return super().propose(prematch)
 
 
 class NeverTests(SynchronousTestCase):
@@ -762,8 +628,8 @@ class _Life:
 
     def check(self) -> None:
         case, world = self.case, self.world
-        waiting = everybody(world.entries)
-        matches = running(world.match_store)
+        waiting = everybody(world.lobby)
+        matches = running(world.lobby)
         queued = [p.player_id for entry in waiting for p in entry.players]
         playing = [s.player_id for plan, _ in matches for s in plan.seats]
         case.assertEqual(len(queued + playing), len(set(queued + playing)), self.seed)
@@ -785,7 +651,7 @@ class _Life:
             if (line := self.live(name)) is not None:
                 line.hang_up()
         self.world.clock.pump([6.0] * 5)
-        self.case.assertEqual(everybody(self.world.entries), [], self.seed)
+        self.case.assertEqual(everybody(self.world.lobby), [], self.seed)
         for index, hosted in enumerate(self.world.fleet.hosted):
             if hosted.answer.called and index not in self.over:
                 self.world.fleet.end(index)

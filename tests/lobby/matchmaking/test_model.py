@@ -59,7 +59,7 @@ class PartyModel(RuleBasedStateMachine):
 
     def state(self, name: str) -> str:
         party_id = self.party_of(name)
-        return self.world.parties._parties[party_id].state if party_id else ""
+        return self.world.store.state.parties[party_id].state if party_id else ""
 
     def ask(self, node: int, name: str, request: Any) -> Any:
         self.world.ask(node, name, request)
@@ -81,7 +81,7 @@ class PartyModel(RuleBasedStateMachine):
     @rule(node=NODES, name=PLAYERS)
     def create(self, node: int, name: str) -> None:
         free = self.party_of(name) is None
-        free = free and name not in self.world.entries._by_player
+        free = free and name not in self.world.store.state.by_player
         made = self.ask(node, name, CreateParty(open=True))
         assert free == (not isinstance(made, Code)), made
         if free:
@@ -92,10 +92,10 @@ class PartyModel(RuleBasedStateMachine):
         party_id = self.party_of(other)
         if party_id is None:
             return
-        banned = self.world.parties._parties[party_id].banned
+        banned = self.world.store.state.parties[party_id].banned
         fine = (
             self.party_of(name) is None
-            and name not in self.world.entries._by_player
+            and name not in self.world.store.state.by_player
             and name not in banned
             and self.state(other) == "idle"
         )
@@ -146,7 +146,7 @@ class PartyModel(RuleBasedStateMachine):
         with_whom = [name] if party_id is None else self.parties[party_id][1]
         is_host = party_id is None or self.parties[party_id][0] == name
         busy = any(
-            each in world.entries._by_player or world.matches.has(each)
+            each in world.store.state.by_player or each in world.store.state.match_of
             for each in with_whom
         )
         too_many = len(with_whom) > (2 if game == "duel" else 4)
@@ -157,7 +157,7 @@ class PartyModel(RuleBasedStateMachine):
 
     def is_paused(self, name: str) -> bool:
         """Did this player decline a short while ago?"""
-        count, last = self.world.entries._declines.get(name, (0, 0.0))
+        count, last = self.world.store.state.declines.get(name, (0, 0.0))
         return last + pause_seconds(count) > self.world.clock.seconds()
 
     @rule(node=NODES, name=PLAYERS)
@@ -171,7 +171,7 @@ class PartyModel(RuleBasedStateMachine):
     @rule(node=NODES)
     def all_accept(self, node: int) -> None:
         """Everybody who is asked says yes."""
-        for prematch in tuple(self.world.entries._prematches.values()):
+        for prematch in tuple(self.world.store.state.prematches.values()):
             for player in prematch.players:
                 self.world.answer(node, player.player_id)
 
@@ -179,14 +179,14 @@ class PartyModel(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
 
-    @precondition(lambda self: self.world.matches._running)
+    @precondition(lambda self: self.world.store.state.running)
     @rule(
         reason=st.sampled_from(["finished", "void"]), present=st.sets(st.integers(0, 3))
     )
     def end_match(self, reason: str, present: set[int]) -> None:
         for node in self.world.nodes:
             for index, hosted in enumerate(node.fleet.hosted):
-                if hosted.plan.match_id in self.world.matches._running:
+                if hosted.plan.match_id in self.world.store.state.running:
                     seats = range(len(hosted.plan.seats))
                     here = tuple(seat for seat in seats if seat in present)
                     node.fleet.end(index, reason, present=here)
@@ -205,14 +205,14 @@ class PartyModel(RuleBasedStateMachine):
     def parties_are_as_the_model_has_them(self) -> None:
         found = {
             party_id: (party.leader, list(party.player_ids))
-            for party_id, party in self.world.parties._parties.items()
+            for party_id, party in self.world.store.state.parties.items()
         }
         assert found == self.parties
 
     @invariant()
     def places_are_kept(self) -> None:
         """An entry that comes back waits as long as before, at its old place."""
-        for entry_id, entry in self.world.entries._entries.items():
+        for entry_id, entry in self.world.store.state.entries.items():
             place = entry.since, entry.number
             assert self.places.setdefault(entry_id, place) == place
 

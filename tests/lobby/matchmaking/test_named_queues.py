@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld, MemoryLine, SizeOptions
+from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, SizeOptions
 from vinom.base.model import Player, QueueEntry, Rating
-from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.lobby.matchmaking.queues import Queues, read_tables
 from vinom.lobby.matchmaking.rules.rule import Finding, NoSettings, Proposal, Rule
-from vinom.store.memory.entries import MemoryEntryStore
 
 
 class Arena(Game[Any, Any]):
@@ -53,28 +52,14 @@ class Running:
         return "r1"
 
 
-class Unanswered(MemoryEntryStore):
-    """
-    A store whose answers to claims may get lost.
-
-    :ivar lost: "done" if the claims took effect, "late" if not; else none gets lost.
-    """
-
-    lost = ""
-
-    def claim(self, entry_ids: Sequence[str]) -> Deferred[bool]:
-        done = super().claim(entry_ids) if self.lost != "late" else succeed(False)
-        return fail(StoreUnavailable("no answer")) if self.lost else done
-
-
 class BackfillTests(SynchronousTestCase):
     """Players who wait get free seats of running rooms."""
 
     def setUp(self) -> None:
         tables = {"fill": {"game": "open", "seats": [4, 8], "backfill": True}}
-        self.entries = Unanswered()
+        self.store = Faulty()
         self.world = LobbyWorld(
-            games={"open": Open()}, tables=read_tables(tables), entries=self.entries
+            games={"open": Open()}, tables=read_tables(tables), store=self.store
         )
         self.running = self.world.matchmaker.running_rooms = Running()
 
@@ -111,7 +96,7 @@ class BackfillTests(SynchronousTestCase):
         is sent to the room.
         """
         line, _ = self.world.queued("a", "open", queue="fill")
-        self.entries.lost = "done"
+        self.store.lost["claim"] = 1
         self.running.free = 1
         self.world.clock.advance(0)
         self.assertEqual(line.heard(), [])
@@ -124,14 +109,14 @@ class BackfillTests(SynchronousTestCase):
         A player who was not taken out of the queue waits on, and is sent nowhere.
         """
         line, welcome = self.world.queued("a", "open", queue="fill")
-        self.entries.lost = "late"
+        self.store.failures["claim"] = 1
         self.running.free = 1
         self.world.clock.pump([0.0, 0.5, 0.5])
         self.running.free = 0
         self.world.clock.pump([0.5] * 6)
         self.assertEqual(line.heard(), [])
-        entry = self.successResultOf(self.world.entries.entry_of(welcome["player_id"]))
-        self.assertIsNotNone(entry)
+        where = self.successResultOf(self.world.lobby.of_player(welcome["player_id"]))
+        self.assertIsNotNone(where.entry)
 
     def test_a_silent_node(self) -> None:
         """
@@ -384,8 +369,8 @@ class NamedQueueTests(SynchronousTestCase):
         line, _ = world.back(ann[1]["player_key"])
         line.ask("queue", queue="ranked")
         (entry,) = self.successResultOf(
-            world.entries.oldest("arena", b'{"size":10}', 9, "ranked")
-        )
+            world.lobby.page("arena", b'{"size":10}', "ranked", "", 9)
+        ).entries
         self.assertEqual(entry.ratings, (again[0].rating.mu,))
         self.assertEqual(entry.recent, (ids[1],))
 
@@ -421,8 +406,8 @@ class NamedQueueTests(SynchronousTestCase):
         )
         line.ask("queue", queue="near", echoes={"us": 90, "eu": 30.5, "moon": 1})
         (entry,) = self.successResultOf(
-            world.entries.oldest("arena", b'{"size":10}', 9, "near")
-        )
+            world.lobby.page("arena", b'{"size":10}', "near", "", 9)
+        ).entries
         self.assertEqual(entry.echoes, (("eu", 30.5), ("us", 90)))
 
     def test_a_rule_that_fails(self) -> None:
@@ -491,7 +476,7 @@ class NamedQueueTests(SynchronousTestCase):
 
         self.patch(rule, "find", counted)
         for number in range(2500):
-            world.entries.add(
+            world.lobby.enqueue(
                 QueueEntry(
                     f"e{number}",
                     (Player(f"p{number}", "somebody"),),

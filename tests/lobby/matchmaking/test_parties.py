@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import Duel, LobbyWorld, MemoryLine, Party, everybody
-from vinom.base.model import MatchEnd, QueueEntry
+from tests.support.lobbies import (
+    Duel,
+    Faulty,
+    LobbyWorld,
+    MemoryLine,
+    Party,
+    everybody,
+)
+from vinom.base.model import MatchEnd
 from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.lobby.matchmaking.parties import MOST_WAITING, PartyBounds
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.parties import MemoryPartyStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 
 
 class Squad(Party):
@@ -33,15 +39,6 @@ def pushed(line: MemoryLine, kind: str) -> list[dict[str, Any]]:
 
 def code(said: list[dict[str, Any]]) -> str:
     return said[-1]["error"]["code"]
-
-
-class Away(MemoryEntryStore):
-    """A store that takes no entries while it is away."""
-
-    is_away = False
-
-    def add(self, entry: QueueEntry) -> Deferred[int]:
-        return fail(StoreUnavailable("away")) if self.is_away else super().add(entry)
 
 
 class PartyWorld(LobbyWorld):
@@ -154,7 +151,7 @@ class FormingTests(SynchronousTestCase):
             )
         (said,) = bob.ask("join_party", **wish, password="secret")
         self.assertTrue(said["data"]["party"]["password"])
-        (kept,) = world.party_store._parties.values()
+        (kept,) = world.lobby.state.parties.values()
         self.assertNotIn("secret", kept.password_hash + kept.token_hash)
         self.assertNotIn(made["token"], str(kept))
 
@@ -361,7 +358,7 @@ class FormingTests(SynchronousTestCase):
         self.assertEqual(world.party("bob")["host"], world.ids["ann"])
         ann.ask("leave_party")
         world.lines["bob"].ask("leave_party")
-        self.assertEqual(world.party_store._parties, {})
+        self.assertEqual(world.lobby.state.parties, {})
         self.assertEqual(code(ann.ask("leave_party")), "not_in_party")
 
     def test_ready(self) -> None:
@@ -384,7 +381,7 @@ class FormingTests(SynchronousTestCase):
         ann, bob = world.lines["ann"], world.lines["bob"]
         bob.ask("ready_in_party", ready=True, loadout={"hat": 1})
         bob.ask("ready_in_party", ready=False)
-        (party,) = world.party_store._parties.values()
+        (party,) = world.lobby.state.parties.values()
         self.assertEqual(party.members[1].loadout, b'{"hat":1}')
         error = ann.ask("queue", game="duel")[-1]["error"]
         self.assertEqual(error["code"], "bad_loadout")
@@ -446,7 +443,7 @@ class AwayTests(SynchronousTestCase):
         party = world.party("ann")
         self.assertEqual([one["connected"] for one in party["members"]], [True, True])
         world.clock.advance(100)
-        self.assertEqual(len(world.party_store._parties), 1)
+        self.assertEqual(len(world.lobby.state.parties), 1)
 
     def test_host_away_for_good(self) -> None:
         """
@@ -468,7 +465,7 @@ class AwayTests(SynchronousTestCase):
         world = PartyWorld()
         world.form("ann", "bob")
         silent = self.patch(
-            MemoryPartyStore, "party_of", lambda *_: fail(StoreUnavailable("away"))
+            MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("away"))
         )
         world.lines["ann"].hang_up()
         world.clock.advance(1)
@@ -488,7 +485,7 @@ class AwayTests(SynchronousTestCase):
         for line in world.lines.values():
             line.hang_up()
         world.clock.advance(60.1)
-        self.assertEqual(world.party_store._parties, {})
+        self.assertEqual(world.lobby.state.parties, {})
         self.assertEqual(len(world.parties._counts), 0)
 
     def test_stop(self) -> None:
@@ -567,16 +564,16 @@ class QueueTests(SynchronousTestCase):
         world.form("ann", "bob")
         world.lines["ann"].ask("queue", game="duel")
         world.clock.advance(0)
-        found = self.successResultOf(world.match_store.match_of(world.ids["ann"]))
-        assert found is not None
-        plan = found[0]
+        plan = self.successResultOf(world.lobby.of_player(world.ids["ann"])).plan
+        assert plan is not None
         end = MatchEnd(plan.match_id, "lost", seats=plan.seats)
         # As another node does once the lease is over.
-        world.match_store.end(end, expires_at=world.clock.seconds() + 600.0)
-        self.assertEqual(world.party("bob")["state"], "in_game")
+        world.lobby.end(end, expires_at=world.clock.seconds() + 600.0)
+        world.lines["bob"].heard()
         world.parties.match_lost(end)
-        for name in ("ann", "bob"):
-            self.assertEqual(world.party(name)["state"], "idle")
+        (update,) = pushed(world.lines["bob"], "party_update")
+        self.assertEqual(update["party"]["state"], "idle")
+        self.assertEqual(world.party("ann")["state"], "idle")
 
     def test_lines_lost_in_the_match(self) -> None:
         """
@@ -589,7 +586,7 @@ class QueueTests(SynchronousTestCase):
         for line in world.lines.values():
             line.hang_up()
         world.clock.advance(1000)
-        self.assertEqual(len(world.party_store._parties), 1)
+        self.assertEqual(len(world.lobby.state.parties), 1)
         news = world.come_back("ann")
         kinds = [m["type"] for m in news]
         self.assertEqual(kinds, ["party_update", "match_found"])
@@ -638,7 +635,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(ann.ask("cancel")[-1]["data"], {"state": "idle"} | _NO_PLACE)
         heard = bob.heard()
         self.assertIn("idle", [m["data"].get("state") for m in heard])
-        self.assertEqual(world.party_store._parties.popitem()[1].state, "idle")
+        self.assertEqual(world.lobby.state.parties.popitem()[1].state, "idle")
 
     def test_leave_while_queued(self) -> None:
         """
@@ -652,7 +649,7 @@ class QueueTests(SynchronousTestCase):
         said = bob.ask("leave_party")
         self.assertEqual(said[-1]["type"], "party_closed")
         self.assertIn("queue_status", [m["type"] for m in said])
-        self.assertEqual(everybody(world.entries), [])
+        self.assertEqual(everybody(world.lobby), [])
         party = world.party("ann")
         self.assertEqual((party["state"], len(party["members"])), ("idle", 2))
         self.assertEqual(bob.ask("queue", game="squad")[0]["type"], "queue_status")
@@ -688,7 +685,7 @@ class QueueTests(SynchronousTestCase):
         world.lines["cat"].ask("queue", game="squad")
         world.clock.advance(5)
         self.assertEqual(world.fleet.hosted, [])
-        self.assertTrue(everybody(world.entries)[0].suspended)
+        self.assertTrue(everybody(world.lobby)[0].suspended)
         world.come_back("bob")
         world.clock.advance(0)
         (hosted,) = world.fleet.hosted
@@ -704,10 +701,10 @@ class QueueTests(SynchronousTestCase):
         world.lines["bob"].hang_up()
         world.lines["ann"].heard()
         world.clock.advance(10.1)
-        self.assertEqual(everybody(world.entries), [])
+        self.assertEqual(everybody(world.lobby), [])
         heard = world.lines["ann"].heard()
         self.assertIn("idle", [m["data"].get("state") for m in heard])
-        (party,) = world.party_store._parties.values()
+        (party,) = world.lobby.state.parties.values()
         self.assertEqual((party.state, len(party.members)), ("idle", 2))
 
     def test_both_away(self) -> None:
@@ -720,9 +717,9 @@ class QueueTests(SynchronousTestCase):
         for name in ("ann", "bob"):
             world.lines[name].hang_up()
         world.come_back("ann")
-        self.assertTrue(everybody(world.entries)[0].suspended)
+        self.assertTrue(everybody(world.lobby)[0].suspended)
         world.come_back("bob")
-        self.assertFalse(everybody(world.entries)[0].suspended)
+        self.assertFalse(everybody(world.lobby)[0].suspended)
 
     def test_member_who_queued_alone(self) -> None:
         """
@@ -750,7 +747,7 @@ class QueueTests(SynchronousTestCase):
         world.lines["cat"].ask("queue", game="squad")
         world.clock.advance(0)
         world.fleet.end(0, "void", present=(0, 1, 2))
-        self.assertEqual([e.players[0].name for e in everybody(world.entries)], ["ann"])
+        self.assertEqual([e.players[0].name for e in everybody(world.lobby)], ["ann"])
         self.assertEqual(world.party("ann")["state"], "in_queue")
         self.assertEqual(world.party("cat")["state"], "idle")
 
@@ -759,20 +756,20 @@ class QueueTests(SynchronousTestCase):
         A party whose match is void waits again, although storage was away then, and a
         member came back meanwhile.
         """
-        world = PartyWorld(entries=(away := Away()))
+        store = Faulty()
+        world = PartyWorld(store=store)
         world.form("ann", "bob")
         world.form("cat", "dan")
         world.lines["ann"].ask("queue", game="squad")
         world.lines["cat"].ask("queue", game="squad")
         world.clock.advance(0)
-        away.is_away = True
+        store.failures["end"] = 1
         world.fleet.end(0, "void", present=(0, 1, 2))
         world.come_back("bob")
-        self.assertEqual(world.party("ann")["state"], "idle")
-        away.is_away = False
+        self.assertEqual(world.party("ann")["state"], "in_game")
         world.lines["ann"].heard()
         world.clock.advance(1)
-        self.assertEqual([e.players[0].name for e in everybody(world.entries)], ["ann"])
+        self.assertEqual([e.players[0].name for e in everybody(world.lobby)], ["ann"])
         heard = world.lines["ann"].heard()
         self.assertEqual(
             [m["data"]["party"]["state"] for m in heard if m["type"] == "party_update"],
@@ -787,12 +784,13 @@ class QueueTests(SynchronousTestCase):
         """
         A party that left the queue before its host is answered is not sent a place.
         """
-        world = PartyWorld()
+        store = Faulty()
+        world = PartyWorld(store=store)
         world.form("ann", "bob")
-        self.patch(world.matchmaker, "is_queued", lambda _: succeed(False))
-        answer = world.lines["ann"].ask("queue", game="squad")[-1]
-        self.assertEqual(answer["data"]["state"], "idle")
-        self.assertEqual(pushed(world.lines["bob"], "queue_status"), [])
+        store.before["places"] = lambda: world.lines["bob"].ask("leave_party")
+        answer = world.lines["ann"].ask("queue", game="squad")
+        states = [m["data"]["state"] for m in answer if m["type"] == "queue_status"]
+        self.assertEqual(states[-1], "idle")
 
     def test_kicked_while_playing(self) -> None:
         """
@@ -804,7 +802,7 @@ class QueueTests(SynchronousTestCase):
         world.clock.advance(6)
         world.lines["ann"].ask("kick_from_party", player_id=world.ids["cat"])
         world.fleet.hosted[0].answer.errback(NoCapacity("none"))
-        self.assertEqual(everybody(world.entries), [])
+        self.assertEqual(everybody(world.lobby), [])
         self.assertEqual(world.party("ann")["state"], "idle")
         self.assertEqual(
             world.lines["cat"].ask("queue", game="duel")[-1]["type"], "queue_status"
@@ -818,7 +816,7 @@ class QueueTests(SynchronousTestCase):
         world.form("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         self.successResultOf(world.requests.drain())
-        self.assertEqual(everybody(world.entries), [])
+        self.assertEqual(everybody(world.lobby), [])
         self.assertEqual(world.party("bob")["state"], "idle")
 
 

@@ -10,12 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lobby.matchmaking.test_parties import PartyWorld, code, pushed
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
-from vinom.base.model import MatchPlan, Prematch, SeatPlan
+from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody
+from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import NoCapacity, StoreUnavailable
 from vinom.lobby.matchmaking.prematch import pause_seconds
-from vinom.store.memory.entries import MemoryEntryStore
-from vinom.store.memory.matches import MemoryMatchStore
+from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
 
 
@@ -35,55 +34,7 @@ class AskingWorld(PartyWorld):
         return [self.lines[name] for name in names]
 
     def waiting(self) -> list[str]:
-        return [entry.players[0].name for entry in everybody(self.entries)]
-
-
-class SlowDissolve(MemoryEntryStore):
-    """A store that dissolves prematches at once, and answers when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: list[tuple[Deferred[Prematch | None], Prematch | None]] = []
-
-    def dissolve(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
-        answer: Deferred[Prematch | None] = Deferred()
-        super().dissolve(prematch_id, now).addCallback(
-            lambda found: self._waiting.append((answer, found))
-        )
-        return answer
-
-    def release(self) -> None:
-        """Answer everything."""
-        for waiting, found in self._waiting:
-            waiting.callback(found)
-
-
-class _Between(MemoryEntryStore):
-    """A store in which something happens after an entry was not removed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.then: Any = None
-
-    def remove(self, entry_id: str) -> Deferred[bool]:
-        done, then = super().remove(entry_id), self.then
-        if then is not None:
-            self.then = None
-            then()
-        return done
-
-
-class _SlowMatches(MemoryMatchStore):
-    """A store that finds matches when it is told to."""
-
-    is_slow = False
-
-    def match_of(self, player_id: str) -> Any:
-        if not self.is_slow:
-            return super().match_of(player_id)
-        later: Deferred[None] = Deferred()
-        self.go_on = lambda: later.callback(None)
-        return later.addCallback(lambda _: None)
+        return [entry.players[0].name for entry in everybody(self.lobby)]
 
 
 def _silent(*_: object) -> Deferred[None]:
@@ -165,13 +116,15 @@ class AskTests(SynchronousTestCase):
         Who cancels just after another one declined is not sent that it waits, although
         storage answered the decline late.
         """
-        world = AskingWorld(entries=(slow := SlowDissolve()))
+        store = Faulty()
+        world = AskingWorld(store=store)
         ann, bob = world.queue("ann", "bob")
         ann.ask("accept")
+        store.late.add("answer")
         bob.ask("decline")
         ann.heard()
         self.assertEqual(ann.ask("cancel")[-1]["data"]["state"], "idle")
-        slow.release()
+        store.go_on()
         self.assertEqual(pushed(ann, "queue_status"), [])
         self.assertEqual(world.waiting(), [])
 
@@ -203,9 +156,9 @@ class AskTests(SynchronousTestCase):
             world.lines["ann"].ask("accept")
             patches = [
                 self.patch(
-                    MemoryEntryStore, step, lambda *_: fail(StoreUnavailable(""))
+                    MemoryLobbyStore, step, lambda *_: fail(StoreUnavailable(""))
                 )
-                for step in ("answer", "dissolve", "give_back")
+                for step in ("answer", "expire", "give_back")
             ]
             if is_noticed:
                 world.matchmaker.prematches.disturbed()
@@ -334,10 +287,10 @@ class AskTests(SynchronousTestCase):
         Who cancels in the moment in which another one declines is out of the queue, and
         not refused because of a match that never comes.
         """
-        entries = _Between()
-        world = AskingWorld(entries=entries)
+        store = Faulty()
+        world = AskingWorld(store=store)
         ann, bob = world.queue("ann", "bob")
-        entries.then = lambda: bob.ask("decline")
+        store.before["leave"] = lambda: bob.ask("decline")
         (said,) = ann.ask("cancel")[-1:]
         self.assertEqual(said["data"]["state"], "idle", said)
         self.assertEqual(world.waiting(), [])
@@ -346,10 +299,10 @@ class AskTests(SynchronousTestCase):
         """
         Who cancels in the moment in which the time to accept ends is out of the queue.
         """
-        entries = _Between()
-        world = AskingWorld(entries=entries)
+        store = Faulty()
+        world = AskingWorld(store=store)
         ann, _ = world.queue("ann", "bob")
-        entries.then = lambda: world.clock.advance(10.1)
+        store.before["leave"] = lambda: world.clock.advance(10.1)
         (said,) = ann.ask("cancel")[-1:]
         self.assertEqual(said["data"]["state"], "idle", said)
 
@@ -357,19 +310,16 @@ class AskTests(SynchronousTestCase):
         """
         Who is asked before storage has answered that it waits is not sent a place then.
         """
-        matches = _SlowMatches(LobbyWorld().clock.seconds)
-        clock = LobbyWorld().clock
+        store, clock = Faulty(), LobbyWorld().clock
         lines = MemoryOnlineStore(Lines(now=clock.seconds), "n1")
-        world = AskingWorld(matches=matches, lines=lines, clock=clock)
+        world = AskingWorld(store=store, lines=lines, clock=clock)
         world.queue("ann")
         (bob,) = world.enter("bob")
-        matches.is_slow = True
+        store.held.add("places")
         self.assertEqual(bob.ask("queue", game="duel"), [])
-        matches.is_slow = False
-        world.matchmaker._look_at(everybody(world.entries)[0].pool)
         world.clock.advance(0)
         self.assertEqual(len(pushed(bob, "prematch")), 1)
-        matches.go_on()
+        store.go_on()
         (status,) = pushed(bob, "queue_status")
         self.assertEqual((status["state"], status["position"]), ("waiting", None))
 
@@ -401,7 +351,7 @@ class AskTests(SynchronousTestCase):
         ann.hang_up()
         world.clock.advance(5)
         bob.ask("decline")
-        self.assertTrue(everybody(world.entries)[0].suspended)
+        self.assertTrue(everybody(world.lobby)[0].suspended)
         world.clock.advance(5.1)
         self.assertEqual(world.waiting(), [])
 
@@ -454,8 +404,8 @@ class AskTests(SynchronousTestCase):
         ann.ask("accept")
         self.successResultOf(Deferred.fromCoroutine(world.requests.move()))
         self.assertTrue(ann.is_closed and bob.is_closed)
-        self.assertEqual(list(world.matchmaker.prematches.open_ids()), [])
-        found = everybody(world.entries)
+        self.assertEqual(len(world.matchmaker.prematches), 0)
+        found = everybody(world.lobby)
         self.assertEqual([one.players[0].name for one in found], ["ann", "bob"])
 
     def test_outside_matchmaker(self) -> None:
@@ -467,8 +417,13 @@ class AskTests(SynchronousTestCase):
         world.queue("ann", "bob")
         seat = SeatPlan(world.ids["bob"], "bob")
         plan = MatchPlan("elsewhere", "duel", (seat,), 1)
-        world.matchmaker.match_opened(plan)
+        left = self.successResultOf(world.lobby.start(plan)).left
+        world.matchmaker.taken_out(left, [world.ids["bob"]])
         self.assertEqual(world.waiting(), ["ann"])
+        self.assertEqual(
+            pushed(world.lines["ann"], "prematch_update")[-1]["state"], "dissolved"
+        )
+        world.lobby.end(MatchEnd("elsewhere", "finished"), 0.0)
         self.assertEqual(
             world.lines["bob"].ask("queue", game="duel")[-1]["type"], "queue_status"
         )
@@ -513,14 +468,14 @@ class SkewedClocksTests(SynchronousTestCase):
         clocks[0].advance(1_000_000.0)
         clocks[1].advance(1_000_003.0)
         now = clocks[0].seconds
-        lines, entries = Lines(now=now), MemoryEntryStore()
+        lines, store = Lines(now=now), MemoryLobbyStore(now)
         players = MemoryPlayerStore(now)
         one, two = (
             LobbyWorld(
                 number,
                 clock=clock,
                 lines=MemoryOnlineStore(lines, f"n{number}"),
-                entries=entries,
+                store=store,
                 players=players,
                 accept_seconds=10.0,
             )
@@ -533,7 +488,7 @@ class SkewedClocksTests(SynchronousTestCase):
         self.assertTrue(pushed(ann, "prematch"))
         bob.ask("decline")
         self.assertEqual(pushed(ann, "queue_status")[-1]["state"], "waiting")
-        (waits,) = everybody(entries)
+        (waits,) = everybody(store)
         self.assertEqual(waits.players[0].name, "ann")
 
 
@@ -598,33 +553,6 @@ class PartyPrematchTests(SynchronousTestCase):
         self.assertEqual((party["state"], len(party["members"])), ("idle", 1))
 
 
-class Forgetful(MemoryEntryStore):
-    """A store whose answers are lost, some times in a row, for one method."""
-
-    step, lost = "", 0
-
-    def _answer(self, step: str, done: Any) -> Any:
-        if step == self.step and self.lost:
-            self.lost -= 1
-            return fail(StoreUnavailable("no answer"))
-        return done
-
-    def propose(self, prematch: Any) -> Any:
-        return self._answer("propose", super().propose(prematch))
-
-    def begin(self, prematch_id: str, node: str) -> Any:
-        return self._answer("begin", super().begin(prematch_id, node))
-
-    def finish(self, prematch_id: str, node: str) -> Any:
-        return self._answer("finish", super().finish(prematch_id, node))
-
-    def dissolve(self, prematch_id: str, now: float) -> Any:
-        return self._answer("dissolve", super().dissolve(prematch_id, now))
-
-    def give_back(self, prematch_id: str, node: str, without: Any = ()) -> Any:
-        return self._answer("give_back", super().give_back(prematch_id, node, without))
-
-
 class LostAnswerTests(SynchronousTestCase):
     """Storage that did its part, and whose answer is lost."""
 
@@ -632,21 +560,30 @@ class LostAnswerTests(SynchronousTestCase):
         """
         Nobody is stuck, or plays twice, whichever answer is lost, and how often.
         """
-        for step in ("propose", "begin", "finish", "dissolve", "give_back"):
+        for step in ("propose", "start", "answer", "expire", "give_back"):
             for lost in (1, 2):
-                entries = Forgetful()
-                world = AskingWorld(entries=entries)
+                store = Faulty()
+                world = AskingWorld(store=store)
                 world.enter("ann", "bob")
-                entries.step, entries.lost = step, lost
                 world.queue("ann", "bob")
-                world.clock.pump([1.0] * 4)
-                if step == "dissolve":
+                store.lost[step] = lost
+                if step == "propose":
                     world.lines["bob"].ask("decline")
-                    world.clock.pump([1.0] * 5)
+                    world.clock.advance(5.1)
+                    world.queue("bob")
+                    world.clock.pump([1.0] * 4)
+                elif step == "answer":
+                    world.lines["bob"].ask("decline")
+                    world.clock.pump([1.0] * 8)
+                    world.queue("bob")
+                elif step in ("expire", "give_back"):
+                    world.lines["ann"].ask("accept")
+                    store.failures["expire"] = step == "give_back"
+                    world.clock.pump([1.0] * 18)
                     world.queue("bob")
                 for line in world.lines.values():
                     line.ask("accept")
                 world.clock.pump([1.0] * 4)
                 self.flushLoggedErrors(StoreUnavailable)
                 self.assertEqual(len(world.fleet.hosted), 1, (step, lost))
-                self.assertEqual(entries._entries, {}, (step, lost))
+                self.assertEqual(store.state.entries, {}, (step, lost))

@@ -68,7 +68,7 @@ class PairTests(SynchronousTestCase):
             if after is not None:
                 after(world)
 
-        self.assertGreater(interleavings(DEPTH, once), 4)
+        self.assertGreater(interleavings(DEPTH, once), 3)
 
     def hosted(self, count: int) -> Scene:
         def check(world: TwoNodes) -> None:
@@ -110,7 +110,7 @@ class PairTests(SynchronousTestCase):
         """
 
         def check(world: TwoNodes) -> None:
-            self.assertEqual(len(world.entries._prematches), 1)
+            self.assertEqual(len(world.store.state.prematches), 1)
 
         self.race(
             self.three_wait,
@@ -137,7 +137,7 @@ class PairTests(SynchronousTestCase):
 
         def check(world: TwoNodes) -> None:
             self.hosted(0)(world)
-            (entry,) = world.entries._entries.values()
+            (entry,) = world.store.state.entries.values()
             self.assertEqual(entry.players[0].name, "ann")
 
         self.race(
@@ -161,7 +161,7 @@ class PairTests(SynchronousTestCase):
             hosted = sum(len(node.fleet.hosted) for node in world.nodes)
             waits = {
                 player.name
-                for entry in world.entries._entries.values()
+                for entry in world.store.state.entries.values()
                 for player in entry.players
             }
             # One who was too late is out; one who was in time never is.
@@ -304,7 +304,7 @@ class PairTests(SynchronousTestCase):
         def check(world: TwoNodes) -> None:
             members = [
                 each
-                for party in world.parties._parties.values()
+                for party in world.store.state.parties.values()
                 for each in party.player_ids
             ]
             self.assertEqual(sorted(members), ["ann", "bob", "cat"])
@@ -326,7 +326,7 @@ class PairTests(SynchronousTestCase):
             made[:] = [world.form(0, "ann")]
 
         def check(world: TwoNodes) -> None:
-            (party,) = world.parties._parties.values()
+            (party,) = world.store.state.parties.values()
             self.assertEqual(party.player_ids, ("ann", "cat"))
 
         self.race(
@@ -359,7 +359,7 @@ class PairTests(SynchronousTestCase):
         """
 
         def check(world: TwoNodes) -> None:
-            self.assertEqual(world.parties._parties, {})
+            self.assertEqual(world.store.state.parties, {})
 
         self.race(
             self.pair,
@@ -414,7 +414,7 @@ class LongTests(SynchronousTestCase):
 
         def play() -> None:
             node, name, other = chance.randrange(2), *chance.sample(names, 2)
-            found = world.parties._party_of
+            found = world.store.state.party_of
             # Else hardly anybody would ever play.
             those = world.asked()
             asked = chance.choice(those or [name])
@@ -447,7 +447,7 @@ class LongTests(SynchronousTestCase):
     def end_match(self, world: TwoNodes, chance: Random) -> None:
         for node in world.nodes:
             for index, hosted in enumerate(node.fleet.hosted):
-                if hosted.plan.match_id in world.matches._running:
+                if hosted.plan.match_id in world.store.state.running:
                     seats = range(len(hosted.plan.seats))
                     present = tuple(s for s in seats if chance.random() < 0.7)
                     reason = chance.choice(["void", "finished"])

@@ -7,7 +7,15 @@ Players are sent to a match once a game server listens for it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -25,18 +33,22 @@ from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Push, Told, encode_push
 from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.base.model import (
+    Left,
     MatchEnd,
     MatchPlan,
     Placement,
     Player,
     QueueEntry,
     SeatPlan,
+    Started,
     Ticket,
+    Whereabouts,
 )
 from vinom.errors import (
     Code,
     LeaseLost,
     NoCapacity,
+    NothingStored,
     PeerError,
     Refused,
     StoreUnavailable,
@@ -48,17 +60,20 @@ from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.join_tickets import JoinTickets, seat_names
 from vinom.lobby.matches.match import Match
 from vinom.play.seats import seat_of
-from vinom.store.interfaces import IMatchStore, IPlayerStore
+from vinom.store.interfaces import ILobbyStore, IPlayerStore
 from vinom.store.patience import patiently
 
 _Result = TypeVar("_Result")
+
+#: Ends of matches that are remembered, and matches that one look compares.
+_MOST_COMPARED = 1000
 
 
 class Follower(Protocol):
     """What is called about new, failed and refused matches: the matchmaker."""
 
-    def match_opened(self, plan: MatchPlan) -> None:
-        """An outside matchmaker has put these players in a match."""
+    def taken_out(self, left: Sequence[Left], player_ids: Collection[str]) -> None:
+        """An outside matchmaker has put players of these entries in a match."""
 
     def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
         """
@@ -140,6 +155,7 @@ class _Live:
     :ivar is_adopted: another node has made it: its entries are not known here.
     :ivar is_missing: the store has lost it, and does not have it again yet.
     :ivar known: its players, each with the hash of the key that proves who it is.
+    :ivar again: ids of its entries that wait again, while its end is being recorded.
     """
 
     match: Match
@@ -153,6 +169,7 @@ class _Live:
     is_adopted: bool = False
     is_missing: bool = False
     known: Sequence[tuple[str, Player]] = ()
+    again: Sequence[str] = ()
 
     def players(self) -> list[str]:
         """List the players who have not left it."""
@@ -191,7 +208,7 @@ class Matches(Service):
     def __init__(
         self,
         fleet: MatchFleet,
-        store: IMatchStore,
+        store: ILobbyStore,
         online: Online,
         games: Mapping[str, Game[Any, Any]],
         join_tickets: JoinTickets,
@@ -238,6 +255,9 @@ class Matches(Service):
         self.freed: Callable[[Sequence[str]], None] = lambda _: None
         self._drained: list[Deferred[None]] = []
         self._ended: dict[str, int] = {}
+        # Matches that are being recorded; and the last ends, which may get lost.
+        self._starting: set[str] = set()
+        self._last_ends: dict[str, MatchEnd] = {}
         self.is_draining = self.is_moving = False
 
     def follow(self, follower: Follower) -> None:
@@ -267,27 +287,27 @@ class Matches(Service):
         entries: Sequence[QueueEntry],
         teams: Sequence[int] = (),
         watches: Sequence[IMatchWatch] = (),
-        opened: Callable[[], Awaitable[None]] | None = None,
-    ) -> bool:
+        prematch_id: str = "",
+        opened: Callable[[], None] = lambda: None,
+    ) -> Started:
         """
-        Start a match for entries that are in no queue any more.
+        Start a match for entries that wait, if they still do.
 
         Their players are sent to it when it has a place.
 
         :param options: canonical JSON.
         :param teams: the team of each entry; dealt in turn unless given.
         :param watches: called about the match until it is over.
+        :param prematch_id: the prematch that the entries are in.
         :param opened: called when the match is recorded, before anything can happen to
             it.
-        :returns: ``False`` if one of the players is in another match.
         """
         seats = seat_plans(entries, self._games[game].teams, teams)
-        live = await self._open(game, options, seats, tuple(entries))
-        if live is None:
-            return False
+        live, found = await self._open(game, options, seats, entries, prematch_id)
+        if found.refusal:
+            return found
         live.watches += watches
-        if opened is not None:
-            await opened()
+        opened()
         self._online.send(
             [seat.player_id for seat in seats], QueueStatus("matched", game)
         )
@@ -298,7 +318,7 @@ class Matches(Service):
                 match_id=live.match.plan.match_id,
             )
         )
-        return True
+        return found
 
     async def start_seats(
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
@@ -312,15 +332,12 @@ class Matches(Service):
         :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
             game server was available.
         """
-        live = await self._open(game, options, seats)
-        if live is None:
-            playing = [
-                s.player_id for s in seats if await self.is_in_match(s.player_id)
-            ]
+        live, started = await self._open(game, options, seats)
+        if started.refusal:
             raise Refused(
                 Code.ALREADY_IN_MATCH,
                 "a player is in another match",
-                {"player_ids": playing},
+                {"player_ids": list(started.player_ids)},
             )
 
         # A caller that hangs up may withdraw a match, but not interrupt how it goes on:
@@ -351,35 +368,63 @@ class Matches(Service):
         game: str,
         options: bytes,
         seats: tuple[SeatPlan, ...],
-        entries: tuple[QueueEntry, ...] = (),
-    ) -> _Live | None:
+        entries: Sequence[QueueEntry] = (),
+        prematch_id: str = "",
+    ) -> tuple[_Live, Started]:
+        """Record a match; it is this node's unless that is refused."""
         if self.is_draining:
             raise self.draining()
         plan, tickets = self._tickets.plan(game, options, seats)
-        live = _Live(Match(plan, self._clock.seconds(), entries), tickets)
+        live = _Live(Match(plan, self._clock.seconds(), tuple(entries)), tickets)
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
         live.hosts = tuple(hosts.values())
         # Not for one that is full: who was paired with it plays all the same. Now, for
         # others are opened while the store is asked.
         live.counted = tuple(filter(self._counts.enter, live.hosts))
+        entry_ids = [entry.entry_id for entry in entries]
+        self._starting.add(plan.match_id)
         try:
-            is_open = await self._store.open(plan)
-        except BaseException as error:
+            found = await self._started(plan, entry_ids, prematch_id)
+        except BaseException:
             self._uncount(live)
-            if isinstance(error, StoreUnavailable):
-                # The store may have opened it all the same; its players would stay.
-                await self._record_end(MatchEnd(plan.match_id, "void"))
             raise
-        if not is_open:
+        finally:
+            self._starting.discard(plan.match_id)
+        if found.refusal:
             self._uncount(live)
-            return None
+            return live, found
         self._enter(live)
         self.learn_keys(plan.match_id)
-        if not entries:
+        if found.left:
             for follower in self._followers:
-                follower.match_opened(plan)
-        return live
+                follower.taken_out(found.left, live.seated())
+        return live, found
+
+    async def _started(
+        self, plan: MatchPlan, entry_ids: Sequence[str], prematch_id: str
+    ) -> Started:
+        """
+        Record a match, or learn that it is recorded: the answer may be lost.
+
+        :raises StoreUnavailable: it is not.
+        """
+        try:
+            return await self._store.start(plan, entry_ids, prematch_id)
+        except (NothingStored, LeaseLost):
+            raise
+        except StoreUnavailable:
+            if not entry_ids:
+                # Its players may not wait for it.
+                await self._record_end(MatchEnd(plan.match_id, "void"))
+                raise
+        found = await patiently(
+            self._clock,
+            lambda: self._store.start(plan, entry_ids, prematch_id),
+            refusals=(LeaseLost,),
+        )
+        assert found is not None
+        return found
 
     def learn_keys(self, match_id: str) -> None:
         """
@@ -544,7 +589,7 @@ class Matches(Service):
         live = self._live.get(plan.match_id)
         if live is not None and live.is_missing and not await self._restore(live):
             return None
-        if not await self._store.place(plan.match_id, placement):
+        if not await self._store.placed(plan.match_id, placement):
             return None
         match.placement = placement
         if match.state == "forming":
@@ -584,17 +629,17 @@ class Matches(Service):
 
     # Coming back, and giving up.
 
-    async def rejoin(self, player_id: str) -> Push | None:
+    async def rejoin(self, player_id: str, where: Whereabouts) -> Push | None:
         """
         Find a player's running match, with a new ticket and token.
 
+        :param where: of the player.
         :returns: `MatchFound`; `QueueStatus` "matched" while the match has no
             place or its game server does not answer; ``None`` without a match.
         """
-        running = await self._match_of(player_id)
-        if running is None:
+        plan, placement = where.plan, where.placement
+        if plan is None:
             return None
-        plan, placement = running
         seat = seat_of(plan.seats, player_id)
         if placement is None or seat is None:
             return self._matched(plan, player_id)
@@ -612,29 +657,28 @@ class Matches(Service):
             )
             return QueueStatus("matched", plan.game)
 
-    async def _match_of(
-        self, player_id: str
-    ) -> tuple[MatchPlan, Placement | None] | None:
+    async def where(self, player_id: str) -> Whereabouts:
         """
-        Find the match of a player, at whatever node it is.
+        Find where a player is, at whatever node that is.
 
         :raises StoreUnavailable: it does not answer, or was lost and has not got
             everything back.
         """
-        running = await self._store.match_of(player_id)
-        if running is not None or self._is_complete():
-            return running
-        end = await self._store.last_end(player_id)
+        where = await self._store.of_player(player_id)
+        if where.plan is not None or self._is_complete():
+            return where
+        end = where.ended
         for live in self._of_players.get(player_id, ()):
             match = live.match
             is_over = match.end is not None or (
                 end is not None and end.match_id == match.plan.match_id
             )
             if not is_over and player_id in live.players():
-                return match.plan, match.placement
+                plan, placement = match.plan, match.placement
+                return attrs.evolve(where, plan=plan, placement=placement)
         if end is None:
             raise StoreUnavailable("it may not have everything back yet")
-        return None
+        return where
 
     async def _way_in(self, plan: MatchPlan, placement: Placement, seat: int) -> Push:
         """
@@ -669,12 +713,9 @@ class Matches(Service):
         ticket = await self._new_ticket(match_id, seat)
         return encode_push(self._tickets.found(match.plan, match.placement, ticket))
 
-    async def last_end(self, player_id: str) -> MatchEnded | None:
-        """Find how this player's latest match ended; ``None`` once that has expired."""
-        end = await self._store.last_end(player_id)
-        if end is None:
-            return None
-        return _ended(end)
+    def ended_message(self, end: MatchEnd | None) -> MatchEnded | None:
+        """Write what a player is sent who missed the end of a match."""
+        return None if end is None else _ended(end)
 
     def withdraw(self, player_id: str) -> bool:
         """
@@ -706,18 +747,13 @@ class Matches(Service):
     def owner(self, match_id: str) -> Awaitable[str | None]:
         """
         Find the node of a running match: see
-        `vinom.store.interfaces.IMatchStore.owner`.
+        `vinom.store.interfaces.ILobbyStore.owner`.
         """
         return self._store.owner(match_id)
 
     async def is_in_match(self, player_id: str) -> bool:
         """Is this player in a match, forming or running?"""
-        return await self._match_of(player_id) is not None
-
-    async def plan_of(self, player_id: str) -> MatchPlan | None:
-        """Find the match of a player, at whatever node it is."""
-        running = await self._match_of(player_id)
-        return None if running is None else running[0]
+        return (await self.where(player_id)).plan is not None
 
     # What operators do.
 
@@ -891,8 +927,8 @@ class Matches(Service):
         plan, online = match.plan, self._online
         match_id = plan.match_id
         if is_elsewhere:
-            place = self._store.place
-            await patiently(self._clock, lambda: place(match_id, placement))
+            placed = self._store.placed
+            await patiently(self._clock, lambda: placed(match_id, placement))
         for number, seat in enumerate(plan.seats):
             player_id = seat.player_id
             if match.end is not None or not player_id:
@@ -949,41 +985,38 @@ class Matches(Service):
             )
         )
 
-    def check_owned(self, has_emptied: bool = False) -> None:
+    def assert_owned(self) -> None:
         """
-        End the matches of this node that others have ended meanwhile.
+        Compare this node's matches with those that the store has for it.
 
-        For this node was silent for longer than its lease: their players are free.
-
-        :param has_emptied: the store has lost all matches: it gets them back.
+        The store was away: it may have lost everything, or what was written last, which
+        this node then writes again; and others may have ended matches of a node that
+        was silent for longer than its lease, whose players are free.
         """
-        if has_emptied:
-            for live in self._live.values():
-                live.is_missing = True
         for live in tuple(self._live.values()):
-            Deferred.fromCoroutine(self._check_owned(live)).addErrback(
-                lambda failure: log_unless_away(
-                    self._log, "a match was not checked", failure
-                )
+            live.is_missing = True
+            self._run(self._keep_restoring(live))
+        self._run(self._end_unknown())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: log_unless_away(
+                self._log, "a match was not compared with the store", failure
             )
+        )
 
-    async def _check_owned(self, live: _Live) -> None:
-        match_id = live.match.plan.match_id
-        if live.is_missing:
-            await self._keep_restoring(live)
-            return
-        is_over = await self._while_live(live, lambda: self._is_over(live.match.plan))
-        if is_over and match_id in self._live and not live.withdraw("lost"):
-            self._fleet.close_room(match_id, "lost")
-
-    async def _is_over(self, plan: MatchPlan) -> bool:
-        """Has another node recorded the end of a match?"""
-        for seat in plan.seats:
-            if seat.player_id:
-                end = await self._store.last_end(seat.player_id)
-                if end is not None and end.match_id == plan.match_id:
-                    return True
-        return False
+    async def _end_unknown(self) -> None:
+        """End matches once more that the store has, and this node has not."""
+        found = await patiently(
+            self._clock, lambda: self._store.matches_of("", _MOST_COMPARED)
+        )
+        for left in found or ():
+            match_id = left.plan.match_id
+            if match_id in self._live or match_id in self._starting:
+                continue
+            end = self._last_ends.get(match_id, MatchEnd(match_id, "lost"))
+            again = () if left.is_placed else left.entry_ids
+            await self._record_end(end, again)
 
     async def _keep_restoring(self, live: _Live) -> None:
         match_id = live.match.plan.match_id
@@ -1017,19 +1050,20 @@ class Matches(Service):
         """
         match, players = live.match, live.players()
         plan, placement = match.plan, match.placement
-        if not await self._store.restore(plan, placement, players):
+        entry_ids = [entry.entry_id for entry in match.entries]
+        if not await self._store.restore(plan, placement, players, entry_ids):
             live.is_missing = False
             return False
         # What happened meanwhile may have reached the store before.
         if match.placement is not None and match.placement != placement:
-            await self._store.place(plan.match_id, match.placement)
+            await self._store.placed(plan.match_id, match.placement)
         for number, how in match.seat_states.items():
             if how == "left":
                 await self._store.release(
                     plan.match_id, match.plan.seats[number].player_id
                 )
         if match.end is not None:
-            await self._end(match.end)
+            await self._end(match.end, live.again)
         if self._players is not None:
             expires_at = self._clock.seconds() + self._key_seconds
             for key_hash, player in live.known:
@@ -1054,7 +1088,13 @@ class Matches(Service):
         end = match.end = attrs.evolve(end, seats=who)
         if self._results is not None and not match.has_result:
             self._results.match_over(match.plan, end.reason)
-        await self._record_end(end, live)
+        is_dropped = self.is_draining and not self.is_moving
+        put_back = [] if is_dropped else match.entries_to_put_back(end)
+        self._last_ends[end.match_id] = end
+        if len(self._last_ends) > _MOST_COMPARED:
+            del self._last_ends[next(iter(self._last_ends))]
+        live.again = [one.entry_id for one in put_back]
+        await self._record_end(end, live.again, live)
         self._leave(live)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
@@ -1062,8 +1102,6 @@ class Matches(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        is_dropped = self.is_draining and not self.is_moving
-        put_back = [] if is_dropped else match.entries_to_put_back(end)
         self._online.send(
             match.players_to_inform(put_back),
             _ended(end),
@@ -1086,17 +1124,27 @@ class Matches(Service):
     # A player must not stay in a match that is over, or that they left: both are
     # recorded with as many tries as the store needs.
 
-    async def _record_end(self, end: MatchEnd, live: _Live | None = None) -> None:
+    async def _record_end(
+        self, end: MatchEnd, again: Sequence[str] = (), live: _Live | None = None
+    ) -> None:
+        """
+        Record an end.
+
+        :param again: ids of entries that wait again.
+        :param live: the match, if it was started.
+        """
+
         async def record() -> bool:
             if live is not None and live.is_missing:
                 # Or nobody would learn how it ended. Others may have it by now.
                 return await self._restore(live)
-            return await self._end(end)
+            return await self._end(end, again)
 
         await patiently(self._clock, record)
 
-    def _end(self, end: MatchEnd) -> Deferred[bool]:
-        return self._store.end(end, self._clock.seconds() + self._memory_seconds)
+    def _end(self, end: MatchEnd, again: Sequence[str] = ()) -> Deferred[bool]:
+        expires_at = self._clock.seconds() + self._memory_seconds
+        return self._store.end(end, expires_at, again)
 
     async def _release(self, match_id: str, player_id: str) -> None:
         release = self._store.release

@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from math import inf
 from time import monotonic
@@ -27,13 +28,16 @@ from vinom.base.limits.logged import BoundedLog, log_unless_away
 from vinom.base.messages.lobby import QueueStatus, RoomFound
 from vinom.base.messages.parties import PrematchUpdate
 from vinom.base.model import (
-    MatchPlan,
+    Enqueued,
+    Left,
+    LobbyCounts,
+    Party,
     PartyMember,
     Player,
     Prematch,
-    QueueCounts,
     QueueEntry,
     Waiting,
+    Whereabouts,
 )
 from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
 from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
@@ -47,7 +51,7 @@ from vinom.lobby.matchmaking.ratings import Ratings
 from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
 from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
-from vinom.store.interfaces import IEntryStore, IPrematchStore
+from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import RETRY_SECONDS, patiently
 
 #: How long a queue rests when no game server could be had for a match, seconds: each
@@ -56,8 +60,6 @@ _REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
 #: Entries read at once when a table can start; more if a table has more seats.
 _MOST_READ = 1000
 
-#: How often an entry is looked for that goes from one place to another meanwhile.
-_MOST_TRIES = 5
 #: Entries that are offered seats in running rooms in one round, and how long after a
 #: round that found none the next one looks, seconds.
 _MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
@@ -206,8 +208,7 @@ class Matchmaker(Service):
 
     def __init__(
         self,
-        entries: IEntryStore,
-        prematches: IPrematchStore,
+        store: ILobbyStore,
         matches: Matches,
         online: Online,
         games: Mapping[str, Game[Any, Any]],
@@ -225,8 +226,7 @@ class Matchmaker(Service):
         regions: Collection[str] = (),
     ) -> None:
         """
-        :param entries: the store of entries.
-        :param prematches: the same store, as far as it is about prematches.
+        :param store: where players are.
         :param matches: starts matches, and reports how they go on.
         :param online: sends messages to players.
         :param games: by name.
@@ -243,7 +243,7 @@ class Matchmaker(Service):
         :param region: that of this node; empty if there is only one.
         :param regions: those to which players measure echoes.
         """
-        self._entries, self._matches, self._online = entries, matches, online
+        self._store, self._matches, self._online = store, matches, online
         self._games, self._clock, self._entropy = games, clock, entropy
         if queues is None:
             queues = Queues(games, {}, fill_seconds, accept_seconds)
@@ -253,9 +253,8 @@ class Matchmaker(Service):
         #: For what players can have logged as often as they ask.
         self._bounded = BoundedLog(self._log, clock)
         self._away_seconds = away_seconds
-        self._updates = QueueUpdates(entries, online, clock, status_seconds)
-        self._node = self._new_id()
-        self.prematches = Prematches(prematches, online, clock, self, self._node)
+        self._updates = QueueUpdates(store, online, clock, status_seconds)
+        self.prematches = Prematches(store, online, clock, self)
         self._followers: list[EntryFollower] = []
         #: Finds seats in running rooms, for queues with ``backfill``.
         self.running_rooms: Running | None = None
@@ -269,14 +268,16 @@ class Matchmaker(Service):
         self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away: dict[str, IDelayedCall] = {}
-        # Queues for the next round; when others are due, as a heap and by queue.
-        self._changed: dict[_Pool, None] = {}
+        # Queues for the next round, with how many wait there, if that is known; when
+        # others are due, as a heap and by queue.
+        self._changed: dict[_Pool, Waiting | None] = {}
         self._due: list[tuple[float, _Pool]] = []
         self._due_at: dict[_Pool, float] = {}
         # Long queues: when the next round may look at them.
         self._rests_until: dict[_Pool, float] = {}
         # When a long wait was logged last.
         self._warned: dict[_Pool, float] = {}
+        self._held_until = 0.0
         self._cadence = Cadence(clock, self._round)
         # By player: entries that may be stored though their players were refused, and
         # when that is certain at the latest.
@@ -331,16 +332,10 @@ class Matchmaker(Service):
             options,
             echoes=[echoes or {}],
         )
-        place = await self.add(entry)
-        if not place:
-            return QueueStatus("matched", entry.game)
-        if not self._online.is_here(player.player_id):
-            self.player_lost(player.player_id)
-        self._look_at(entry.pool)
-        if not (wanted.accept_seconds and self._online.is_shared):
-            return self._updates.follow(entry, place)
-        # Its players may be asked by now whether they accept a match.
-        return await self._status(entry)
+        found = await self.add(entry)
+        if found is None:
+            raise Refused(Code.NOT_NOW, "you have joined a party; its host queues")
+        return await self.admit(entry, found)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """
@@ -350,17 +345,18 @@ class Matchmaker(Service):
 
         :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
         """
-        entry = await self._entries.entry_of(player_id)
-        if entry is not None and await self.take_out(entry, player_id, asker=player_id):
+        where = await self._store.of_player(player_id)
+        if where.entry is not None and await self.take_out(where, player_id, player_id):
             return QueueStatus("idle")
         if self._matches.withdraw(player_id):
             return QueueStatus("idle")
-        is_left = await self._entries.entry_of(player_id) is not None
-        if is_left or await self._matches.is_in_match(player_id):
-            raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
-        if entry is not None:
+        if where.entry is not None:
             # It left the queue just before, for example with its prematch.
-            return QueueStatus("idle")
+            where = await self._store.of_player(player_id)
+            if where.plan is None:
+                return QueueStatus("idle")
+        if where.plan is not None or await self._matches.is_in_match(player_id):
+            raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
     async def answer(
@@ -375,7 +371,7 @@ class Matchmaker(Service):
 
     async def is_queued(self, player_id: str) -> bool:
         """Does this player have an entry, in the queue or in a prematch?"""
-        return await self._entries.entry_of(player_id) is not None
+        return (await self._store.of_player(player_id)).entry is not None
 
     # Entries of players and parties.
 
@@ -446,10 +442,13 @@ class Matchmaker(Service):
             echoes=self._nearest(echoes) if queue.rule.uses_echoes else (),
         )
 
-    async def add(self, entry: QueueEntry) -> int:
+    async def add(
+        self, entry: QueueEntry, party: Party | None = None
+    ) -> Enqueued | None:
         """
-        Put an entry in the queue; return its place, or 0 if it has a match already.
+        Put an entry in the queue; ``None``: the party has changed, or there is one now.
 
+        :param party: whose entry it is, as it is then.
         :raises Refused: `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY`, `NOT_NOW` after a
             decline, or `DRAINING`.
         """
@@ -466,48 +465,27 @@ class Matchmaker(Service):
             if player_id in self._unconfirmed:
                 await self._remove(self._unconfirmed[player_id][1])
         try:
-            place = await self._entries.add(entry)
+            found = await self._store.enqueue(entry, party)
         except StoreUnavailable as error:
             if not isinstance(error, NothingStored | LeaseLost):
                 self._remove_later(entry)
             raise
-        if not place:
-            raise Refused(Code.ALREADY_QUEUED, "cancel first")
-        try:
-            # Only now: no match can be opened from here on, for that takes this entry.
-            # The node may have begun to drain meanwhile.
-            await self._ensure_not_playing(entry)
-            if self._matches.is_draining:
-                raise self._matches.draining()
-        except BaseException as error:
-            try:
-                is_out = await self.remove(entry) or await self._take_back(entry)
-            except StoreUnavailable:
-                self._remove_later(entry)
-                raise error from None
-            if is_out:
-                raise
-            if _is_in_match(error):
-                # Another node has matched the entry already: that is its match.
-                return 0
-            raise
-        return place
-
-    async def remove(self, entry: QueueEntry) -> bool:
-        """
-        Take out an entry whose players are refused, now or when storage answers.
-
-        Returns `False` if it is not in the queue any more.
-        """
-        try:
-            return await self._entries.remove(entry.entry_id)
-        except StoreUnavailable:
-            self._remove_later(entry)
-            return True
+        match found.refusal:
+            case "queued":
+                raise Refused(Code.ALREADY_QUEUED, "cancel first")
+            case "playing":
+                raise Refused(
+                    Code.ALREADY_IN_MATCH,
+                    "one match at a time",
+                    {"player_id": found.player_id},
+                )
+            case "changed":
+                return None
+        return found
 
     def _remove_later(self, entry: QueueEntry) -> None:
         """
-        Take out an entry that may be stored.
+        Take out an entry that may be stored, though its players were refused.
 
         A step that was not answered has had its effect when its deadline is over.
         """
@@ -532,112 +510,108 @@ class Matchmaker(Service):
 
     async def _remove(self, entry: QueueEntry) -> None:
         """Take an entry out of the queue, or of its prematch, if it is there."""
-        player_id = entry.players[0].player_id
-        found = await self._entries.entry_of(player_id)
-        if found is not None and found.entry_id == entry.entry_id:
-            await self.take_out(found, player_id, is_excused=True)
+        left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
+        if left is not None:
+            await self.took_out(left)
 
-    async def _take_back(self, entry: QueueEntry) -> bool:
+    async def admit(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
         """
-        Take an entry that must not be matched out of the prematch that found it.
+        Have an entry that was added matched, if all its players are here.
 
-        Returns `False` if it is in none.
+        They are sent their places from now on; one of them is answered with what is
+        returned.
+
+        :raises Refused: `DRAINING`.
         """
-        prematch = await self.prematches.find(entry.players[0].player_id)
-        if prematch is None or entry.entry_id not in [
-            one.entry_id for one in prematch.entries
-        ]:
-            return False
-        await self._give_back(prematch, entry, "given_back")
-        return True
-
-    async def _give_back(
-        self, prematch: Prematch, entry: QueueEntry, result: str
-    ) -> bool:
-        """End a prematch without one of its entries; `False` if it is too late."""
-        return await self.prematches.give_back(
-            prematch.prematch_id, [entry.entry_id], is_ours=False, result=result
-        )
-
-    async def _ensure_not_playing(self, entry: QueueEntry) -> None:
-        for player in entry.players:
-            if await self._matches.is_in_match(player.player_id):
-                raise Refused(
-                    Code.ALREADY_IN_MATCH,
-                    "one match at a time",
-                    {"player_id": player.player_id},
-                )
-
-    async def admit(self, entry: QueueEntry) -> QueueStatus:
-        """
-        Let an entry that was added suspended be matched, if all its players are here.
-
-        They are sent their places; one of them is answered with what is returned.
-        """
-        for player_id in await self._online.away(entry.player_ids):
+        if self._matches.is_draining:
+            # The node has begun to drain meanwhile.
+            try:
+                await self._store.leave(entry.player_ids[0], entry.entry_id)
+            except StoreUnavailable:
+                self._remove_later(entry)
+            self._moved([entry])
+            raise self._matches.draining()
+        away = await self._online.away(entry.player_ids)
+        for player_id in away:
             self.player_lost(player_id)
-        await self._settle(entry.players[0].player_id)
-        self._look_at(entry.pool)
-        return await self._status(entry)
+        if entry.suspended and not away:
+            await self._store.suspend(entry.entry_id, False)
+        self._look_at(entry.pool, None if entry.suspended else found.waiting)
+        queue = self._queues.of(entry.game, entry.queue)
+        if entry.party_id or (
+            self._online.is_shared and queue is not None and queue.accept_seconds
+        ):
+            # Its players may be asked by now whether they accept a match.
+            return await self._status(entry)
+        return self._updates.follow(entry, found.place)
 
     async def take_out(
-        self,
-        entry: QueueEntry,
-        player_id: str,
-        *,
-        is_excused: bool = False,
-        asker: str = "",
+        self, where: Whereabouts, decliner: str = "", asker: str = ""
     ) -> bool:
         """
-        Take an entry out of the queue, or of its prematch, for one of its players.
+        Take an entry out of the queue, or of its prematch.
 
-        :param is_excused: it does not count as a decline.
+        :param where: of one of its players.
+        :param decliner: a player for whom it counts as a decline; nobody unless given.
         :param asker: a player who is answered, and not sent that it is out.
-        :returns: ``False`` if its match is being made.
+        :returns: ``False`` if it does not wait any more.
         """
-        for _ in range(_MOST_TRIES):
-            if await self._entries.remove(entry.entry_id):
-                self._gone(entry, asker)
-                self._updates.changed(entry.pool)
-                return True
-            prematch = await self.prematches.find(player_id)
-            result = "given_back" if is_excused else "declined"
-            if prematch is not None and await self._give_back(prematch, entry, result):
-                if not is_excused:
-                    await self.prematches.count_decline(entry, player_id)
-                self._gone(entry, asker)
-                return True
-            if prematch is not None and prematch.started_by:
-                return False
-            # It may have gone from the queue to a prematch, or back, in between.
-            found = await self._entries.entry_of(player_id)
-            if found is None or found.entry_id != entry.entry_id:
-                return False
-        return False
+        entry = where.entry
+        if entry is None:
+            return False
+        try:
+            left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
+        except (NothingStored, LeaseLost):
+            raise
+        except StoreUnavailable:
+            self._run(self._settle_left(Left(entry, where.prematch)))
+            raise
+        if left is None:
+            return False
+        await self.took_out(left, decliner, (asker,))
+        return True
+
+    async def _settle_left(self, left: Left) -> None:
+        """Take an entry out whose players were not answered, as they may believe."""
+        entry = left.entry
+        player_id, leave = entry.players[0].player_id, self._store.leave
+        await patiently(self._clock, lambda: leave(player_id, entry.entry_id))
+        where = await patiently(self._clock, lambda: self._store.of_player(player_id))
+        if where is not None and where.plan is None:
+            await self.took_out(left)
+
+    async def took_out(
+        self, left: Left, decliner: str = "", askers: Collection[str] = ()
+    ) -> None:
+        """
+        Send those whom it concerns that an entry has left the queue or its prematch.
+
+        :param decliner: a player for whom it counts as a decline; nobody unless given.
+        :param askers: players who learn it otherwise.
+        """
+        entry = left.entry
+        if left.prematch is not None:
+            result = "declined" if decliner else "given_back"
+            await self.prematches.over(left.prematch, [entry.entry_id], result)
+            if decliner:
+                await self.prematches.count_decline(entry, decliner)
+        self._gone(entry, askers)
+        self._updates.changed(entry.pool)
 
     async def _status(self, entry: QueueEntry) -> QueueStatus:
         """Find how it is with an entry, and send its players changes from now on."""
-        player_id = entry.players[0].player_id
-        for _ in range(_MOST_TRIES):
-            place = await self._entries.place(entry.entry_id)
-            if place:
-                return self._updates.follow(entry, place)
-            self._updates.forget(entry.player_ids)
-            prematch = await self.prematches.find(player_id)
-            if prematch is not None:
-                return self._in_prematch(entry, prematch)
-            if await self._matches.is_in_match(player_id):
-                return QueueStatus("matched", entry.game)
-            found = await self._entries.entry_of(player_id)
-            if found is None or found.entry_id != entry.entry_id:
-                break
-        return QueueStatus("idle")
-
-    def _in_prematch(self, entry: QueueEntry, prematch: Prematch) -> QueueStatus:
-        """Write how it is with an entry that has no place, for it is in a prematch."""
-        state = "matched" if prematch.started_by else "waiting"
+        (place,) = await self._store.places([entry.entry_id])
+        if place:
+            return self._updates.follow(entry, place)
+        self._updates.forget(entry.player_ids)
+        where = await self._store.of_player(entry.players[0].player_id)
+        if where.plan is not None:
+            return QueueStatus("matched", entry.game)
+        if where.entry is None or where.entry.entry_id != entry.entry_id:
+            return QueueStatus("idle")
         waited = max(0.0, self._clock.seconds() - entry.since)
-        return QueueStatus(state, entry.game, waited=round(waited, 3))
+        # It has no place in a prematch; one that has ended meanwhile sends places.
+        return QueueStatus("waiting", entry.game, waited=round(waited, 3))
 
     # Calls of `Requests`.
 
@@ -657,68 +631,104 @@ class Matchmaker(Service):
         """A player's line here closed, for there is a newer one to another node."""
         self._updates.forget((player_id,))
 
-    async def player_back(self, player_id: str) -> QueueStatus | None:
+    async def player_back(
+        self, player_id: str, where: Whereabouts
+    ) -> QueueStatus | None:
         """A player said hello: return their place in the queue, if there is one."""
-        call = self._away.pop(player_id, None)
+        call, entry = self._away.pop(player_id, None), where.entry
         if call is not None:
             call.cancel()
-        await self._settle(player_id)
-        entry = await self._entries.entry_of(player_id)
+        for each in () if entry is None else entry.player_ids:
+            # Now the player knows of it.
+            self._unconfirmed.pop(each, None)
         if entry is None:
             return None
-        # Now the player knows of it.
-        for each in entry.player_ids:
-            self._unconfirmed.pop(each, None)
         if not await self._online.away(entry.player_ids):
             # Also if it was not suspended: this node is its owner from now on.
-            await self._entries.resume(entry.entry_id)
-        prematch = await self.prematches.find(player_id)
-        if prematch is not None:
-            return self._in_prematch(entry, prematch)
+            await self._store.suspend(entry.entry_id, False)
         self._look_at(entry.pool)
         return await self._status(entry)
 
     # Calls of `Prematches`.
 
     async def make(self, prematch: Prematch) -> None:
-        """Make the match of a prematch that this node began."""
-        entries = prematch.entries
-        queue = self._queues.of(prematch.game, entries[0].queue)
-        proposal = Proposal(entries, prematch.teams)
+        """Make the match of a prematch to which everybody has said yes."""
+        await self._make(Proposal(prematch.entries, prematch.teams), prematch)
+
+    async def _make(self, proposal: Proposal, prematch: Prematch | None = None) -> None:
+        """Start a match, unless its entries are somewhere else by now."""
+        entries = proposal.entries
+        prematch_id = "" if prematch is None else prematch.prematch_id
+        game, options, name = entries[0].pool
+        queue = self._queues.of(game, name)
         watches: tuple[IMatchWatch, ...] = ()
         if queue is not None and queue.ratings and self._ratings is not None:
             watches = (self._ratings.watch(queue.ratings, proposal),)
+
+        def opened() -> None:
+            self._updates.forget([one for each in entries for one in each.player_ids])
+            if prematch is not None:
+                self.prematches.accepted(prematch)
+
         try:
-            if await self._keep_out(prematch):
-                return
-            if not await self._matches.start_match(
-                prematch.game,
-                prematch.options,
+            for entry in entries:
+                self._matches.ensure_one_more(entry)
+            found = await self._matches.start_match(
+                game,
+                options,
                 entries,
-                prematch.teams,
+                proposal.teams,
                 watches,
-                lambda: self.prematches.finish(prematch.prematch_id),
-            ):
-                await self._keep_in_matches(prematch)
-                return
+                prematch_id,
+                opened,
+            )
         except Refused as refusal:
-            if self._matches.is_moving:
-                await self.prematches.give_back(prematch.prematch_id, is_ours=True)
-                return
-            await self.prematches.finish(prematch.prematch_id)
-            self._dismiss(entries, refusal)
+            await self._keep_out(entries, prematch_id, refusal)
             return
         except Exception:
-            # A player must not be kept in a prematch by a mistake of ours either.
-            await self.prematches.give_back(prematch.prematch_id, is_ours=True)
+            # A player must not be kept in a prematch, by a mistake of ours either.
+            if prematch_id:
+                await self.prematches.give_back(prematch_id)
             raise
+        if found.refusal:
+            # A player left, or another node makes the match; the others still wait.
+            for entry in entries:
+                if any(one in found.player_ids for one in entry.player_ids):
+                    await self._remove(entry)
+            if prematch_id and found.refusal == "playing":
+                await self.prematches.give_back(prematch_id)
+            self._look_at(entries[0].pool)
+            return
         now = self._clock.seconds()
         for entry in entries:
             for _ in entry.players:
-                self._waits[prematch.game].add(max(0.0, now - entry.since))
+                self._waits[game].add(max(0.0, now - entry.since))
+        self._updates.changed(entries[0].pool)
         self._moved(entries)
         if queue is not None and queue.avoid_recent and self._ratings is not None:
             self._run(self._ratings.met(proposal))
+
+    async def _keep_out(
+        self, entries: Sequence[QueueEntry], prematch_id: str, refusal: Refused
+    ) -> None:
+        """
+        Dismiss those of a match that cannot be made who are to blame: whose address has
+        too many matches, or all if this node drains. The others wait again.
+        """
+        out = []
+        for entry in () if self._matches.is_moving else entries:
+            try:
+                if self._matches.is_draining:
+                    raise refusal
+                self._matches.ensure_one_more(entry)
+            except Refused:
+                out.append(entry)
+        for entry in out:
+            await self._store.leave(entry.players[0].player_id, entry.entry_id)
+        if prematch_id:
+            await self.prematches.give_back(prematch_id)
+        self._dismiss(out, refusal)
+        self._look_at(entries[0].pool)
 
     async def went_back(self, entries: Sequence[QueueEntry]) -> None:
         """Send the players of these entries, which wait again, their places."""
@@ -730,6 +740,8 @@ class Matchmaker(Service):
                 for player_id in await self._online.away(player_ids):
                     if player_id not in self._away:
                         self.player_lost(player_id)
+                    else:
+                        self._run(self._settle_lost(player_id))
                 status = await self._updates.again(entry)
             except StoreUnavailable as error:
                 # They wait all the same, and are sent the next change.
@@ -752,10 +764,10 @@ class Matchmaker(Service):
             self._rest(entries[0].pool)
         self._run(self._put_back(entries))
 
-    def match_opened(self, plan: MatchPlan) -> None:
-        """Take players out of the queue whom an outside matchmaker put in a match."""
-        players = {seat.player_id for seat in plan.seats}
-        self._run(self._drop_entries(players, is_excused=True))
+    def taken_out(self, left: Sequence[Left], player_ids: Collection[str]) -> None:
+        """Players wait no longer whom an outside matchmaker put in a match."""
+        for one in left:
+            self._run(self.took_out(one, askers=player_ids))
 
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """Report that these parties are in no match any more."""
@@ -763,9 +775,14 @@ class Matchmaker(Service):
 
     def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
         """Report that a player of a party left its match."""
-        for entry in entries:
-            if any(player.player_id == player_id for player in entry.players):
-                self._moved([entry])
+        self._moved([one for one in entries if player_id in one.player_ids])
+
+    def hold(self, seconds: float) -> None:
+        """
+        Start no matches for a while: the store was away, and may lack what nodes wrote
+        last, until each has compared that.
+        """
+        self._held_until = self._clock.seconds() + seconds
 
     def draining(self) -> None:
         """Take all players of this node out of the queue, and send them the reason."""
@@ -773,7 +790,7 @@ class Matchmaker(Service):
 
     def moving(self) -> None:
         """Leave all players of this node in the queue; nobody waits for its answers."""
-        self._run(self._give_back_all())
+        self._run(self.prematches.give_back_all())
 
     # Requests of operators.
 
@@ -787,20 +804,20 @@ class Matchmaker(Service):
             "player_id": player_id,
             "connected": not await self._online.away((player_id,)),
         }
-        entry = await self._entries.entry_of(player_id)
+        where = await self._store.of_player(player_id)
+        entry, prematch = where.entry, where.prematch
+        if entry is not None and prematch is not None:
+            left = max(0.0, prematch.until - self._clock.seconds())
+            count = len(prematch.accepted)
+            return facts | {
+                "state": "prematch",
+                "game": entry.game,
+                "prematch_id": prematch.prematch_id,
+                "accepted": player_id in prematch.accepted,
+                "why": f"{count} of {len(prematch.players)} players have accepted "
+                f"this match; {left:.1f} s are left",
+            }
         if entry is not None:
-            prematch = await self.prematches.find(player_id)
-            if prematch is not None:
-                left = max(0.0, prematch.until - self._clock.seconds())
-                count = len(prematch.accepted)
-                return facts | {
-                    "state": "prematch",
-                    "game": entry.game,
-                    "prematch_id": prematch.prematch_id,
-                    "accepted": player_id in prematch.accepted,
-                    "why": f"{count} of {len(prematch.players)} players have accepted "
-                    f"this match; {left:.1f} s are left",
-                }
             return facts | await self._explain(entry)
         for match in self._matches.describe():
             if any(seat["player_id"] == player_id for seat in match["players"]):
@@ -812,13 +829,12 @@ class Matchmaker(Service):
                     if match["state"] == "forming"
                     else "it has a seat in this match",
                 }
-        plan = await self._matches.plan_of(player_id)
-        if plan is not None:
+        if where.plan is not None:
             return facts | {
                 "state": "playing",
-                "game": plan.game,
-                "match_id": plan.match_id,
-                "node": await self._matches.owner(plan.match_id) or "",
+                "game": where.plan.game,
+                "match_id": where.plan.match_id,
+                "node": await self._matches.owner(where.plan.match_id) or "",
                 "why": "it has a seat in this match of another node",
             }
         raise Refused(
@@ -827,14 +843,14 @@ class Matchmaker(Service):
 
     async def counts(self) -> dict[str, Any]:
         """
-        Count for metrics: the players waiting for each game, the longest wait, and how
-        long matched players waited (see `vinom.base.reactor.figures`).
+        Count for metrics: the players waiting for each game, the longest wait, how long
+        matched players waited (see `vinom.base.reactor.figures`), and the parties.
         """
         try:
-            counts = await self._entries.counts()
+            counts = await self._store.counts()
         except StoreUnavailable:
             # What else a node counts can be read all the same.
-            counts = QueueCounts({}, 0, None)
+            counts = LobbyCounts()
         now = self._clock.seconds()
         return {
             "waiting": {**dict.fromkeys(self._games, 0), **counts.players},
@@ -850,13 +866,18 @@ class Matchmaker(Service):
                 "open": len(self.prematches),
                 "results": dict(self.prematches.results),
             },
+            "parties": dict(counts.parties),
         }
 
     # Rounds of matchmaking.
 
-    def _look_at(self, pool: _Pool) -> None:
-        """Have the next round look at a queue."""
-        self._changed[pool] = None
+    def _look_at(self, pool: _Pool, waiting: Waiting | None = None) -> None:
+        """
+        Have the next round look at a queue.
+
+        :param waiting: how many wait there, if that is known.
+        """
+        self._changed[pool] = waiting
         self._cadence.ask()
 
     async def _round(self) -> float | None:
@@ -868,24 +889,28 @@ class Matchmaker(Service):
             self._due_at.pop(pool, None)
             changed[pool] = None
         try:
-            for pool in tuple(changed):
-                await self._look_into(pool, now)
+            for pool, waiting in tuple(changed.items()):
+                await self._look_into(pool, now, waiting)
                 del changed[pool]
         finally:
             # Those left over because storage did not answer.
-            self._changed.update(changed)
+            self._changed.update(dict.fromkeys(changed))
         if not self._due:
             return None
         # A millisecond more, so that rounding never starts a round too early.
         return max(0.0, self._due[0][0] - now) + 0.001
 
-    async def _look_into(self, pool: _Pool, now: float) -> None:
+    async def _look_into(
+        self, pool: _Pool, now: float, waiting: Waiting | None
+    ) -> None:
         """Start the matches of one queue; read its entries only if there can be any."""
         if self._matches.is_draining:
             # The entries that are left are for other nodes.
             return
         failing_until, _ = self._resting.get(pool, (0.0, 0))
-        rests_until = max(failing_until, self._rests_until.pop(pool, 0.0))
+        rests_until = max(
+            failing_until, self._held_until, self._rests_until.pop(pool, 0.0)
+        )
         if rests_until > now:
             self._rests_until[pool] = rests_until
             self._set_due(pool, rests_until)
@@ -903,7 +928,8 @@ class Matchmaker(Service):
                 self._offers[pool] = offer
                 return
             await offer
-        waiting = await self._entries.waiting(*pool)
+        if waiting is None:
+            waiting = await self._store.waiting(*pool)
         due = None
         if queue is not None and waiting.ready >= queue.shape.fewest:
             due = queue.rule.due(waiting)
@@ -921,9 +947,9 @@ class Matchmaker(Service):
     async def _backfill(self, running: Running, pool: _Pool, now: float) -> None:
         """Send players who wait to free seats of running rooms, longest wait first."""
         game, options, name = pool
-        entries = await self._entries.oldest(game, options, _MOST_OFFERED, name)
+        page = await self._store.page(game, options, name, "", _MOST_OFFERED)
         self._no_seats.pop(pool, None)
-        for entry in entries:
+        for entry in page.entries:
             player_ids = entry.player_ids
             if len(player_ids) >= self._no_seats.get(pool, inf):
                 continue
@@ -932,7 +958,7 @@ class Matchmaker(Service):
                 self._no_seats[pool] = len(player_ids)
                 continue
             try:
-                if not await self._entries.claim([entry.entry_id]):
+                if not await self._store.claim(entry.entry_id):
                     # Matched, or gone; the seats are soon free again.
                     continue
             except (NothingStored, LeaseLost):
@@ -965,8 +991,8 @@ class Matchmaker(Service):
         player_id = entry.player_ids[0]
 
         async def is_free() -> bool:
-            found = await self._entries.entry_of(player_id)
-            return found is None and not await self._matches.is_in_match(player_id)
+            where = await self._store.of_player(player_id)
+            return where.entry is None and where.plan is None
 
         await deferLater(self._clock, RETRY_SECONDS)
         if await patiently(self._clock, is_free):
@@ -1001,7 +1027,7 @@ class Matchmaker(Service):
         """Start what a queue's rule finds; returns when to ask the rule again."""
         rule, slices = queue.rule, _Slices(self._clock)
         most = max(_MOST_READ, rule.shape.most)
-        page = await self._entries.page(*pool, "", most)
+        page = await self._store.page(*pool, "", most)
         entries = list(page.entries)
         if page.next and rule.is_in_order:
             is_found, again = await self._apply(queue, entries, now, slices)
@@ -1010,7 +1036,7 @@ class Matchmaker(Service):
                 self._look_at(pool)
                 return again
         while page.next:
-            page = await self._entries.page(*pool, page.next, most)
+            page = await self._store.page(*pool, page.next, most)
             entries += page.entries
             await slices.rest()
         _, again = await self._apply(queue, entries, now, slices)
@@ -1075,118 +1101,54 @@ class Matchmaker(Service):
             self._resting[pool] = now + rest, failures + 1
 
     async def _start(self, proposal: Proposal, queue: Queue) -> None:
+        """Make a match, or ask its players first."""
         entries, seconds = proposal.entries, queue.accept_seconds
-        players = [player.player_id for entry in entries for player in entry.players]
+        if not seconds:
+            await self._make(proposal)
+            return
         pool = entries[0].pool
         prematch = Prematch(
             self._new_id(),
             queue.game,
             entries[0].options,
             entries,
-            until=self._clock.seconds() + seconds if seconds else 0.0,
+            until=self._clock.seconds() + seconds,
             teams=tuple(proposal.teams),
-            accepted=frozenset() if seconds else frozenset(players),
-            started_by="" if seconds else self._node,
         )
-        is_proposed = await self.prematches.propose(prematch)
-        if is_proposed:
-            self._updates.forget(players)
-        self._updates.changed(pool)
-        if not is_proposed:
-            # A player left in between; the others still wait.
-            self._look_at(pool)
-        elif seconds:
+        if await self.prematches.propose(prematch):
+            self._updates.forget([one.player_id for one in prematch.players])
             self.prematches.ask(prematch)
             self._moved(entries)
         else:
-            await self.make(prematch)
-
-    async def _keep_out(self, prematch: Prematch) -> bool:
-        """Dismiss those whose address has too many matches; the others wait again."""
-        refused = {}
-        for entry in prematch.entries:
-            try:
-                self._matches.ensure_one_more(entry)
-            except Refused as refusal:
-                refused[entry.entry_id] = refusal
-        if not refused:
-            return False
-        await self.prematches.give_back(
-            prematch.prematch_id, tuple(refused), is_ours=True
-        )
-        for entry in prematch.entries:
-            if entry.entry_id in refused:
-                self._dismiss([entry], refused[entry.entry_id])
-        return True
-
-    async def _keep_in_matches(self, prematch: Prematch) -> None:
-        """Let those wait again who are not in another match."""
-        playing = [entry for entry in prematch.entries if await self._is_playing(entry)]
-        await self.prematches.give_back(
-            prematch.prematch_id, [entry.entry_id for entry in playing], is_ours=True
-        )
-        for entry in playing:
-            await self._drop_playing(entry)
-
-    async def _is_playing(self, entry: QueueEntry) -> bool:
-        """Is one of the players of an entry in a match?"""
-        for player in entry.players:
-            if await self._matches.is_in_match(player.player_id):
-                return True
-        return False
-
-    async def _drop_playing(self, entry: QueueEntry) -> None:
-        """Note that an entry is gone because one of its players is in a match."""
-        player_ids = entry.player_ids
-        self._updates.forget(player_ids)
-        for player_id in player_ids:
-            if not await self._matches.is_in_match(player_id):
-                self._online.send([player_id], QueueStatus("idle"))
-        self._moved([entry])
+            # A player left in between; the others still wait.
+            self._look_at(pool)
+        self._updates.changed(pool)
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Send players of a match that did not happen how it is with their entries."""
         for entry in entries:
-            if self._matches.is_draining and not self._matches.is_moving:
-                self._dismiss([entry], Refused(Code.DRAINING, "the server is stopping"))
-                continue
-            while not await self._is_put_back(entry):
-                await deferLater(self._clock, RETRY_SECONDS)
-            self._look_at(entry.pool)
-            self._updates.changed(entry.pool)
-
-    async def _is_put_back(self, entry: QueueEntry) -> bool:
-        """Queue an entry again if it is not; ``False`` if storage did not answer."""
-        player_ids = entry.player_ids
-        try:
-            if await self._is_playing(entry):
-                await self._drop_playing(entry)
-                return True
-            away = await self._online.away(player_ids)
-            again = attrs.evolve(entry, suspended=bool(away))
-            await self._entries.add(again)
-            # A player may have queued anew, and play by now.
-            if await self._is_playing(entry) and await self._entries.remove(
-                entry.entry_id
-            ):
-                await self._drop_playing(entry)
-                return True
-            status = await self._updates.again(again)
-        except StoreUnavailable as error:
-            self._log.debug("storage does not answer: {error}", error=error)
-            return False
-        if status is not None:
-            self._online.send(player_ids, status)
-        for player_id in away:
-            self.player_lost(player_id)
-        self._moved([entry])
-        return True
+            find = partial(self._store.of_player, entry.players[0].player_id)
+            where = await patiently(self._clock, find)
+            if where is None:
+                return
+            if where == Whereabouts(ended=where.ended) and not entry.party_id:
+                # Others have ended it, or the store has lost everything.
+                again = partial(self._store.enqueue, entry)
+                found = await patiently(self._clock, again)
+                if found is not None and not found.refusal:
+                    where = attrs.evolve(where, entry=entry)
+            if where.entry is not None and where.entry.entry_id == entry.entry_id:
+                await self.went_back([where.entry])
+            else:
+                # Its players have found something else, or its party is another one.
+                self._gone(entry, () if where.plan is None else entry.player_ids[:1])
 
     async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
         """Explain to an operator what an entry waits for."""
         now = self._clock.seconds()
-        place = await self._entries.place(entry.entry_id)
-        waiting = await self._entries.waiting(*entry.pool)
-        counts = await self._entries.counts()
+        (place,) = await self._store.places([entry.entry_id])
+        waiting = await self._store.waiting(*entry.pool)
+        counts = await self._store.counts()
         queue = self._queues.of(entry.game, entry.queue)
         facts: dict[str, Any] = {
             "state": "suspended" if entry.suspended else "waiting",
@@ -1209,7 +1171,7 @@ class Matchmaker(Service):
         entries: list[QueueEntry] = []
         after, slices = "", _Slices(self._clock)
         while len(entries) < _MOST_EXPLAINED:
-            page = await self._entries.page(*entry.pool, after, _MOST_READ)
+            page = await self._store.page(*entry.pool, after, _MOST_READ)
             entries += page.entries
             after = page.next
             if not after:
@@ -1276,7 +1238,11 @@ class Matchmaker(Service):
             self._expect_back(player_id, self._away_seconds - absence)
             return
         self._matches.withdraw(player_id)
-        await self._drop_entries({player_id})
+        if self._online.is_here(player_id):
+            return
+        left = await self._store.leave(player_id, away=self._away_seconds)
+        if left is not None:
+            await self.took_out(left, player_id)
 
     async def _settle_lost(self, player_id: str) -> None:
         """Suspend the entry of a player who is expected back, when storage answers."""
@@ -1289,39 +1255,25 @@ class Matchmaker(Service):
     async def _settle(self, player_id: str) -> None:
         """Suspend or resume an entry: are all of its players here?"""
         while True:
-            entry = await self._entries.entry_of(player_id)
+            entry = (await self._store.of_player(player_id)).entry
             if entry is None:
                 return
             away = await self._online.away(entry.player_ids)
             if entry.suspended == bool(away):
                 return
             if not away:
-                await self._entries.resume(entry.entry_id)
-            elif not await self._entries.suspend(entry.entry_id):
+                await self._store.suspend(entry.entry_id, False)
+            elif not await self._store.suspend(entry.entry_id, True):
                 # It is gone, or the player has come back to another node.
                 return
 
-    async def _drop_entries(self, players: set[str], is_excused: bool = False) -> None:
-        self._updates.forget(players)
-        for player_id in players:
-            entry = await self._entries.entry_of(player_id)
-            if entry is not None and await self.take_out(
-                entry, player_id, is_excused=is_excused, asker=player_id
-            ):
-                self._look_at(entry.pool)
-
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
-        await self._give_back_all()
+        await self.prematches.give_back_all()
         for player_id in (*self._updates.players(), *self._away):
-            entry = await self._entries.entry_of(player_id)
-            if entry is not None and await self._entries.remove(entry.entry_id):
-                self._dismiss([entry], self._matches.draining())
-
-    async def _give_back_all(self) -> None:
-        """End all prematches of this node; their entries wait in front again."""
-        for prematch_id in self.prematches.open_ids():
-            await self.prematches.give_back(prematch_id, is_ours=False)
+            left = await self._store.leave(player_id)
+            if left is not None:
+                self._dismiss([left.entry], self._matches.draining())
 
     def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
         """Send the players of these entries why they will not be matched."""
@@ -1332,16 +1284,16 @@ class Matchmaker(Service):
             self._online.send(player_ids, QueueStatus("idle"))
         self._moved(entries)
 
-    def _gone(self, entry: QueueEntry, without: str = "") -> None:
+    def _gone(self, entry: QueueEntry, without: Collection[str] = ()) -> None:
         """
         Note that an entry is in the queue no more, and send its players that.
 
-        :param without: a player who knows.
+        :param without: players who know.
         """
         player_ids = entry.player_ids
         self._updates.forget(player_ids)
         self._online.send(
-            [each for each in player_ids if each != without], QueueStatus("idle")
+            [each for each in player_ids if each not in without], QueueStatus("idle")
         )
         self._moved([entry])
 
@@ -1367,10 +1319,6 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
-
-
-def _is_in_match(error: BaseException) -> bool:
-    return isinstance(error, Refused) and error.code is Code.ALREADY_IN_MATCH
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

@@ -44,16 +44,17 @@ from vinom.base.messages.parties import (
     Who,
 )
 from vinom.base.model import (
+    Left,
     MatchEnd,
     Party,
     PartyMember,
     PartyState,
     Player,
     QueueEntry,
+    Whereabouts,
 )
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.party import (
     PartyInputs,
@@ -64,7 +65,7 @@ from vinom.lobby.matchmaking.party import (
     is_token,
 )
 from vinom.lobby.matchmaking.queues import Queue
-from vinom.store.interfaces import IEntryStore, IPartyStore
+from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import RETRY_SECONDS, patiently
 
 #: How often a change is tried again because somebody else was faster.
@@ -128,10 +129,8 @@ class Parties(Service):
 
     def __init__(
         self,
-        store: IPartyStore,
-        entries: IEntryStore,
+        store: ILobbyStore,
         matchmaker: Matchmaker,
-        matches: Matches,
         online: Online,
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
@@ -142,9 +141,7 @@ class Parties(Service):
     ) -> None:
         """
         :param store: where parties are.
-        :param entries: the store of queue entries.
         :param matchmaker: matches their entries.
-        :param matches: finds who is in a match.
         :param online: sends messages to players.
         :param clock: its seconds are those of the Unix epoch.
         :param entropy: called with a number, returns that many random bytes.
@@ -153,8 +150,7 @@ class Parties(Service):
         :param in_thread: hashes passwords.
         """
         self._in_thread, self._hashing = in_thread, DeferredLock()
-        self._store, self._entries = store, entries
-        self._matchmaker, self._matches = matchmaker, matches
+        self._store, self._matchmaker = store, matchmaker
         self._online, self._clock, self._entropy = online, clock, entropy
         self._bounds, self._address = bounds or PartyBounds(), address
         tries, burst = self._bounds.tries, self._bounds.tries_burst
@@ -243,7 +239,7 @@ class Parties(Service):
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
         for _ in range(_MOST_TRIES):
-            party = await self._store.party_of(player.player_id)
+            party = (await self._store.of_player(player.player_id)).party
             if party is None:
                 return await self._matchmaker.join(
                     player, game, options, loadout, host, queue=queue, echoes=echoes
@@ -262,7 +258,7 @@ class Parties(Service):
 
         :raises Refused: see `Matchmaker.cancel`; or `NOT_HOST`.
         """
-        party = await self._store.party_of(player_id)
+        party = (await self._store.of_player(player_id)).party
         if party is not None and party.state != "idle" and party.leader != player_id:
             raise Refused(Code.NOT_HOST, "only the party's host can do this")
         return await self._matchmaker.cancel(player_id)
@@ -273,17 +269,17 @@ class Parties(Service):
         """A player's line closed: keep the place in the party for a while."""
         self._run(self._note_lost(player_id))
 
-    async def has(self, party_id: str, player_id: str) -> bool:
-        party = await self._store.party_of(player_id)
-        return party is not None and party.party_id == party_id
+    async def player_back(
+        self, player_id: str, party: Party | None
+    ) -> PartyUpdate | None:
+        """
+        A player said hello: return how its party is, if it is in one.
 
-    async def player_back(self, player_id: str) -> PartyUpdate | None:
-        """A player said hello: return how its party is, if it is in one."""
+        :param party: the one that it is in.
+        """
         self._stop_waiting(player_id)
-        party = await self._store.party_of(player_id)
         if party is None:
             return None
-        party = await self._settled(party) or party
         update = await self._update(party)
         self._send_others(party, player_id, update)
         return update
@@ -291,26 +287,39 @@ class Parties(Service):
     # Calls of the matchmaker.
 
     def entry_moved(self, entry: QueueEntry) -> None:
-        """Bring the state of a party up to date."""
-        self._run(self._follow(entry))
+        """Send the members of a party what it does now."""
+        self._run(self._tell(entry.party_id))
+
+    async def _tell(self, party_id: str) -> None:
+        party = await patiently(self._clock, lambda: self._store.find(party_id))
+        if party is None:
+            return
+        await self._send(party)
+        if party.state == "idle":
+            # Those who went while it waited, or while its match lasted.
+            for player_id in await self._away_of(party):
+                if player_id not in self._away:
+                    self._expect(player_id)
 
     # Calls of the node.
 
     def match_lost(self, end: MatchEnd) -> None:
-        """A match ended with its node: free the parties of its players."""
+        """A match ended with its node: so it did for the parties of its players."""
         self.freed([seat.player_id for seat in end.seats if seat.player_id])
 
     def freed(self, player_ids: Sequence[str]) -> None:
-        """Players are in no match any more: so are their parties."""
+        """Players are in no match any more: send their parties that."""
         self._run(self._free(player_ids))
 
-    async def counts(self) -> dict[str, int]:
-        """Count the parties by state, for metrics."""
-        try:
-            return dict(await self._store.counts())
-        except StoreUnavailable:
-            # What else a node counts can be read all the same.
-            return {}
+    async def _free(self, player_ids: Sequence[str]) -> None:
+        told: set[str] = set()
+        for player_id in player_ids:
+            find = partial(self._store.of_player, player_id)
+            where = await patiently(self._clock, find)
+            party = None if where is None else where.party
+            if party is not None and party.party_id not in told:
+                told.add(party.party_id)
+                await self._tell(party.party_id)
 
     # Coming and going.
 
@@ -318,7 +327,8 @@ class Parties(Service):
         self, player: Player, asked: CreateParty, host: str
     ) -> PartyCreated:
         await self._ensure_free(player.player_id)
-        if sum((await self._store.counts()).values()) >= self._bounds.most:
+        counts = await self._store.counts()
+        if sum(counts.parties.values()) >= self._bounds.most:
             raise _too_many(self._bounds.most)
         size, options = self._bounds.size, b"{}"
         if asked.game is not None:
@@ -350,6 +360,7 @@ class Parties(Service):
         self._opened[party.party_id] = host
         try:
             if not await self._store.open(party):
+                await self._ensure_free(player.player_id)
                 raise _in_party()
         except BaseException:
             self._uncount(party.party_id)
@@ -379,12 +390,9 @@ class Parties(Service):
                     Code.NO_SUCH_PARTY,
                     "this party does not exist, or your token or password is wrong",
                 )
-            if party.state != "idle":
-                # News of the end of its match may be on the way.
-                party = await self._settled(party) or party
             after = changed(party, lambda it: it.join(member))
             assert after is not None
-            if await self._store.change(after):
+            if (await self._store.change(after)).is_done:
                 if not self._online.is_here(me):
                     self._expect(me)
                 update = await self._update(after)
@@ -479,26 +487,12 @@ class Parties(Service):
         )
 
     async def _remove(self, player_id: str, reason: str, happened: _Input) -> None:
-        """Take a member out of its party, and its entry out of the queue first."""
+        """Take a member out of its party, and its entry out of the queue."""
         for _ in range(_MOST_TRIES):
-            party = await self._mine(player_id)
+            where = await self._store.of_player(player_id)
+            party = self._its(where)
             after = changed(party, happened)
-            if party.state in ("in_queue", "prematch"):
-                entry = await self._entries.entry_of(player_id)
-                if entry is not None and entry.entry_id == party.entry_id:
-                    if not await self._matchmaker.take_out(entry, player_id):
-                        settled = await self._settled(party)
-                        if settled is not None and settled.state == party.state:
-                            raise Refused(
-                                Code.NOT_NOW,
-                                "a match is being made for your party",
-                                {"retry_after": RETRY_SECONDS},
-                            )
-                        continue
-                    # `entry_moved` may have changed the party by now.
-                    party = await self._mine(player_id)
-                    after = changed(party, happened)
-            if await self._stored(party, after):
+            if await self._stored(where, party, after, player_id):
                 break
         else:
             raise StoreUnavailable("others changed the party each time")
@@ -508,13 +502,42 @@ class Parties(Service):
         if after is not None:
             await self._send(after)
 
-    async def _stored(self, party: Party, after: Party | None) -> bool:
-        if after is not None:
-            return await self._store.change(after)
-        if not await self._store.close(party.party_id, party.version):
+    async def _stored(
+        self, where: Whereabouts, party: Party, after: Party | None, player_id: str
+    ) -> bool:
+        """
+        Store a party that lost a member; ``False`` if somebody else was faster.
+
+        :param where: of the member.
+        :param after: what is left of it.
+        """
+        try:
+            if after is not None:
+                change = await self._store.change(after)
+            else:
+                change = await self._store.close(party.party_id, party.version)
+        except (NothingStored, LeaseLost):
+            raise
+        except StoreUnavailable:
+            self._run(self._settle_change(where, party))
+            raise
+        if not change.is_done:
             return False
-        self._uncount(party.party_id)
+        if after is None:
+            self._uncount(party.party_id)
+        if change.left is not None:
+            await self._matchmaker.took_out(change.left, player_id)
         return True
+
+    async def _settle_change(self, where: Whereabouts, before: Party) -> None:
+        """Send the members of a party what came of a change without an answer."""
+        party_id, entry = before.party_id, where.entry
+        after = await patiently(self._clock, lambda: self._store.find(party_id))
+        if after is not None and after.version == before.version:
+            return
+        if entry is not None and (after is None or after.entry_id != entry.entry_id):
+            await self._matchmaker.took_out(Left(entry, where.prematch))
+        await self._tell(party_id)
 
     def _uncount(self, party_id: str) -> None:
         """A party of this node is gone; others are not counted here."""
@@ -532,16 +555,19 @@ class Parties(Service):
     # Changes.
 
     async def _mine(self, player_id: str) -> Party:
-        party = await self._store.party_of(player_id)
-        if party is None:
+        return self._its(await self._store.of_player(player_id))
+
+    def _its(self, where: Whereabouts) -> Party:
+        if where.party is None:
             raise Refused(Code.NOT_IN_PARTY, "create or join a party first")
-        return party
+        return where.party
 
     async def _ensure_free(self, player_id: str) -> None:
-        """Check that a player is in no party, queue or match."""
-        if await self._store.party_of(player_id) is not None:
+        """Check that a player is in no party and no queue."""
+        where = await self._store.of_player(player_id)
+        if where.party is not None:
             raise _in_party()
-        if await self._entries.entry_of(player_id) is not None:
+        if where.entry is not None:
             raise Refused(Code.ALREADY_QUEUED, "cancel first")
 
     async def _change(self, player_id: str, happened: _Input) -> Party:
@@ -549,7 +575,7 @@ class Parties(Service):
         for _ in range(_MOST_TRIES):
             after = changed(await self._mine(player_id), happened)
             assert after is not None
-            if await self._store.change(after):
+            if (await self._store.change(after)).is_done:
                 self._send_others(after, player_id, await self._update(after))
                 return after
         raise StoreUnavailable("others changed the party each time")
@@ -568,19 +594,10 @@ class Parties(Service):
         loadout: bytes,
         echoes: Mapping[str, float],
     ) -> QueueStatus | None:
-        """
-        Queue a party; ``None``: it was changed meanwhile, try again.
-
-        First the entry is stored, suspended, so that none of its players can have
-        another; then the party is, if its members are still the same; and only then the
-        entry can be matched.
-        """
+        """Queue a party; ``None``: it was changed meanwhile, try again."""
         me = player.player_id
         if party.state != "idle":
-            settled = await self._settled(party)
-            if settled is None or settled.state == "idle":
-                return None
-            raise Refused(_BUSY[settled.state], "your party waits or plays already")
+            raise Refused(_BUSY[party.state], "your party waits or plays already")
         members = tuple(
             attrs.evolve(one, loadout=loadout)
             if one.player.player_id == me and loadout != b"{}"
@@ -598,138 +615,22 @@ class Parties(Service):
             party, lambda it: it.queue(me, entry.entry_id, queue.game, options)
         )
         assert after is not None
-        await self._matchmaker.add(attrs.evolve(entry, suspended=True))
-        try:
-            is_stored = await self._store.change(after)
-        except StoreUnavailable:
-            await self._matchmaker.remove(entry)
-            raise
-        if not is_stored:
-            await self._matchmaker.remove(entry)
+        entry = attrs.evolve(entry, suspended=bool(await self._away_of(party)))
+        found = await self._matchmaker.add(entry, after)
+        if found is None:
             return None
-        self._send_others(after, me, await self._update(after))
-        status = await self._matchmaker.admit(entry)
-        settled = await self._settled(after)
-        if settled is None or settled.state == "idle":
-            # A member went, or cancelled, between the two stores.
-            return QueueStatus("idle")
         others = [each for each in after.player_ids if each != me]
-        update = await self._update(settled)
-        if not await self._matchmaker.is_queued(me):
-            # Its members know that already, and must not be sent a place after it.
-            return QueueStatus("idle")
+        self._online.send(others, await self._update(after))
+        status = await self._matchmaker.admit(entry, found)
         self._online.send(others, status)
-        self._online.send([me], update)
+        self._online.send([me], await self._update(after))
         return status
-
-    async def _follow(self, entry: QueueEntry) -> None:
-        await patiently(self._clock, lambda: self._catch_up(entry))
-
-    async def _free(self, player_ids: Sequence[str]) -> None:
-        settled: set[str] = set()
-
-        async def settle(player_id: str) -> None:
-            party = await self._store.party_of(player_id)
-            if party is not None and party.party_id not in settled:
-                await self._settled(party)
-                settled.add(party.party_id)
-
-        for player_id in player_ids:
-            await patiently(self._clock, partial(settle, player_id))
-
-    async def _catch_up(self, entry: QueueEntry) -> None:
-        """Give the party of an entry its true state, or drop an entry without one."""
-        party = await self._store.find(entry.party_id)
-        if party is not None and party.entry_id != entry.entry_id:
-            party = await self._reminded(party, entry)
-        if party is None or party.entry_id != entry.entry_id:
-            # It is gone, or has forgotten this entry: so must the queue.
-            if await self._entries.remove(entry.entry_id):
-                self._matchmaker.left([entry])
-            return
-        after = await self._settled(party)
-        if after is None or after.state not in ("in_queue", "prematch"):
-            return
-        for player in entry.players:
-            if after.member(player.player_id) is None:
-                # It was put back after a match in which the party lost this player.
-                await self._matchmaker.take_out(
-                    entry, player.player_id, is_excused=True
-                )
-                return
-
-    async def _reminded(self, party: Party, entry: QueueEntry) -> Party | None:
-        """
-        Let a party queue again whose entry was put back after its match.
-
-        Whoever looked between the end of the match and that, took it for idle. It waits
-        only if nobody has come or gone meanwhile.
-
-        :returns: the party as it is then; ``None`` if it is gone.
-        """
-        for _ in range(_MOST_TRIES):
-            if party.state != "idle" or set(party.player_ids) != set(entry.player_ids):
-                return party
-            found = await self._entries.entry_of(entry.players[0].player_id)
-            if found is None or found.entry_id != entry.entry_id:
-                return party
-            after = changed(party, _queueing(party.leader, entry))
-            assert after is not None
-            if await self._store.change(after):
-                await self._send(after)
-                return after
-            now = await self._store.find(party.party_id)
-            if now is None:
-                return None
-            party = now
-        return party
-
-    async def _settled(self, party: Party) -> Party | None:
-        """
-        Give a party the state that its entry and its players' matches have.
-
-        The queue and the matches are the truth; whoever reads the party sees it soon.
-
-        :returns: the party as it is then; ``None`` if it is gone.
-        """
-        for _ in range(_MOST_TRIES):
-            if party.state == "idle":
-                return party
-            state = await self._true_state(party)
-            if state == party.state:
-                return party
-            after = changed(party, _TO[state])
-            assert after is not None
-            if await self._store.change(after):
-                await self._send(after)
-                if state == "idle":
-                    # Those who went while their match lasted.
-                    for player_id in await self._away_of(after):
-                        self._expect(player_id)
-                return after
-            found = await self._store.find(party.party_id)
-            if found is None or found.entry_id != party.entry_id:
-                return found
-            party = found
-        return party
-
-    async def _true_state(self, party: Party) -> PartyState:
-        # Of any member: the first may have left while they played.
-        for player_id in party.player_ids:
-            entry = await self._entries.entry_of(player_id)
-            if entry is not None and entry.entry_id == party.entry_id:
-                prematch = await self._matchmaker.prematches.find(player_id)
-                return "in_queue" if prematch is None else "prematch"
-        for player_id in party.player_ids:
-            if await self._matches.is_in_match(player_id):
-                return "in_game"
-        return "idle"
 
     # Members who are away.
 
     async def _note_lost(self, player_id: str) -> None:
         try:
-            party = await self._store.party_of(player_id)
+            party = (await self._store.of_player(player_id)).party
         except StoreUnavailable:
             # Perhaps the player is in one: that is seen when the time is over.
             self._expect(player_id)
@@ -767,20 +668,15 @@ class Parties(Service):
             # The player was at another node meanwhile: this is another absence.
             self._expect(player_id, self._bounds.away_seconds - absence)
             return
-        party = await self._store.party_of(player_id)
-        if party is None:
+        party = (await self._store.of_player(player_id)).party
+        if party is None or party.state == "in_game":
+            # Over UDP players have no line. `_tell` waits again after the match.
             return
-        if party.state == "in_game":
-            settled = await self._settled(party)
-            if settled is not None and settled.state == "in_game":
-                # Over UDP players have no line. `_follow` waits again after the match.
-                return
         try:
             await self._remove(player_id, "away", lambda it: it.leave(player_id))
-        except Refused as refusal:
-            if refusal.code is Code.NOT_NOW:
-                self._expect(player_id, RETRY_SECONDS)
-            # Else the player has left meanwhile.
+        except Refused:
+            # The player has left meanwhile.
+            return
 
     # What players are sent.
 
@@ -843,36 +739,6 @@ class Parties(Service):
                 self._expect(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
-
-
-def _queueing(leader: str, entry: QueueEntry) -> _Input:
-    """Make the input with which a party's host queues with an entry."""
-    return lambda it: it.queue(leader, entry.entry_id, entry.game, entry.options)
-
-
-def _queued(it: PartyInputs) -> None:
-    it.queued()
-
-
-def _proposed(it: PartyInputs) -> None:
-    it.proposed()
-
-
-def _playing(it: PartyInputs) -> None:
-    it.playing()
-
-
-def _stopped(it: PartyInputs) -> None:
-    it.stopped()
-
-
-#: The input that brings a party to a state.
-_TO: dict[PartyState, _Input] = {
-    "in_queue": _queued,
-    "prematch": _proposed,
-    "in_game": _playing,
-    "idle": _stopped,
-}
 
 
 #: Why a party cannot queue.

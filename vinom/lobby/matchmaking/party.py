@@ -88,13 +88,9 @@ class PartyFacts:
             leader = left[0].player.player_id
         self.change(members=left, leader=leader)
 
-    def be(self, state: PartyState) -> None:
-        self.change(state=state)
-
     def be_idle(self) -> None:
         """It waits for nothing; nobody is ready for what comes next."""
-        members = tuple(attrs.evolve(one, is_ready=False) for one in self.party.members)
-        self.change(state="idle", entry_id="", members=members)
+        self.party = self.party.in_state("idle")
 
 
 class PartyInputs(Protocol):
@@ -122,19 +118,7 @@ class PartyInputs(Protocol):
         """A member shows whether it is ready."""
 
     def queue(self, by: str, entry_id: str, game: str, options: bytes) -> None:
-        """The host queues; the entry is in the store, suspended."""
-
-    def queued(self) -> None:
-        """Its entry waits in the queue, for the first time or again."""
-
-    def proposed(self) -> None:
-        """Its entry is in a prematch."""
-
-    def playing(self) -> None:
-        """Its members are in a match."""
-
-    def stopped(self) -> None:
-        """It has no entry and no match any more."""
+        """The host queues."""
 
 
 def _states() -> tuple[Callable[..., PartyInputs], Mapping[PartyState, object]]:
@@ -246,25 +230,6 @@ def _states() -> tuple[Callable[..., PartyInputs], Mapping[PartyState, object]]:
         ) -> None:
             facts.ensure_host(by)
             facts.change(token_hash=token_hash)
-
-    # What happens to its entry; a node may learn of it late, and of the last only.
-    for state in (in_queue, prematch, in_game):
-
-        @state.upon(PartyInputs.queued).to(in_queue)
-        def wait(_: PartyInputs, facts: PartyFacts) -> None:
-            facts.be("in_queue")
-
-        @state.upon(PartyInputs.proposed).to(prematch)
-        def answer(_: PartyInputs, facts: PartyFacts) -> None:
-            facts.be("prematch")
-
-        @state.upon(PartyInputs.playing).to(in_game)
-        def play(_: PartyInputs, facts: PartyFacts) -> None:
-            facts.be("in_game")
-
-        @state.upon(PartyInputs.stopped).to(idle)
-        def rest(_: PartyInputs, facts: PartyFacts) -> None:
-            facts.be_idle()
 
     return machine.build(), {
         "idle": idle,

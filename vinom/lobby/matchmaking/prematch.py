@@ -9,21 +9,21 @@ answer, sends them what happens, and counts who declined.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import network_of, wide_network_of
 from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.base.model import Player, Prematch, QueueEntry
-from vinom.errors import Code, Refused, StoreUnavailable
+from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
-from vinom.store.interfaces import IPrematchStore
+from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import patiently
 
 #: If the end of the time to answer is noticed so late, answers may wait to be read:
@@ -70,7 +70,7 @@ class Asking(Protocol):
     """Who proposed: the matchmaker."""
 
     async def make(self, prematch: Prematch) -> None:
-        """Everybody said yes, and this node makes the match."""
+        """Everybody said yes; of the nodes that make the match now, one can."""
 
     async def went_back(self, entries: Sequence[QueueEntry]) -> None:
         """These entries wait again, at their old places."""
@@ -90,28 +90,28 @@ class Prematches:
 
     def __init__(
         self,
-        store: IPrematchStore,
+        store: ILobbyStore,
         online: Online,
         clock: IReactorTime,
         asking: Asking,
-        node: str,
     ) -> None:
         """
         :param store: where prematches are.
         :param online: sends messages to players.
         :param clock: its seconds are those of the Unix epoch.
         :param asking: continues with the answers.
-        :param node: a name that only this node has.
         """
         self._store, self._online, self._clock = store, online, clock
-        self._asking, self._node = asking, node
+        self._asking = asking
+        # Those that this node proposed, until they are over; and their next steps.
+        self._open: dict[str, Prematch] = {}
         self._alarms: dict[str, IDelayedCall] = {}
         # Those of them that somebody may not have been able to answer.
         self._disturbed: set[str] = set()
         self.results: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._alarms)
+        return len(self._open)
 
     def stop(self) -> None:
         """Stop waiting for answers; the store keeps the prematches."""
@@ -119,14 +119,16 @@ class Prematches:
             alarm.cancel()
         self._alarms.clear()
 
-    def open_ids(self) -> list[str]:
-        """List the prematches that wait for answers at this node."""
-        return list(self._alarms)
+    async def give_back_all(self) -> None:
+        """End all prematches of this node; their entries wait in front again."""
+        for prematch_id in tuple(self._open):
+            await self.give_back(prematch_id)
 
     def ask(self, prematch: Prematch) -> None:
         """Ask the players of a prematch that is in the store."""
         prematch_id = prematch.prematch_id
         delay = max(0.0, prematch.until - self._clock.seconds())
+        self._open[prematch_id] = prematch
         self._set_alarm(prematch_id, delay, lambda: self._end_time(prematch))
         self._online.send(
             [player.player_id for player in prematch.players], self._found(prematch)
@@ -134,10 +136,7 @@ class Prematches:
 
     def disturbed(self) -> None:
         """Storage does not answer, so players cannot: no silence counts."""
-        self._disturbed.update(self._alarms)
-
-    async def find(self, player_id: str) -> Prematch | None:
-        return await self._store.prematch_of(player_id)
+        self._disturbed.update(self._open)
 
     async def propose(self, prematch: Prematch) -> bool:
         """Take the entries of a prematch out of the queue; ``False``: not all wait."""
@@ -145,13 +144,12 @@ class Prematches:
             return await self._store.propose(prematch)
         except StoreUnavailable:
             # Storage may have done it, and nothing else would put them back.
-            await self.give_back(prematch.prematch_id, is_ours=True)
+            await self.give_back(prematch.prematch_id)
             raise
 
-    async def pending(self, player_id: str) -> PrematchFound | None:
-        """Find the prematch that waits for this player's answer, or for others'."""
-        prematch = await self._store.prematch_of(player_id)
-        if prematch is None or prematch.started_by:
+    def pending(self, prematch: Prematch | None) -> PrematchFound | None:
+        """Write what a player is asked who comes back during a prematch."""
+        if prematch is None or prematch.is_accepted:
             return None
         return self._found(prematch)
 
@@ -165,12 +163,17 @@ class Prematches:
         :raises Refused: `NO_SUCH_PREMATCH`: it is over; or `NOT_NOW`: the player has
             given the other answer, or somebody else the last one.
         """
-        now = self._clock.seconds()
-        found = await self._store.prematch_of(player_id)
-        if found is None or prematch_id not in (None, found.prematch_id):
+        before = (await self._store.of_player(player_id)).prematch
+        if before is None or prematch_id not in (None, before.prematch_id):
             raise _over()
-        prematch_id = found.prematch_id
-        prematch = await self._store.answer(prematch_id, player_id, is_yes)
+        prematch_id = before.prematch_id
+        try:
+            prematch = await self._store.answer(prematch_id, player_id, is_yes)
+        except (NothingStored, LeaseLost):
+            raise
+        except StoreUnavailable:
+            self._run(self._answer_again(before, player_id, is_yes))
+            raise
         if prematch is None:
             raise _over()
         if player_id not in (prematch.accepted if is_yes else prematch.declined):
@@ -179,63 +182,105 @@ class Prematches:
                 "you have answered already, or the time is over",
                 {"accepted": player_id in prematch.accepted},
             )
+        return await self._answered(prematch, player_id)
+
+    async def _answered(self, prematch: Prematch, player_id: str) -> PrematchUpdate:
+        """Go on after a player's answer, which was the first of that player."""
         if prematch.declined:
-            pause = await self._dissolve(prematch_id, now, player_id)
+            pause = await self._dissolved(prematch, prematch.declined, player_id)
             return self._update(prematch, "dissolved", pause)
         if prematch.is_accepted:
-            if not prematch.started_by:
-                # Right after the answer to this request.
-                self._set_alarm(prematch_id, 0.0, lambda: self._make(prematch))
+            # Right after the answer to this request.
+            make = self._asking.make
+            self._set_alarm(prematch.prematch_id, 0.0, lambda: make(prematch))
             return self._update(prematch, "accepted")
         update = self._update(prematch, "open")
         others = {player.player_id for player in prematch.players} - {player_id}
         self._online.send(sorted(others), update)
         return update
 
+    async def _answer_again(
+        self, before: Prematch, player_id: str, is_yes: bool
+    ) -> None:
+        """Note an answer that may have been noted, though its player was refused."""
+        prematch_id, answer = before.prematch_id, self._store.answer
+        prematch = await patiently(
+            self._clock, lambda: answer(prematch_id, player_id, is_yes)
+        )
+        if prematch is None and not is_yes:
+            # It has ended, as far as anybody knows, by this answer.
+            declined = before.declined | {player_id}
+            prematch = attrs.evolve(before, declined=declined)
+        if prematch is not None:
+            self._send(prematch.players, await self._answered(prematch, player_id))
+
     async def give_back(
-        self,
-        prematch_id: str,
-        without: Sequence[str] = (),
-        *,
-        is_ours: bool,
-        result: str = "given_back",
+        self, prematch_id: str, without: Sequence[str] = (), result: str = "given_back"
     ) -> bool:
         """
         End a prematch through no fault of its players; tries until storage answers.
 
         :param without: ids of entries that do not wait again.
-        :param is_ours: also if this node makes the match.
         :param result: as what it is counted.
-        :returns: ``False`` if it is gone, or its match is being made.
+        :returns: ``False`` if it is gone.
         """
-        node = self._node if is_ours else ""
-        prematch = await patiently(
-            self._clock, lambda: self._store.give_back(prematch_id, node, without)
+        prematch = await self._ended(
+            lambda: self._store.give_back(prematch_id, without),
+            self._open.get(prematch_id),
         )
         self._forget(prematch_id)
         if prematch is None:
             return False
-        await self._went_back(prematch, without, result)
+        await self.over(prematch, without, result)
         return True
 
-    async def abandoned(self, prematch: Prematch) -> None:
-        """Send the players of a prematch whose node is gone that they wait again."""
-        await self._went_back(prematch, (), "given_back")
+    async def _ended(
+        self, end: Callable[[], Awaitable[Prematch | None]], before: Prematch | None
+    ) -> Prematch | None:
+        """
+        End a prematch with as many tries as that needs; one may go without its answer.
 
-    async def _went_back(
-        self, prematch: Prematch, without: Sequence[str], result: str
+        :param before: as it is known here.
+        :returns: as it was; ``None`` if it was over.
+        """
+        is_unsure = False
+
+        async def step() -> Prematch | None:
+            nonlocal is_unsure
+            try:
+                return await end()
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable:
+                is_unsure = True
+                raise
+
+        found = await patiently(self._clock, step)
+        return before if found is None and is_unsure else found
+
+    async def over(
+        self,
+        prematch: Prematch,
+        without: Sequence[str] = (),
+        result: str = "given_back",
     ) -> None:
-        if prematch.until:
-            self.results[result] += 1
-            self._send(prematch.players, self._update(prematch, "dissolved"))
+        """
+        Send the players of a prematch that has ended that they wait again.
+
+        :param without: ids of entries that left.
+        """
+        self._forget(prematch.prematch_id)
+        self.results[result] += 1
+        self._send(prematch.players, self._update(prematch, "dissolved"))
         await self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]
         )
 
-    async def finish(self, prematch_id: str) -> None:
-        """Forget a prematch and its entries; tries until storage answers."""
-        finish = self._store.finish
-        await patiently(self._clock, lambda: finish(prematch_id, self._node))
+    def accepted(self, prematch: Prematch) -> None:
+        """The match of a prematch is made."""
+        self._forget(prematch.prematch_id)
+        self.results["accepted"] += 1
+        self._send(prematch.players, self._update(prematch, "accepted"))
 
     async def count_decline(self, entry: QueueEntry, player_id: str) -> float:
         """Count a decline; return how long this player may not queue, seconds."""
@@ -293,17 +338,18 @@ class Prematches:
 
         def run() -> None:
             del self._alarms[prematch_id]
-            Deferred.fromCoroutine(step()).addErrback(failed)
-
-        def failed(failure: Failure) -> None:
-            log_unless_away(self._log, "prematch step failed", failure)
+            self._run(step())
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
 
+    def _run(self, step: Coroutine[Any, Any, object]) -> None:
+        Deferred.fromCoroutine(step).addErrback(
+            lambda failure: log_unless_away(self._log, "prematch step failed", failure)
+        )
+
     async def _end_time(self, prematch: Prematch, *, is_late: bool = False) -> None:
         """End a prematch that not everybody answered in time."""
-        prematch_id = prematch.prematch_id
-        now = self._clock.seconds()
+        prematch_id, now = prematch.prematch_id, self._clock.seconds()
         if now > prematch.until + _BUSY_SECONDS and not is_late:
             # This node was busy, so answers may have arrived that it has not read.
             self._set_alarm(
@@ -312,36 +358,36 @@ class Prematches:
                 lambda: self._end_time(prematch, is_late=True),
             )
             return
-        if prematch_id not in self._disturbed:
-            try:
-                found = await self._store.dissolve(prematch_id, now)
-            except StoreUnavailable as error:
-                self._log.debug("storage does not answer: {error}", error=error)
-            else:
-                if found is not None:
-                    await self._dissolved(found, now, "")
-                return
-        await self.give_back(prematch_id, is_ours=False)
+        if prematch_id in self._disturbed:
+            await self.give_back(prematch_id)
+            return
+        try:
+            found = await self._store.expire(prematch_id, now)
+        except StoreUnavailable as error:
+            # Players could not answer either; no silence counts.
+            self._log.debug("storage does not answer: {error}", error=error)
+            await self.give_back(prematch_id)
+            return
+        self._forget(prematch_id)
+        if found is not None:
+            await self._dissolved(found, found.leavers(now), "")
 
-    async def _dissolve(self, prematch_id: str, now: float, asker: str = "") -> float:
+    async def _dissolved(
+        self, prematch: Prematch, leavers: frozenset[str], asker: str
+    ) -> float:
         """
-        End a prematch that was declined, or that somebody did not answer.
+        Send the players of a prematch that it has ended, and whose fault that is.
 
+        :param leavers: who declined, or said nothing.
         :param asker: a player who is answered apart.
         :returns: how long this player may not queue, seconds.
         """
-        dissolve = self._store.dissolve
-        prematch = await patiently(self._clock, lambda: dissolve(prematch_id, now))
-        return 0.0 if prematch is None else await self._dissolved(prematch, now, asker)
-
-    async def _dissolved(self, prematch: Prematch, now: float, asker: str) -> float:
         self._forget(prematch.prematch_id)
-        leavers = prematch.leavers(now)
         self.results["declined" if prematch.declined else "silent"] += 1
         gone: list[QueueEntry] = []
         again: list[QueueEntry] = []
         for entry in prematch.entries:
-            (gone if prematch.has_left(entry, now) else again).append(entry)
+            (again if leavers.isdisjoint(entry.player_ids) else gone).append(entry)
         # Those who wait again come first: nothing may keep their places from them.
         self._send(
             [player for entry in again for player in entry.players],
@@ -362,19 +408,8 @@ class Prematches:
         self._asking.left(gone)
         return pauses.get(asker, 0.0)
 
-    async def _make(self, prematch: Prematch) -> None:
-        """Make the match, unless another node does."""
-        begin = self._store.begin
-        if not await patiently(
-            self._clock, lambda: begin(prematch.prematch_id, self._node)
-        ):
-            return
-        self._forget(prematch.prematch_id)
-        self.results["accepted"] += 1
-        self._send(prematch.players, self._update(prematch, "accepted"))
-        await self._asking.make(prematch)
-
     def _forget(self, prematch_id: str) -> None:
+        self._open.pop(prematch_id, None)
         self._disturbed.discard(prematch_id)
         self._cancel_alarm(prematch_id)
 

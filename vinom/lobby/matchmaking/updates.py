@@ -14,7 +14,7 @@ from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import QueueEntry
 from vinom.lobby.conversation.online import Online
-from vinom.store.interfaces import IEntryStore
+from vinom.store.interfaces import ILobbyStore
 
 #: Players whose places are looked up in one turn of the reactor.
 _MOST_AT_ONCE = 500
@@ -40,18 +40,18 @@ class QueueUpdates:
 
     def __init__(
         self,
-        entries: IEntryStore,
+        store: ILobbyStore,
         online: Online,
         clock: IReactorTime,
         pause: float,
     ) -> None:
         """
-        :param entries: the store of entries, which finds places.
+        :param store: finds places.
         :param online: sends messages to players.
         :param clock: for pauses, and for how long players have waited.
         :param pause: least time between two rounds of them, seconds.
         """
-        self._entries, self._online = entries, online
+        self._store, self._online = store, online
         self._clock, self._pause = clock, pause
         self._listed: dict[str, _Listed] = {}
         self._queues: dict[tuple[str, bytes, str], dict[str, None]] = {}
@@ -69,7 +69,7 @@ class QueueUpdates:
         Its players are sent changes of it from now on. A player who cancelled meanwhile
         must not be sent last that it waits.
         """
-        place = await self._entries.place(entry.entry_id)
+        (place,) = await self._store.places([entry.entry_id])
         return self.follow(entry, place) if place else None
 
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
@@ -137,7 +137,7 @@ class QueueUpdates:
             for player_id in player_ids
             if player_id in self._listed
         ]
-        places = await self._entries.places([one.entry.entry_id for _, one in listed])
+        places = await self._store.places([one.entry.entry_id for _, one in listed])
         for (player_id, one), place in zip(listed, places, strict=True):
             # It may have left the queue while the store was asked.
             if place == one.place or self._listed.get(player_id) is not one:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -250,6 +251,7 @@ class RedisClient(Service):
     :ivar opened: how often the breaker opened.
     :ivar why: why there is no connection.
     :ivar has_replica: has the Redis of this connection had a replica, or needs it one?
+    :ivar has_other_data: may the Redis of this connection lack what the one before had?
     """
 
     name = "store"
@@ -296,7 +298,9 @@ class RedisClient(Service):
         #: A Redis that comes and goes must not fill the log.
         self._bounded = BoundedLog(self._log, clock, LogBounds(0.1, 6.0))
         self.why = "not connected yet"
-        self.has_replica = False
+        self.has_replica = self.has_other_data = False
+        # Which history of writes the Redis goes on with, by its own name.
+        self._history = ""
         self._looks = 0
 
     @property
@@ -362,6 +366,7 @@ class RedisClient(Service):
             if self._access.database:
                 await self._ask(session, "SELECT", str(self._access.database))
             await self._look_at_clock(session)
+            self.has_other_data = False
             has_replica = await self._look_for_replica(session)
         except Exception as error:
             if session is not None:
@@ -471,6 +476,11 @@ class RedisClient(Service):
         not answer may be the next master.
         """
         facts = (await self._ask(session, "INFO", "replication")).decode()
+        found = re.search(r"master_replid:(\w+)", facts)
+        if found is not None and found[1] != self._history:
+            # It was restarted, or a replica has taken its place.
+            self.has_other_data = bool(self._history)
+            self._history = found[1]
         return "state=online" in facts or "min_slaves_good_slaves:" in facts
 
     async def _look_at_clock(self, session: _Session) -> None:

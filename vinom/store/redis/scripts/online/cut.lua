@@ -1,8 +1,6 @@
 -- Forget lines of a node that is gone: its id, how many at most
 -- Returns their players.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 if is_alive(ARGV[4]) then
   -- It came back meanwhile.
   return {}

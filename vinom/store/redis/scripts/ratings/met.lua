@@ -1,8 +1,6 @@
 -- Note who plays against whom: until when, that in ms, how many are remembered, then of each
 -- player the id, and the ids of the others, one per line
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local most = tonumber(ARGV[6])
 for i = 7, #ARGV, 2 do
   local key = P .. 'recent:' .. ARGV[i]

@@ -2,9 +2,7 @@
 -- rating, for how many ms the round is remembered, the number of players before, then of
 -- each id and rating; then of each player after id, rating, until when it lasts, and ms
 -- Returns 'known' if this round was rated, 'changed' if a rating is another one than before.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local list, match, round, at, newcomer, memory, count = unpack(ARGV, 4, 10)
 local rated = P .. 'rated:' .. match .. ':' .. round
 if tonumber(redis.call('GET', rated) or '0') > tonumber(at) then

@@ -1,9 +1,7 @@
 -- Take over a room that was released, or whose owner's lease is over: its id, and 1 to reserve an id that is free, 2 also if a game has ended there
 -- Returns what came of it, fence, checkpoint (or why a game in it ended), how many ms its owner's lease lasts, and who
 -- that is.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'room:' .. ARGV[4]
 local node, fence, data, ending = unpack(
   redis.call('HMGET', key, 'node', 'fence', 'data', 'ending')

@@ -1,8 +1,6 @@
 -- Give a room up, with its last checkpoint: its id, fence, checkpoint, its grace in ms
 -- Returns 0 if this node does not have it.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local key = P .. 'room:' .. ARGV[4]
 local found = redis.call('HMGET', key, 'node', 'fence')
 if found[1] and (found[1] ~= ARGV[2] or found[2] ~= ARGV[5]) then

@@ -1,8 +1,6 @@
 -- Forget a room that has closed: its id, fence, why the game in it ended (empty if none was played)
 -- Returns 0 if another node has it.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local key = P .. 'room:' .. ARGV[4]
 local found = redis.call('HMGET', key, 'node', 'fence')
 if found[1] ~= ARGV[2] or found[2] ~= ARGV[5] then

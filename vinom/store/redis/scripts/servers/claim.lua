@@ -1,9 +1,7 @@
 -- Take over a game server that is offered, or whose node's lease is over: its id, and a node
 -- that is known to be gone, whatever its lease
 -- Returns the outcome, fence, record.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
 local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
 if not node then

@@ -1,8 +1,6 @@
 -- Forget a game server that has no match any more: its id, fence
 -- Returns 0 if another node has it, or had it at its end.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
 local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
 if not node then

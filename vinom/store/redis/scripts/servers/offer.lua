@@ -1,9 +1,7 @@
 -- Let any node take a game server over: its id, fence, machine, record
 -- Returns 0 if another node has it. One that is not here is kept, too: the store may have
 -- been away when its record was written.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
 local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
 if node and (not data or fence ~= ARGV[5] or (node ~= ARGV[2] and node ~= '')) then

@@ -1,8 +1,6 @@
 -- Store the record of a game server: its id, fence, machine, record
 -- Returns 0 if another node has it, or may have it.
-if is_stale(ARGV[2], ARGV[3]) then
-  return 'STALE'
-end
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
 local found = redis.call('HMGET', key, 'node', 'fence')
 if found[1] and (found[1] ~= ARGV[2] or found[2] ~= ARGV[5]) then

@@ -1,0 +1,37 @@
+-- Take over entries of a node that is gone, and end its prematches: its id, how many at
+-- most, for how many ms
+-- The node that calls owns the entries from now on. An entry is suspended unless each of its
+-- players has a line to a node whose lease lasts; it then expires, unless it is resumed
+-- before. Nobody waits for answers to the prematches: their entries go back.
+-- Returns how many entries and prematches there were; the players of these entries who have
+-- no line at all; and the prematches, as they were.
+if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
+if is_alive(ARGV[4]) then
+  -- It came back meanwhile.
+  return { 0, {}, {} }
+end
+local ended, alone = {}, {}
+local prematches = redis.call('SPOP', P .. 'prematches-of:' .. ARGV[4], ARGV[5])
+for _, id in ipairs(prematches) do
+  local prematch, listed = read_prematch(id)
+  if prematch then
+    end_prematch(id, prematch, {})
+    ended[#ended + 1] = listed
+  end
+end
+local ids = redis.call('SPOP', P .. 'entries-of:' .. ARGV[4], ARGV[5])
+for _, id in ipairs(ids) do
+  local entry = read_entry(id)
+  if entry then
+    local all_here, without = are_here(entry)
+    for _, player in ipairs(without) do
+      alone[#alone + 1] = player
+    end
+    if not all_here then
+      suspend(entry)
+      keep(entry, ARGV[6])
+    end
+    own('entry', 'entries', id)
+  end
+end
+return { #ids + #prematches, alone, ended }
