@@ -118,7 +118,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("net/web/", "node/web/", "gateway/admin"),
     "openskill": ("lobby/matchmaking/skill",),
     "segno": ("node/web/invitations",),
-    "websockets": ("net/lines/ws/", "net/lines/websocket"),
+    "websockets": (
+        "net/lines/ws_handshake",
+        "net/lines/ws_stream",
+        "net/lines/websocket",
+    ),
     "kubernetes": ("fleet/kubernetes",),
     "uhashring": ("gateway/routing/router",),
 }

@@ -234,6 +234,8 @@ class LockOutTests(SynchronousTestCase):
             )
             self.assertEqual(self.send(spoofed), [])
         self.assertEqual(self.net.server.figures["handshake_failed"], 60)
+        self.assertEqual(self.net.server.handshakes, 0)
+        self.assertEqual(self.net.server.take_events(), [])
         self.net.connect(address=ANN)
 
     def test_failing_hellos_without_a_name(self) -> None:

@@ -135,21 +135,6 @@ class ProofTests(SynchronousTestCase):
             made = self.try_token(self.net.signer.sign(claims))
             self.assertEqual(made, {"channels": 1, "signatures": 1})
 
-    def test_reused_token(self) -> None:
-        """
-        A token that was used opens nothing again, for a thief as for its owner; the
-        player in the seat notices nothing.
-        """
-        token = self.net.token(0)
-        ann = self.net.player(0, token=token)
-        self.net.run(0.5)
-        for _ in range(5):
-            thief = self.net.player(0, token=token)
-            self.net.run(0.5)
-            self.assertEqual(thief.rejections, ["token_used"])
-        self.assertEqual(ann.rejections, [])
-        self.assertEqual(self.net.seat_changes, [(0, "joined")])
-
     def test_many_joins_on_one_connection(self) -> None:
         """
         A connection is answered once: the second token on it is not looked at.

@@ -7,7 +7,7 @@ import tracemalloc
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.dtls import DOMAIN, LABEL, Net, make_ticket
+from tests.support.dtls import DOMAIN, LABEL, Net
 from tests.support.hellos import client_hello, cookie_in, openssl_hello
 from tests.support.ledger import IS_FULL, Ledger
 from vinom.net.dtls.admission import Address
@@ -279,17 +279,3 @@ class TicketTests(StrangerCase):
             self.server.receive(again, ANN, self.net.now)
         repeated = sum(len(datagram) for datagram, _ in self.server.take_datagrams())
         self.assertLessEqual(repeated, sent)
-
-    def test_ticket_by_many(self) -> None:
-        """
-        A ticket that a whole botnet has seen fills a bounded place and no more.
-        """
-        self.net = Net(max_handshakes=16)
-        self.server = self.net.server
-        for number in range(300):
-            address = (f"10.{number % 250}.{number // 250}.1", 1)
-            self.server.receive(self.hello_again(NAME, address), address, self.net.now)
-            self.server.take_datagrams()
-        self.assertLessEqual(self.server.handshakes, 16)
-        self.net.admission.add_ticket(make_ticket("b" * 26, seat=1))
-        self.net.connect(address=ANN)

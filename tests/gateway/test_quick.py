@@ -10,10 +10,10 @@ from twisted.internet import reactor
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock, deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tests.net.streams.test_byte_stream import LoopbackCase
 from tests.support.gateways import limits, settings
 from vinom.base.reactor.connections import QuickConnection, accept_quickly
 from vinom.base.reactor.direct import DirectReads
@@ -47,9 +47,7 @@ class Echo(Protocol):
         """Never: it closes both halves at once."""
 
 
-class QuickCase(TestCase):
-    timeout = 60
-
+class QuickCase(LoopbackCase):
     def setUp(self) -> None:
         loop: Any = reactor
         self.clock, self.ended = Clock(), list[Session]()
@@ -87,12 +85,6 @@ class QuickCase(TestCase):
         rule = {"strategy": "round_robin", "transport": transport}
         self.router.use(check_rules({"echo": {**rule, "endpoints": list(endpoints)}}))
 
-    def listen(self, factory: Any) -> Any:
-        loop: Any = reactor
-        port = loop.listenTCP(0, factory, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        return port
-
     def broken(self, arrival: Arrival) -> Any:
         raise ValueError("a mistake")
 
@@ -103,26 +95,6 @@ class QuickCase(TestCase):
         peer.sendall(first)
         peer.setblocking(False)
         return peer
-
-    async def until(self, condition: Any) -> None:
-        while not condition():
-            await deferLater(reactor, 0.001)  # type: ignore[arg-type]
-
-    async def read(self, peer: socket.socket, size: int = 1 << 30) -> bytes:
-        """Read so much; less at the end, or if the connection is broken."""
-        got = b""
-        while len(got) < size:
-            try:
-                data = peer.recv(65536)
-            except BlockingIOError:
-                await deferLater(reactor, 0.001)  # type: ignore[arg-type]
-                continue
-            except ConnectionResetError:
-                break
-            if not data:
-                break
-            got += data
-        return got
 
 
 class QuickTests(QuickCase):

@@ -12,7 +12,7 @@ from tests.support.live_rooms import PlayerLine, RoomsWorld
 from tests.support.websockets import frame
 from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.websocket import WebSocketLine, WebSockets
-from vinom.net.lines.ws.stream import text_frame
+from vinom.net.lines.ws_stream import text_frame
 
 #: More than anybody is ever sent here, bytes.
 ALL = 1 << 20

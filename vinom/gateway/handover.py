@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
@@ -108,7 +109,7 @@ class Handover:
         taking.left.addErrback(lambda _: None)
         endpoint = UNIXClientEndpoint(self._reactor, str(self._path), _SECONDS)
         try:
-            await endpoint.connect(_only(taking))
+            await endpoint.connect(_quiet(lambda: taking))
         except Exception:
             return {}
         try:
@@ -140,7 +141,7 @@ class Handover:
         mask = os.umask(0o177)
         try:
             self._port = self._reactor.listenUNIX(
-                str(self._path), _GivingFactory(self), mode=0o600
+                str(self._path), _quiet(lambda: _Giving(self)), mode=0o600
             )
         except CannotListenError as error:
             raise Misconfigured(
@@ -188,18 +189,9 @@ class _Giving(Protocol):
             self._handover.taken(self.transport)
 
 
-class _GivingFactory(Factory):
-    noisy = False
-
-    def __init__(self, handover: Handover) -> None:
-        self._handover = handover
-
-    def buildProtocol(self, addr: object) -> Protocol:
-        return _Giving(self._handover)
-
-
-def _only(protocol: Protocol) -> Any:
-    factory: Any = Factory.forProtocol(lambda: protocol)
+def _quiet(make: Callable[[], Protocol]) -> Any:
+    """Make a factory whose starts and stops nobody needs to read of."""
+    factory: Any = Factory.forProtocol(make)
     factory.noisy = False
     return factory
 

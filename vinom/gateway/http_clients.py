@@ -37,7 +37,7 @@ from vinom.net.http.exchange import Exchange, Upload
 from vinom.net.http.head import BadMessage, check_head, find_head
 from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies
-from vinom.net.lines.ws.handshake import HandshakeRefused
+from vinom.net.lines.ws_handshake import HandshakeRefused
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.sockets import SocketReader, SocketWriter, pace_of
 

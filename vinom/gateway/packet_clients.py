@@ -23,8 +23,8 @@ from vinom.gateway.backends import Backends
 from vinom.gateway.sessions import SessionRequest
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.lines.sniffed import put_protocol
-from vinom.net.lines.ws.handshake import accept_handshake
-from vinom.net.lines.ws.stream import BinaryStream
+from vinom.net.lines.ws_handshake import accept_handshake
+from vinom.net.lines.ws_stream import BinaryStream
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason, checked_traceparent
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms

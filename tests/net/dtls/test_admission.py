@@ -366,20 +366,6 @@ class AdmissionTests(SynchronousTestCase):
             knock(admission, now=BEGINNING - 50), Drop("too_many_handshakes")
         )
 
-    def test_strangers_leave_nothing_behind(self) -> None:
-        """
-        A thousand hellos without a cookie are not remembered.
-        """
-        admission = make()
-        before = len(admission._shown), len(admission._cookies._keys)
-        for number in range(1000):
-            admission.judge(
-                client_hello(NAME), (f"10.0.{number % 250}.1", 1), BEGINNING
-            )
-        self.assertEqual((len(admission._shown), len(admission._cookies._keys)), before)
-        (shown,) = admission._shown.values()
-        self.assertFalse(shown.seat.tries)
-
     @given(st.binary(max_size=300), st.booleans())
     def test_anything(self, datagram: bytes, is_hello: bool) -> None:
         """

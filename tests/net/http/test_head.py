@@ -11,148 +11,72 @@ from vinom.net.http.head import BadMessage, Target, check_head, find_head
 
 GOOD = b"GET /a/b?c=%20 HTTP/1.1\r\nHost: Game.example:80\r\nX-A: 1\r\n\r\n"
 
-#: A request that is refused, the status, and a word of the reason.
-SMUGGLED: dict[str, tuple[bytes, int, str]] = {
+#: Headers for which a request is refused, the status, and a word of the reason.
+HEADERS: dict[str, tuple[bytes, int, str]] = {
     "both lengths": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked",
         400,
         "not both",
     ),
-    "two lengths": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
-        400,
-        "once",
-    ),
-    "one length twice": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\ncontent-length: 4\r\n\r\n",
-        400,
-        "once",
-    ),
-    "two lengths in one line": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4, 4\r\n\r\n",
-        400,
-        "one number",
-    ),
-    "signed length": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +4\r\n\r\n",
-        400,
-        "one number",
-    ),
-    "hexadecimal length": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x4\r\n\r\n",
-        400,
-        "one number",
-    ),
-    "endless length": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"9" * 30),
-        400,
-        "one number",
-    ),
+    "two lengths": (b"Content-Length: 4\r\nContent-Length: 5", 400, "once"),
+    "one length twice": (b"Content-Length: 4\r\ncontent-length: 4", 400, "once"),
+    "two lengths in one line": (b"Content-Length: 4, 4", 400, "one number"),
+    "signed length": (b"Content-Length: +4", 400, "one number"),
+    "hexadecimal length": (b"Content-Length: 0x4", 400, "one number"),
+    "endless length": (b"Content-Length: %b" % (b"9" * 30), 400, "one number"),
     "two codings": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
-        b"Transfer-Encoding: identity\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         400,
         "once",
     ),
-    "another coding": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        501,
-        "chunked",
-    ),
-    "a hidden coding": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
-        501,
-        "chunked",
-    ),
-    "a coding behind a vertical tab": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
-        400,
-        "NAME: VALUE",
-    ),
+    "another coding": (b"Transfer-Encoding: gzip, chunked", 501, "chunked"),
+    "a hidden coding": (b"Transfer-Encoding: xchunked", 501, "chunked"),
+    "a vertical tab": (b"Transfer-Encoding: \x0bchunked", 400, "NAME: VALUE"),
+    "bare LF in a header": (b"X: a\nContent-Length: 5", 400, "CR and LF"),
+    "bare CR": (b"X: a\rContent-Length: 5", 400, "CR and LF"),
+    "NUL": (b"X: a\0b", 400, "NUL"),
+    "a folded line": (b"X: a\r\n Content-Length: 5", 400, "next line"),
+    "a blank before the colon": (b"Content-Length : 5", 400, "NAME: VALUE"),
+    "a line without a colon": (b"Content-Length", 400, "NAME: VALUE"),
+    "a second host": (b"Host: b", 400, "one Host"),
+    "too many lines": (b"\r\n".join([b"A: b"] * 101), 431, "lines"),
+}
+#: Targets for which it is, with the status 400, and a word of the reason.
+TARGETS: dict[str, tuple[bytes, str]] = {
+    "another host in the target": (b"http://b/", "the same host"),
+    "two blanks": (b" /", "first line"),
+    "a relative target": (b"a", "must be a path"),
+    "a fragment": (b"/a#b", "encoded"),
+    "dots": (b"/a/../b", "a segment . or .."),
+    "encoded dots": (b"/a/%2e%2E/b", "a segment . or .."),
+    "dots encoded twice": (b"/a/%252e%252e/b", "a segment . or .."),
+    "dots between backslashes": (b"/a\\..\\b", "a segment . or .."),
+    "dots before an encoded slash": (b"/a/..%2fb", "a segment . or .."),
+    "dots with a parameter": (b"/a/..;x=1/b", "a segment . or .."),
+}
+#: Whole requests that are refused, the status, and a word of the reason.
+SMUGGLED: dict[str, tuple[bytes, int, str]] = {
+    **{
+        name: (b"POST / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % lines, status, words)
+        for name, (lines, status, words) in HEADERS.items()
+    },
+    **{
+        name: (b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target, 400, words)
+        for name, (target, words) in TARGETS.items()
+    },
     "a coding in HTTP/1.0": (
         b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
         400,
         "HTTP/1.0",
     ),
     "bare LF": (b"GET / HTTP/1.1\nHost: h\n\n\r\n\r\n", 400, "CR and LF"),
-    "bare LF in a header": (
-        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\nContent-Length: 5\r\n\r\n",
-        400,
-        "CR and LF",
-    ),
-    "bare CR": (
-        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\rContent-Length: 5\r\n\r\n",
-        400,
-        "CR and LF",
-    ),
-    "NUL": (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 400, "NUL"),
-    "a folded line": (
-        b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n Content-Length: 5\r\n\r\n",
-        400,
-        "next line",
-    ),
-    "a blank before the colon": (
-        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 5\r\n\r\n",
-        400,
-        "NAME: VALUE",
-    ),
-    "a line without a colon": (
-        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length\r\n\r\n",
-        400,
-        "NAME: VALUE",
-    ),
     "a blank line first": (b"\r\n" + GOOD, 400, "first line"),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400, "one Host"),
-    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "one Host"),
-    "a host that is a list": (
-        b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
-        400,
-        "Host must be",
-    ),
+    "a list of hosts": (b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400, "Host must be"),
     "a host with a path": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "Host must be"),
-    "another host in the target": (
-        b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "the same host",
-    ),
-    "two blanks": (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "first line"),
     "another version": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400, "first line"),
     "HTTP/0.9": (b"GET /\r\n\r\n", 400, "first line"),
     "a tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405, "CONNECT"),
-    "a relative target": (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "must be a path"),
-    "a fragment": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "encoded"),
-    "dots": (b"GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "a segment . or .."),
-    "encoded dots": (
-        b"GET /a/%2e%2E/b HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "a segment . or ..",
-    ),
-    "dots encoded twice": (
-        b"GET /a/%252e%252e/b HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "a segment . or ..",
-    ),
-    "dots between backslashes": (
-        b"GET /a\\..\\b HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "a segment . or ..",
-    ),
-    "dots before an encoded slash": (
-        b"GET /a/..%2fb HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "a segment . or ..",
-    ),
-    "dots with a parameter": (
-        b"GET /a/..;x=1/b HTTP/1.1\r\nHost: a\r\n\r\n",
-        400,
-        "a segment . or ..",
-    ),
-    "too many lines": (
-        b"GET / HTTP/1.1\r\nHost: a\r\n" + 101 * b"A: b\r\n" + b"\r\n",
-        431,
-        "lines",
-    ),
 }
 
 

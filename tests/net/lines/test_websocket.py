@@ -25,7 +25,6 @@ from tests.support.websocket_net import (
     upgraded,
 )
 from tests.support.websockets import frame
-from vinom.base.limits.origins import Origins
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import Code
@@ -376,18 +375,6 @@ class HandshakeTests(SocketCase):
         await self.until(lambda: client.received.endswith(b"}\n"))
         told: dict[str, Any] = json.loads(bytes(client.received))
         return head, told["error"]
-
-    async def test_origins(self) -> None:
-        """
-        A page of another site gets 403 and a code; ours, and programs, get in.
-        """
-        self.serve(origins=Origins())
-        await self.client(Origin=f"http://127.0.0.1:{self.server.port}")
-        await self.client()
-        head, error = await self.refused(Origin="http://evil-example.com")
-        self.assertIn(b" 403 ", head)
-        self.assertEqual(error["code"], "origin_refused")
-        self.assertEqual(self.server.websockets.errors["origin_refused"], 1)
 
     async def test_no_websocket(self) -> None:
         """

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from vinom.errors import Code
-from vinom.net.lines.ws.stream import (
+from vinom.net.lines.ws_stream import (
     NORMAL,
     NUMBERS,
     OTHER,

@@ -13,8 +13,8 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from tests.support.websockets import frame
-from vinom.net.lines.ws.handshake import HandshakeRefused, accept_handshake
-from vinom.net.lines.ws.stream import WebSocketStream
+from vinom.net.lines.ws_handshake import HandshakeRefused, accept_handshake
+from vinom.net.lines.ws_stream import WebSocketStream
 
 GOOD = {
     "Host": "localhost",

@@ -17,7 +17,7 @@ from tests.support.hellos import long_hello
 from tests.support.websocket_lines import hear_by_line
 from tests.support.websockets import frame, read_frames
 from vinom.net.frames import HELLO_LIMIT
-from vinom.net.lines.ws.stream import MOST_ODD, WebSocketStream, shortened
+from vinom.net.lines.ws_stream import MOST_ODD, WebSocketStream, shortened
 
 LIMIT = 300
 

@@ -42,29 +42,17 @@ class MemoryLeg:
         self.calls.append("drained")
 
 
-class SocketCase(TestCase):
-    """A protocol, and its peer, which is a socket of the test."""
+class LoopbackCase(TestCase):
+    """Sockets of the loopback, one end of which is the test's."""
 
     timeout = 60
 
-    async def connect(self, make: Callable[[], Any]) -> socket.socket:
-        """Have a protocol accept a connection of a peer, whose buffer is short."""
-        made: list[Any] = []
-
-        def accepted() -> Any:
-            made.append(make())
-            return made[-1]
-
+    def listen(self, factory: Any) -> Any:
+        """Listen on a free port."""
         loop: Any = reactor
-        port = loop.listenTCP(0, Factory.forProtocol(accepted), interface="127.0.0.1")
+        port = loop.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        peer = socket.socket()
-        self.addCleanup(peer.close)
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        peer.connect(("127.0.0.1", port.getHost().port))
-        peer.setblocking(False)
-        await self.until(lambda: made and made[0].transport is not None)
-        return peer
+        return port
 
     async def turn(self) -> None:
         """Let the reactor do what is due."""
@@ -75,8 +63,8 @@ class SocketCase(TestCase):
         while not condition():
             await self.turn()
 
-    async def read(self, peer: socket.socket, size: int) -> bytes:
-        """Read so much; less at the end."""
+    async def read(self, peer: socket.socket, size: int = 1 << 30) -> bytes:
+        """Read so much; less at the end, or if the connection is broken."""
         got = b""
         while len(got) < size:
             try:
@@ -84,10 +72,33 @@ class SocketCase(TestCase):
             except BlockingIOError:
                 await self.turn()
                 continue
+            except ConnectionResetError:
+                break
             if not data:
                 break
             got += data
         return got
+
+
+class SocketCase(LoopbackCase):
+    """A protocol, and its peer, which is a socket of the test."""
+
+    async def connect(self, make: Callable[[], Any]) -> socket.socket:
+        """Have a protocol accept a connection of a peer, whose buffer is short."""
+        made: list[Any] = []
+
+        def accepted() -> Any:
+            made.append(make())
+            return made[-1]
+
+        port = self.listen(Factory.forProtocol(accepted))
+        peer = socket.socket()
+        self.addCleanup(peer.close)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        peer.connect(("127.0.0.1", port.getHost().port))
+        peer.setblocking(False)
+        await self.until(lambda: made and made[0].transport is not None)
+        return peer
 
 
 class ByteStreamTests(SocketCase):

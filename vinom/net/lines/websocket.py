@@ -29,7 +29,7 @@ from vinom.net.frames import HELLO_LIMIT
 from vinom.net.lines.limits import LineBounds, Reserve
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tcp import Listener, close_gently
-from vinom.net.lines.ws.stream import (
+from vinom.net.lines.ws_stream import (
     PING,
     TOO_LONG,
     WHOLE_TEXT,

@@ -14,7 +14,7 @@ from vinom.errors import Code, Refused
 from vinom.net.lines.forwarded import SIGNS, Forwarding, Proxies
 from vinom.net.lines.sniffed import put_protocol
 from vinom.net.lines.websocket import WebSocketLine, WebSockets
-from vinom.net.lines.ws.handshake import (
+from vinom.net.lines.ws_handshake import (
     Accepted,
     HandshakeRefused,
     PlainHandshake,
