@@ -361,49 +361,6 @@ class LivenessTests(SocketCase):
         await self.until(lambda: echo.is_lost)
 
 
-class HandshakeTests(SocketCase):
-    """Which clients get in."""
-
-    async def refused(self, **headers: str | None) -> tuple[bytes, dict[str, Any]]:
-        """
-        Send a request that is refused; returns the head of the answer, and its error.
-        """
-        client = await connect(reactor, self.server.port)
-        self.clients.append(client)
-        client.write(handshake(self.server.port, **headers))
-        head = await client.head()
-        await self.until(lambda: client.received.endswith(b"}\n"))
-        told: dict[str, Any] = json.loads(bytes(client.received))
-        return head, told["error"]
-
-    async def test_no_websocket(self) -> None:
-        """
-        A browser that opens /ws as a page is sent an explanation.
-        """
-        self.serve()
-        head, error = await self.refused(Upgrade=None, Connection=None)
-        self.assertIn(b" 426 ", head)
-        self.assertEqual(error["code"], "bad_message")
-        head, _ = await self.refused(Sec_WebSocket_Version="8")
-        self.assertIn(b" 400 ", head)
-
-    async def test_too_many(self) -> None:
-        """
-        One address gets no more than its share, and gets it back.
-        """
-        self.serve(bounds=LineBounds(per_network=2))
-        first, _ = await self.client()
-        await self.client()
-        head, error = await self.refused()
-        self.assertIn(b" 429 ", head)
-        self.assertEqual(error["code"], "too_many_connections")
-        await first.close()
-        await self.until(lambda: self.server.echoes[0].is_lost)
-        self.clients.remove(first)
-        self.assertEqual(self.server.websockets.errors["too_many_connections"], 1)
-        await self.client()
-
-
 class TlsTests(SocketCase):
     """The same over TLS."""
 

@@ -60,10 +60,13 @@ class FrontDoorTests(FrontDoorCase):
             (get(Origin="https://evil.example"), b"403"),
             (get(Sec_WebSocket_Version="7"), b"400"),
             (get(Sec_WebSocket_Key="short"), b"400"),
+            # A browser that opens it as a page.
+            (get(Upgrade="none"), b"426"),
         ):
             visitor = self.connect(request)
             self.assertIn(status, visitor.value().split(b"\r\n")[0])
             self.hang_up(visitor)
+        self.assertIn(b'"code":"bad_message"', visitor.value())
         self.assertEqual(self.echoes, [])
         self.connect(get(Origin="http://game.example"))
         self.assertEqual(len(self.echoes), 1)
