@@ -19,8 +19,7 @@ from benchmarks.machine import SERVER_CORE, Failed, cpu_of, pinned
 from benchmarks.node import Node
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.net.keys.authority import Authority
-from vinom.tools.commands.child_node import free_port
-from vinom.tools.commands.redis_child import redis_executable
+from vinom.tools.commands.child_node import free_port, redis_executable
 
 _GAMES = ("EchoNone", "EchoBehind", "EchoAhead")
 #: Bars of the issue: CPU against no checkpoint, p50 against the same node, adoption.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.terminal.keys import WATCHING, KeyReader
+from vinom.client.terminal.screen import WATCHING, KeyReader
 
 
 class KeyReaderTests(SynchronousTestCase):

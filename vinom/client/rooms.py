@@ -31,7 +31,7 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, PAUSES, LobbyClient, SharedLine
+from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, SharedLine, pause_before
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
@@ -381,13 +381,13 @@ class PlayerRooms:
                 for room in tuple(self._rooms.values()):
                     await self._take_back(room)
             except (LineLost, LobbyRefusal) as error:
-                pause = PAUSES[min(tries, len(PAUSES) - 1)]
+                pause = pause_before(tries, self._chance)
                 tries += 1
-                if isinstance(error, LobbyRefusal):
-                    pause = error.retry_after or pause
-                # A server that names a time is not to be found much later.
-                spread = min(pause, 2.0) / 2
-                await deferLater(self._clock, pause + spread * self._chance())
+                if isinstance(error, LobbyRefusal) and error.retry_after:
+                    # A server that names a time is not to be found much later.
+                    spread = min(error.retry_after, 2.0) / 2
+                    pause = error.retry_after + spread * self._chance()
+                await deferLater(self._clock, pause)
             else:
                 return
         if not self._shared.is_closed:

@@ -34,7 +34,14 @@ from vinom.base.messages.lobby import Hello, MatchFound, QueueStatus, RegionOffe
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.lobby import Identity, LobbyClient, RoomOffered, SharedLine, raw
+from vinom.client.lobby import (
+    Identity,
+    LobbyClient,
+    RoomOffered,
+    SharedLine,
+    pause_before,
+    raw,
+)
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
@@ -98,8 +105,7 @@ def _none(failure: Failure) -> None:
     """A region that cannot be reached is no place to play."""
 
 
-#: Pauses between attempts to open a line, seconds; the last one repeats. Each is longer
-#: by up to half at random, so that clients do not all come back at once.
+#: Pauses between attempts to open a line, seconds; the last one repeats.
 _PAUSES = (1.0, 2.0, 5.0)
 
 
@@ -140,8 +146,8 @@ class _MatchUpdates:
     async def _return(self, tries: int = 1) -> None:
         while not self._shared.is_closed:
             if tries:
-                pause = _PAUSES[min(tries, len(_PAUSES)) - 1]
-                await deferLater(self._clock, pause * (1 + self._chance() / 2))
+                pause = pause_before(tries - 1, self._chance, 0.0, _PAUSES)
+                await deferLater(self._clock, pause)
             tries = max(1, tries)
             if self._is_needed():
                 try:

@@ -19,7 +19,7 @@ from vinom.base.reactor.alarm import Alarm
 from vinom.client.game_line import GameLine, IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.line_seat import LineSeat, RoomLine
-from vinom.client.lobby import PAUSES, LobbyClient
+from vinom.client.lobby import PAUSES, LobbyClient, pause_before
 from vinom.errors import Code
 from vinom.net.dtls.port import IDatagramFilter
 from vinom.net.packets.player import (
@@ -115,8 +115,9 @@ class Attempts:
         """Choose how long to wait before the next attempt."""
         pause, self._hold = self._hold, 0.0
         if self.number:
-            least = _PAUSES[min(self.number, len(_PAUSES)) - 1]
-            pause = max(pause, least * (1 + self._chance() / 2))
+            pause = max(
+                pause, pause_before(self.number - 1, self._chance, 0.0, _PAUSES)
+            )
         return pause
 
     def put_off(self, seconds: float) -> None:

@@ -137,7 +137,7 @@ class FileTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertIsNone(self.routes.mistake)
         for text, words in (
-            ("[", "is not TOML"),
+            ("[", "is not TOML: "),
             ("[rules]\n", "unknown table 'rules'"),
             ("realms = 1\n", "realms must be a table"),
             ("services = 1\n", "must be an object with a rule for each service"),

@@ -112,7 +112,7 @@ class Sources:
                 f"{self.config_variable}, to a TOML file that can be read"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Misconfigured(f"{path} is not TOML: {error}") from error
+            raise Misconfigured(not_toml(path, error)) from error
         values: dict[str, Any] = {}
         for name, value in document.items():
             row = self.rows.get(name)
@@ -137,6 +137,23 @@ class Sources:
         if not near:
             return f"unknown {what} {name!r}; {self.program} --help lists all options"
         return f"unknown {what} {name!r}; did you mean {by_folded[near[0]]!r}?"
+
+
+def not_toml(path: Path, error: Exception) -> str:
+    """
+    Say where a file is not TOML, what is wrong there, and what to write.
+
+    :param error: what reading or decoding it raised.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return f"{path} is not TOML: {error}; save it as UTF-8"
+    # The parser ends its words with "(at line 3, column 8)".
+    what, _, place = str(error).removesuffix(")").partition(" (at ")
+    where = f"{path}, {place}," if place else f"{path}"
+    return (
+        f"{where} is not TOML: {what[:1].lower()}{what[1:]}; write name = value on a "
+        "line of its own, with text in double quotes"
+    )
 
 
 def checked_path(where: str, text: str) -> Path:

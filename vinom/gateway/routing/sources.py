@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.sources import not_toml
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import (
@@ -220,7 +221,7 @@ class FileRules(Service):
         try:
             document = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            self._routes.refuse(text, f"{self._path} is not TOML: {error}")
+            self._routes.refuse(text, not_toml(self._path, error))
             return
         self._routes.offer(document)
 

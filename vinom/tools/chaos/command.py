@@ -20,9 +20,9 @@ from vinom.play.choices import read_options
 from vinom.tools.chaos.plan import KINDS, Kind, Plan, plan_strikes
 from vinom.tools.chaos.report import Report
 from vinom.tools.chaos.run import ChaosRun
+from vinom.tools.commands.child_node import redis_executable
 from vinom.tools.commands.foreground import run_in_foreground
 from vinom.tools.commands.play import find_game, parse_json
-from vinom.tools.commands.redis_child import redis_executable
 
 DESCRIPTION = """
 Start a node with its game servers on this machine, in a temporary directory and on free

@@ -14,8 +14,7 @@ from twisted.internet.threads import deferToThread
 from vinom.errors import Misconfigured
 from vinom.node.asking import NotDone
 from vinom.tools.chaos.plan import Plan
-from vinom.tools.commands.child_node import Child, ChildNode
-from vinom.tools.commands.redis_child import RedisChild
+from vinom.tools.commands.child_node import Child, ChildNode, RedisChild
 
 #: Warm game servers: as many as die between two checks, and some more.
 _WARM = 4

@@ -14,16 +14,14 @@ from twisted.internet.task import LoopingCall
 from vinom.base.printable import say
 from vinom.client.load.tally import Tally
 from vinom.client.terminal.canvas import Canvas
-from vinom.client.terminal.keys import WATCHING
-from vinom.client.terminal.screen import Screen, can_draw
+from vinom.client.terminal.screen import WATCHING, Screen, can_draw
 from vinom.errors import Misconfigured
 from vinom.tools.commands.bots import describe
-from vinom.tools.commands.child_node import NodeFailed
+from vinom.tools.commands.child_node import NodeFailed, redis_executable
 from vinom.tools.commands.demo_maze import MazeDemo
 from vinom.tools.commands.demo_nodes import NodesDemo
 from vinom.tools.commands.deployment import LETTERS
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.redis_child import redis_executable
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 #: Seconds between two pictures, and between two lines without a terminal.
@@ -131,7 +129,7 @@ class Demo(Protocol):
         """Stop the processes."""
 
     def press(self, key: str) -> None:
-        """Carry out the action of a key; see `vinom.client.terminal.keys`."""
+        """Carry out the action of a key; see `vinom.client.terminal.screen`."""
 
     def compose(self, width: int, height: int) -> Canvas:
         """Draw the next picture."""

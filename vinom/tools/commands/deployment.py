@@ -13,8 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
-from vinom.tools.commands.redis_child import RedisChild
+from vinom.tools.commands.child_node import ChildNode, NodeFailed, RedisChild, free_port
 
 #: Letters of nodes; there cannot be more.
 LETTERS = "ABCDE"

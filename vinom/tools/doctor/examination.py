@@ -51,7 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         *examine_tls(settings, node),
         NOT_TESTED,
         *examine_limits(settings, node, most_seats),
-        *examine_strangers(settings, node, status.get("forwarding", {})),
+        *examine_strangers(settings, status.get("forwarding", {})),
         games,
         *examine_game_servers(settings),
         *_certificates(settings),

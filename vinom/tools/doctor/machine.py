@@ -71,6 +71,30 @@ def descriptors(
     return warning(name, message, how)
 
 
+def descriptor_reserve(reserve: int, limit: int) -> Finding:
+    """
+    Judge the descriptors that newcomers cannot take.
+
+    :param reserve: the setting.
+    :param limit: of open files.
+    """
+    name = "descriptor reserve"
+    message = f"newcomers leave {reserve} of {limit} descriptors free"
+    if not reserve:
+        return warning(
+            name,
+            "none: idle connections can take every descriptor, and make the node deaf",
+            "set descriptor_reserve, such as 128",
+        )
+    if reserve * 2 > limit:
+        return warning(
+            name,
+            message,
+            f"raise the limit of open files, such as ulimit -n {reserve * 8}",
+        )
+    return ok(name, message)
+
+
 def receive_buffer(
     asked: int, granted: int, usual: int | None, most: int | None
 ) -> Finding:
@@ -205,6 +229,7 @@ def examine_limits(
     soft, hard = (1 << 30 if one == resource.RLIM_INFINITY else one for one in limit)
     return [
         descriptors(soft, hard, whose, servers, players),
+        descriptor_reserve(settings.descriptor_reserve, soft),
         receive_buffer(RECEIVE_BUFFER, granted, usual, most),
     ]
 

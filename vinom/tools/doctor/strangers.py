@@ -1,61 +1,26 @@
-"""What ``vinom doctor`` checks of limits for strangers, and of proxies."""
+"""What ``vinom doctor`` checks of what strangers can read, and of proxies."""
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Mapping
 
 from vinom.base.limits.buckets import is_loopback
 from vinom.node.build import has_tls
 from vinom.node.settings import Settings
 from vinom.tools.doctor.findings import Finding, ok, warning
-from vinom.tools.doctor.ports import open_files_limit
 
 
-def examine_strangers(
-    settings: Settings, node: int | None, seen: Mapping[str, int]
-) -> list[Finding]:
+def examine_strangers(settings: Settings, seen: Mapping[str, int]) -> list[Finding]:
     """
-    Look at what strangers can do, and for a proxy that nobody configured.
+    Look at what strangers can read, and for a proxy that nobody configured.
 
     :param settings: the node's.
-    :param node: process of the running node; its limit is checked then, not ours.
-    :param seen: what it saw of proxies; see `proxies`.
+    :param seen: what the running node saw of proxies; see `proxies`.
     """
-    found = open_files_limit(node) if node else None
-    soft, _ = found or resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = 1 << 30 if soft == resource.RLIM_INFINITY else soft
-    findings = [
-        descriptor_reserve(settings.descriptor_reserve, limit),
-        *plain_ports(settings),
-    ]
+    findings = plain_ports(settings)
     if settings.http is not None:
         findings.append(proxies(settings, seen))
     return findings
-
-
-def descriptor_reserve(reserve: int, limit: int) -> Finding:
-    """
-    Judge the descriptors that newcomers cannot take.
-
-    :param reserve: the setting.
-    :param limit: of open files.
-    """
-    name = "descriptor reserve"
-    message = f"newcomers leave {reserve} of {limit} descriptors free"
-    if not reserve:
-        return warning(
-            name,
-            "none: idle connections can take every descriptor, and make the node deaf",
-            "set descriptor_reserve, such as 128",
-        )
-    if reserve * 2 > limit:
-        return warning(
-            name,
-            message,
-            f"raise the limit of open files, such as ulimit -n {reserve * 8}",
-        )
-    return ok(name, message)
 
 
 def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
@@ -91,7 +56,7 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
         where = ", ".join(map(str, settings.proxy))
         return ok(name, f"{where} may name whom they speak for")
     # A node that ends TLS itself needs no proxy in front of it.
-    is_local = _is_at_loopback(settings) and not has_tls(settings)
+    is_local = _is_local(settings, str(settings.http)) and not has_tls(settings)
     if is_local and not is_loopback(settings.public_host):
         guests = (
             " A proxy that adds no header makes all of them guests."
@@ -139,10 +104,6 @@ def plain_ports(settings: Settings) -> list[Finding]:
                 )
             )
     return findings
-
-
-def _is_at_loopback(settings: Settings) -> bool:
-    return _is_local(settings, str(settings.http))
 
 
 def _is_local(settings: Settings, where: str) -> bool:

@@ -77,13 +77,17 @@ function showStatus() {
 function showRefused(error) {
   leave();
   leave = () => {};
+  // A server without guests, or of another version, refuses every name.
+  const isOfName = !["unauthorized", "protocol_unsupported"].includes(error.code);
   main.replaceChildren(
     h(
       "section.card.notice",
       null,
       h("h1", null, "You can’t join"),
       h("p", null, inWords(error)),
-      button("Choose another name", askName, { class: "primary" }),
+      isOfName
+        ? button("Choose another name", askName, { class: "primary" })
+        : button("Try again", () => location.reload(), { class: "primary" }),
     ),
   );
 }
