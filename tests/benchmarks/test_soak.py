@@ -1,10 +1,13 @@
-"""What a soak run calls wrong, on values."""
+"""What a soak run calls wrong, on values; what its processes are given."""
 
 from __future__ import annotations
+
+import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.soak.checks import Bounds, Sample, faults, leaks
+from benchmarks.soak.gateways.processes import Backend
 
 MINUTE, MB = 60.0, 1_000_000
 
@@ -87,3 +90,16 @@ class FaultTests(SynchronousTestCase):
         """
         told = faults({"view_mismatch": 1, "oops": 2}, 0, 9, 4)
         self.assertEqual(told, ["unknown error oops", "view_mismatch 1 times"])
+
+
+class BackendTests(SynchronousTestCase):
+    """The back ends of a soak run of gateways."""
+
+    def test_standard_output(self) -> None:
+        """
+        It is not ours, which would not block any more: a report would break off.
+        """
+        backend = Backend("one")
+        self.addCleanup(backend.kill)
+        output = os.readlink(f"/proc/{backend._process.pid}/fd/1")
+        self.assertEqual(output, os.devnull)

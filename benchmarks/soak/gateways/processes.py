@@ -64,6 +64,8 @@ class Backend:
             [sys.executable, "-m", module, self.name, str(self.port)],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
+            # Its `StandardIO` would have ours not block, for good if it is killed.
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
 
