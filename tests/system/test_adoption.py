@@ -169,23 +169,6 @@ class AdoptionTests(Adopting):
         ends = await gatherResults([match.ended, matches[1 - number].ended])
         self.assertEqual({end.reason for end in ends}, {"ended"})
 
-    async def test_left_on_purpose(self) -> None:
-        """
-        With on_stop = leave SIGTERM ends the node at once; the match goes on, also
-        through a second restart.
-        """
-        node = await self.start("--on-stop=leave")
-        matches = await self.begin()
-        before = self.playing()
-        for _ in range(2):
-            node.process.signalProcess("TERM")
-            self.assertEqual(await node.end(), 0)
-            node = await self.start("--on-stop=leave")
-            await until(lambda: self.playing()["stage"] == "listening")
-            self.assertEqual(self.playing()["pid"], before["pid"])
-        await place_marks(matches, 3)
-        await self.leave(matches)
-
     async def test_time_of_day_is_set(self) -> None:
         """
         The machine's time of day is set back, and then ahead, by more than any lease:
