@@ -11,7 +11,7 @@ from vinom.net.dtls.bad_network import Conditions
 from vinom.tools.chaos import command
 from vinom.tools.chaos.plan import Plan
 from vinom.tools.chaos.report import Report
-from vinom.tools.promises.findings import Broken
+from vinom.tools.promises.witness import Broken
 
 
 class OptionsTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.client.load.tally import Samples
 from vinom.tools.chaos.report import Report
 from vinom.tools.promises.checker import Checked
-from vinom.tools.promises.findings import PROMISES, Broken
+from vinom.tools.promises.witness import PROMISES, Broken
 
 
 class ReportTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ import attrs
 from vinom.client.load.tally import Samples
 from vinom.tools.chaos.plan import Kind
 from vinom.tools.promises.checker import Checked
-from vinom.tools.promises.findings import PROMISES, Broken
+from vinom.tools.promises.witness import PROMISES, Broken
 
 #: Most findings of each promise that are printed.
 _MOST_PRINTED = 5

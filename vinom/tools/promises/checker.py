@@ -15,7 +15,6 @@ from vinom.net.packets.reliable import MOST_WAITING
 from vinom.play.choices import action_decoder
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED
-from vinom.tools.promises.findings import Broken, Promise
 from vinom.tools.promises.inputs import compare, decoded
 from vinom.tools.promises.replayed import (
     Doubt,
@@ -24,7 +23,7 @@ from vinom.tools.promises.replayed import (
     play_again,
     read_parts,
 )
-from vinom.tools.promises.witness import Sent, Witness
+from vinom.tools.promises.witness import Broken, Promise, Sent, Witness
 
 #: Ends that keep the promise; "left" is our own. Not "shutdown", because matches
 #: outlive the processes that are shut down.
