@@ -25,7 +25,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.base.reactor.connections import accept_quickly, explain
+from vinom.base.reactor.connections import accept_quickly, why_not_open
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
 from vinom.net.lines.tls import NamedTls, ReloadableTls
@@ -82,7 +82,7 @@ class Ports:
         if failures:
             cause: Any = failures[0].value
             raise Misconfigured(
-                f"{name} {where!r} cannot be used: {explain(cause)}"
+                f"{name} {where!r} cannot be used: {why_not_open(cause)}"
             ) from cause
 
     def descriptors(self) -> dict[str, int]:

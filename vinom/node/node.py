@@ -17,7 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from vinom import __version__
-from vinom.base.reactor.connections import explain
+from vinom.base.reactor.connections import why_not_open
 from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnWatch
@@ -134,7 +134,7 @@ class Node(MultiService):
             # Last: when the lobby is open, everything else is open too.
             listeners.open_lobby(parts)
         except (Misconfigured, CannotListenError) as error:
-            _log.critical("cannot start: {why}", why=explain(error))
+            _log.critical("cannot start: {why}", why=why_not_open(error))
             listeners.give_up()
             raise SystemExit(1) from error
         sockets = parts.websockets

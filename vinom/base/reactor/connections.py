@@ -369,7 +369,7 @@ _REMEDIES = {
 }
 
 
-def explain(error: Exception) -> str:
+def why_not_open(error: Exception) -> str:
     """Explain why a port cannot be opened, and what helps, in one line."""
     if not isinstance(error, CannotListenError):
         return str(error)
