@@ -825,7 +825,7 @@ def build_parts(
     )
     sweeping = None
     if base.recordings.directory is not None:
-        sweeping = _Sweeping(base.recordings, reactor)
+        sweeping = _sweeping(base.recordings, reactor)
     return Parts(
         base,
         fleet,
@@ -871,19 +871,16 @@ def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayL
 _SWEEP_SECONDS = 60.0
 
 
-class _Sweeping(Repeating):
+def _sweeping(recordings: Recordings, reactor: Any) -> Repeating:
     """Remove old recordings now and then, in a thread: there may be many."""
 
-    def __init__(self, recordings: Recordings, reactor: Any) -> None:
-        super().__init__(_SWEEP_SECONDS, reactor, is_at_once=True)
-        self._recordings, self._reactor = recordings, reactor
-
-    def look(self) -> Deferred[Any]:
-        reactor, sweep = self._reactor, self._recordings.sweep
+    def sweep() -> Deferred[Any]:
         pool, now = reactor.getThreadPool(), time_of_day(reactor)()
-        return deferToThreadPool(reactor, pool, sweep, now).addErrback(
+        return deferToThreadPool(reactor, pool, recordings.sweep, now).addErrback(
             lambda failure: _log.failure("cannot sweep recordings", failure)
         )
+
+    return Repeating(sweep, _SWEEP_SECONDS, reactor, is_at_once=True)
 
 
 def recordings_of(settings: Settings, clock: IReactorTime) -> Recordings:

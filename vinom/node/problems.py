@@ -48,7 +48,7 @@ class Problems(Repeating):
         :param clock: for delays.
         :param refresh: brings what sources need from the store up to date.
         """
-        super().__init__(_EVERY, clock, is_at_once=True)
+        super().__init__(self._look, _EVERY, clock, is_at_once=True)
         self._sources, self._refresh = sources, refresh
         self._logged: dict[str, str] = {}
 
@@ -56,7 +56,7 @@ class Problems(Repeating):
         """Find the sentence of each problem; empty for those that there are not."""
         return {name: source() for name, source in self._sources.items()}
 
-    def look(self) -> Deferred[None]:
+    def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._look_now()).addErrback(
             lambda failure: self._log.failure("cannot look for problems", failure)
         )

@@ -82,7 +82,7 @@ class Takeover(Repeating):
         :param lease: how long a lease lasts, seconds.
         :param match_seconds: how long matches may be played on without a node.
         """
-        super().__init__(heartbeat_of(lease), clock)
+        super().__init__(self._look, heartbeat_of(lease), clock)
         self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
@@ -103,7 +103,7 @@ class Takeover(Repeating):
         """
         self._not_before = self._clock.seconds() + self._lease
 
-    def look(self) -> Deferred[None]:
+    def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._clear_up()).addErrback(
             lambda failure: self._log.failure("cannot clear up", failure)
         )

@@ -211,21 +211,25 @@ class Once(Generic[_K, _V]):
 
 
 class Repeating(Service):
-    """Call `look` again and again while it runs."""
+    """Call a function again and again while it runs."""
 
-    def __init__(self, seconds: float, clock: Any, *, is_at_once: bool = False) -> None:
+    def __init__(
+        self,
+        look: Callable[[], Any],
+        seconds: float,
+        clock: Any,
+        *,
+        is_at_once: bool = False,
+    ) -> None:
         """
+        :param look: what is called; the next call waits for a `Deferred` of this one.
         :param seconds: between two calls.
         :param clock: for delays.
         :param is_at_once: call it at the start, too.
         """
         self._every, self._is_at_once = seconds, is_at_once
-        self._loop = LoopingCall(self.look)
+        self._loop = LoopingCall(look)
         self._loop.clock = clock
-
-    def look(self) -> Any:
-        """What is done each time."""
-        raise NotImplementedError
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's

@@ -380,7 +380,7 @@ class Reporting(Repeating):
         :param online: reports them.
         :param clock: for delays.
         """
-        super().__init__(REPORT_SECONDS, clock)
+        super().__init__(self.look, REPORT_SECONDS, clock)
         self._online = online
         self._clock = clock
         self._again: IDelayedCall | None = None
