@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.messages.catalogue import decode_answer, decode_request
 from vinom.base.messages.envelope import Failed
-from vinom.base.messages.outside import StartedMatch, decode_start
+from vinom.base.messages.operators import StartedMatch, decode_start
 from vinom.errors import Code
 
 DOCS = Path(__file__).parents[3] / "docs"

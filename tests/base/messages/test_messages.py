@@ -34,7 +34,7 @@ from vinom.base.messages.lobby import (
     SeatName,
     Welcome,
 )
-from vinom.base.messages.outside import decode_start
+from vinom.base.messages.operators import decode_start
 from vinom.errors import Code, PeerError, Refused
 
 #: One good request of each type, as data.

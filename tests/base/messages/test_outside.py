@@ -11,7 +11,7 @@ from msgspec import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.malformed import is_at, spoilt
-from vinom.base.messages.outside import (
+from vinom.base.messages.operators import (
     MOST_PLAYERS,
     OutsidePlayer,
     StartMatch,

@@ -19,7 +19,7 @@ from tests.support.lobbies import (
     everybody,
     running,
 )
-from vinom.base.messages.outside import OutsidePlayer, decode_start
+from vinom.base.messages.operators import OutsidePlayer, decode_start
 from vinom.base.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
 from vinom.fleet.fleet import NO_GAME_SERVER

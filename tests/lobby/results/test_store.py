@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.descriptors import opened_in
-from vinom.base.messages.results import decode_result, encode_result
+from vinom.base.messages.operators import decode_result, encode_result
 from vinom.base.model import KeptResult, Result, ResultSeat
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.store import FILE, ResultStore, sync

@@ -6,7 +6,7 @@ from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vinom.base.messages.outside import OutsidePlayer, OutsideSeat, StartedMatch
+from vinom.base.messages.operators import OutsidePlayer, OutsideSeat, StartedMatch
 from vinom.base.model import Player, SeatPlan
 from vinom.base.printable import ID_RULE, is_id
 from vinom.errors import Code, Refused

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog
-from vinom.base.messages.results import kept_facts
+from vinom.base.messages.operators import kept_facts
 from vinom.base.model import KeptResult, MatchPlan, Result, ResultSeat
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from vinom.base.messages.results import decode_result, encode_result
+from vinom.base.messages.operators import decode_result, encode_result
 from vinom.base.model import KeptResult, Result, ResultCounts
 from vinom.errors import Misconfigured, StoreUnavailable
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import attrs
 
-from vinom.base.messages.results import encode_result
+from vinom.base.messages.operators import encode_result
 from vinom.base.model import Result
 from vinom.errors import Misconfigured
 

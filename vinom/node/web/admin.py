@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from vinom.base.messages.envelope import ShortText
-from vinom.base.messages.outside import decode_start
+from vinom.base.messages.operators import decode_start
 from vinom.errors import Code, Refused
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
