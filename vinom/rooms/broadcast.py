@@ -1,5 +1,5 @@
 """
-What the members of a room of this node are sent: states, newest wins, and news.
+What the members of a room of this node are sent: states, newest wins, and updates.
 
 One state for many is written and framed once. A member who reads slowly is sent no
 states until it has caught up, and then the newest with the events it missed.
@@ -28,18 +28,18 @@ from vinom.play.room import Room, outcome_facts
 from vinom.play.views import Patches
 from vinom.rooms.seating import Member
 
-#: News of one room that are kept for members who are away or behind, and their bytes.
-MOST_NEWS = 256
-MOST_NEWS_BYTES = 64 * 1024
+#: Updates of a room that are kept for members who are away or behind, and their bytes.
+MOST_UPDATES = 256
+MOST_UPDATES_BYTES = 64 * 1024
 #: The same in a checkpoint, which is written often.
-KEPT_NEWS = 32
-KEPT_NEWS_BYTES = 8 * 1024
+KEPT_UPDATES = 32
+KEPT_UPDATES_BYTES = 8 * 1024
 
 _encode = json.Encoder().encode
 
 
 @attrs.frozen(slots=True)
-class News:
+class Update:
     """
     One thing that must reach members, now or later.
 
@@ -106,9 +106,9 @@ class Broadcast:
         # What `_acks` says: by seat, the last action that was applied.
         self._acked: list[int] = []
         self._acks = b"{}"
-        self._news: deque[News] = deque()
-        self._fresh: list[News] = []
-        self._news_bytes = self._forgotten = self._forgotten_event = 0
+        self._updates: deque[Update] = deque()
+        self._fresh: list[Update] = []
+        self._updates_bytes = self._forgotten = self._forgotten_event = 0
         # Members who are sent the state even if it is not a new one.
         self._owed: list[Member] = []
         self._patches: Patches | None = None
@@ -132,21 +132,21 @@ class Broadcast:
 
     # What outlives the node.
 
-    def keep(self) -> tuple[int, bool, dict[str, Any] | None, int, list[News]]:
+    def keep(self) -> tuple[int, bool, dict[str, Any] | None, int, list[Update]]:
         """
         Describe what players may not have.
 
         :returns: versions of what was played before, is a round over, its outcome,
-            the number of the latest news that is left out, and the news.
+            the number of the latest update that is left out, and the updates.
         """
-        kept: list[News] = []
+        kept: list[Update] = []
         size, forgotten = 0, self._forgotten
-        for news in reversed(self._news):
-            size += len(news.text)
-            if len(kept) >= KEPT_NEWS or size > KEPT_NEWS_BYTES:
-                forgotten = news.number
+        for update in reversed(self._updates):
+            size += len(update.text)
+            if len(kept) >= KEPT_UPDATES or size > KEPT_UPDATES_BYTES:
+                forgotten = update.number
                 break
-            kept.append(news)
+            kept.append(update)
         return self._before, self._is_over, self._outcome, forgotten, kept[::-1]
 
     def restore(
@@ -156,13 +156,13 @@ class Broadcast:
         is_over: bool,
         outcome: dict[str, Any] | None,
         forgotten: int,
-        news: list[News],
+        updates: list[Update],
     ) -> None:
         """Go on where another node's broadcast stopped, after `follow`."""
         self.number, self._before = number, before
         self._is_over, self._outcome = is_over, outcome
         self._forgotten = self._forgotten_event = forgotten
-        for one in news:
+        for one in updates:
             self._note(one)
 
     # Who is shown what.
@@ -209,7 +209,7 @@ class Broadcast:
         self.number += 1
         version += self._before
         text = _encode(EventTold(self.number, version, event.kind, event.data))
-        self._note(News(self.number, event.to, True, text), is_fresh=True)
+        self._note(Update(self.number, event.to, True, text), is_fresh=True)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Announce the outcome of a round."""
@@ -318,12 +318,12 @@ class Broadcast:
         state: bytes,
         version: int,
         owed: list[Member],
-        fresh: list[News],
+        fresh: list[Update],
     ) -> None:
         """Send everybody a state that is not the same for all."""
         has_one = room.has_one_audience
-        public = b",".join([news.text for news in fresh if news.to is None])
-        is_private = any(news.to is not None for news in fresh)
+        public = b",".join([update.text for update in fresh if update.to is None])
+        is_private = any(update.to is not None for update in fresh)
         made: dict[tuple[Hashable, int], bytes] = {}
         audience: Hashable = "all"
         plain: list[tuple[Line, Member]] = []
@@ -397,11 +397,11 @@ class Broadcast:
             return
         events = b",".join(
             [
-                news.text
-                for news in self._news
-                if news.is_event
-                and news.number > since
-                and news.to in (None, member.seat)
+                update.text
+                for update in self._updates
+                if update.is_event
+                and update.number > since
+                and update.to in (None, member.seat)
             ]
         )
         if events:
@@ -457,17 +457,17 @@ class Broadcast:
                 audience = room.audience_of(member.seat)
                 self._patches.keep(audience, seen, room.view_json(audience))
 
-    # News.
+    # Updates.
 
     def announce(self, push: Push, but: Member | None = None) -> None:
         """
-        Send all members news, now or when they are back.
+        Send all members an update, now or when they are back.
 
         :param push: has the number that `next_number` gave.
         :param but: the only member who need not know.
         """
         message = encode_push(push)
-        self._note(News(self.number, None, False, message, but))
+        self._note(Update(self.number, None, False, message, but))
         for member in tuple(self.live):
             if member is not but and member.line is not None:
                 member.note_sent(self.number - 1)
@@ -481,23 +481,28 @@ class Broadcast:
     def missed(self, since: int, member: Member) -> list[bytes]:
         """Find the announcements that a member missed."""
         return [
-            news.text
-            for news in self._news
-            if not news.is_event and news.number > since and news.but is not member
+            update.text
+            for update in self._updates
+            if not update.is_event
+            and update.number > since
+            and update.but is not member
         ]
 
     def how_many_lost(self, since: int) -> int:
         """Count the numbers after *since* that are no longer kept, at most."""
         return max(0, self._forgotten - since)
 
-    def _note(self, news: News, is_fresh: bool = False) -> None:
-        self._news.append(news)
+    def _note(self, update: Update, is_fresh: bool = False) -> None:
+        self._updates.append(update)
         if is_fresh:
-            self._fresh.append(news)
-        self._news_bytes += len(news.text)
-        while len(self._news) > MOST_NEWS or self._news_bytes > MOST_NEWS_BYTES:
-            oldest = self._news.popleft()
-            self._news_bytes -= len(oldest.text)
+            self._fresh.append(update)
+        self._updates_bytes += len(update.text)
+        while (
+            len(self._updates) > MOST_UPDATES
+            or self._updates_bytes > MOST_UPDATES_BYTES
+        ):
+            oldest = self._updates.popleft()
+            self._updates_bytes -= len(oldest.text)
             self._forgotten = oldest.number
             if oldest.is_event:
                 self._forgotten_event = oldest.number

@@ -10,14 +10,14 @@ from vinom.base.messages.rooms import RoomPaused, RoomSeat
 from vinom.lobby.conversation.conversation import Membership
 from vinom.play.hosting.checkpoints import (
     Checkpoint,
-    KeptNews,
+    KeptUpdate,
     keep_play,
     write_checkpoint,
 )
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import Keeping, RoomKeeper
 from vinom.play.states import StateCodec
-from vinom.rooms.broadcast import News
+from vinom.rooms.broadcast import Update
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.seating import BotSeat, Member
 
@@ -110,7 +110,7 @@ def _checkpoint(room: NodeRoom, codec: StateCodec) -> Checkpoint:
         outcome,
         forgotten,
         tuple(
-            KeptNews(
+            KeptUpdate(
                 one.number,
                 one.to,
                 one.is_event,
@@ -165,7 +165,7 @@ def restore(
         kept.outcome,
         kept.forgotten,
         [
-            News(one.number, one.to, one.is_event, one.text, by_id.get(one.but))
+            Update(one.number, one.to, one.is_event, one.text, by_id.get(one.but))
             for one in kept.news
         ],
     )

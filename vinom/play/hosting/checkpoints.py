@@ -51,9 +51,9 @@ class KeptMember(Struct, frozen=True):
     events_told: int
 
 
-class KeptNews(Struct, frozen=True, array_like=True):
+class KeptUpdate(Struct, frozen=True, array_like=True):
     """
-    An announcement or event that players may not have; see `News` of the rooms.
+    An announcement or event that players may not have; see `Update` of the rooms.
 
     :ivar but: id of the only player who need not know; empty if all must.
     """
@@ -140,7 +140,7 @@ class Checkpoint(Struct, frozen=True):
     is_over: bool
     outcome: dict[str, Any] | None
     forgotten: int
-    news: tuple[KeptNews, ...]
+    news: tuple[KeptUpdate, ...]
     play: KeptPlay | None
     format: int = FORMAT
 
