@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from benchmarks.fuzz.connections import CONNECTION_TARGETS
-from vinom.base.messages import catalogue, envelope, outside
+from vinom.base.messages import catalogue, envelope, operators
 from vinom.base.model import Ticket
 from vinom.errors import PeerError, Refused
 from vinom.fleet.control import messages as control
@@ -173,7 +173,7 @@ def lobby_messages(data: bytes) -> None:
     with suppress(PeerError):
         catalogue.decode_answer(data)
     with suppress(Refused):
-        outside.decode_start(data)
+        operators.decode_start(data)
 
 
 def _request(line: bytes) -> None:
