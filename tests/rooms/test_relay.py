@@ -143,21 +143,6 @@ class ApartReconnectTests(Apart, test_rooms_sessions.ReconnectTests):
         events = [len(state["data"]["events"]) for state in said[-2:]]
         self.assertEqual(events, [1, 0])
 
-    def test_sent_but_not_received(self) -> None:
-        """
-        What was on its way when the connection died comes again, if the client reports
-        what it has.
-        """
-        self.ann.do(1, word="event")
-        self.world.turn()
-        number = self.bob.heard()[-1]["data"]["events"][0]["number"]
-        self.bob.hang_up()
-        line, said = self.reconnect(self.bob_joined["resume"], heard=number - 1)
-        self.world.turn()
-        states = [m["data"] for m in said + line.heard() if m["type"] == "game_state"]
-        told = [event["number"] for state in states for event in state["events"]]
-        self.assertEqual(told, [number])
-
 
 class ApartLeaveTests(Apart, test_rooms_sessions.LeaveTests):
     """Going."""

@@ -77,10 +77,11 @@ class ReconnectTests(SynchronousTestCase):
         self.world.turn()
         number = self.bob.heard()[-1]["data"]["events"][0]["number"]
         self.bob.hang_up()
-        line, _ = self.reconnect(self.bob_joined["resume"], heard=number - 1)
+        line, said = self.reconnect(self.bob_joined["resume"], heard=number - 1)
         self.world.turn()
-        events = line.heard()[-1]["data"]["events"]
-        self.assertEqual([e["number"] for e in events], [number])
+        states = [m["data"] for m in said + line.heard() if m["type"] == "game_state"]
+        events = [event["number"] for state in states for event in state["events"]]
+        self.assertEqual(events, [number])
 
     def test_repeated_action(self) -> None:
         """
