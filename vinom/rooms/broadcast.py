@@ -108,7 +108,7 @@ class Broadcast:
         self._acks = b"{}"
         self._updates: deque[Update] = deque()
         self._fresh: list[Update] = []
-        self._updates_bytes = self._forgotten = self._forgotten_event = 0
+        self._bytes = self._forgotten = self._forgotten_event = 0
         # Members who are sent the state even if it is not a new one.
         self._owed: list[Member] = []
         self._patches: Patches | None = None
@@ -397,11 +397,9 @@ class Broadcast:
             return
         events = b",".join(
             [
-                update.text
-                for update in self._updates
-                if update.is_event
-                and update.number > since
-                and update.to in (None, member.seat)
+                one.text
+                for one in self._updates
+                if one.is_event and one.number > since and one.to in (None, member.seat)
             ]
         )
         if events:
@@ -481,11 +479,9 @@ class Broadcast:
     def missed(self, since: int, member: Member) -> list[bytes]:
         """Find the announcements that a member missed."""
         return [
-            update.text
-            for update in self._updates
-            if not update.is_event
-            and update.number > since
-            and update.but is not member
+            one.text
+            for one in self._updates
+            if not one.is_event and one.number > since and one.but is not member
         ]
 
     def how_many_lost(self, since: int) -> int:
@@ -496,13 +492,10 @@ class Broadcast:
         self._updates.append(update)
         if is_fresh:
             self._fresh.append(update)
-        self._updates_bytes += len(update.text)
-        while (
-            len(self._updates) > MOST_UPDATES
-            or self._updates_bytes > MOST_UPDATES_BYTES
-        ):
+        self._bytes += len(update.text)
+        while len(self._updates) > MOST_UPDATES or self._bytes > MOST_UPDATES_BYTES:
             oldest = self._updates.popleft()
-            self._updates_bytes -= len(oldest.text)
+            self._bytes -= len(oldest.text)
             self._forgotten = oldest.number
             if oldest.is_event:
                 self._forgotten_event = oldest.number
