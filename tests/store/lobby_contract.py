@@ -820,7 +820,7 @@ class MatchContract(LobbyCase):
     async def test_restore(self) -> None:
         """
         A match that the store has lost is there again, with its place, for those who
-        have not left it; and as it is now, if that is repeated.
+        have not left it; and the same, if that is repeated.
         """
         store, one = self.make_store(), plan("m1", ANN, BOB, CAT)
         for _ in range(2):
@@ -828,14 +828,20 @@ class MatchContract(LobbyCase):
         for player_id, found in (("ann", (one, PLACE)), ("cat", None)):
             self.assertEqual(await self.match_of(store, player_id), found)
         self.assertEqual(await store.owner("m1"), "")
-        # A player left it before the answer to the first call came.
         self.assertTrue(await store.release("m1", "ann"))
-        self.assertTrue(await store.restore(one, PLACE, ["ann", "bob"]))
+        self.assertTrue(await store.restore(one, PLACE, ["bob"]))
         self.assertIsNone(await self.match_of(store, "ann"))
+        # She has another match, and is in this one again when that is over.
+        await store.start(plan("m2", ANN))
+        await store.restore(one, PLACE, ["ann", "bob"])
+        await store.end(MatchEnd("m2", "void"), self.now + 60)
+        await store.restore(one, PLACE, ["ann", "bob"])
+        self.assertEqual(await self.match_of(store, "ann"), (one, PLACE))
+        await store.release("m1", "ann")
         end = MatchEnd("m1", "finished")
         self.assertTrue(await store.end(end, self.now + 60))
         self.assertEqual((await store.of_player("bob")).ended, end)
-        self.assertIsNone((await store.of_player("ann")).ended)
+        self.assertEqual((await store.of_player("ann")).ended.match_id, "m2")
 
     async def test_restore_before_waiting(self) -> None:
         """

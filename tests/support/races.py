@@ -37,7 +37,10 @@ class Gate:
 
     :ivar is_open: calls pass at once.
     :ivar delays_answers: an answer arrives later than what it answers has happened.
+    :cvar prompt: steps that always pass at once.
     """
+
+    prompt: frozenset[str] = frozenset()
 
     def __init__(self, delays_answers: bool = False) -> None:
         self.is_open, self.delays_answers = True, delays_answers
@@ -123,6 +126,8 @@ class Gated:
         found = getattr(self._store, name)
         if name.startswith("_") or name == "has" or not callable(found):
             return found
+        if name in getattr(self._gate, "prompt", ()):
+            return found
         return lambda *given, **more: self._gate.call(lambda: found(*given, **more))
 
 
@@ -138,10 +143,13 @@ class Everywhere(Online):
 
 class TwoNodes:
     """
-    Two nodes in one service.
+    Two nodes in one service, or more.
 
+    :cvar count: how many.
     :ivar accepted: who said yes to which prematch.
     """
+
+    count = 2
 
     def __init__(self, accept_seconds: float = 10.0) -> None:
         self.clock = Clock()
@@ -153,12 +161,12 @@ class TwoNodes:
                 seed,
                 clock=self.clock,
                 games=GAMES,
-                online=Everywhere(),
-                store=Gated(store, self.gate),
+                online=self.make_online(),
+                store=Gated(store, self.gate_of(seed)),
                 fleet=MemoryFleet(),
                 accept_seconds=accept_seconds,
             )
-            for seed, store in zip((1, 2), stores, strict=True)
+            for seed, store in enumerate(stores, 1)
         ]
         self.asks = accept_seconds > 0
         self.accepted: set[tuple[str, str]] = set()
@@ -167,10 +175,17 @@ class TwoNodes:
     def make_gate(self) -> Gate:
         return Gate()
 
+    def gate_of(self, number: int) -> Any:
+        """Make the gate of a node."""
+        return self.gate
+
+    def make_online(self) -> Online:
+        return Everywhere()
+
     def make_stores(self) -> list[Any]:
         """Make the store that each node uses, and set the one that is looked at."""
         self.store: Any = MemoryLobbyStore(self.clock.seconds)
-        return [self.store] * 2
+        return [self.store] * self.count
 
     # What players do, on a node.
 

@@ -181,7 +181,8 @@ class TwoNodesWithRedis(TwoNodes):
         """Make the stores of two nodes over one Redis."""
         self.store = Found(self._line, self._prefix)
         stores = []
-        for node_id in ("n1", "n2"):
+        for number in range(self.count):
+            node_id = f"n{number + 1}"
             client: Any = WaitingClient(self._line, node_id, self._prefix)
             RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 3600)
             stores.append(RedisLobbyStore(client, self.clock.seconds))

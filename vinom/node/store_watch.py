@@ -42,7 +42,7 @@ class StoreWatch:
         """
         self._parts, self._settings = parts, settings
         self._addresses, self._is_serving = addresses, is_serving
-        self._was_away = False
+        self._was_away, self._clock = False, clock
         self._reporting = Reporting(parts.lobby.online, clock)
         parts.base.lease.watch = self
         parts.lobby.online.missed = self._messages_missed
@@ -77,11 +77,18 @@ class StoreWatch:
             parts.rooms.ownership.wait(self._settings.lease_seconds)
         client = parts.base.stores.client
         if client is not None and client.has_other_data:
+            heartbeat = heartbeat_of(self._settings.lease_seconds)
             parts.lobby.matches.assert_owned()
-            parts.lobby.matchmaker.hold(heartbeat_of(self._settings.lease_seconds))
+            parts.lobby.matchmaker.hold(heartbeat)
+            # Once more when other nodes have ended what only the store has.
+            self._clock.callLater(heartbeat / 2, self._assert_again)
         parts.base.lease.beat()
         self._reporting.look()
         parts.rooms.ownership.store_again()
+
+    def _assert_again(self) -> None:
+        self._parts.lobby.matches.assert_owned()
+        self._messages_missed()
 
     def _replica_changed(self, is_available: bool) -> None:
         """Without its replica the store keeps nothing that rooms may show."""

@@ -252,7 +252,7 @@ class ILobbyStore(Interface):
         Record a match of this node anew, in a store that has lost it, or everything.
 
         Its players' entries are taken out, as by `start`. A player who has got another
-        match since then stays there.
+        match since then stays there; repeated when that is over, it has this one again.
 
         :param placement: where it is played; ``None`` if it has no place yet.
         :param player_ids: those of its players who have not left it.

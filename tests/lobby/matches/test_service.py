@@ -334,7 +334,9 @@ class LeaseTests(SessionCase):
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
         end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
-        self.successResultOf(world.lobby.end(end, world.clock.seconds() + 60))
+        (left,) = self.successResultOf(world.lobby.matches_of("", 9))
+        expires_at = world.clock.seconds() + 60
+        self.successResultOf(world.lobby.end(end, expires_at, left.entry_ids))
         world.matches.assert_owned()
         self.assertEqual([last(line)["state"] for line in lines], ["waiting"] * 2)
         self.assertEqual(world.matches.status()["ended"], {"lost": 1})

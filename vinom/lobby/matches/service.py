@@ -82,6 +82,9 @@ class Follower(Protocol):
         :param is_failure: no game server could be had for it.
         """
 
+    def returned(self, player_ids: Sequence[str]) -> None:
+        """Players are in no match, and may wait again."""
+
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """The match of these entries is over, and they do not wait again."""
 
@@ -589,7 +592,8 @@ class Matches(Service):
         live = self._live.get(plan.match_id)
         if live is not None and live.is_missing and not await self._restore(live):
             return None
-        if not await self._store.placed(plan.match_id, placement):
+        is_running = await self._store.placed(plan.match_id, placement)
+        if not is_running or match.end is not None:
             return None
         match.placement = placement
         if match.state == "forming":
@@ -993,10 +997,10 @@ class Matches(Service):
         this node then writes again; and others may have ended matches of a node that
         was silent for longer than its lease, whose players are free.
         """
+        self._run(self._end_unknown())
         for live in tuple(self._live.values()):
             live.is_missing = True
             self._run(self._keep_restoring(live))
-        self._run(self._end_unknown())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         Deferred.fromCoroutine(work).addErrback(
@@ -1015,8 +1019,11 @@ class Matches(Service):
             if match_id in self._live or match_id in self._starting:
                 continue
             end = self._last_ends.get(match_id, MatchEnd(match_id, "lost"))
-            again = () if left.is_placed else left.entry_ids
-            await self._record_end(end, again)
+            await self._record_end(end, () if left.is_placed else left.entry_ids)
+            players = [seat.player_id for seat in left.plan.seats if seat.player_id]
+            self._online.send(players, _ended(end))
+            for follower in self._followers:
+                follower.returned(players)
 
     async def _keep_restoring(self, live: _Live) -> None:
         match_id = live.match.plan.match_id

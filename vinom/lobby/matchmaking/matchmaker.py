@@ -16,7 +16,6 @@ from math import inf
 from time import monotonic
 from typing import Any, Protocol
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -531,6 +530,17 @@ class Matchmaker(Service):
                 self._remove_later(entry)
             self._moved([entry])
             raise self._matches.draining()
+        try:
+            return await self._admitted(entry, found)
+        except StoreUnavailable as error:
+            # It waits all the same; whether all are here is seen when storage answers.
+            self._log.debug("storage does not answer: {error}", error=error)
+            settle = partial(self._settle, entry.player_ids[0])
+            self._run(patiently(self._clock, settle))
+            self._look_at(entry.pool)
+            return self._updates.follow(entry, found.place)
+
+    async def _admitted(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
         away = await self._online.away(entry.player_ids)
         for player_id in away:
             self.player_lost(player_id)
@@ -576,8 +586,8 @@ class Matchmaker(Service):
         entry = left.entry
         player_id, leave = entry.players[0].player_id, self._store.leave
         await patiently(self._clock, lambda: leave(player_id, entry.entry_id))
-        where = await patiently(self._clock, lambda: self._store.of_player(player_id))
-        if where is not None and where.plan is None:
+        where = await self._where(player_id)
+        if where.plan is None and where.entry is None:
             await self.took_out(left)
 
     async def took_out(
@@ -735,21 +745,18 @@ class Matchmaker(Service):
         for entry in entries:
             self._look_at(entry.pool)
             self._updates.changed(entry.pool)
-            player_ids = entry.player_ids
-            try:
-                for player_id in await self._online.away(player_ids):
-                    if player_id not in self._away:
-                        self.player_lost(player_id)
-                    else:
-                        self._run(self._settle_lost(player_id))
-                status = await self._updates.again(entry)
-            except StoreUnavailable as error:
-                # They wait all the same, and are sent the next change.
-                self._log.debug("storage does not answer: {error}", error=error)
-            else:
-                if status is not None:
-                    self._online.send(player_ids, status)
+            await patiently(self._clock, partial(self._send_place, entry))
         self._moved(entries)
+
+    async def _send_place(self, entry: QueueEntry) -> None:
+        for player_id in await self._online.away(entry.player_ids):
+            if player_id not in self._away:
+                self.player_lost(player_id)
+            else:
+                self._run(self._settle_lost(player_id))
+        status = await self._updates.again(entry)
+        if status is not None:
+            self._online.send(entry.player_ids, status)
 
     def left(self, entries: Sequence[QueueEntry]) -> None:
         """Send the players of these entries that they wait no longer."""
@@ -768,6 +775,15 @@ class Matchmaker(Service):
         """Players wait no longer whom an outside matchmaker put in a match."""
         for one in left:
             self._run(self.took_out(one, askers=player_ids))
+
+    def returned(self, player_ids: Sequence[str]) -> None:
+        """Send players who may wait again their places."""
+        self._run(self._returned(player_ids))
+
+    async def _returned(self, player_ids: Sequence[str]) -> None:
+        for player_id in player_ids:
+            if (entry := (await self._where(player_id)).entry) is not None:
+                await self.went_back([entry])
 
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """Report that these parties are in no match any more."""
@@ -1127,21 +1143,21 @@ class Matchmaker(Service):
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         """Send players of a match that did not happen how it is with their entries."""
         for entry in entries:
-            find = partial(self._store.of_player, entry.players[0].player_id)
-            where = await patiently(self._clock, find)
-            if where is None:
-                return
-            if where == Whereabouts(ended=where.ended) and not entry.party_id:
-                # Others have ended it, or the store has lost everything.
-                again = partial(self._store.enqueue, entry)
-                found = await patiently(self._clock, again)
-                if found is not None and not found.refusal:
-                    where = attrs.evolve(where, entry=entry)
-            if where.entry is not None and where.entry.entry_id == entry.entry_id:
-                await self.went_back([where.entry])
-            else:
-                # Its players have found something else, or its party is another one.
-                self._gone(entry, () if where.plan is None else entry.player_ids[:1])
+            found = [await self._where(one) for one in entry.player_ids]
+            if any(_is_same(where.entry, entry) for where in found):
+                await self.went_back([entry])
+                continue
+            self._updates.forget(entry.player_ids)
+            for player_id in entry.player_ids:
+                where = await self._where(player_id)
+                if where.entry is None and where.plan is None:
+                    self._online.send([player_id], QueueStatus("idle"))
+            self._moved([entry])
+
+    async def _where(self, player_id: str) -> Whereabouts:
+        """Find where a player is, when the store answers."""
+        find = partial(self._store.of_player, player_id)
+        return await patiently(self._clock, find) or Whereabouts()
 
     async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
         """Explain to an operator what an entry waits for."""
@@ -1319,6 +1335,10 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
+
+
+def _is_same(found: QueueEntry | None, entry: QueueEntry) -> bool:
+    return found is not None and found.entry_id == entry.entry_id
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

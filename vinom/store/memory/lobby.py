@@ -561,15 +561,18 @@ class MemoryLobbyStore:
     ) -> Deferred[bool]:
         """Record a match anew, for those of its players who are in no other one."""
         match_id = plan.match_id
-        if match_id in self.state.running:
-            return succeed(True)
         self.state.sweep()
         ends = (self.state.ends.get(player_id) for player_id in player_ids)
         if any(end is not None and end.match_id == match_id for end in ends):
             return succeed(False)
-        players = set(player_ids).difference(self.state.match_of)
-        entries = []
-        for player_id in players:
+        running = self.state.running.setdefault(
+            match_id, _Running(plan, set(), placement)
+        )
+        for player_id in player_ids:
+            if player_id in self.state.match_of:
+                continue
+            running.players.add(player_id)
+            self.state.match_of[player_id] = match_id
             entry_id = self.state.by_player.get(player_id, "")
             prematch = self.state.prematches.get(
                 self.state.prematch_of.get(entry_id, "")
@@ -577,12 +580,9 @@ class MemoryLobbyStore:
             if prematch is not None:
                 self.state.end_prematch(prematch, ())
             if entry_id in entry_ids:
-                entries.append(self.state.take(entry_id, "in_game"))
+                running.entries += (self.state.take(entry_id, "in_game"),)
             else:
                 self.state.leave(entry_id)
-        running = _Running(plan, players, placement, tuple(entries))
-        self.state.running[match_id] = running
-        self.state.match_of.update(dict.fromkeys(players, match_id))
         return succeed(True)
 
     def end(

@@ -5,10 +5,8 @@
 if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key, last = ARGV[4], P .. 'match:' .. ARGV[4], 7 + ARGV[7]
 local node = redis.call('HGET', key, 'node')
-if node then
-  -- If it is this node's, the answer to an earlier call was lost. Players may have left it
-  -- since then.
-  return node == ARGV[2] and 1 or 0
+if node and node ~= ARGV[2] then
+  return 0
 end
 for i = 8, last do
   local ended = redis.call('GET', P .. 'end-of:' .. ARGV[i])
@@ -16,7 +14,9 @@ for i = 8, last do
     return 0
   end
 end
-redis.call('HSET', key, 'plan', ARGV[5], 'entries', table.concat(ARGV, '\n', last + 1))
+if not node then
+  redis.call('HSET', key, 'plan', ARGV[5], 'entries', table.concat(ARGV, '\n', last + 1))
+end
 if ARGV[6] ~= '' then
   redis.call('HSET', key, 'placement', ARGV[6])
 end
