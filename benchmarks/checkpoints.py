@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from msgspec import Struct
@@ -128,10 +129,10 @@ class _BothEnds:
             room.join(seat, 0.5)
         room.take_effects()
         host = RoomHost(room, recording, counts_refused=True)
-        hosted = tuple(HostedSeat(seat) for seat in range(4))
-        host.keeper = MatchKeeper(
-            host, lambda: hosted, codec_of(Board()), self.checkpoints
+        hosted: Any = SimpleNamespace(
+            host=host, seats=tuple(HostedSeat(seat) for seat in range(4))
         )
+        host.keeper = MatchKeeper(hosted, codec_of(Board()), self.checkpoints)
         return host
 
     # The game server's line, and the node's end of it.
@@ -143,7 +144,7 @@ class _BothEnds:
         return True
 
     def has_left(self) -> bool:
-        return not self.client.is_behind
+        return not self.client.is_behind()
 
     def is_lossy(self) -> bool:
         return False

@@ -176,6 +176,7 @@ class Room:
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
     :ivar play: the game's state and version; only it calls the game.
     :ivar effects: what happened since `take_effects` was called, oldest first.
+    :ivar ended: the outcome of the last round that was over.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
         `Code.BAD_ACTION`, naming the field.
     """
@@ -223,7 +224,7 @@ class Room:
         self._advances = Advances()
         self.effects: list[Effect] = []
         self._outcome: Outcome | None = None
-        self._ended: Outcome | None = None
+        self.ended: Outcome | None = None
         self._armed_for: float | None = None
         # Kept, because reading a class attribute costs a search each time.
         self._ticks = bool(game.tick_hz)
@@ -241,7 +242,7 @@ class Room:
         presence[:] = [SeatState(how) for how in resumed.presence]
         self._time.start(now - point.time)
         self.play.resume(point, len(presence))
-        self._outcome, self._ended = self.play.outcome, resumed.ended
+        self._outcome, self.ended = self.play.outcome, resumed.ended
         self.phase = "playing" if self._outcome is None else "over"
         if resumed.linger is not None:
             self._time.linger_ends = now + resumed.linger
@@ -263,7 +264,7 @@ class Room:
         return Resumed(
             Point(play.state, play.version, self.match_time(now), play.ticks),
             tuple(how.value for how in self._seats.presence),
-            self._ended,
+            self.ended,
             self.linger_left(now),
             tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
             tuple(self._waiting.waiting),
@@ -273,11 +274,6 @@ class Room:
         """Count the seconds until the room closes after a round; ``None`` in one."""
         closes = self._time.linger_ends
         return None if closes == inf else max(0.0, closes - now)
-
-    @property
-    def ended(self) -> Outcome | None:
-        """Return the outcome of the last round that was over."""
-        return self._ended
 
     @property
     def waiting(self) -> Sequence[tuple[int, Any]]:
@@ -659,9 +655,9 @@ class Room:
             if outcome is None:
                 self.phase, self._time.linger_ends = "playing", inf
             else:
-                is_next = self._ended is None or outcome.round > self._ended.round
+                is_next = self.ended is None or outcome.round > self.ended.round
                 if is_next:
-                    self._ended = outcome
+                    self.ended = outcome
                     self.effects.append(RoundOver(outcome))
                 # A round that is resumed and ends again under its old number is
                 # reported once, but its room must still close.
@@ -749,7 +745,7 @@ class Room:
 
     def _quiet_end(self) -> str:
         """Return the reason for closing a room that is no longer needed."""
-        return "abandoned" if self._ended is None else "finished"
+        return "abandoned" if self.ended is None else "finished"
 
     def _fails_to_show(self) -> bool:
         self.view_hash()
@@ -771,7 +767,7 @@ class Room:
         end = MatchEnd(
             match_id=self.plan.match_id,
             reason=reason,
-            outcome=None if self._ended is None else outcome_facts(self._ended),
+            outcome=None if self.ended is None else outcome_facts(self.ended),
             present=self.present(),
             version=self.version,
             view_hash=self.view_hash(),

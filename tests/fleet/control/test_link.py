@@ -196,10 +196,10 @@ class ControlClientTests(SynchronousTestCase):
         for why in (errno.ENOBUFS, errno.ENOMEM, errno.EPIPE):
             self.ours.why = why
             self.client.send(Bound(1))
-            self.assertTrue(self.client.is_behind)
+            self.assertTrue(self.client.is_behind())
             self.ours.why = 0
             self.clock.advance(1.0)
-            self.assertFalse(self.client.is_behind)
+            self.assertFalse(self.client.is_behind())
             self.assertEqual([Bound(1)], self.heard())
         self.ours.why = errno.EPIPE
         self.client.send(Bound(2))

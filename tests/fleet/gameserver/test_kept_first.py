@@ -121,7 +121,7 @@ class TapedNet(GameNet):
             lambda: None,
         )
         client.makeConnection(transport)
-        self.server.linked(client.send, lambda: client.is_behind)
+        self.server.linked(client.send, client.is_behind)
 
     def bind(self, *arguments: Any) -> None:
         super().bind(*arguments)
@@ -365,9 +365,9 @@ class FullLinkTests(SynchronousTestCase):
             caught_up=net.server.caught_up,
         )
         client.makeConnection(transport)
-        net.server.linked(client.send, lambda: client.is_behind)
+        net.server.linked(client.send, client.is_behind)
         said = 0
-        while not client.is_behind:
+        while not client.is_behind():
             said += 1
             players[0].say(f"word {said} " + "x" * 200)
             net.run(0.02)

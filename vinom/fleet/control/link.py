@@ -198,7 +198,6 @@ class _Link(Protocol):
         # What is in a UNIX socket stays there until the peer has read it.
         return self._socket is None or self._socket.family != socket.AF_UNIX
 
-    @property
     def is_behind(self) -> bool:
         """Does the peer not read what was sent?"""
         return self._retry is not None

@@ -241,6 +241,20 @@ class Watched(Protocol):
     relay_epoch: int
 
 
+class Hosted(Protocol):
+    """
+    A match: `vinom.fleet.gameserver.room.HostedRoom`.
+
+    :ivar host: its host.
+    """
+
+    host: RoomHost
+
+    @property
+    def seats(self) -> Sequence[Watched]:
+        """Its seats; another list once one was added."""
+
+
 class CheckpointSink(Protocol):
     """Sends checkpoints to the node."""
 
@@ -351,8 +365,7 @@ class MatchKeeper:
 
     def __init__(
         self,
-        host: RoomHost,
-        seats: Callable[[], Sequence[Watched]],
+        hosted: Hosted,
         codec: StateCodec,
         checkpoints: Checkpoints,
         number: int = 0,
@@ -360,15 +373,15 @@ class MatchKeeper:
         """
         Keep a match from its next turn on.
 
-        :param host: the match's host.
-        :param seats: returns its seats, as a new list if one was added.
+        :param hosted: the match.
         :param codec: the codec of the game's states.
         :param checkpoints: sends the checkpoints.
         :param number: number of the checkpoint that it goes on from.
         """
         self.number = self.taken = number
+        host = hosted.host
         self.is_ahead = host.room.game.durability == "ahead"
-        self._host, self._seats, self._codec = host, seats, codec
+        self._hosted, self._host, self._codec = hosted, host, codec
         self._checkpoints, self._sink = checkpoints, checkpoints.sink
         self._is_over = self._is_frozen = False
         checkpoints.begin(self)
@@ -379,9 +392,9 @@ class MatchKeeper:
         # All of it if it is long: the next one is compared with it.
         self._long = b""
         self._length = 0
-        # Its beginning, which hardly ever changes, what that was written from, and its
-        # checksum; and does the node have it?
-        self._lasting, self._lasting_crc = b"", 0
+        # Its beginning, which hardly ever changes, what that was written from, its
+        # checksum, and how a change begins that keeps it; and does the node have it?
+        self._lasting, self._lasting_crc, self._after_lasting = b"", 0, b""
         self._has_lasting = False
         self._plan: MatchPlan | None = None
         self._written_plan = b""
@@ -438,7 +451,7 @@ class MatchKeeper:
 
     def _count_changes(self) -> int:
         changes = 0
-        for seat in self._seats():
+        for seat in self._hosted.seats:
             changes += seat.door.changes + seat.messages.next + seat.relay_epoch
         return changes
 
@@ -483,7 +496,7 @@ class MatchKeeper:
         self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
         base, data = (0, b"") if self._is_over else self._cut(rest)
-        news = host.recorded_news(is_first)
+        news = host.recording.news(is_first)
         return Kept(
             room.plan.match_id,
             self.number,
@@ -527,7 +540,7 @@ class MatchKeeper:
         """Leave out what the node has; returns the base (0: nothing), and the data."""
         before = self.number - 1
         if self._has_lasting:
-            base, data = before, change_after(len(self._lasting)) + rest
+            base, data = before, self._after_lasting + rest
         else:
             base, data = 0, self._lasting + rest
         self._has_lasting = True
@@ -543,7 +556,7 @@ class MatchKeeper:
 
     def _write_lasting(self, changes: int) -> None:
         """Write a checkpoint's beginning again, if it has changed."""
-        room, seats = self._host.room, self._seats()
+        room, seats = self._host.room, self._hosted.seats
         plan, presence = room.plan, room.presence
         if (
             changes == self._changes
@@ -559,6 +572,7 @@ class MatchKeeper:
         lasting += _encode([_seat(seat) for seat in seats])
         lasting += _encode([how.value for how in presence])
         self._lasting, self._lasting_crc = MAGIC + lasting, zlib.crc32(lasting)
+        self._after_lasting = change_after(len(self._lasting))
         self._has_lasting = False
 
     def _write(self, now: float) -> bytes:
@@ -577,7 +591,7 @@ class MatchKeeper:
                 events.append((effect.version, event.kind, event.data, event.to))
             elif isinstance(effect, RoundOver):
                 is_round_news = True
-        waiting, length = room.waiting, host.recorded
+        waiting, length = room.waiting, host.recording.length
         self._length = length
         rest = _encode(
             (

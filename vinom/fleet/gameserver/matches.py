@@ -210,11 +210,7 @@ class HostedMatches:
         codec = self._codecs.of(game) if self._options.has_checkpoints else None
         if codec is not None and not hosted.is_relayed:
             hosted.host.keeper = MatchKeeper(
-                hosted.host,
-                lambda: hosted.seats,
-                codec,
-                self.checkpoints,
-                asked.number,
+                hosted, codec, self.checkpoints, asked.number
             )
         self._log.info(
             "match {match_id} of {game} {what}",

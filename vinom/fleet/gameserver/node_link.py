@@ -187,7 +187,7 @@ class NodeLink:
         if older is not None:
             older.abort()
         self._program.linked(
-            client.send, lambda: client.is_behind, client.is_lossy, client.send_all
+            client.send, client.is_behind, client.is_lossy, client.send_all
         )
 
     def _lost(self, client: ControlClient) -> None:

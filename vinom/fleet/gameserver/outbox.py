@@ -107,11 +107,16 @@ def _to_nobody(message: ToNode) -> None:
     """Drop a message, because there is no node; the log has the same facts."""
 
 
+def _all_to_nobody(several: Sequence[ToNode]) -> None:
+    """Drop messages, because there is no node."""
+
+
 class NodeOutbox:
     """
     Send to the node; keep reports while there is none, and end if none comes.
 
     :ivar plays_on: is it without a node that has answered, and may one still come?
+    :ivar send_all: sends messages together, if there is a link.
     :ivar is_behind: returns whether the node does not read what it was sent.
     :ivar is_lossy: whether what was sent can be lost with this process.
     """
@@ -142,17 +147,12 @@ class NodeOutbox:
         self.plays_on = self.is_lossy = False
         self.is_behind: Callable[[], bool] = _never
         self._send: Callable[[ToNode], object] = _to_nobody
-        self._send_all: Callable[[Sequence[ToNode]], None] | None = None
+        self.send_all: Callable[[Sequence[ToNode]], None] = _all_to_nobody
         self._unanswered: Callable[[ToNode], None] = _to_nobody
 
     def send(self, message: ToNode) -> None:
         """Send a message; without a node only reports are kept."""
         self._send(message)
-
-    def send_all(self, several: Sequence[ToNode]) -> None:
-        """Send messages together, if there is a link."""
-        if self._send_all is not None:
-            self._send_all(several)
 
     def record(self, message: RecordingData) -> None:
         """Send what is to be written to a recording on the node's machine."""
@@ -179,7 +179,7 @@ class NodeOutbox:
             for message in several:
                 send(message)
 
-        self._send_all = send_all or one_by_one
+        self.send_all = send_all or one_by_one
         self.is_behind, self.is_lossy = is_behind or _never, is_lossy
         self._send = self._unanswered = send
         if self.plays_on:
@@ -210,7 +210,7 @@ class NodeOutbox:
 
     def unlinked(self) -> None:
         """The link is lost."""
-        self._send, self._send_all = self._keep, None
+        self._send, self.send_all = self._keep, _all_to_nobody
         self.is_behind, self.is_lossy = _never, False
 
     def wait(self, has_matches: bool) -> None:

@@ -206,7 +206,7 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
         ),
         len(events) < len(resumed.effects),
         host.part,
-        host.recorded,
+        host.recording.length,
     )
 
 

@@ -177,6 +177,7 @@ class RoomHost:
     Seats number their actions; a number rises with each action of a seat.
 
     :ivar room: the room.
+    :ivar recording: gets what happens in it, and its end.
     :ivar outlets: get its states and events, in this order.
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar applied: by seat, the number of the last action that a state answers.
@@ -211,7 +212,7 @@ class RoomHost:
         self.applied = [0] * len(room.plan.seats)
         self.ended_at: float | None = None
         self.ticks = bool(room.game.tick_hz)
-        self._recording, self._counts_refused = recording, counts_refused
+        self.recording, self._counts_refused = recording, counts_refused
 
     def act(
         self,
@@ -273,15 +274,6 @@ class RoomHost:
         if self.room.ticks != before:
             self.applied[:] = self.acted
 
-    @property
-    def recorded(self) -> int:
-        """Count the bytes of the recording."""
-        return self._recording.length
-
-    def recorded_news(self, is_all: bool = False) -> bytes:
-        """Take what was added to the recording: see `Recording.news`."""
-        return self._recording.news(is_all)
-
     def end_turn(self, now: float) -> bool:
         """
         Settle the effects of this turn, then have the outlets show the results.
@@ -337,7 +329,7 @@ class RoomHost:
                     log_bot_failed(room, effect)
                 elif isinstance(effect, Closed):
                     self.ended_at = now
-                    end = write_end(self._recording, room, effect)
+                    end = write_end(self.recording, room, effect)
                     for outlet in outlets:
                         outlet.closed(end, effect.report, now)
 
