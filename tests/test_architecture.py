@@ -51,7 +51,7 @@ ADAPTERS: dict[str, str] = {
     "conversation/provider matches/* matchmaking/matchmaker "
     "matchmaking/updates matchmaking/parties matchmaking/prematch "
     "matchmaking/ratings results/sending results/service",
-    "fleet": "control/link fleet gameserver/* hosted key_sharing kubernetes/api "
+    "fleet": "control/link fleet gameserver/* hosted kubernetes/api "
     "kubernetes/fleet kubernetes/pods local/fleet "
     "local/forklink local/forkserver local/mailbox records relay/* server "
     "several",
