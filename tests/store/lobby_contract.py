@@ -369,7 +369,9 @@ class PrematchContract(LobbyCase):
         self.assertEqual((await store.start(one, ids, "p1")).refusal, "gone")
         self.assertTrue((await store.answer("p1", "bob", True)).is_accepted)
         self.assertIsNone(await store.expire("p1", 1000.0))
-        self.assertEqual((await store.start(one, ids, "p2")).refusal, "gone")
+        for wrong, of in ((ids, "p2"), (ids[:1], "p1"), ([*ids, "e-cat"], "p1")):
+            self.assertEqual((await store.start(one, wrong, of)).refusal, "gone")
+        self.assertEqual((await store.enqueue(entry(ANN, 1.0))).refusal, "")
         self.assertEqual(await store.start(one, ids, "p1"), Started())
         other = plan("m2", ANN, BOB)
         self.assertEqual((await store.start(other, ids, "p1")).refusal, "playing")
@@ -733,6 +735,9 @@ class MatchContract(LobbyCase):
         self.assertEqual(await self.match_of(store, "ann"), (one, other))
         self.assertEqual(await store.owner("m1"), "")
         self.assertIsNone(await store.owner("m2"))
+        await store.end(MatchEnd("m1", "finished"), self.now + 60)
+        self.assertIsNone(await self.match_of(store, "ann"))
+        self.assertFalse(await store.adopt(one, other))
 
     async def test_put_back(self) -> None:
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -210,7 +209,9 @@ class TwoNodes:
 
     def answer(self, node: int, name: str, is_yes: bool = True) -> None:
         async def answer() -> None:
-            found = await self.nodes[node].matchmaker.answer(name, is_yes, None)
+            found = await self.nodes[node].matchmaker.prematches.answer(
+                name, is_yes, None
+            )
             if is_yes:
                 self.accepted.add((found.id, name))
 
@@ -341,9 +342,3 @@ def _chooser(path: tuple[int, ...], options: list[int], depth: int) -> Choose:
         return path[step] if step < len(path) else 0
 
     return choose
-
-
-def seeded(seed: int) -> Choose:
-    """Choose at random."""
-    chance = Random(seed)
-    return lambda waiting: chance.randrange(waiting)

@@ -356,11 +356,11 @@ class Requests(Service):
             case Ping():
                 return Pong()
             case Accept(prematch_id):
-                return await self._matchmaker.answer(
+                return await self._matchmaker.prematches.answer(
                     player.player_id, True, prematch_id
                 )
             case Decline(prematch_id):
-                return await self._matchmaker.answer(
+                return await self._matchmaker.prematches.answer(
                     player.player_id, False, prematch_id
                 )
         if isinstance(request, PARTY_REQUESTS):

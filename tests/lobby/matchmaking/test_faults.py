@@ -27,8 +27,10 @@ from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
 from vinom.base.messages.parties import (
     CreateParty,
     JoinParty,
+    KickFromParty,
     LeaveParty,
     PrematchFound,
+    PromoteInParty,
 )
 from vinom.base.model import LeftMatch, MatchPlan
 from vinom.errors import NothingStored, StoreUnavailable
@@ -396,6 +398,8 @@ class FaultTests(SynchronousTestCase):
             lambda: world.ask(node, name, CreateParty(open=True)),
             lambda: world.ask(node, name, JoinParty(some_party)),
             lambda: world.ask(node, name, LeaveParty()),
+            lambda: world.ask(node, name, KickFromParty(chance.choice("abcdefgh"))),
+            lambda: world.ask(node, name, PromoteInParty(chance.choice("abcdefgh"))),
             world.end_match,
             lambda: world.clock.advance(chance.choice([0.1, 1.0, 3.0])),
         ]

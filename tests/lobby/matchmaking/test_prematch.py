@@ -551,39 +551,3 @@ class PartyPrematchTests(SynchronousTestCase):
         self.assertEqual(world.waiting(), ["cat", "dan"])
         party = world.party("ann")
         self.assertEqual((party["state"], len(party["members"])), ("idle", 1))
-
-
-class LostAnswerTests(SynchronousTestCase):
-    """Storage that did its part, and whose answer is lost."""
-
-    def test_every_step(self) -> None:
-        """
-        Nobody is stuck, or plays twice, whichever answer is lost, and how often.
-        """
-        for step in ("propose", "start", "answer", "expire", "give_back"):
-            for lost in (1, 2):
-                store = Faulty()
-                world = AskingWorld(store=store)
-                world.enter("ann", "bob")
-                world.queue("ann", "bob")
-                store.lost[step] = lost
-                if step == "propose":
-                    world.lines["bob"].ask("decline")
-                    world.clock.advance(5.1)
-                    world.queue("bob")
-                    world.clock.pump([1.0] * 4)
-                elif step == "answer":
-                    world.lines["bob"].ask("decline")
-                    world.clock.pump([1.0] * 8)
-                    world.queue("bob")
-                elif step in ("expire", "give_back"):
-                    world.lines["ann"].ask("accept")
-                    store.failures["expire"] = step == "give_back"
-                    world.clock.pump([1.0] * 18)
-                    world.queue("bob")
-                for line in world.lines.values():
-                    line.ask("accept")
-                world.clock.pump([1.0] * 4)
-                self.flushLoggedErrors(StoreUnavailable)
-                self.assertEqual(len(world.fleet.hosted), 1, (step, lost))
-                self.assertEqual(store.state.entries, {}, (step, lost))

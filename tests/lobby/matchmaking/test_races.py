@@ -1,32 +1,18 @@
-"""
-Nodes that act on the same players at once, with the answers of storage in any order.
-
-Of the longer races 300 are run, or as many as ``VINOM_RACES`` says in the environment.
-"""
+"""Nodes that act on the same players at once, with answers of storage in any order."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.races import Choose, TwoNodes, interleavings, seeded
-from tests.support.redis_races import Line, TwoNodesWithRedis
-from tests.support.redis_servers import shared_server
+from tests.support.races import Choose, TwoNodes, interleavings
 from vinom.base.messages.parties import (
-    CreateParty,
     JoinParty,
     KickFromParty,
     LeaveParty,
-    PromoteInParty,
 )
-from vinom.errors import StoreUnavailable
 
-COUNT = int(os.environ.get("VINOM_RACES", "300"))
-#: The same with Redis, where a race takes ten times as long.
-REDIS_COUNT = max(1, COUNT // 10)
 #: Port calls of the two together whose order is tried in all ways.
 DEPTH = 8
 
@@ -367,89 +353,3 @@ class PairTests(SynchronousTestCase):
             lambda world: world.ask(1, "bob", LeaveParty()),
             after=check,
         )
-
-
-class LongTests(SynchronousTestCase):
-    """Many who do anything at any time."""
-
-    def test_any_order(self) -> None:
-        """
-        Whatever ten players do on two nodes, and however late storage answers, nobody
-        is booked twice, plays without having accepted, or is stuck.
-        """
-        matches = 0
-        for seed in range(COUNT):
-            for accept_seconds in (10.0, 0.0):
-                world = TwoNodes(accept_seconds)
-                try:
-                    self.live(world, seed)
-                except StoreUnavailable:
-                    raise AssertionError(f"seed {seed}: changed each time") from None
-                matches += sum(len(node.fleet.hosted) for node in world.nodes)
-        self.assertGreater(matches, COUNT // 2, "some of them play")
-
-    def test_any_order_with_redis(self) -> None:
-        """
-        The same with a real Redis, whose answers arrive late: what a node reads may no
-        longer be true.
-        """
-        line, matches = Line(shared_server()), 0
-        self.addCleanup(line.close)
-        for seed in range(REDIS_COUNT):
-            for accept_seconds in (10.0, 0.0):
-                world = TwoNodesWithRedis(line, accept_seconds)
-                self.live(world, seed)
-                matches += sum(len(node.fleet.hosted) for node in world.nodes)
-                world.forget()
-        self.assertGreater(matches, REDIS_COUNT // 2, "some of them play")
-
-    def live(self, world: TwoNodes, seed: int) -> None:
-        """Have ten players do what they like, until nothing is under way."""
-        chance = Random(seed)
-        names, games = "abcdefghij", ("duel", "duel", "squad")
-        for number in range(3):
-            world.form(number % 2, *names[2 * number : 2 * number + 2])
-        world.gate.is_open = False
-        choose = seeded(seed)
-
-        def play() -> None:
-            node, name, other = chance.randrange(2), *chance.sample(names, 2)
-            found = world.store.state.party_of
-            # Else hardly anybody would ever play.
-            those = world.asked()
-            asked = chance.choice(those or [name])
-            steps = [
-                *[lambda: world.queue(node, name, chance.choice(games))] * 6,
-                *[lambda: world.answer(node, asked)] * (16 if those else 1),
-                lambda: world.answer(node, asked, False),
-                lambda: world.cancel(node, name),
-                lambda: world.ask(node, name, LeaveParty()),
-                lambda: world.ask(node, name, KickFromParty(other)),
-                lambda: world.ask(node, name, PromoteInParty(other)),
-                lambda: world.ask(node, name, CreateParty(open=True)),
-                lambda: world.ask(node, name, JoinParty(found.get(other, "none"))),
-                lambda: world.ask(node, name, JoinParty(found.get(other, "none"))),
-                lambda: world.clock.advance(chance.choice([0.1, 1.0, 6.0])),
-                lambda: self.end_match(world, chance),
-            ]
-            chance.choice(steps)()
-
-        for _ in range(24):
-            for _ in range(chance.randrange(1, 4)):
-                play()
-            for _ in range(chance.choice((2, 8, 32))):
-                world.clock.advance(0)
-                if world.gate:
-                    world.gate.let_one(choose(len(world.gate)))
-        world.race(choose, 20_000)
-        self.assertEqual(list(world.problems()), [], (seed, world.asks))
-
-    def end_match(self, world: TwoNodes, chance: Random) -> None:
-        for node in world.nodes:
-            for index, hosted in enumerate(node.fleet.hosted):
-                if hosted.plan.match_id in world.store.state.running:
-                    seats = range(len(hosted.plan.seats))
-                    present = tuple(s for s in seats if chance.random() < 0.7)
-                    reason = chance.choice(["void", "finished"])
-                    node.fleet.end(index, reason, present=present)
-                    return

@@ -86,10 +86,7 @@ class Follower(Protocol):
         """Players are in no match, and may wait again."""
 
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
-        """The match of these entries is over, and they do not wait again."""
-
-    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
-        """A player left the match of these entries for good; it goes on."""
+        """The match is over for these entries, or for some of their players."""
 
     def draining(self) -> None:
         """No new matches from here on."""
@@ -1161,7 +1158,8 @@ class Matches(Service):
             self.freed([player_id])
         if live is not None and live.match.entries:
             for follower in self._followers:
-                follower.seat_left(live.match.entries, player_id)
+                its = [one for one in live.match.entries if player_id in one.player_ids]
+                follower.entries_over(its)
 
     async def _while_live(
         self, live: _Live, step: Callable[[], Awaitable[_Result]]

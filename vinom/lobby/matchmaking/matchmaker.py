@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog, log_unless_away
 from vinom.base.messages.lobby import QueueStatus, RoomFound
-from vinom.base.messages.parties import PrematchUpdate
 from vinom.base.model import (
     Enqueued,
     Left,
@@ -357,16 +356,6 @@ class Matchmaker(Service):
         if where.plan is not None or await self._matches.is_in_match(player_id):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
-
-    async def answer(
-        self, player_id: str, is_yes: bool, prematch_id: str | None
-    ) -> PrematchUpdate:
-        """
-        Take a player's answer to a prematch.
-
-        :raises Refused: see `Prematches.answer`.
-        """
-        return await self.prematches.answer(player_id, is_yes, prematch_id)
 
     async def is_queued(self, player_id: str) -> bool:
         """Does this player have an entry, in the queue or in a prematch?"""
@@ -786,12 +775,8 @@ class Matchmaker(Service):
                 await self.went_back([entry])
 
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
-        """Report that these parties are in no match any more."""
+        """Report that these parties, or some members, are in no match any more."""
         self._moved(entries)
-
-    def seat_left(self, entries: Sequence[QueueEntry], player_id: str) -> None:
-        """Report that a player of a party left its match."""
-        self._moved([one for one in entries if player_id in one.player_ids])
 
     def hold(self, seconds: float) -> None:
         """
@@ -1144,7 +1129,8 @@ class Matchmaker(Service):
         """Send players of a match that did not happen how it is with their entries."""
         for entry in entries:
             found = [await self._where(one) for one in entry.player_ids]
-            if any(_is_same(where.entry, entry) for where in found):
+            waiting = [where.entry for where in found if where.entry is not None]
+            if entry.entry_id in [one.entry_id for one in waiting]:
                 await self.went_back([entry])
                 continue
             self._updates.forget(entry.player_ids)
@@ -1335,10 +1321,6 @@ class Matchmaker(Service):
                 self._expect_back(retry, RETRY_SECONDS)
 
         Deferred.fromCoroutine(work).addErrback(failed)
-
-
-def _is_same(found: QueueEntry | None, entry: QueueEntry) -> bool:
-    return found is not None and found.entry_id == entry.entry_id
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

@@ -276,7 +276,7 @@ class LobbyState:
         if entry.party_id and (
             party is None
             or party.entry_id != entry.entry_id
-            or set(party.player_ids) != set(entry.player_ids)
+            or party.player_ids != entry.player_ids
         ):
             return False
         return not any(
@@ -379,7 +379,11 @@ class MemoryLobbyStore:
                 is_changed = any(one in self.state.party_of for one in player_ids)
             else:
                 before = self.state.parties.get(party.party_id)
-                is_changed = before is None or before.version != party.version - 1
+                is_changed = (
+                    before is None
+                    or before.version != party.version - 1
+                    or self.state.has_others(party)
+                )
             if is_changed:
                 return succeed(Enqueued(refusal="changed"))
             if party is not None:
@@ -388,7 +392,10 @@ class MemoryLobbyStore:
             self.state.wait(attrs.evolve(entry, number=self.state.number))
         kept = self.state.entries[entry_id]
         return succeed(
-            Enqueued(self.state.queues.rank(kept), self.state.queues.waiting(kept.pool))
+            # In a prematch it has none.
+            Enqueued(
+                self.state.queues.rank(kept) or 1, self.state.queues.waiting(kept.pool)
+            )
         )
 
     def leave(
@@ -515,7 +522,11 @@ class MemoryLobbyStore:
             return succeed(Started("playing", playing))
         prematch = self.state.prematches.get(prematch_id)
         if prematch_id:
-            are_there = prematch is not None and prematch.is_accepted
+            are_there = (
+                prematch is not None
+                and prematch.is_accepted
+                and [one.entry_id for one in prematch.entries] == list(entry_ids)
+            )
         else:
             are_there = self.state.are_matchable(entry_ids)
         if not are_there:
@@ -544,13 +555,11 @@ class MemoryLobbyStore:
         return succeed(True)
 
     def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
-        """Record a match that an earlier node has placed; it is not known here."""
-        players = {seat.player_id for seat in plan.seats}.difference(
-            self.state.match_of
-        )
-        self.state.running[plan.match_id] = _Running(plan, players, placement)
-        self.state.match_of.update(dict.fromkeys(players, plan.match_id))
-        return succeed(True)
+        """Record a match that an earlier node has placed; it may not be known here."""
+        if plan.match_id in self.state.running:
+            return self.placed(plan.match_id, placement)
+        players = [seat.player_id for seat in plan.seats if seat.player_id]
+        return self.restore(plan, placement, players)
 
     def restore(
         self,

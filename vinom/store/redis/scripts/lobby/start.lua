@@ -4,7 +4,7 @@
 -- entries, what leave returns about each entry that one of its players had.
 if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, plan, prematch_id, count = unpack(ARGV, 4, 7)
-local key = P .. 'match:' .. id
+local key, ids = P .. 'match:' .. id, table.concat(ARGV, '\n', 8 + count)
 if redis.call('EXISTS', key) == 1 then
   return { '' }
 end
@@ -18,7 +18,7 @@ if found[2] then
   return found
 end
 local prematch = prematch_id ~= '' and read_prematch(prematch_id)
-if prematch_id ~= '' and not (prematch and not next(who_said(prematch, ''))) then
+if prematch_id ~= '' and not (prematch and prematch.entries == ids and not next(who_said(prematch, ''))) then
   return { 'gone' }
 end
 local entries, taken = {}, {}
@@ -43,7 +43,7 @@ for _, entry in ipairs(entries) do
   redis.call('HSET', P .. 'entry:' .. entry.id, 'match', id)
   redis.call('PEXPIRE', P .. 'entry:' .. entry.id, LIFETIME)
 end
-redis.call('HSET', key, 'plan', plan, 'entries', table.concat(ARGV, '\n', 8 + count))
+redis.call('HSET', key, 'plan', plan, 'entries', ids)
 for i = 8, 7 + count do
   redis.call('HSET', key, 'player:' .. ARGV[i], 1)
   redis.call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME)
