@@ -1,10 +1,16 @@
-"""Tests of vinom.net.dtls.port and client_port: UDP ports, without a network."""
+"""UDP ports of vinom.net.dtls: the server's and the client's, when they are read."""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.error import MessageLengthError
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.certificates import authority, leaf
 from tests.support.dtls import BEGINNING, DOMAIN, LABEL, make_ticket, seeded
@@ -14,7 +20,7 @@ from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.channel import Connected, Disconnected, Received
 from vinom.net.dtls.client import ClientEvent, DtlsClient
 from vinom.net.dtls.client_port import ClientPort
-from vinom.net.dtls.port import DatagramPort, Pass
+from vinom.net.dtls.port import DatagramPort, PacedReader, Pacing, Pass
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 
 HOME: Address = ("192.0.2.100", 46000)
@@ -516,3 +522,150 @@ class FilterTests(PortCase):
         self.assertEqual(self.turns, [[Disconnected(self.association, "closed")]])
         self.assertNotIn(ANN, self.wires)
         self.assertEqual((self.events, self.refusals), ([], 0))
+
+
+class PausedTests(TestCase):
+    """`DatagramPort.pause`, with a socket of the system."""
+
+    async def test_kept_by_the_kernel(self) -> None:
+        """
+        What players send before the port is read is answered later, and not lost.
+        """
+        admission = Admission("s1.game.vinom", time.time(), entropy=os.urandom)
+        dtls = DtlsServer(leaf().served(), admission)
+        read: Deferred[None] = Deferred()
+        port = DatagramPort(
+            reactor, dtls, lambda _: None, turned=lambda *_: read.callback(None)
+        )
+        listening = reactor.listenUDP(0, port, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        port.pause()
+        with socket.socket(type=socket.SOCK_DGRAM) as player:
+            player.sendto(b"hello", ("127.0.0.1", listening.getHost().port))
+            await deferLater(reactor, 0.05)
+            self.assertEqual(dtls.datagrams_in, 0)
+            port.resume()
+            await read
+        self.assertEqual(dtls.datagrams_in, 1)
+
+
+class PacingTests(SynchronousTestCase):
+    """`Pacing` with turns at chosen times."""
+
+    def setUp(self) -> None:
+        self.pacing = Pacing(pause=0.002, window=0.05, busy=0.5, calm=0.2, most=96)
+        self.now = 10.0
+
+    def turns(
+        self, count: int, every: float, share: float, datagrams: int = 1
+    ) -> list[float]:
+        """Take turns that fill a share of the time; returns the pauses after them."""
+        pauses = []
+        for _ in range(count):
+            self.now += every
+            pauses.append(self.pacing.turned(datagrams, share * every, self.now))
+        return pauses
+
+    def test_quiet(self) -> None:
+        """
+        A player on a server that has time is always answered at once.
+        """
+        self.assertEqual(set(self.turns(500, 0.0005, 0.4)), {0.0})
+
+    def test_busy(self) -> None:
+        """
+        When turns take most of the time, each look brings several datagrams.
+        """
+        pauses = self.turns(500, 0.0005, 0.7)
+        self.assertEqual((pauses[0], pauses[-1]), (0.0, 0.002))
+
+    def test_pauses_help(self) -> None:
+        """
+        Pauses do not end just because they make turns cheaper.
+        """
+        self.turns(500, 0.0005, 0.7)
+        self.assertEqual(set(self.turns(500, 0.002, 0.3)), {0.002})
+
+    def test_over(self) -> None:
+        """
+        Soon after the last busy moment everybody is answered at once again.
+        """
+        self.turns(500, 0.0005, 0.7)
+        self.assertEqual(self.turns(60, 0.002, 0.1)[-1], 0.0)
+
+    def test_after_silence(self) -> None:
+        """
+        The first player after a busy time and a silence does not wait.
+        """
+        self.turns(500, 0.0005, 0.7)
+        self.assertEqual(self.turns(1, 5.0, 0.0), [0.0])
+
+    def test_flood(self) -> None:
+        """
+        What comes too fast for the operating system to keep is taken at once.
+        """
+        self.turns(500, 0.0005, 0.7)
+        self.assertEqual(self.turns(1, 0.002, 0.5, 97), [0.0])
+        self.assertEqual(self.turns(1, 0.002, 0.5, 50), [0.002])
+
+
+class SomePort:
+    """Notes the calls that a reactor makes to its ports."""
+
+    def __init__(self) -> None:
+        self.is_reading = True
+        self.looks = 0
+
+    def doRead(self) -> None:
+        self.looks += 1
+
+    def startReading(self) -> None:
+        self.is_reading = True
+
+    def stopReading(self) -> None:
+        self.is_reading = False
+
+
+class PacedReaderTests(SynchronousTestCase):
+    """`PacedReader` before a port that only counts."""
+
+    def setUp(self) -> None:
+        self.clock, self.port = Clock(), SomePort()
+        self.pacing = Pacing(pause=0.003, is_paced=True)
+        self.reader = PacedReader(self.clock, self.port, self.pacing)
+
+    def test_pause(self) -> None:
+        """
+        What comes while a busy port sleeps is read when it wakes.
+        """
+        self.reader.turned(5, 0.001, 0.01)
+        self.assertFalse(self.port.is_reading)
+        self.clock.advance(0.003)
+        self.assertEqual((self.port.looks, self.port.is_reading), (1, True))
+
+    def test_sent_meanwhile(self) -> None:
+        """
+        A turn that only sends, during the sleep, changes nothing about it.
+        """
+        self.reader.turned(5, 0.001, 0.01)
+        self.reader.turned(0, 0.001, 0.011)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.assertFalse(self.port.is_reading)
+
+    def test_quiet(self) -> None:
+        """
+        A quiet port never sleeps.
+        """
+        self.pacing.is_paced = False
+        self.reader.turned(5, 0.001, 0.01)
+        self.assertTrue(self.port.is_reading)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop(self) -> None:
+        """
+        A port that closes while it sleeps is left alone.
+        """
+        self.reader.turned(5, 0.001, 0.01)
+        self.reader.stop()
+        self.clock.advance(1)
+        self.assertEqual(self.port.looks, 0)
