@@ -50,7 +50,8 @@ ADAPTERS: dict[str, str] = {
     "lobby": "conversation/conversation conversation/identity conversation/online "
     "conversation/provider matches/* matchmaking/matchmaker "
     "matchmaking/updates matchmaking/parties matchmaking/prematch "
-    "matchmaking/ratings results/sending results/service",
+    "matchmaking/attendance matchmaking/ratings matchmaking/rounds "
+    "results/sending results/service",
     "fleet": "control/link fleet gameserver/* hosted kubernetes/api "
     "kubernetes/fleet kubernetes/pods local/fleet "
     "local/forklink local/forkserver local/mailbox records relay/* server "
@@ -116,7 +117,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "txredisapi": ("store/redis",),
     "prometheus_client": ("net/web/", "node/web/", "gateway/admin"),
-    "openskill": ("lobby/matchmaking/skill",),
+    "openskill": ("lobby/matchmaking/ratings",),
     "segno": ("node/web/invitations",),
     "websockets": (
         "net/lines/ws_handshake",

@@ -97,7 +97,7 @@ class LobbyClientTests(SynchronousTestCase):
 
         tables = {"fill": {"game": "open", "backfill": True}}
         self.world = LobbyWorld(games={"open": Open()}, tables=read_tables(tables))
-        self.world.matchmaker.running_rooms = Running()
+        self.world.matchmaker.rounds.running_rooms = Running()
         self.endpoint = LobbyEndpoint(self.world)
         finding = self.player("ann").find_match("open", queue="fill")
         self.pass_time()

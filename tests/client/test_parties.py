@@ -127,7 +127,7 @@ class PlayerPartiesTests(PartiesCase):
         self.world = LobbyWorld(
             games={"party": Open(), "duel": Duel()}, tables=read_tables(tables)
         )
-        self.world.matchmaker.running_rooms = Running()
+        self.world.matchmaker.rounds.running_rooms = Running()
         self.endpoint = LobbyEndpoint(self.world)
         first, second = self.pair()
         for_ann, for_bob = first.queue("party", queue="fill"), second.next_match()

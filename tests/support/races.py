@@ -238,7 +238,7 @@ class TwoNodes:
         """Have a node look at a queue, as after news of another node."""
         for entry in tuple(self.store.state.entries.values()):
             if entry.game == game:
-                self.nodes[node].matchmaker._look_at(entry.pool)
+                self.nodes[node].matchmaker.rounds.look_at(entry.pool)
                 return
 
     # Time.

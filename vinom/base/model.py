@@ -62,7 +62,7 @@ class QueueEntry:
         has its old place among those that have waited equally long.
     :ivar queue: the name of its queue; empty for its game's default queue.
     :ivar ratings: each player's strength, in the units of
-        `vinom.lobby.matchmaking.skill`; empty in a queue without ratings.
+        `vinom.lobby.matchmaking.ratings`; empty in a queue without ratings.
     :ivar echoes: regions, the nearest first, each with the time of an echo between it
         and the players, milliseconds; that of the farthest one of a party.
     :ivar recent: ids of those whom its players met lately.

@@ -704,7 +704,7 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
         else Keeping(stores.checkpoints, base.reactor, lambda: base.lease.is_current),
         visits=None if links is None else Visits(links, base.reactor),
     )
-    lobby.matchmaker.running_rooms = RunningRooms(rooms, links)
+    lobby.matchmaker.rounds.running_rooms = RunningRooms(rooms, links)
     return rooms
 
 

@@ -79,7 +79,7 @@ class StoreWatch:
         if client is not None and client.has_other_data:
             heartbeat = heartbeat_of(self._settings.lease_seconds)
             parts.lobby.matches.assert_owned()
-            parts.lobby.matchmaker.hold(heartbeat)
+            parts.lobby.matchmaker.rounds.hold(heartbeat)
             # Once more when other nodes have ended what only the store has.
             self._clock.callLater(heartbeat / 2, self._assert_again)
         parts.base.lease.beat()
@@ -146,7 +146,8 @@ class StoreWatch:
 
     def match_lost(self, end: MatchEnd) -> None:
         self._parts.lobby.matches.lost_elsewhere(end)
-        self._parts.lobby.parties.match_lost(end)
+        players = [seat.player_id for seat in end.seats if seat.player_id]
+        self._parts.lobby.parties.freed(players)
 
     async def prematch_over(self, prematch: Prematch) -> None:
         await self._parts.lobby.matchmaker.prematches.over(prematch)

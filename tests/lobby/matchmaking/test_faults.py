@@ -240,7 +240,7 @@ class Lossy(TwoNodes):
         self.gate.chance, self.gate.is_open = None, True
         self._assert_owned()
         for node in self.nodes:
-            node.matchmaker.hold(2.0)
+            node.matchmaker.rounds.hold(2.0)
         self.gate.chance, self.gate.is_open = self.chance, False
         self.clock.callLater(1.0, self._assert_owned)
 

@@ -61,7 +61,7 @@ class BackfillTests(SynchronousTestCase):
         self.world = LobbyWorld(
             games={"open": Open()}, tables=read_tables(tables), store=self.store
         )
-        self.running = self.world.matchmaker.running_rooms = Running()
+        self.running = self.world.matchmaker.rounds.running_rooms = Running()
 
     def test_longest_wait_first(self) -> None:
         """

@@ -486,7 +486,7 @@ class AwayTests(SynchronousTestCase):
             line.hang_up()
         world.clock.advance(60.1)
         self.assertEqual(world.lobby.state.parties, {})
-        self.assertEqual(len(world.parties._counts), 0)
+        self.assertEqual(len(world.parties._admission.counts), 0)
 
     def test_stop(self) -> None:
         """
@@ -570,7 +570,7 @@ class QueueTests(SynchronousTestCase):
         # As another node does once the lease is over.
         world.lobby.end(end, expires_at=world.clock.seconds() + 600.0)
         world.lines["bob"].heard()
-        world.parties.match_lost(end)
+        world.parties.freed([seat.player_id for seat in plan.seats])
         (update,) = pushed(world.lines["bob"], "party_update")
         self.assertEqual(update["party"]["state"], "idle")
         self.assertEqual(world.party("ann")["state"], "idle")

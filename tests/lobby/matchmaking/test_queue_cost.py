@@ -93,7 +93,7 @@ class QueueCostTests(SynchronousTestCase):
         """
         for kind in KINDS:
             few = frames_of_a_request(10, kind)
-            self.assertIn("lobby/matchmaking/matchmaker.py: Matchmaker._round", few)
+            self.assertIn("lobby/matchmaking/rounds.py: Rounds._round", few)
             self.assertEqual(few, frames_of_a_request(_MANY, kind), kind)
 
     def test_cancel(self) -> None:

@@ -11,9 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.waiting import entry
 from vinom.base.model import Player, QueueEntry, Rating, SeatPlan
 from vinom.errors import StoreUnavailable
-from vinom.lobby.matchmaking.ratings import Lifetimes, Ratings
+from vinom.lobby.matchmaking.ratings import Lifetimes, Ratings, rate_round
 from vinom.lobby.matchmaking.rules.rule import Proposal
-from vinom.lobby.matchmaking.skill import rate_round
 from vinom.store.memory.players import MemoryRatingStore
 
 

@@ -11,19 +11,14 @@ from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
-from heapq import heappop, heappush
-from math import inf
-from time import monotonic
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.limits.logged import log_unless_away
 from vinom.base.messages.lobby import QueueStatus, RoomFound
 from vinom.base.model import (
     Enqueued,
@@ -34,7 +29,6 @@ from vinom.base.model import (
     Player,
     Prematch,
     QueueEntry,
-    Waiting,
     Whereabouts,
 )
 from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
@@ -43,150 +37,19 @@ from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.service import Matches
+from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings
-from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.lobby.matchmaking.rounds import MOST_READ, Cadence, Rounds, Slices
+from vinom.lobby.matchmaking.rules.rule import Proposal
 from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import RETRY_SECONDS, patiently
 
-#: How long a queue rests when no game server could be had for a match, seconds: each
-#: failure doubles it, up to the second number, and a while without one ends that.
-_REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
-#: Entries read at once when a table can start; more if a table has more seats.
-_MOST_READ = 1000
-
-#: Entries that are offered seats in running rooms in one round, and how long after a
-#: round that found none the next one looks, seconds.
-_MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
-#: Matches of one look at a queue that are started at the same time: the store answers
-#: one step while it is sent the next ones.
-_MOST_STARTED = 50
-#: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
-_SLICE_SECONDS = 0.005
-#: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
-_PAUSE_PER_ENTRY = 20e-6
-
-#: A queue, whose entries may meet: see `QueueEntry.pool`.
-_Pool = tuple[str, bytes, str]
-
-
-class Cadence:
-    """Run rounds soon after a change, and never two at once."""
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        play: Callable[[], Coroutine[Any, Any, float | None]],
-    ) -> None:
-        """
-        :param clock: for delays.
-        :param play: runs one round. It returns the seconds until the next one is due
-            even if nobody asks for it, or ``None``.
-        """
-        self._clock, self._play = clock, play
-        self._next: IDelayedCall | None = None
-        self._is_playing = self._is_due = False
-
-    def ask(self, delay: float = 0.0) -> None:
-        """
-        Run a round soon, or right after the current one.
-
-        It does not start within this call: requests of one turn of the reactor are
-        matched together, and answers go out before the updates that they cause.
-
-        :param delay: seconds from now.
-        """
-        if self._is_playing:
-            self._is_due = True
-            return
-        asked = self._clock.callLater(delay, self._start)
-        if self._next is not None:
-            if self._next.getTime() <= asked.getTime():
-                asked.cancel()
-                return
-            self._next.cancel()
-        self._next = asked
-
-    def stop(self) -> None:
-        """Cancel the round that is due."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def _start(self) -> None:
-        Deferred.fromCoroutine(self._round())
-
-    async def _round(self) -> None:
-        self._next = None
-        self._is_playing, self._is_due = True, False
-        try:
-            delay = await self._play()
-        except Exception:
-            log_unless_away(self._log, "a round of matchmaking failed", Failure())
-            delay = RETRY_SECONDS
-        self._is_playing = False
-        if self._is_due:
-            self.ask()
-        elif delay is not None:
-            self.ask(delay)
-
-
-class _Slices:
-    """Let the reactor have its turn during long work."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock, self._began = clock, monotonic()
-
-    async def rest(self) -> None:
-        """Wait for the next turn, if this one was long enough."""
-        if monotonic() - self._began > _SLICE_SECONDS:
-            await deferLater(self._clock, 0)
-            self._began = monotonic()
-
-
-class Running(Protocol):
-    """Finds seats in running rooms: `vinom.rooms.rooms.RunningRooms`."""
-
-    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
-        """Keep seats for these players; returns the room's id, or nothing."""
-
-
-class _Starts:
-    """Start matches at the same time, not too many of them."""
-
-    def __init__(self) -> None:
-        self._running: list[Deferred[None]] = []
-
-    async def add(self, start: Coroutine[Any, Any, None]) -> None:
-        """
-        Start a match; if there are too many, wait until all are made.
-
-        :raises Exception: one of those could not be made.
-        """
-        self._running.append(Deferred.fromCoroutine(start))
-        if len(self._running) >= _MOST_STARTED:
-            await self.done()
-
-    async def done(self) -> None:
-        """
-        Wait until all are made.
-
-        :raises Exception: one of them could not be made.
-        """
-        running, self._running = self._running, []
-        failures: list[Failure] = []
-        for start in running:
-            start.addErrback(failures.append)
-        await DeferredList(running)
-        if failures:
-            failures[0].raiseException()
 
 
 class EntryFollower(Protocol):
@@ -247,36 +110,22 @@ class Matchmaker(Service):
             queues = Queues(games, {}, fill_seconds, accept_seconds)
         self._queues, self._ratings = queues, ratings
         self._region, self._regions = region, frozenset((region, *regions)) - {""}
-        self._wait_warning = wait_warning_seconds
-        #: For what players can have logged as often as they ask.
-        self._bounded = BoundedLog(self._log, clock)
-        self._away_seconds = away_seconds
         self._updates = QueueUpdates(store, online, clock, status_seconds)
         self.prematches = Prematches(store, online, clock, self)
+        self.rounds = Rounds(
+            store,
+            queues,
+            matches,
+            clock,
+            self._start,
+            self._send_to_room,
+            wait_warning_seconds,
+        )
         self._followers: list[EntryFollower] = []
-        #: Finds seats in running rooms, for queues with ``backfill``.
-        self.running_rooms: Running | None = None
-        # How many players got such seats, by game; and by queue the smallest party
-        # that lately got none.
+        # How many players got seats in running rooms, by game.
         self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
-        self._no_seats: dict[_Pool, int] = {}
-        # Queues whose players are being offered such seats.
-        self._offers: dict[_Pool, Deferred[None]] = {}
-        # By queue: when it may start matches again, and how often it could not.
-        self._resting: dict[_Pool, tuple[float, int]] = {}
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
-        self._away: dict[str, IDelayedCall] = {}
-        # Queues for the next round, with how many wait there, if that is known; when
-        # others are due, as a heap and by queue.
-        self._changed: dict[_Pool, Waiting | None] = {}
-        self._due: list[tuple[float, _Pool]] = []
-        self._due_at: dict[_Pool, float] = {}
-        # Long queues: when the next round may look at them.
-        self._rests_until: dict[_Pool, float] = {}
-        # When a long wait was logged last.
-        self._warned: dict[_Pool, float] = {}
-        self._held_until = 0.0
-        self._cadence = Cadence(clock, self._round)
+        self._away = Attendance(online, clock, away_seconds, self._drop, self._settle)
         # By player: entries that may be stored though their players were refused, and
         # when that is certain at the latest.
         self._unconfirmed: dict[str, tuple[float, QueueEntry]] = {}
@@ -287,12 +136,10 @@ class Matchmaker(Service):
         """Stop matching; the store keeps the entries."""
         Service.stopService(self)
         self._updates.stop()
-        self._cadence.stop()
+        self.rounds.stop()
         self._removals.stop()
         self.prematches.stop()
-        for call in self._away.values():
-            call.cancel()
-        self._away.clear()
+        self._away.stop()
 
     def follow(self, follower: EntryFollower) -> None:
         """Call *follower* about entries of parties from now on."""
@@ -526,7 +373,7 @@ class Matchmaker(Service):
             self._log.debug("storage does not answer: {error}", error=error)
             settle = partial(self._settle, entry.player_ids[0])
             self._run(patiently(self._clock, settle))
-            self._look_at(entry.pool)
+            self.rounds.look_at(entry.pool)
             return self._updates.follow(entry, found.place)
 
     async def _admitted(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
@@ -535,7 +382,7 @@ class Matchmaker(Service):
             self.player_lost(player_id)
         if entry.suspended and not away:
             await self._store.suspend(entry.entry_id, False)
-        self._look_at(entry.pool, None if entry.suspended else found.waiting)
+        self.rounds.look_at(entry.pool, None if entry.suspended else found.waiting)
         queue = self._queues.of(entry.game, entry.queue)
         if entry.party_id or (
             self._online.is_shared and queue is not None and queue.accept_seconds
@@ -617,14 +464,14 @@ class Matchmaker(Service):
     def player_lost(self, player_id: str) -> None:
         """A player's line closed: keep the place for a while."""
         self._updates.forget((player_id,))
-        self._expect_back(player_id, self._away_seconds)
+        self._away.expect(player_id)
         self._run(self._settle_lost(player_id))
 
     def player_left(self, player_id: str) -> None:
         """A line closed whose player is in no queue, but perhaps in a new match."""
         self._updates.forget((player_id,))
         if self._matches.is_forming(player_id):
-            self._expect_back(player_id, self._away_seconds)
+            self._away.expect(player_id)
 
     def player_moved(self, player_id: str) -> None:
         """A player's line here closed, for there is a newer one to another node."""
@@ -634,9 +481,8 @@ class Matchmaker(Service):
         self, player_id: str, where: Whereabouts
     ) -> QueueStatus | None:
         """A player said hello: return their place in the queue, if there is one."""
-        call, entry = self._away.pop(player_id, None), where.entry
-        if call is not None:
-            call.cancel()
+        self._away.stop_waiting(player_id)
+        entry = where.entry
         for each in () if entry is None else entry.player_ids:
             # Now the player knows of it.
             self._unconfirmed.pop(each, None)
@@ -645,7 +491,7 @@ class Matchmaker(Service):
         if not await self._online.away(entry.player_ids):
             # Also if it was not suspended: this node is its owner from now on.
             await self._store.suspend(entry.entry_id, False)
-        self._look_at(entry.pool)
+        self.rounds.look_at(entry.pool)
         return await self._status(entry)
 
     # Calls of `Prematches`.
@@ -696,7 +542,7 @@ class Matchmaker(Service):
                     await self._remove(entry)
             if prematch_id and found.refusal == "playing":
                 await self.prematches.give_back(prematch_id)
-            self._look_at(entries[0].pool)
+            self.rounds.look_at(entries[0].pool)
             return
         now = self._clock.seconds()
         for entry in entries:
@@ -727,12 +573,12 @@ class Matchmaker(Service):
         if prematch_id:
             await self.prematches.give_back(prematch_id)
         self._dismiss(out, refusal)
-        self._look_at(entries[0].pool)
+        self.rounds.look_at(entries[0].pool)
 
     async def went_back(self, entries: Sequence[QueueEntry]) -> None:
         """Send the players of these entries, which wait again, their places."""
         for entry in entries:
-            self._look_at(entry.pool)
+            self.rounds.look_at(entry.pool)
             self._updates.changed(entry.pool)
             await patiently(self._clock, partial(self._send_place, entry))
         self._moved(entries)
@@ -757,7 +603,7 @@ class Matchmaker(Service):
     def put_back(self, entries: Sequence[QueueEntry], is_failure: bool) -> None:
         """Queue entries again whose match did not happen; their waits go on."""
         if is_failure:
-            self._rest(entries[0].pool)
+            self.rounds.failed(entries[0].pool)
         self._run(self._put_back(entries))
 
     def taken_out(self, left: Sequence[Left], player_ids: Collection[str]) -> None:
@@ -777,13 +623,6 @@ class Matchmaker(Service):
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """Report that these parties, or some members, are in no match any more."""
         self._moved(entries)
-
-    def hold(self, seconds: float) -> None:
-        """
-        Start no matches for a while: the store was away, and may lack what nodes wrote
-        last, until each has compared that.
-        """
-        self._held_until = self._clock.seconds() + seconds
 
     def draining(self) -> None:
         """Take all players of this node out of the queue, and send them the reason."""
@@ -870,236 +709,17 @@ class Matchmaker(Service):
             "parties": dict(counts.parties),
         }
 
-    # Rounds of matchmaking.
+    # Calls of its rounds.
 
-    def _look_at(self, pool: _Pool, waiting: Waiting | None = None) -> None:
-        """
-        Have the next round look at a queue.
-
-        :param waiting: how many wait there, if that is known.
-        """
-        self._changed[pool] = waiting
-        self._cadence.ask()
-
-    async def _round(self) -> float | None:
-        """Start all matches that can start; return the seconds until the next."""
-        now = self._clock.seconds()
-        changed, self._changed = self._changed, {}
-        while self._due and self._due[0][0] <= now:
-            _, pool = heappop(self._due)
-            self._due_at.pop(pool, None)
-            changed[pool] = None
-        try:
-            for pool, waiting in tuple(changed.items()):
-                await self._look_into(pool, now, waiting)
-                del changed[pool]
-        finally:
-            # Those left over because storage did not answer.
-            self._changed.update(dict.fromkeys(changed))
-        if not self._due:
-            return None
-        # A millisecond more, so that rounding never starts a round too early.
-        return max(0.0, self._due[0][0] - now) + 0.001
-
-    async def _look_into(
-        self, pool: _Pool, now: float, waiting: Waiting | None
-    ) -> None:
-        """Start the matches of one queue; read its entries only if there can be any."""
-        if self._matches.is_draining:
-            # The entries that are left are for other nodes.
-            return
-        failing_until, _ = self._resting.get(pool, (0.0, 0))
-        rests_until = max(
-            failing_until, self._held_until, self._rests_until.pop(pool, 0.0)
-        )
-        if rests_until > now:
-            self._rests_until[pool] = rests_until
-            self._set_due(pool, rests_until)
-            return
-        queue = self._queues.of(pool[0], pool[2])
-        if queue is not None and queue.backfills and self.running_rooms is not None:
-            offer = self._offers.pop(pool, None)
-            if offer is None:
-                work = self._backfill(self.running_rooms, pool, now)
-                offer = Deferred.fromCoroutine(work)
-                if not offer.called:
-                    offer.addBoth(self._offered, pool)
-            if not offer.called:
-                # Another node may not answer: other queues do not wait for it.
-                self._offers[pool] = offer
-                return
-            await offer
-        if waiting is None:
-            waiting = await self._store.waiting(*pool)
-        due = None
-        if queue is not None and waiting.ready >= queue.shape.fewest:
-            due = queue.rule.due(waiting)
-            if due is not None and due <= now:
-                due = await self._find(queue, pool, now)
-        self._set_due(pool, due)
-        if self._wait_warning:
-            self._set_due(pool, self._watch_wait(pool, waiting, now))
-
-    def _offered(self, result: Any, pool: _Pool) -> Any:
-        """Have a round match those who got no seat."""
-        self._look_at(pool)
-        return result
-
-    async def _backfill(self, running: Running, pool: _Pool, now: float) -> None:
-        """Send players who wait to free seats of running rooms, longest wait first."""
-        game, options, name = pool
-        page = await self._store.page(game, options, name, "", _MOST_OFFERED)
-        self._no_seats.pop(pool, None)
-        for entry in page.entries:
-            player_ids = entry.player_ids
-            if len(player_ids) >= self._no_seats.get(pool, inf):
-                continue
-            room_id = await running.seats(game, options, player_ids)
-            if not room_id:
-                self._no_seats[pool] = len(player_ids)
-                continue
-            try:
-                if not await self._store.claim(entry.entry_id):
-                    # Matched, or gone; the seats are soon free again.
-                    continue
-            except (NothingStored, LeaseLost):
-                raise
-            except StoreUnavailable:
-                # It may be out of the queue, or wait.
-                self._run(self._settle_offer(entry, room_id))
-                raise
-            self._send_to_room(entry, room_id, now)
-        if pool in self._no_seats:
-            self._set_due(pool, now + _OFFER_SECONDS)
-
-    def _send_to_room(self, entry: QueueEntry, room_id: str, now: float) -> None:
+    def _send_to_room(self, entry: QueueEntry, room_id: str) -> None:
         """Send players who are out of the queue to the room that has seats for them."""
         game, _, name = entry.pool
         self._backfilled[game] += len(entry.player_ids)
-        self._waits[game].add(max(0.0, now - entry.since))
+        self._waits[game].add(max(0.0, self._clock.seconds() - entry.since))
         self._updates.forget(entry.player_ids)
         self._updates.changed(entry.pool)
         self._online.send(entry.player_ids, RoomFound(room_id, game, name))
         self._moved([entry])
-
-    async def _settle_offer(self, entry: QueueEntry, room_id: str) -> None:
-        """
-        Find out whether an entry was claimed for a room; the answer was lost.
-
-        A step that was not answered has had its effect when its deadline is over. If
-        it had none, the players wait.
-        """
-        player_id = entry.player_ids[0]
-
-        async def is_free() -> bool:
-            where = await self._store.of_player(player_id)
-            return where.entry is None and where.plan is None
-
-        await deferLater(self._clock, RETRY_SECONDS)
-        if await patiently(self._clock, is_free):
-            self._send_to_room(entry, room_id, self._clock.seconds())
-
-    def _set_due(self, pool: _Pool, due: float | None) -> None:
-        """Have a round look at a queue at this time, if no other one does before."""
-        if due is not None and self._due_at.get(pool, inf) > due:
-            self._due_at[pool] = due
-            heappush(self._due, (due, pool))
-
-    def _watch_wait(self, pool: _Pool, waiting: Waiting, now: float) -> float | None:
-        """Log a long wait; returns when to look at it again."""
-        if waiting.since is None:
-            self._warned.pop(pool, None)
-            return None
-        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
-        if at > now:
-            return at
-        self._warned[pool] = now
-        game, _, name = pool
-        self._bounded.warn(
-            "a player has waited {seconds:.0f} s in the queue {queue}, in which "
-            "{count} can be matched: vinom explain PLAYER says why",
-            seconds=now - waiting.since,
-            queue=name or game,
-            count=waiting.ready,
-        )
-        return now + self._wait_warning
-
-    async def _find(self, queue: Queue, pool: _Pool, now: float) -> float | None:
-        """Start what a queue's rule finds; returns when to ask the rule again."""
-        rule, slices = queue.rule, _Slices(self._clock)
-        most = max(_MOST_READ, rule.shape.most)
-        page = await self._store.page(*pool, "", most)
-        entries = list(page.entries)
-        if page.next and rule.is_in_order:
-            is_found, again = await self._apply(queue, entries, now, slices)
-            if is_found:
-                # There may be more of them than were read.
-                self._look_at(pool)
-                return again
-        while page.next:
-            page = await self._store.page(*pool, page.next, most)
-            entries += page.entries
-            await slices.rest()
-        _, again = await self._apply(queue, entries, now, slices)
-        if len(entries) > _MOST_READ:
-            self._rests_until[pool] = (
-                self._clock.seconds() + len(entries) * _PAUSE_PER_ENTRY
-            )
-        return again
-
-    async def _apply(
-        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: _Slices
-    ) -> tuple[bool, float | None]:
-        """Start what a rule finds; returns whether it did, and when to ask again."""
-        starts = _Starts()
-        try:
-            return await self._start_all(queue, entries, now, slices, starts)
-        finally:
-            await starts.done()
-
-    async def _start_all(
-        self,
-        queue: Queue,
-        entries: Sequence[QueueEntry],
-        now: float,
-        slices: _Slices,
-        starts: _Starts,
-    ) -> tuple[bool, float | None]:
-        is_found = False
-        finding = queue.rule.find(entries, now)
-        while True:
-            try:
-                found = next(finding)
-            except StopIteration as stop:
-                return is_found, stop.value
-            except Exception:
-                # It must not keep other queues from being matched.
-                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
-                return is_found, now + RETRY_SECONDS
-            if found is not None:
-                if not _is_sound(found, queue.shape):
-                    self._log.error(
-                        "the rule of queue {queue} proposed a match of {count} players "
-                        "that its settings do not allow",
-                        queue=queue.name,
-                        count=sum(len(entry.players) for entry in found.entries),
-                    )
-                    return is_found, now + RETRY_SECONDS
-                is_found = True
-                await starts.add(self._start(found, queue))
-            await slices.rest()
-
-    def _rest(self, pool: _Pool) -> None:
-        """Let a queue rest: no game server could be had for a match of it."""
-        now = self._clock.seconds()
-        for each, (until, _) in tuple(self._resting.items()):
-            if until + _REST_FORGOTTEN < now:
-                del self._resting[each]
-        until, failures = self._resting.get(pool, (0.0, 0))
-        if until <= now:
-            # Matches that fail together count once.
-            rest = min(_LONGEST_REST, _REST * 2 ** min(failures, 5))
-            self._resting[pool] = now + rest, failures + 1
 
     async def _start(self, proposal: Proposal, queue: Queue) -> None:
         """Make a match, or ask its players first."""
@@ -1122,7 +742,7 @@ class Matchmaker(Service):
             self._moved(entries)
         else:
             # A player left in between; the others still wait.
-            self._look_at(pool)
+            self.rounds.look_at(pool)
         self._updates.changed(pool)
 
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
@@ -1171,9 +791,9 @@ class Matchmaker(Service):
             why = "this node has no game with this name, or not this queue"
             return facts | {"why": why}
         entries: list[QueueEntry] = []
-        after, slices = "", _Slices(self._clock)
+        after, slices = "", Slices(self._clock)
         while len(entries) < _MOST_EXPLAINED:
-            page = await self._store.page(*entry.pool, after, _MOST_READ)
+            page = await self._store.page(*entry.pool, after, MOST_READ)
             entries += page.entries
             after = page.next
             if not after:
@@ -1182,7 +802,7 @@ class Matchmaker(Service):
         else:
             facts["counted_of_the_first"] = len(entries)
         if queue.backfills:
-            size = self._no_seats.get(entry.pool)
+            size = self.rounds.no_seats.get(entry.pool)
             facts["backfill"] = (
                 "free seats of running rooms are given to those who wait"
                 if size is None or size > len(entry.players)
@@ -1216,33 +836,12 @@ class Matchmaker(Service):
 
     # Players who are away.
 
-    def _expect_back(self, player_id: str, seconds: float) -> None:
-        call = self._away.pop(player_id, None)
-        if call is not None:
-            call.cancel()
-        self._away[player_id] = self._clock.callLater(
-            seconds, self._stayed_away, player_id
-        )
-
-    def _stayed_away(self, player_id: str) -> None:
-        del self._away[player_id]
-        self._run(self._drop_if_away(player_id), retry=player_id)
-
-    async def _drop_if_away(self, player_id: str) -> None:
+    async def _drop(self, player_id: str) -> None:
         """Give up the place of a player who did not come back, to any node."""
-        absence = await self._online.absence(player_id)
-        if not absence:
-            # The node that the player came back to may not have had an answer.
-            await self._settle(player_id)
-            return
-        if absence < self._away_seconds:
-            # The player was at another node meanwhile: this is another absence.
-            self._expect_back(player_id, self._away_seconds - absence)
-            return
         self._matches.withdraw(player_id)
         if self._online.is_here(player_id):
             return
-        left = await self._store.leave(player_id, away=self._away_seconds)
+        left = await self._store.leave(player_id, away=self._away.seconds)
         if left is not None:
             await self.took_out(left, player_id)
 
@@ -1272,7 +871,7 @@ class Matchmaker(Service):
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
         await self.prematches.give_back_all()
-        for player_id in (*self._updates.players(), *self._away):
+        for player_id in (*self._updates.players(), *self._away.players()):
             left = await self._store.leave(player_id)
             if left is not None:
                 self._dismiss([left.entry], self._matches.draining())
@@ -1308,29 +907,9 @@ class Matchmaker(Service):
     def _new_id(self) -> str:
         return b32encode(self._entropy(10)).decode().lower()
 
-    def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
-        """
-        Do *work*, and log it if it fails.
-
-        :param retry: a player to expect back once more after a failure.
-        """
-
-        def failed(failure: Failure) -> None:
-            log_unless_away(self._log, "matchmaking step failed", failure)
-            if retry is not None:
-                self._expect_back(retry, RETRY_SECONDS)
-
-        Deferred.fromCoroutine(work).addErrback(failed)
-
-
-def _is_sound(proposal: Proposal, shape: Shape) -> bool:
-    """Is this a match that its queue allows? A rule may be anybody's."""
-    entries, teams = proposal.entries, proposal.teams
-    players = [player.player_id for entry in entries for player in entry.players]
-    return (
-        shape.fewest <= len(players) <= shape.most
-        and len(set(players)) == len(players)
-        and len({entry.pool for entry in entries}) == 1
-        and len(teams) in (0, len(entries))
-        and all(0 <= team < (shape.teams or 0) for team in teams)
-    )
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: log_unless_away(
+                self._log, "matchmaking step failed", failure
+            )
+        )

@@ -12,9 +12,8 @@ import attrs
 from msgspec import Raw
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vinom.base.limits.addresses import AddressBuckets, AddressCounts
 from vinom.base.limits.buckets import NetworkBuckets, network_of
@@ -45,7 +44,6 @@ from vinom.base.messages.parties import (
 )
 from vinom.base.model import (
     Left,
-    MatchEnd,
     Party,
     PartyMember,
     PartyState,
@@ -55,6 +53,7 @@ from vinom.base.model import (
 )
 from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
+from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.party import (
     PartyInputs,
@@ -66,7 +65,7 @@ from vinom.lobby.matchmaking.party import (
 )
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import RETRY_SECONDS, patiently
+from vinom.store.patience import patiently
 
 #: How often a change is tried again because somebody else was faster.
 _MOST_TRIES = 20
@@ -121,6 +120,91 @@ class PartyBounds:
     away_seconds: float = 60.0
 
 
+class _Admission:
+    """Who may open a party, or come into one: addresses, passwords, and invitations."""
+
+    def __init__(
+        self, bounds: PartyBounds, clock: IReactorTime, in_thread: InThread
+    ) -> None:
+        self._clock, self._in_thread, self._hashing = clock, in_thread, DeferredLock()
+        tries, burst = bounds.tries, bounds.tries_burst
+        self.tries = AddressBuckets(tries, burst)
+        # Of passwords only: a token cannot be guessed, and stays usable.
+        self._tries_of_party = NetworkBuckets(tries, burst)
+        self._hashes = AddressBuckets(bounds.hashes, bounds.hashes_burst)
+        self.invites = AddressBuckets(bounds.invites, bounds.invites_burst)
+        self.invited = NetworkBuckets(bounds.invited, bounds.invited_burst)
+        self.counts = AddressCounts(bounds.per_address)
+        # Who opened a party at this node, by its id.
+        self.opened: dict[str, str] = {}
+
+    def uncount(self, party_id: str) -> None:
+        """A party of this node is gone; others are not counted here."""
+        host = self.opened.pop(party_id, None)
+        if host is not None:
+            self.counts.leave(host)
+
+    async def recount(self, host: str, store: ILobbyStore) -> None:
+        """Find which parties of an address other nodes have closed."""
+        near = network_of(host)
+        for party_id, opener in tuple(self.opened.items()):
+            if network_of(opener) == near and await store.find(party_id) is None:
+                self.uncount(party_id)
+
+    async def hashed(self, host: str, call: Callable[[], _T]) -> _T:
+        """
+        Do what hashes a password, when it is its turn.
+
+        :raises Refused: this address has done so too often, or too many others wait.
+        """
+        now = self._clock.seconds()
+        if not self._hashes.take(host, now):
+            raise Refused(
+                Code.RATE_LIMITED,
+                "your address uses too many passwords; try again later",
+                {"retry_after": round(self._hashes.wait(host, now), 3)},
+            )
+        if len(self._hashing.waiting) >= MOST_WAITING:
+            raise Refused(
+                Code.BUSY,
+                f"{MOST_WAITING} others wait for their passwords; try again",
+                {"retry_after": 1.0},
+            )
+        return await self._hashing.run(self._in_thread, call)
+
+    async def may_join(
+        self, party: Party, player_id: str, asked: JoinParty, host: str
+    ) -> bool:
+        if player_id in party.banned:
+            return False
+        if player_id in party.invited:
+            return True
+        if asked.token is not None:
+            return is_token(party, asked.token)
+        if asked.password is not None and party.password_hash:
+            now = self._clock.seconds()
+            wait = self._tries_of_party.wait(party.party_id, now)
+            if wait > 0:
+                raise Refused(
+                    Code.RATE_LIMITED,
+                    "too many passwords were tried; ask the host for an invitation",
+                    {"retry_after": round(wait, 3)},
+                )
+            # Before it is hashed, so that many guesses at once count, too.
+            self._tries_of_party.take(party.party_id, now)
+            is_wrong = False
+            try:
+                is_wrong = not await self.hashed(
+                    host, partial(is_password, party, asked.password)
+                )
+            finally:
+                # Nor does one count that was refused before it was looked at.
+                if not is_wrong:
+                    self._tries_of_party.put_back(party.party_id, now)
+            return not is_wrong
+        return party.is_open and not party.password_hash
+
+
 class Parties(Service):
     """Serve requests about parties, and of those who are in one to queue."""
 
@@ -149,29 +233,17 @@ class Parties(Service):
         :param address: where players reach this node, if it is not any of several.
         :param in_thread: hashes passwords.
         """
-        self._in_thread, self._hashing = in_thread, DeferredLock()
         self._store, self._matchmaker = store, matchmaker
         self._online, self._clock, self._entropy = online, clock, entropy
         self._bounds, self._address = bounds or PartyBounds(), address
-        tries, burst = self._bounds.tries, self._bounds.tries_burst
-        self._tries = AddressBuckets(tries, burst)
-        # Of passwords only: a token cannot be guessed, and stays usable.
-        self._tries_of_party = NetworkBuckets(tries, burst)
-        self._hashes = AddressBuckets(self._bounds.hashes, self._bounds.hashes_burst)
-        self._invites = AddressBuckets(self._bounds.invites, self._bounds.invites_burst)
-        self._invited = NetworkBuckets(self._bounds.invited, self._bounds.invited_burst)
-        self._counts = AddressCounts(self._bounds.per_address)
-        # Who opened a party at this node, by its id.
-        self._opened: dict[str, str] = {}
-        self._away: dict[str, IDelayedCall] = {}
+        self._admission = _Admission(self._bounds, clock, in_thread)
+        self._away = Attendance(online, clock, self._bounds.away_seconds, self._forget)
         matchmaker.follow(self)
 
     def stopService(self) -> None:
         """Stop waiting for those who are away; the store keeps the parties."""
         Service.stopService(self)
-        for call in self._away.values():
-            call.cancel()
-        self._away.clear()
+        self._away.stop()
 
     # Requests of players.
 
@@ -199,9 +271,11 @@ class Parties(Service):
                 await self._remove(other, "kicked", lambda it: it.kick(me, other))
                 return await self._update(await self._mine(me))
             case PromoteInParty(chosen):
-                return await self._act(me, lambda it: it.promote(me, chosen))
+                return await self._update(
+                    await self._change(me, lambda it: it.promote(me, chosen))
+                )
             case InviteToParty(None):
-                token = self._new_secret()
+                token = _secret(self._entropy)
                 party = await self._change(
                     me, lambda it: it.renew(me, hash_token(token))
                 )
@@ -210,7 +284,9 @@ class Parties(Service):
                 return await self._invite(player, str(player_id), host)
             case ReadyInParty(is_ready, loadout):
                 brings = None if loadout == UNCHANGED else bytes(loadout)
-                return await self._act(me, lambda it: it.ready(me, is_ready, brings))
+                return await self._update(
+                    await self._change(me, lambda it: it.ready(me, is_ready, brings))
+                )
             case ListParties():
                 return await self._list(request)
         raise Refused(Code.UNKNOWN_TYPE, "no request about parties has this type")
@@ -277,7 +353,7 @@ class Parties(Service):
 
         :param party: the one that it is in.
         """
-        self._stop_waiting(player_id)
+        self._away.stop_waiting(player_id)
         if party is None:
             return None
         update = await self._update(party)
@@ -299,13 +375,9 @@ class Parties(Service):
             # Those who went while it waited, or while its match lasted.
             for player_id in await self._away_of(party):
                 if player_id not in self._away:
-                    self._expect(player_id)
+                    self._away.expect(player_id)
 
     # Calls of the node.
-
-    def match_lost(self, end: MatchEnd) -> None:
-        """A match ended with its node: so it did for the parties of its players."""
-        self.freed([seat.player_id for seat in end.seats if seat.player_id])
 
     def freed(self, player_ids: Sequence[str]) -> None:
         """Players are in no match any more: send their parties that."""
@@ -335,10 +407,10 @@ class Parties(Service):
             queue = self._matchmaker.find_queue(None, asked.game)
             size = min(size, queue.shape.largest)
             options = self._matchmaker.options_of(queue, bytes(asked.options))
-        token, password_hash = self._new_secret(), ""
+        token, password_hash = _secret(self._entropy), ""
         if asked.password is not None:
             salt = self._entropy(16)
-            password_hash = await self._hashed(
+            password_hash = await self._admission.hashed(
                 host, partial(hash_password, asked.password, salt)
             )
         party = Party(
@@ -353,27 +425,27 @@ class Parties(Service):
             size=size,
             maker=host,
         )
-        if self._counts.is_full(host):
-            await self._recount(host)
-        if not self._counts.enter(host):
+        if self._admission.counts.is_full(host):
+            await self._admission.recount(host, self._store)
+        if not self._admission.counts.enter(host):
             raise _too_many(self._bounds.per_address)
-        self._opened[party.party_id] = host
+        self._admission.opened[party.party_id] = host
         try:
             if not await self._store.open(party):
                 await self._ensure_free(player.player_id)
                 raise _in_party()
         except BaseException:
-            self._uncount(party.party_id)
+            self._admission.uncount(party.party_id)
             raise
         if not self._online.is_here(player.player_id):
-            self._expect(player.player_id)
+            self._away.expect(player.player_id)
         view = await self._view(party)
         return PartyCreated(party.party_id, token, self._address, view)
 
     async def _join(self, player: Player, asked: JoinParty, host: str) -> PartyUpdate:
         me = player.player_id
         await self._ensure_free(me)
-        wait = self._tries.wait(host, self._clock.seconds())
+        wait = self._admission.tries.wait(host, self._clock.seconds())
         if wait > 0:
             raise Refused(
                 Code.RATE_LIMITED,
@@ -383,8 +455,10 @@ class Parties(Service):
         member = PartyMember(player, host, bytes(asked.loadout))
         for _ in range(_MOST_TRIES):
             party = await self._store.find(asked.party_id)
-            if party is None or not await self._may_join(party, me, asked, host):
-                self._tries.take(host, self._clock.seconds())
+            if party is None or not await self._admission.may_join(
+                party, me, asked, host
+            ):
+                self._admission.tries.take(host, self._clock.seconds())
                 # One answer for both: who guesses learns nothing.
                 raise Refused(
                     Code.NO_SUCH_PARTY,
@@ -394,7 +468,7 @@ class Parties(Service):
             assert after is not None
             if (await self._store.change(after)).is_done:
                 if not self._online.is_here(me):
-                    self._expect(me)
+                    self._away.expect(me)
                 update = await self._update(after)
                 self._send_others(after, me, update)
                 return update
@@ -402,62 +476,12 @@ class Parties(Service):
             await self._ensure_free(me)
         raise StoreUnavailable("others changed the party each time")
 
-    async def _hashed(self, host: str, call: Callable[[], _T]) -> _T:
-        """
-        Do what hashes a password, when it is its turn.
-
-        :raises Refused: this address has done so too often, or too many others wait.
-        """
-        now = self._clock.seconds()
-        if not self._hashes.take(host, now):
-            raise Refused(
-                Code.RATE_LIMITED,
-                "your address uses too many passwords; try again later",
-                {"retry_after": round(self._hashes.wait(host, now), 3)},
-            )
-        if len(self._hashing.waiting) >= MOST_WAITING:
-            raise Refused(
-                Code.BUSY,
-                f"{MOST_WAITING} others wait for their passwords; try again",
-                {"retry_after": 1.0},
-            )
-        return await self._hashing.run(self._in_thread, call)
-
-    async def _may_join(
-        self, party: Party, player_id: str, asked: JoinParty, host: str
-    ) -> bool:
-        if player_id in party.banned:
-            return False
-        if player_id in party.invited:
-            return True
-        if asked.token is not None:
-            return is_token(party, asked.token)
-        if asked.password is not None and party.password_hash:
-            now = self._clock.seconds()
-            wait = self._tries_of_party.wait(party.party_id, now)
-            if wait > 0:
-                raise Refused(
-                    Code.RATE_LIMITED,
-                    "too many passwords were tried; ask the host for an invitation",
-                    {"retry_after": round(wait, 3)},
-                )
-            # Before it is hashed, so that many guesses at once count, too.
-            self._tries_of_party.take(party.party_id, now)
-            is_wrong = False
-            try:
-                is_wrong = not await self._hashed(
-                    host, partial(is_password, party, asked.password)
-                )
-            finally:
-                # Nor does one count that was refused before it was looked at.
-                if not is_wrong:
-                    self._tries_of_party.put_back(party.party_id, now)
-            return not is_wrong
-        return party.is_open and not party.password_hash
-
     async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:
         me, now = player.player_id, self._clock.seconds()
-        wait = max(self._invites.wait(host, now), self._invited.wait(invited, now))
+        wait = max(
+            self._admission.invites.wait(host, now),
+            self._admission.invited.wait(invited, now),
+        )
         if wait > 0:
             raise Refused(
                 Code.RATE_LIMITED,
@@ -465,8 +489,8 @@ class Parties(Service):
                 "invite token instead",
                 {"retry_after": round(wait, 3)},
             )
-        self._invites.take(host, now)
-        self._invited.take(invited, now)
+        self._admission.invites.take(host, now)
+        self._admission.invited.take(invited, now)
         party = await self._change(me, lambda it: it.invite(me, invited))
         self._online.send(
             [invited],
@@ -490,13 +514,13 @@ class Parties(Service):
         """Take a member out of its party, and its entry out of the queue."""
         for _ in range(_MOST_TRIES):
             where = await self._store.of_player(player_id)
-            party = self._its(where)
+            party = _its(where)
             after = changed(party, happened)
             if await self._stored(where, party, after, player_id):
                 break
         else:
             raise StoreUnavailable("others changed the party each time")
-        self._stop_waiting(player_id)
+        self._away.stop_waiting(player_id)
         if reason != "left" or not self._online.is_here(player_id):
             self._online.send([player_id], PartyClosed(party.party_id, reason))
         if after is not None:
@@ -524,7 +548,7 @@ class Parties(Service):
         if not change.is_done:
             return False
         if after is None:
-            self._uncount(party.party_id)
+            self._admission.uncount(party.party_id)
         if change.left is not None:
             await self._matchmaker.took_out(change.left, player_id)
         return True
@@ -539,28 +563,10 @@ class Parties(Service):
             await self._matchmaker.took_out(Left(entry, where.prematch))
         await self._tell(party_id)
 
-    def _uncount(self, party_id: str) -> None:
-        """A party of this node is gone; others are not counted here."""
-        host = self._opened.pop(party_id, None)
-        if host is not None:
-            self._counts.leave(host)
-
-    async def _recount(self, host: str) -> None:
-        """Find which parties of an address other nodes have closed."""
-        near = network_of(host)
-        for party_id, opener in tuple(self._opened.items()):
-            if network_of(opener) == near and await self._store.find(party_id) is None:
-                self._uncount(party_id)
-
     # Changes.
 
     async def _mine(self, player_id: str) -> Party:
-        return self._its(await self._store.of_player(player_id))
-
-    def _its(self, where: Whereabouts) -> Party:
-        if where.party is None:
-            raise Refused(Code.NOT_IN_PARTY, "create or join a party first")
-        return where.party
+        return _its(await self._store.of_player(player_id))
 
     async def _ensure_free(self, player_id: str) -> None:
         """Check that a player is in no party and no queue."""
@@ -579,9 +585,6 @@ class Parties(Service):
                 self._send_others(after, player_id, await self._update(after))
                 return after
         raise StoreUnavailable("others changed the party each time")
-
-    async def _act(self, player_id: str, happened: _Input) -> PartyUpdate:
-        return await self._update(await self._change(player_id, happened))
 
     # Queueing.
 
@@ -633,41 +636,15 @@ class Parties(Service):
             party = (await self._store.of_player(player_id)).party
         except StoreUnavailable:
             # Perhaps the player is in one: that is seen when the time is over.
-            self._expect(player_id)
+            self._away.expect(player_id)
             raise
         if party is None or not await self._online.away((player_id,)):
             return
-        self._expect(player_id)
+        self._away.expect(player_id)
         await self._send(party)
-
-    def _expect(self, player_id: str, seconds: float | None = None) -> None:
-        self._stop_waiting(player_id)
-        self._away[player_id] = self._clock.callLater(
-            self._bounds.away_seconds if seconds is None else seconds,
-            self._stayed_away,
-            player_id,
-        )
-
-    def _stop_waiting(self, player_id: str) -> None:
-        call = self._away.pop(player_id, None)
-        if call is not None:
-            call.cancel()
-
-    def _stayed_away(self, player_id: str) -> None:
-        del self._away[player_id]
-        if not self._online.is_here(player_id):
-            self._run(self._forget(player_id), retry=player_id)
 
     async def _forget(self, player_id: str) -> None:
         """Take a player who stayed away out of the party, unless it plays."""
-        absence = await self._online.absence(player_id)
-        if not absence:
-            # The player is at another node.
-            return
-        if absence < self._bounds.away_seconds:
-            # The player was at another node meanwhile: this is another absence.
-            self._expect(player_id, self._bounds.away_seconds - absence)
-            return
         party = (await self._store.of_player(player_id)).party
         if party is None or party.state == "in_game":
             # Over UDP players have no line. `_tell` waits again after the match.
@@ -722,23 +699,23 @@ class Parties(Service):
             [each for each in party.player_ids if each != player_id], update
         )
 
-    def _new_secret(self) -> str:
-        """Draw 128 random bits as 26 base32 characters."""
-        return b32encode(self._entropy(16)).decode().rstrip("=").lower()
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: log_unless_away(
+                self._log, "a step of a party failed", failure
+            )
+        )
 
-    def _run(self, work: Coroutine[Any, Any, None], retry: str | None = None) -> None:
-        """
-        Do *work*, and log it if it fails.
 
-        :param retry: a player to expect back once more after a failure.
-        """
+def _its(where: Whereabouts) -> Party:
+    if where.party is None:
+        raise Refused(Code.NOT_IN_PARTY, "create or join a party first")
+    return where.party
 
-        def failed(failure: Failure) -> None:
-            log_unless_away(self._log, "a step of a party failed", failure)
-            if retry is not None:
-                self._expect(retry, RETRY_SECONDS)
 
-        Deferred.fromCoroutine(work).addErrback(failed)
+def _secret(entropy: Callable[[int], bytes]) -> str:
+    """Draw 128 random bits as 26 base32 characters."""
+    return b32encode(entropy(16)).decode().rstrip("=").lower()
 
 
 #: Why a party cannot queue.

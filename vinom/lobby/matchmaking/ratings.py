@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+from openskill.models import PlackettLuce
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vinom.base.model import MatchEnd, Placement, QueueEntry, SeatPlan
+from vinom.base.model import MatchEnd, Placement, QueueEntry, Rating, SeatPlan
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.lobby.matches.service import seat_plans
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.lobby.matchmaking.rules.rule import Proposal
-from vinom.lobby.matchmaking.skill import rate_round
 from vinom.store.interfaces import IRatingStore
 from vinom.store.patience import patiently
 
@@ -24,6 +24,10 @@ from vinom.store.patience import patiently
 _MOST_TRIES = 8
 #: How long it is remembered whom a player met, seconds.
 _MET_SECONDS = 86400.0
+
+#: Plackett and Luce's in the form of Weng and Lin: an estimate with its uncertainty,
+#: for any number of players and teams.
+_MODEL = PlackettLuce()
 
 _log = Logger()
 
@@ -175,3 +179,44 @@ class _Rounds:
 
     def ended(self, end: MatchEnd) -> None:
         """The match is over; its rounds were reported before."""
+
+
+def rate_round(
+    seats: Sequence[SeatPlan],
+    places: Sequence[Sequence[int]],
+    before: Mapping[str, Rating],
+) -> dict[str, Rating]:
+    """
+    Work out the ratings after a round; bots have none.
+
+    :param seats: of the match. Players of one team are rated together.
+    :param places: the numbers of the seats that share first place, then second, and so
+        on; a seat that has none is behind all others.
+    :param before: the ratings of all players, by id.
+    :returns: by id; empty if nobody played against anybody.
+    """
+    place_of = {seat: place for place, group in enumerate(places) for seat in group}
+    sides: dict[tuple[str, int], list[int]] = {}
+    for number, seat in enumerate(seats):
+        if seat.player_id:
+            side = ("seat", number) if seat.team is None else ("team", seat.team)
+            sides.setdefault(side, []).append(number)
+    if len(sides) < 2 or not place_of:
+        return {}
+    groups = list(sides.values())
+    ranks = [min(place_of.get(seat, len(places)) for seat in group) for group in groups]
+    teams = [
+        [
+            _MODEL.create_rating([rating.mu, rating.sigma])
+            for rating in (before[seats[number].player_id] for number in group)
+        ]
+        for group in groups
+    ]
+    rated = _MODEL.rate(teams, ranks=[float(rank) for rank in ranks])
+    return {
+        seats[number].player_id: Rating(
+            found.mu, found.sigma, before[seats[number].player_id].rounds + 1
+        )
+        for group, team in zip(groups, rated, strict=True)
+        for number, found in zip(group, team, strict=True)
+    }

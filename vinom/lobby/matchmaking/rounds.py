@@ -1,0 +1,485 @@
+"""Rounds of matchmaking: which queue is looked at when, and what is started there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from heapq import heappop, heappush
+from math import inf
+from time import monotonic
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.model import QueueEntry, Waiting
+from vinom.errors import LeaseLost, NothingStored, StoreUnavailable
+from vinom.lobby.matches.service import Matches
+from vinom.lobby.matchmaking.queues import Queue, Queues
+from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.store.interfaces import ILobbyStore
+from vinom.store.patience import RETRY_SECONDS, patiently
+
+#: How long a queue rests when no game server could be had for a match, seconds: each
+#: failure doubles it, up to the second number, and a while without one ends that.
+_REST, _LONGEST_REST, _REST_FORGOTTEN = 1.0, 30.0, 120.0
+#: Entries read at once when a table can start; more if a table has more seats.
+MOST_READ = 1000
+
+#: Entries that are offered seats in running rooms in one round, and how long after a
+#: round that found none the next one looks, seconds.
+_MOST_OFFERED, _OFFER_SECONDS = 100, 1.0
+#: Matches of one look at a queue that are started at the same time: the store answers
+#: one step while it is sent the next ones.
+_MOST_STARTED = 50
+#: Work of one turn of the reactor, seconds; a slice of a rule's work comes on top.
+_SLICE_SECONDS = 0.005
+#: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
+_PAUSE_PER_ENTRY = 20e-6
+
+#: A queue, whose entries may meet: see `QueueEntry.pool`.
+Pool = tuple[str, bytes, str]
+
+
+class Cadence:
+    """Run rounds soon after a change, and never two at once."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        play: Callable[[], Coroutine[Any, Any, float | None]],
+    ) -> None:
+        """
+        :param clock: for delays.
+        :param play: runs one round. It returns the seconds until the next one is due
+            even if nobody asks for it, or ``None``.
+        """
+        self._clock, self._play = clock, play
+        self._next: IDelayedCall | None = None
+        self._is_playing = self._is_due = False
+
+    def ask(self, delay: float = 0.0) -> None:
+        """
+        Run a round soon, or right after the current one.
+
+        It does not start within this call: requests of one turn of the reactor are
+        matched together, and answers go out before the updates that they cause.
+
+        :param delay: seconds from now.
+        """
+        if self._is_playing:
+            self._is_due = True
+            return
+        asked = self._clock.callLater(delay, self._start)
+        if self._next is not None:
+            if self._next.getTime() <= asked.getTime():
+                asked.cancel()
+                return
+            self._next.cancel()
+        self._next = asked
+
+    def stop(self) -> None:
+        """Cancel the round that is due."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _start(self) -> None:
+        Deferred.fromCoroutine(self._round())
+
+    async def _round(self) -> None:
+        self._next = None
+        self._is_playing, self._is_due = True, False
+        try:
+            delay = await self._play()
+        except Exception:
+            log_unless_away(self._log, "a round of matchmaking failed", Failure())
+            delay = RETRY_SECONDS
+        self._is_playing = False
+        if self._is_due:
+            self.ask()
+        elif delay is not None:
+            self.ask(delay)
+
+
+class Slices:
+    """Let the reactor have its turn during long work."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock, self._began = clock, monotonic()
+
+    async def rest(self) -> None:
+        """Wait for the next turn, if this one was long enough."""
+        if monotonic() - self._began > _SLICE_SECONDS:
+            await deferLater(self._clock, 0)
+            self._began = monotonic()
+
+
+class Running(Protocol):
+    """Finds seats in running rooms: `vinom.rooms.rooms.RunningRooms`."""
+
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """Keep seats for these players; returns the room's id, or nothing."""
+
+
+class _Starts:
+    """Start matches at the same time, not too many of them."""
+
+    def __init__(self) -> None:
+        self._running: list[Deferred[None]] = []
+
+    async def add(self, start: Coroutine[Any, Any, None]) -> None:
+        """
+        Start a match; if there are too many, wait until all are made.
+
+        :raises Exception: one of those could not be made.
+        """
+        self._running.append(Deferred.fromCoroutine(start))
+        if len(self._running) >= _MOST_STARTED:
+            await self.done()
+
+    async def done(self) -> None:
+        """
+        Wait until all are made.
+
+        :raises Exception: one of them could not be made.
+        """
+        running, self._running = self._running, []
+        failures: list[Failure] = []
+        for start in running:
+            start.addErrback(failures.append)
+        await DeferredList(running)
+        if failures:
+            failures[0].raiseException()
+
+
+class Schedule:
+    """
+    When which queue is looked at next: soon after a change, or when its rule says so.
+
+    :ivar held_until: before this time none is.
+    """
+
+    def __init__(self) -> None:
+        self.held_until = 0.0
+        # With how many wait there, if that is known; others as a heap, and by queue.
+        self._changed: dict[Pool, Waiting | None] = {}
+        self._due: list[tuple[float, Pool]] = []
+        self._due_at: dict[Pool, float] = {}
+        self._rests_until: dict[Pool, float] = {}
+        # When it may start matches again, and how often it could not.
+        self._failing: dict[Pool, tuple[float, int]] = {}
+
+    def look_at(self, pool: Pool, waiting: Waiting | None = None) -> None:
+        """Have the next round look at a queue."""
+        self._changed[pool] = waiting
+
+    def set_due(self, pool: Pool, due: float | None) -> None:
+        """Have a round look at it at this time, if no other one does before."""
+        if due is not None and self._due_at.get(pool, inf) > due:
+            self._due_at[pool] = due
+            heappush(self._due, (due, pool))
+
+    def take(self, now: float) -> dict[Pool, Waiting | None]:
+        """Take the queues of the round that begins."""
+        changed, self._changed = self._changed, {}
+        while self._due and self._due[0][0] <= now:
+            _, pool = heappop(self._due)
+            self._due_at.pop(pool, None)
+            changed[pool] = None
+        return changed
+
+    def next(self, now: float) -> float | None:
+        """Find in how many seconds the next one is due."""
+        # A millisecond more, so that rounding never starts a round too early.
+        return max(0.0, self._due[0][0] - now) + 0.001 if self._due else None
+
+    def rest(self, pool: Pool, until: float) -> None:
+        """Do not look at a queue before this time."""
+        self._rests_until[pool] = until
+
+    def failed(self, pool: Pool, now: float) -> None:
+        """Let a queue rest: no game server could be had for a match of it."""
+        for each, (until, _) in tuple(self._failing.items()):
+            if until + _REST_FORGOTTEN < now:
+                del self._failing[each]
+        until, failures = self._failing.get(pool, (0.0, 0))
+        if until <= now:
+            # Matches that fail together count once.
+            rest = min(_LONGEST_REST, _REST * 2 ** min(failures, 5))
+            self._failing[pool] = now + rest, failures + 1
+
+    def is_resting(self, pool: Pool, now: float) -> bool:
+        """May a queue not be looked at? If so, that is due later."""
+        failing_until, _ = self._failing.get(pool, (0.0, 0))
+        until = max(failing_until, self.held_until, self._rests_until.pop(pool, 0.0))
+        if until > now:
+            self._rests_until[pool] = until
+            self.set_due(pool, until)
+        return until > now
+
+
+class Rounds:
+    """
+    Look at queues, and start what their rules find there.
+
+    :ivar schedule: when which is looked at.
+    :ivar running_rooms: finds seats in running rooms, for queues with ``backfill``.
+    :ivar no_seats: by queue, the smallest party that lately got none.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: ILobbyStore,
+        queues: Queues,
+        matches: Matches,
+        clock: IReactorTime,
+        start: Callable[[Proposal, Queue], Coroutine[Any, Any, None]],
+        seated: Callable[[QueueEntry, str], None],
+        wait_warning: float,
+    ) -> None:
+        """
+        :param store: has the queues.
+        :param queues: with their rules.
+        :param matches: says whether this node drains.
+        :param clock: its seconds are those of the Unix epoch.
+        :param start: starts a match, or asks its players.
+        :param seated: called with an entry that is out of its queue, and the id of the
+            running room that has seats for its players.
+        :param wait_warning: log a wait of so many seconds; 0 never.
+        """
+        self._store, self._queues, self._matches = store, queues, matches
+        self._clock, self._start, self._seated = clock, start, seated
+        self._wait_warning = wait_warning
+        #: For what players can have logged as often as they ask.
+        self._bounded = BoundedLog(self._log, clock)
+        self.schedule = Schedule()
+        self.running_rooms: Running | None = None
+        self.no_seats: dict[Pool, int] = {}
+        # Queues whose players are being offered such seats.
+        self._offers: dict[Pool, Deferred[None]] = {}
+        # When a long wait was logged last.
+        self._warned: dict[Pool, float] = {}
+        self._cadence = Cadence(clock, self._round)
+
+    def look_at(self, pool: Pool, waiting: Waiting | None = None) -> None:
+        """
+        Have the next round look at a queue.
+
+        :param waiting: how many wait there, if that is known.
+        """
+        self.schedule.look_at(pool, waiting)
+        self._cadence.ask()
+
+    def hold(self, seconds: float) -> None:
+        """
+        Start no matches for a while: the store was away, and may lack what nodes wrote
+        last, until each has compared that.
+        """
+        self.schedule.held_until = self._clock.seconds() + seconds
+
+    def failed(self, pool: Pool) -> None:
+        """No game server could be had for a match of this queue: let it rest."""
+        self.schedule.failed(pool, self._clock.seconds())
+
+    def stop(self) -> None:
+        """Start no further round."""
+        self._cadence.stop()
+
+    async def _round(self) -> float | None:
+        """Start all matches that can start; return the seconds until the next."""
+        now = self._clock.seconds()
+        changed = self.schedule.take(now)
+        try:
+            for pool, waiting in tuple(changed.items()):
+                await self._look_into(pool, now, waiting)
+                del changed[pool]
+        finally:
+            # Those left over because storage did not answer.
+            for pool in changed:
+                self.schedule.look_at(pool)
+        return self.schedule.next(now)
+
+    async def _look_into(self, pool: Pool, now: float, waiting: Waiting | None) -> None:
+        """Start the matches of one queue; read its entries only if there can be any."""
+        # The entries that a node leaves that drains are for other nodes.
+        if self._matches.is_draining or self.schedule.is_resting(pool, now):
+            return
+        queue = self._queues.of(pool[0], pool[2])
+        if queue is not None and queue.backfills and self.running_rooms is not None:
+            offer = self._offers.pop(pool, None)
+            if offer is None:
+                work = self._backfill(self.running_rooms, pool, now)
+                offer = Deferred.fromCoroutine(work)
+                if not offer.called:
+                    offer.addBoth(self._offered, pool)
+            if not offer.called:
+                # Another node may not answer: other queues do not wait for it.
+                self._offers[pool] = offer
+                return
+            await offer
+        if waiting is None:
+            waiting = await self._store.waiting(*pool)
+        due = None
+        if queue is not None and waiting.ready >= queue.shape.fewest:
+            due = queue.rule.due(waiting)
+            if due is not None and due <= now:
+                due = await self._find(queue, pool, now)
+        self.schedule.set_due(pool, due)
+        if self._wait_warning:
+            self.schedule.set_due(pool, self._watch_wait(pool, waiting, now))
+
+    def _offered(self, result: Any, pool: Pool) -> Any:
+        """Have a round match those who got no seat."""
+        self.look_at(pool)
+        return result
+
+    async def _backfill(self, running: Running, pool: Pool, now: float) -> None:
+        """Send players who wait to free seats of running rooms, longest wait first."""
+        game, options, name = pool
+        page = await self._store.page(game, options, name, "", _MOST_OFFERED)
+        self.no_seats.pop(pool, None)
+        for entry in page.entries:
+            player_ids = entry.player_ids
+            if len(player_ids) >= self.no_seats.get(pool, inf):
+                continue
+            room_id = await running.seats(game, options, player_ids)
+            if not room_id:
+                self.no_seats[pool] = len(player_ids)
+                continue
+            try:
+                if not await self._store.claim(entry.entry_id):
+                    # Matched, or gone; the seats are soon free again.
+                    continue
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable:
+                # It may be out of the queue, or wait.
+                settling = Deferred.fromCoroutine(self._settle_offer(entry, room_id))
+                settling.addErrback(
+                    lambda one: log_unless_away(self._log, "seats are not settled", one)
+                )
+                raise
+            self._seated(entry, room_id)
+        if pool in self.no_seats:
+            self.schedule.set_due(pool, now + _OFFER_SECONDS)
+
+    async def _settle_offer(self, entry: QueueEntry, room_id: str) -> None:
+        """
+        Find out whether an entry was claimed for a room; the answer was lost.
+
+        A step that was not answered has had its effect when its deadline is over. If
+        it had none, the players wait.
+        """
+        player_id = entry.player_ids[0]
+
+        async def is_free() -> bool:
+            where = await self._store.of_player(player_id)
+            return where.entry is None and where.plan is None
+
+        await deferLater(self._clock, RETRY_SECONDS)
+        if await patiently(self._clock, is_free):
+            self._seated(entry, room_id)
+
+    def _watch_wait(self, pool: Pool, waiting: Waiting, now: float) -> float | None:
+        """Log a long wait; returns when to look at it again."""
+        if waiting.since is None:
+            self._warned.pop(pool, None)
+            return None
+        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
+        if at > now:
+            return at
+        self._warned[pool] = now
+        game, _, name = pool
+        self._bounded.warn(
+            "a player has waited {seconds:.0f} s in the queue {queue}, in which "
+            "{count} can be matched: vinom explain PLAYER says why",
+            seconds=now - waiting.since,
+            queue=name or game,
+            count=waiting.ready,
+        )
+        return now + self._wait_warning
+
+    async def _find(self, queue: Queue, pool: Pool, now: float) -> float | None:
+        """Start what a queue's rule finds; returns when to ask the rule again."""
+        rule, slices = queue.rule, Slices(self._clock)
+        most = max(MOST_READ, rule.shape.most)
+        page = await self._store.page(*pool, "", most)
+        entries = list(page.entries)
+        if page.next and rule.is_in_order:
+            is_found, again = await self._apply(queue, entries, now, slices)
+            if is_found:
+                # There may be more of them than were read.
+                self.look_at(pool)
+                return again
+        while page.next:
+            page = await self._store.page(*pool, page.next, most)
+            entries += page.entries
+            await slices.rest()
+        _, again = await self._apply(queue, entries, now, slices)
+        if len(entries) > MOST_READ:
+            pause = len(entries) * _PAUSE_PER_ENTRY
+            self.schedule.rest(pool, self._clock.seconds() + pause)
+        return again
+
+    async def _apply(
+        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: Slices
+    ) -> tuple[bool, float | None]:
+        """Start what a rule finds; returns whether it did, and when to ask again."""
+        starts = _Starts()
+        try:
+            return await self._start_all(queue, entries, now, slices, starts)
+        finally:
+            await starts.done()
+
+    async def _start_all(
+        self,
+        queue: Queue,
+        entries: Sequence[QueueEntry],
+        now: float,
+        slices: Slices,
+        starts: _Starts,
+    ) -> tuple[bool, float | None]:
+        is_found = False
+        finding = queue.rule.find(entries, now)
+        while True:
+            try:
+                found = next(finding)
+            except StopIteration as stop:
+                return is_found, stop.value
+            except Exception:
+                # It must not keep other queues from being matched.
+                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
+                return is_found, now + RETRY_SECONDS
+            if found is not None:
+                if not _is_sound(found, queue.shape):
+                    self._log.error(
+                        "the rule of queue {queue} proposed a match of {count} players "
+                        "that its settings do not allow",
+                        queue=queue.name,
+                        count=sum(len(entry.players) for entry in found.entries),
+                    )
+                    return is_found, now + RETRY_SECONDS
+                is_found = True
+                await starts.add(self._start(found, queue))
+            await slices.rest()
+
+
+def _is_sound(proposal: Proposal, shape: Shape) -> bool:
+    """Is this a match that its queue allows? A rule may be anybody's."""
+    entries, teams = proposal.entries, proposal.teams
+    players = [player.player_id for entry in entries for player in entry.players]
+    return (
+        shape.fewest <= len(players) <= shape.most
+        and len(set(players)) == len(players)
+        and len({entry.pool for entry in entries}) == 1
+        and len(teams) in (0, len(entries))
+        and all(0 <= team < (shape.teams or 0) for team in teams)
+    )
