@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from contextlib import suppress
 
 from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import VINOM, PageTestCase
@@ -103,6 +104,7 @@ class MatchTests(PageTestCase):
 
     def walk(self, player: Browser, steps: int) -> None:
         """Walk by keys, at least *steps* steps, until something was taken."""
+        from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.common.by import By
         from selenium.webdriver.common.keys import Keys
 
@@ -111,8 +113,10 @@ class MatchTests(PageTestCase):
         for step in range(300):
             if step >= steps and player.run(_OWN_SCORE) > 0:
                 return
-            field = player.driver.find_element(By.TAG_NAME, "canvas")
-            field.send_keys(drawn.choice(keys))
+            # Drawn anew while it was found, after a break of the line.
+            with suppress(StaleElementReferenceException):
+                field = player.driver.find_element(By.TAG_NAME, "canvas")
+                field.send_keys(drawn.choice(keys))
         self.fail("nothing was taken in 300 steps")
 
     def test_stop_waiting(self) -> None:

@@ -81,7 +81,7 @@ class StoreWatch:
             parts.lobby.matches.assert_owned()
             parts.lobby.matchmaker.rounds.hold(heartbeat)
             # Once more when other nodes have ended what only the store has.
-            self._clock.callLater(heartbeat / 2, self._assert_again)
+            self._clock.callLater(heartbeat / 4, self._assert_again)
         parts.base.lease.beat()
         self._reporting.look()
         parts.rooms.ownership.store_again()

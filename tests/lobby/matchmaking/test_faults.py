@@ -242,7 +242,7 @@ class Lossy(TwoNodes):
         for node in self.nodes:
             node.matchmaker.rounds.hold(2.0)
         self.gate.chance, self.gate.is_open = self.chance, False
-        self.clock.callLater(1.0, self._assert_owned)
+        self.clock.callLater(0.5, self._assert_owned)
 
     def _assert_owned(self) -> None:
         for node in self.nodes:
