@@ -120,7 +120,8 @@ end
 
 -- Give the party of an entry the state that the entry brings it to.
 local function follow(entry, state)
-  local key = P .. 'party:' .. (entry.party or '')
+  if (entry.party or '') == '' then return end
+  local key = P .. 'party:' .. entry.party
   local before, its = unpack(redis.call('HMGET', key, 'state', 'entry'))
   if its ~= entry.id or before == state then
     return
