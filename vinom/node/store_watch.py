@@ -133,7 +133,7 @@ class StoreWatch:
 
     def lease_regained(self) -> None:
         parts, has_emptied = self._parts, self._parts.base.lease.has_emptied
-        parts.lobby.matches.assert_owned()
+        parts.lobby.matches.assert_owned(has_emptied)
         if has_emptied:
             parts.requests.store_emptied()
         parts.rooms.ownership.store_again()

@@ -257,6 +257,7 @@ class Matches(Service):
         self._ended: dict[str, int] = {}
         # Matches that are being recorded; and the last ends, which may get lost.
         self._starting: set[str] = set()
+        self._must_put_back = False
         self._last_ends: dict[str, MatchEnd] = {}
         self.is_draining = self.is_moving = False
 
@@ -986,14 +987,17 @@ class Matches(Service):
             )
         )
 
-    def assert_owned(self) -> None:
+    def assert_owned(self, with_keys: bool = True) -> None:
         """
         Compare this node's matches with those that the store has for it.
 
         The store was away: it may have lost everything, or what was written last, which
         this node then writes again; and others may have ended matches of a node that
         was silent for longer than its lease, whose players are free.
+
+        :param with_keys: the store may have lost the keys of their players, too.
         """
+        self._must_put_back |= with_keys
         self._run(self._end_unknown())
         for live in tuple(self._live.values()):
             live.is_missing = True
@@ -1068,7 +1072,7 @@ class Matches(Service):
                 )
         if match.end is not None:
             await self._end(match.end, live.again)
-        if self._players is not None:
+        if self._players is not None and self._must_put_back:
             expires_at = self._clock.seconds() + self._key_seconds
             for key_hash, player in live.known:
                 await self._players.put_back(key_hash, player, expires_at)
