@@ -338,8 +338,9 @@ def _unbounded_calls(file: Path) -> list[str]:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        if ast.unparse(node.func) == "log_unless_away":
-            formats.append(ast.unparse(node.args[1]).strip("'\""))
+        formatted = {"log_unless_away": 1, "in_background": 2}
+        if (place := formatted.get(ast.unparse(node.func))) is not None:
+            formats.append(ast.unparse(node.args[place]).strip("'\""))
         if not isinstance(node.func, ast.Attribute):
             continue
         target = ast.unparse(node.func.value)

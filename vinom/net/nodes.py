@@ -23,7 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.base.limits.logged import BoundedLog
+from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.model import Player
 from vinom.errors import NoCapacity, PeerError
 from vinom.net.frames import FrameReader, framed
@@ -458,9 +458,7 @@ class NodeAnswers(Protocol):
                     self.transport.write(frame(NoWayIn(message.number, why)))
                     return
                 self._asked += 1
-                Deferred.fromCoroutine(self._answer(message)).addErrback(
-                    lambda failure: self._log.failure("no answer to a node", failure)
-                )
+                in_background(self._log, self._answer(message), "no answer to a node")
 
     def _pass_on(self, visit: int, answer: Answer) -> None:
         if self._is_over or visit not in self._visits:

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchPlan
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.fleet.control.messages import CONTROL_PROTOCOL
@@ -195,12 +196,11 @@ class Claims:
         # Without a lease the store is asked later: see `check_owned`.
         if self._lease.number and not claim.is_asking:
             claim.is_asking = True
-            Deferred.fromCoroutine(self._keep_asking(server_id, claim)).addErrback(
-                lambda failure: self._log.failure(
-                    "game server {server} is not in the store",
-                    failure,
-                    server=server_id,
-                )
+            in_background(
+                self._log,
+                self._keep_asking(server_id, claim),
+                "game server {server} is not in the store",
+                server=server_id,
             )
 
     async def _keep_asking(self, server_id: str, claim: _Claim) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.base.model import NodeFacts
 from vinom.errors import StoreUnavailable
 from vinom.store.interfaces import INodeStore
@@ -128,9 +129,7 @@ class OwnLease(Service):
         self._is_due = self._is_asking
         if self.running and not self._is_asking:
             self._cancel()
-            Deferred.fromCoroutine(self._beat()).addErrback(
-                lambda failure: self._log.failure("no lease", failure)
-            )
+            in_background(self._log, self._beat(), "no lease")
 
     def _cancel(self) -> None:
         if self._next is not None:

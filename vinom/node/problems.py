@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 
@@ -57,9 +58,7 @@ class Problems(Repeating):
         return {name: source() for name, source in self._sources.items()}
 
     def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._look_now()).addErrback(
-            lambda failure: self._log.failure("cannot look for problems", failure)
-        )
+        return in_background(self._log, self._look_now(), "cannot look for problems")
 
     async def _look_now(self) -> None:
         if self._refresh is not None:

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom import __version__
-from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.envelope import Push, Request
 from vinom.base.messages.lobby import (
@@ -202,11 +202,7 @@ class Requests(Service):
         self._must_look = True
         if not self._is_looking:
             self._is_looking = True
-            Deferred.fromCoroutine(self._look_again()).addErrback(
-                lambda failure: self._log.failure(
-                    "players may have missed news", failure
-                )
-            )
+            in_background(self._log, self._look_again(), "players may have missed news")
 
     async def _look_again(self) -> None:
         try:
@@ -224,9 +220,7 @@ class Requests(Service):
 
     def store_emptied(self) -> None:
         """Put those who are connected back into a store that has lost everything."""
-        Deferred.fromCoroutine(self._put_back()).addErrback(
-            lambda failure: self._log.failure("players are not put back", failure)
-        )
+        in_background(self._log, self._put_back(), "players are not put back")
 
     async def _put_back(self) -> None:
         waiting = [
@@ -408,10 +402,8 @@ class Requests(Service):
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):
-            leaving = Deferred.fromCoroutine(self._gone(player_id)).addErrback(
-                lambda failure: log_unless_away(
-                    self._log, "a line was not forgotten", failure
-                )
+            leaving = in_background(
+                self._log, self._gone(player_id), "a line was not forgotten"
             )
             if not leaving.called:
                 self._leaving.add(leaving)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchEnd, NodeLease, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
@@ -104,9 +105,7 @@ class Takeover(Repeating):
         self._not_before = self._clock.seconds() + self._lease
 
     def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._clear_up()).addErrback(
-            lambda failure: self._log.failure("cannot clear up", failure)
-        )
+        return in_background(self._log, self._clear_up(), "cannot clear up")
 
     async def _clear_up(self) -> None:
         if self._clock.seconds() < self._not_before:

@@ -6,9 +6,11 @@ A flood of refused input must not fill the disk, nor hide the rest of the log.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
@@ -108,3 +110,17 @@ def log_unless_away(log: Logger, format: str, failure: Failure, **values: Any) -
         log.debug(f"{format}: {{why}}", why=failure.value, **values)
     else:
         log.failure(format, failure, **values)
+
+
+def in_background(
+    log: Logger, work: Coroutine[Any, Any, Any], format: str, **values: Any
+) -> Deferred[Any]:
+    """
+    Begin work that nobody must wait for; a failure is logged.
+
+    :param format: what failed.
+    :returns: resolves when the work ends, also if it failed.
+    """
+    return Deferred.fromCoroutine(work).addErrback(
+        lambda failure: log_unless_away(log, format, failure, **values)
+    )

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.limits.logged import in_background
 from vinom.base.model import Addresses, Exit, ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.interfaces import IFleet, IGameServer
@@ -852,9 +853,10 @@ class KubernetesFleet:
         if self._insist is not None:
             self._insist.cancel()
             self._insist = None
-        Deferred.fromCoroutine(self._close_threads()).addErrback(
-            lambda failure: self._log.failure("cannot close the fleet", failure)
-        ).addBoth(lambda _: self._closed.callback(None) if self._closed else None)
+        closing = in_background(
+            self._log, self._close_threads(), "cannot close the fleet"
+        )
+        closing.chainDeferred(self._closed)
 
     async def _close_threads(self) -> None:
         for pause in tuple(self._pauses):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Protocol as Shape
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.gateway.routing.health import Health, is_ours
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, ServiceRule
@@ -85,9 +85,7 @@ class HealthChecks(Service):
             return
         self._running.add(endpoint)
         self._health.tries(endpoint)
-        Deferred.fromCoroutine(self._check(rule, endpoint)).addErrback(
-            lambda failure: _log.failure("a check failed", failure)
-        )
+        in_background(_log, self._check(rule, endpoint), "a check failed")
 
     def _all(self) -> list[tuple[ServiceRule, Endpoint]]:
         """List each back end once, with one of its rules."""

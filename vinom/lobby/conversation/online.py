@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.base.limits.logged import log_unless_away
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.base.messages.lobby import QueueStatus
@@ -325,10 +325,10 @@ class Online:
                 self._held[player_id].append(push)
             elif is_place and self.is_queued is not None:
                 self._held[player_id] = []
-                Deferred.fromCoroutine(
-                    self._send_place(player_id, push, self.is_queued)
-                ).addErrback(
-                    lambda one: log_unless_away(self._log, "a place was not sent", one)
+                in_background(
+                    self._log,
+                    self._send_place(player_id, push, self.is_queued),
+                    "a place was not sent",
                 )
             else:
                 conversation.send(push)
@@ -397,9 +397,7 @@ class Reporting(Repeating):
     def look(self) -> Deferred[None]:
         """Report all lines now, and again if the store does not answer."""
         self._cancel()
-        return Deferred.fromCoroutine(self._report()).addErrback(
-            lambda failure: self._log.failure("lines were not reported", failure)
-        )
+        return in_background(self._log, self._report(), "lines were not reported")
 
     async def _report(self) -> None:
         try:

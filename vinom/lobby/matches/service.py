@@ -11,7 +11,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterator,
     Mapping,
     Sequence,
@@ -28,7 +27,7 @@ from zope.interface import implementer
 
 from vinom.base.limits.addresses import AddressCounts
 from vinom.base.limits.buckets import network_of
-from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Push, Told, encode_push
 from vinom.base.messages.lobby import MatchEnded, MatchFound, QueueStatus
@@ -312,12 +311,11 @@ class Matches(Service):
         self._online.send(
             [seat.player_id for seat in seats], QueueStatus("matched", game)
         )
-        Deferred.fromCoroutine(self._find_place(live)).addErrback(
-            lambda failure: self._log.failure(
-                "the end of match {match_id} was not recorded",
-                failure,
-                match_id=live.match.plan.match_id,
-            )
+        in_background(
+            self._log,
+            self._find_place(live),
+            "the end of match {match_id} was not recorded",
+            match_id=live.match.plan.match_id,
         )
         return found
 
@@ -443,11 +441,7 @@ class Matches(Service):
         others = [one for one, known in here.items() if known is None]
         if others:
             asked = self._learn_keys(live, self._players, others)
-            Deferred.fromCoroutine(asked).addErrback(
-                lambda failure: self._log.failure(
-                    "keys of players are not known", failure
-                )
-            )
+            in_background(self._log, asked, "keys of players are not known")
 
     async def _learn_keys(
         self, live: _Live, players: IPlayerStore, others: Sequence[str]
@@ -504,10 +498,11 @@ class Matches(Service):
         live = _Live(match, [], hosts=hosts, is_adopted=True)
         self._enter(live)
         live.counted = tuple(filter(self._counts.enter, hosts))
-        Deferred.fromCoroutine(self._adopt(live, placement, claimed)).addErrback(
-            lambda failure: self._log.failure(
-                "match {match_id} was not adopted", failure, match_id=plan.match_id
-            )
+        in_background(
+            self._log,
+            self._adopt(live, placement, claimed),
+            "match {match_id} was not adopted",
+            match_id=plan.match_id,
         )
 
     async def _adopt(
@@ -909,15 +904,11 @@ class Matches(Service):
         if live is None or live.match.end is not None:
             return
         before, live.match.placement = live.match.placement, placement
-        Deferred.fromCoroutine(
-            self._send_back(live.match, placement, before != placement)
-        ).addErrback(
-            lambda failure: log_unless_away(
-                self._log,
-                "players not sent to where their match goes on",
-                failure,
-                match_id=match_id,
-            )
+        in_background(
+            self._log,
+            self._send_back(live.match, placement, before != placement),
+            "players not sent to where their match goes on",
+            match_id=match_id,
         )
         for watch in tuple(live.watches):
             watch.resumed(match_id, placement)
@@ -955,10 +946,11 @@ class Matches(Service):
             watch.seat_changed(match_id, seat, state)
         if state == "left":
             player_id = live.match.plan.seats[seat].player_id
-            Deferred.fromCoroutine(self._release(match_id, player_id)).addErrback(
-                lambda failure: log_unless_away(
-                    self._log, "seat not released", failure, match_id=match_id
-                )
+            in_background(
+                self._log,
+                self._release(match_id, player_id),
+                "seat not released",
+                match_id=match_id,
             )
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
@@ -981,10 +973,11 @@ class Matches(Service):
                 self._note_result(live.match, end.outcome)
             for watch in tuple(live.watches):
                 watch.ended(end)
-        Deferred.fromCoroutine(self._finish(end)).addErrback(
-            lambda failure: self._log.failure(
-                "end of match not recorded", failure, match_id=end.match_id
-            )
+        in_background(
+            self._log,
+            self._finish(end),
+            "end of match not recorded",
+            match_id=end.match_id,
         )
 
     def assert_owned(self, with_keys: bool = True) -> None:
@@ -998,17 +991,11 @@ class Matches(Service):
         :param with_keys: the store may have lost the keys of their players, too.
         """
         self._must_put_back |= with_keys
-        self._run(self._end_unknown())
-        for live in tuple(self._live.values()):
+        missing = tuple(self._live.values())
+        for live in missing:
             live.is_missing = True
-            self._run(self._keep_restoring(live))
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: log_unless_away(
-                self._log, "a match was not compared with the store", failure
-            )
-        )
+        for work in (self._end_unknown(), *map(self._keep_restoring, missing)):
+            in_background(self._log, work, "a match was not compared with the store")
 
     async def _end_unknown(self) -> None:
         """End matches once more that the store has, and this node has not."""

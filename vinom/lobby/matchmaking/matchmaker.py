@@ -14,11 +14,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vinom.base.limits.logged import log_unless_away
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.lobby import QueueStatus, RoomFound
 from vinom.base.model import (
     Enqueued,
@@ -908,8 +907,4 @@ class Matchmaker(Service):
         return b32encode(self._entropy(10)).decode().lower()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: log_unless_away(
-                self._log, "matchmaking step failed", failure
-            )
-        )
+        in_background(self._log, work, "matchmaking step failed")

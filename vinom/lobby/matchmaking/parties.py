@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from vinom.base.limits.addresses import AddressBuckets, AddressCounts
 from vinom.base.limits.buckets import NetworkBuckets, network_of
-from vinom.base.limits.logged import log_unless_away
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.envelope import Push, Request
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.messages.parties import (
@@ -700,11 +700,7 @@ class Parties(Service):
         )
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: log_unless_away(
-                self._log, "a step of a party failed", failure
-            )
-        )
+        in_background(self._log, work, "a step of a party failed")
 
 
 def _its(where: Whereabouts) -> Party:

@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.buckets import network_of, wide_network_of
-from vinom.base.limits.logged import log_unless_away
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.base.model import Player, Prematch, QueueEntry
 from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
@@ -172,7 +171,11 @@ class Prematches:
         except (NothingStored, LeaseLost):
             raise
         except StoreUnavailable:
-            self._run(self._answer_again(before, player_id, is_yes))
+            in_background(
+                self._log,
+                self._answer_again(before, player_id, is_yes),
+                "prematch step failed",
+            )
             raise
         if prematch is None:
             raise _over()
@@ -338,14 +341,9 @@ class Prematches:
 
         def run() -> None:
             del self._alarms[prematch_id]
-            self._run(step())
+            in_background(self._log, step(), "prematch step failed")
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
-
-    def _run(self, step: Coroutine[Any, Any, object]) -> None:
-        Deferred.fromCoroutine(step).addErrback(
-            lambda failure: log_unless_away(self._log, "prematch step failed", failure)
-        )
 
     async def _end_time(self, prematch: Prematch, *, is_late: bool = False) -> None:
         """End a prematch that not everybody answered in time."""

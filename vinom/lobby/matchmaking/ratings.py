@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 from openskill.models import PlackettLuce
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchEnd, Placement, QueueEntry, Rating, SeatPlan
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.lobby.matches.service import seat_plans
@@ -101,12 +101,11 @@ class Ratings:
 
         def rate(match_id: str, outcome: dict[str, Any]) -> None:
             work = self._rate(ratings, match_id, outcome, seats, guests)
-            Deferred.fromCoroutine(work).addErrback(
-                lambda failure: _log.failure(
-                    "a round of match {match_id} was not rated",
-                    failure,
-                    match_id=match_id,
-                )
+            in_background(
+                _log,
+                work,
+                "a round of match {match_id} was not rated",
+                match_id=match_id,
             )
 
         watch: IMatchWatch = _Rounds(rate)

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.base.limits.logged import BoundedLog, log_unless_away
+from vinom.base.limits.logged import BoundedLog, in_background, log_unless_away
 from vinom.base.model import QueueEntry, Waiting
 from vinom.errors import LeaseLost, NothingStored, StoreUnavailable
 from vinom.lobby.matches.service import Matches
@@ -362,9 +362,10 @@ class Rounds:
                 raise
             except StoreUnavailable:
                 # It may be out of the queue, or wait.
-                settling = Deferred.fromCoroutine(self._settle_offer(entry, room_id))
-                settling.addErrback(
-                    lambda one: log_unless_away(self._log, "seats are not settled", one)
+                in_background(
+                    self._log,
+                    self._settle_offer(entry, room_id),
+                    "seats are not settled",
                 )
                 raise
             self._seated(entry, room_id)

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 from msgspec import UNSET
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.base.limits.logged import log_unless_away
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import QueueEntry
 from vinom.lobby.conversation.online import Online
@@ -122,9 +121,7 @@ class QueueUpdates:
             self._unsent[:_MOST_AT_ONCE],
             self._unsent[_MOST_AT_ONCE:],
         )
-        Deferred.fromCoroutine(self._send(some)).addErrback(
-            lambda failure: log_unless_away(self._log, "places were not sent", failure)
-        )
+        in_background(self._log, self._send(some), "places were not sent")
         self._next = None
         if self._unsent:
             self._next = self._clock.callLater(0, self._send_some)

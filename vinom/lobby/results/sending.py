@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vinom.base.limits.logged import BoundedLog
+from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.model import KeptResult
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.store import ResultStore
@@ -227,11 +227,8 @@ class Sending(Service):
             self._under_way.pop(kept.cursor, None)
             self.look()
 
-        sending = Deferred.fromCoroutine(self._send(kept))
+        sending = in_background(self._log, self._send(kept), "a result cannot be sent")
         self._under_way[kept.cursor] = sending
-        sending.addErrback(
-            lambda failure: self._log.failure("a result cannot be sent", failure)
-        )
         sending.addCallback(done)
 
     async def _send(self, kept: KeptResult) -> None:

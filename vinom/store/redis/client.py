@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from txredisapi import RedisProtocol, ResponseError
 from zope.interface import implementer
 
-from vinom.base.limits.logged import BoundedLog, LogBounds
+from vinom.base.limits.logged import BoundedLog, LogBounds, in_background
 from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
@@ -348,9 +348,8 @@ class RedisClient(Service):
 
     def _try(self) -> None:
         self._next = None
-        self._connecting = Deferred.fromCoroutine(self._connect())
-        self._connecting.addErrback(
-            lambda failure: self._log.failure("cannot connect to the store", failure)
+        self._connecting = in_background(
+            self._log, self._connect(), "cannot connect to the store"
         )
 
     async def _connect(self) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import SubscriberProtocol
 
+from vinom.base.limits.logged import in_background
 from vinom.store.redis.client import Access, Breaker
 
 
@@ -100,9 +101,7 @@ class RedisSubscriber(Service):
 
     def _try(self) -> None:
         self._next = None
-        Deferred.fromCoroutine(self._subscribe()).addErrback(
-            lambda failure: self._log.failure("cannot subscribe", failure)
-        )
+        in_background(self._log, self._subscribe(), "cannot subscribe")
 
     async def _subscribe(self) -> None:
         protocol = None
