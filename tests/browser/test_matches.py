@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
 import sys
-from contextlib import suppress
 
 from tests.support.browsers import PATIENCE, Browser
 from tests.support.pages import VINOM, PageTestCase
@@ -114,7 +114,7 @@ class MatchTests(PageTestCase):
             if step >= steps and player.run(_OWN_SCORE) > 0:
                 return
             # Drawn anew while it was found, after a break of the line.
-            with suppress(StaleElementReferenceException):
+            with contextlib.suppress(StaleElementReferenceException):
                 field = player.driver.find_element(By.TAG_NAME, "canvas")
                 field.send_keys(drawn.choice(keys))
         self.fail("nothing was taken in 300 steps")

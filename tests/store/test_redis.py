@@ -721,6 +721,16 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         )
         await until(lambda: heard.passed_on)
 
+    async def test_stopped_while_it_connects(self) -> None:
+        """
+        A node that ends while its subscription is on its way leaves no connection.
+        """
+        store = RedisOnlineStore(self.client)
+        for _ in range(3):
+            subscriber = make_subscriber(self.server.port, store)
+            subscriber.startService()
+            await subscriber.stopService()
+
     async def test_suspended_by_its_old_node(self) -> None:
         """
         A player who came back to another node is not taken out of play by the node of

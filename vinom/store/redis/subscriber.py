@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
@@ -69,6 +69,7 @@ class RedisSubscriber(Service):
         self._factory = _Subscribers(heard)
         self._breaker = Breaker(entropy)
         self._next: IDelayedCall | None = None
+        self._attempt: Deferred[None] | None = None
         # The newest connection, and the same when messages come on it.
         self._line: Any = None
         self._protocol: Any = None
@@ -84,24 +85,26 @@ class RedisSubscriber(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._try()
 
-    def stopService(self) -> Deferred[None] | None:
+    def stopService(self) -> Deferred[None]:
         """Disconnect; fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        if self._attempt is not None:
+            self._attempt.cancel()
         self._protocol = None
-        if self._line is None:
-            return None
-        gone: Deferred[None] = self._line.whenDisconnected()
-        # txredisapi ends what was asked only after that.
-        gone.addCallback(lambda _: deferLater(self._clock, 0.0, lambda: None))
-        self._line.transport.abortConnection()
-        return gone
+        gone: Deferred[None] = succeed(None)
+        if self._line is not None:
+            gone = self._line.whenDisconnected()
+            self._line.transport.abortConnection()
+        # txredisapi ends what was asked only after that, and an attempt to connect
+        # ends in the next turn of the reactor.
+        return gone.addCallback(lambda _: deferLater(self._clock, 0.0, lambda: None))
 
     def _try(self) -> None:
         self._next = None
-        in_background(self._log, self._subscribe(), "cannot subscribe")
+        self._attempt = in_background(self._log, self._subscribe(), "cannot subscribe")
 
     async def _subscribe(self) -> None:
         protocol = None
