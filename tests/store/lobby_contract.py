@@ -368,7 +368,7 @@ class PrematchContract(LobbyCase):
         ids, one = ["e-ann", "e-bob"], plan("m1", ANN, BOB)
         self.assertEqual((await store.start(one, ids, "p1")).refusal, "gone")
         self.assertTrue((await store.answer("p1", "bob", True)).is_accepted)
-        self.assertIsNone(await store.expire("p1", 1000.0))
+        self.assertTrue((await store.expire("p1", 1000.0)).is_accepted)
         for wrong, of in ((ids, "p2"), (ids[:1], "p1"), ([*ids, "e-cat"], "p1")):
             self.assertEqual((await store.start(one, wrong, of)).refusal, "gone")
         self.assertEqual((await store.enqueue(entry(ANN, 1.0))).refusal, "")

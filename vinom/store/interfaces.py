@@ -183,7 +183,8 @@ class ILobbyStore(Interface):
     def expire(prematch_id: str, now: float) -> Deferred[Prematch | None]:
         """
         End a prematch that not everybody has answered in time: entries of those who are
-        silent leave, and the others wait again.
+        silent leave, and the others wait again. One that all have accepted does not
+        end: who was to make its match may be gone.
 
         :param now: seconds since the Unix epoch.
         :returns: the prematch as it was; ``None``, and nothing is changed, if it is

@@ -191,6 +191,20 @@ class AskTests(SynchronousTestCase):
         world.clock.advance(0)
         self.assertEqual(world.lines["ann"].heard()[-1]["type"], "match_found")
 
+    def test_the_last_answer_s_node_dies(self) -> None:
+        """
+        All said yes, and the node that took the last answer died before it made the
+        match: the node that asked makes it.
+        """
+        world = AskingWorld()
+        ann, bob = world.queue("ann", "bob")
+        ann.ask("accept")
+        (found,) = pushed(bob, "prematch")
+        world.lobby.answer(found["id"], world.ids["bob"], True)
+        world.clock.advance(10)
+        for line in (ann, bob):
+            self.assertEqual(line.heard()[-1]["type"], "match_found")
+
     def test_pauses_grow(self) -> None:
         """
         Each further decline doubles the pause, up to five minutes; a quarter of an hour

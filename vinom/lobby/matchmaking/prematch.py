@@ -367,7 +367,10 @@ class Prematches:
             await self.give_back(prematch_id)
             return
         self._forget(prematch_id)
-        if found is not None:
+        if found is not None and found.is_accepted:
+            # The node that took the last answer may have died with it.
+            await self._asking.make(found)
+        elif found is not None:
             await self._dissolved(found, found.leavers(now), "")
 
     async def _dissolved(

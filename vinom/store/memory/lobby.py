@@ -479,10 +479,12 @@ class MemoryLobbyStore:
 
     def expire(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
         prematch = self.state.prematches.get(prematch_id)
-        if prematch is None or now < prematch.until or prematch.is_accepted:
+        if prematch is None or now < prematch.until:
             return succeed(None)
-        gone = [one.entry_id for one in prematch.entries if prematch.has_left(one, now)]
-        self.state.end_prematch(prematch, gone)
+        if not prematch.is_accepted:
+            its = prematch.entries
+            gone = [one.entry_id for one in its if prematch.has_left(one, now)]
+            self.state.end_prematch(prematch, gone)
         return succeed(prematch)
 
     def give_back(
