@@ -5,33 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rooms.test_checkpoints import Nodes
-from tests.rooms.test_visits import Links
+from tests.rooms.test_visits import TwoNodes
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
 from vinom.client.rooms import LiveRoom, PlayerRooms
-from vinom.rooms.visits import Visits
 
 
-class MovedTests(SynchronousTestCase):
+class MovedTests(TwoNodes):
     """Ann's room is on the first node; Bob comes to the second one."""
 
     def setUp(self) -> None:
-        self.nodes = Nodes()
-        self.links = Links(self.nodes)
-        self.first = self.nodes.start("n1")
-        visits = Visits(self.links, self.nodes.clock)
-        self.second = self.nodes.start("n2", visits=visits)
-        self.links.connect(self.first)
+        super().setUp()
         self.links.direct = {"lobby": "n1.example:4600"}
         self.there, self.home = LobbyEndpoint(self.first), LobbyEndpoint(self.second)
         self.asked: list[tuple[str, int]] = []
-        self.ann, _ = self.first.hello("ann")
         for room_id in ("r1", "r2"):
             self.ann.ask("join_room", game="pair", room_id=room_id)
         self.bob = self.player()

@@ -531,14 +531,10 @@ class KubernetesFleetTests(_OnCluster):
         later.call("s1")
         await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
 
-    async def test_pods_of_the_node_before(self) -> None:
-        """
-        A node finds pods of an earlier one of its name, without its files: it deletes
-        those that never started or have ended. One that runs may have a match that
-        another node has claimed; it ends by itself if not.
-        """
+    async def beside_pods(self, node: str) -> KubernetesFleet:
+        """Start a fleet that finds pods of a node: pending, running and ended."""
         for name in ("pending", "running", "ended"):
-            template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
+            template = PodTemplate(read_pods({"image": "sleeper"}), node, {})
             self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
         await until(lambda: len(self.kubelet.running) == 3)
         for name, phase in (("pending", "Pending"), ("ended", "Failed")):
@@ -547,6 +543,15 @@ class KubernetesFleetTests(_OnCluster):
         fleet = self.make_fleet(lease_seconds=0.1)
         reached, _ = await self.running(fleet)
         reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        return fleet
+
+    async def test_pods_of_the_node_before(self) -> None:
+        """
+        A node finds pods of an earlier one of its name, without its files: it deletes
+        those that never started or have ended. One that runs may have a match that
+        another node has claimed; it ends by itself if not.
+        """
+        fleet = await self.beside_pods("node-1")
         await until(lambda: len(self.stored()) == 2)
         await deferLater(reactor, 0.5)
         await fleet.close()
@@ -559,16 +564,7 @@ class KubernetesFleetTests(_OnCluster):
         only deletes what is left of those that have ended.
         """
         self.patch(fleet_module, "_TIDY_SECONDS", 0.2)
-        for name in ("pending", "running", "ended"):
-            template = PodTemplate(read_pods({"image": "sleeper"}), "node-9", {})
-            self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
-        await until(lambda: len(self.kubelet.running) == 3)
-        for name, phase in (("pending", "Pending"), ("ended", "Failed")):
-            pod = next(o for o in self.stored() if o["metadata"]["name"] == name)
-            self.server.objects.replace(PODS, merged(pod, {"status": {"phase": phase}}))
-        fleet = self.make_fleet(lease_seconds=0.1)
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        fleet = await self.beside_pods("node-9")
         await until(lambda: "'ended'" not in str(self.stored()))
         await deferLater(reactor, 1.0)
         await fleet.close()

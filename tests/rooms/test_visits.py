@@ -104,8 +104,8 @@ async def admit(match_id: str, seat: int) -> bytes:
     raise NoCapacity("there are no matches")
 
 
-class VisitTests(SynchronousTestCase):
-    """Ann is at the node of the room, Bob at another one."""
+class TwoNodes(SynchronousTestCase):
+    """Two nodes with a link, and Ann at the first one."""
 
     def setUp(self) -> None:
         self.nodes = Nodes()
@@ -115,8 +115,6 @@ class VisitTests(SynchronousTestCase):
         self.second = self.nodes.start("n2", visits=visits)
         self.links.connect(self.first)
         self.ann, _ = self.first.hello("ann")
-        self.bob, _ = self.second.hello("bob")
-        self.ann.ask("join_room", game="pair", room_id="r1")
 
     def turn(self) -> None:
         """Let messages arrive, and turns end."""
@@ -132,6 +130,15 @@ class VisitTests(SynchronousTestCase):
         line.say(kind, **data)
         self.turn()
         return line.heard()
+
+
+class VisitTests(TwoNodes):
+    """Ann is at the node of the room, Bob at another one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bob, _ = self.second.hello("bob")
+        self.ann.ask("join_room", game="pair", room_id="r1")
 
     def join(self, line: PlayerLine, **more: Any) -> dict[str, Any]:
         """Join the room from another node."""
@@ -569,18 +576,12 @@ class VisitTests(SynchronousTestCase):
         self.assertEqual(self.second.rooms._visits._visits, {})
 
 
-class MovedTests(SynchronousTestCase):
+class MovedTests(TwoNodes):
     """Players whose clients go to the node of their room, where they can reach it."""
 
     def setUp(self) -> None:
-        self.nodes = Nodes()
-        self.links = Links(self.nodes)
-        self.first = self.nodes.start("n1")
-        visits = Visits(self.links, self.nodes.clock)
-        self.second = self.nodes.start("n2", visits=visits)
-        self.links.connect(self.first)
+        super().setUp()
         self.links.direct = {"lobby": "n1.example:4600"}
-        self.ann, _ = self.first.hello("ann")
         for room_id in ("r1", "r3"):
             self.ann.ask("join_room", game="pair", room_id=room_id)
 
@@ -590,16 +591,6 @@ class MovedTests(SynchronousTestCase):
         (welcome,) = line.ask("hello", protocol=1, name="bob", **more)
         self.assertEqual(welcome["type"], "welcome", welcome)
         return line
-
-    def ask(self, line: PlayerLine, kind: str, **data: Any) -> list[dict[str, Any]]:
-        """Send a request; returns everything that came of it."""
-        line.say(kind, **data)
-        for _ in range(3):
-            self.links.carry()
-            self.first.turn()
-            self.second.turn()
-        self.links.carry()
-        return line.heard()
 
     def join(self, line: PlayerLine, room_id: str = "r1") -> dict[str, Any]:
         """Join a room; returns the answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -320,16 +320,20 @@ class ConnectingTests(ConnectionCase):
         attempt, done, port = self.wait(Clock(), Failing)
         failed: list[Failure] = []
         done.addErrback(failed.append)
+        await self.accept(port, failed)
+        self.assertIsInstance(failed[0].value, ValueError)
+        self.assertEqual(attempt.fileno(), -1)
+
+    async def accept(self, port: socket.socket, ends: Sequence[object]) -> None:
+        """Answer those who connect, until one of the ends has come."""
         port.setblocking(False)
-        while not failed:
+        while not ends:
             try:
                 accepted, _ = port.accept()
                 self.addCleanup(accepted.close)
             except BlockingIOError:
                 pass
             await deferLater(reactor, 0.01)  # type: ignore[arg-type]
-        self.assertIsInstance(failed[0].value, ValueError)
-        self.assertEqual(attempt.fileno(), -1)
 
     def wait(
         self, clock: Clock, make: Callable[[], Any] = Half
@@ -381,14 +385,7 @@ class ConnectingTests(ConnectionCase):
         attempt, done, port = self.wait(Clock())
         reached: list[object] = []
         done.addCallback(reached.append)
-        port.setblocking(False)
-        while not reached:
-            try:
-                accepted, _ = port.accept()
-                self.addCleanup(accepted.close)
-            except BlockingIOError:
-                pass
-            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+        await self.accept(port, reached)
         ours: Any = attempt
         await self.end(ours._protocol.transport)
 

@@ -4,11 +4,7 @@
 -- Returns the prematch as it was; nothing, and changes nothing, if it is gone or not overdue.
 if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local prematch, listed = read_prematch(ARGV[4])
-if not prematch or tonumber(ARGV[5]) < tonumber(prematch['until']) then
-  return {}
-end
+if not prematch or tonumber(ARGV[5]) < tonumber(prematch['until']) then return {} end
 local silent = who_said(prematch, '')
-if next(silent) then
-  end_prematch(ARGV[4], prematch, silent)
-end
+if next(silent) then end_prematch(ARGV[4], prematch, silent) end
 return listed
