@@ -122,7 +122,7 @@ class PlayerMemoryTests(SynchronousTestCase):
             until = world.clock.seconds() + 6 * 3600.0
             for number, host in enumerate(hosts, first):
                 guest = Player(f"guest-{number}", "x")
-                added = world.players.add_guest(f"key-{number}", guest, until, host)
+                added = world.players.put(f"key-{number}", guest, until, host, "guest")
                 assert added.result
         self.assertEqual(len(world.players._players), MOST_PLAYERS)
         for welcome in victims.values():

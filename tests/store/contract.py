@@ -145,7 +145,7 @@ class PlayerStoreContract:
         A player who comes back with its key is the same player.
         """
         store = self.make_store()
-        await store.keep("hash", ANN, self.now + 10)
+        await store.put("hash", ANN, self.now + 10)
         self.assertEqual(await store.find("hash"), ANN)
         self.assertIsNone(await store.find("other"))
 
@@ -154,7 +154,7 @@ class PlayerStoreContract:
         A key that was not used for long is worth nothing.
         """
         store = self.make_store()
-        await store.keep("hash", ANN, self.now + 10)
+        await store.put("hash", ANN, self.now + 10)
         self.now += 10
         self.assertIsNone(await store.find("hash"))
 
@@ -163,11 +163,11 @@ class PlayerStoreContract:
         The newest key of each player is found, of a guest who has done nothing yet too.
         """
         store = self.make_store()
-        await store.add_guest("h1", ANN, self.now + 60, "192.0.2.1")
-        await store.add_guest("h2", BOB, self.now + 60, "192.0.2.1")
+        await store.put("h1", ANN, self.now + 60, origin="guest")
+        await store.put("h2", BOB, self.now + 60, origin="guest")
         store.settle("bob")
-        await store.keep("h3", CAT, self.now + 60)
-        await store.keep("h4", CAT, self.now + 60)
+        await store.put("h3", CAT, self.now + 60)
+        await store.put("h4", CAT, self.now + 60)
         found = await store.keys_of(["ann", "bob", "cat", "dan"])
         self.assertEqual(list(found), [("h1", ANN), ("h2", BOB), ("h4", CAT)])
         self.assertEqual(list(await store.keys_of([])), [])
@@ -178,12 +178,12 @@ class PlayerStoreContract:
         as any other; one who is known stays as known.
         """
         store = self.make_store()
-        self.assertTrue(await store.put_back("h1", ANN, self.now + 60))
+        self.assertTrue(await store.put("h1", ANN, self.now + 60, "", "lost"))
         self.assertEqual(await store.find("h1"), ANN)
         self.assertEqual(list(await store.keys_of(["ann"])), [("h1", ANN)])
-        await store.keep("h2", BOB, self.now + 60)
+        await store.put("h2", BOB, self.now + 60)
         old = attrs.evolve(BOB, name="old")
-        self.assertFalse(await store.put_back("h2", old, self.now + 600))
+        self.assertFalse(await store.put("h2", old, self.now + 600, "", "lost"))
         self.assertEqual(await store.find("h2"), BOB)
         self.now += 60
         self.assertIsNone(await store.find("h1"))
@@ -193,8 +193,8 @@ class PlayerStoreContract:
         A player who comes back in time is stored for longer.
         """
         store = self.make_store()
-        await store.keep("hash", ANN, self.now + 10)
-        await store.keep("hash", ANN, self.now + 30)
+        await store.put("hash", ANN, self.now + 10)
+        self.assertEqual(await store.find("hash", self.now + 30), ANN)
         self.now += 20
         self.assertEqual(await store.find("hash"), ANN)
         self.now += 10

@@ -101,8 +101,8 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         """
         store = self.make_store(most=2)
         for number in range(100):
-            await store.keep(f"h{number}", ANN, self.now + 10 + number)
-        await store.keep("h99", BOB, self.now + 200)
+            await store.put(f"h{number}", ANN, self.now + 10 + number)
+        await store.put("h99", BOB, self.now + 200)
         self.assertIsNone(await store.find("h97"))
         self.assertEqual(await store.find("h98"), ANN)
         self.assertEqual(await store.find("h99"), BOB)
@@ -117,14 +117,14 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
             lambda: self.now, 300, lambda player_id: player_id.startswith("here")
         )
         later = self.now + 1000
-        await store.keep("victim", ANN, later, "192.0.2.1")
+        await store.put("victim", ANN, later, "192.0.2.1")
         for number in range(200):
             here = Player(f"here-{number}", "x")
-            await store.add_guest(f"h{number}", here, later, "203.0.113.7")
+            await store.put(f"h{number}", here, later, "203.0.113.7", "guest")
         for number in range(300):
             gone = Player(f"gone-{number}", "x")
             host = f"198.51.{number % 100}.7"
-            self.assertTrue(await store.add_guest(f"g{number}", gone, later, host))
+            self.assertTrue(await store.put(f"g{number}", gone, later, host, "guest"))
         self.assertEqual(await store.find("victim"), ANN)
         self.assertIsNotNone(await store.find("h0"))
 
@@ -136,17 +136,18 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         needed = {f"school{number}" for number in range(200)}
         store = MemoryPlayerStore(lambda: self.now, 203, needed.__contains__)
         for name in sorted(needed):
-            await store.keep(name, Player(name, name), 9e9, "203.0.113.1")
+            await store.put(name, Player(name, name), 9e9, "203.0.113.1")
         for number, name in enumerate(("old", "new")):
             host = "198.51.100.1"
-            await store.keep(name, Player(name, name), 9e9 + number, host)
-        await store.keep("alone", Player("alone", "alone"), 9e9, "192.0.2.1")
-        self.assertTrue(await store.add_guest("g", Player("g", "g"), 9e9, "192.0.2.2"))
+            await store.put(name, Player(name, name), 9e9 + number, host)
+        await store.put("alone", Player("alone", "alone"), 9e9, "192.0.2.1")
+        guest = Player("g", "g"), 9e9, "192.0.2.2", "guest"
+        self.assertTrue(await store.put("g", *guest))
         self.assertIsNone(await store.find("old"))
         for name in ("new", "alone", "school0", "g"):
             self.assertIsNotNone(await store.find(name), name)
         needed |= {"new", "alone", "g"}
-        self.assertFalse(await store.add_guest("h", Player("h", "h"), 9e9, "192.0.2.2"))
+        self.assertFalse(await store.put("h", *guest))
 
     async def test_a_regular_costs_nothing(self) -> None:
         """
@@ -154,7 +155,7 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         """
         store = self.make_store()
         for number in range(1000):
-            await store.keep("hash", ANN, self.now + 10 + number)
+            await store.put("hash", ANN, self.now + 10 + number)
         self.assertLess(len(store._expiry._marks), 100)
         self.assertEqual(await store.find("hash"), ANN)
 

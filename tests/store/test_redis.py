@@ -276,9 +276,9 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
         A flood of strangers makes Vinom forget nobody who is in a party.
         """
         players = RedisPlayerStore(self.client, lambda: self.now, 1)
-        await players.add_guest("h1", ANN, self.now + 10, "192.0.2.1")
+        await players.put("h1", ANN, self.now + 10, origin="guest")
         await self.make_store().open(party("p1", ANN))
-        self.assertFalse(await players.add_guest("h2", BOB, self.now + 10, "192.0.2.1"))
+        self.assertFalse(await players.put("h2", BOB, self.now + 10, origin="guest"))
         self.assertEqual(await players.find("h1"), ANN)
 
     async def test_restore_of_others(self) -> None:
@@ -474,10 +474,8 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         guests = [Player(f"g{number}", "G") for number in range(6)]
 
         async def add(number: int) -> bool:
-            kept: bool = await store.add_guest(
-                f"h{number}", guests[number], self.now + 10, "192.0.2.1"
-            )
-            return kept
+            one, expires_at = guests[number], self.now + 10
+            return await store.put(f"h{number}", one, expires_at, origin="guest")
 
         async def known() -> list[int]:
             return [n for n in range(6) if await store.find(f"h{n}") is not None]
@@ -494,7 +492,7 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         self.assertEqual(await known(), [1, 3, 4])
         await entries.enqueue(entry(guests[4], 3.0))
         self.assertFalse(await add(5))
-        await store.keep("account", ANN, self.now + 10)
+        await store.put("account", ANN, self.now + 10)
         self.assertEqual(await store.find("account"), ANN)
         self.assertEqual(await known(), [1, 3, 4])
 
@@ -506,12 +504,12 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         store = self.make_store(1000)
         for number in range(100):
             one = Player(f"g{number}", "G")
-            await store.add_guest(f"h{number}", one, self.now + 0.001, "192.0.2.1")
+            await store.put(f"h{number}", one, self.now + 0.001, origin="guest")
         await until(lambda: not any(":player:" in key for key in self.keys()))
         store = self.make_store(2)
-        await store.keep("account", ANN, self.now + 60)
-        await store.add_guest("h1", BOB, self.now + 60, "192.0.2.1")
-        await store.add_guest("h2", CAT, self.now + 60, "192.0.2.1")
+        await store.put("account", ANN, self.now + 60)
+        await store.put("h1", BOB, self.now + 60, origin="guest")
+        await store.put("h2", CAT, self.now + 60, origin="guest")
         self.assertEqual(await store.find("account"), ANN)
         self.assertIsNone(await store.find("h1"))
         for key in self.keys():
@@ -522,10 +520,10 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         Who comes back with its key is not forgotten like a stranger.
         """
         store = self.make_store(2)
-        await store.add_guest("h1", ANN, self.now + 10, "192.0.2.1")
-        await store.add_guest("h2", BOB, self.now + 10, "192.0.2.1")
-        await store.keep("h1", ANN, self.now + 10)
-        await store.add_guest("h3", CAT, self.now + 10, "192.0.2.1")
+        await store.put("h1", ANN, self.now + 10, origin="guest")
+        await store.put("h2", BOB, self.now + 10, origin="guest")
+        self.assertEqual(await store.find("h1", self.now + 10), ANN)
+        await store.put("h3", CAT, self.now + 10, origin="guest")
         self.assertEqual(await store.find("h1"), ANN)
         self.assertIsNone(await store.find("h2"))
 

@@ -201,7 +201,7 @@ class Adoption:
         for one in record.matches:
             for known in one.known:
                 expires_at = self.now() + self.key_seconds
-                self.players.keep(known.key_hash, known.player, expires_at, known.host)
+                self.players.put(known.key_hash, known.player, expires_at, known.host)
             self.matches.adopt(
                 one.plan,
                 placement,

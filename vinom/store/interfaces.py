@@ -43,6 +43,10 @@ from vinom.base.model import (
 #: What a store answers to new ratings, see `IRatingStore.rate`.
 RatingAnswer = Literal["done", "known", "changed"]
 
+#: Where a player comes from who is stored, see `IPlayerStore.put`: has proved an
+#: account, or is a new guest, or was in a store that was lost.
+Origin = Literal["login", "guest", "lost"]
+
 
 class ILobbyStore(Interface):
     """
@@ -358,41 +362,45 @@ class IRatingStore(Interface):
 class IPlayerStore(Interface):
     """Players who have said hello, each found by the hash of a secret key."""
 
-    def add_guest(
-        key_hash: str, player: Player, expires_at: float, host: str
+    def put(
+        key_hash: str,
+        player: Player,
+        expires_at: float,
+        host: str = "",
+        origin: Origin = "login",
     ) -> Deferred[bool]:
         """
-        Store a new guest; a store that is full forgets such guests first.
+        Store *player*, or let it be stored for longer.
+
+        A store that is full forgets guests who have only said hello first.
 
         :param expires_at: seconds since the Unix epoch.
-        :param host: the address that the guest came from.
-        :returns: fires ``False`` if the store is full of players who are needed.
+        :param host: the address that the player came from.
+        :returns: fires ``False``, and changes nothing, if the store is full of players
+            who are needed and this is a guest; or if this one was lost, and the key is
+            known.
         """
 
-    def keep(
-        key_hash: str, player: Player, expires_at: float, host: str = ""
-    ) -> Deferred[None]:
-        """Store *player*; a later call moves the expiry (Unix seconds)."""
+    def find(
+        key_hash: str, expires_at: float = 0.0, host: str = ""
+    ) -> Deferred[Player | None]:
+        """
+        Find a player by the hash of its key; ``None`` if unknown or expired.
+
+        :param expires_at: stored until then, seconds since the Unix epoch, because the
+            player came back, and is no guest any more who has only said hello; 0
+            changes nothing.
+        :param host: the address that the player came from.
+        """
 
     def settle(player_id: str) -> None:
         """Note that a guest has queued or joined: others are forgotten before it."""
-
-    def find(key_hash: str) -> Deferred[Player | None]:
-        """Find a player by the hash of its key; ``None`` if unknown or expired."""
 
     def keys_of(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[str, Player]]]:
         """
         Find the hash of the newest key of each of these players, and the player.
 
         Those who are not known are left out.
-        """
-
-    def put_back(key_hash: str, player: Player, expires_at: float) -> Deferred[bool]:
-        """
-        Store a player whom a store that was lost has known.
-
-        :param expires_at: seconds since the Unix epoch.
-        :returns: fires ``False``, and changes nothing, if the key is known.
         """
 
 

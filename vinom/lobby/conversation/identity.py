@@ -321,7 +321,7 @@ class Identity:
     async def introduce(self, player: Player, host: str = "") -> Known:
         """Issue a new key for a player."""
         key = self._new_key()
-        await self._keep(key, player, host)
+        await self._players.put(_hash(key), player, self._expires_at(), host)
         return Known(player, key)
 
     def settle(self, player_id: str) -> None:
@@ -330,8 +330,7 @@ class Identity:
 
     def put_back(self, key_hash: str, player: Player) -> Deferred[bool]:
         """Have a store that came back empty know a player again."""
-        expires_at = self._now() + self._key_seconds
-        return self._players.put_back(key_hash, player, expires_at)
+        return self._players.put(key_hash, player, self._expires_at(), origin="lost")
 
     async def _admit_guest(self, name: str | None, host: str) -> Known:
         """
@@ -355,8 +354,8 @@ class Identity:
             )
         player = player_of(self._entropy(16), "guest", name)
         key = self._new_key()
-        if not await self._players.add_guest(
-            _hash(key), player, now + self._key_seconds, host
+        if not await self._players.put(
+            _hash(key), player, self._expires_at(), host, "guest"
         ):
             raise Refused(
                 Code.BUSY, "this server has no room for new guests", {"retry_after": 10}
@@ -368,7 +367,7 @@ class Identity:
 
     async def _by_key(self, key: str, host: str) -> Known:
         _ensure(self._wrong_keys, host, self._now())
-        player = await self._players.find(_hash(key))
+        player = await self._players.find(_hash(key), self._expires_at(), host)
         if player is None:
             if not self._is_complete():
                 raise StoreUnavailable("it may not have everything back yet")
@@ -376,12 +375,10 @@ class Identity:
             raise Refused(
                 Code.UNKNOWN_PLAYER_KEY, "say hello with a name or credentials"
             )
-        await self._keep(key, player, host)
         return Known(player, key)
 
-    async def _keep(self, key: str, player: Player, host: str) -> None:
-        expires_at = self._now() + self._key_seconds
-        await self._players.keep(_hash(key), player, expires_at, host)
+    def _expires_at(self) -> float:
+        return self._now() + self._key_seconds
 
     async def _log_in(self, given: dict[str, str], name: str | None) -> Player:
         kind, credentials = _credentials(given)

@@ -1062,7 +1062,7 @@ class Matches(Service):
         if self._players is not None and self._must_put_back:
             expires_at = self._clock.seconds() + self._key_seconds
             for key_hash, player in live.known:
-                await self._players.put_back(key_hash, player, expires_at)
+                await self._players.put(key_hash, player, expires_at, "", "lost")
         # Not sooner: who fails half-way tries all of it again.
         live.is_missing = False
         return True

@@ -23,6 +23,7 @@ from vinom.store.interfaces import (
     IOnlineWatch,
     IPlayerStore,
     IRatingStore,
+    Origin,
     RatingAnswer,
 )
 from vinom.store.memory.expiry import Expiry
@@ -61,35 +62,49 @@ class MemoryPlayerStore:
     # By player id, the newest key of each player.
     _keys: dict[str, str] = attrs.field(factory=dict, init=False)
 
-    def add_guest(
-        self, key_hash: str, player: Player, expires_at: float, host: str
+    def put(
+        self,
+        key_hash: str,
+        player: Player,
+        expires_at: float,
+        host: str = "",
+        origin: Origin = "login",
     ) -> Deferred[bool]:
-        """Remember a new guest, if one who is remembered can be forgotten for it."""
+        """Store a player, if one who is stored can be forgotten for a guest."""
         self._sweep()
-        if not self._make_room():
+        is_guest = origin == "guest"
+        if key_hash in self._players:
+            if origin == "lost":
+                return succeed(False)
+        elif not self._make_room() and is_guest:
             return succeed(False)
-        self._players[key_hash] = player, host
-        self._keys[player.player_id] = key_hash
-        self._guests[player.player_id] = key_hash
-        self._idle.add(key_hash, host)
-        self._expiry.set(key_hash, expires_at)
+        self._keep(key_hash, player, expires_at, host)
+        if is_guest:
+            self._guests[player.player_id] = key_hash
+            self._idle.add(key_hash, host)
+        else:
+            self._known.add(key_hash, host)
         return succeed(True)
 
-    def keep(
-        self, key_hash: str, player: Player, expires_at: float, host: str = ""
-    ) -> Deferred[None]:
-        """Remember *player*; a later call moves the expiry."""
+    def find(
+        self, key_hash: str, expires_at: float = 0.0, host: str = ""
+    ) -> Deferred[Player | None]:
+        """Find a player; ``None`` when expired."""
         self._sweep()
-        if key_hash not in self._players:
-            # Who has proved an account is remembered in any case.
-            self._make_room()
+        player, _ = self._players.get(key_hash, (None, ""))
+        if player is not None and expires_at:
+            self._keep(key_hash, player, expires_at, host)
+            self._known.add(key_hash, host)
+        return succeed(player)
+
+    def _keep(
+        self, key_hash: str, player: Player, expires_at: float, host: str
+    ) -> None:
         self._players[key_hash] = player, host
         self._keys[player.player_id] = key_hash
         if self._idle.discard(key_hash):
             del self._guests[player.player_id]
-        self._known.add(key_hash, host)
         self._expiry.set(key_hash, expires_at)
-        return succeed(None)
 
     def settle(self, player_id: str) -> None:
         key_hash = self._guests.pop(player_id, None)
@@ -97,26 +112,11 @@ class MemoryPlayerStore:
             self._idle.discard(key_hash)
             self._known.add(key_hash, self._players[key_hash][1])
 
-    def find(self, key_hash: str) -> Deferred[Player | None]:
-        """Find a player; ``None`` when expired."""
-        self._sweep()
-        found = self._players.get(key_hash)
-        return succeed(None if found is None else found[0])
-
     def keys_of(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[str, Player]]]:
         found = (self.known(player_id) for player_id in player_ids)
         return succeed([(one[0], one[1]) for one in found if one is not None])
-
-    def put_back(
-        self, key_hash: str, player: Player, expires_at: float
-    ) -> Deferred[bool]:
-        """Store a player, unless the key is known."""
-        self._sweep()
-        if key_hash in self._players:
-            return succeed(False)
-        return self.keep(key_hash, player, expires_at).addCallback(lambda _: True)
 
     def known(self, player_id: str) -> tuple[str, Player, str] | None:
         """

@@ -34,7 +34,8 @@ from vinom.store.interfaces import ILobbyStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = load("lobby")
+_READS = "of_player find listed page places waiting counts declines owner matches_of"
+_STEPS = load("lobby", *_READS.split())
 _STATES: tuple[str, ...] = get_args(PartyState)
 
 

@@ -15,7 +15,7 @@ from vinom.store.interfaces import INodeStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = load("nodes")
+_STEPS = load("nodes", "register", "renew", "leave", "list")
 
 
 @implementer(INodeStore)

@@ -18,24 +18,15 @@ from vinom.store.interfaces import (
     IOnlineWatch,
     IPlayerStore,
     IRatingStore,
+    Origin,
     RatingAnswer,
 )
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS, _ONLINE, _RATINGS = load("players"), load("online"), load("ratings")
-
-
-@attrs.frozen
-class _Kept:
-    """
-    What Redis has of a player.
-
-    :ivar expires_at: seconds since the Unix epoch, of the nodes' clocks.
-    """
-
-    player: Player
-    expires_at: float
+_STEPS = load("players", "put", "find", "settle", "keys_of")
+_ONLINE = load("online", "enter", "leave", "keep", "elsewhere", "absence", "send")
+_RATINGS = load("ratings", "standings")
 
 
 @implementer(IPlayerStore)
@@ -58,31 +49,36 @@ class RedisPlayerStore:
     most: int = 1_000_000
     _log = Logger()
 
-    def _store(
-        self, step: str, key_hash: str, player: Player, expires_at: float
-    ) -> Deferred[int]:
-        left = max(1, round(1000 * (expires_at - self.now())))
-        return self.client.run(
-            _STEPS[step],
-            key_hash,
-            json.encode(_Kept(player, expires_at)),
-            str(left),
-            player.player_id,
-            str(self.most),
-        )
-
-    def add_guest(
-        self, key_hash: str, player: Player, expires_at: float, host: str
+    def put(
+        self,
+        key_hash: str,
+        player: Player,
+        expires_at: float,
+        host: str = "",
+        origin: Origin = "login",
     ) -> Deferred[bool]:
-        """Store a new guest, if one who is stored can be forgotten for it."""
-        return self._store("add_guest", key_hash, player, expires_at).addCallback(bool)
+        """Store a player, if one who is stored can be forgotten for a guest."""
+        return self.client.run(
+            _STEPS["put"],
+            key_hash,
+            player.player_id,
+            *self._until(expires_at),
+            json.encode(player),
+            str(self.most),
+            origin,
+        ).addCallback(bool)
 
-    def keep(
-        self, key_hash: str, player: Player, expires_at: float, host: str = ""
-    ) -> Deferred[None]:
-        """Store *player*; a later call moves the expiry."""
-        kept = self._store("keep", key_hash, player, expires_at)
-        return kept.addCallback(lambda _: None)
+    def find(
+        self, key_hash: str, expires_at: float = 0.0, host: str = ""
+    ) -> Deferred[Player | None]:
+        """Find a player; ``None`` when expired."""
+
+        def read(data: bytes) -> Player | None:
+            return json.decode(data, type=Player) if data else None
+
+        until = self._until(expires_at) if expires_at else ()
+        asked = self.client.run(_STEPS["find"], key_hash, repr(self.now()), *until)
+        return asked.addCallback(read)
 
     def settle(self, player_id: str) -> None:
         # It is forgotten sooner if this is lost.
@@ -90,35 +86,21 @@ class RedisPlayerStore:
         settled.addErrback(lambda failure: failure.trap(StoreUnavailable))
         settled.addErrback(lambda failure: self._log.failure("not settled", failure))
 
-    def find(self, key_hash: str) -> Deferred[Player | None]:
-        """Find a player; ``None`` when expired."""
-
-        def read(data: bytes) -> Player | None:
-            if not data:
-                return None
-            kept = json.decode(data, type=_Kept)
-            return kept.player if self.now() < kept.expires_at else None
-
-        return self.client.run(_STEPS["find"], key_hash).addCallback(read)
-
     def keys_of(
         self, player_ids: Sequence[str]
     ) -> Deferred[Sequence[tuple[str, Player]]]:
         def read(found: list[bytes]) -> list[tuple[str, Player]]:
-            kept = (json.decode(data, type=_Kept) for data in found[1::2])
             return [
-                (key_hash.decode(), one.player)
-                for key_hash, one in zip(found[::2], kept, strict=True)
-                if self.now() < one.expires_at
+                (key_hash.decode(), json.decode(data, type=Player))
+                for key_hash, data in zip(found[::2], found[1::2], strict=True)
             ]
 
-        return self.client.run(_STEPS["keys_of"], *player_ids).addCallback(read)
+        asked = self.client.run(_STEPS["keys_of"], repr(self.now()), *player_ids)
+        return asked.addCallback(read)
 
-    def put_back(
-        self, key_hash: str, player: Player, expires_at: float
-    ) -> Deferred[bool]:
-        """Store a player, unless the key is known."""
-        return self._store("put_back", key_hash, player, expires_at).addCallback(bool)
+    def _until(self, expires_at: float) -> tuple[str, str]:
+        """Write when a key expires, in the nodes' clocks, and in how many ms."""
+        return repr(expires_at), _left(expires_at, self.now())
 
 
 def _end(found: bytes) -> LineEnd:
@@ -259,7 +241,7 @@ class RedisRatingStore:
             args += (player_id, _encode(rating))
         for player_id, rating in after.items():
             until = expires_at[player_id]
-            args += (player_id, _encode(rating), repr(until), self._left(until))
+            args += (player_id, _encode(rating), repr(until), _left(until, self.now()))
         rated = self.client.run(
             _RATINGS["rate"],
             ratings,
@@ -267,7 +249,7 @@ class RedisRatingStore:
             str(round),
             repr(self.now()),
             _NEWCOMER,
-            str(_milliseconds(_ROUND_SECONDS)),
+            _left(_ROUND_SECONDS, 0.0),
             str(len(before)),
             *args,
         )
@@ -286,16 +268,13 @@ class RedisRatingStore:
         noted = self.client.run(
             _RATINGS["met"],
             repr(expires_at),
-            self._left(expires_at),
+            _left(expires_at, self.now()),
             str(_MOST_RECENT),
             *args,
         )
         return noted.addCallback(lambda _: None)
 
-    def _left(self, until: float) -> str:
-        """Write for how many milliseconds something lasts, at least one."""
-        return str(max(1, _milliseconds(until - self.now())))
 
-
-def _milliseconds(seconds: float) -> int:
-    return round(1000 * seconds)
+def _left(until: float, now: float) -> str:
+    """Write for how many milliseconds something lasts, at least one."""
+    return str(max(1, round(1000 * (until - now))))

@@ -16,7 +16,7 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.scripts import Script, load
 
-_STEPS = load("rooms")
+_STEPS = load("rooms", "orphans")
 
 
 @implementer(ICheckpointStore)

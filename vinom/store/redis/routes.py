@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_READ = load("gateway")["read"]
+_READ = load("gateway", "read")["read"]
 
 
 @attrs.frozen

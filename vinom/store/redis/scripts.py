@@ -23,11 +23,12 @@ class Script:
 
 
 @cache
-def load(port: str) -> dict[str, Script]:
+def load(port: str, *without_lease: str) -> dict[str, Script]:
     """
     Read the steps of a port; each begins with what all have, and all of its port.
 
     :param port: folder of ``scripts``.
+    :param without_lease: steps that a node may take whose lease is over.
     """
     folder = files(__package__) / "scripts"
     texts = {
@@ -36,6 +37,9 @@ def load(port: str) -> dict[str, Script]:
     }
     shared = [(folder / "common.lua").read_text("utf-8")]
     shared += [texts.pop("shared")] if "shared" in texts else []
+    lease = (folder / "lease.lua").read_text("utf-8")
+    for step in texts.keys() - set(without_lease):
+        texts[step] = lease + texts[step]
     return {step: _script("\n".join([*shared, text])) for step, text in texts.items()}
 
 

@@ -14,7 +14,7 @@ from vinom.store.interfaces import IServerStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = load("servers")
+_STEPS = load("servers", "left")
 
 
 @implementer(IServerStore)

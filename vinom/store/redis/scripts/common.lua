@@ -4,25 +4,34 @@
 -- ARGV[1]: the caller's deadline in the clock of this Redis, microseconds.
 -- ARGV[2], ARGV[3]: id and lease number of the node that calls.
 -- ARGV[4] and later: arguments of the step.
-local P = KEYS[1]
-local time = redis.call('TIME')
+local P, call = KEYS[1], redis.call
+local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 -- A command that timed out is executed when Redis wakes: it must not write any more.
 if now > tonumber(ARGV[1]) then
   return 'LATE'
 end
 
--- Is a node's lease over? Each step on what nodes own first asks this about the caller.
+-- How long a key of the queue or of a match lives after its last change, in ms.
+local LIFETIME = 24 * 3600 * 1000
+
+-- Is a node's lease over?
 local function is_stale(node, lease)
-  local found = redis.call('HMGET', P .. 'node:' .. node, 'lease', 'ends')
+  local found = call('HMGET', P .. 'node:' .. node, 'lease', 'ends')
   return found[1] ~= lease or tonumber(found[2]) <= now
 end
 
 -- Does the lease of a node last?
 local function is_alive(node)
-  local ends = redis.call('HGET', P .. 'node:' .. node, 'ends')
+  local ends = call('HGET', P .. 'node:' .. node, 'ends')
   return ends and tonumber(ends) > now
 end
 
--- How long a key of the queue or of a match lives after its last change, in ms.
-local LIFETIME = 24 * 3600 * 1000
+-- Add a thing to those that the calling node has; before is another node that had it.
+local function own(kinds, id, before)
+  if before and before ~= ARGV[2] then
+    call('SREM', P .. kinds .. '-of:' .. before, id)
+  end
+  call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
+  call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
+end

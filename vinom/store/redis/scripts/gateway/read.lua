@@ -3,18 +3,18 @@
 -- Returns the type of the rules' key (or the name of another key of a wrong type), the
 -- rules, what names this run of Redis, each realm with its back end, and each service
 -- with its code.
-local kind = redis.call('TYPE', P .. 'routing:rules').ok
+local kind = call('TYPE', P .. 'routing:rules').ok
 local rules = ''
 if kind == 'string' then
-  rules = redis.call('GET', P .. 'routing:rules')
+  rules = call('GET', P .. 'routing:rules')
 end
 local hashes = {}
 for number, key in ipairs({ 'realm:mapping', 'services' }) do
-  local is = redis.call('TYPE', P .. key).ok
+  local is = call('TYPE', P .. key).ok
   if is ~= 'hash' and is ~= 'none' then
     kind = key
   end
-  hashes[number] = is == 'hash' and redis.call('HGETALL', P .. key) or {}
+  hashes[number] = is == 'hash' and call('HGETALL', P .. key) or {}
 end
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''

@@ -5,13 +5,12 @@
 -- before. Nobody waits for answers to the prematches: their entries go back.
 -- Returns how many entries and prematches there were; the players of these entries who have
 -- no line at all; and the prematches, as they were.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 if is_alive(ARGV[4]) then
   -- It came back meanwhile.
   return { 0, {}, {} }
 end
 local ended, alone = {}, {}
-local prematches = redis.call('SPOP', P .. 'prematches-of:' .. ARGV[4], ARGV[5])
+local prematches = call('SPOP', P .. 'prematches-of:' .. ARGV[4], ARGV[5])
 for _, id in ipairs(prematches) do
   local prematch, listed = read_prematch(id)
   if prematch then
@@ -19,7 +18,7 @@ for _, id in ipairs(prematches) do
     ended[#ended + 1] = listed
   end
 end
-local ids = redis.call('SPOP', P .. 'entries-of:' .. ARGV[4], ARGV[5])
+local ids = call('SPOP', P .. 'entries-of:' .. ARGV[4], ARGV[5])
 for _, id in ipairs(ids) do
   local entry = read_entry(id)
   if entry then

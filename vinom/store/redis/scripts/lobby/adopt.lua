@@ -1,10 +1,9 @@
 -- Make this node the owner of a match that goes on: id, placement
 -- Returns 0 if the match is over.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
-local before = redis.call('HGET', P .. 'match:' .. ARGV[4], 'node')
+local before = call('HGET', P .. 'match:' .. ARGV[4], 'node')
 if not before then
   return 0
 end
-redis.call('HSET', P .. 'match:' .. ARGV[4], 'placement', ARGV[5])
+call('HSET', P .. 'match:' .. ARGV[4], 'placement', ARGV[5])
 own('match', 'matches', ARGV[4], before)
 return 1

@@ -1,14 +1,13 @@
 -- Note a player's answer, unless there is one: id of the prematch, the player's id, 'yes' or
 -- 'no', which ends it
 -- Returns the prematch after that; nothing if it is gone, or the player is not in it.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local key, field = P .. 'prematch:' .. ARGV[4], 'player:' .. ARGV[5]
-local said = redis.call('HGET', key, field)
+local said = call('HGET', key, field)
 if not said then
   return {}
 end
 if said == '' then
-  redis.call('HSET', key, field, ARGV[6])
+  call('HSET', key, field, ARGV[6])
 end
 local prematch, listed = read_prematch(ARGV[4])
 if said == '' and ARGV[6] == 'no' then

@@ -1,6 +1,5 @@
 -- Take out an entry whose players go to a room: id
 -- Returns 0 if it is gone, suspended or in a prematch.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local entry = read_entry(ARGV[4])
 if not entry or entry.suspended ~= '0' or entry.prematch or entry.match then
   return 0

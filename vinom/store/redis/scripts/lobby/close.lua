@@ -1,8 +1,7 @@
 -- Forget a party: id, the version that was read
 -- Returns 0 if it is gone, or its version is another, else 1; and what leave returns.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local version, state, game, players, entry =
-  unpack(redis.call('HMGET', P .. 'party:' .. ARGV[4], 'version', 'state', 'game', 'players', 'entry'))
+  unpack(call('HMGET', P .. 'party:' .. ARGV[4], 'version', 'state', 'game', 'players', 'entry'))
 if version ~= ARGV[5] then
   return { 0, {} }
 end

@@ -3,7 +3,7 @@
 -- state; then pairs: a game and its players, ':suspended' and the number of suspended entries.
 local found = { '' }
 for _ = 1, MOST_GONE do
-  local oldest = redis.call('ZRANGE', P .. 'waiting', 0, 0, 'WITHSCORES')
+  local oldest = call('ZRANGE', P .. 'waiting', 0, 0, 'WITHSCORES')
   if not oldest[1] then
     break
   end
@@ -14,10 +14,10 @@ for _ = 1, MOST_GONE do
 end
 for i = 4, #ARGV do
   local key = P .. 'parties-in:' .. ARGV[i]
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  found[#found + 1] = redis.call('ZCARD', key)
+  call('ZREMRANGEBYSCORE', key, '-inf', now)
+  found[#found + 1] = call('ZCARD', key)
 end
-for _, one in ipairs(redis.call('HGETALL', P .. 'queued')) do
+for _, one in ipairs(call('HGETALL', P .. 'queued')) do
   found[#found + 1] = one
 end
 return found

@@ -3,7 +3,7 @@
 local found = {}
 for i = 4, #ARGV do
   local count, last =
-    unpack(redis.call('HMGET', P .. 'declines:' .. ARGV[i], 'count', 'last'))
+    unpack(call('HMGET', P .. 'declines:' .. ARGV[i], 'count', 'last'))
   found[#found + 1] = count or '0'
   found[#found + 1] = last or '0'
 end

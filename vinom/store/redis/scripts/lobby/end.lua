@@ -1,36 +1,35 @@
 -- Record the end of a match, for the players still in it: id, end, its lifetime in ms, then the
 -- ids of its entries that wait again
 -- Returns 0 if it was over already.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key, again = ARGV[4], P .. 'match:' .. ARGV[4], {}
-local fields, entries = redis.call('HKEYS', key), redis.call('HGET', key, 'entries') or ''
+local fields, entries = call('HKEYS', key), call('HGET', key, 'entries') or ''
 if not fields[1] then
   return 0
 end
-redis.call('SREM', P .. 'matches-of:' .. redis.call('HGET', key, 'node'), id)
+call('SREM', P .. 'matches-of:' .. call('HGET', key, 'node'), id)
 for _, field in ipairs(fields) do
   local player = field:match('^player:(.*)$')
   if player then
-    redis.call('DEL', P .. 'match-of:' .. player)
-    redis.call('SET', P .. 'end-of:' .. player, ARGV[5], 'PX', ARGV[6])
+    call('DEL', P .. 'match-of:' .. player)
+    call('SET', P .. 'end-of:' .. player, ARGV[5], 'PX', ARGV[6])
   end
 end
-redis.call('DEL', key)
+call('DEL', key)
 for i = 7, #ARGV do
   again[ARGV[i]] = true
 end
 -- Has no player of an entry found something else, and is its party as it was?
 local function may_wait(entry)
   if entry.party ~= '' then
-    local its, players = unpack(redis.call('HMGET', P .. 'party:' .. entry.party, 'entry', 'players'))
+    local its, players = unpack(call('HMGET', P .. 'party:' .. entry.party, 'entry', 'players'))
     if its ~= entry.id or players ~= entry.players then
       return false
     end
   end
   for player in each(entry.players) do
-    local party = redis.call('GET', P .. 'party-of:' .. player) or ''
+    local party = call('GET', P .. 'party-of:' .. player) or ''
     if party ~= entry.party
-      or redis.call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0 then
+      or call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) > 0 then
       return false
     end
   end
@@ -41,14 +40,14 @@ for entry_id in each(entries) do
   if entry and entry.match == id then
     if again[entry_id] and may_wait(entry) then
       entry.suspended = are_here(entry) and '0' or '1'
-      redis.call('HDEL', P .. 'entry:' .. entry_id, 'match')
-      redis.call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
+      call('HDEL', P .. 'entry:' .. entry_id, 'match')
+      call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
       own('entry', 'entries', entry_id)
       keep(entry, LIFETIME)
       put_in(entry)
       follow(entry, 'in_queue')
     else
-      redis.call('DEL', P .. 'entry:' .. entry_id)
+      call('DEL', P .. 'entry:' .. entry_id)
       follow(entry, 'idle')
     end
   end

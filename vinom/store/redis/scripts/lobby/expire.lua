@@ -2,7 +2,6 @@
 -- clocks, as its end)
 -- Entries of players who said nothing leave. One that all have accepted does not end.
 -- Returns the prematch as it was; nothing, and changes nothing, if it is gone or not overdue.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local prematch, listed = read_prematch(ARGV[4])
 if not prematch or tonumber(ARGV[5]) < tonumber(prematch['until']) then return {} end
 local silent = who_said(prematch, '')

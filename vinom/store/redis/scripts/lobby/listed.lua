@@ -2,13 +2,13 @@
 -- ':' and a game; how many at most
 -- Returns the same of each as find.
 local key, found = P .. 'parties-listed' .. ARGV[4], {}
-for _, id in ipairs(redis.call('ZREVRANGE', key, 0, ARGV[5] - 1)) do
-  local fields = redis.call('HMGET', P .. 'party:' .. id, 'data', 'state', 'entry', 'version', 'unready')
+for _, id in ipairs(call('ZREVRANGE', key, 0, ARGV[5] - 1)) do
+  local fields = call('HMGET', P .. 'party:' .. id, 'data', 'state', 'entry', 'version', 'unready')
   if fields[1] then
     found[#found + 1] = fields
   else
     -- Its lifetime is over.
-    redis.call('ZREM', key, id)
+    call('ZREM', key, id)
   end
 end
 return found

@@ -1,14 +1,14 @@
 -- List some running matches of a node: its id, how many at most
 -- Returns of each its plan, whether it has a place (0 or 1), and the ids of its entries.
 local found = {}
-for _, id in ipairs(redis.call('SRANDMEMBER', P .. 'matches-of:' .. ARGV[4], ARGV[5])) do
+for _, id in ipairs(call('SRANDMEMBER', P .. 'matches-of:' .. ARGV[4], ARGV[5])) do
   local plan, placement, entries =
-    unpack(redis.call('HMGET', P .. 'match:' .. id, 'plan', 'placement', 'entries'))
+    unpack(call('HMGET', P .. 'match:' .. id, 'plan', 'placement', 'entries'))
   if plan then
     found[#found + 1] = { plan, placement and 1 or 0, entries or '' }
   else
     -- Its lifetime is over.
-    redis.call('SREM', P .. 'matches-of:' .. ARGV[4], id)
+    call('SREM', P .. 'matches-of:' .. ARGV[4], id)
   end
 end
 return found

@@ -4,8 +4,8 @@
 -- end of the latest match. Each is empty if there is none.
 local player, found = ARGV[4], { {}, {}, {}, {}, '' }
 local function to(kind, ...)
-  local id = redis.call('GET', P .. kind .. '-of:' .. player)
-  local fields = id and redis.call('HMGET', P .. kind .. ':' .. id, ...) or {}
+  local id = call('GET', P .. kind .. '-of:' .. player)
+  local fields = id and call('HMGET', P .. kind .. ':' .. id, ...) or {}
   for i = 2, #fields do
     fields[i] = fields[i] or ''
   end
@@ -14,8 +14,8 @@ end
 found[1] = to('party', 'data', 'state', 'entry', 'version', 'unready')
 found[2] = to('entry', 'data', 'place', 'suspended', 'prematch')
 if found[2][4] and found[2][4] ~= '' then
-  found[3] = redis.call('HGETALL', P .. 'prematch:' .. found[2][4])
+  found[3] = call('HGETALL', P .. 'prematch:' .. found[2][4])
 end
 found[4] = to('match', 'plan', 'placement')
-found[5] = redis.call('GET', P .. 'end-of:' .. player) or ''
+found[5] = call('GET', P .. 'end-of:' .. player) or ''
 return found

@@ -1,3 +1,3 @@
 -- Find the node of a running match: id
 -- Returns nil if it is over.
-return redis.call('HGET', P .. 'match:' .. ARGV[4], 'node')
+return call('HGET', P .. 'match:' .. ARGV[4], 'node')

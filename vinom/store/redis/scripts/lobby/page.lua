@@ -4,13 +4,13 @@
 local ready = P .. 'queue:' .. ARGV[4] .. ':ready'
 local start = 0
 if ARGV[7] then
-  local rank = redis.call('ZRANK', ready, ARGV[7])
+  local rank = call('ZRANK', ready, ARGV[7])
   if rank then
     start = rank + 1
   else
     -- It is gone. Those that have waited as long as it follow in the order of their places.
-    start = redis.call('ZCOUNT', ready, '-inf', '(' .. ARGV[6])
-    local equal = redis.call('ZRANGEBYSCORE', ready, ARGV[6], ARGV[6])
+    start = call('ZCOUNT', ready, '-inf', '(' .. ARGV[6])
+    local equal = call('ZRANGEBYSCORE', ready, ARGV[6], ARGV[6])
     for _, place in ipairs(equal) do
       if place > ARGV[7] then
         break
@@ -20,9 +20,9 @@ if ARGV[7] then
   end
 end
 local found = { '' }
-local places = redis.call('ZRANGE', ready, start, start + ARGV[5] - 1, 'WITHSCORES')
+local places = call('ZRANGE', ready, start, start + ARGV[5] - 1, 'WITHSCORES')
 for i = 1, #places, 2 do
-  local data = redis.call('HGET', P .. 'entry:' .. places[i]:match('^%d+:%d+:(.*)$'), 'data')
+  local data = call('HGET', P .. 'entry:' .. places[i]:match('^%d+:%d+:(.*)$'), 'data')
   if data then
     found[#found + 1] = data
     found[#found + 1] = places[i]

@@ -3,8 +3,8 @@
 local found = {}
 for i = 4, #ARGV do
   local queue, place, prematch, match =
-    unpack(redis.call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'prematch', 'match'))
+    unpack(call('HMGET', P .. 'entry:' .. ARGV[i], 'queue', 'place', 'prematch', 'match'))
   found[i - 3] = queue and not prematch and not match
-    and redis.call('ZRANK', P .. 'queue:' .. queue .. ':places', place) + 1 or 0
+    and call('ZRANK', P .. 'queue:' .. queue .. ':places', place) + 1 or 0
 end
 return found

@@ -1,10 +1,9 @@
 -- Store a prematch, and take all of its entries out of the queue, or do nothing: id, data,
 -- until, how many entries, their ids, then each player's id and answer
 -- Returns 0 if one of the entries does not wait, or is suspended.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, data, ends, count = unpack(ARGV, 4, 7)
 local key, last, taken = P .. 'prematch:' .. id, 7 + count, {}
-if redis.call('EXISTS', key) == 1 then
+if call('EXISTS', key) == 1 then
   return 1
 end
 for i = 8, last do
@@ -16,13 +15,13 @@ for i = 8, last do
 end
 for entry_id, entry in pairs(taken) do
   take_out(entry.queue, entry.place)
-  redis.call('HSET', P .. 'entry:' .. entry_id, 'prematch', id)
+  call('HSET', P .. 'entry:' .. entry_id, 'prematch', id)
   follow(entry, 'prematch')
 end
-redis.call('HSET', key, 'data', data, 'until', ends, 'entries', table.concat(ARGV, '\n', 8, last))
+call('HSET', key, 'data', data, 'until', ends, 'entries', table.concat(ARGV, '\n', 8, last))
 for i = last + 1, #ARGV, 2 do
-  redis.call('HSET', key, 'player:' .. ARGV[i], ARGV[i + 1])
+  call('HSET', key, 'player:' .. ARGV[i], ARGV[i + 1])
 end
 own('prematch', 'prematches', id)
-redis.call('PEXPIRE', key, LIFETIME)
+call('PEXPIRE', key, LIFETIME)
 return 1

@@ -1,7 +1,6 @@
 -- Store a party: its id, the version that was read, then what put_party takes
 -- If it is idle and the one before waits, that entry leaves.
 -- Returns 0 if somebody else was faster, else 1; and what leave returns.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local is_done, before, entry = put_party(ARGV[4], ARGV[5], 6)
 if not is_done then
   return { 0, {} }

@@ -1,17 +1,16 @@
 -- Let a player of a running match play another one: id, player's id
 -- A party of which nobody is left in the match is idle then.
 -- Returns 0 if the player is not in this match.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local key = P .. 'match:' .. ARGV[4]
-if redis.call('HDEL', key, 'player:' .. ARGV[5]) == 0 then
+if call('HDEL', key, 'player:' .. ARGV[5]) == 0 then
   return 0
 end
-redis.call('DEL', P .. 'match-of:' .. ARGV[5])
-for entry_id in each(redis.call('HGET', key, 'entries') or '') do
+call('DEL', P .. 'match-of:' .. ARGV[5])
+for entry_id in each(call('HGET', key, 'entries') or '') do
   local entry, is_empty, is_its = read_entry(entry_id), true, false
   for player in each(entry and entry.players or '') do
     is_its = is_its or player == ARGV[5]
-    is_empty = is_empty and redis.call('HEXISTS', key, 'player:' .. player) == 0
+    is_empty = is_empty and call('HEXISTS', key, 'player:' .. player) == 0
   end
   if is_its and is_empty then
     follow(entry, 'idle')

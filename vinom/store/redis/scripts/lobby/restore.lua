@@ -2,23 +2,22 @@
 -- how many players are in it, their ids, then the ids of its entries
 -- Whatever its players wait with is taken out.
 -- Returns 0, and changes nothing, if another node has it, or a player knows its end.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key, last = ARGV[4], P .. 'match:' .. ARGV[4], 7 + ARGV[7]
-local node = redis.call('HGET', key, 'node')
+local node = call('HGET', key, 'node')
 if node and node ~= ARGV[2] then
   return 0
 end
 for i = 8, last do
-  local ended = redis.call('GET', P .. 'end-of:' .. ARGV[i])
+  local ended = call('GET', P .. 'end-of:' .. ARGV[i])
   if ended and cjson.decode(ended)['end'].match_id == id then
     return 0
   end
 end
 if not node then
-  redis.call('HSET', key, 'plan', ARGV[5], 'entries', table.concat(ARGV, '\n', last + 1))
+  call('HSET', key, 'plan', ARGV[5], 'entries', table.concat(ARGV, '\n', last + 1))
 end
 if ARGV[6] ~= '' then
-  redis.call('HSET', key, 'placement', ARGV[6])
+  call('HSET', key, 'placement', ARGV[6])
 end
 local its = {}
 for i = last + 1, #ARGV do
@@ -26,9 +25,9 @@ for i = last + 1, #ARGV do
 end
 for i = 8, last do
   -- Not a player who has got another match since then.
-  if redis.call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME, 'NX') then
-    redis.call('HSET', key, 'player:' .. ARGV[i], 1)
-    local entry = read_entry(redis.call('GET', P .. 'entry-of:' .. ARGV[i]))
+  if call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME, 'NX') then
+    call('HSET', key, 'player:' .. ARGV[i], 1)
+    local entry = read_entry(call('GET', P .. 'entry-of:' .. ARGV[i]))
     local prematch = entry and entry.prematch and read_prematch(entry.prematch)
     if prematch then
       end_prematch(entry.prematch, prematch, {})
@@ -36,12 +35,12 @@ for i = 8, last do
     end
     if entry and its[entry.id] then
       take(entry, 'in_game')
-      redis.call('HSET', P .. 'entry:' .. entry.id, 'match', id)
+      call('HSET', P .. 'entry:' .. entry.id, 'match', id)
     else
       leave(entry)
     end
   end
 end
-redis.call('PEXPIRE', key, LIFETIME)
+call('PEXPIRE', key, LIFETIME)
 own('match', 'matches', id)
 return 1

@@ -1,19 +1,18 @@
 -- Make an entry matchable again, at its old place, and this node its owner: id
 -- Returns 0 if it does not wait.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local entry = read_entry(ARGV[4])
 if not entry or entry.match then
   return 0
 end
 local was_suspended = entry.suspended == '1'
 if was_suspended then
-  redis.call('HSET', P .. 'entry:' .. entry.id, 'suspended', 0)
+  call('HSET', P .. 'entry:' .. entry.id, 'suspended', 0)
 end
 if was_suspended and not entry.prematch then
   local its = P .. 'queue:' .. entry.queue
-  redis.call('ZADD', its .. ':ready', redis.call('ZSCORE', its .. ':places', entry.place), entry.place)
-  redis.call('HINCRBY', its, 'ready', size_of(entry.place))
-  redis.call('HINCRBY', P .. 'queued', ':suspended', -1)
+  call('ZADD', its .. ':ready', call('ZSCORE', its .. ':places', entry.place), entry.place)
+  call('HINCRBY', its, 'ready', size_of(entry.place))
+  call('HINCRBY', P .. 'queued', ':suspended', -1)
 end
 if entry.node ~= ARGV[2] then
   -- Its player came here from another node, which may be dead.

@@ -14,7 +14,7 @@ local function read_entry(id)
     return nil
   end
   local names = { 'queue', 'place', 'since', 'suspended', 'players', 'node', 'party', 'prematch', 'match' }
-  local found, entry = redis.call('HMGET', P .. 'entry:' .. id, unpack(names)), { id = id }
+  local found, entry = call('HMGET', P .. 'entry:' .. id, unpack(names)), { id = id }
   for i, name in ipairs(names) do
     entry[name] = found[i] or nil
   end
@@ -29,57 +29,57 @@ end
 -- Give the keys of one kind that lead from players to something a lifetime.
 local function lead(kind, players, id, milliseconds)
   for player in each(players) do
-    redis.call('SET', P .. kind .. '-of:' .. player, id, 'PX', milliseconds)
+    call('SET', P .. kind .. '-of:' .. player, id, 'PX', milliseconds)
   end
 end
 
 -- Make the node that calls the owner of an entry, a prematch or a match.
 local function own(kind, kinds, id, node)
   if node then
-    redis.call('SREM', P .. kinds .. '-of:' .. node, id)
+    call('SREM', P .. kinds .. '-of:' .. node, id)
   end
-  redis.call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2], 'lease', ARGV[3])
-  redis.call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
-  redis.call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
+  call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2], 'lease', ARGV[3])
+  call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
+  call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
 end
 
 -- Parties.
 
 -- Add a party to a sorted set.
 local function rank(name, score, id)
-  redis.call('ZADD', P .. name, score, id)
-  redis.call('PEXPIRE', P .. name, LIFETIME)
+  call('ZADD', P .. name, score, id)
+  call('PEXPIRE', P .. name, LIFETIME)
 end
 
 -- List a party where its state belongs; before is the state in which it was.
 local function list(id, before)
-  local state, open, game, left = unpack(redis.call('HMGET', P .. 'party:' .. id, 'state', 'open', 'game'))
-  left = redis.call('PTTL', P .. 'party:' .. id)
+  local state, open, game, left = unpack(call('HMGET', P .. 'party:' .. id, 'state', 'open', 'game'))
+  left = call('PTTL', P .. 'party:' .. id)
   if before then
-    redis.call('ZREM', P .. 'parties-in:' .. before, id)
+    call('ZREM', P .. 'parties-in:' .. before, id)
   end
   rank('parties-in:' .. state, now + left * 1000, id)
   if state == 'idle' and open == '1' then
     -- One that is listed already keeps its place.
-    local at = redis.call('ZSCORE', P .. 'parties-listed', id) or now
+    local at = call('ZSCORE', P .. 'parties-listed', id) or now
     rank('parties-listed', at, id)
     if game ~= '' then
       rank('parties-listed:' .. game, at, id)
     end
   else
-    redis.call('ZREM', P .. 'parties-listed', id)
-    redis.call('ZREM', P .. 'parties-listed:' .. game, id)
+    call('ZREM', P .. 'parties-listed', id)
+    call('ZREM', P .. 'parties-listed:' .. game, id)
   end
 end
 
 -- Forget a party and what leads to it, but not its entry.
 local function forget_party(id, state, game, players)
-  redis.call('DEL', P .. 'party:' .. id)
-  redis.call('ZREM', P .. 'parties-in:' .. state, id)
-  redis.call('ZREM', P .. 'parties-listed', id)
-  redis.call('ZREM', P .. 'parties-listed:' .. game, id)
+  call('DEL', P .. 'party:' .. id)
+  call('ZREM', P .. 'parties-in:' .. state, id)
+  call('ZREM', P .. 'parties-listed', id)
+  call('ZREM', P .. 'parties-listed:' .. game, id)
   for player in each(players) do
-    redis.call('DEL', P .. 'party-of:' .. player)
+    call('DEL', P .. 'party-of:' .. player)
   end
 end
 
@@ -90,29 +90,29 @@ end
 -- or waits alone; and the state and the entry before.
 local function put_party(id, read, at)
   local key = P .. 'party:' .. id
-  local before = redis.call('HMGET', key, 'version', 'state', 'game', 'players', 'entry')
+  local before = call('HMGET', key, 'version', 'state', 'game', 'players', 'entry')
   if (before[1] or '') ~= read then
     return false
   end
   local version, data, state, entry, game, open, count = unpack(ARGV, at, at + 6)
   local players = table.concat(ARGV, '\n', at + 7, at + 6 + count)
   for player in each(players) do
-    local other = redis.call('GET', P .. 'party-of:' .. player)
-    if other and other ~= id or not other and redis.call('EXISTS', P .. 'entry-of:' .. player) == 1 then
+    local other = call('GET', P .. 'party-of:' .. player)
+    if other and other ~= id or not other and call('EXISTS', P .. 'entry-of:' .. player) == 1 then
       return false
     end
   end
   if before[1] then
     for player in each(before[4]) do
-      redis.call('DEL', P .. 'party-of:' .. player)
+      call('DEL', P .. 'party-of:' .. player)
     end
     if before[3] ~= game then
-      redis.call('ZREM', P .. 'parties-listed:' .. before[3], id)
+      call('ZREM', P .. 'parties-listed:' .. before[3], id)
     end
   end
-  redis.call('HSET', key, 'version', version, 'data', data, 'state', state, 'entry', entry,
+  call('HSET', key, 'version', version, 'data', data, 'state', state, 'entry', entry,
     'game', game, 'open', open, 'players', players, 'unready', 0)
-  redis.call('PEXPIRE', key, LIFETIME)
+  call('PEXPIRE', key, LIFETIME)
   lead('party', players, id, LIFETIME)
   list(id, before[2])
   return true, before[2], before[5]
@@ -122,14 +122,14 @@ end
 local function follow(entry, state)
   if (entry.party or '') == '' then return end
   local key = P .. 'party:' .. entry.party
-  local before, its = unpack(redis.call('HMGET', key, 'state', 'entry'))
+  local before, its = unpack(call('HMGET', key, 'state', 'entry'))
   if its ~= entry.id or before == state then
     return
   end
-  redis.call('HINCRBY', key, 'version', 1)
-  redis.call('HSET', key, 'state', state)
+  call('HINCRBY', key, 'version', 1)
+  call('HSET', key, 'state', state)
   if state == 'idle' then
-    redis.call('HSET', key, 'entry', '', 'unready', 1)
+    call('HSET', key, 'entry', '', 'unready', 1)
   end
   list(entry.party, before)
 end
@@ -144,10 +144,10 @@ end
 local function keep_queue(queue)
   local its = P .. 'queue:' .. queue
   for _, key in ipairs({ its, its .. ':places', its .. ':ready' }) do
-    redis.call('PEXPIRE', key, LIFETIME)
+    call('PEXPIRE', key, LIFETIME)
   end
   for _, name in ipairs({ 'waiting', 'queued', 'arrivals' }) do
-    redis.call('PEXPIRE', P .. name, LIFETIME)
+    call('PEXPIRE', P .. name, LIFETIME)
   end
 end
 
@@ -155,15 +155,15 @@ end
 local function put_in(entry)
   local queue, place, since = entry.queue, entry.place, entry.since
   local its, players = P .. 'queue:' .. queue, size_of(place)
-  redis.call('ZADD', its .. ':places', since, place)
-  redis.call('ZADD', P .. 'waiting', since, queue .. '\n' .. place)
-  redis.call('HINCRBY', its, 'players', players)
-  redis.call('HINCRBY', P .. 'queued', queue:match('^(.*):'), players)
+  call('ZADD', its .. ':places', since, place)
+  call('ZADD', P .. 'waiting', since, queue .. '\n' .. place)
+  call('HINCRBY', its, 'players', players)
+  call('HINCRBY', P .. 'queued', queue:match('^(.*):'), players)
   if entry.suspended == '1' then
-    redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
+    call('HINCRBY', P .. 'queued', ':suspended', 1)
   else
-    redis.call('ZADD', its .. ':ready', since, place)
-    redis.call('HINCRBY', its, 'ready', players)
+    call('ZADD', its .. ':ready', since, place)
+    call('HINCRBY', its, 'ready', players)
   end
   keep_queue(queue)
 end
@@ -171,26 +171,26 @@ end
 -- Take a place out of its queue, and out of all counts.
 local function take_out(queue, place)
   local players = -size_of(place)
-  redis.call('ZREM', P .. 'queue:' .. queue .. ':places', place)
-  local was_ready = redis.call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
-  redis.call('ZREM', P .. 'waiting', queue .. '\n' .. place)
-  if redis.call('HINCRBY', P .. 'queue:' .. queue, 'players', players) <= 0 then
-    redis.call('DEL', P .. 'queue:' .. queue)
+  call('ZREM', P .. 'queue:' .. queue .. ':places', place)
+  local was_ready = call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
+  call('ZREM', P .. 'waiting', queue .. '\n' .. place)
+  if call('HINCRBY', P .. 'queue:' .. queue, 'players', players) <= 0 then
+    call('DEL', P .. 'queue:' .. queue)
   elseif was_ready == 1 then
-    redis.call('HINCRBY', P .. 'queue:' .. queue, 'ready', players)
+    call('HINCRBY', P .. 'queue:' .. queue, 'ready', players)
   end
   local game = queue:match('^(.*):')
-  if redis.call('HINCRBY', P .. 'queued', game, players) <= 0 then
-    redis.call('HDEL', P .. 'queued', game)
+  if call('HINCRBY', P .. 'queued', game, players) <= 0 then
+    call('HDEL', P .. 'queued', game)
   end
   if was_ready == 0 then
-    redis.call('HINCRBY', P .. 'queued', ':suspended', -1)
+    call('HINCRBY', P .. 'queued', ':suspended', -1)
   end
 end
 
 -- Does the entry of a place still exist? One whose lifetime is over is taken out.
 local function exists(queue, place)
-  if redis.call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
+  if call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
     return true
   end
   take_out(queue, place)
@@ -205,17 +205,17 @@ local function suspend(entry)
   if entry.suspended == '1' then
     return
   end
-  redis.call('HSET', P .. 'entry:' .. entry.id, 'suspended', 1)
+  call('HSET', P .. 'entry:' .. entry.id, 'suspended', 1)
   if not entry.prematch then
-    redis.call('ZREM', P .. 'queue:' .. entry.queue .. ':ready', entry.place)
-    redis.call('HINCRBY', P .. 'queue:' .. entry.queue, 'ready', -size_of(entry.place))
-    redis.call('HINCRBY', P .. 'queued', ':suspended', 1)
+    call('ZREM', P .. 'queue:' .. entry.queue .. ':ready', entry.place)
+    call('HINCRBY', P .. 'queue:' .. entry.queue, 'ready', -size_of(entry.place))
+    call('HINCRBY', P .. 'queued', ':suspended', 1)
   end
 end
 
 -- Give an entry, and the way to it from each of its players, a new lifetime.
 local function keep(entry, milliseconds)
-  redis.call('PEXPIRE', P .. 'entry:' .. entry.id, milliseconds)
+  call('PEXPIRE', P .. 'entry:' .. entry.id, milliseconds)
   lead('entry', entry.players, entry.id, milliseconds)
 end
 
@@ -223,7 +223,7 @@ end
 local function are_here(entry)
   local alone, all_here = {}, true
   for player in each(entry.players) do
-    local node = redis.call('HGET', P .. 'line:' .. player, 'node')
+    local node = call('HGET', P .. 'line:' .. player, 'node')
     alone[#alone + 1] = not node and player or nil
     all_here = all_here and node and is_alive(node)
   end
@@ -235,12 +235,12 @@ local function take(entry, state)
   if not entry.prematch then
     take_out(entry.queue, entry.place)
   end
-  redis.call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
+  call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
   for player in each(entry.players) do
-    redis.call('DEL', P .. 'entry-of:' .. player)
+    call('DEL', P .. 'entry-of:' .. player)
   end
   if state == 'idle' then
-    redis.call('DEL', P .. 'entry:' .. entry.id)
+    call('DEL', P .. 'entry:' .. entry.id)
   end
   follow(entry, state)
 end
@@ -250,7 +250,7 @@ end
 -- Read a prematch.
 -- Returns its fields by name, or nil if it is gone; and as Redis lists them.
 local function read_prematch(id)
-  local listed, fields = redis.call('HGETALL', P .. 'prematch:' .. id), {}
+  local listed, fields = call('HGETALL', P .. 'prematch:' .. id), {}
   for i = 1, #listed, 2 do
     fields[listed[i]] = listed[i + 1]
   end
@@ -270,8 +270,8 @@ local function who_said(prematch, answer)
 end
 
 local function drop_prematch(id, prematch)
-  redis.call('DEL', P .. 'prematch:' .. id)
-  redis.call('SREM', P .. 'prematches-of:' .. prematch.node, id)
+  call('DEL', P .. 'prematch:' .. id)
+  call('SREM', P .. 'prematches-of:' .. prematch.node, id)
 end
 
 -- End a prematch: entries leave that are listed by id in gone, or that have a player who is
@@ -289,7 +289,7 @@ local function end_prematch(id, prematch, gone)
       if leaves then
         take(entry, 'idle')
       else
-        redis.call('HDEL', P .. 'entry:' .. entry_id, 'prematch')
+        call('HDEL', P .. 'entry:' .. entry_id, 'prematch')
         put_in(entry)
         follow(entry, 'in_queue')
       end
@@ -304,7 +304,7 @@ local function leave(entry)
   if not entry or entry.match then
     return {}
   end
-  local data, listed = redis.call('HGET', P .. 'entry:' .. entry.id, 'data'), {}
+  local data, listed = call('HGET', P .. 'entry:' .. entry.id, 'data'), {}
   if entry.prematch then
     local prematch
     prematch, listed = read_prematch(entry.prematch)

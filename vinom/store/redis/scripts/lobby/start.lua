@@ -2,15 +2,14 @@
 -- the prematch's id ('' without one), how many players, their ids, then the entries' ids
 -- Returns why not: 'gone', or 'playing' and who is; '' if it is recorded, and, if it has no
 -- entries, what leave returns about each entry that one of its players had.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, plan, prematch_id, count = unpack(ARGV, 4, 7)
 local key, ids = P .. 'match:' .. id, table.concat(ARGV, '\n', 8 + count)
-if redis.call('EXISTS', key) == 1 then
+if call('EXISTS', key) == 1 then
   return { '' }
 end
 local found = { 'playing' }
 for i = 8, 7 + count do
-  if redis.call('EXISTS', P .. 'match-of:' .. ARGV[i]) == 1 then
+  if call('EXISTS', P .. 'match-of:' .. ARGV[i]) == 1 then
     found[#found + 1] = ARGV[i]
   end
 end
@@ -32,22 +31,22 @@ for i = 8 + count, #ARGV do
 end
 found = { '' }
 for i = 8, entries[1] and 7 or 7 + count do
-  found[#found + 1] = leave(read_entry(redis.call('GET', P .. 'entry-of:' .. ARGV[i])))
+  found[#found + 1] = leave(read_entry(call('GET', P .. 'entry-of:' .. ARGV[i])))
 end
 if prematch then
   drop_prematch(prematch_id, prematch)
 end
 for _, entry in ipairs(entries) do
   take(entry, 'in_game')
-  redis.call('HDEL', P .. 'entry:' .. entry.id, 'prematch')
-  redis.call('HSET', P .. 'entry:' .. entry.id, 'match', id)
-  redis.call('PEXPIRE', P .. 'entry:' .. entry.id, LIFETIME)
+  call('HDEL', P .. 'entry:' .. entry.id, 'prematch')
+  call('HSET', P .. 'entry:' .. entry.id, 'match', id)
+  call('PEXPIRE', P .. 'entry:' .. entry.id, LIFETIME)
 end
-redis.call('HSET', key, 'plan', plan, 'entries', ids)
+call('HSET', key, 'plan', plan, 'entries', ids)
 for i = 8, 7 + count do
-  redis.call('HSET', key, 'player:' .. ARGV[i], 1)
-  redis.call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME)
+  call('HSET', key, 'player:' .. ARGV[i], 1)
+  call('SET', P .. 'match-of:' .. ARGV[i], id, 'PX', LIFETIME)
 end
-redis.call('PEXPIRE', key, LIFETIME)
+call('PEXPIRE', key, LIFETIME)
 own('match', 'matches', id)
 return found

@@ -1,13 +1,12 @@
 -- Make an entry unmatchable: id
 -- Returns 0 if it does not wait, or if its players all have lines to other nodes by now.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local entry = read_entry(ARGV[4])
 if not entry or entry.match then
   return 0
 end
 local is_left = false
 for player in each(entry.players) do
-  local node = redis.call('HGET', P .. 'line:' .. player, 'node')
+  local node = call('HGET', P .. 'line:' .. player, 'node')
   is_left = is_left or not node or node == ARGV[2]
 end
 if not is_left then

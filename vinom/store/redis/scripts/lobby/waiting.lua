@@ -4,7 +4,7 @@ local its = P .. 'queue:' .. ARGV[4]
 -- The first of a sorted set whose entry still exists, with its score.
 local function first(key)
   for _ = 1, MOST_GONE do
-    local found = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    local found = call('ZRANGE', key, 0, 0, 'WITHSCORES')
     if not found[1] then
       return nil
     end
@@ -15,5 +15,5 @@ local function first(key)
 end
 first(its .. ':places')
 local oldest = first(its .. ':ready')
-local players, ready = unpack(redis.call('HMGET', its, 'players', 'ready'))
+local players, ready = unpack(call('HMGET', its, 'players', 'ready'))
 return { players or '0', ready or '0', oldest or '' }

@@ -1,11 +1,11 @@
 -- End the lease of a node: its id and the number of its lease
 -- Returns 0 if that lease is not there, or has ended before and the node still has rooms.
 local id = ARGV[4]
-local found = redis.call('HMGET', P .. 'node:' .. id, 'lease', 'ends')
+local found = call('HMGET', P .. 'node:' .. id, 'lease', 'ends')
 if found[1] ~= ARGV[5] then
   return 0
 end
-local rooms = redis.call('EXISTS', P .. 'rooms-of:' .. id)
+local rooms = call('EXISTS', P .. 'rooms-of:' .. id)
 if rooms > 0 and tonumber(found[2]) <= now then
   -- They wait for their players, from the end of the lease on.
   return 0
@@ -14,12 +14,12 @@ local left = {}
 for i, kind in ipairs({ 'entries', 'lines', 'matches', 'prematches', 'rooms' }) do
   left[i] = P .. kind .. '-of:' .. id
 end
-if redis.call('EXISTS', unpack(left)) > 0 then
+if call('EXISTS', unpack(left)) > 0 then
   -- Listed as expired from now on, so that others clear up what it left.
-  redis.call('HSET', P .. 'node:' .. id, 'ends', string.format('%d', now))
-  redis.call('ZADD', P .. 'nodes', now, id)
+  call('HSET', P .. 'node:' .. id, 'ends', string.format('%d', now))
+  call('ZADD', P .. 'nodes', now, id)
 else
-  redis.call('DEL', P .. 'node:' .. id)
-  redis.call('ZREM', P .. 'nodes', id)
+  call('DEL', P .. 'node:' .. id)
+  call('ZREM', P .. 'nodes', id)
 end
 return 1

@@ -5,13 +5,13 @@ if ARGV[4] == 'running' then
   from, to = '(' .. to, '+inf'
 end
 local found = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'nodes', from, to)) do
-  local data, number = unpack(redis.call('HMGET', P .. 'node:' .. id, 'data', 'lease'))
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'nodes', from, to)) do
+  local data, number = unpack(call('HMGET', P .. 'node:' .. id, 'data', 'lease'))
   if data then
     found[#found + 1] = data
     found[#found + 1] = number
   else
-    redis.call('ZREM', P .. 'nodes', id)
+    call('ZREM', P .. 'nodes', id)
   end
 end
 return found

@@ -2,14 +2,14 @@
 -- knew, or an empty text, and how long nodes put back what was lost, ms
 -- Returns the number of the lease, larger than all before, the name of what is here (a Redis
 -- that was emptied gets another one), and for how many ms nodes still put back what was lost.
-local number = redis.call('INCR', P .. 'leases')
-redis.call('PEXPIRE', P .. 'leases', 400 * LIFETIME)
+local number = call('INCR', P .. 'leases')
+call('PEXPIRE', P .. 'leases', 400 * LIFETIME)
 store(ARGV[4], number, ARGV[6], tonumber(ARGV[7]))
-redis.call('SET', P .. 'epoch', string.format('%d-', now) .. ARGV[4], 'NX')
-redis.call('PEXPIRE', P .. 'epoch', 400 * LIFETIME)
-local epoch = redis.call('GET', P .. 'epoch')
+call('SET', P .. 'epoch', string.format('%d-', now) .. ARGV[4], 'NX')
+call('PEXPIRE', P .. 'epoch', 400 * LIFETIME)
+local epoch = call('GET', P .. 'epoch')
 if ARGV[8] ~= '' and ARGV[8] ~= epoch and tonumber(ARGV[9]) > 0 then
   -- So that nodes that start meanwhile know it, too.
-  redis.call('SET', P .. 'restoring', epoch, 'NX', 'PX', ARGV[9])
+  call('SET', P .. 'restoring', epoch, 'NX', 'PX', ARGV[9])
 end
-return { number, epoch, math.max(0, redis.call('PTTL', P .. 'restoring')) }
+return { number, epoch, math.max(0, call('PTTL', P .. 'restoring')) }

@@ -5,4 +5,4 @@ if is_stale(ARGV[4], ARGV[5]) then
   return { 0, 0 }
 end
 store(ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]))
-return { 1, math.max(0, redis.call('PTTL', P .. 'restoring')) }
+return { 1, math.max(0, call('PTTL', P .. 'restoring')) }

@@ -6,8 +6,8 @@ local LISTED = LIFETIME + 3600 * 1000
 -- Store a node and the end of its lease, in the clock of this Redis.
 local function store(id, number, data, lease_ms)
   local key, ends = P .. 'node:' .. id, now + lease_ms * 1000
-  redis.call('HSET', key, 'data', data, 'lease', number, 'ends', string.format('%d', ends))
-  redis.call('PEXPIRE', key, lease_ms + LISTED)
-  redis.call('ZADD', P .. 'nodes', ends, id)
-  redis.call('PEXPIRE', P .. 'nodes', lease_ms + LISTED)
+  call('HSET', key, 'data', data, 'lease', number, 'ends', string.format('%d', ends))
+  call('PEXPIRE', key, lease_ms + LISTED)
+  call('ZADD', P .. 'nodes', ends, id)
+  call('PEXPIRE', P .. 'nodes', lease_ms + LISTED)
 end

@@ -4,7 +4,7 @@
 -- player is away only from the moment at which another node clears up (cut).
 local node = line_of(ARGV[4])
 if not node or node == ARGV[2] then
-  local left = tonumber(redis.call('GET', P .. 'left:' .. ARGV[4]))
+  local left = tonumber(call('GET', P .. 'left:' .. ARGV[4]))
   return left and math.max(1, now - left) or -1
 end
 return is_alive(node) and 0 or 1

@@ -1,8 +1,6 @@
 -- Record lines of this node again: player and epoch of each
 -- Returns the players who have a newer line at another node.
-if not may_write() then
-  return 'STALE'
-end
+if not may_write() then return 'STALE' end
 local replaced = {}
 for i = 4, #ARGV, 2 do
   local player, own = ARGV[i], tonumber(ARGV[i + 1])

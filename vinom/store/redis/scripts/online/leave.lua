@@ -6,9 +6,9 @@ local node = line_of(ARGV[4])
 if node and node ~= ARGV[2] then
   return 'replaced'
 end
-redis.call('DEL', P .. 'line:' .. ARGV[4])
-redis.call('SREM', P .. 'lines-of:' .. ARGV[2], ARGV[4])
-local held = redis.call('EXISTS', P .. 'entry-of:' .. ARGV[4], P .. 'party-of:' .. ARGV[4])
+call('DEL', P .. 'line:' .. ARGV[4])
+call('SREM', P .. 'lines-of:' .. ARGV[2], ARGV[4])
+local held = call('EXISTS', P .. 'entry-of:' .. ARGV[4], P .. 'party-of:' .. ARGV[4])
 if held > 0 then
   note_left(ARGV[4])
 end

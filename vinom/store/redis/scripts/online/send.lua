@@ -1,8 +1,6 @@
 -- Send a message to the other nodes that these players have lines to: message, players
 -- Returns how many nodes that were.
-if not may_write() then
-  return 'STALE'
-end
+if not may_write() then return 'STALE' end
 local players, nodes = {}, {}
 for i = 5, #ARGV do
   local node = line_of(ARGV[i])

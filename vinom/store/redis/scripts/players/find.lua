@@ -1,3 +1,14 @@
--- Find a player: hash of the key
+-- Find a player: hash of the key, the time (seconds), and, if it is kept for longer from now
+-- on, until when (seconds), and that in ms; such a player is no guest who only said hello
 -- Returns its data, or ''.
-return redis.call('GET', P .. 'player:' .. ARGV[4]) or ''
+local hash = ARGV[4]
+local player, data, ends = unpack(call('HMGET', P .. 'player:' .. hash, 'id', 'data', 'until'))
+if not data or tonumber(ends) <= tonumber(ARGV[5]) then
+  return ''
+end
+if ARGV[6] then
+  keep(hash, player, ARGV[6], ARGV[7])
+  call('SET', P .. 'key-of:' .. player, hash, 'PX', ARGV[7])
+  call('ZREM', P .. 'guests', player)
+end
+return data

@@ -1,11 +1,10 @@
--- Find the newest keys of players: their ids
+-- Find the newest keys of players: the time (seconds), their ids
 -- Returns hash of the key and data of each known player.
 local found = {}
-for i = 4, #ARGV do
-  local hash = redis.call('GET', P .. 'key-of:' .. ARGV[i])
-    or redis.call('GET', P .. 'guest:' .. ARGV[i])
-  local data = hash and redis.call('GET', P .. 'player:' .. hash)
-  if data then
+for i = 5, #ARGV do
+  local hash = call('GET', P .. 'key-of:' .. ARGV[i])
+  local data, ends = unpack(call('HMGET', P .. 'player:' .. (hash or ''), 'data', 'until'))
+  if data and tonumber(ends) > tonumber(ARGV[4]) then
     found[#found + 1] = hash
     found[#found + 1] = data
   end

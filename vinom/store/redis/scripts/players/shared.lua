@@ -1,63 +1,51 @@
 -- Shared by the steps on players.
 --
--- 'players' counts those who are stored, by the end of their lifetimes; 'guests' lists
--- likewise those who have only said hello.
+-- 'players' has the hashes of all keys by the ends of their lifetimes, to count them;
+-- 'guests' likewise the ids of guests who have only said hello.
 
--- Does a player wait or play, or is the player in a party?
-local function is_needed(player)
-  local keys = { P .. 'entry-of:' .. player, P .. 'match-of:' .. player, P .. 'party-of:' .. player }
-  return redis.call('EXISTS', unpack(keys)) > 0
-end
-
--- Forget the oldest guest who only said hello, and neither waits nor plays.
--- Returns whether there was one.
-local function forget_guest()
-  for _ = 1, 64 do
-    local player = redis.call('ZPOPMIN', P .. 'guests')[1]
-    if not player then
-      return false
-    end
-    local hash = redis.call('GET', P .. 'guest:' .. player)
-    redis.call('DEL', P .. 'guest:' .. player)
-    if hash and not is_needed(player) then
-      redis.call('DEL', P .. 'player:' .. hash)
-      redis.call('ZREM', P .. 'players', hash)
-      return true
-    end
+-- Forget a player, by the hash of a key, who neither waits nor plays nor is in a party.
+-- Returns whether that made room.
+local function forget(hash)
+  local player = call('HGET', P .. 'player:' .. hash, 'id') or ''
+  local needs = { P .. 'entry-of:' .. player, P .. 'match-of:' .. player, P .. 'party-of:' .. player }
+  if call('EXISTS', unpack(needs)) > 0 then
+    return false
   end
-  return false
-end
-
--- Forget one of those whose keys were used longest ago, if one neither waits nor plays.
-local function forget_player()
-  for _, hash in ipairs(redis.call('ZRANGE', P .. 'players', 0, 63)) do
-    local data = redis.call('GET', P .. 'player:' .. hash)
-    local player = data and cjson.decode(data).player.player_id
-    if not player or not is_needed(player) then
-      redis.call('DEL', P .. 'player:' .. hash)
-      if player and redis.call('GET', P .. 'key-of:' .. player) == hash then
-        redis.call('DEL', P .. 'key-of:' .. player)
-      end
-      redis.call('ZREM', P .. 'players', hash)
-      return true
-    end
+  call('DEL', P .. 'player:' .. hash)
+  if call('GET', P .. 'key-of:' .. player) == hash then
+    call('DEL', P .. 'key-of:' .. player)
   end
-  return false
+  return call('ZREM', P .. 'players', hash) == 1
 end
 
--- Make room for one more player; false if that is not possible.
+-- Make room for one more player: the oldest guest who has only said hello is forgotten, or
+-- else one whose key was used longest ago. Returns whether there is room.
 local function make_room(most)
   for _, key in ipairs({ P .. 'players', P .. 'guests' }) do
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    call('ZREMRANGEBYSCORE', key, '-inf', now)
   end
-  return redis.call('ZCARD', P .. 'players') < tonumber(most)
-    or forget_guest()
-    or forget_player()
+  if call('ZCARD', P .. 'players') < tonumber(most) then
+    return true
+  end
+  for _ = 1, 64 do
+    local player = call('ZPOPMIN', P .. 'guests')[1]
+    local hash = player and call('GET', P .. 'key-of:' .. player)
+    if hash and forget(hash) then
+      return true
+    end
+  end
+  for _, hash in ipairs(call('ZRANGE', P .. 'players', 0, 63)) do
+    if forget(hash) then
+      return true
+    end
+  end
+  return false
 end
 
--- Store a player by the hash of its key.
-local function store(hash, data, milliseconds)
-  redis.call('SET', P .. 'player:' .. hash, data, 'PX', milliseconds)
-  redis.call('ZADD', P .. 'players', now + milliseconds * 1000, hash)
-  redis.call('PEXPIRE', P .. 'players', milliseconds + LIFETIME)
+-- Let a player be found by this key: until when (seconds, of the nodes' clocks), that in ms.
+local function keep(hash, player, expires_at, milliseconds)
+  call('HSET', P .. 'player:' .. hash, 'id', player, 'until', expires_at)
+  call('PEXPIRE', P .. 'player:' .. hash, milliseconds)
+  call('ZADD', P .. 'players', now + milliseconds * 1000, hash)
+  call('PEXPIRE', P .. 'players', milliseconds + LIFETIME)
 end

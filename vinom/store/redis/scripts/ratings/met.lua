@@ -1,10 +1,9 @@
 -- Note who plays against whom: until when, that in ms, how many are remembered, then of each
 -- player the id, and the ids of the others, one per line
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local most = tonumber(ARGV[6])
 for i = 7, #ARGV, 2 do
   local key = P .. 'recent:' .. ARGV[i]
-  local before = redis.call('HGET', key, 'players') or ''
+  local before = call('HGET', key, 'players') or ''
   local seen, latest = {}, {}
   for player in (ARGV[i + 1] .. '\n' .. before):gmatch('[^\n]+') do
     if not seen[player] and #latest < most then
@@ -12,7 +11,7 @@ for i = 7, #ARGV, 2 do
       latest[#latest + 1] = player
     end
   end
-  redis.call('HSET', key, 'players', table.concat(latest, '\n'), 'until', ARGV[4])
-  redis.call('PEXPIRE', key, ARGV[5])
+  call('HSET', key, 'players', table.concat(latest, '\n'), 'until', ARGV[4])
+  call('PEXPIRE', key, ARGV[5])
 end
 return 1

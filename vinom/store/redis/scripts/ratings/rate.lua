@@ -2,10 +2,9 @@
 -- rating, for how many ms the round is remembered, the number of players before, then of
 -- each id and rating; then of each player after id, rating, until when it lasts, and ms
 -- Returns 'known' if this round was rated, 'changed' if a rating is another one than before.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local list, match, round, at, newcomer, memory, count = unpack(ARGV, 4, 10)
 local rated = P .. 'rated:' .. match .. ':' .. round
-if tonumber(redis.call('GET', rated) or '0') > tonumber(at) then
+if tonumber(call('GET', rated) or '0') > tonumber(at) then
   return 'known'
 end
 local first = 11
@@ -14,10 +13,10 @@ for i = first, first + 2 * count - 1, 2 do
     return 'changed'
   end
 end
-redis.call('SET', rated, string.format('%.3f', at + memory / 1000), 'PX', memory)
+call('SET', rated, string.format('%.3f', at + memory / 1000), 'PX', memory)
 for i = first + 2 * count, #ARGV, 4 do
   local key = P .. 'rating:' .. list .. ':' .. ARGV[i]
-  redis.call('HSET', key, 'rating', ARGV[i + 1], 'until', ARGV[i + 2])
-  redis.call('PEXPIRE', key, ARGV[i + 3])
+  call('HSET', key, 'rating', ARGV[i + 1], 'until', ARGV[i + 2])
+  call('PEXPIRE', key, ARGV[i + 3])
 end
 return 'done'

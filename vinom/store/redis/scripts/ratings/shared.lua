@@ -3,7 +3,7 @@
 
 -- The rating of a player in a list, in bytes; nil for a newcomer.
 local function rating_of(list, player, at)
-  local found = redis.call('HMGET', P .. 'rating:' .. list .. ':' .. player, 'rating', 'until')
+  local found = call('HMGET', P .. 'rating:' .. list .. ':' .. player, 'rating', 'until')
   if found[1] and tonumber(found[2]) > at then
     return found[1]
   end

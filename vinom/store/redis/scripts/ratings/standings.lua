@@ -3,7 +3,7 @@
 -- line, the latest first).
 local list, at, found = ARGV[4], tonumber(ARGV[5]), {}
 for i = 6, #ARGV do
-  local recent = redis.call('HMGET', P .. 'recent:' .. ARGV[i], 'players', 'until')
+  local recent = call('HMGET', P .. 'recent:' .. ARGV[i], 'players', 'until')
   local lasts = recent[1] and tonumber(recent[2]) > at
   found[#found + 1] = rating_of(list, ARGV[i], at) or ''
   found[#found + 1] = lasts and recent[1] or ''

@@ -13,6 +13,6 @@ end
 
 -- Note that a room belongs to the caller.
 local function own(id)
-  redis.call('SADD', P .. 'rooms-of:' .. ARGV[2], id)
-  redis.call('PEXPIRE', P .. 'rooms-of:' .. ARGV[2], LIFETIME)
+  call('SADD', P .. 'rooms-of:' .. ARGV[2], id)
+  call('PEXPIRE', P .. 'rooms-of:' .. ARGV[2], LIFETIME)
 end

@@ -1,9 +1,8 @@
 -- Take over a game server that is offered, or whose node's lease is over: its id, and a node
 -- that is known to be gone, whatever its lease
 -- Returns the outcome, fence, record.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
-local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
+local node, fence, data = unpack(call('HMGET', key, 'node', 'fence', 'data'))
 if not node then
   return { 'unknown', '0', '' }
 end
@@ -18,8 +17,8 @@ if node ~= '' and node ~= ARGV[5] and is_alive(node) then
   return { 'owned', '0', '' }
 end
 fence = tostring(tonumber(fence) + 1)
-redis.call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
-redis.call('PEXPIRE', key, LIFETIME)
-redis.call('SREM', servers_of(node), id)
+call('HSET', key, 'node', ARGV[2], 'lease', ARGV[3], 'fence', fence)
+call('PEXPIRE', key, LIFETIME)
+call('SREM', servers_of(node), id)
 list(ARGV[2], id)
 return { 'claimed', fence, data }

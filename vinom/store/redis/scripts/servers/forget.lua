@@ -1,8 +1,7 @@
 -- Forget a game server that has no match any more: its id, fence
 -- Returns 0 if another node has it, or had it at its end.
-if is_stale(ARGV[2], ARGV[3]) then return 'STALE' end
 local id, key = ARGV[4], P .. 'server:' .. ARGV[4]
-local node, fence, data = unpack(redis.call('HMGET', key, 'node', 'fence', 'data'))
+local node, fence, data = unpack(call('HMGET', key, 'node', 'fence', 'data'))
 if not node then
   return 1
 end
@@ -10,11 +9,11 @@ if not data or fence ~= ARGV[5] or (node ~= ARGV[2] and node ~= '') then
   return 0
 end
 if fence == '1' then
-  redis.call('DEL', key)
+  call('DEL', key)
 else
-  redis.call('HSET', key, 'node', '')
-  redis.call('HDEL', key, 'data')
-  redis.call('PEXPIRE', key, REMEMBERED)
+  call('HSET', key, 'node', '')
+  call('HDEL', key, 'data')
+  call('PEXPIRE', key, REMEMBERED)
 end
-redis.call('SREM', servers_of(node), id)
+call('SREM', servers_of(node), id)
 return 1

@@ -11,6 +11,6 @@ end
 
 -- Record the owner of a game server.
 local function list(node, id)
-  redis.call('SADD', servers_of(node), id)
-  redis.call('PEXPIRE', servers_of(node), LIFETIME)
+  call('SADD', servers_of(node), id)
+  call('PEXPIRE', servers_of(node), LIFETIME)
 end
