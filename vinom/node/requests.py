@@ -37,7 +37,7 @@ from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds, Conversation, Line, RoomAnswer
 from vinom.lobby.conversation.identity import Identity
 from vinom.lobby.conversation.online import Online, replaced
-from vinom.lobby.matches.service import Matches
+from vinom.lobby.matches.service import Matches, ended_message
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties
 from vinom.lobby.matchmaking.queues import Queues
@@ -396,7 +396,7 @@ class Requests(Service):
         more = (
             [status, self._matchmaker.prematches.pending(where.prematch)]
             if status is not None
-            else [self._matches.ended_message(where.ended)]
+            else [None if where.ended is None else ended_message(where.ended)]
         )
         return news + [one for one in more if one is not None]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from vinom.errors import StoreUnavailable
+from vinom.errors import LeaseLost, NothingStored, StoreUnavailable
 
 _log = Logger()
 
@@ -42,3 +43,19 @@ async def patiently(
             _log.debug("storage does not answer: {error}", error=error)
             await deferLater(clock, RETRY_SECONDS)
     return None
+
+
+@contextmanager
+def if_unsure(act: Callable[[], object]) -> Iterator[None]:
+    """
+    Take a step whose answer may be lost: the error is raised in any case.
+
+    :param act: called if the step may have had its effect.
+    """
+    try:
+        yield
+    except (NothingStored, LeaseLost):
+        raise
+    except StoreUnavailable:
+        act()
+        raise

@@ -55,6 +55,10 @@ class SessionCase(SynchronousTestCase):
     def result(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
 
+    def plays(self, world: LobbyWorld, player_id: str) -> bool:
+        """Is this player in a match, forming or running?"""
+        return self.result(world.matches.where(player_id)).plan is not None
+
     def refusal(self, work: Any) -> Refused:
         return self.failureResultOf(Deferred.fromCoroutine(work), Refused).value
 
@@ -119,7 +123,7 @@ class AdoptedTests(SessionCase):
         welcome = self.adopt(world)
         (facts,) = world.matches.describe()
         self.assertEqual((facts["match_id"], facts["state"]), ("m1", "placed"))
-        self.assertTrue(self.result(world.matches.is_in_match("p2")))
+        self.assertTrue(self.plays(world, "p2"))
         _, said = world.back(welcome["player_key"])
         self.assertEqual(said[-1]["data"]["match_id"], "m1")
         world.matches.started("m1")
@@ -128,7 +132,7 @@ class AdoptedTests(SessionCase):
         self.assertEqual(world.matches.describe(), [])
         end = self.result(world.matches.where("p2")).ended
         self.assertEqual((end.match_id, end.reason), ("m1", "finished"))
-        self.assertFalse(self.result(world.matches.is_in_match("p2")))
+        self.assertFalse(self.plays(world, "p2"))
         # Their parties must learn it: nobody here knows how they came to be there.
         self.assertEqual(freed, [welcome["player_id"], "p2"])
 
@@ -145,13 +149,13 @@ class AdoptedTests(SessionCase):
             plan = MatchPlan(f"m{number}", "duel", seats, 1)
             world.matches.adopt(plan, place, 5.0, ("192.0.2.1",), claimed=claimed)
         drained = world.matches.drain()
-        self.assertFalse(self.result(world.matches.is_in_match("p0")))
+        self.assertFalse(self.plays(world, "p0"))
         claims[0].callback(True)
         claims[1].callback(False)
         world.matches.disown("m1")
         world.matches.disown("m1")
-        self.assertTrue(self.result(world.matches.is_in_match("p0")))
-        self.assertFalse(self.result(world.matches.is_in_match("p1")))
+        self.assertTrue(self.plays(world, "p0"))
+        self.assertFalse(self.plays(world, "p1"))
         self.assertEqual([one["match_id"] for one in world.matches.describe()], ["m0"])
         self.assertNoResult(drained)
         world.matches.disown("m0")
@@ -188,7 +192,7 @@ class AdoptedTests(SessionCase):
         world.matches.freed = freed.extend
         self.adopt(world)
         world.matches.seat_changed("m1", 1, "left")
-        self.assertFalse(self.result(world.matches.is_in_match("p2")))
+        self.assertFalse(self.plays(world, "p2"))
         self.assertEqual(freed, ["p2"])
 
     def test_two_matches(self) -> None:
@@ -855,7 +859,7 @@ class OutsideTests(SessionCase):
         asked.cancel()
         self.assertTrue(world.fleet.hosted[0].is_withdrawn)
         self.assertEqual(world.matches.describe(), [])
-        self.assertFalse(self.result(world.matches.is_in_match("ann")))
+        self.assertFalse(self.plays(world, "ann"))
 
     def test_no_game_server(self) -> None:
         """
@@ -880,9 +884,7 @@ class StoreTests(SessionCase):
         _, welcomes = self.duel(world)
         store.failures["end"] = 3
         world.fleet.end(0)
-        self.assertTrue(
-            self.result(world.matches.is_in_match(welcomes[0]["player_id"]))
-        )
+        self.assertTrue(self.plays(world, welcomes[0]["player_id"]))
         world.clock.pump([1.0] * 3)
         _, news = world.back(welcomes[0]["player_key"])
         self.assertEqual(kinds(news), ["match_ended"])
@@ -902,7 +904,7 @@ class StoreTests(SessionCase):
         asked.cancel()
         world.clock.pump([1.0] * 3)
         self.assertEqual(world.matches.describe(), [])
-        self.assertFalse(self.result(world.matches.is_in_match("ann")))
+        self.assertFalse(self.plays(world, "ann"))
 
 
 class LosingStore(Faulty):

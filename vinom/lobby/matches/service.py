@@ -153,6 +153,7 @@ class _Live:
     :ivar delay: why no game server could be had for it so far; empty if none is known.
     :ivar is_adopted: another node has made it: its entries are not known here.
     :ivar is_missing: the store has lost it, and does not have it again yet.
+    :ivar lacks_keys: the same of the keys of its players.
     :ivar known: its players, each with the hash of the key that proves who it is.
     :ivar again: ids of its entries that wait again, while its end is being recorded.
     """
@@ -167,6 +168,7 @@ class _Live:
     delay: str = ""
     is_adopted: bool = False
     is_missing: bool = False
+    lacks_keys: bool = False
     known: Sequence[tuple[str, Player]] = ()
     again: Sequence[str] = ()
 
@@ -256,7 +258,6 @@ class Matches(Service):
         self._ended: dict[str, int] = {}
         # Matches that are being recorded; and the last ends, which may get lost.
         self._starting: set[str] = set()
-        self._must_put_back = False
         self._last_ends: dict[str, MatchEnd] = {}
         self.is_draining = self.is_moving = False
 
@@ -710,10 +711,6 @@ class Matches(Service):
         ticket = await self._new_ticket(match_id, seat)
         return encode_push(self._tickets.found(match.plan, match.placement, ticket))
 
-    def ended_message(self, end: MatchEnd | None) -> MatchEnded | None:
-        """Write what a player is sent who missed the end of a match."""
-        return None if end is None else _ended(end)
-
     def withdraw(self, player_id: str) -> bool:
         """
         Withdraw a match that has no place yet; the other players wait again.
@@ -747,10 +744,6 @@ class Matches(Service):
         `vinom.store.interfaces.ILobbyStore.owner`.
         """
         return self._store.owner(match_id)
-
-    async def is_in_match(self, player_id: str) -> bool:
-        """Is this player in a match, forming or running?"""
-        return (await self.where(player_id)).plan is not None
 
     # What operators do.
 
@@ -990,10 +983,10 @@ class Matches(Service):
 
         :param with_keys: the store may have lost the keys of their players, too.
         """
-        self._must_put_back |= with_keys
         missing = tuple(self._live.values())
         for live in missing:
             live.is_missing = True
+            live.lacks_keys |= with_keys
         for work in (self._end_unknown(), *map(self._keep_restoring, missing)):
             in_background(self._log, work, "a match was not compared with the store")
 
@@ -1009,7 +1002,7 @@ class Matches(Service):
             end = self._last_ends.get(match_id, MatchEnd(match_id, "lost"))
             await self._record_end(end, () if left.is_placed else left.entry_ids)
             players = [seat.player_id for seat in left.plan.seats if seat.player_id]
-            self._online.send(players, _ended(end))
+            self._online.send(players, ended_message(end))
             for follower in self._followers:
                 follower.returned(players)
 
@@ -1059,18 +1052,18 @@ class Matches(Service):
                 )
         if match.end is not None:
             await self._end(match.end, live.again)
-        if self._players is not None and self._must_put_back:
+        if self._players is not None and live.lacks_keys:
             expires_at = self._clock.seconds() + self._key_seconds
             for key_hash, player in live.known:
                 await self._players.put(key_hash, player, expires_at, "", "lost")
         # Not sooner: who fails half-way tries all of it again.
-        live.is_missing = False
+        live.is_missing = live.lacks_keys = False
         return True
 
     def lost_elsewhere(self, end: MatchEnd) -> None:
         """Send the end of a match of a dead node to its players who are here now."""
         players = [seat.player_id for seat in end.seats if seat.player_id]
-        self._online.send(players, _ended(end))
+        self._online.send(players, ended_message(end))
 
     async def _finish(self, end: MatchEnd) -> None:
         live = self._live.get(end.match_id)
@@ -1099,7 +1092,7 @@ class Matches(Service):
         )
         self._online.send(
             match.players_to_inform(put_back),
-            _ended(end),
+            ended_message(end),
         )
         if live.is_adopted:
             self.freed([seat.player_id for seat in end.seats if seat.player_id])
@@ -1174,7 +1167,7 @@ class Matches(Service):
                 waiting.callback(None)
 
 
-def _ended(end: MatchEnd) -> MatchEnded:
+def ended_message(end: MatchEnd) -> MatchEnded:
     """Write what a player is sent at the end of a match."""
     return MatchEnded(
         end.match_id, end.reason, end.outcome, seat_names(end.seats), end.why

@@ -31,7 +31,7 @@ from vinom.base.model import (
     Whereabouts,
 )
 from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
-from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import Online
@@ -45,7 +45,7 @@ from vinom.lobby.matchmaking.rules.rule import Proposal
 from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import RETRY_SECONDS, patiently
+from vinom.store.patience import RETRY_SECONDS, if_unsure, patiently
 
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
@@ -61,7 +61,11 @@ class EntryFollower(Protocol):
 
 
 class Matchmaker(Service):
-    """Match players by the rules of their queues."""
+    """
+    Match players by the rules of their queues.
+
+    :ivar queues: of all games.
+    """
 
     name = "matchmaker"
     _log = Logger()
@@ -107,7 +111,7 @@ class Matchmaker(Service):
         self._games, self._clock, self._entropy = games, clock, entropy
         if queues is None:
             queues = Queues(games, {}, fill_seconds, accept_seconds)
-        self._queues, self._ratings = queues, ratings
+        self.queues, self._ratings = queues, ratings
         self._region, self._regions = region, frozenset((region, *regions)) - {""}
         self._updates = QueueUpdates(store, online, clock, status_seconds)
         self.prematches = Prematches(store, online, clock, self)
@@ -169,7 +173,7 @@ class Matchmaker(Service):
         :raises Refused: `UNKNOWN_GAME`, `UNKNOWN_QUEUE`, `BAD_FIELD`, `BAD_OPTIONS`,
             `BAD_LOADOUT`, `ALREADY_QUEUED`, `ALREADY_IN_MATCH`, `BUSY` or `DRAINING`.
         """
-        wanted = self._queues.find(queue, game)
+        wanted = self.queues.find(queue, game)
         entry = self.new_entry(
             [PartyMember(player, host, loadout)],
             wanted,
@@ -199,7 +203,10 @@ class Matchmaker(Service):
             where = await self._store.of_player(player_id)
             if where.plan is None:
                 return QueueStatus("idle")
-        if where.plan is not None or await self._matches.is_in_match(player_id):
+        if where.plan is None:
+            # The store may not have everything back.
+            where = await self._matches.where(player_id)
+        if where.plan is not None:
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
@@ -208,25 +215,6 @@ class Matchmaker(Service):
         return (await self._store.of_player(player_id)).entry is not None
 
     # Entries of players and parties.
-
-    def find_queue(self, queue: str | None, game: str | None) -> Queue:
-        """
-        Find the queue that a player asks for.
-
-        :param queue: its name; ``None`` for the default one of *game*.
-        :param game: its name.
-        :raises Refused: see `Queues.find`.
-        """
-        return self._queues.find(queue, game)
-
-    def options_of(self, queue: Queue, options: bytes) -> bytes:
-        """
-        Choose the options of an entry, as canonical JSON.
-
-        :param options: JSON, as a player sent it.
-        :raises Refused: `BAD_OPTIONS`.
-        """
-        return self._queues.options(queue, options)
 
     def new_entry(
         self,
@@ -241,7 +229,7 @@ class Matchmaker(Service):
         Make an entry that is not in the queue.
 
         :param members: who would play; they stay together, in one team.
-        :param queue: as `find_queue` finds it.
+        :param queue: as `Queues.find` finds it.
         :param options: JSON, as the player sent it.
         :param party_id: of their party.
         :param echoes: milliseconds of an echo by region, as each of them measured it.
@@ -261,7 +249,7 @@ class Matchmaker(Service):
             players=tuple(member.player for member in members),
             game=queue.game,
             since=self._clock.seconds(),
-            options=self._queues.options(queue, options),
+            options=self.queues.options(queue, options),
             loadouts=tuple(
                 canonical_loadout(plugin, member.loadout)
                 if not party_id
@@ -288,22 +276,18 @@ class Matchmaker(Service):
         """
         if self._matches.is_draining:
             raise self._matches.draining()
-        if self._queues.asks:
+        if self.queues.asks:
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry)
         self._matches.ensure_one_more(entry)
-        queue = self._queues.of(entry.game, entry.queue)
+        queue = self.queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
         for player_id in entry.player_ids:
             if player_id in self._unconfirmed:
                 await self._remove(self._unconfirmed[player_id][1])
-        try:
+        with if_unsure(lambda: self._remove_later(entry)):
             found = await self._store.enqueue(entry, party)
-        except StoreUnavailable as error:
-            if not isinstance(error, NothingStored | LeaseLost):
-                self._remove_later(entry)
-            raise
         match found.refusal:
             case "queued":
                 raise Refused(Code.ALREADY_QUEUED, "cancel first")
@@ -342,11 +326,15 @@ class Matchmaker(Service):
                     del self._unconfirmed[each]
         return RETRY_SECONDS if self._unconfirmed else None
 
-    async def _remove(self, entry: QueueEntry) -> None:
-        """Take an entry out of the queue, or of its prematch, if it is there."""
+    async def _remove(self, entry: QueueEntry, askers: Collection[str] = ()) -> None:
+        """
+        Take an entry out of the queue, or of its prematch, if it is there.
+
+        :param askers: players who learn it otherwise.
+        """
         left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
         if left is not None:
-            await self.took_out(left)
+            await self.took_out(left, askers=askers)
 
     async def admit(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
         """
@@ -360,10 +348,9 @@ class Matchmaker(Service):
         if self._matches.is_draining:
             # The node has begun to drain meanwhile.
             try:
-                await self._store.leave(entry.player_ids[0], entry.entry_id)
+                await self._remove(entry, entry.player_ids)
             except StoreUnavailable:
                 self._remove_later(entry)
-            self._moved([entry])
             raise self._matches.draining()
         try:
             return await self._admitted(entry, found)
@@ -382,7 +369,7 @@ class Matchmaker(Service):
         if entry.suspended and not away:
             await self._store.suspend(entry.entry_id, False)
         self.rounds.look_at(entry.pool, None if entry.suspended else found.waiting)
-        queue = self._queues.of(entry.game, entry.queue)
+        queue = self.queues.of(entry.game, entry.queue)
         if entry.party_id or (
             self._online.is_shared and queue is not None and queue.accept_seconds
         ):
@@ -404,13 +391,9 @@ class Matchmaker(Service):
         entry = where.entry
         if entry is None:
             return False
-        try:
+        before = Left(entry, where.prematch)
+        with if_unsure(lambda: self._run(self._settle_left(before))):
             left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
-        except (NothingStored, LeaseLost):
-            raise
-        except StoreUnavailable:
-            self._run(self._settle_left(Left(entry, where.prematch)))
-            raise
         if left is None:
             return False
         await self.took_out(left, decliner, (asker,))
@@ -504,7 +487,7 @@ class Matchmaker(Service):
         entries = proposal.entries
         prematch_id = "" if prematch is None else prematch.prematch_id
         game, options, name = entries[0].pool
-        queue = self._queues.of(game, name)
+        queue = self.queues.of(game, name)
         watches: tuple[IMatchWatch, ...] = ()
         if queue is not None and queue.ratings and self._ratings is not None:
             watches = (self._ratings.watch(queue.ratings, proposal),)
@@ -747,14 +730,13 @@ class Matchmaker(Service):
     async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
         """Send players of a match that did not happen how it is with their entries."""
         for entry in entries:
-            found = [await self._where(one) for one in entry.player_ids]
-            waiting = [where.entry for where in found if where.entry is not None]
+            found = {one: await self._where(one) for one in entry.player_ids}
+            waiting = [each.entry for each in found.values() if each.entry is not None]
             if entry.entry_id in [one.entry_id for one in waiting]:
                 await self.went_back([entry])
                 continue
             self._updates.forget(entry.player_ids)
-            for player_id in entry.player_ids:
-                where = await self._where(player_id)
+            for player_id, where in found.items():
                 if where.entry is None and where.plan is None:
                     self._online.send([player_id], QueueStatus("idle"))
             self._moved([entry])
@@ -770,7 +752,7 @@ class Matchmaker(Service):
         (place,) = await self._store.places([entry.entry_id])
         waiting = await self._store.waiting(*entry.pool)
         counts = await self._store.counts()
-        queue = self._queues.of(entry.game, entry.queue)
+        queue = self.queues.of(entry.game, entry.queue)
         facts: dict[str, Any] = {
             "state": "suspended" if entry.suspended else "waiting",
             "game": entry.game,

@@ -51,7 +51,7 @@ from vinom.base.model import (
     QueueEntry,
     Whereabouts,
 )
-from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
@@ -65,7 +65,7 @@ from vinom.lobby.matchmaking.party import (
 )
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import patiently
+from vinom.store.patience import if_unsure, patiently
 
 #: How often a change is tried again because somebody else was faster.
 _MOST_TRIES = 20
@@ -320,7 +320,7 @@ class Parties(Service):
                 return await self._matchmaker.join(
                     player, game, options, loadout, host, queue=queue, echoes=echoes
                 )
-            found = self._matchmaker.find_queue(queue, game)
+            found = self._matchmaker.queues.find(queue, game)
             status = await self._enter(
                 party, player, found, options, loadout, echoes or {}
             )
@@ -404,9 +404,9 @@ class Parties(Service):
             raise _too_many(self._bounds.most)
         size, options = self._bounds.size, b"{}"
         if asked.game is not None:
-            queue = self._matchmaker.find_queue(None, asked.game)
+            queue = self._matchmaker.queues.find(None, asked.game)
             size = min(size, queue.shape.largest)
-            options = self._matchmaker.options_of(queue, bytes(asked.options))
+            options = self._matchmaker.queues.options(queue, bytes(asked.options))
         token, password_hash = _secret(self._entropy), ""
         if asked.password is not None:
             salt = self._entropy(16)
@@ -535,16 +535,11 @@ class Parties(Service):
         :param where: of the member.
         :param after: what is left of it.
         """
-        try:
+        with if_unsure(lambda: self._run(self._settle_change(where, party))):
             if after is not None:
                 change = await self._store.change(after)
             else:
                 change = await self._store.close(party.party_id, party.version)
-        except (NothingStored, LeaseLost):
-            raise
-        except StoreUnavailable:
-            self._run(self._settle_change(where, party))
-            raise
         if not change.is_done:
             return False
         if after is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -20,10 +21,10 @@ from vinom.base.limits.buckets import network_of, wide_network_of
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.parties import PrematchFound, PrematchUpdate, Who
 from vinom.base.model import Player, Prematch, QueueEntry
-from vinom.errors import Code, LeaseLost, NothingStored, Refused, StoreUnavailable
+from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Online
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import patiently
+from vinom.store.patience import if_unsure, patiently
 
 #: If the end of the time to answer is noticed so late, answers may wait to be read:
 #: they have as long again, seconds.
@@ -166,17 +167,9 @@ class Prematches:
         if before is None or prematch_id not in (None, before.prematch_id):
             raise _over()
         prematch_id = before.prematch_id
-        try:
+        again = partial(self._answer_again, before, player_id, is_yes)
+        with if_unsure(lambda: self._run(again())):
             prematch = await self._store.answer(prematch_id, player_id, is_yes)
-        except (NothingStored, LeaseLost):
-            raise
-        except StoreUnavailable:
-            in_background(
-                self._log,
-                self._answer_again(before, player_id, is_yes),
-                "prematch step failed",
-            )
-            raise
         if prematch is None:
             raise _over()
         if player_id not in (prematch.accepted if is_yes else prematch.declined):
@@ -246,20 +239,14 @@ class Prematches:
         :param before: as it is known here.
         :returns: as it was; ``None`` if it was over.
         """
-        is_unsure = False
+        unanswered: list[Prematch | None] = []
 
         async def step() -> Prematch | None:
-            nonlocal is_unsure
-            try:
+            with if_unsure(lambda: unanswered.append(before)):
                 return await end()
-            except (NothingStored, LeaseLost):
-                raise
-            except StoreUnavailable:
-                is_unsure = True
-                raise
 
         found = await patiently(self._clock, step)
-        return before if found is None and is_unsure else found
+        return before if found is None and unanswered else found
 
     async def over(
         self,
@@ -341,9 +328,12 @@ class Prematches:
 
         def run() -> None:
             del self._alarms[prematch_id]
-            in_background(self._log, step(), "prematch step failed")
+            self._run(step())
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
+
+    def _run(self, step: Coroutine[Any, Any, object]) -> None:
+        in_background(self._log, step, "prematch step failed")
 
     async def _end_time(self, prematch: Prematch, *, is_late: bool = False) -> None:
         """End a prematch that not everybody answered in time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from math import inf
 from time import monotonic
@@ -16,12 +17,11 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog, in_background, log_unless_away
 from vinom.base.model import QueueEntry, Waiting
-from vinom.errors import LeaseLost, NothingStored, StoreUnavailable
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import RETRY_SECONDS, patiently
+from vinom.store.patience import RETRY_SECONDS, if_unsure, patiently
 
 #: How long a queue rests when no game server could be had for a match, seconds: each
 #: failure doubles it, up to the second number, and a while without one ends that.
@@ -354,23 +354,18 @@ class Rounds:
             if not room_id:
                 self.no_seats[pool] = len(player_ids)
                 continue
-            try:
+            # Without an answer it may be out of the queue, or wait.
+            with if_unsure(partial(self._settle_later, entry, room_id)):
                 if not await self._store.claim(entry.entry_id):
                     # Matched, or gone; the seats are soon free again.
                     continue
-            except (NothingStored, LeaseLost):
-                raise
-            except StoreUnavailable:
-                # It may be out of the queue, or wait.
-                in_background(
-                    self._log,
-                    self._settle_offer(entry, room_id),
-                    "seats are not settled",
-                )
-                raise
             self._seated(entry, room_id)
         if pool in self.no_seats:
             self.schedule.set_due(pool, now + _OFFER_SECONDS)
+
+    def _settle_later(self, entry: QueueEntry, room_id: str) -> None:
+        work = self._settle_offer(entry, room_id)
+        in_background(self._log, work, "seats are not settled")
 
     async def _settle_offer(self, entry: QueueEntry, room_id: str) -> None:
         """
