@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from benchmarks.soak.gateways.processes import Backend, GatewayProcess, write_rules
 from benchmarks.soak.gateways.records import compare
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import redis_for
 from tests.support.requests_under_load import Load
 
 IS_FULL = os.environ.get("VINOM_GATEWAY") == "full"
@@ -81,8 +81,7 @@ class RulesUnderLoadTests(TestCase):
         every request is answered, by a back end of the rules of that time. While Redis
         hangs, and after it died, the last rules serve on.
         """
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.all = self.backends(4)
         self.named = [one.name for one in self.all]
         #: From when on rules may hold, and from when on no others: times and names.

@@ -20,7 +20,7 @@ from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed
 from tests.support.losing import LosingWay
-from tests.support.redis_servers import SAFE, RedisServer, until
+from tests.support.redis_servers import SAFE, RedisServer, redis_for, until
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.games.tictactoe import TicTacToe
 from vinom.tools.commands.child_node import ChildNode
@@ -49,8 +49,7 @@ class LostAnswersTests(TestCase):
     timeout = 120
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.way = LosingWay(self.server.port)
         self.addCleanup(self.way.close)
         arguments = "--accept-seconds=60", "--guest-rate=100"

@@ -13,21 +13,18 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of
+from tests.support.child_nodes import admin_of, start_node
+from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
-from vinom.client.match import Match, MatchResult
+from vinom.client.match import MatchResult
 from vinom.client.sdk import Client, connect
-from vinom.game import Chance
 from vinom.play.recording import read_recording, replay
-from vinom.tools.commands.child_node import ChildNode, free_port_range
+from vinom.tools.commands.child_node import free_port_range
 
 PORTS = 64
 WARM = 4
 MATCHES = 50
 ROUNDS = 5
-OPTIONS = {"rows": 4, "cols": 5}
 #: What a node may grow by in each round once it has seen everything twice, bytes.
 GROWTH = 2 * 1000 * 1000 / 3
 #: How long a node may take to close what its last players left, seconds.
@@ -73,21 +70,8 @@ class ManyMatchesTests(TestCase):
 
         def bring(index: int) -> Deferred[None]:
             def ready(client: Client) -> Deferred[None]:
-                def found(match: Match) -> None:
-                    ended.append(match.ended)
-                    bot.stop()
-
-                bot = Bot(
-                    reactor,
-                    client,
-                    QuickMaze.name,
-                    QuickMaze(),
-                    Habits(OPTIONS, pace=10.0),
-                    Tally(),
-                    Chance(number * 1000 + index),
-                    watch=found,
-                )
-                return bot.run()
+                seed = number * 1000 + index
+                return play_one(client, seed, lambda match: ended.append(match.ended))
 
             return connect(
                 reactor, self.node.host, self.node.port, name=f"bot-{index}"
@@ -138,25 +122,21 @@ class ManyMatchesTests(TestCase):
         of them is left behind in the node.
         """
         first, last = free_port_range(PORTS)
-        self.node = ChildNode(
-            reactor,
-            [
-                "--game=tests.support.quick:QuickMaze",
-                f"--ports={first}-{last}",
-                f"--warm={WARM}",
-                "--connections-per-address=1000",
-                "--matches-per-address=1000",
-                "--guest-burst=10000",
-                # The results of one round: more do not take more memory.
-                f"--results-most={MATCHES}",
-                # Fifty game servers begin at once; nobody is to play without the rest.
-                "--fill-seconds=60",
-                "--join-seconds=120",
-                *self.more,
-            ],
+        self.node = await start_node(
+            self,
+            "--game=tests.support.quick:QuickMaze",
+            f"--ports={first}-{last}",
+            f"--warm={WARM}",
+            "--connections-per-address=1000",
+            "--matches-per-address=1000",
+            "--guest-burst=10000",
+            # The results of one round: more do not take more memory.
+            f"--results-most={MATCHES}",
+            # Fifty game servers begin at once; nobody is to play without the rest.
+            "--fill-seconds=60",
+            "--join-seconds=120",
+            *self.more,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         pid = self.node.pid
         await self.settle()
         processes = processes_below(pid)

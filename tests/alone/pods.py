@@ -18,7 +18,7 @@ from tests.support.child_nodes import admin_of, shared_by_nodes, status_of
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.cut import CuttableWay
 from tests.support.pod_nodes import PodNodeCase
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import redis_for
 from tests.support.roll_call import RollCall
 from tests.system.test_node import Place, Twistd
 from vinom.client.match import LONGEST_SILENCE, Match, MatchResult
@@ -297,8 +297,7 @@ class AnotherNodeTests(PodNodeCase):
 
     async def setUp(self) -> None:
         await super().setUp()
-        self.redis = RedisServer()
-        self.addCleanup(self.redis.kill)
+        self.redis = redis_for(self)
         self.shared = (
             *shared_by_nodes(self, self.redis.url),
             "--lease-seconds=1",

@@ -6,9 +6,10 @@ from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_node
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
-from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import free_port
 
 
 class JavaScriptTestCase(TestCase):
@@ -43,9 +44,7 @@ class SdkTests(JavaScriptTestCase):
         """Play one of the scenarios of play.mjs; *settings* may hold the port."""
         http = free_port()
         options = [one.replace("PORT", str(http)) for one in settings]
-        node = ChildNode(reactor, ["--warm=0", f"--http={http}", *options])
-        self.addCleanup(node.stop)
-        await node.start()
+        await start_node(self, "--warm=0", f"--http={http}", *options)
         printed = await self.run_node("play.mjs", scenario, str(http))
         self.assertIn(f"{scenario}: done", printed)
 

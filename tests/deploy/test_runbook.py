@@ -25,7 +25,7 @@ from tests.deploy.kustomized import documents, kubectl, one
 from tests.deploy.test_kubernetes import SECRETS
 from tests.support.ending import end
 from tests.support.needs import needs
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import redis_for
 from vinom.errors import Misconfigured
 from vinom.gateway.dialing import LinkTls
 from vinom.gateway.routing.rules import check_rules
@@ -159,8 +159,7 @@ class TwoMachinesTests(SynchronousTestCase):
         """
         folder = Path(mkdtemp(prefix="vinom-"))
         self.addCleanup(rmtree, folder)
-        redis = RedisServer()
-        self.addCleanup(redis.kill)
+        redis = redis_for(self)
         Authority.open(folder, "game.vinom", time.time)
         for name in ("ca.pem", "ca.key"):
             (folder / name).write_bytes((folder / "authority" / name).read_bytes())
@@ -270,8 +269,7 @@ class PageTests(SynchronousTestCase):
         """
         Redis takes both passwords between the two commands, and then the new one.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         server.command("CONFIG", "SET", "requirepass", "OLD")
         typed = [
             shlex.split(command)[1:]

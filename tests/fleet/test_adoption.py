@@ -46,8 +46,7 @@ class CutOffTests(SynchronousTestCase):
         one again.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.transport.lose()
         world.wait(30)
         self.assertTrue(server.is_alive)
@@ -86,8 +85,7 @@ class CutOffTests(SynchronousTestCase):
         another match, or part, it is not.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         for match_id, part in (("m1", 1), ("m1", 2), ("m2", 1)):
             server.say(RecordingData(match_id, part, 40, b"x"))
         self.assertEqual(world.files.appended, [("m1", 1, 40, b"x", False)])
@@ -98,8 +96,7 @@ class CutOffTests(SynchronousTestCase):
         kept, in case that it dies then.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"one", b"head", 4))
         server.transport.lose()
         playing = Playing(
@@ -157,8 +154,7 @@ class CutOffTests(SynchronousTestCase):
         match is lost once.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.transport.lose()
         world.wait(AWAY - 1)
         self.assertEqual((world.supply.killed, world.reasons()), ([], {}))
@@ -172,8 +168,7 @@ class CutOffTests(SynchronousTestCase):
         Until it has a link, it is called each second.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.transport.lose()
         world.wait(3)
         self.assertEqual(world.supply.called, [server.server_id] * 3)
@@ -186,8 +181,7 @@ class CutOffTests(SynchronousTestCase):
         Its match is lost as soon as its process is seen to be gone.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.transport.lose()
         server.exit(signal=9)
         self.assertEqual(world.reasons(), {"m1": "lost"})
@@ -218,8 +212,7 @@ class CutOffTests(SynchronousTestCase):
         writing to the one that it has, and dies: what players saw is not lost.
         """
         files, world = self.lend(), FleetWorld()
-        world.place("m1")
-        dying = world.supply.hosting("m1")
+        dying = world.host("m1")
         dying.say(Kept("m1", 1, 0, b"one"))
         dying.transport.lose()
         os.write(files[0], encode(Kept("m1", 2, 0, b"two")))
@@ -238,8 +231,7 @@ class CutOffTests(SynchronousTestCase):
         checkpoint for which its first message had no room: the node has it in the file.
         """
         files, world = self.lend(), FleetWorld()
-        world.place("m1")
-        dying = world.supply.hosting("m1")
+        dying = world.host("m1")
         dying.say(Kept("m1", 1, 0, b"one"))
         dying.transport.lose()
         os.write(files[0], encode(Kept("m1", 2, 0, b"two")))
@@ -260,8 +252,7 @@ class CutOffTests(SynchronousTestCase):
             return sum("vinom-unsent" in str(one.resolve()) for one in found)
 
         before = count()
-        world.place("m1")
-        dying = world.supply.hosting("m1")
+        dying = world.host("m1")
         dying.say(Kept("m1", 1, 0, b"one"))
         for _ in range(5):
             dying.transport.lose()
@@ -280,8 +271,7 @@ class CutOffTests(SynchronousTestCase):
         sees that the process is gone: both count, what was sent and what was written.
         """
         files, world = self.lend(), FleetWorld()
-        world.place("m1")
-        dying = world.supply.hosting("m1")
+        dying = world.host("m1")
         dying.say(Kept("m1", 1, 0, b"one"))
         os.write(files[0], encode(Kept("m1", 3, 0, b"three")))
         dying.is_alive = False
@@ -332,8 +322,7 @@ class CutOffTests(SynchronousTestCase):
         """
         world = FleetWorld(rooms_per_process=2)
         world.fleet.place(match_plan("r1"), [], world.watch, relay=lambda _: None)
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         self.assertEqual(server.rooms, ["r1", "m1"])
         server.transport.lose()
         self.assertEqual(world.reasons(), {"r1": "lost"})
@@ -347,8 +336,7 @@ class InDoubtTests(SynchronousTestCase):
     def cut(self) -> FleetWorld:
         """A game server with a checkpoint is linked to another node, perhaps."""
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"one", b"", 0))
         world.records.is_in_doubt = True
         server.transport.lose()
@@ -401,8 +389,7 @@ class InDoubtTests(SynchronousTestCase):
         nothing more; a drain need not wait for it.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         drained = world.fleet.drain()
         self.assertNoResult(drained)
         self.assertEqual(world.fleet.give_up(server.server_id), ("m1",))

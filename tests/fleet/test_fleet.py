@@ -420,8 +420,7 @@ class MatchTests(SynchronousTestCase):
         Reports about a match reach its starter once and in order.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         for message in (
             SeatChanged("m1", 0, "joined"),
             MatchStarted("m1"),
@@ -458,8 +457,7 @@ class MatchTests(SynchronousTestCase):
         A player who comes back is let in when its new ticket is known.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         added = world.fleet.add_ticket(ticket("m1", 1, "b"))
         self.assertNoResult(added)
         world.settle()
@@ -494,8 +492,7 @@ class MatchTests(SynchronousTestCase):
         An operator can remove a player and end a match; what is over, is over.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         world.fleet.kick("m1", 1)
         world.fleet.close_room("m1", "ended")
         world.settle()
@@ -526,8 +523,7 @@ class WatchdogTests(SynchronousTestCase):
         link is read to its end before the match ends.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         transport, server.transport = server.transport, None
         server.exit(0)
         self.assertEqual(world.counts(), (4, 0, 0))
@@ -543,8 +539,7 @@ class WatchdogTests(SynchronousTestCase):
         A link that somehow outlives its process is cut.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.transport, transport = None, server.transport
         server.exit(signal=9)
         self.assertEqual(world.reasons(), {})
@@ -600,8 +595,7 @@ class WatchdogTests(SynchronousTestCase):
         A room that nobody came to, and that does not see it, is ended.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         world.wait(16)
         self.assertIn(CloseRoom("m1", "void"), server.heard)
         self.assertEqual(world.reasons(), {"m1": "void"})
@@ -612,8 +606,7 @@ class WatchdogTests(SynchronousTestCase):
         process is ended.
         """
         world = FleetWorld(longest=100.0)
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.ignores.add(CloseRoom)
         server.say(SeatChanged("m1", 0, "joined"))
         world.wait(104)
@@ -654,8 +647,7 @@ class WatchdogTests(SynchronousTestCase):
         A game server that stays after its last match is ended.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(RoomEnded(MatchEnd("m1", "finished")))
         world.wait(4)
         self.assertTrue(server.is_alive)

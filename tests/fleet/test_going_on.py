@@ -38,8 +38,7 @@ class GoingOnTests(SynchronousTestCase):
         port that its players know, with all tickets that they were given.
         """
         world = FleetWorld()
-        world.place("m1")
-        first = world.supply.hosting("m1")
+        first = world.host("m1")
         world.fleet.add_ticket(ticket("m1", 1, "b"))
         world.settle()
         old = b"x" * 900
@@ -116,8 +115,7 @@ class GoingOnTests(SynchronousTestCase):
         Nobody else gets the port of a match that goes on, even if no other is free.
         """
         world = FleetWorld(ports=1)
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         world.supply.is_slow = True
         server.exit(signal=9)
@@ -136,8 +134,7 @@ class GoingOnTests(SynchronousTestCase):
         If another program has taken the port, the match goes on at another one.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         server.exit(signal=9)
         world.supply.taken_ports.add(server.port)
@@ -150,8 +147,7 @@ class GoingOnTests(SynchronousTestCase):
         A game server that dies before it has taken a match over does not lose it.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         world.supply.ignores.add(Bind)
         server.exit(signal=9)
@@ -191,8 +187,7 @@ class GoingOnTests(SynchronousTestCase):
         its players are free. Its port is, too.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         world.supply.refuses = True
         server.exit(signal=9)
@@ -208,8 +203,7 @@ class GoingOnTests(SynchronousTestCase):
         A match that keeps none any more is lost, and its port is free again.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         server.say(Kept("m1", 2, 0, b""))
         server.exit(signal=9)
@@ -288,8 +282,7 @@ class GoingOnTests(SynchronousTestCase):
             Kept("m1", 2, 1, b"\xff" * 16),
         ):
             world = FleetWorld()
-            world.place("m1")
-            server = world.supply.hosting("m1")
+            server = world.host("m1")
             server.say(Kept("m1", 1, 0, b"kept"))
             server.say(wrong)
             world.wait(2)
@@ -302,8 +295,7 @@ class GoingOnTests(SynchronousTestCase):
         A match that waits for another game server ends with its node.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         world.supply.is_slow = True
         server.exit(signal=9)
@@ -316,8 +308,7 @@ class GoingOnTests(SynchronousTestCase):
         What an operator orders while a match has no game server is done by the next.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         server.exit(signal=9)
         world.fleet.kick("m1", 1)
@@ -332,8 +323,7 @@ class GoingOnTests(SynchronousTestCase):
         A fleet is not drained while a match waits to go on.
         """
         world = FleetWorld()
-        world.place("m1")
-        server = world.supply.hosting("m1")
+        server = world.host("m1")
         server.say(Kept("m1", 1, 0, b"kept"))
         drained = world.fleet.drain()
         server.exit(signal=9)

@@ -38,6 +38,7 @@ from tests.store.lobby_contract import (
     together,
 )
 from tests.support.redis_servers import (
+    connected,
     make_client,
     make_subscriber,
     shared_server,
@@ -98,9 +99,7 @@ class RedisCase(TestCase):
         """Connect another node to the same keys."""
         prefix = self.client.prefix if hasattr(self, "client") else None
         client = make_client(self.server.port, prefix, node_id, **given)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         return client
 
     def keys(self) -> list[str]:

@@ -16,7 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.store.contract import ANN, BOB, CAT, entry, facts, plan
 from tests.store.test_redis import RedisCase
 from tests.support.logged import watch_events
-from tests.support.redis_servers import RedisServer, make_client, until
+from tests.support.redis_servers import (
+    RedisServer,
+    connected,
+    make_client,
+    redis_for,
+    until,
+)
 from vinom.base.model import Estate, LobbyCounts, MatchEnd, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.redis.client import Breaker, RedisClient
@@ -126,15 +132,12 @@ class DeadlineTests(RedisCase):
         Redis is stopped, a call times out, and Redis goes on: it executes the command,
         which writes nothing.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         keeper = Keeper(server.port)
         port = await keeper.listen()
         self.addCleanup(keeper.close)
         client = make_client(port, "vinom:1:late:", deadline=1.0)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         nodes, entries = RedisNodeStore(client), lobby(client)
         await nodes.register(facts("n1"), 60)
         # Redis knows the scripts: it would execute the late call.
@@ -159,12 +162,9 @@ class DeadlineTests(RedisCase):
         A node that was busy for longer than the deadline takes an answer that came
         meanwhile, and does not give up the store.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         client = make_client(server.port, "vinom:1:busy:", deadline=1.0)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         await RedisNodeStore(client).register(facts("n1"), 60)
         entries = lobby(client)
         await entries.enqueue(entry(BOB, 1.0))
@@ -184,12 +184,9 @@ class DeadlineTests(RedisCase):
         """
         What Redis does not read yet is sent when it does, in the order of the calls.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         client = make_client(server.port, "vinom:1:full:", deadline=20)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         await RedisNodeStore(client).register(facts("n1"), 60)
         store = RedisCheckpointStore(client)
         await store.put("room", 1, b"before", 10)
@@ -227,9 +224,7 @@ class DeadlineTests(RedisCase):
         port = await keeper.listen()
         self.addCleanup(keeper.close)
         client = make_client(port, self.client.prefix, "n1", deadline=1.0, beat=3600)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         client.owner.lease = self.client.owner.lease
         store = lobby(client)
         self.assertEqual((await store.enqueue(entry(ANN, 1.0))).place, 1)
@@ -304,14 +299,11 @@ class SilenceTests(RedisCase):
         A Redis that is gone is noticed without any call, calls fail at once, and it is
         used again when it is back.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         seen: list[bool] = []
         client = make_client(server.port, "vinom:1:x:", deadline=1.0, beat=0.1)
         client.watch(seen.append)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         server.pause()
         await until(lambda: not client.is_available)
         with self.assertRaises(StoreUnavailable) as caught:
@@ -332,12 +324,9 @@ class SilenceTests(RedisCase):
         The log has one line when the store goes, however it is away and however many
         calls fail, and one with their number when it is back.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         client = make_client(server.port, "vinom:1:log:", deadline=1.0, beat=0.1)
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         events = watch_events(self)
         server.pause()
         await until(lambda: not client.is_available)
@@ -348,8 +337,7 @@ class SilenceTests(RedisCase):
         why = client.why
         server.kill()
         await until(lambda: client.why != why)
-        again = RedisServer(port=server.port)
-        self.addCleanup(again.kill)
+        redis_for(self, port=server.port)
         await until(lambda: client.is_available)
         lines = [one for one in events if "the store" in (one["log_format"] or "")]
         self.assertEqual(len(lines), 2, [one["log_format"] for one in lines])

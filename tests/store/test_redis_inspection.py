@@ -23,7 +23,9 @@ from tests.support.redis_servers import (
     SAFE,
     RedisServer,
     WatchedRedis,
+    connected,
     make_client,
+    redis_for,
     shared_server,
     until,
 )
@@ -98,9 +100,7 @@ class FindTests(SynchronousTestCase):
     """What is found at an address."""
 
     def start(self, *arguments: str, **more: Any) -> RedisServer:
-        server = RedisServer(*arguments, **more)
-        self.addCleanup(server.kill)
-        return server
+        return redis_for(self, *arguments, **more)
 
     def find(self, url: str) -> FoundStore:
         return find_store(read_store_address(url))
@@ -245,12 +245,9 @@ class FailoverTests(TestCase):
         A master that lost its replicas, as one does that a failover replaced, refuses
         each step before it changes anything.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         client = make_client(server.port, "vinom:1:lonely:")
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         nodes, entries = RedisNodeStore(client), RedisLobbyStore(client, time.time)
         await nodes.register(NodeFacts("n1", {}, "1"), 60)
         await entries.enqueue(entry(BOB, 1.0))

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.live_rooms import GAMES, PlayerLine, RoomsWorld, kinds
 from tests.support.lobbies import LobbyWorld
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import connected, redis_for, until
 from vinom.base.model import NodeFacts
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import StoreUnavailable
@@ -220,12 +220,10 @@ class RealReplicaTests(TestCase):
 
     async def setUp(self) -> None:
         quick = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-        self.master = RedisServer(*quick)
-        self.addCleanup(self.master.kill)
-        self.replica = RedisServer(
-            *quick, "--replicaof", "127.0.0.1", str(self.master.port)
+        self.master = redis_for(self, *quick)
+        self.replica = redis_for(
+            self, *quick, "--replicaof", "127.0.0.1", str(self.master.port)
         )
-        self.addCleanup(self.replica.kill)
         await until(lambda: self.replica.has_all_of(self.master), 60)
         self.port = self.master.port
         self.client, self.own = self.make_client("n1"), self.make_client("n1")
@@ -263,9 +261,7 @@ class RealReplicaTests(TestCase):
 
     async def start(self, client: RedisClient, node_id: str) -> None:
         """Connect it, and get it a lease."""
-        client.startService()
-        self.addCleanup(client.stopService)
-        await until(lambda: client.is_available)
+        await connected(self, client)
         await RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 60)
 
     async def join(self, name: str) -> PlayerLine:
@@ -342,8 +338,7 @@ class RealReplicaTests(TestCase):
         """
         A Redis without a replica has one connection of a node, and no WAIT.
         """
-        alone = RedisServer()
-        self.addCleanup(alone.kill)
+        alone = redis_for(self)
         self.port = alone.port
         client, own = self.make_client("n3"), self.make_client("n3")
         await self.start(client, "n3")

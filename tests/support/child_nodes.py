@@ -14,14 +14,15 @@ from vinom.tools.commands.child_node import ChildNode, free_port
 
 
 async def start_node(
-    test: TestCase, *arguments: str, spawner: Any = reactor
+    test: TestCase, *arguments: str, spawner: Any = reactor, **options: Any
 ) -> ChildNode:
     """
     Start a node, which is stopped when the test is over.
 
     :param spawner: starts it; see `tests.support.units.UnderUnit`.
+    :param options: of `ChildNode`.
     """
-    node = ChildNode(spawner, arguments)
+    node = ChildNode(spawner, arguments, **options)
     test.addCleanup(node.stop)
     await node.start()
     return node

@@ -10,23 +10,21 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import status_of
+from tests.support.child_nodes import start_node, status_of
 from tests.support.kubernetes_api.kubelet import Kubelet
 from tests.support.kubernetes_api.objects import Change
 from tests.support.kubernetes_api.server import PODS, ApiServer
+from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.errors import Unreadable
 from vinom.fleet.kubernetes.objects import MATCH
-from vinom.game import Chance, Game
+from vinom.game import Game
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 GAME = f"{QuickMaze.__module__}:{QuickMaze.__name__}"
-OPTIONS = {"rows": 4, "cols": 5}
 
 #: A node, as the file of its settings has it.
 SETTINGS = """
@@ -89,10 +87,7 @@ class PodNodeCase(TestCase):
         return config
 
     async def start(self, *arguments: str, **pods: Any) -> ChildNode:
-        node = ChildNode(reactor, [f"--config={self.configure(**pods)}", *arguments])
-        self.addCleanup(node.stop)
-        await node.start()
-        return node
+        return await start_node(self, f"--config={self.configure(**pods)}", *arguments)
 
     async def until(self, is_so: Any) -> None:
         while not is_so():
@@ -132,21 +127,10 @@ class PodNodeCase(TestCase):
                 # A busy machine may take a minute to start the next node.
                 match._seat._timeout = timeout
                 ended.append(match.ended)
-                bot.stop()
                 if seen is not None and number == 0:
                     seen(match)
 
-            bot = Bot(
-                reactor,
-                client,
-                QuickMaze.name,
-                QuickMaze(),
-                Habits(OPTIONS, pace=pace),
-                Tally(),
-                Chance(number),
-                watch=found,
-            )
-            await bot.run()
+            await play_one(client, number, found, pace)
 
         await gatherResults([Deferred.fromCoroutine(bring(one)) for one in range(4)])
         return await gatherResults(ended)

@@ -21,6 +21,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
 
 from tests.support.needs import do_without
 from vinom.base.reactor.turns import TurnEnd
@@ -280,6 +281,20 @@ _numbers = itertools.count(1)
 def new_prefix() -> str:
     """Make a prefix of keys for one test."""
     return f"vinom:1:test{os.getpid()}-{next(_numbers)}:"
+
+
+def redis_for(test: TestCase, *arguments: str, **more: Any) -> RedisServer:
+    """Start a server, which is killed when the test is over."""
+    server = RedisServer(*arguments, **more)
+    test.addCleanup(server.kill)
+    return server
+
+
+async def connected(test: TestCase, client: RedisClient) -> None:
+    """Start a client, which is stopped when the test is over, and wait for it."""
+    client.startService()
+    test.addCleanup(client.stopService)
+    await until(lambda: client.is_available)
 
 
 def make_client(

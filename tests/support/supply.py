@@ -513,6 +513,11 @@ class FleetWorld:
         self.settle()
         return placed
 
+    def host(self, match_id: str) -> FakeGameServer:
+        """Ask for a game server, and return it."""
+        self.place(match_id)
+        return self.supply.hosting(match_id)
+
     def counts(self) -> tuple[int, int, int]:
         """Ports free, bound and quarantined."""
         status = self.fleet.status()

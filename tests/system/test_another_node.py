@@ -17,7 +17,7 @@ from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe
@@ -34,8 +34,7 @@ class AnotherNodeTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = (
             *shared_by_nodes(self, self.server.url),
             "--game=vinom.games.tictactoe:TicTacToe",

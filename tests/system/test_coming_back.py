@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of
+from tests.support.child_nodes import admin_of, start_node
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
@@ -40,11 +40,9 @@ class ComingBackTests(TestCase):
 
     async def begin(self, **how: Any) -> list[Counter]:
         """Start a node, and a match of four."""
-        self.node = ChildNode(
-            reactor, ["--game=tests.support.roll_call:RollCall", "--warm=2"]
+        self.node = await start_node(
+            self, "--game=tests.support.roll_call:RollCall", "--warm=2"
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         await until_warm(Path(self.node.state_dir))
         clients = []
         for number in range(4):
@@ -106,16 +104,12 @@ class JavaScriptTests(TestCase):
     async def setUp(self) -> None:
         needs_javascript()
         http = free_port()
-        self.node = ChildNode(
-            reactor,
-            [
-                "--game=tests.support.roll_call:RollCall",
-                "--warm=2",
-                f"--http={http}",
-            ],
+        self.node = await start_node(
+            self,
+            "--game=tests.support.roll_call:RollCall",
+            "--warm=2",
+            f"--http={http}",
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         await until_warm(Path(self.node.state_dir))
         self.url = f"http://127.0.0.1:{http}/"
         self.http = http

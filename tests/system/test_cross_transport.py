@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import start_http_node
+from tests.support.match_bots import OPTIONS, play_one
 from tests.support.programs import start_foreign
 from tests.support.quick import QuickMaze
 from tests.system.test_websocket_node import Player
@@ -28,8 +29,6 @@ from vinom.base.messages.rooms import (
     RoomList,
     RoomStarted,
 )
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
@@ -37,7 +36,6 @@ from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 
 GODOT = Path(__file__).with_name("godot") / "play.gd"
-OPTIONS = {"rows": 4, "cols": 5}
 _RAW = msgspec.Raw(msgspec.json.encode(OPTIONS))
 
 
@@ -121,19 +119,8 @@ class CrossTransportTests(TestCase):
             def found(match: Match) -> None:
                 self.matches[name] = match
                 match.ended.chainDeferred(ended)
-                bot.stop()
 
-            bot = Bot(
-                reactor,
-                client,
-                QuickMaze.name,
-                QuickMaze(),
-                Habits(OPTIONS, pace=20.0),
-                Tally(),
-                Chance(3),
-                watch=found,
-            )
-            return bot.run()
+            return play_one(client, 3, found, pace=20.0)
 
         connect(reactor, self.node.host, self.node.port, name=name, **how).addCallback(
             ready

@@ -17,10 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 import tests
+from tests.support.child_nodes import start_node
 from tests.support.programs import Program, start_program, until_warm
 from tests.support.redis_servers import redis_executable
 from vinom.client.sdk import LineLost, connect
-from vinom.tools.commands.child_node import ChildNode
 
 ROOT = Path(tests.__file__).resolve().parent.parent
 VINOM = (
@@ -205,9 +205,7 @@ class BotsTests(TestCase):
         Bots play through lobby, game servers and UDP; every match is finished,
         and all see what the servers announced.
         """
-        node = ChildNode(reactor)
-        self.addCleanup(node.stop)
-        await node.start()
+        node = await start_node(self)
         await until_warm(Path(node.state_dir))
         bots = start(
             self,
@@ -244,9 +242,7 @@ class BotsTests(TestCase):
         A player who has the authority's certificate speaks TLS to the lobby,
         and to nobody who cannot prove the name.
         """
-        node = ChildNode(reactor)
-        self.addCleanup(node.stop)
-        await node.start()
+        node = await start_node(self)
         trusted = Path(node.state_dir, "authority", "ca.pem").read_bytes()
         client = await connect(reactor, "127.0.0.1", node.port, name="ann", tls=trusted)
         self.assertEqual(client.identity.name, "ann")
@@ -265,9 +261,7 @@ class BotsTests(TestCase):
         """
         The how-to's player of rooms plays a round against the bot, as printed.
         """
-        node = ChildNode(reactor)
-        self.addCleanup(node.stop)
-        await node.start()
+        node = await start_node(self)
         listing = "docs/howto/listings/tictactoe_player.py"
         player = start(self, sys.executable, listing, "127.0.0.1", str(node.port))
         await player.ended
@@ -277,9 +271,7 @@ class BotsTests(TestCase):
         """
         The how-to's client plays a match, as printed.
         """
-        node = ChildNode(reactor)
-        self.addCleanup(node.stop)
-        await node.start()
+        node = await start_node(self)
         walkers = []
         for _ in range(2):
             walker = start(

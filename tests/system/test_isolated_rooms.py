@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of
+from tests.support.child_nodes import admin_of, start_node
 from tests.support.lines import Typed, typed
-from vinom.tools.commands.child_node import ChildNode
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,9 +27,7 @@ class IsolatedRoomTests(TestCase):
             "folder": str(ROOT),
         }
         games = f"--games={json.dumps({'apart': apart})}"
-        self.node = ChildNode(reactor, ["--warm=1", games, *arguments])
-        self.addCleanup(self.node.stop)
-        await self.node.start()
+        self.node = await start_node(self, "--warm=1", games, *arguments)
 
     async def player(self, name: str) -> Typed:
         line = await typed(self.node.host, self.node.port, name)

@@ -13,13 +13,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.deploy.test_monitoring import families
+from tests.support.child_nodes import start_node
+from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
-from vinom.client.match import Match, MatchResult
+from vinom.client.match import MatchResult
 from vinom.client.sdk import connect
-from vinom.game import Chance
-from vinom.tools.commands.child_node import ChildNode, free_port_range
+from vinom.tools.commands.child_node import free_port_range
 
 Sample = tuple[str, ...]
 
@@ -58,22 +57,7 @@ class MetricsTests(TestCase):
             client = await connect(
                 reactor, self.node.host, self.node.port, name=f"bot-{index}"
             )
-
-            def found(match: Match) -> None:
-                ended.append(match.ended)
-                bot.stop()
-
-            bot = Bot(
-                reactor,
-                client,
-                QuickMaze.name,
-                QuickMaze(),
-                Habits({"rows": 4, "cols": 5}, pace=10.0),
-                Tally(),
-                Chance(index),
-                watch=found,
-            )
-            await bot.run()
+            await play_one(client, index, lambda match: ended.append(match.ended))
 
         await gatherResults([Deferred.fromCoroutine(bring(i)) for i in range(4)])
         await gatherResults(ended)
@@ -84,18 +68,14 @@ class MetricsTests(TestCase):
         counted is still there when it is gone.
         """
         first, last = free_port_range(4)
-        self.node = ChildNode(
-            reactor,
-            [
-                "--game=tests.support.quick:QuickMaze",
-                f"--ports={first}-{last}",
-                # All four in one match, however slowly they come.
-                "--fill-seconds=60",
-                "--join-seconds=60",
-            ],
+        self.node = await start_node(
+            self,
+            "--game=tests.support.quick:QuickMaze",
+            f"--ports={first}-{last}",
+            # All four in one match, however slowly they come.
+            "--fill-seconds=60",
+            "--join-seconds=60",
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         await self.play()
         while True:
             found = self.scrape()

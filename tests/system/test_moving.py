@@ -21,7 +21,7 @@ from twisted.trial.unittest import TestCase
 from tests.support import counting
 from tests.support.child_nodes import admin_of, shared_by_nodes
 from tests.support.lines import Typed, typed
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from tests.support.tapping import (
     Balancer,
     Player,
@@ -52,8 +52,7 @@ class MovingTests(TestCase):
     timeout = 300
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = shared_by_nodes(self, self.server.url)
         self.nodes: list[ChildNode] = []
         self.clients: list[PlayerRooms] = []

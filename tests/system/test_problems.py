@@ -20,7 +20,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import redis_for
 from tests.support.whole_node import WholeNode
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
@@ -169,8 +169,7 @@ class SharedStoreTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="vinom-shared-"))
         self.addCleanup(rmtree, self.folder)
-        self.redis = RedisServer()
-        self.addCleanup(self.redis.kill)
+        self.redis = redis_for(self)
         Authority.open(self.folder, "game.vinom", time.time)
         self.shared = [
             f"--store={self.redis.url}",

@@ -13,21 +13,19 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of, shared_by_nodes
+from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
+from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
-from tests.support.redis_servers import RedisServer, make_client, until
+from tests.support.redis_servers import make_client, redis_for, until
 from tests.system.test_websocket_node import Player as WebPlayer
 from vinom.base.messages.envelope import encode_request
 from vinom.base.messages.lobby import MatchFound, Queue
 from vinom.base.model import NodeFacts, Player, QueueEntry
 from vinom.base.redis_address import read_store_address
 from vinom.client.line import LobbyRefusal
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchResult
-from vinom.client.sdk import Client, connect
+from vinom.client.sdk import connect
 from vinom.errors import Misconfigured
-from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
 from vinom.node.settings import Settings
 from vinom.play.choices import canonical_options
@@ -36,8 +34,6 @@ from vinom.store.redis.nodes import RedisNodeStore
 from vinom.tools.commands.admin import show_status
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
 
-OPTIONS = {"rows": 4, "cols": 5}
-
 
 class RedisNodeTests(TestCase):
     """One node with ``--store redis://``."""
@@ -45,22 +41,17 @@ class RedisNodeTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = shared_by_nodes(self, self.server.url)
 
     async def start(self, *arguments: str) -> ChildNode:
-        node = ChildNode(
-            reactor,
-            [
-                *self.shared,
-                f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
-                "--warm=1",
-                *arguments,
-            ],
+        node = await start_node(
+            self,
+            *self.shared,
+            f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
+            "--warm=1",
+            *arguments,
         )
-        self.addCleanup(node.stop)
-        await node.start()
         await until(lambda: self.status(node)["lease"])
         return node
 
@@ -77,8 +68,9 @@ class RedisNodeTests(TestCase):
         ended: list[Deferred[MatchResult]] = []
         for number, name in enumerate(("ann", "bob", "cat", "dan")):
             client = await connect(reactor, node.host, node.port, name=name)
-            bot = self.make_bot(client, number, ended)
-            running.append(bot.run())
+            running.append(
+                play_one(client, number, lambda match: ended.append(match.ended))
+            )
         await until(lambda: len(ended) == 4)
         self.assertIn("match-of", self.sorts())
         results = await gatherResults(ended)
@@ -263,24 +255,3 @@ class RedisNodeTests(TestCase):
 
         found: tuple[int, str] = await deferToThread(ask)
         return found
-
-    def make_bot(
-        self, client: Client, number: int, ended: list[Deferred[MatchResult]]
-    ) -> Bot:
-        """Make a bot that plays one match."""
-
-        def found(match: Match) -> None:
-            ended.append(match.ended)
-            bot.stop()
-
-        bot = Bot(
-            reactor,
-            client,
-            QuickMaze.name,
-            QuickMaze(),
-            Habits(OPTIONS, pace=10.0),
-            Tally(),
-            Chance(number),
-            watch=found,
-        )
-        return bot

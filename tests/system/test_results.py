@@ -20,13 +20,14 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 import tests
+from tests.support.child_nodes import start_node
 from tests.support.lines import Typed, typed
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match
 from vinom.node.asking import AdminLine
-from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import free_port
 
 RECEIVER = (
     Path(tests.__file__).resolve().parent.parent
@@ -61,9 +62,7 @@ class ResultsTests(TestCase):
         self.admin = AdminLine(self.state / "admin.sock")
 
     async def start(self) -> None:
-        self.node = ChildNode(reactor, self.arguments)
-        self.addCleanup(self.node.stop)
-        await self.node.start()
+        self.node = await start_node(self, *self.arguments)
 
     async def kill(self) -> None:
         os.kill(self.node.pid, signal.SIGKILL)

@@ -9,10 +9,10 @@ from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, status_of
+from tests.support.child_nodes import shared_by_nodes, start_node, status_of
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe
@@ -25,8 +25,7 @@ class SentAwayTests(TestCase):
     timeout = 180
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = shared_by_nodes(self, self.server.url)
 
     async def start(self, at: int | None = None) -> ChildNode:
@@ -36,21 +35,17 @@ class SentAwayTests(TestCase):
         :param at: the port that players are sent to; its own unless given.
         """
         port, self.http = free_port(), free_port()
-        node = ChildNode(
-            reactor,
-            [
-                *self.shared,
-                f"--http={self.http}",
-                "--warm=0",
-                "--node-link=0",
-                "--lease-seconds=2",
-                f"--direct-lobby=127.0.0.1:{at or port}",
-                f"--direct-websocket=ws://127.0.0.1:{at or self.http}/ws",
-            ],
+        node = await start_node(
+            self,
+            *self.shared,
+            f"--http={self.http}",
+            "--warm=0",
+            "--node-link=0",
+            "--lease-seconds=2",
+            f"--direct-lobby=127.0.0.1:{at or port}",
+            f"--direct-websocket=ws://127.0.0.1:{at or self.http}/ws",
             port=port,
         )
-        self.addCleanup(node.stop)
-        await node.start()
         await until(lambda: status_of(node)["store"]["lease"])
         return node
 

@@ -13,22 +13,18 @@ from twisted.internet.defer import (
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of, shared_by_nodes
+from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
 from tests.support.lines import Typed, typed
+from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchFound
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect
-from vinom.game import Chance
 from vinom.games.tictactoe import TicTacToe
 from vinom.tools.commands.child_node import ChildNode
-
-OPTIONS = {"rows": 4, "cols": 5}
 
 
 def is_after(version: int, state: dict[str, Any]) -> bool:
@@ -42,24 +38,19 @@ class SeveralNodesTests(TestCase):
     timeout = 120
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = shared_by_nodes(self, self.server.url)
         self.a, self.b = [await self.start() for _ in range(2)]
 
     async def start(self) -> ChildNode:
         """Start a node, and wait until others can reach it."""
-        node = ChildNode(
-            reactor,
-            [
-                *self.shared,
-                f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
-                "--warm=1",
-                "--node-link=0",
-            ],
+        node = await start_node(
+            self,
+            *self.shared,
+            f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
+            "--warm=1",
+            "--node-link=0",
         )
-        self.addCleanup(node.stop)
-        await node.start()
         line = admin_of(node)
         await until(lambda: line.get("status")["store"]["lease"])
         return node
@@ -86,25 +77,13 @@ class SeveralNodesTests(TestCase):
         Two players who queue at two nodes are matched at once, and play to the end.
         """
         ended: list[Deferred[MatchResult]] = []
-        bots: list[Bot] = []
         running = []
         for number, node in enumerate((self.a, self.b, self.a, self.b)):
             client = await connect(reactor, node.host, node.port, name=f"p{number}")
-            bot = Bot(
-                reactor,
-                client,
-                QuickMaze.name,
-                QuickMaze(),
-                Habits(OPTIONS, pace=10.0),
-                Tally(),
-                Chance(number),
-                watch=lambda match: ended.append(match.ended),
+            running.append(
+                play_one(client, number, lambda match: ended.append(match.ended))
             )
-            bots.append(bot)
-            running.append(bot.run())
         await until(lambda: len(ended) == 4)
-        for bot in bots:
-            bot.stop()
         results = await gatherResults(ended)
         self.assertEqual([result.reason for result in results], ["finished"] * 4)
         await gatherResults(running)

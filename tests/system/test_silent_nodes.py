@@ -13,11 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, status_of
+from tests.support.child_nodes import shared_by_nodes, start_node, status_of
 from tests.support.counting import CountingAhead, CountingBehind
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed, typed
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from vinom.tools.commands.child_node import ChildNode
 
 LEASE = 2.0
@@ -38,8 +38,7 @@ class SilentNodeTests(TestCase):
     timeout = 60
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.way = CuttableWay(self.server.port)
         self.addCleanup(self.way.close)
         self.shared = shared_by_nodes(self, self.server.url)
@@ -51,19 +50,15 @@ class SilentNodeTests(TestCase):
             f"--game={game.__module__}:{game.__name__}"
             for game in (CountingAhead, CountingBehind)
         ]
-        node = ChildNode(
-            reactor,
-            [
-                f"--store=redis://127.0.0.1:{redis_port}/0",
-                *self.shared[1:],
-                f"--lease-seconds={LEASE:g}",
-                "--warm=0",
-                "--node-link=0",
-                *games,
-            ],
+        node = await start_node(
+            self,
+            f"--store=redis://127.0.0.1:{redis_port}/0",
+            *self.shared[1:],
+            f"--lease-seconds={LEASE:g}",
+            "--warm=0",
+            "--node-link=0",
+            *games,
         )
-        self.addCleanup(node.stop)
-        await node.start()
         await until(lambda: status_of(node)["store"]["lease"])
         return node
 

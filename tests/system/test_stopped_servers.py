@@ -10,14 +10,14 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of
+from tests.support.child_nodes import admin_of, start_node
 from tests.support.counters import Counter, begin_counting, stop_counting
 from tests.support.ending import is_running
 from tests.support.kubernetes_api.proxy import Forward
 from tests.support.programs import until_warm
 from tests.support.redis_servers import until
 from vinom.client.sdk import Client, connect
-from vinom.tools.commands.child_node import ChildNode, free_port_range
+from vinom.tools.commands.child_node import free_port_range
 
 #: Of the node under test, seconds.
 LEASE = 8.0
@@ -53,18 +53,14 @@ class StoppedServerTests(TestCase):
         for port, forward in self.forwards.items():
             forward.open(_NEAR, port)
             self.addCleanup(forward.close)
-        self.node = ChildNode(
-            reactor,
-            [
-                "--game=tests.support.roll_call:RollCall",
-                "--warm=1",
-                f"--ports={first}-{last}",
-                f"--advertise={_NEAR}",
-                f"--orphan-seconds={LEASE}",
-            ],
+        self.node = await start_node(
+            self,
+            "--game=tests.support.roll_call:RollCall",
+            "--warm=1",
+            f"--ports={first}-{last}",
+            f"--advertise={_NEAR}",
+            f"--orphan-seconds={LEASE}",
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
         await until_warm(Path(self.node.state_dir))
 
     async def begin(self) -> list[Counter]:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from tests.support.child_nodes import shared_by_nodes, status_of
 from tests.support.marks import cells_of, place_marks
-from tests.support.redis_servers import RedisServer, until
+from tests.support.redis_servers import redis_for, until
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.lobby import LobbyClient
@@ -53,8 +53,7 @@ class SurvivingTests(TestCase):
     timeout = 120
 
     async def setUp(self) -> None:
-        self.server = RedisServer()
-        self.addCleanup(self.server.kill)
+        self.server = redis_for(self)
         self.shared = shared_by_nodes(self, self.server.url)
         self.players: list[PlayerRooms] = []
         self.seen: dict[str, list[int]] = {}

@@ -19,8 +19,9 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.browsers import Browser, needs_browser
 from tests.support.certificates import authority, new_authority
+from tests.support.child_nodes import start_node
 from tests.support.programs import Program, start_foreign
-from vinom.tools.commands.child_node import ChildNode, free_port
+from vinom.tools.commands.child_node import free_port
 
 #: What browsers and curl offer, and what others do; "" is nothing.
 OFFERS = ("h2,http/1.1", "http/1.1", "h2", "")
@@ -46,18 +47,14 @@ class TlsClientTests(TestCase):
         self.key.write_bytes(self.issued.key)
 
     async def start(self, *arguments: str) -> None:
-        self.node = ChildNode(
-            reactor,
-            [
-                f"--tls-certificate-file={self.certificate}",
-                f"--tls-key-file={self.key}",
-                "--game=vinom.games.tictactoe:TicTacToe",
-                "--warm=0",
-                *arguments,
-            ],
+        self.node = await start_node(
+            self,
+            f"--tls-certificate-file={self.certificate}",
+            f"--tls-key-file={self.key}",
+            "--game=vinom.games.tictactoe:TicTacToe",
+            "--warm=0",
+            *arguments,
         )
-        self.addCleanup(self.node.stop)
-        await self.node.start()
 
     async def start_https(self) -> None:
         self.http = free_port()

@@ -12,8 +12,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_nodes import start_node
 from tests.support.needs import path_of
-from vinom.tools.commands.child_node import ChildNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -89,9 +89,7 @@ class TutorialTests(TestCase):
         Four lines typed by hand are answered as the tutorial prints it.
         """
         program = path_of("nc")
-        node = ChildNode(reactor)
-        self.addCleanup(node.stop)
-        await node.start()
+        node = await start_node(self)
         netcat = Netcat()
         process = reactor.spawnProcess(  # type: ignore[attr-defined]  # zope's
             netcat, program, ["nc", node.host, str(node.port)]

@@ -88,7 +88,18 @@ class Door:
         return message
 
 
-class NodeLinkTests(SynchronousTestCase):
+class LinkCase(SynchronousTestCase):
+    net: GameNet
+
+    def go_on(self, link: Any) -> None:
+        """Be a node that goes on with the match, and asks for signs of life."""
+        link.dataReceived(encode(Adopted(("m1",))))
+        for number in range(1, 13):
+            link.dataReceived(encode(Heartbeat(number)))
+            self.net.run(1.0)
+
+
+class NodeLinkTests(LinkCase):
     """Dial, dial again, and be called."""
 
     def setUp(self) -> None:
@@ -100,13 +111,6 @@ class NodeLinkTests(SynchronousTestCase):
             reactor, self.door, self.net.server, self.files.append, lambda: 1.0
         )
         self.successResultOf(self.link.open())
-
-    def go_on(self, link: Any) -> None:
-        """Be a node that goes on with the match, and asks for signs of life."""
-        link.dataReceived(encode(Adopted(("m1",))))
-        for number in range(1, 13):
-            link.dataReceived(encode(Heartbeat(number)))
-            self.net.run(1.0)
 
     def test_dials_again(self) -> None:
         """
@@ -212,7 +216,7 @@ class NodeLinkTests(SynchronousTestCase):
         self.assertEqual([], self.readers.adopted)
 
 
-class OtherNodesTests(SynchronousTestCase):
+class OtherNodesTests(LinkCase):
     """A game server with a match that knows where other nodes are."""
 
     def setUp(self) -> None:
@@ -229,13 +233,6 @@ class OtherNodesTests(SynchronousTestCase):
         self.successResultOf(self.link.open())
         self.door.links[-1][0].dataReceived(encode(Heartbeat(1)))
         self.net.begin()
-
-    def go_on(self, link: Any) -> None:
-        """Be a node that goes on with the match, and asks for signs of life."""
-        link.dataReceived(encode(Adopted(("m1",))))
-        for number in range(1, 13):
-            link.dataReceived(encode(Heartbeat(number)))
-            self.net.run(1.0)
 
     def test_other_nodes(self) -> None:
         """

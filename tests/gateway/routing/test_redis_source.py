@@ -8,7 +8,13 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.redis_servers import RedisServer, new_prefix, shared_server, until
+from tests.support.redis_servers import (
+    RedisServer,
+    new_prefix,
+    redis_for,
+    shared_server,
+    until,
+)
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import read_store_address
 from vinom.gateway.routing.router import Router
@@ -117,8 +123,7 @@ class RedisRulesTests(TestCase):
         """
         While Redis is away the last rules stay; when it is back, so are its rules.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         source = self.begin(server, 0.1)
         self.set("SET", "routing:rules", RULE % 1)
         await until(lambda: self.port() == 1)
@@ -136,15 +141,13 @@ class RedisRulesTests(TestCase):
         which is reported, until there are rules again. Only who removes them while
         Redis runs means it.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         self.begin(server, 0.1)
         self.set("SET", "routing:rules", RULE % 1)
         self.set("HSET", "realm:mapping", "1", "g:2")
         await until(lambda: self.port() == 1)
         server.kill()
-        empty = RedisServer(port=server.port)
-        self.addCleanup(empty.kill)
+        empty = redis_for(self, port=server.port)
         self.server = empty
         await until(lambda: self.routes.mistake)
         self.assertIn(f"no key {self.prefix}routing:rules", str(self.routes.mistake))

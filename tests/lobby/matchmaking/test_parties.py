@@ -44,11 +44,13 @@ def code(said: list[dict[str, Any]]) -> str:
 class PartyWorld(LobbyWorld):
     """A lobby with some players in it."""
 
-    def __init__(self, **parts: Any) -> None:
+    def __init__(self, *party: str, **parts: Any) -> None:
         super().__init__(games=GAMES, **parts)
         self.lines: dict[str, MemoryLine] = {}
         self.ids: dict[str, str] = {}
         self.keys: dict[str, str] = {}
+        if party:
+            self.form(*party)
 
     def enter(self, *names: str, **line: Any) -> list[MemoryLine]:
         """Say hello for some players."""
@@ -345,8 +347,7 @@ class FormingTests(SynchronousTestCase):
         """
         A host makes another one, or leaves; then the next in line is the host.
         """
-        world = PartyWorld()
-        world.form("ann", "bob", "cat")
+        world = PartyWorld("ann", "bob", "cat")
         ann, cat = world.lines["ann"], world.lines["cat"]
         ann.ask("promote_in_party", player_id=world.ids["cat"])
         self.assertEqual(world.party("cat")["host"], world.ids["cat"])
@@ -365,8 +366,7 @@ class FormingTests(SynchronousTestCase):
         """
         Members see who is ready.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["bob"].ask("ready_in_party", ready=True)
         party = world.party("ann")
         self.assertEqual([one["ready"] for one in party["members"]], [False, True])
@@ -376,8 +376,7 @@ class FormingTests(SynchronousTestCase):
         Each brings its own loadout, and may change it; the game checks it when the
         party queues, and the host is sent whose is wrong.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         ann, bob = world.lines["ann"], world.lines["bob"]
         bob.ask("ready_in_party", ready=True, loadout={"hat": 1})
         bob.ask("ready_in_party", ready=False)
@@ -432,8 +431,7 @@ class AwayTests(SynchronousTestCase):
         """
         A member who comes back in time is still in, and the others see both.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["bob"].hang_up()
         party = world.party("ann")
         self.assertEqual([one["connected"] for one in party["members"]], [True, False])
@@ -449,8 +447,7 @@ class AwayTests(SynchronousTestCase):
         """
         When the host stays away another member is the host.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].hang_up()
         world.clock.advance(60.1)
         party = world.party("bob")
@@ -462,8 +459,7 @@ class AwayTests(SynchronousTestCase):
         """
         So it is if the store did not answer when the host was disconnected.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         silent = self.patch(
             MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("away"))
         )
@@ -480,8 +476,7 @@ class AwayTests(SynchronousTestCase):
         """
         A party of which nobody is connected is forgotten after a while.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         for line in world.lines.values():
             line.hang_up()
         world.clock.advance(60.1)
@@ -492,8 +487,7 @@ class AwayTests(SynchronousTestCase):
         """
         A stopped node leaves no timer behind.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].hang_up()
         world.requests.stopService()
         world.matchmaker.stopService()
@@ -508,8 +502,7 @@ class QueueTests(SynchronousTestCase):
         """
         The host queues, everybody waits, and all meet in one match.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         ann, bob = world.lines["ann"], world.lines["bob"]
         self.assertEqual(code(bob.ask("queue", game="squad")), "not_host")
         said = ann.ask("queue", game="squad")
@@ -540,8 +533,7 @@ class QueueTests(SynchronousTestCase):
         """
         After its match the party is there with the same members, and queues again.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="duel")
         world.clock.advance(0)
         self.assertEqual(
@@ -560,8 +552,7 @@ class QueueTests(SynchronousTestCase):
         A party whose match was at a node that died is sent that it is idle, and queues
         again.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="duel")
         world.clock.advance(0)
         plan = self.successResultOf(world.lobby.of_player(world.ids["ann"])).plan
@@ -579,8 +570,7 @@ class QueueTests(SynchronousTestCase):
         """
         Players without a line keep their party while they play, however long.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="duel")
         world.clock.advance(0)
         for line in world.lines.values():
@@ -600,8 +590,7 @@ class QueueTests(SynchronousTestCase):
         """
         A party whose members have all left their match early is idle again.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         world.form("cat", "dan")
         world.lines["cat"].ask("queue", game="squad")
@@ -617,8 +606,7 @@ class QueueTests(SynchronousTestCase):
         """
         A party that is larger than a game cannot queue for it.
         """
-        world = PartyWorld()
-        world.form("ann", "bob", "cat")
+        world = PartyWorld("ann", "bob", "cat")
         error = world.lines["ann"].ask("queue", game="duel")[0]["error"]
         self.assertEqual((error["code"], error["details"]["limit"]), ("party_full", 2))
 
@@ -626,8 +614,7 @@ class QueueTests(SynchronousTestCase):
         """
         The host cancels for all; a member does so by leaving.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         ann, bob = world.lines["ann"], world.lines["bob"]
         ann.ask("queue", game="squad")
         bob.heard()
@@ -641,8 +628,7 @@ class QueueTests(SynchronousTestCase):
         """
         When a member leaves, the others wait no longer, and may queue again.
         """
-        world = PartyWorld()
-        world.form("ann", "bob", "cat")
+        world = PartyWorld("ann", "bob", "cat")
         ann, bob = world.lines["ann"], world.lines["bob"]
         ann.ask("queue", game="squad")
         bob.heard()
@@ -677,8 +663,7 @@ class QueueTests(SynchronousTestCase):
         A party is not matched while one of its members is away, keeps its place for ten
         seconds, and then leaves the queue, not the party.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         world.lines["bob"].hang_up()
         world.form("cat", "dan")
@@ -695,8 +680,7 @@ class QueueTests(SynchronousTestCase):
         """
         When a member stays away, the others are sent that they wait no longer.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         world.lines["bob"].hang_up()
         world.lines["ann"].heard()
@@ -711,8 +695,7 @@ class QueueTests(SynchronousTestCase):
         """
         An entry of a party of which several were away waits until all are back.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         for name in ("ann", "bob"):
             world.lines[name].hang_up()
@@ -740,8 +723,7 @@ class QueueTests(SynchronousTestCase):
         """
         A party whose match is void waits again at its old place.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.form("cat", "dan")
         world.lines["ann"].ask("queue", game="squad")
         world.lines["cat"].ask("queue", game="squad")
@@ -812,8 +794,7 @@ class QueueTests(SynchronousTestCase):
         """
         A node that drains sends parties away from its queue.
         """
-        world = PartyWorld()
-        world.form("ann", "bob")
+        world = PartyWorld("ann", "bob")
         world.lines["ann"].ask("queue", game="squad")
         self.successResultOf(world.requests.drain())
         self.assertEqual(everybody(world.lobby), [])

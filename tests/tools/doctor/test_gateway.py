@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import redis_for
 from vinom.tools.commands.child_node import free_port
 from vinom.tools.commands.cli import main
 
@@ -82,8 +82,7 @@ class GatewayTests(SynchronousTestCase):
         """
         It says whether the Redis with the rules answers.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         settings = f'listen = ["tcp:4600"]\nstore = "{server.url}"\n'
         code, rows = self.examine(settings)
         self.assertEqual(code, 0, rows)

@@ -16,7 +16,7 @@ from twisted.web.server import Site
 
 from tests.fleet.test_cluster import CONFIG
 from tests.support.certificates import authority
-from tests.support.redis_servers import RedisServer
+from tests.support.redis_servers import RedisServer, redis_for
 from vinom.base.redis_address import read_store_address
 from vinom.node.settings import Settings, gather
 from vinom.tools.doctor.findings import Finding
@@ -43,8 +43,7 @@ class StoreTests(SynchronousTestCase):
         """
         A Redis is good while it answers and keeps everything; else the remedy is named.
         """
-        server = RedisServer()
-        self.addCleanup(server.kill)
+        server = redis_for(self)
         self.assertEqual(self.examine(server).verdict, "ok")
         server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         found = self.examine(server)
