@@ -16,7 +16,9 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.scripts import Script, load
 
-_STEPS = load("rooms", "orphans")
+_STEPS = load("owned", "left")
+#: What the kinds of claims are called of rooms, if not the same as of game servers.
+_KINDS = {b"unknown": b"gone", b"over": b"gone", b"claimed": b"adopted"}
 
 
 @implementer(ICheckpointStore)
@@ -42,7 +44,8 @@ class RedisCheckpointStore:
         grace: float,
         is_ahead: bool = False,
     ) -> Deferred[bool]:
-        step = (_STEPS["put"], room_id, str(fence), data, str(round(1000 * grace)))
+        wait = str(round(1000 * grace))
+        step = (_STEPS["put"], room_id, "room", str(fence), data, wait, "0")
         replicated = self.replicated
         if not is_ahead or replicated is None or not replicated.is_needed:
             return self.client.run(*step).addCallback(bool)
@@ -60,15 +63,15 @@ class RedisCheckpointStore:
     ) -> Deferred[Any]:
         """Run a step on the connection that has a room's checkpoint on its way."""
         if room_id in self._ahead and self.replicated is not None:
-            return self.replicated.run(script, room_id, *args)
-        return self.client.run(script, room_id, *args)
+            return self.replicated.run(script, room_id, "room", *args)
+        return self.client.run(script, room_id, "room", *args)
 
     def release(
         self, room_id: str, fence: int, data: bytes, grace: float
     ) -> Deferred[bool]:
         """Give a room up, with its last checkpoint."""
         wait = str(round(1000 * grace))
-        asked = self._after_put(room_id, _STEPS["release"], str(fence), data, wait)
+        asked = self._after_put(room_id, _STEPS["put"], str(fence), data, wait, "1")
         return asked.addCallback(bool)
 
     def claim(
@@ -77,7 +80,7 @@ class RedisCheckpointStore:
         def read(found: list[bytes]) -> RoomClaim:
             kind, fence, data, left, node_id = found
             return RoomClaim(
-                kind.decode(),  # type: ignore[arg-type]  # one of them
+                _KINDS.get(kind, kind).decode(),  # type: ignore[arg-type]  # one of them
                 int(fence),
                 data,
                 int(left) / 1000,
@@ -85,14 +88,13 @@ class RedisCheckpointStore:
             )
 
         wish = "0" if not reserve else "2" if again else "1"
-        asked = self.client.run(_STEPS["claim"], room_id, wish)
+        asked = self.client.run(_STEPS["claim"], room_id, "room", "", wish)
         return asked.addCallback(read)
 
     def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
-        asked = self._after_put(room_id, _STEPS["remove"], str(fence), ending)
+        asked = self._after_put(room_id, _STEPS["forget"], str(fence), ending)
         return asked.addCallback(bool)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        return self.client.run(_STEPS["orphans"], node_id, str(most)).addCallback(
-            lambda found: [one.decode() for one in found]
-        )
+        asked = self.client.run(_STEPS["left"], node_id, "room", str(most), "")
+        return asked.addCallback(lambda found: [one.decode() for one in found])

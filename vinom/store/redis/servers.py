@@ -14,7 +14,7 @@ from vinom.store.interfaces import IServerStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = load("servers", "left")
+_STEPS = load("owned", "left")
 
 
 @implementer(IServerStore)
@@ -28,29 +28,30 @@ class RedisServerStore:
 
     client: RedisClient
 
-    def _run(self, step: str, *args: str | bytes) -> Deferred[Any]:
-        return self.client.run(_STEPS[step], *args)
+    def _run(self, step: str, whose: str, *args: str | bytes) -> Deferred[Any]:
+        return self.client.run(_STEPS[step], whose, "server", *args)
 
     def put(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        return self._run("put", server_id, str(fence), machine, data).addCallback(bool)
+        put = self._run("put", server_id, str(fence), data, machine, "0")
+        return put.addCallback(bool)
 
     def claim(self, server_id: str, gone: str = "") -> Deferred[ServerClaim]:
         def read(found: list[bytes]) -> ServerClaim:
-            kind, fence, data = found
+            kind, fence, data, *_ = found
             return ServerClaim(kind.decode(), int(fence), data)  # type: ignore[arg-type]  # one of them
 
-        return self._run("claim", server_id, gone).addCallback(read)
+        return self._run("claim", server_id, gone, "0").addCallback(read)
 
     def offer(
         self, server_id: str, fence: int, machine: str, data: bytes
     ) -> Deferred[bool]:
-        found = self._run("offer", server_id, str(fence), machine, data)
-        return found.addCallback(bool)
+        put = self._run("put", server_id, str(fence), data, machine, "1")
+        return put.addCallback(bool)
 
     def forget(self, server_id: str, fence: int) -> Deferred[bool]:
-        return self._run("forget", server_id, str(fence)).addCallback(bool)
+        return self._run("forget", server_id, str(fence), "").addCallback(bool)
 
     def left(self, node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
-        return self._run("left", node_id, machine, str(most))
+        return self._run("left", node_id, str(most), machine)

@@ -38,7 +38,7 @@ local function own(kind, kinds, id, node)
   if node then
     call('SREM', P .. kinds .. '-of:' .. node, id)
   end
-  call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2], 'lease', ARGV[3])
+  call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2])
   call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
   call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
 end

@@ -1,0 +1,24 @@
+-- Take over a thing that any node may have, or whose node's lease is over: id, kind, a node that
+-- is known to be gone whatever its lease ('' without one), and 1 to reserve an id that is free,
+-- 2 also if a game has ended there
+-- Returns what came of it, fence, data (or why a game ended), how many ms the lease of its node
+-- lasts, and who that is.
+local node, fence, data, ending = unpack(call('HMGET', KEY, 'node', 'fence', 'data', 'ending'))
+if ending and ARGV[7] ~= '2' then
+  return { 'ended', '0', ending, '0', '' }
+end
+if node == ARGV[2] then
+  -- The answer to an earlier call of this node was lost.
+  return { data and 'claimed' or 'new', fence, data or '', '0', '' }
+end
+if not data and (node or '') == '' and ARGV[7] == '0' then
+  return { node and 'over' or 'unknown', '0', '', '0', '' }
+end
+if (node or '') ~= '' and node ~= ARGV[6] and is_alive(node) then
+  local ends = tonumber(call('HGET', P .. 'node:' .. node, 'ends'))
+  return { 'owned', '0', '', tostring(math.ceil((ends - now) / 1000)), node }
+end
+fence = tostring(tonumber(fence or '0') + 1)
+take(data and LIFETIME or RESERVED, node, fence)
+call('HDEL', KEY, 'ending')
+return { data and 'claimed' or 'new', fence, data or '', '0', '' }
