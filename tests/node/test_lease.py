@@ -171,7 +171,7 @@ class LeaseTests(SynchronousTestCase):
         self.successResultOf(self.lease.stopService())
         self.assertEqual(self.nodes(), [])
         self.assertFalse(self.lease.is_current)
-        self.assertEqual(self.successResultOf(self.store.expired()), [])
+        self.assertEqual(self.successResultOf(self.store.nodes(expired=True)), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_emptied(self) -> None:

@@ -140,7 +140,7 @@ class TakeoverTests(SynchronousTestCase):
         alone = ["alone100", "alone100", "alone50"]
         self.assertEqual(self.lost, alone + [f"p{number}" for number in range(150)])
         self.assertEqual([one.prematch_id for one in self.noted.dissolved], ["p1"])
-        self.assertEqual(self.successResultOf(self.nodes.expired()), [])
+        self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
         end = self.successResultOf(self.matches.of_player("ann")).ended
         self.assertEqual(end and end.reason, "lost")
 
@@ -153,13 +153,13 @@ class TakeoverTests(SynchronousTestCase):
         self.die()
         self.clock.pump([0.5] * 20)
         self.assertEqual((self.running(), self.estates.entries["dead"]), (2, 0))
-        self.assertEqual(len(self.successResultOf(self.nodes.expired())), 1)
+        self.assertEqual(len(self.successResultOf(self.nodes.nodes(expired=True))), 1)
         # Its node has it now.
         del self.estates.plans["dead"][1]
         self.clock.pump([0.5] * 12)
         self.assertEqual([end.match_id for end in self.ends], ["m1"])
         self.assertEqual(self.running(), 1)
-        self.assertEqual(self.successResultOf(self.nodes.expired()), [])
+        self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
 
     def test_adopts(self) -> None:
         """
@@ -240,7 +240,7 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual(len(seen) - len(lines), 3)
         self.assertEqual(set(asked), {"dead", "other", ""})
         self.assertGreaterEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
-        (left,) = self.successResultOf(self.nodes.expired())
+        (left,) = self.successResultOf(self.nodes.nodes(expired=True))
         self.assertEqual(left.node.node_id, "dead")
 
     def test_store_was_away(self) -> None:

@@ -216,7 +216,7 @@ class NodeStoreContract:
 
     async def listed(self, store: Any) -> tuple[list[str], list[str]]:
         """List the nodes with a lease, and those whose lease is over."""
-        running, expired = await store.nodes(), await store.expired()
+        running, expired = await store.nodes(), await store.nodes(expired=True)
         return (
             sorted(lease.node.node_id for lease in running),
             sorted(lease.node.node_id for lease in expired),

@@ -567,11 +567,11 @@ class RedisCheckpointStoreTests(_TwoLeases, CheckpointStoreContract):
         self.server.command("ZADD", f"{self.client.prefix}nodes", "1", "n1")
         for _ in range(2):
             self.assertFalse(await nodes.leave("n1", lease))
-            (gone,) = await nodes.expired()
+            (gone,) = await nodes.nodes(expired=True)
             self.assertEqual(gone.node.node_id, "n1")
         await second.claim("r1", False)
         self.assertTrue(await nodes.leave("n1", lease))
-        self.assertEqual(list(await nodes.expired()), [])
+        self.assertEqual(list(await nodes.nodes(expired=True)), [])
 
 
 class RedisServerStoreTests(_TwoLeases, ServerStoreContract):

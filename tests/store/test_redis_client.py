@@ -441,11 +441,11 @@ class EstateTests(RedisCase):
         lease = self.client.owner.lease
         self.assertTrue(await here.leave("n1", lease))
         there = RedisNodeStore(self.other)
-        expired = [one.node.node_id for one in await there.expired()]
+        expired = [one.node.node_id for one in await there.nodes(expired=True)]
         self.assertEqual(expired, ["n1"])
         await matches.end(MatchEnd("m1", "lost"), 1060.0)
         self.assertTrue(await there.leave("n1", lease))
-        self.assertEqual(await there.expired(), [])
+        self.assertEqual(await there.nodes(expired=True), [])
 
     async def test_entries(self) -> None:
         """

@@ -111,7 +111,7 @@ class Takeover(Repeating):
         if self._clock.seconds() < self._not_before:
             return
         try:
-            expired = await self._nodes.expired()
+            expired = await self._nodes.nodes(expired=True)
             dead = {(lease.node.node_id, lease.number) for lease in expired}
             if not self._lost_at.keys() <= dead:
                 self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}

@@ -449,11 +449,12 @@ class INodeStore(Interface):
         One that still has entries or matches is not removed: its lease ends now.
         """
 
-    def nodes() -> Deferred[Sequence[NodeLease]]:
-        """List the nodes whose leases last."""
+    def nodes(expired: bool = False) -> Deferred[Sequence[NodeLease]]:
+        """
+        List the nodes whose leases last.
 
-    def expired() -> Deferred[Sequence[NodeLease]]:
-        """List the nodes whose leases are over and that were not removed."""
+        :param expired: those whose leases are over and that were not removed, instead.
+        """
 
 
 class IOnlineWatch(Interface):

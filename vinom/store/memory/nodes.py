@@ -50,13 +50,10 @@ class MemoryNodeStore:
         del self._leases[node_id]
         return succeed(True)
 
-    def nodes(self) -> Deferred[Sequence[NodeLease]]:
+    def nodes(self, expired: bool = False) -> Deferred[Sequence[NodeLease]]:
         now = self.now()
-        return succeed([lease for lease, ends in self._leases.values() if now < ends])
-
-    def expired(self) -> Deferred[Sequence[NodeLease]]:
-        now = self.now()
-        return succeed([lease for lease, ends in self._leases.values() if ends <= now])
+        leases = self._leases.values()
+        return succeed([lease for lease, ends in leases if (ends <= now) is expired])
 
     def is_current(self, node_id: str, lease: int) -> bool:
         """Does this lease last?"""

@@ -15,7 +15,7 @@ from vinom.store.interfaces import INodeStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
-_STEPS = load("nodes", "register", "renew", "leave", "list")
+_STEPS = load("nodes", "hold", "leave", "list")
 
 
 @implementer(INodeStore)
@@ -44,56 +44,45 @@ class RedisNodeStore:
     def register(
         self, node: NodeFacts, seconds: float, restoring: float = 0.0
     ) -> Deferred[int]:
+        return self._hold(node, 0, seconds, restoring)
+
+    def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
+        return self._hold(node, lease, seconds).addCallback(bool)
+
+    def _hold(
+        self, node: NodeFacts, lease: int, seconds: float, restoring: float = 0.0
+    ) -> Deferred[int]:
         owner = self.client.owner
         is_own = node.node_id == owner.node_id
 
-        def registered(found: list[Any]) -> int:
+        def held(found: list[Any]) -> int:
             number = int(found[0])
             if is_own:
-                owner.lease, owner.epoch = number, found[1].decode()
                 owner.restoring = int(found[2]) / 1000
+            if is_own and not lease:
+                owner.lease, owner.epoch = number, found[1].decode()
             return number
 
-        before = owner.epoch if is_own else ""
-        return self._write(
-            "register", node, seconds, 0, before, str(round(1000 * restoring))
-        ).addCallback(registered)
-
-    def renew(self, node: NodeFacts, lease: int, seconds: float) -> Deferred[bool]:
-        def renewed(found: list[Any]) -> bool:
-            if node.node_id == self.client.owner.node_id:
-                self.client.owner.restoring = int(found[1]) / 1000
-            return bool(found[0])
-
-        return self._write("renew", node, seconds, lease).addCallback(renewed)
+        return self.client.run(
+            _STEPS["hold"],
+            node.node_id,
+            str(lease),
+            json.encode(node),
+            str(round(1000 * seconds)),
+            owner.epoch if is_own and not lease else "",
+            str(round(1000 * restoring)),
+        ).addCallback(held)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
         left = self.client.run(_STEPS["leave"], node_id, str(lease))
         return left.addCallback(bool)
 
-    def nodes(self) -> Deferred[Sequence[NodeLease]]:
-        return self._list("running")
-
-    def expired(self) -> Deferred[Sequence[NodeLease]]:
-        return self._list("expired")
-
-    def _write(
-        self, step: str, node: NodeFacts, seconds: float, lease: int, *more: str
-    ) -> Deferred[Any]:
-        return self.client.run(
-            _STEPS[step],
-            node.node_id,
-            str(lease),
-            json.encode(node),
-            str(round(1000 * seconds)),
-            *more,
-        )
-
-    def _list(self, which: str) -> Deferred[Sequence[NodeLease]]:
+    def nodes(self, expired: bool = False) -> Deferred[Sequence[NodeLease]]:
         def read(found: list[bytes]) -> list[NodeLease]:
             return [
                 NodeLease(json.decode(data, type=NodeFacts), int(number))
                 for data, number in zip(found[::2], found[1::2], strict=True)
             ]
 
+        which = "expired" if expired else "running"
         return self.client.run(_STEPS["list"], which).addCallback(read)

@@ -2,11 +2,8 @@
 local found = {}
 for i = 4, #ARGV do
   local node = line_of(ARGV[i])
-  if node and node ~= ARGV[2] then
-    local ends = call('HGET', P .. 'node:' .. node, 'ends')
-    if ends and tonumber(ends) > now then
-      found[#found + 1] = ARGV[i]
-    end
+  if node and node ~= ARGV[2] and is_alive(node) then
+    found[#found + 1] = ARGV[i]
   end
 end
 return found

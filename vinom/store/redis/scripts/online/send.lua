@@ -1,18 +1,15 @@
 -- Send a message to the other nodes that these players have lines to: message, players
--- Returns how many nodes that were.
+-- It is lost if they do not listen. Returns how many nodes that were.
 if not may_write() then return 'STALE' end
-local players, nodes = {}, {}
+local players, nodes = {}, 0
 for i = 5, #ARGV do
   local node = line_of(ARGV[i])
   if node and node ~= ARGV[2] then
-    if not players[node] then
-      players[node] = {}
-      nodes[#nodes + 1] = node
-    end
-    table.insert(players[node], ARGV[i])
+    players[node] = (players[node] or '') .. ARGV[i] .. '\n'
   end
 end
-for _, node in ipairs(nodes) do
-  publish(node, 'send\n' .. table.concat(players[node], '\n') .. '\n\n' .. ARGV[4])
+for node, its in pairs(players) do
+  call('PUBLISH', P .. 'to:' .. node, 'send\n' .. its .. '\n' .. ARGV[4])
+  nodes = nodes + 1
 end
-return #nodes
+return nodes

@@ -7,8 +7,7 @@ local is_known = call('EXISTS', P .. 'player:' .. hash) == 1
 if is_known and origin == 'lost' or not is_known and not make_room(most) and origin == 'guest' then
   return 0
 end
-keep(hash, player, expires_at, milliseconds)
-call('HSET', P .. 'player:' .. hash, 'data', data)
+keep(hash, player, expires_at, milliseconds, 'data', data)
 if origin ~= 'lost' or call('EXISTS', P .. 'key-of:' .. player) == 0 then
   call('SET', P .. 'key-of:' .. player, hash, 'PX', milliseconds)
 end

@@ -42,9 +42,10 @@ local function make_room(most)
   return false
 end
 
--- Let a player be found by this key: until when (seconds, of the nodes' clocks), that in ms.
-local function keep(hash, player, expires_at, milliseconds)
-  call('HSET', P .. 'player:' .. hash, 'id', player, 'until', expires_at)
+-- Let a player be found by this key: until when (seconds, of the nodes' clocks), that in ms,
+-- and more fields of the hash. Nothing may be written to it after that: it may be 1 ms.
+local function keep(hash, player, expires_at, milliseconds, ...)
+  call('HSET', P .. 'player:' .. hash, 'id', player, 'until', expires_at, ...)
   call('PEXPIRE', P .. 'player:' .. hash, milliseconds)
   call('ZADD', P .. 'players', now + milliseconds * 1000, hash)
   call('PEXPIRE', P .. 'players', milliseconds + LIFETIME)

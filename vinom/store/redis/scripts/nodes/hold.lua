@@ -1,0 +1,29 @@
+-- Start a lease, or renew it: the node's id, number of the lease (0 starts one), data, length in
+-- ms, the name that a node which starts one knew, or '', and how long nodes then put back what
+-- was lost, ms
+-- Returns the number of the lease, larger than all before, or 0 if it is over; the name of what
+-- is here (a Redis that was emptied gets another one); and for how many ms nodes still put back
+-- what was lost.
+local id, number, data, length, known, restoring = unpack(ARGV, 4, 9)
+if number == '0' then
+  number = call('INCR', P .. 'leases')
+elseif is_stale(id, number) then
+  return { 0, '', 0 }
+end
+local ends = string.format('%d', now + length * 1000)
+call('HSET', P .. 'node:' .. id, 'data', data, 'lease', number, 'ends', ends)
+call('ZADD', P .. 'nodes', ends, id)
+-- A node whose lease is over stays listed for longer than what it left lives.
+for _, key in ipairs({ 'node:' .. id, 'nodes' }) do
+  call('PEXPIRE', P .. key, length + LIFETIME + 3600 * 1000)
+end
+call('SET', P .. 'epoch', string.format('%d-', now) .. id, 'NX')
+for _, key in ipairs({ 'leases', 'epoch' }) do
+  call('PEXPIRE', P .. key, 400 * LIFETIME)
+end
+local epoch = call('GET', P .. 'epoch')
+if known ~= '' and known ~= epoch and restoring ~= '0' then
+  -- So that nodes that start meanwhile know it, too.
+  call('SET', P .. 'restoring', epoch, 'NX', 'PX', restoring)
+end
+return { tonumber(number), epoch, math.max(0, call('PTTL', P .. 'restoring')) }
