@@ -66,7 +66,8 @@ class MemoryFleet:
         hosted.watch.ended(MatchEnd(hosted.plan.match_id, reason, **facts))
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
-        if not self.is_answering:
+        known = (hosted.plan.match_id for hosted in self.hosted)
+        if not self.is_answering or ticket.match_id not in known:
             return fail(NoCapacity("its game server is gone"))
         self._of(ticket.match_id).tickets.append(ticket)
         return succeed(None)

@@ -306,6 +306,7 @@ class LobbyWorld:
             self.clock,
             parts.get("bounds", Bounds()),
         )
+        self.online.missed = self.requests.look_again
 
     def _is_needed(self, player_id: str) -> bool:
         return (

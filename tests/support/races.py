@@ -265,8 +265,8 @@ class TwoNodes:
         """Find what is wrong while nothing waits."""
         entries, places = self.store.state.entries, self.store.state.queues.of_entries
         queued = [p.player_id for entry in entries.values() for p in entry.players]
-        running = [match.plan for match in self.store.state.running.values()]
-        playing = [seat.player_id for plan in running for seat in plan.seats]
+        running = self.store.state.running.values()
+        playing = [player_id for match in running for player_id in match.players]
         everybody = queued + playing
         if len(everybody) != len(set(everybody)):
             yield f"somebody is in two of {queued} and {playing}"

@@ -151,7 +151,7 @@ class Found:
     @property
     def running(self) -> dict[str, Any]:
         return {
-            one: _Running(fields[b"plan"]) for one, fields in self._all("match").items()
+            one: _Running(fields) for one, fields in self._all("match").items()
         }
 
     @property
@@ -163,8 +163,10 @@ class Found:
 
 
 class _Running:
-    def __init__(self, plan: bytes) -> None:
-        self.plan = json.decode(plan, type=MatchPlan)
+    def __init__(self, fields: dict[bytes, bytes]) -> None:
+        self.plan = json.decode(fields[b"plan"], type=MatchPlan)
+        keys = [key.decode().partition(":") for key in fields]
+        self.players = [rest for kind, _, rest in keys if kind == "player"]
 
 
 class TwoNodesWithRedis(TwoNodes):

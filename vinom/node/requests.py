@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -29,7 +30,14 @@ from vinom.base.messages.lobby import (
     RegionOffer,
     Welcome,
 )
-from vinom.base.messages.parties import PARTY_REQUESTS, Accept, Decline, PartyClosed
+from vinom.base.messages.parties import (
+    PARTY_REQUESTS,
+    Accept,
+    Decline,
+    PartyClosed,
+    PartyCreated,
+    PartyUpdate,
+)
 from vinom.base.messages.rooms import JoinRoom
 from vinom.base.model import Player
 from vinom.base.reactor.waits import Waits
@@ -43,6 +51,8 @@ from vinom.lobby.matchmaking.parties import Parties
 from vinom.lobby.matchmaking.queues import Queues
 from vinom.rooms.rooms import Rooms
 
+#: Answers that say how it is with a player.
+_STATES = (QueueStatus, PartyUpdate, PartyCreated, PartyClosed)
 #: Until missed news are looked for again, if the store did not answer, seconds.
 _LOOK_SECONDS = 1.0
 #: Players who are put back into an emptied store at once.
@@ -137,8 +147,9 @@ class Requests(Service):
         # Lines that are closed, until the other nodes know it.
         self._leaving: set[Deferred[None]] = set()
         self._is_stopping = self._is_moving = False
-        # What waiting players may have missed: must it be looked for, and is it?
-        self._must_look = self._is_looking = False
+        # Those who may have missed something; and is that looked for?
+        self._uninformed: dict[Conversation, None] = {}
+        self._is_looking = False
         self.hellos, self.idle = Waits(clock), Waits(clock)
         self.errors: Counter[str] = Counter()
         self.log = BoundedLog(self._log, clock)
@@ -192,28 +203,31 @@ class Requests(Service):
         """Count open lines, and players who said hello, for metrics."""
         return {"lines": len(self._conversations), "players": len(self._online)}
 
-    def look_again(self) -> None:
+    def look_again(self, player_ids: Sequence[str] | None = None) -> None:
         """
-        Look for the matches and places of players who wait here.
+        Look where players of this node are, and send them what they have missed.
 
-        Messages of other nodes about them may have been missed, and other nodes may
-        have taken this one for lost.
+        Messages of other nodes about them may have been lost, other nodes may have
+        taken this one for lost, or the store has lost what was written last.
+
+        :param player_ids: who; those who wait or have a party unless given.
         """
-        self._must_look = True
+        found = self._waiting() if player_ids is None else self._online.here(player_ids)
+        self._uninformed.update(dict.fromkeys(found))
         if not self._is_looking:
             self._is_looking = True
             in_background(self._log, self._look_again(), "players may have missed news")
 
     async def _look_again(self) -> None:
         try:
-            while self._must_look and not self._is_stopping:
-                self._must_look = False
+            while self._uninformed and not self._is_stopping:
+                conversation = next(iter(self._uninformed))
+                del self._uninformed[conversation]
                 try:
-                    for conversation in self._waiting():
-                        await self._send_missed(conversation)
+                    await self._send_missed(conversation)
                 except StoreUnavailable:
                     # Messages may come all the same: nobody else would ask for it.
-                    self._must_look = True
+                    self._uninformed[conversation] = None
                     await deferLater(self._clock, _LOOK_SECONDS)
         finally:
             self._is_looking = False
@@ -246,35 +260,17 @@ class Requests(Service):
             conversation
             for conversation in self._conversations
             if conversation.party_id
-            or (
-                (conversation.is_waiting or conversation.is_in_play)
-                and not conversation.memberships
-            )
+            or conversation.match_id
+            or (conversation.is_unsettled and not conversation.memberships)
         ]
 
     async def _send_missed(self, conversation: Conversation) -> None:
-        """Send a waiting player what other nodes may have sent already."""
-        if conversation.player is None or not conversation.is_open:
+        """Send a player what other nodes may have sent already."""
+        if conversation.player is None:
             return
-        player_id = conversation.player.player_id
-        where = await self._matches.where(player_id)
-        news: list[Push] = []
-        party_id = conversation.party_id
-        if party_id and (where.party is None or where.party.party_id != party_id):
-            # Nobody may be left to send it: the store may have lost the party.
-            news.append(PartyClosed(party_id, "lost"))
-        found = await self._matches.rejoin(player_id, where)
-        if found is not None:
-            news.append(found)
-        elif conversation.is_waiting:
-            status = await self._matchmaker.player_back(player_id, where)
-            # The place may have been given up while this node was silent.
-            news.append(status or QueueStatus("idle"))
-            prematch = self._matchmaker.prematches.pending(where.prematch)
-            if prematch is not None:
-                news.append(prematch)
-        for push in news:
-            if conversation.is_open:
+        with suppress(Refused):
+            for push in await self._news(conversation.player, conversation):
+                _ensure_open(conversation)
                 conversation.send(push)
 
     # Calls of conversations.
@@ -326,7 +322,7 @@ class Requests(Service):
     ) -> Push:
         """Answer a request of a player who said hello."""
         answer = await self._answer(player, request, conversation.host)
-        if isinstance(answer, QueueStatus) and not conversation.is_open:
+        if isinstance(answer, _STATES) and not conversation.is_open:
             # The player may have a newer line, whose hello was answered before.
             self._online.send([player.player_id], answer)
         return answer
@@ -380,25 +376,43 @@ class Requests(Service):
             self._leave(conversation.player.player_id, conversation)
 
     async def _news(self, player: Player, conversation: Conversation) -> list[Push]:
-        """Find a returning player's party, match, and place in the queue."""
+        """
+        Find a player's party, match, and place in the queue, as far as a player who has
+        said hello was not sent them.
+        """
         _ensure_open(conversation)
-        player_id = player.player_id
+        player_id, match_id = player.player_id, conversation.match_id
         where = await self._matches.where(player_id)
-        party = await self._parties.player_back(player_id, where.party)
+        news: list[Push] = []
+        party_id, its = conversation.party_id, where.party
+        if party_id and (its is None or its.party_id != party_id):
+            # Nobody may be left to send it: the store may have lost the party.
+            news.append(PartyClosed(party_id, "lost"))
         # First: the line of a player who is in no party ends with `MatchFound`.
-        news: list[Push] = [] if party is None else [party]
+        party = await self._parties.player_back(player_id, its)
+        if party is not None:
+            news.append(party)
+        if match_id and where.plan is not None and where.plan.match_id == match_id:
+            # Who plays needs no other way there.
+            return news
         found = await self._matches.rejoin(player_id, where)
         if found is not None:
             return [*news, found]
         # A newer line may have come and gone: its player is not expected back here.
         _ensure_open(conversation)
         status = await self._matchmaker.player_back(player_id, where)
-        more = (
-            [status, self._matchmaker.prematches.pending(where.prematch)]
-            if status is not None
-            else [None if where.ended is None else ended_message(where.ended)]
-        )
-        return news + [one for one in more if one is not None]
+        pending = self._matchmaker.prematches.pending(where.prematch)
+        if status is not None:
+            return [*news, status] if pending is None else [*news, status, pending]
+        ended = where.ended
+        if ended is not None and (
+            conversation.player is None or ended.match_id == match_id
+        ):
+            return [*news, ended_message(ended)]
+        if match_id or conversation.is_unsettled:
+            # The place may have been given up while this node was silent.
+            news.append(QueueStatus("idle"))
+        return news
 
     def _leave(self, player_id: str, conversation: Conversation) -> None:
         if self._online.leave(player_id, conversation):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -88,7 +88,9 @@ class StoreWatch:
 
     def _assert_again(self) -> None:
         self._parts.lobby.matches.assert_owned()
-        self._messages_missed()
+        self._reporting.look()
+        # Of all: one who waits for nothing may be back in what it had left.
+        self._parts.requests.look_again(self._parts.lobby.online.players())
 
     def _replica_changed(self, is_available: bool) -> None:
         """Without its replica the store keeps nothing that rooms may show."""
@@ -97,10 +99,11 @@ class StoreWatch:
         elif self._parts.base.stores.is_available:
             self._parts.rooms.ownership.store_again()
 
-    def _messages_missed(self) -> None:
+    def _messages_missed(self, player_ids: Sequence[str] | None = None) -> None:
         """Other nodes' messages were lost, those about replaced lines too."""
-        self._reporting.look()
-        self._parts.requests.look_again()
+        if player_ids is None:
+            self._reporting.look()
+        self._parts.requests.look_again(player_ids)
 
     # The lease (`vinom.node.lease.LeaseWatch`).
 

@@ -184,6 +184,7 @@ class Conversation:
     :ivar host: the peer's address.
     :ivar player: the player, once the hello is accepted.
     :ivar key_hash: of the key by which the player comes back; set by `Answering`.
+    :ivar match_id: in which match the player is, as far as it was sent; or empty.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -212,7 +213,7 @@ class Conversation:
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self._queue_state = "idle"
+        self._queue_state, self.match_id = "idle", ""
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
@@ -225,9 +226,9 @@ class Conversation:
         return self._queue_state == "matched" or bool(self.memberships)
 
     @property
-    def is_waiting(self) -> bool:
-        """Does this player wait in a queue, as far as it was sent?"""
-        return self._queue_state == "waiting"
+    def is_unsettled(self) -> bool:
+        """Does this player wait, in a queue or for a place, as far as it was sent?"""
+        return self._queue_state in ("waiting", "matched")
 
     @property
     def party_id(self) -> str:
@@ -237,7 +238,7 @@ class Conversation:
     @property
     def is_queued(self) -> bool:
         """Does this player wait in a queue, or is it in a party?"""
-        return self.is_waiting or bool(self.party_id)
+        return self._queue_state == "waiting" or bool(self.party_id)
 
     def introduce(self, player: Player) -> None:
         """Begin without a hello: the player said it elsewhere."""
@@ -520,9 +521,14 @@ class Conversation:
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match, and its party."""
         if isinstance(push, QueueStatus):
-            self._queue_state = push.state
-        elif isinstance(push, MatchFound | MatchEnded | RoomFound):
+            self._queue_state, self.match_id = push.state, ""
+        elif isinstance(push, MatchFound | RoomFound):
             self._queue_state = "idle"
+            self.match_id = push.match_id if isinstance(push, MatchFound) else ""
+        elif isinstance(push, MatchEnded):
+            # News of an older match may come late.
+            if self._queue_state == "matched" or self.match_id == push.match_id:
+                self._queue_state, self.match_id = "idle", ""
         elif isinstance(push, PartyUpdate | PartyCreated):
             self._talk.party_id = push.party.party_id
         elif isinstance(push, PartyClosed):

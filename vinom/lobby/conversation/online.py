@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from math import inf
 
 import attrs
@@ -16,13 +17,16 @@ from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.base.messages.lobby import QueueStatus
-from vinom.base.model import LineEnd, Player
+from vinom.base.model import LineEnd, Player, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
 from vinom.lobby.conversation.conversation import Conversation
 from vinom.store.interfaces import IOnlineStore, IOnlineWatch
+from vinom.store.patience import if_unsure
 
 _HELD: LineEnd = "held"
+#: A message to nodes: look where these players are, and send them what they missed.
+_LOOK = b""
 #: Lines that one step records again.
 _AT_ONCE = 500
 #: How often lines are recorded again: much less than their lifetime in the store,
@@ -60,13 +64,18 @@ class Online:
     player who is away misses it, and is sent the present state after the next hello.
 
     :ivar store: which node has a player's line; ``None`` if there is only this node.
-    :ivar missed: called when messages of other nodes may have been missed.
+    :ivar missed: called when messages of other nodes may have been missed: by these
+        players, or by any.
+    :ivar not_sent: called when messages to other nodes were not sent.
     :ivar is_queued: finds whether a player has an entry in the queue. A player may have
         left it when another node's message that it waits arrives.
     """
 
     store: IOnlineStore | None = None
-    missed: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    missed: Callable[[Sequence[str] | None], None] = attrs.field(
+        default=lambda _: None, init=False
+    )
+    not_sent: Callable[[], object] = attrs.field(default=lambda: None, init=False)
     is_queued: Callable[[str], Awaitable[bool]] | None = attrs.field(
         default=None, init=False
     )
@@ -78,8 +87,8 @@ class Online:
     _unreported: set[str] = attrs.field(factory=set, init=False)
     # What other nodes have sent to players about whom the store is being asked.
     _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
-    # How many messages were not sent to other nodes since the store is away.
-    _unsent: int = attrs.field(default=0, init=False)
+    # Players of other nodes who have missed messages of this one.
+    _uninformed: set[str] = attrs.field(factory=set, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -158,7 +167,8 @@ class Online:
         """
         Report all lines again: the store may have lost them, or they are old.
 
-        Lines that closed while the store was away are forgotten there.
+        Lines that closed while the store was away are forgotten there, and nodes look
+        for what their players have missed.
 
         :raises StoreUnavailable: the store does not answer.
         """
@@ -182,6 +192,10 @@ class Online:
             for player_id, epoch in some:
                 if player_id in newer:
                     self.replaced(player_id, epoch)
+        if uninformed := list(self._uninformed):
+            await self.store.send(uninformed, _LOOK)
+            self._uninformed.difference_update(uninformed)
+            self._log.info("{count} players missed messages", count=len(uninformed))
 
     # Asking, and sending.
 
@@ -189,10 +203,19 @@ class Online:
         """Is this player connected to this node?"""
         return self._here(player_id) is not None
 
+    def here(self, player_ids: Iterable[str]) -> list[Conversation]:
+        """List the conversations of those of these players who are connected here."""
+        found = map(self._here, player_ids)
+        return [conversation for conversation in found if conversation is not None]
+
     def _here(self, player_id: str) -> Conversation | None:
         """Find a player's conversation; one whose hello still waits may have closed."""
         found = self._conversations.get(player_id)
         return None if found is None or not found.is_open else found
+
+    def players(self) -> list[str]:
+        """List the players of this node."""
+        return list(self._conversations)
 
     def key_of(self, player_id: str) -> tuple[str, Player] | None:
         """
@@ -259,6 +282,25 @@ class Online:
         if others and self.store is not None:
             self._pass_on(self.store, others, encode_push(push))
 
+    def look(self, player_ids: Sequence[str]) -> None:
+        """Have their nodes look where these players are, and send them that."""
+        self.missed(player_ids)
+        if self.store is not None:
+            self._pass_on(self.store, list(player_ids), _LOOK)
+
+    def look_if_unsure(
+        self, player_ids: Sequence[str], prematch: Prematch | None = None
+    ) -> AbstractContextManager[None]:
+        """
+        Take a step of the store; if its answer is lost, `look`.
+
+        :param player_ids: whom it concerns.
+        :param prematch: whose players it concerns, too.
+        """
+        others = () if prematch is None else prematch.players
+        everybody = [*player_ids, *(player.player_id for player in others)]
+        return if_unsure(lambda: self.look(everybody))
+
     def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
         """Send each of these players, at any node, what went wrong."""
         others = []
@@ -277,21 +319,15 @@ class Online:
     ) -> None:
         def lost(failure: Failure) -> None:
             failure.trap(StoreUnavailable)
-            if not self._unsent:
+            is_first = not self._uninformed
+            self._uninformed.update(player_ids)
+            if is_first:
                 self._log.info(
                     "players of other nodes miss messages: {why}", why=failure.value
                 )
-            self._unsent += len(player_ids)
+                self.not_sent()
 
-        def sent(_: object) -> None:
-            unsent, self._unsent = self._unsent, 0
-            if unsent:
-                self._log.info(
-                    "other nodes get messages again; {count} were not sent",
-                    count=unsent,
-                )
-
-        store.send(player_ids, message).addCallbacks(sent, lost).addErrback(
+        store.send(player_ids, message).addErrback(lost).addErrback(
             lambda failure: self._log.failure("a message was not sent", failure)
         )
 
@@ -299,6 +335,9 @@ class Online:
 
     def passed(self, player_ids: Sequence[str], message: bytes) -> None:
         """Send players of this node a message of another one."""
+        if message == _LOOK:
+            self.missed(player_ids)
+            return
         try:
             answer = decode_answer(message)
             match answer:
@@ -366,7 +405,7 @@ class Online:
 
     def listens(self) -> None:
         """Messages come from now on; waiting players may have missed some."""
-        self.missed()
+        self.missed(None)
 
 
 class Reporting(Repeating):
@@ -381,8 +420,8 @@ class Reporting(Repeating):
         :param clock: for delays.
         """
         super().__init__(self.look, REPORT_SECONDS, clock)
-        self._online = online
-        self._clock = clock
+        self._online, self._clock = online, clock
+        online.not_sent = self.look
         self._again: IDelayedCall | None = None
 
     def stopService(self) -> None:

@@ -152,8 +152,9 @@ class _Live:
     :ivar watches: what else is called when it starts, changes or ends.
     :ivar delay: why no game server could be had for it so far; empty if none is known.
     :ivar is_adopted: another node has made it: its entries are not known here.
-    :ivar is_missing: the store has lost it, and does not have it again yet.
-    :ivar lacks_keys: the same of the keys of its players.
+    :ivar is_missing: the store may have lost it, and perhaps has not got it back...
+    :ivar is_unknown: ...and has lost it indeed.
+    :ivar lacks_keys: the store lacks the keys of its players.
     :ivar known: its players, each with the hash of the key that proves who it is.
     :ivar again: ids of its entries that wait again, while its end is being recorded.
     """
@@ -169,6 +170,7 @@ class _Live:
     is_adopted: bool = False
     is_missing: bool = False
     lacks_keys: bool = False
+    is_unknown: bool = False
     known: Sequence[tuple[str, Player]] = ()
     again: Sequence[str] = ()
 
@@ -1001,10 +1003,7 @@ class Matches(Service):
                 continue
             end = self._last_ends.get(match_id, MatchEnd(match_id, "lost"))
             await self._record_end(end, () if left.is_placed else left.entry_ids)
-            players = [seat.player_id for seat in left.plan.seats if seat.player_id]
-            self._online.send(players, ended_message(end))
-            for follower in self._followers:
-                follower.returned(players)
+            self.lost_elsewhere(attrs.evolve(end, seats=left.plan.seats))
 
     async def _keep_restoring(self, live: _Live) -> None:
         match_id = live.match.plan.match_id
@@ -1038,6 +1037,7 @@ class Matches(Service):
         """
         match, players = live.match, live.players()
         plan, placement = match.plan, match.placement
+        live.is_unknown |= await self._store.owner(plan.match_id) is None
         entry_ids = [entry.entry_id for entry in match.entries]
         if not await self._store.restore(plan, placement, players, entry_ids):
             live.is_missing = False
@@ -1058,12 +1058,18 @@ class Matches(Service):
                 await self._players.put(key_hash, player, expires_at, "", "lost")
         # Not sooner: who fails half-way tries all of it again.
         live.is_missing = live.lacks_keys = False
+        if live.is_unknown:
+            # Its players may have been sent that they are in no match.
+            live.is_unknown = False
+            self._online.look(players)
         return True
 
     def lost_elsewhere(self, end: MatchEnd) -> None:
-        """Send the end of a match of a dead node to its players who are here now."""
+        """Send the end of a match that no node has to its players."""
         players = [seat.player_id for seat in end.seats if seat.player_id]
         self._online.send(players, ended_message(end))
+        for follower in self._followers:
+            follower.returned(players)
 
     async def _finish(self, end: MatchEnd) -> None:
         live = self._live.get(end.match_id)

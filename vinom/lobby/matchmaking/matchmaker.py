@@ -40,12 +40,12 @@ from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings
-from vinom.lobby.matchmaking.rounds import MOST_READ, Cadence, Rounds, Slices
+from vinom.lobby.matchmaking.rounds import MOST_READ, Rounds, Slices
 from vinom.lobby.matchmaking.rules.rule import Proposal
 from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import RETRY_SECONDS, if_unsure, patiently
+from vinom.store.patience import patiently
 
 #: Entries of a queue that are counted to explain one of them, about.
 _MOST_EXPLAINED = 10_000
@@ -129,10 +129,6 @@ class Matchmaker(Service):
         self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
         self._away = Attendance(online, clock, away_seconds, self._drop, self._settle)
-        # By player: entries that may be stored though their players were refused, and
-        # when that is certain at the latest.
-        self._unconfirmed: dict[str, tuple[float, QueueEntry]] = {}
-        self._removals = Cadence(clock, self._remove_unconfirmed)
         matches.follow(self)
 
     def stopService(self) -> None:
@@ -140,7 +136,6 @@ class Matchmaker(Service):
         Service.stopService(self)
         self._updates.stop()
         self.rounds.stop()
-        self._removals.stop()
         self.prematches.stop()
         self._away.stop()
 
@@ -283,10 +278,7 @@ class Matchmaker(Service):
         queue = self.queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
-        for player_id in entry.player_ids:
-            if player_id in self._unconfirmed:
-                await self._remove(self._unconfirmed[player_id][1])
-        with if_unsure(lambda: self._remove_later(entry)):
+        with self._online.look_if_unsure(entry.player_ids):
             found = await self._store.enqueue(entry, party)
         match found.refusal:
             case "queued":
@@ -300,31 +292,6 @@ class Matchmaker(Service):
             case "changed":
                 return None
         return found
-
-    def _remove_later(self, entry: QueueEntry) -> None:
-        """
-        Take out an entry that may be stored, though its players were refused.
-
-        A step that was not answered has had its effect when its deadline is over.
-        """
-        due = self._clock.seconds() + RETRY_SECONDS
-        self._unconfirmed.update(dict.fromkeys(entry.player_ids, (due, entry)))
-        self._removals.ask(RETRY_SECONDS)
-
-    async def _remove_unconfirmed(self) -> float | None:
-        """Take out such entries; returns when to try again."""
-        now = self._clock.seconds()
-        for player_id, (due, entry) in tuple(self._unconfirmed.items()):
-            if due > now or player_id not in self._unconfirmed:
-                continue
-            try:
-                await self._remove(entry)
-            except StoreUnavailable:
-                break
-            for each in entry.player_ids:
-                if self._unconfirmed.get(each) == (due, entry):
-                    del self._unconfirmed[each]
-        return RETRY_SECONDS if self._unconfirmed else None
 
     async def _remove(self, entry: QueueEntry, askers: Collection[str] = ()) -> None:
         """
@@ -350,7 +317,8 @@ class Matchmaker(Service):
             try:
                 await self._remove(entry, entry.player_ids)
             except StoreUnavailable:
-                self._remove_later(entry)
+                remove = partial(self._remove, entry, entry.player_ids)
+                self._run(patiently(self._clock, remove))
             raise self._matches.draining()
         try:
             return await self._admitted(entry, found)
@@ -391,22 +359,12 @@ class Matchmaker(Service):
         entry = where.entry
         if entry is None:
             return False
-        before = Left(entry, where.prematch)
-        with if_unsure(lambda: self._run(self._settle_left(before))):
+        with self._online.look_if_unsure(entry.player_ids, where.prematch):
             left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
         if left is None:
             return False
         await self.took_out(left, decliner, (asker,))
         return True
-
-    async def _settle_left(self, left: Left) -> None:
-        """Take an entry out whose players were not answered, as they may believe."""
-        entry = left.entry
-        player_id, leave = entry.players[0].player_id, self._store.leave
-        await patiently(self._clock, lambda: leave(player_id, entry.entry_id))
-        where = await self._where(player_id)
-        if where.plan is None and where.entry is None:
-            await self.took_out(left)
 
     async def took_out(
         self, left: Left, decliner: str = "", askers: Collection[str] = ()
@@ -465,9 +423,6 @@ class Matchmaker(Service):
         """A player said hello: return their place in the queue, if there is one."""
         self._away.stop_waiting(player_id)
         entry = where.entry
-        for each in () if entry is None else entry.player_ids:
-            # Now the player knows of it.
-            self._unconfirmed.pop(each, None)
         if entry is None:
             return None
         if not await self._online.away(entry.player_ids):

@@ -43,7 +43,6 @@ from vinom.base.messages.parties import (
     Who,
 )
 from vinom.base.model import (
-    Left,
     Party,
     PartyMember,
     PartyState,
@@ -65,7 +64,7 @@ from vinom.lobby.matchmaking.party import (
 )
 from vinom.lobby.matchmaking.queues import Queue
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.patience import if_unsure, patiently
+from vinom.store.patience import patiently
 
 #: How often a change is tried again because somebody else was faster.
 _MOST_TRIES = 20
@@ -431,7 +430,9 @@ class Parties(Service):
             raise _too_many(self._bounds.per_address)
         self._admission.opened[party.party_id] = host
         try:
-            if not await self._store.open(party):
+            with self._online.look_if_unsure(party.player_ids):
+                is_open = await self._store.open(party)
+            if not is_open:
                 await self._ensure_free(player.player_id)
                 raise _in_party()
         except BaseException:
@@ -466,7 +467,9 @@ class Parties(Service):
                 )
             after = changed(party, lambda it: it.join(member))
             assert after is not None
-            if (await self._store.change(after)).is_done:
+            with self._online.look_if_unsure(after.player_ids):
+                change = await self._store.change(after)
+            if change.is_done:
                 if not self._online.is_here(me):
                     self._away.expect(me)
                 update = await self._update(after)
@@ -535,7 +538,7 @@ class Parties(Service):
         :param where: of the member.
         :param after: what is left of it.
         """
-        with if_unsure(lambda: self._run(self._settle_change(where, party))):
+        with self._online.look_if_unsure(party.player_ids, where.prematch):
             if after is not None:
                 change = await self._store.change(after)
             else:
@@ -547,16 +550,6 @@ class Parties(Service):
         if change.left is not None:
             await self._matchmaker.took_out(change.left, player_id)
         return True
-
-    async def _settle_change(self, where: Whereabouts, before: Party) -> None:
-        """Send the members of a party what came of a change without an answer."""
-        party_id, entry = before.party_id, where.entry
-        after = await patiently(self._clock, lambda: self._store.find(party_id))
-        if after is not None and after.version == before.version:
-            return
-        if entry is not None and (after is None or after.entry_id != entry.entry_id):
-            await self._matchmaker.took_out(Left(entry, where.prematch))
-        await self._tell(party_id)
 
     # Changes.
 
@@ -576,7 +569,9 @@ class Parties(Service):
         for _ in range(_MOST_TRIES):
             after = changed(await self._mine(player_id), happened)
             assert after is not None
-            if (await self._store.change(after)).is_done:
+            with self._online.look_if_unsure(after.player_ids):
+                change = await self._store.change(after)
+            if change.is_done:
                 self._send_others(after, player_id, await self._update(after))
                 return after
         raise StoreUnavailable("others changed the party each time")

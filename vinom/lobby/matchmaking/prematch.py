@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Protocol
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -148,9 +146,21 @@ class Prematches:
             raise
 
     def pending(self, prematch: Prematch | None) -> PrematchFound | None:
-        """Write what a player is asked who comes back during a prematch."""
-        if prematch is None or prematch.is_accepted:
+        """
+        Write what a player is asked who comes back during a prematch.
+
+        The node that asked, or that took the last answer, may be gone: any node of a
+        player ends it in time, or makes its match.
+        """
+        if prematch is None:
             return None
+        prematch_id, left = prematch.prematch_id, prematch.until - self._clock.seconds()
+        if prematch.is_accepted:
+            self._set_alarm(prematch_id, 0.0, lambda: self._asking.make(prematch))
+            return None
+        if prematch_id not in self._alarms:
+            delay = max(0.0, left) + _BUSY_SECONDS
+            self._set_alarm(prematch_id, delay, lambda: self._end_time(prematch))
         return self._found(prematch)
 
     async def answer(
@@ -167,8 +177,7 @@ class Prematches:
         if before is None or prematch_id not in (None, before.prematch_id):
             raise _over()
         prematch_id = before.prematch_id
-        again = partial(self._answer_again, before, player_id, is_yes)
-        with if_unsure(lambda: self._run(again())):
+        with self._online.look_if_unsure([player_id], before):
             prematch = await self._store.answer(prematch_id, player_id, is_yes)
         if prematch is None:
             raise _over()
@@ -194,21 +203,6 @@ class Prematches:
         others = {player.player_id for player in prematch.players} - {player_id}
         self._online.send(sorted(others), update)
         return update
-
-    async def _answer_again(
-        self, before: Prematch, player_id: str, is_yes: bool
-    ) -> None:
-        """Note an answer that may have been noted, though its player was refused."""
-        prematch_id, answer = before.prematch_id, self._store.answer
-        prematch = await patiently(
-            self._clock, lambda: answer(prematch_id, player_id, is_yes)
-        )
-        if prematch is None and not is_yes:
-            # It has ended, as far as anybody knows, by this answer.
-            declined = before.declined | {player_id}
-            prematch = attrs.evolve(before, declined=declined)
-        if prematch is not None:
-            self._send(prematch.players, await self._answered(prematch, player_id))
 
     async def give_back(
         self, prematch_id: str, without: Sequence[str] = (), result: str = "given_back"

@@ -576,9 +576,8 @@ class MemoryLobbyStore:
         ends = (self.state.ends.get(player_id) for player_id in player_ids)
         if any(end is not None and end.match_id == match_id for end in ends):
             return succeed(False)
-        running = self.state.running.setdefault(
-            match_id, _Running(plan, set(), placement)
-        )
+        running = self.state.running.setdefault(match_id, _Running(plan, set()))
+        running.placement = placement or running.placement
         for player_id in player_ids:
             if player_id in self.state.match_of:
                 continue
