@@ -150,9 +150,7 @@ class Found:
 
     @property
     def running(self) -> dict[str, Any]:
-        return {
-            one: _Running(fields) for one, fields in self._all("match").items()
-        }
+        return {one: _Running(fields) for one, fields in self._all("match").items()}
 
     @property
     def match_of(self) -> set[str]:
