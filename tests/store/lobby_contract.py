@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import attrs
@@ -150,8 +149,8 @@ class QueueContract(LobbyCase):
         players = [Player(f"p{number}", f"P{number}") for number in range(6)]
         store = await self.filled(*players, since=5.0)
         first = await store.page("maze", b"{}", "", "", 2)
-        for entry_id in ("e-p0", "e-p1"):
-            self.assertTrue(await store.claim(entry_id))
+        for player_id in ("p0", "p1"):
+            self.assertTrue(await store.leave(player_id, ready=True))
         await self.add(store, entry(ANN, 1.0))
         second = await store.page("maze", b"{}", "", first.next, 2)
         self.assertEqual([one.entry_id for one in second.entries], ["e-p2", "e-p3"])
@@ -214,7 +213,7 @@ class QueueContract(LobbyCase):
                 self.assertTrue(await store.suspend(entry_id, is_suspended))
                 self.assertEqual(await store.waiting("maze", b"{}"), expected)
         await store.leave("ann")
-        await store.claim("e-two")
+        await store.leave("bob", ready=True)
         self.assertEqual(await store.waiting("maze", b"{}"), Waiting())
 
     async def test_counts(self) -> None:
@@ -297,14 +296,14 @@ class QueueContract(LobbyCase):
         """
         store = await self.filled(ANN, BOB)
         self.assertTrue(await store.suspend("e-ann", True))
-        self.assertFalse(await store.claim("e-ann"))
+        self.assertFalse(await store.leave("ann", ready=True))
         found = await store.start(plan("m1", ANN, BOB), ["e-ann", "e-bob"])
         self.assertEqual(found, Started("gone"))
         self.assertTrue((await store.of_player("ann")).entry.suspended)
         self.assertEqual(await self.oldest(store), ["Bob"])
         self.assertTrue(await store.suspend("e-ann", False))
-        self.assertTrue(await store.claim("e-ann"))
-        self.assertFalse(await store.claim("e-ann"))
+        self.assertTrue(await store.leave("ann", ready=True))
+        self.assertFalse(await store.leave("ann", ready=True))
         for is_suspended in (True, False):
             self.assertFalse(await store.suspend("e-ann", is_suspended))
 
@@ -342,7 +341,7 @@ class PrematchContract(LobbyCase):
         self.assertEqual(await store.waiting("maze", b"{}"), Waiting(1, 1, 1.0))
         self.assertEqual((await store.of_player("bob")).prematch, proposed)
         self.assertIsNone((await store.of_player("cat")).prematch)
-        self.assertFalse(await store.claim("e-ann"))
+        self.assertFalse(await store.leave("ann", ready=True))
         other = prematch(entry(ANN, 1.0), entry(CAT, 1.0), prematch_id="p2")
         self.assertFalse(await store.propose(other))
         again = QueueEntry("x", (BOB,), "maze", 1.0)
@@ -699,9 +698,9 @@ class MatchContract(LobbyCase):
         self.assertEqual(await self.oldest(store), ["Cat"])
         self.assertEqual(await self.entry_of(store, "ann"), "")
         self.assertEqual(await self.place(store, "e-ann"), 0)
-        for step in (store.claim, partial(store.suspend, is_suspended=True)):
-            self.assertFalse(await step("e-ann"))
-        self.assertIsNone(await store.leave("ann"))
+        self.assertFalse(await store.suspend("e-ann", True))
+        for ready in (True, False):
+            self.assertIsNone(await store.leave("ann", ready=ready))
         self.assertEqual(await store.waiting("maze", b"{}"), Waiting(1, 1, 1.0))
 
     async def test_from_outside(self) -> None:

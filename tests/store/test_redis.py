@@ -155,7 +155,7 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
         self.assertEqual(await self.place(store, "e-ann"), 1)
         self.assertTrue(await store.suspend("e-ann", True))
         self.assertTrue(await store.suspend("e-ann", False))
-        self.assertTrue(await store.claim("e-ann"))
+        self.assertTrue(await store.leave("ann", ready=True))
 
     async def test_a_dead_node(self) -> None:
         """
@@ -228,7 +228,7 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
             lambda: store.leave("bob"),
             lambda: store.suspend("e-bob", True),
             lambda: store.suspend("e-bob", False),
-            lambda: store.claim("e-bob"),
+            lambda: store.leave("bob", ready=True),
             lambda: store.open(party("p2", DAN)),
             lambda: store.change(party("p1", CAT, DAN, version=2)),
             lambda: store.close("p1", 1),
@@ -394,7 +394,7 @@ class SameAsMemoryTests(RedisCase):
                 case 8:
                     await both("suspend", entry_id, chance.random() < 0.5)
                 case 9:
-                    await both("claim", entry_id)
+                    await both("leave", one.player_id, "", 0.0, True)
                 case 10:
                     chosen = chance.sample(page.entries, min(len(page.entries), 2))
                     if chosen:
@@ -740,7 +740,7 @@ class RedisOnlineStoreTests(OnlineStoreContract, RedisCase):
         await two.enter("ann")
         self.assertEqual(await one.leave("ann"), "replaced")
         self.assertFalse(await entries.suspend("e-ann", True))
-        self.assertTrue(await entries.claim("e-ann"))
+        self.assertTrue(await entries.leave("ann", ready=True))
 
     async def test_a_silent_node(self) -> None:
         """

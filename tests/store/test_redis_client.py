@@ -372,7 +372,7 @@ class LeaseTests(RedisCase):
             lambda: store.leave("bob"),
             lambda: store.suspend("e-bob", True),
             lambda: store.suspend("e-bob", False),
-            lambda: store.claim("e-bob"),
+            lambda: store.leave("bob", ready=True),
         ):
             await self.assertFailure(call(), LeaseLost)
         self.assertEqual(sorted(self.keys()), before)

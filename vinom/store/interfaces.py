@@ -109,7 +109,7 @@ class ILobbyStore(Interface):
         """
 
     def leave(
-        player_id: str, entry_id: str = "", away: float = 0.0
+        player_id: str, entry_id: str = "", away: float = 0.0, ready: bool = False
     ) -> Deferred[Left | None]:
         """
         Take the entry of a player out of its queue, or out of its prematch, which then
@@ -118,6 +118,7 @@ class ILobbyStore(Interface):
         :param entry_id: only this one.
         :param away: only if the player has had no line to another node for so long,
             seconds; 0 does not ask.
+        :param ready: only if it can be matched: its players go to a room.
         :returns: fires ``None`` if there is none.
         """
 
@@ -126,12 +127,6 @@ class ILobbyStore(Interface):
         Make an entry unmatchable, or matchable again and this node's; it keeps its
         place. Fires ``False`` if it does not wait, or if its players, one of whom was
         believed away, all have lines to other nodes.
-        """
-
-    def claim(entry_id: str) -> Deferred[bool]:
-        """
-        Take an entry out whose players go to a room. Fires ``False`` if it is gone,
-        suspended or in a prematch.
         """
 
     def page(

@@ -96,7 +96,7 @@ class BackfillTests(SynchronousTestCase):
         is sent to the room.
         """
         line, _ = self.world.queued("a", "open", queue="fill")
-        self.store.lost["claim"] = 1
+        self.store.lost["leave"] = 1
         self.running.free = 1
         self.world.clock.advance(0)
         self.assertEqual(line.heard(), [])
@@ -109,7 +109,7 @@ class BackfillTests(SynchronousTestCase):
         A player who was not taken out of the queue waits on, and is sent nowhere.
         """
         line, welcome = self.world.queued("a", "open", queue="fill")
-        self.store.failures["claim"] = 1
+        self.store.failures["leave"] = 1
         self.running.free = 1
         self.world.clock.pump([0.0, 0.5, 0.5])
         self.running.free = 0

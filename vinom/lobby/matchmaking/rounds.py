@@ -356,7 +356,9 @@ class Rounds:
                 continue
             # Without an answer it may be out of the queue, or wait.
             with if_unsure(partial(self._settle_later, entry, room_id)):
-                if not await self._store.claim(entry.entry_id):
+                if not await self._store.leave(
+                    player_ids[0], entry.entry_id, ready=True
+                ):
                     # Matched, or gone; the seats are soon free again.
                     continue
             self._seated(entry, room_id)

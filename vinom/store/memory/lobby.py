@@ -399,20 +399,17 @@ class MemoryLobbyStore:
         )
 
     def leave(
-        self, player_id: str, entry_id: str = "", away: float = 0.0
+        self, player_id: str, entry_id: str = "", away: float = 0.0, ready: bool = False
     ) -> Deferred[Left | None]:
         """Take an entry out; there is no other node that its player may be at."""
         own = self.state.by_player.get(player_id, "")
-        return succeed(None if entry_id not in ("", own) else self.state.leave(own))
+        is_other = entry_id not in ("", own)
+        if is_other or (ready and not self.state.is_matchable(own)):
+            return succeed(None)
+        return succeed(self.state.leave(own))
 
     def suspend(self, entry_id: str, is_suspended: bool) -> Deferred[bool]:
         return succeed(self.state.suspend(entry_id, is_suspended))
-
-    def claim(self, entry_id: str) -> Deferred[bool]:
-        if not self.state.is_matchable(entry_id):
-            return succeed(False)
-        self.state.leave(entry_id)
-        return succeed(True)
 
     def page(
         self, game: str, options: bytes, queue: str, after: str, most: int

@@ -74,7 +74,7 @@ class RedisLobbyStore:
             kept = json.decode(ended, type=_Kept) if ended else None
             return Whereabouts(
                 _read_party(party),
-                _read_entry(*entry[:3]) if entry else None,
+                _read_entry(*entry) if entry else None,
                 _read_prematch(prematch),
                 json.decode(plan, type=MatchPlan) if plan else None,
                 json.decode(placement, type=Placement) if placement else None,
@@ -122,34 +122,33 @@ class RedisLobbyStore:
             counts = _read_waiting(waiting) if waiting else Waiting()
             return Enqueued(place, counts, refusal.decode(), player.decode())
 
-        its: list[str | bytes] = [""]
-        if party is not None:
-            its = [party.party_id, str(party.version - 1), *_write_party(party)]
+        its = [] if party is None else [str(party.version - 1), *_write_party(party)]
+        fields = _pairs(
+            data=json.encode(attrs.evolve(entry, suspended=False)),
+            queue=_queue(*entry.pool),
+            since=repr(entry.since),
+            suspended=str(int(entry.suspended)),
+            players="\n".join(entry.player_ids),
+        )
         return self._run(
             "enqueue",
             entry.entry_id,
-            json.encode(attrs.evolve(entry, suspended=False)),
-            _queue(*entry.pool),
-            repr(entry.since),
-            str(int(entry.suspended)),
             str(len(entry.players)),
-            *entry.player_ids,
+            "" if party is None else party.party_id,
+            str(len(fields)),
+            *fields,
             *its,
         ).addCallback(read)
 
     def leave(
-        self, player_id: str, entry_id: str = "", away: float = 0.0
+        self, player_id: str, entry_id: str = "", away: float = 0.0, ready: bool = False
     ) -> Deferred[Left | None]:
         """Take an entry out, if its player is at no other node."""
-        micros = str(round(1e6 * away))
-        return self._run("leave", player_id, entry_id, micros).addCallback(_read_left)
+        step = self._run("leave", player_id, entry_id, repr(away), str(int(ready)))
+        return step.addCallback(_read_left)
 
     def suspend(self, entry_id: str, is_suspended: bool) -> Deferred[bool]:
-        step = "suspend" if is_suspended else "resume"
-        return self._run(step, entry_id).addCallback(bool)
-
-    def claim(self, entry_id: str) -> Deferred[bool]:
-        return self._run("claim", entry_id).addCallback(bool)
+        return self._run("suspend", entry_id, str(int(is_suspended))).addCallback(bool)
 
     def page(
         self, game: str, options: bytes, queue: str, after: str, most: int
@@ -198,18 +197,17 @@ class RedisLobbyStore:
 
     def propose(self, prematch: Prematch) -> Deferred[bool]:
         """Take all entries of a prematch out of the queue, or none."""
-        answers: list[str] = []
-        for player in prematch.players:
-            player_id = player.player_id
-            answers += [player_id, "yes" if player_id in prematch.accepted else ""]
+        players = [player.player_id for player in prematch.players]
+        said = {one: "yes" if one in prematch.accepted else "" for one in players}
         return self._run(
             "propose",
             prematch.prematch_id,
-            json.encode(attrs.evolve(prematch, accepted=frozenset())),
-            repr(prematch.until),
-            str(len(prematch.entries)),
-            *(entry.entry_id for entry in prematch.entries),
-            *answers,
+            "\n".join(entry.entry_id for entry in prematch.entries),
+            *_pairs(
+                data=json.encode(attrs.evolve(prematch, accepted=frozenset())),
+                until=repr(prematch.until),
+                **{f"player:{player_id}": answer for player_id, answer in said.items()},
+            ),
         ).addCallback(bool)
 
     def answer(
@@ -227,7 +225,7 @@ class RedisLobbyStore:
     def give_back(
         self, prematch_id: str, without: Sequence[str] = ()
     ) -> Deferred[Prematch | None]:
-        step = self._run("give_back", prematch_id, *without)
+        step = self._run("give_back", prematch_id, "\n".join(without))
         return step.addCallback(_read_prematch)
 
     def count_decline(
@@ -272,17 +270,16 @@ class RedisLobbyStore:
             plan.match_id,
             json.encode(plan),
             prematch_id,
-            str(len(players)),
-            *players,
-            *entry_ids,
+            "\n".join(players),
+            "\n".join(entry_ids),
         ).addCallback(read)
 
     def placed(self, match_id: str, placement: Placement) -> Deferred[bool]:
-        step = self._run("placed", match_id, json.encode(placement))
+        step = self._run("placed", match_id, json.encode(placement), "0")
         return step.addCallback(bool)
 
     def adopt(self, plan: MatchPlan, placement: Placement) -> Deferred[bool]:
-        step = self._run("adopt", plan.match_id, json.encode(placement))
+        step = self._run("placed", plan.match_id, json.encode(placement), "1")
         return step.addCallback(bool)
 
     def restore(
@@ -298,9 +295,8 @@ class RedisLobbyStore:
             plan.match_id,
             json.encode(plan),
             place,
-            str(len(player_ids)),
-            *player_ids,
-            *entry_ids,
+            "\n".join(player_ids),
+            "\n".join(entry_ids),
         ).addCallback(bool)
 
     def end(
@@ -309,7 +305,7 @@ class RedisLobbyStore:
         """Record that it is over, for the players still in it."""
         left = max(1, round(1000 * (expires_at - self.now())))
         data = json.encode(_Kept(end, expires_at))
-        step = self._run("end", end.match_id, data, str(left), *again)
+        step = self._run("end", end.match_id, data, str(left), "\n".join(again))
         return step.addCallback(bool)
 
     def release(self, match_id: str, player_id: str) -> Deferred[bool]:
@@ -357,6 +353,16 @@ def _queue(game: str, options: bytes, name: str) -> str:
     return f"{game}:{digest.hexdigest()[:16]}"
 
 
+def _pairs(**fields: str | bytes) -> list[str | bytes]:
+    """Write the fields of a hash, as Redis lists them."""
+    return [one for pair in fields.items() for one in pair]
+
+
+def _fields(found: list[bytes]) -> dict[bytes, bytes]:
+    """Read the fields of a hash, as Redis lists them."""
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
 def _read_entry(data: bytes, place: bytes, suspended: bytes = b"0") -> QueueEntry:
     return attrs.evolve(
         json.decode(data, type=QueueEntry),
@@ -375,7 +381,7 @@ def _read_prematch(found: list[bytes]) -> Prematch | None:
     """Read a prematch from the fields of its hash; ``None`` if there are none."""
     if not found:
         return None
-    fields = dict(zip(found[::2], found[1::2], strict=True))
+    fields = _fields(found)
     answers: dict[bytes, set[str]] = {b"": set(), b"yes": set(), b"no": set()}
     for name, value in fields.items():
         if name.startswith(b"player:"):
@@ -401,29 +407,28 @@ def _read_change(found: list[Any]) -> PartyChange:
 
 
 def _write_party(party: Party) -> list[str | bytes]:
-    """Write what each step stores of a party; its id and version come before."""
+    """Write the fields of a party's hash."""
     is_open = party.is_open and len(party.members) < party.size
-    return [
-        str(party.version),
-        json.encode(party),
-        party.state,
-        party.entry_id,
-        party.game,
-        str(int(is_open)),
-        str(len(party.members)),
-        *party.player_ids,
-    ]
+    return _pairs(
+        version=str(party.version),
+        data=json.encode(party),
+        state=party.state,
+        entry=party.entry_id,
+        game=party.game,
+        open=str(int(is_open)),
+        players="\n".join(party.player_ids),
+        unready="0",
+    )
 
 
 def _read_party(found: list[bytes]) -> Party | None:
     """Read a party; what its entry came to is beside what was written."""
     if not found:
         return None
-    data, state, entry_id, version, unready = found
-    party = json.decode(data, type=Party)
-    if unready == b"1":
+    fields = _fields(found)
+    party = json.decode(fields[b"data"], type=Party)
+    if fields[b"unready"] == b"1":
         party = party.in_state("idle")
-    its: Any = state.decode()
-    return attrs.evolve(
-        party, state=its, entry_id=entry_id.decode(), version=int(version)
-    )
+    state: Any = fields[b"state"].decode()
+    entry_id, version = fields[b"entry"].decode(), int(fields[b"version"])
+    return attrs.evolve(party, state=state, entry_id=entry_id, version=version)

@@ -12,25 +12,25 @@ end
 local ended, alone = {}, {}
 local prematches = call('SPOP', P .. 'prematches-of:' .. ARGV[4], ARGV[5])
 for _, id in ipairs(prematches) do
-  local prematch, listed = read_prematch(id)
+  local prematch, listed = read('prematch', id)
   if prematch then
-    end_prematch(id, prematch, {})
+    end_prematch(prematch, {})
     ended[#ended + 1] = listed
   end
 end
 local ids = call('SPOP', P .. 'entries-of:' .. ARGV[4], ARGV[5])
 for _, id in ipairs(ids) do
-  local entry = read_entry(id)
+  local entry = read('entry', id)
   if entry then
     local all_here, without = are_here(entry)
     for _, player in ipairs(without) do
       alone[#alone + 1] = player
     end
     if not all_here then
-      suspend(entry)
+      suspend(entry, '1')
       keep(entry, ARGV[6])
     end
-    own('entry', 'entries', id)
+    take_over('entry', 'entries', id)
   end
 end
 return { #ids + #prematches, alone, ended }

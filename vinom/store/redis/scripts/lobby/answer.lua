@@ -9,8 +9,8 @@ end
 if said == '' then
   call('HSET', key, field, ARGV[6])
 end
-local prematch, listed = read_prematch(ARGV[4])
+local prematch, listed = read('prematch', ARGV[4])
 if said == '' and ARGV[6] == 'no' then
-  end_prematch(ARGV[4], prematch, { [ARGV[5]] = true })
+  end_prematch(prematch, { [ARGV[5]] = true })
 end
 return listed

@@ -1,25 +1,16 @@
 -- Read a part of a queue, the longest wait first: queue, how many at most, and then the wait
 -- and the place of the last one of the part before, unless this is the first part.
 -- Returns where the next part begins ('' after the last one), then data and place of each.
-local ready = P .. 'queue:' .. ARGV[4] .. ':ready'
-local start = 0
+local ready, start, found = P .. 'queue:' .. ARGV[4] .. ':ready', 0, { '' }
 if ARGV[7] then
-  local rank = call('ZRANK', ready, ARGV[7])
-  if rank then
-    start = rank + 1
-  else
-    -- It is gone. Those that have waited as long as it follow in the order of their places.
-    start = call('ZCOUNT', ready, '-inf', '(' .. ARGV[6])
-    local equal = call('ZRANGEBYSCORE', ready, ARGV[6], ARGV[6])
-    for _, place in ipairs(equal) do
-      if place > ARGV[7] then
-        break
-      end
-      start = start + 1
-    end
+  local is_gone = call('ZADD', ready, ARGV[6], ARGV[7]) == 1
+  start = call('ZRANK', ready, ARGV[7]) + 1
+  if is_gone then
+    -- The next one has its rank.
+    call('ZREM', ready, ARGV[7])
+    start = start - 1
   end
 end
-local found = { '' }
 local places = call('ZRANGE', ready, start, start + ARGV[5] - 1, 'WITHSCORES')
 for i = 1, #places, 2 do
   local data = call('HGET', P .. 'entry:' .. places[i]:match('^%d+:%d+:(.*)$'), 'data')

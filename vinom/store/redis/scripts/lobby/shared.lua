@@ -1,46 +1,62 @@
--- Shared by the steps on parties, entries, prematches and matches.
+-- Shared by the steps on parties, entries, prematches and matches. Lists of ids are texts with
+-- one per line.
 --
 -- An entry's hash says where it is: with 'prematch' or 'match' it is in that, else in its
 -- queue. Its players find it by 'entry-of' unless it is in a match.
 --
 -- A queue's sorted sets hold places: number of arrival, number of players, and id, as
 -- "0000000000000007:2:abc". Equal waits are ordered by the number of arrival.
---
--- 'parties-in' has the parties of each state by the ends of their lifetimes, to count them.
 
--- Read an entry by its id; nil if it is gone.
-local function read_entry(id)
-  if not id then
-    return nil
+-- Make a table of names and values that follow each other in a list, from one on.
+local function named(list, from)
+  local fields = {}
+  for i = from, #list, 2 do
+    fields[list[i]] = list[i + 1]
   end
-  local names = { 'queue', 'place', 'since', 'suspended', 'players', 'node', 'party', 'prematch', 'match' }
-  local found, entry = call('HMGET', P .. 'entry:' .. id, unpack(names)), { id = id }
-  for i, name in ipairs(names) do
-    entry[name] = found[i] or nil
-  end
-  return found[1] and entry or nil
+  return fields
 end
 
--- Go through the players of an entry or a party, as their hashes have them.
-local function each(players)
-  return players:gmatch('[^\n]+')
+-- Read a party, an entry, a prematch or a match by its id.
+-- Returns its fields by name, nil if it is gone; and as Redis lists them.
+local function read(kind, id)
+  local listed = id and call('HGETALL', P .. kind .. ':' .. id) or {}
+  local fields = named(listed, 1)
+  fields.id = id
+  return listed[1] and fields or nil, listed
 end
 
--- Give the keys of one kind that lead from players to something a lifetime.
-local function lead(kind, players, id, milliseconds)
+-- Go through a list of ids.
+local function each(ids)
+  return ids:gmatch('[^\n]+')
+end
+
+-- Make a set of a list of ids.
+local function set_of(ids)
+  local found = {}
+  for id in each(ids) do
+    found[id] = true
+  end
+  return found
+end
+
+-- Have the keys of one kind lead from players to something.
+local function lead(kind, players, value, milliseconds)
   for player in each(players) do
-    call('SET', P .. kind .. '-of:' .. player, id, 'PX', milliseconds)
+    call('SET', P .. kind .. '-of:' .. player, value, 'PX', milliseconds)
+  end
+end
+
+-- Have the keys of one kind lead from players to nothing.
+local function unlead(kind, players)
+  for player in each(players) do
+    call('DEL', P .. kind .. '-of:' .. player)
   end
 end
 
 -- Make the node that calls the owner of an entry, a prematch or a match.
-local function own(kind, kinds, id, node)
-  if node then
-    call('SREM', P .. kinds .. '-of:' .. node, id)
-  end
+local function take_over(kind, kinds, id, before)
   call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2])
-  call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
-  call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
+  own(kinds, id, before)
 end
 
 -- Parties.
@@ -51,87 +67,66 @@ local function rank(name, score, id)
   call('PEXPIRE', P .. name, LIFETIME)
 end
 
--- List a party where its state belongs; before is the state in which it was.
-local function list(id, before)
-  local state, open, game, left = unpack(call('HMGET', P .. 'party:' .. id, 'state', 'open', 'game'))
-  left = call('PTTL', P .. 'party:' .. id)
-  if before then
-    call('ZREM', P .. 'parties-in:' .. before, id)
+-- Take a party out of all lists; returns since when others may join it, if they may.
+local function unlist(party)
+  local since = call('ZSCORE', P .. 'parties-listed', party.id)
+  for _, name in ipairs({ '-in:' .. party.state, '-listed', '-listed:' .. party.game }) do
+    call('ZREM', P .. 'parties' .. name, party.id)
   end
-  rank('parties-in:' .. state, now + left * 1000, id)
-  if state == 'idle' and open == '1' then
-    -- One that is listed already keeps its place.
-    local at = call('ZSCORE', P .. 'parties-listed', id) or now
-    rank('parties-listed', at, id)
-    if game ~= '' then
-      rank('parties-listed:' .. game, at, id)
-    end
-  else
-    call('ZREM', P .. 'parties-listed', id)
-    call('ZREM', P .. 'parties-listed:' .. game, id)
+  return since
+end
+
+-- List a party among those of its state, by the end of its lifetime, to count them, and
+-- among those that others may join.
+local function list(party, since)
+  local left = call('PTTL', P .. 'party:' .. party.id)
+  rank('parties-in:' .. party.state, now + left * 1000, party.id)
+  if party.state == 'idle' and party.open == '1' then
+    rank('parties-listed', since or now, party.id)
+    rank('parties-listed:' .. party.game, since or now, party.id)
   end
 end
 
--- Forget a party and what leads to it, but not its entry.
-local function forget_party(id, state, game, players)
-  call('DEL', P .. 'party:' .. id)
-  call('ZREM', P .. 'parties-in:' .. state, id)
-  call('ZREM', P .. 'parties-listed', id)
-  call('ZREM', P .. 'parties-listed:' .. game, id)
-  for player in each(players) do
-    call('DEL', P .. 'party-of:' .. player)
-  end
-end
-
--- Store a party, in place of the version that was read: that version ('' if it is new), then
--- at ARGV[at] and later: the new version, data, state, entry, game, is it open and not full,
--- how many members, and their ids. The entry of the one before is left to the caller.
+-- Store a party, in place of the version that was read ('' if it is new): its fields are in
+-- ARGV, from one on. The entry of the one before is left to the caller.
 -- Returns whether its version is the one that was read, and no new member has another party
--- or waits alone; and the state and the entry before.
-local function put_party(id, read, at)
-  local key = P .. 'party:' .. id
-  local before = call('HMGET', key, 'version', 'state', 'game', 'players', 'entry')
-  if (before[1] or '') ~= read then
+-- or waits alone; and the party before.
+local function put_party(id, version, from)
+  local before, party = read('party', id), named(ARGV, from)
+  if (before and before.version or '') ~= version then
     return false
   end
-  local version, data, state, entry, game, open, count = unpack(ARGV, at, at + 6)
-  local players = table.concat(ARGV, '\n', at + 7, at + 6 + count)
-  for player in each(players) do
+  for player in each(party.players) do
     local other = call('GET', P .. 'party-of:' .. player)
     if other and other ~= id or not other and call('EXISTS', P .. 'entry-of:' .. player) == 1 then
       return false
     end
   end
-  if before[1] then
-    for player in each(before[4]) do
-      call('DEL', P .. 'party-of:' .. player)
-    end
-    if before[3] ~= game then
-      call('ZREM', P .. 'parties-listed:' .. before[3], id)
-    end
+  if before then
+    unlead('party', before.players)
   end
-  call('HSET', key, 'version', version, 'data', data, 'state', state, 'entry', entry,
-    'game', game, 'open', open, 'players', players, 'unready', 0)
-  call('PEXPIRE', key, LIFETIME)
-  lead('party', players, id, LIFETIME)
-  list(id, before[2])
-  return true, before[2], before[5]
+  call('HSET', P .. 'party:' .. id, unpack(ARGV, from))
+  call('PEXPIRE', P .. 'party:' .. id, LIFETIME)
+  lead('party', party.players, id, LIFETIME)
+  party.id = id
+  list(party, before and unlist(before))
+  return true, before
 end
 
 -- Give the party of an entry the state that the entry brings it to.
 local function follow(entry, state)
-  if (entry.party or '') == '' then return end
-  local key = P .. 'party:' .. entry.party
-  local before, its = unpack(call('HMGET', key, 'state', 'entry'))
-  if its ~= entry.id or before == state then
+  local party = (entry.party or '') ~= '' and read('party', entry.party)
+  if not party or party.entry ~= entry.id or party.state == state then
     return
   end
+  local key, since = P .. 'party:' .. party.id, unlist(party)
   call('HINCRBY', key, 'version', 1)
   call('HSET', key, 'state', state)
   if state == 'idle' then
     call('HSET', key, 'entry', '', 'unready', 1)
   end
-  list(entry.party, before)
+  party.state = state
+  list(party, since)
 end
 
 -- Queues.
@@ -140,14 +135,17 @@ local function size_of(place)
   return tonumber(place:match('^%d+:(%d+):'))
 end
 
+-- Count an entry as suspended (1), or not any more (-1).
+local function count_suspended(queue, place, by)
+  call('HINCRBY', P .. 'queue:' .. queue, 'suspended', by * size_of(place))
+  call('HINCRBY', P .. 'queued', ':suspended', by)
+end
+
 -- Give what counts a queue's entries a new lifetime: that of the last of them.
 local function keep_queue(queue)
-  local its = P .. 'queue:' .. queue
-  for _, key in ipairs({ its, its .. ':places', its .. ':ready' }) do
-    call('PEXPIRE', key, LIFETIME)
-  end
-  for _, name in ipairs({ 'waiting', 'queued', 'arrivals' }) do
-    call('PEXPIRE', P .. name, LIFETIME)
+  local its = 'queue:' .. queue
+  for _, key in ipairs({ its, its .. ':places', its .. ':ready', 'waiting', 'queued', 'arrivals' }) do
+    call('PEXPIRE', P .. key, LIFETIME)
   end
 end
 
@@ -160,56 +158,90 @@ local function put_in(entry)
   call('HINCRBY', its, 'players', players)
   call('HINCRBY', P .. 'queued', queue:match('^(.*):'), players)
   if entry.suspended == '1' then
-    call('HINCRBY', P .. 'queued', ':suspended', 1)
+    count_suspended(queue, place, 1)
   else
     call('ZADD', its .. ':ready', since, place)
-    call('HINCRBY', its, 'ready', players)
   end
   keep_queue(queue)
 end
 
 -- Take a place out of its queue, and out of all counts.
 local function take_out(queue, place)
-  local players = -size_of(place)
-  call('ZREM', P .. 'queue:' .. queue .. ':places', place)
-  local was_ready = call('ZREM', P .. 'queue:' .. queue .. ':ready', place)
+  local its, game, players = P .. 'queue:' .. queue, queue:match('^(.*):'), -size_of(place)
+  call('ZREM', its .. ':places', place)
   call('ZREM', P .. 'waiting', queue .. '\n' .. place)
-  if call('HINCRBY', P .. 'queue:' .. queue, 'players', players) <= 0 then
-    call('DEL', P .. 'queue:' .. queue)
-  elseif was_ready == 1 then
-    call('HINCRBY', P .. 'queue:' .. queue, 'ready', players)
+  if call('ZREM', its .. ':ready', place) == 0 then
+    count_suspended(queue, place, -1)
   end
-  local game = queue:match('^(.*):')
+  if call('HINCRBY', its, 'players', players) <= 0 then
+    call('DEL', its)
+  end
   if call('HINCRBY', P .. 'queued', game, players) <= 0 then
     call('HDEL', P .. 'queued', game)
   end
-  if was_ready == 0 then
-    call('HINCRBY', P .. 'queued', ':suspended', -1)
-  end
 end
 
--- Does the entry of a place still exist? One whose lifetime is over is taken out.
-local function exists(queue, place)
-  if call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
-    return true
+-- Find since when the first of a sorted set waits, of places in a queue, or of queues and
+-- places; '' if there is none. Those before it are taken out whose entry's lifetime is over,
+-- but not so many that it takes long.
+local function oldest(key, queue)
+  for _ = 1, 200 do
+    local first, since = unpack(call('ZRANGE', key, 0, 0, 'WITHSCORES'))
+    if not first then
+      break
+    end
+    local its, place = queue or first:match('^(.*)\n'), first:match('[^\n]*$')
+    if call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
+      return since
+    end
+    take_out(its, place)
   end
-  take_out(queue, place)
-  return false
+  return ''
 end
 
--- Places without an entry that one step takes out at most, so that it stays short.
-local MOST_GONE = 200
+-- Count a queue: how many players wait, how many of them can be matched.
+local function count(queue)
+  local all, suspended = unpack(call('HMGET', P .. 'queue:' .. queue, 'players', 'suspended'))
+  return all or '0', tostring((all or 0) - (suspended or 0))
+end
 
--- Make an entry unmatchable; it keeps its place. In a prematch that is only noted.
-local function suspend(entry)
-  if entry.suspended == '1' then
+-- Entries.
+
+-- Can this entry be matched?
+local function is_ready(entry)
+  return entry and entry.suspended == '0' and not entry.prematch and not entry.match
+end
+
+-- Read entries that are taken out together: those of a prematch, or else ('') ready ones.
+-- Returns nil if one of them cannot be.
+local function read_all(ids, prematch)
+  local entries, seen = {}, {}
+  for id in each(ids) do
+    local entry = read('entry', id)
+    if seen[id] or not entry or (entry.prematch or '') ~= prematch
+      or prematch == '' and not is_ready(entry) then
+      return nil
+    end
+    entries[#entries + 1], seen[id] = entry, true
+  end
+  return entries
+end
+
+-- Make an entry unmatchable ('1'), or matchable again ('0'); it keeps its place. In a prematch
+-- that is only noted.
+local function suspend(entry, suspended)
+  if entry.suspended == suspended then
     return
   end
-  call('HSET', P .. 'entry:' .. entry.id, 'suspended', 1)
+  call('HSET', P .. 'entry:' .. entry.id, 'suspended', suspended)
   if not entry.prematch then
-    call('ZREM', P .. 'queue:' .. entry.queue .. ':ready', entry.place)
-    call('HINCRBY', P .. 'queue:' .. entry.queue, 'ready', -size_of(entry.place))
-    call('HINCRBY', P .. 'queued', ':suspended', 1)
+    local ready = P .. 'queue:' .. entry.queue .. ':ready'
+    if suspended == '1' then
+      call('ZREM', ready, entry.place)
+    else
+      call('ZADD', ready, entry.since, entry.place)
+    end
+    count_suspended(entry.queue, entry.place, suspended == '1' and 1 or -1)
   end
 end
 
@@ -217,6 +249,13 @@ end
 local function keep(entry, milliseconds)
   call('PEXPIRE', P .. 'entry:' .. entry.id, milliseconds)
   lead('entry', entry.players, entry.id, milliseconds)
+end
+
+-- Let an entry of the node that calls wait.
+local function wait(entry)
+  take_over('entry', 'entries', entry.id)
+  keep(entry, LIFETIME)
+  put_in(entry)
 end
 
 -- Has each player of an entry a line to a node whose lease lasts? And who has none at all?
@@ -230,32 +269,25 @@ local function are_here(entry)
   return all_here, alone
 end
 
--- Take an entry out of its queue; in a prematch it is in none. Its players wait no more.
-local function take(entry, state)
+-- Take an entry out of its queue, or out of a prematch, for a match, or for good.
+local function take(entry, match)
+  local key = P .. 'entry:' .. entry.id
   if not entry.prematch then
     take_out(entry.queue, entry.place)
   end
   call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
-  for player in each(entry.players) do
-    call('DEL', P .. 'entry-of:' .. player)
+  unlead('entry', entry.players)
+  if match then
+    call('HDEL', key, 'prematch')
+    call('HSET', key, 'match', match)
+    call('PEXPIRE', key, LIFETIME)
+  else
+    call('DEL', key)
   end
-  if state == 'idle' then
-    call('DEL', P .. 'entry:' .. entry.id)
-  end
-  follow(entry, state)
+  follow(entry, match and 'in_game' or 'idle')
 end
 
--- Prematches.
-
--- Read a prematch.
--- Returns its fields by name, or nil if it is gone; and as Redis lists them.
-local function read_prematch(id)
-  local listed, fields = call('HGETALL', P .. 'prematch:' .. id), {}
-  for i = 1, #listed, 2 do
-    fields[listed[i]] = listed[i + 1]
-  end
-  return listed[1] and fields, listed
-end
+-- Prematches and matches.
 
 -- List who has given an answer ('' for none) in a prematch.
 local function who_said(prematch, answer)
@@ -269,25 +301,25 @@ local function who_said(prematch, answer)
   return found
 end
 
-local function drop_prematch(id, prematch)
-  call('DEL', P .. 'prematch:' .. id)
-  call('SREM', P .. 'prematches-of:' .. prematch.node, id)
+local function drop_prematch(prematch)
+  call('DEL', P .. 'prematch:' .. prematch.id)
+  call('SREM', P .. 'prematches-of:' .. prematch.node, prematch.id)
 end
 
--- End a prematch: entries leave that are listed by id in gone, or that have a player who is
--- listed there; the others go back to their old places.
-local function end_prematch(id, prematch, gone)
-  drop_prematch(id, prematch)
+-- End a prematch: entries leave whose id, or that of one of their players, is in a set; the
+-- others go back to their old places.
+local function end_prematch(prematch, gone)
+  drop_prematch(prematch)
   for entry_id in each(prematch.entries) do
     -- As it is now: a player may have come or gone meanwhile, or its lifetime be over.
-    local entry = read_entry(entry_id)
-    if entry and entry.prematch == id then
+    local entry = read('entry', entry_id)
+    if entry and entry.prematch == prematch.id then
       local leaves = gone[entry_id]
       for player in each(entry.players) do
         leaves = leaves or gone[player]
       end
       if leaves then
-        take(entry, 'idle')
+        take(entry)
       else
         call('HDEL', P .. 'entry:' .. entry_id, 'prematch')
         put_in(entry)
@@ -304,17 +336,18 @@ local function leave(entry)
   if not entry or entry.match then
     return {}
   end
-  local data, listed = call('HGET', P .. 'entry:' .. entry.id, 'data'), {}
-  if entry.prematch then
-    local prematch
-    prematch, listed = read_prematch(entry.prematch)
-    if prematch then
-      end_prematch(entry.prematch, prematch, { [entry.id] = true })
-    else
-      take(entry, 'idle')
-    end
+  local prematch, listed = read('prematch', entry.prematch)
+  if prematch then
+    end_prematch(prematch, { [entry.id] = true })
   else
-    take(entry, 'idle')
+    take(entry)
   end
-  return { data, entry.place, entry.suspended, listed }
+  return { entry.data, entry.place, entry.suspended, listed }
+end
+
+-- Record a match of the node that calls.
+local function record(id, plan, players, entries)
+  call('HSET', P .. 'match:' .. id, 'plan', plan, 'players', players, 'entries', entries)
+  call('PEXPIRE', P .. 'match:' .. id, LIFETIME)
+  take_over('match', 'matches', id)
 end
