@@ -56,7 +56,8 @@ class MatchListTests(CrossTests):
         dan.hang_up()
         self.begin()
         self.assertEqual([], self.news(eve))
-        self.assertIsNone(self.world.rooms.directory.match_list._watchers._next)
+        watchers = self.world.rooms.directory.match_list._watchers
+        self.assertFalse(watchers._next.is_running)
 
     def test_what_was_asked(self) -> None:
         """

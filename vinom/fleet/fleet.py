@@ -15,10 +15,11 @@ from typing import get_args
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.model import MatchPlan, Placement, Ticket
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.figures import Tally
 from vinom.errors import Code, NoCapacity, Refused
 from vinom.fleet.control.link import ControlLink
@@ -321,7 +322,7 @@ class Fleet(Service):
         self._pacing, self._refilling = StartPacing(), RefillPacing()
         # How the last game server ended, if that was before it dialed.
         self._last_end = ""
-        self._refill: IDelayedCall | None = None
+        self._refill = Timer(self._clock)
         self._keys = KeySharing(clock)
         self._reports = ServerReports(
             listening=self._pacing.worked,
@@ -335,7 +336,7 @@ class Fleet(Service):
             took_over=self._took_over,
         )
         self._tally = Tally()
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
         self._drained: list[Deferred[None]] = []
         self._emptied: Deferred[None] | None = None
         self._is_pumping = self._must_pump = False
@@ -592,12 +593,8 @@ class Fleet(Service):
         for server in tuple(self._servers):
             # Its process is gone; what its link still held is lost.
             server.cut()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._refill is not None:
-            self._refill.cancel()
-            self._refill = None
+        self._alarm.cancel()
+        self._refill.cancel()
 
     # Game servers of an earlier node.
 
@@ -817,7 +814,7 @@ class Fleet(Service):
     # The work.
 
     def _tick(self) -> None:
-        self._alarm = self._clock.callLater(_TICK, self._tick)
+        self._alarm.start(_TICK, self._tick)
         for server in tuple(self._servers):
             server.tick()
         self._end_late()
@@ -929,12 +926,11 @@ class Fleet(Service):
         now, begins_at = self._now(), self._refilling.begins_at
         if counts.waiting or now >= begins_at:
             return self._pacing.may_start(now)
-        if self._refill is None:
-            self._refill = self._clock.callLater(begins_at - now, self._refill_now)
+        if not self._refill.is_running:
+            self._refill.start(begins_at - now, self._refill_now)
         return False
 
     def _refill_now(self) -> None:
-        self._refill = None
         self._pump()
 
     def _start(self) -> None:

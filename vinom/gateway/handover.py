@@ -23,7 +23,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IFileDescriptorReceiver,
     IListeningPort,
     IReactorTime,
@@ -33,6 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, VinomError
 from vinom.gateway.ports import Ports
 
@@ -249,7 +249,7 @@ class Draining:
         self._ending, self._clock = ending, clock
         self._lag, self._seconds = lag, seconds
         self.is_begun = self.is_handed_over = False
-        self._call: IDelayedCall | None = None
+        self._call = Timer(self._clock)
         self._deadline = 0.0
         self._is_cut = False
 
@@ -274,13 +274,11 @@ class Draining:
             lag=lag,
             seconds=self._seconds,
         )
-        self._call = self._clock.callLater(lag, self._close)
+        self._call.start(lag, self._close)
 
     def stop(self) -> None:
         """Do nothing more, because the process exits."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._call.cancel()
 
     def _close(self) -> None:
         self._deadline = self._clock.seconds() + self._seconds
@@ -290,7 +288,6 @@ class Draining:
         self._look()
 
     def _look(self) -> None:
-        self._call = None
         if self._ending.is_empty():
             _log.info("drained: no client is left")
             self._ending.finish()
@@ -307,4 +304,4 @@ class Draining:
                 count=self._ending.cut(),
             )
         wait = min(_LOOK_SECONDS, self._deadline - now)
-        self._call = self._clock.callLater(max(0.001, wait), self._look)
+        self._call.start(max(0.001, wait), self._look)

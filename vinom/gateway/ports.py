@@ -16,7 +16,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IListeningPort,
     IProtocolFactory,
     IReactorTime,
@@ -25,6 +24,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import accept_quickly, why_not_open
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
@@ -176,20 +176,18 @@ class Certificates(Service):
         self._read = [_contents(*pair) for pair in self._files]
         self._certificates = [ReloadableTls(*found) for found in self._read]
         self.tls = NamedTls(self._certificates)
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._next = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._next.start(LOOK_SECONDS, self._look)
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
 
     def _look(self) -> None:
-        self._next = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._next.start(LOOK_SECONDS, self._look)
         self.reload()
 
     def reload(self) -> None:

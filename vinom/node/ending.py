@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.fleet.gameserver.keeping import Reader
 from vinom.node.build import Games, Parts
@@ -39,7 +39,7 @@ class Ending:
         :param games: by name.
         """
         self._settings, self._reactor, self._games = settings, reactor, games
-        self._drain_timeout: IDelayedCall | None = None
+        self._drain_timeout = Timer(self._reactor)
         self.state: Literal["starting", "serving", "draining", "stopping"] = "starting"
 
     def serve(self, parts: Parts, listeners: Listeners) -> None:
@@ -132,7 +132,7 @@ class Ending:
         self.state = "draining"
         self._parts.rooms.ownership.takes_others = False
         seconds = self._settings.drain_seconds
-        self._drain_timeout = self._reactor.callLater(seconds, self._drain_timed_out)
+        self._drain_timeout.start(seconds, self._drain_timed_out)
         # The others learn it, and so do gateways.
         self._parts.base.lease.beat()
         if self._listeners.gateways is not None:
@@ -185,7 +185,6 @@ class Ending:
             self.stop()
 
     def _drain_timed_out(self) -> None:
-        self._drain_timeout = None
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
             count=len(self._parts.lobby.matches.describe()),
@@ -202,6 +201,4 @@ class Ending:
     def close_up(self) -> None:
         """Note that the node stops, and is not to be drained any more."""
         self.state = "stopping"
-        if self._drain_timeout is not None:
-            self._drain_timeout.cancel()
-            self._drain_timeout = None
+        self._drain_timeout.cancel()

@@ -16,7 +16,6 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IListeningPort,
     IProtocol,
     IProtocolFactory,
@@ -28,6 +27,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds, Waits
@@ -333,7 +333,7 @@ class _LinkEnd(Protocol):
         self.gateway_id: str | None = None
         self.peer = ""
         self._line: PacketConnection
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(links.clock)
 
     def connectionMade(self) -> None:
         links, transport = self._links, self.transport
@@ -350,13 +350,13 @@ class _LinkEnd(Protocol):
         )
         links.began(line, self)
         line.makeConnection(transport)  # type: ignore[no-untyped-call]
-        self._alarm = clock.callLater(GREETING_SECONDS, self._overdue)
+        self._alarm.start(GREETING_SECONDS, self._overdue)
 
     def dataReceived(self, data: bytes) -> None:
         self._line.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._disarm()
+        self._alarm.cancel()
         self._line.connectionLost(reason)
 
     def abort(self) -> None:
@@ -374,17 +374,11 @@ class _LinkEnd(Protocol):
     def greeted(self, gateway_id: str) -> None:
         """The peer greeted."""
         self.gateway_id = gateway_id
-        self._disarm()
+        self._alarm.cancel()
 
     def _overdue(self) -> None:
-        self._alarm = None
         self._links.log.info("a link from {peer} was not greeted", peer=self.peer)
         self._line.abort("it did not greet in time")
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
 
 def is_gateway(transport: Any) -> None:

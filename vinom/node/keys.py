@@ -13,10 +13,11 @@ from typing import Any, Literal, Protocol
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.model import Issued
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.fleet.control.messages import CookieKeyReport
 from vinom.net.keys.authority import (
@@ -100,7 +101,7 @@ class Keys(Service):
         self._authority, self._fleet, self._lobby = authority, fleet, lobby
         self._clock, self._token_seconds = clock, token_seconds
         self._turn = DeferredLock()
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -108,9 +109,7 @@ class Keys(Service):
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
 
     # For operators.
 
@@ -222,7 +221,7 @@ class Keys(Service):
     # Expiry.
 
     def _tick(self) -> None:
-        self._alarm = self._clock.callLater(_TICK, self._tick)
+        self._alarm.start(_TICK, self._tick)
         try:
             self._drop()
         except (Misconfigured, OSError) as error:

@@ -7,11 +7,12 @@ from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.logged import in_background
 from vinom.base.model import NodeFacts
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import StoreUnavailable
 from vinom.store.interfaces import INodeStore
 
@@ -73,8 +74,8 @@ class OwnLease(Service):
         # A node that kept its connection finds out with its next heartbeat.
         self._restoring = max(_RESTORING, heartbeat + _RESTORING / 2)
         self._ends = 0.0
-        self._next: IDelayedCall | None = None
-        self._end: IDelayedCall | None = None
+        self._next = Timer(self._clock)
+        self._end = Timer(self._clock)
         self._is_asking = self._is_due = False
         # The number of the lease that was over before there is another one.
         self._lost = 0
@@ -117,10 +118,8 @@ class OwnLease(Service):
     def stopService(self) -> Deferred[None]:
         """Give up the lease, so that others need not wait for its end."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._cancel()
-        if self._end is not None:
-            self._end.cancel()
-            self._end = None
+        self._next.cancel()
+        self._end.cancel()
         return Deferred.fromCoroutine(self._leave())
 
     def beat(self) -> None:
@@ -128,13 +127,8 @@ class OwnLease(Service):
         # What is on its way may be old.
         self._is_due = self._is_asking
         if self.running and not self._is_asking:
-            self._cancel()
-            in_background(self._log, self._beat(), "no lease")
-
-    def _cancel(self) -> None:
-        if self._next is not None:
             self._next.cancel()
-            self._next = None
+            in_background(self._log, self._beat(), "no lease")
 
     async def _beat(self) -> None:
         self._is_asking = True
@@ -148,11 +142,7 @@ class OwnLease(Service):
             if self._is_due:
                 self.beat()
             elif self.running:
-                self._next = self._clock.callLater(self._heartbeat, self._again)
-
-    def _again(self) -> None:
-        self._next = None
-        self.beat()
+                self._next.start(self._heartbeat, self.beat)
 
     async def _renew(self) -> None:
         facts = self.watch.facts()
@@ -206,13 +196,10 @@ class OwnLease(Service):
     def _await_end(self) -> None:
         if not self.running:
             return
-        if self._end is not None:
-            self._end.cancel()
         left = self._ends - self._monotonic()
-        self._end = self._clock.callLater(max(0.001, left), self._look_at_end)
+        self._end.start(max(0.001, left), self._look_at_end)
 
     def _look_at_end(self) -> None:
-        self._end = None
         if self._monotonic() < self._ends:
             # The two clocks differ a little.
             self._await_end()

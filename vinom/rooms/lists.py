@@ -13,7 +13,7 @@ from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from msgspec import structs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from vinom.base.messages.envelope import encode_push
 from vinom.base.messages.rooms import (
@@ -23,6 +23,7 @@ from vinom.base.messages.rooms import (
     RoomList,
     RoomListUpdate,
 )
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Conversation
 from vinom.rooms.room import NodeRoom
@@ -68,7 +69,7 @@ class Watchers(Generic[_Wish, _Known]):
         """
         self.known: dict[_Wish, dict[Conversation, _Known]] = {}
         self._clock, self._pause, self._report = clock, pause, report
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
 
     def add(self, wish: _Wish, conversation: Conversation, known: _Known) -> None:
         """Send somebody updates from now on."""
@@ -86,18 +87,12 @@ class Watchers(Generic[_Wish, _Known]):
     def stop(self) -> None:
         """Send nobody anything any more."""
         self.known.clear()
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
 
     def report_soon(self) -> None:
         """Send updates after the pause, if anybody watches."""
-        if self.known and self._next is None:
-            self._next = self._clock.callLater(self._pause, self._due)
-
-    def _due(self) -> None:
-        self._next = None
-        self._report()
+        if self.known and not self._next.is_running:
+            self._next.start(self._pause, self._report)
 
 
 class RoomIndex:

@@ -1,11 +1,11 @@
-"""Call something at a deadline that keeps moving: one alarm, or many on one heap."""
+"""Call something later: once, or at deadlines that keep moving, of one or many."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
 from math import ceil, inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -17,6 +17,42 @@ FEW = 8
 GRAIN = 0.003
 #: Stale entries tolerated before a rebuild, in addition to one per thing.
 _STALE = 64
+
+
+class Timer:
+    """
+    One call at most that is made later.
+
+    :ivar callee: what is called; whoever measures calls names it instead of us.
+    """
+
+    __slots__ = ("_call", "_clock", "callee")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self.callee: Callable[..., Any]
+        self._call: IDelayedCall | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Will it be called?"""
+        return self._call is not None
+
+    def start(self, seconds: float, callee: Callable[..., Any], *args: Any) -> None:
+        """Call it after this time, and not what was to be called before."""
+        self.cancel()
+        self.callee = callee
+        self._call = self._clock.callLater(seconds, self._due, *args)
+
+    def cancel(self) -> None:
+        """Call nothing."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _due(self, *args: Any) -> None:
+        self._call = None
+        self.callee(*args)
 
 
 class Alarm:

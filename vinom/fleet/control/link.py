@@ -35,6 +35,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from vinom.base.reactor.alarm import Timer
 from vinom.base.wall.kernel import Peer, peer_of
 from vinom.errors import PeerError
 from vinom.fleet.control.messages import (
@@ -334,17 +335,17 @@ class ControlLink(_Link):
         self._arrived, self._prove, self._asks_who = arrived, prove, asks_who
         self._peer: Peer | None = None
         self._owner: LinkOwner | None = None
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
 
     def connectionMade(self) -> None:
         super().connectionMade()
         if self._socket is not None:
             self._peer = peer_of(self._socket) if self._asks_who else None
-        self._alarm = self._clock.callLater(READY_SECONDS, self._silent)
+        self._alarm.start(READY_SECONDS, self._silent)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        self._stop_alarm()
+        self._alarm.cancel()
         if self._owner is not None:
             owner, self._owner = self._owner, None
             owner.lost()
@@ -381,7 +382,7 @@ class ControlLink(_Link):
                 f"Ready is from process {message.pid}, but process {self._peer.pid} "
                 "made the connection"
             )
-        self._stop_alarm()
+        self._alarm.cancel()
         if self._prove is None:
             self._is_proven(message)
         else:
@@ -402,14 +403,8 @@ class ControlLink(_Link):
             self._received = self._owner.received
 
     def _silent(self) -> None:
-        self._alarm = None
         self._log.info("control link closed: no Ready message arrived in time")
         self.abort()
-
-    def _stop_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
 
 class ControlServer(ServerFactory):

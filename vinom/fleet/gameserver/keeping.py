@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 from msgspec import Struct
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.model import MatchPlan
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, Refused, Unreadable
 from vinom.fleet.control.checkpoints import change_after, change_between
 from vinom.fleet.control.messages import Kept
@@ -293,7 +294,7 @@ class Checkpoints:
         self._clock, self._seconds = clock, seconds
         self._due: dict[MatchKeeper, None] = {}
         self._kept: dict[MatchKeeper, None] = {}
-        self._later: IDelayedCall | None = None
+        self._later = Timer(self._clock)
 
     def begin(self, keeper: MatchKeeper) -> None:
         """Keep one more match."""
@@ -302,8 +303,8 @@ class Checkpoints:
     def add(self, keeper: MatchKeeper) -> None:
         """Send a checkpoint of this match before the next datagram, and soon."""
         self._due[keeper] = None
-        if self._later is None:
-            self._later = self._clock.callLater(_SOON, self._ring)
+        if not self._later.is_running:
+            self._later.start(_SOON, self._ring)
 
     def may_send(self) -> bool:
         """Send all due checkpoints; returns whether other messages may be sent now."""
@@ -335,12 +336,9 @@ class Checkpoints:
     def stop(self) -> None:
         """Send no more, because the process ends."""
         self._due.clear()
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        self._later.cancel()
 
     def _ring(self) -> None:
-        self._later = None
         if self._due:
             self._send()
 

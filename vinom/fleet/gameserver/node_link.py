@@ -27,6 +27,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.fleet.control.link import ControlClient, answer, connect
 from vinom.fleet.control.messages import AnyToServer, Known
 from vinom.fleet.gameserver.server import GameServer
@@ -105,7 +106,7 @@ class NodeLink:
         self._take_file, self._chance = take_file, chance
         self._client: ControlClient | None = None
         self._dialing: Deferred[None] | None = None
-        self._redial: IDelayedCall | None = None
+        self._redial = Timer(self._reactor)
         self._wait = REDIAL_SECONDS[0]
         self._mailbox: int | None = None
         self._letters: Readable | None = None
@@ -146,9 +147,7 @@ class NodeLink:
         """Send the remaining messages, and make no more links."""
         self._is_closed = True
         self._stop_listening()
-        if self._redial is not None:
-            self._redial.cancel()
-            self._redial = None
+        self._redial.cancel()
         if self._client is not None:
             self._client.close()
 
@@ -217,14 +216,13 @@ class NodeLink:
     # Dialing again.
 
     def _dial_again(self) -> None:
-        if self._is_closed or self._mailbox is not None or self._redial is not None:
+        if self._is_closed or self._mailbox is not None or self._redial.is_running:
             return
         if not self._program.plays_on:
             return
-        self._redial = self._reactor.callLater(self._pause(), self._dial)
+        self._redial.start(self._pause(), self._dial)
 
     def _dial(self) -> None:
-        self._redial = None
         client = self._make_client()
         dialing = connect(self._choose(), client)
         # A node that is stopped accepts connections, but does no handshake.

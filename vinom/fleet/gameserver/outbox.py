@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vinom.base.reactor.alarm import Timer
 from vinom.fleet.control.messages import (
     MatchStarted,
     Playing,
@@ -140,7 +141,7 @@ class NodeOutbox:
         """
         self._clock, self._seconds, self._lease = clock, seconds, lease
         self._end, self._fall_silent = end, fall_silent
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
         self._reports: deque[ToNode] = deque(maxlen=_MOST_KEPT)
         self._ended: dict[str, _Ended] = {}
         self._tails = RecordingTails()
@@ -215,28 +216,25 @@ class NodeOutbox:
 
     def wait(self, has_matches: bool) -> None:
         """Wait for a link; without matches not long."""
-        if self._alarm is not None:
+        if self._alarm.is_running:
             return
         self.plays_on = has_matches or bool(self._ended)
         seconds, then = ALONE_SECONDS, self._end_alone
         if self.plays_on:
             seconds, then = self._lease, self._lease_over
         self._log.warn("lost the control link to the node; exiting in {s} s", s=seconds)
-        self._alarm = self._clock.callLater(seconds, then)
+        self._alarm.start(seconds, then)
 
     def stop(self) -> None:
         """Stop waiting: there is a node, or everything is over."""
         self.plays_on = False
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
 
     def _end_alone(self) -> None:
-        self._alarm = None
         self._end()
 
     def _lease_over(self) -> None:
-        self._alarm, self.plays_on = None, False
+        self.plays_on = False
         self._log.error(
             "no node linked within {s} s: exiting with all matches", s=self._lease
         )

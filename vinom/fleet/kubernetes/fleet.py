@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from vinom.base.limits.logged import in_background
 from vinom.base.model import Addresses, Exit, ServerAddress
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import NoCapacity
 from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.kubernetes.api import ENDED, ApiError, KubernetesApi, PodWatch
@@ -166,7 +167,7 @@ class KubernetesFleet:
         self._pods: dict[str, _Pod] = {}
         self._by_name: dict[str, _Pod] = {}
         self._closed: Deferred[None] | None = None
-        self._insist: IDelayedCall | None = None
+        self._insist = Timer(self._reactor)
         self._is_closing_threads = False
         # Waits of requests that are repeated.
         self._pauses: set[Deferred[None]] = set()
@@ -187,7 +188,7 @@ class KubernetesFleet:
         self._is_shared = False
         # Pods whose match has changed.
         self._unlabelled: dict[_Pod, None] = {}
-        self._labelling: IDelayedCall | None = None
+        self._labelling = Timer(self._reactor)
 
     def _open(self) -> None:
         if not self._is_open:
@@ -825,19 +826,16 @@ class KubernetesFleet:
         """End all pods; the result comes when they have ended."""
         if self._closed is None:
             self._closed = Deferred()
-            if self._labelling is not None:
-                self._labelling.cancel()
-                self._labelling = None
+            self._labelling.cancel()
             for pod in tuple(self._pods.values()):
                 self._end(pod, _KILL_SECONDS)
-            self._insist = self._reactor.callLater(_CLOSE_SECONDS, self._give_up)
+            self._insist.start(_CLOSE_SECONDS, self._give_up)
             self._check_closed()
         closed: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: closed.callback(None))
         return closed
 
     def _give_up(self) -> None:
-        self._insist = None
         for pod in tuple(self._pods.values()):
             self._log.error(
                 "pod {name} is not seen to end; without a node it ends by itself",
@@ -850,9 +848,7 @@ class KubernetesFleet:
         if self._closed is None or self._by_name or self._is_closing_threads:
             return
         self._is_closing_threads = True
-        if self._insist is not None:
-            self._insist.cancel()
-            self._insist = None
+        self._insist.cancel()
         closing = in_background(
             self._log, self._close_threads(), "cannot close the fleet"
         )
@@ -888,11 +884,11 @@ class KubernetesFleet:
             return
         pod.labels = {MATCH: match_ids[-1] if match_ids else None}
         self._unlabelled[pod] = None
-        if self._labelling is None and self._closed is None:
-            self._labelling = self._reactor.callLater(_LABEL_AFTER, self._label_all)
+        if not self._labelling.is_running and self._closed is None:
+            self._labelling.start(_LABEL_AFTER, self._label_all)
 
     def _label_all(self) -> None:
-        self._labelling, pods, self._unlabelled = None, self._unlabelled, {}
+        pods, self._unlabelled = self._unlabelled, {}
         for pod in pods:
             if pod.is_labelling:
                 continue

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.model import Addresses, Exit, ServerAddress
+from vinom.base.reactor.alarm import Timer
 from vinom.base.wall.enclosure import Enclosure
 from vinom.base.wall.kernel import Peer
 from vinom.errors import NoCapacity
@@ -205,12 +206,12 @@ class LocalFleet:
         self._link: ForkLink | None = None
         self._dead_links: list[ForkLink] = []
         self._processes: dict[str, _Process] = {}
-        self._restart: IDelayedCall | None = None
+        self._restart = Timer(self._reactor)
         self._restart_after = RESTART_SECONDS[0]
         self._closed: Deferred[None] | None = None
         self.problem, self._cannot_launch, self._owes_start = "", False, False
         self._is_closing_links = self._has_released = False
-        self._insist: IDelayedCall | None = None
+        self._insist = Timer(self._reactor)
 
     @property
     def fork_server_pid(self) -> int | None:
@@ -235,7 +236,7 @@ class LocalFleet:
             raise ValueError(f"game server {server_id} was started already")
         if self._closed is not None:
             return fail(NoCapacity("the fleet is closed"))
-        if self._restart is not None:
+        if self._restart.is_running:
             return fail(NoCapacity("the fork server is restarting"))
         if self._link is None:
             self._launch()
@@ -456,11 +457,9 @@ class LocalFleet:
         """End all processes; the result comes when they have ended."""
         if self._closed is None:
             self._closed = Deferred()
-            if self._restart is not None:
-                self._restart.cancel()
-                self._restart = None
+            self._restart.cancel()
             self._signal_all(signal.SIGTERM)
-            self._insist = self._reactor.callLater(self._stop_seconds, self._kill_all)
+            self._insist.start(self._stop_seconds, self._kill_all)
             self._check_closed()
         closed: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: closed.callback(None))
@@ -469,7 +468,6 @@ class LocalFleet:
     # The fork server.
 
     def _launch(self) -> None:
-        self._restart = None
         program = self._program
         try:
             self._link = ForkLink(
@@ -500,7 +498,7 @@ class LocalFleet:
             self._log.info("fork server is {pid}", pid=self._link.pid)
 
     def _launch_later(self) -> None:
-        self._restart = self._reactor.callLater(self._restart_after, self._launch)
+        self._restart.start(self._restart_after, self._launch)
         self._restart_after = min(self._restart_after * 2, RESTART_SECONDS[1])
 
     def _link_gone(self) -> None:
@@ -652,7 +650,6 @@ class LocalFleet:
             process.signal(number)
 
     def _kill_all(self) -> None:
-        self._insist = None
         self._signal_all(signal.SIGKILL)
         if self._link is not None and any(
             process.pidfd is None for process in self._processes.values()
@@ -664,9 +661,7 @@ class LocalFleet:
         if self._closed is None or self._is_closing_links or self._processes:
             return
         self._is_closing_links = True
-        if self._insist is not None:
-            self._insist.cancel()
-            self._insist = None
+        self._insist.cancel()
         links = [*self._dead_links, *([self._link] if self._link else [])]
         self._link = None
         if self._has_released:

@@ -16,7 +16,6 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IProcessTransport,
     IReactorFDSet,
     IReactorProcess,
@@ -30,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.limits.buckets import TokenBucket
+from vinom.base.reactor.alarm import Timer
 from vinom.base.wall.enclosure import Enclosure
 from vinom.fleet.local.forkserver import (
     LEASE_SECONDS,
@@ -164,14 +164,14 @@ class PipedOutput:
         self._bucket = TokenBucket(PRINTED.rate, PRINTED.burst)
         self._dropped = 0
         self._reader = Readable(pipe, self._read)
-        self._pause: IDelayedCall | None = None
+        self._pause = Timer(self._reactor)
         self._is_open = True
         reactor.addReader(self._reader)
 
     def _read(self) -> None:
-        if self._take() and self._dropped and self._pause is None:
+        if self._take() and self._dropped and not self._pause.is_running:
             self._reactor.removeReader(self._reader)
-            self._pause = self._reactor.callLater(_PAUSE, self._go_on)
+            self._pause.start(_PAUSE, self._go_on)
 
     def _take(self) -> bool:
         """Read once; returns whether there was something."""
@@ -195,7 +195,6 @@ class PipedOutput:
             self._dropped += 1
 
     def _go_on(self) -> None:
-        self._pause = None
         self._tell()
         self._reactor.addReader(self._reader)
 
@@ -224,9 +223,7 @@ class PipedOutput:
         self._is_open = False
         self._lines.finish()
         self._tell()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._pause.cancel()
         self._reactor.removeReader(self._reader)
         os.close(self._pipe)
 
@@ -276,7 +273,7 @@ class ForkLink:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         self._output = _Output(self._print)
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._reactor)
         try:
             with theirs, open(os.devnull, "rb") as nothing:
                 self._process = reactor.spawnProcess(
@@ -330,8 +327,8 @@ class ForkLink:
         be some that were never reported to us.
         """
         self._stop_reading()
-        self._alarm = self._reactor.callLater(CLOSE_SECONDS, self._insist)
-        self._output.ended.addCallback(lambda _: self._calm())
+        self._alarm.start(CLOSE_SECONDS, self._insist)
+        self._output.ended.addCallback(lambda _: self._alarm.cancel())
         return self._output.ended
 
     def leave(self) -> None:
@@ -367,15 +364,9 @@ class ForkLink:
             self._socket.close()
 
     def _insist(self) -> None:
-        self._alarm = None
         self.kill()
         # Close our ends of its pipes, which other processes may still hold.
         self._process.loseConnection()
-
-    def _calm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
     def _print(self, line: str) -> None:
         log_line(line)

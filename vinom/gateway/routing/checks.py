@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol as Shape
 
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.logged import in_background
+from vinom.base.reactor.alarm import Timer
 from vinom.gateway.routing.health import Health, is_ours
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, ServiceRule
@@ -57,7 +58,7 @@ class HealthChecks(Service):
         """
         self._router, self._health, self._transports = router, health, transports
         self._clock, self._seconds = clock, seconds
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
         self._left: list[tuple[ServiceRule, Endpoint]] = []
         self._gap = seconds
         self._running: set[Endpoint] = set()
@@ -69,15 +70,13 @@ class HealthChecks(Service):
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
 
     def _step(self) -> None:
         if not self._left:
             self._left = self._all()
             self._gap = max(_LEAST_GAP, self._seconds / max(1, len(self._left)))
-        self._next = self._clock.callLater(self._gap, self._step)
+        self._next.start(self._gap, self._step)
         if not self._left:
             return
         rule, endpoint = self._left.pop()

@@ -13,10 +13,11 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import not_toml
@@ -190,7 +191,7 @@ class FileRules(Service):
         """
         # Before twistd changes its working directory.
         self._path, self._routes, self._clock = path.absolute(), routes, clock
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
         self._seen: tuple[int, int, int] | None = None
 
     def startService(self) -> None:
@@ -199,12 +200,10 @@ class FileRules(Service):
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
 
     def _look(self) -> None:
-        self._next = self._clock.callLater(_LOOK_SECONDS, self._look)
+        self._next.start(_LOOK_SECONDS, self._look)
         try:
             found = self._path.stat()
             # A new file can have the same name, size and time, but not the same inode.
@@ -250,7 +249,7 @@ class RedisRules(Service):
         """
         self._stored, self._routes = stored, routes
         self._clock, self._seconds = clock, seconds
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
         self._is_reading = self._is_changed = False
         #: The run of Redis that had rules the last time.
         self._run: bytes | None = None
@@ -263,7 +262,7 @@ class RedisRules(Service):
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._disarm()
+        self._next.cancel()
 
     def changed(self) -> None:
         """The rules may have changed: read them."""
@@ -274,7 +273,7 @@ class RedisRules(Service):
             self._is_changed = True
             return
         self._is_reading, self._is_changed = True, False
-        self._disarm()
+        self._next.cancel()
         reading = self._stored.read()
         reading.addCallbacks(self._found, self._not_found).addErrback(
             lambda failure: _log.failure("cannot apply rules", failure)
@@ -308,12 +307,7 @@ class RedisRules(Service):
         if self._is_changed:
             self.changed()
         elif self.running:
-            self._next = self._clock.callLater(self._seconds, self.changed)
-
-    def _disarm(self) -> None:
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._next = None
+            self._next.start(self._seconds, self.changed)
 
 
 @attrs.frozen

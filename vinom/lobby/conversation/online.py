@@ -8,7 +8,7 @@ from math import inf
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -18,6 +18,7 @@ from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import LineEnd, Player, Prematch
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
 from vinom.lobby.conversation.conversation import Conversation
@@ -420,22 +421,16 @@ class Reporting(Repeating):
         :param clock: for delays.
         """
         super().__init__(self.look, REPORT_SECONDS, clock)
-        self._online, self._clock = online, clock
+        self._online, self._again = online, Timer(clock)
         online.not_sent = self.look
-        self._again: IDelayedCall | None = None
 
     def stopService(self) -> None:
         super().stopService()
-        self._cancel()
-
-    def _cancel(self) -> None:
-        if self._again is not None and self._again.active():
-            self._again.cancel()
-        self._again = None
+        self._again.cancel()
 
     def look(self) -> Deferred[None]:
         """Report all lines now, and again if the store does not answer."""
-        self._cancel()
+        self._again.cancel()
         return in_background(self._log, self._report(), "lines were not reported")
 
     async def _report(self) -> None:
@@ -444,5 +439,4 @@ class Reporting(Repeating):
         except StoreUnavailable as error:
             self._log.debug("lines were not reported: {why}", why=error)
             if self.running:
-                self._cancel()
-                self._again = self._clock.callLater(_REPORT_AGAIN, self.look)
+                self._again.start(_REPORT_AGAIN, self.look)

@@ -14,10 +14,11 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Misconfigured, Refused, VinomError
 from vinom.lobby.conversation.identity import Account, OutsideVerifier
 from vinom.net.lines.https import NotAnswered, WebClient
@@ -60,7 +61,7 @@ class ProviderKeys(Service):
         """
         self._verifier, self._clock = verifier, clock
         self._read, self._fetch, self._place = read, fetch, place
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
         self._tried_at: float | None = None
         self._under_way = False
         self._waiting: list[Deferred[None]] = []
@@ -72,9 +73,7 @@ class ProviderKeys(Service):
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
 
     def reload(self) -> None:
         """Read or fetch the keys again; unusable ones change nothing."""
@@ -119,9 +118,7 @@ class ProviderKeys(Service):
         if self._under_way or self._fetch is None:
             return
         self._under_way, self._tried_at = True, self._clock.seconds()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
         fetched = self._fetch()
         fetched.addTimeout(DEADLINE, self._clock, _overdue)
         fetched.addCallback(self._use)
@@ -155,15 +152,11 @@ class ProviderKeys(Service):
         self._under_way = False
         if self.running:
             delay = EVERY if self._verifier.key_count else AT_MOST_EVERY
-            self._alarm = self._clock.callLater(delay, self._again)
+            self._alarm.start(delay, self._refresh)
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done.callback(None)
         return result
-
-    def _again(self) -> None:
-        self._alarm = None
-        self._refresh()
 
 
 def _overdue(result: object, seconds: float) -> bytes:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 from msgspec import UNSET
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import QueueEntry
+from vinom.base.reactor.alarm import Timer
 from vinom.lobby.conversation.online import Online
 from vinom.store.interfaces import ILobbyStore
 
@@ -56,7 +57,7 @@ class QueueUpdates:
         self._queues: dict[tuple[str, bytes, str], dict[str, None]] = {}
         self._changed: set[tuple[str, bytes, str]] = set()
         self._unsent: list[str] = []
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -100,14 +101,12 @@ class QueueUpdates:
         """Places in this queue changed: the next round sends them."""
         if pool in self._queues:
             self._changed.add(pool)
-            if self._next is None:
-                self._next = self._clock.callLater(self._pause, self._begin)
+            if not self._next.is_running:
+                self._next.start(self._pause, self._begin)
 
     def stop(self) -> None:
         """Stop sending."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
 
     def _begin(self) -> None:
         changed, self._changed = self._changed, set()
@@ -122,11 +121,10 @@ class QueueUpdates:
             self._unsent[_MOST_AT_ONCE:],
         )
         in_background(self._log, self._send(some), "places were not sent")
-        self._next = None
         if self._unsent:
-            self._next = self._clock.callLater(0, self._send_some)
+            self._next.start(0, self._send_some)
         elif self._changed:
-            self._next = self._clock.callLater(self._pause, self._begin)
+            self._next.start(self._pause, self._begin)
 
     async def _send(self, player_ids: Sequence[str]) -> None:
         listed = [

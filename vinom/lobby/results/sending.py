@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.model import KeptResult
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import (
@@ -155,7 +156,7 @@ class Sending(Service):
         self._secrets = read_secrets()
         self._bounded = BoundedLog(self._log, clock)
         self.counts: Counter[str] = Counter(sent=0, failed=0, dead=0)
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._clock)
         self._under_way: dict[str, Deferred[Any]] = {}
         self._is_taking = False
         self._row = 0
@@ -167,9 +168,7 @@ class Sending(Service):
 
     def stopService(self) -> Any:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
         # What was sent and not answered is sent again when the node is back.
         for sending in tuple(self._under_way.values()):
             sending.cancel()
@@ -200,7 +199,7 @@ class Sending(Service):
             self._is_taking = False
 
     def _ring(self) -> None:
-        self._alarm = self._clock.callLater(EVERY, self._ring)
+        self._alarm.start(EVERY, self._ring)
         self.look()
 
     def _free(self, now: float) -> int:

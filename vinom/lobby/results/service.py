@@ -8,7 +8,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -17,6 +16,7 @@ from twisted.python.failure import Failure
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.operators import kept_facts
 from vinom.base.model import KeptResult, MatchPlan, Result, ResultSeat
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
 from vinom.lobby.results.sending import Sending
@@ -63,7 +63,7 @@ class Results(Service):
         self._bounded = BoundedLog(self._log, reactor)
         self._unstored: deque[Result] = deque()
         self._is_storing = False
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(self._reactor)
         self.counts: Counter[str] = Counter()
 
     def startService(self) -> None:
@@ -75,13 +75,11 @@ class Results(Service):
                 self._store.open()
             except StoreUnavailable:
                 self._failed(Failure())
-            self._alarm = self._reactor.callLater(SYNC_EVERY, self._sync)
+            self._alarm.start(SYNC_EVERY, self._sync)
 
     def stopService(self) -> Any:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
         self._store.close()
         # A node that could not listen stops what it has not started.
         if self._sending is not None and self._sending.running:
@@ -271,7 +269,6 @@ class Results(Service):
 
     def _sync(self) -> None:
         """Hand what was written to the disk, in a thread: it takes a while."""
-        self._alarm = None
         database = self._store.unsynced()
         if database is None:
             self._synced(None)
@@ -286,7 +283,7 @@ class Results(Service):
 
     def _synced(self, _: object) -> None:
         if self.running:
-            self._alarm = self._reactor.callLater(SYNC_EVERY, self._sync)
+            self._alarm.start(SYNC_EVERY, self._sync)
 
 
 def _score(score: Any) -> float | None:

@@ -8,10 +8,11 @@ from typing import Final
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.play.hosting.checkpoints import Codecs
 from vinom.store.interfaces import ICheckpointStore
@@ -53,7 +54,7 @@ class Keeping:
         self.codecs = Codecs()
         # Fences and endings of rooms that have closed, which the store may still have.
         self._closed: dict[str, tuple[int, str]] = {}
-        self._removing: IDelayedCall | None = None
+        self._removing = Timer(self.clock)
 
     @property
     def unremoved(self) -> int:
@@ -94,11 +95,10 @@ class Keeping:
     def _not_removed(self, failure: Failure) -> None:
         if not failure.check(StoreUnavailable):
             _log.failure("cannot remove a room", failure)
-        if self._removing is None:
-            self._removing = self.clock.callLater(_REMOVE_AGAIN, self._remove_again)
+        if not self._removing.is_running:
+            self._removing.start(_REMOVE_AGAIN, self._remove_again)
 
     def _remove_again(self) -> None:
-        self._removing = None
         Deferred.fromCoroutine(self._remove_all()).addErrback(self._not_removed)
 
     async def _remove_all(self) -> None:
@@ -151,7 +151,11 @@ class RoomKeeper:
     _is_failing: bool = attrs.field(default=False, init=False)
     _is_frozen: bool = attrs.field(default=False, init=False)
     is_over: bool = attrs.field(default=False, init=False)
-    _next: IDelayedCall | None = attrs.field(default=None, init=False)
+    _next: Timer = attrs.field(init=False)
+
+    @_next.default
+    def _make_timer(self) -> Timer:
+        return Timer(self.keeping.clock)
 
     def may_show(self, now: float) -> bool:
         """Is everything kept that would be shown now? See `vinom.play.hosting.host`."""
@@ -203,8 +207,8 @@ class RoomKeeper:
             self._soon(BEHIND)
 
     def _soon(self, seconds: float) -> None:
-        if not self._asked and self._next is None:
-            self._next = self.keeping.clock.callLater(seconds, self._ring)
+        if not self._asked and not self._next.is_running:
+            self._next.start(seconds, self._ring)
 
     def _is_stored(self) -> bool:
         """Is the room stored as it is now? If not, it is being stored."""
@@ -212,7 +216,7 @@ class RoomKeeper:
         if stamp != self._kept and not self._asked and not self._is_failing:
             # A store in memory answers at once, and nothing is held then.
             self.is_holding = False
-            self._cancel()
+            self._next.cancel()
             self._put()
         return stamp == self._kept
 
@@ -229,7 +233,7 @@ class RoomKeeper:
         if self._is_frozen:
             self._is_frozen = False
             self.keeping.count_pause(False)
-        self._cancel()
+        self._next.cancel()
         if forget:
             self.keeping.remove(self.room_id, self.fence, ending)
 
@@ -250,12 +254,11 @@ class RoomKeeper:
                 self._not_kept(error)
                 return False
             self.is_leaving = self.is_holding = True
-            self._cancel()
+            self._next.cancel()
             self._release(data)
         return True
 
     def _release(self, data: bytes) -> None:
-        self._next = None
         asked = self.keeping.store.release(self.room_id, self.fence, data, self.grace)
         asked.addCallbacks(self._given_up, lambda why: self._not_given_up(why, data))
         asked.addErrback(
@@ -273,15 +276,9 @@ class RoomKeeper:
         failure.trap(StoreUnavailable)
         self.keeping.outcomes["failed"] += 1
         if not self.is_over:
-            self._next = self.keeping.clock.callLater(_RETRY, self._release, data)
-
-    def _cancel(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+            self._next.start(_RETRY, self._release, data)
 
     def _ring(self) -> None:
-        self._next = None
         if not self.is_over:
             self._put()
 
@@ -340,7 +337,7 @@ class RoomKeeper:
         if self.is_ahead:
             self._freeze()
         self._is_failing = True
-        self._cancel()
+        self._next.cancel()
         self._soon(_RETRY)
 
     def _freeze(self) -> None:

@@ -19,6 +19,7 @@ from txredisapi import RedisProtocol, ResponseError
 from zope.interface import implementer
 
 from vinom.base.limits.logged import BoundedLog, LogBounds, in_background
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import LeaseLost, Misconfigured, NothingStored, StoreUnavailable
@@ -284,7 +285,7 @@ class RedisClient(Service):
         self._deadline, self._beat = access.deadline, access.beat
         self._breaker = Breaker(entropy)
         self._session: _Session | None = None
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
         self._connecting: Deferred[None] | None = None
         self._watches: list[Callable[[bool], None]] = []
         # While the first connection is made: the calls that wait for it.
@@ -323,7 +324,7 @@ class RedisClient(Service):
         """Disconnect."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         self._let_go()
-        self._cancel()
+        self._next.cancel()
         if self._session is None:
             if self._connecting is not None:
                 self._connecting.cancel()
@@ -341,13 +342,7 @@ class RedisClient(Service):
         protocol.transport.loseConnection()
         return gone
 
-    def _cancel(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
     def _try(self) -> None:
-        self._next = None
         self._connecting = in_background(
             self._log, self._connect(), "cannot connect to the store"
         )
@@ -383,7 +378,7 @@ class RedisClient(Service):
         )
         self._breaker.close()
         self._log_back()
-        self._next = self._clock.callLater(self._beat, self._look, session)
+        self._next.start(self._beat, self._look, session)
         for watch in self._watches:
             watch(True)
         self._let_go()
@@ -398,7 +393,7 @@ class RedisClient(Service):
         else:
             self._log_away(why)
         self.why = why
-        self._next = self._clock.callLater(self._breaker.open(), self._try)
+        self._next.start(self._breaker.open(), self._try)
         self._let_go()
 
     def _log_away(self, why: str) -> None:
@@ -436,11 +431,10 @@ class RedisClient(Service):
             return
         self._session = None
         session.end()
-        self._cancel()
         self.opened += 1
         self.why = why
         self._log_away(why)
-        self._next = self._clock.callLater(self._breaker.open(), self._try)
+        self._next.start(self._breaker.open(), self._try)
         # Not `loseConnection`: that waits until Redis has read what we wrote.
         session.protocol.transport.abortConnection()
         for watch in self._watches:
@@ -451,9 +445,8 @@ class RedisClient(Service):
 
         def found(_: None) -> None:
             if session is self._session:
-                self._next = self._clock.callLater(self._beat, self._look, session)
+                self._next.start(self._beat, self._look, session)
 
-        self._next = None
         looking = Deferred.fromCoroutine(self._look_once(session))
         looking.addCallbacks(
             found, lambda failure: self._lost(session, _reason(failure.value))

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from txredisapi import SubscriberProtocol
 
 from vinom.base.limits.logged import in_background
+from vinom.base.reactor.alarm import Timer
 from vinom.store.redis.client import Access, Breaker
 
 
@@ -68,7 +69,7 @@ class RedisSubscriber(Service):
         self._deadline, self._beat = access.deadline, access.beat
         self._factory = _Subscribers(heard)
         self._breaker = Breaker(entropy)
-        self._next: IDelayedCall | None = None
+        self._next = Timer(self._clock)
         self._attempt: Deferred[None] | None = None
         # The newest connection, and the same when messages come on it.
         self._line: Any = None
@@ -88,9 +89,7 @@ class RedisSubscriber(Service):
     def stopService(self) -> Deferred[None]:
         """Disconnect; fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
         if self._attempt is not None:
             self._attempt.cancel()
         self._protocol = None
@@ -103,7 +102,6 @@ class RedisSubscriber(Service):
         return gone.addCallback(lambda _: deferLater(self._clock, 0.0, lambda: None))
 
     def _try(self) -> None:
-        self._next = None
         self._attempt = in_background(self._log, self._subscribe(), "cannot subscribe")
 
     async def _subscribe(self) -> None:
@@ -124,7 +122,7 @@ class RedisSubscriber(Service):
                     # Once: the store logs when it is away, too.
                     self._is_away = True
                     self._log.info("not subscribed yet: {why}", why=str(error))
-                self._next = self._clock.callLater(self._breaker.open(), self._try)
+                self._next.start(self._breaker.open(), self._try)
             return
         if not self.running:
             protocol.transport.abortConnection()
@@ -135,7 +133,7 @@ class RedisSubscriber(Service):
             self._log.info("messages of other nodes come again")
         protocol.whenDisconnected().addCallback(lambda _: self._lost(protocol))
         self._breaker.close()
-        self._next = self._clock.callLater(self._beat, self._ping, protocol)
+        self._next.start(self._beat, self._ping, protocol)
         self._subscribed()
 
     def _hold(self, protocol: Any) -> None:
@@ -149,9 +147,8 @@ class RedisSubscriber(Service):
     def _ping(self, protocol: Any) -> None:
         def answered(_: object) -> None:
             if protocol is self._protocol:
-                self._next = self._clock.callLater(self._beat, self._ping, protocol)
+                self._next.start(self._beat, self._ping, protocol)
 
-        self._next = None
         asked = self._ask(protocol, "PING")
         asked.addCallbacks(answered, lambda _: self._lost(protocol))
 
@@ -159,11 +156,9 @@ class RedisSubscriber(Service):
         if protocol is not self._protocol:
             return
         self._protocol = None
-        if self._next is not None:
-            self._next.cancel()
         self._is_away = True
         self._log.warn("messages of other nodes do not come; subscribing again")
-        self._next = self._clock.callLater(self._breaker.open(), self._try)
+        self._next.start(self._breaker.open(), self._try)
         protocol.transport.abortConnection()
 
     def _ask(self, protocol: Any, *command: str) -> Deferred[Any]:
