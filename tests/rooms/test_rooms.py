@@ -224,8 +224,8 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(said[0]["error"]["code"], "not_seated")
 
 
-class ActTests(SynchronousTestCase):
-    """Playing."""
+class PairCase(SynchronousTestCase):
+    """Ann and Bob play."""
 
     def setUp(self) -> None:
         self.world = RoomsWorld()
@@ -233,6 +233,10 @@ class ActTests(SynchronousTestCase):
         self.bob, _ = self.world.joined("bob", "r1", "pair")
         self.ann.heard()
         self.bob.heard()
+
+
+class ActTests(PairCase):
+    """Playing."""
 
     def test_everybody_sees_it(self) -> None:
         """
@@ -488,15 +492,8 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(said[:3], ["reconnect_result", "round_over", "round_began"])
 
 
-class SlowReaderTests(SynchronousTestCase):
+class SlowReaderTests(PairCase):
     """One who does not take what it is sent."""
-
-    def setUp(self) -> None:
-        self.world = RoomsWorld()
-        self.ann, _ = self.world.joined("ann", "r1", "pair")
-        self.bob, _ = self.world.joined("bob", "r1", "pair")
-        self.ann.heard()
-        self.bob.heard()
 
     def test_newest_wins(self) -> None:
         """

@@ -19,25 +19,13 @@ from twisted.internet.endpoints import (
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.fleet.control.test_link import Owner
 from tests.support.certificates import authority
 from tests.support.descriptors import every_descriptor
 from vinom.fleet.control.link import ControlServer, dial
 from vinom.fleet.control.messages import Alive, Heartbeat, Ready, Stop, TokenKeys
 
 READY = Ready("abc", os.getpid(), 1)
-
-
-class Owner:
-    """Owners of links."""
-
-    def __init__(self) -> None:
-        self.heard, self.losses = [], 0
-
-    def received(self, message):
-        self.heard.append(message)
-
-    def lost(self):
-        self.losses += 1
 
 
 class TlsTests(TestCase):

@@ -284,11 +284,7 @@ class HandshakeTests(SynchronousTestCase):
         A player whose answer takes longer than OpenSSL's own timer gets in, whichever
         datagram of the handshake is the slow one.
         """
-        slow = [Net() for _ in range(4)]
-        for number, net in enumerate(slow):
-            client = net.add_client()
-            for at in range(number):
-                self.pass_on(net, client, at)
+        slow = self.begun()
         # OpenSSL reads the real clock, and nothing else can make its timer expire.
         time.sleep(1.1)
         for number, net in enumerate(slow):
@@ -303,16 +299,21 @@ class HandshakeTests(SynchronousTestCase):
         gets in all the same.
         """
         self.patch(DtlsChannel, "_forget_timeout", lambda channel: None)
-        slow = [Net() for _ in range(4)]
-        for number, net in enumerate(slow):
-            client = net.add_client()
-            for at in range(number):
-                self.pass_on(net, client, at)
+        slow = self.begun()
         time.sleep(1.1)
         for net in slow:
             net.run()
             net.advance(2.0)
             self.assert_plays(net)
+
+    def begun(self) -> list[Net]:
+        """Begin handshakes, each a flight further than the one before."""
+        slow = [Net() for _ in range(4)]
+        for number, net in enumerate(slow):
+            client = net.add_client()
+            for at in range(number):
+                self.pass_on(net, client, at)
+        return slow
 
     def pass_on(self, net: Net, client: DtlsClient, number: int) -> None:
         """Carry one flight: the client's if *number* is even, else the server's."""

@@ -280,11 +280,8 @@ class TlsHelloTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertFalse(refused("203.0.113.1", b"\x16"))
 
-    def test_http(self) -> None:
-        """
-        The same holds at the port of the page: a connection that is silent does not
-        count, and the one that is let in gets what it sent.
-        """
+    def hearing(self) -> tuple[list[bytes], TlsHelloFactory]:
+        """Make what lets in connections of HTTP; returns what is heard on them, too."""
         heard: list[bytes] = []
 
         class Hearing(Protocol):
@@ -293,6 +290,14 @@ class TlsHelloTests(SynchronousTestCase):
 
         log = BoundedLog(Logger(), self.clock)
         factory = TlsHelloFactory(Factory.forProtocol(Hearing), self.hellos, log)
+        return heard, factory
+
+    def test_http(self) -> None:
+        """
+        The same holds at the port of the page: a connection that is silent does not
+        count, and the one that is let in gets what it sent.
+        """
+        heard, factory = self.hearing()
 
         def come(host: str, *pieces: bytes) -> bool:
             address = IPv4Address("TCP", host, 1)
@@ -314,14 +319,7 @@ class TlsHelloTests(SynchronousTestCase):
         Somebody who asks for the page without TLS reads that it needs https://, once,
         however the request is cut; this takes nothing from the handshakes.
         """
-        heard: list[bytes] = []
-
-        class Hearing(Protocol):
-            def dataReceived(self, data: bytes) -> None:
-                heard.append(data)
-
-        log = BoundedLog(Logger(), self.clock)
-        factory = TlsHelloFactory(Factory.forProtocol(Hearing), self.hellos, log)
+        heard, factory = self.hearing()
         request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
         address = IPv4Address("TCP", "203.0.113.1", 1)
         for cut in range(1, len(request) + 1):

@@ -21,6 +21,22 @@ from vinom.tools.commands.admin import (
     show_status,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run_python(
+    code: str, *arguments: str, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter of its own that finds this repository."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
 
 class CommandLineTests(SynchronousTestCase):
     """What people see who type ``vinom``."""
@@ -273,17 +289,9 @@ class PluginTests(SynchronousTestCase):
         """
         ``twistd`` lists vinom, and ``twistd vinom --help`` has its settings.
         """
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import sys; sys.argv[1:] = ['vinom', '--help'];"
-                "from twisted.scripts.twistd import run; run()",
-            ],
-            cwd=Path(__file__).resolve().parents[3],
-            capture_output=True,
-            text=True,
-            check=False,
+        done = run_python(
+            "import sys; sys.argv[1:] = ['vinom', '--help'];"
+            "from twisted.scripts.twistd import run; run()"
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("--drain-seconds=", done.stdout)
@@ -295,20 +303,11 @@ class PluginTests(SynchronousTestCase):
         """
         start = Path(self.mktemp()).absolute()
         (start / "run" / "sub").mkdir(parents=True)
-        root = Path(__file__).resolve().parents[3]
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import sys; sys.argv[0] = 'twistd';"
-                "from twisted.scripts.twistd import run; run()",
-                *("-n", "--rundir=run", "--pidfile=sub/twistd.pid", "vinom"),
-            ],
+        done = run_python(
+            "import sys; sys.argv[0] = 'twistd';"
+            "from twisted.scripts.twistd import run; run()",
+            *("-n", "--rundir=run", "--pidfile=sub/twistd.pid", "vinom"),
             cwd=start,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done)
         pidfile = start / "sub" / "twistd.pid"
@@ -318,21 +317,13 @@ class PluginTests(SynchronousTestCase):
         """
         ``twistd --help`` imports neither our services nor OpenSSL.
         """
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "import sys;"
-                "from twisted.application.service import IServiceMaker;"
-                "from twisted.plugin import getPlugins;"
-                "names = [p.tapname for p in getPlugins(IServiceMaker)];"
-                "assert 'vinom' in names, names;"
-                "loaded = [m for m in sys.modules if m.startswith('vinom.')];"
-                "assert not loaded, loaded",
-            ],
-            cwd=Path(__file__).resolve().parents[3],
-            capture_output=True,
-            text=True,
-            check=False,
+        done = run_python(
+            "import sys;"
+            "from twisted.application.service import IServiceMaker;"
+            "from twisted.plugin import getPlugins;"
+            "names = [p.tapname for p in getPlugins(IServiceMaker)];"
+            "assert 'vinom' in names, names;"
+            "loaded = [m for m in sys.modules if m.startswith('vinom.')];"
+            "assert not loaded, loaded"
         )
         self.assertEqual(done.returncode, 0, done.stderr)
