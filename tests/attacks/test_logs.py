@@ -76,7 +76,7 @@ UNBOUNDED = {
     "a line was not forgotten": "our mistake",
     "lines were not reported": "our mistake",
     "players of other nodes miss": "once each time that the store goes away",
-    "other nodes get messages again": "once each time that the store comes back",
+    "{count} players missed messages": "once each time that the store comes back",
     "players are not put back": "our mistake, once each time that the store is emptied",
     "keys of players are not known": "once for each match, which limits bound",
     "seat not released": "our mistake",

@@ -624,17 +624,15 @@ class ServerProcess:
         """
         if self.stage not in ("listening", "away") or not self._recorded:
             return False
-        self._match_gone(*self.rooms.cut_off())
-        self._supply.release(self.server_id)
-        if self._link is not None:
-            link, self._link = self._link, None
-            link.release()
-        self._close_unsent()
+        self._release()
         return True
 
     def give_up(self) -> None:
         """Another node goes on with it: send it nothing more."""
         self._recorded = {}
+        self._release()
+
+    def _release(self) -> None:
         self._match_gone(*self.rooms.cut_off())
         self._supply.release(self.server_id)
         if self._link is not None:

@@ -830,12 +830,8 @@ class HostedRoom:
         """Close the remaining connections, and call *over*."""
         if self._is_over:
             return
-        self._is_over = True
-        self._alarms.discard(self)
+        self.let_go()
         for seat in self.seats:
-            connection = seat.connection
-            if connection is not None:
-                connection.link.end()
-                connection.flush(self._port)
-                self._release(connection, seat)
+            if seat.connection is not None:
+                self._release(seat.connection, seat)
         self._over(self)

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IUDPTranspor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
-from vinom.base.reactor.alarm import Alarm
+from vinom.base.reactor.alarm import Alarm, Timer
 from vinom.net.dtls.admission import Address
 from vinom.net.dtls.association import Association
 from vinom.net.dtls.channel import LONGEST_DATAGRAM
@@ -102,29 +102,27 @@ class PacedReader:
         :param port: reads without blocking.
         :param pacing: decides about each pause.
         """
-        self._clock, self._port, self._pacing = clock, port, pacing
-        self._next: IDelayedCall | None = None
+        self._port, self._pacing = port, pacing
+        self._next = Timer(clock)
         self._is_asleep = False
 
     def turned(self, datagrams: int, took: float, now: float) -> None:
         """Pause or not after a turn; parameters as in `Pacing.turned`."""
         pause = self._pacing.turned(datagrams, took, now)
-        if self._next is not None:
+        if self._next.is_running:
             # A turn that only sent, during a pause.
             return
         if pause:
             if not self._is_asleep:
                 self._is_asleep = True
                 self._port.stopReading()
-            self._next = self._clock.callLater(pause, self._look)
+            self._next.start(pause, self._look)
         elif self._is_asleep:
             self._schedule()
 
     def stop(self) -> None:
         """Cancel a pause, because the port is closing."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self._next.cancel()
         self._is_asleep = False
 
     def _schedule(self) -> None:
@@ -132,7 +130,6 @@ class PacedReader:
         self._port.startReading()
 
     def _look(self) -> None:
-        self._next = None
         if self._is_asleep:
             self._schedule()
         self._port.doRead()
@@ -273,7 +270,7 @@ class DatagramPort(DatagramProtocol):
         """
         self._clock, self._may_send = clock, may_send
         self._waiting: list[tuple[bytes, Address]] = []
-        self._again: IDelayedCall | None = None
+        self._again = Timer(self._clock)
         self._receive_buffer = receive_buffer
         self._server = server
         self._deliver = deliver
@@ -329,9 +326,7 @@ class DatagramPort(DatagramProtocol):
         self._known.clear()
         self._strangers.clear()
         self._waiting.clear()
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._again.cancel()
         # The port may be closed during its own turn.
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
@@ -546,17 +541,13 @@ class DatagramPort(DatagramProtocol):
         """Keep datagrams that may not be sent yet; the oldest are lost if too many."""
         self._waiting += datagrams
         del self._waiting[:-_MOST_WAITING]
-        if self._again is None:
-            self._again = self._clock.callLater(_AGAIN, self._ask_again)
-
-    def _ask_again(self) -> None:
-        self._again = None
-        self._schedule()
+        if not self._again.is_running:
+            self._again.start(_AGAIN, self._schedule)
 
     def try_again(self) -> None:
         """Send what waits: it may be sent now."""
-        if self._again is not None:
-            self._again.reset(0)
+        if self._again.is_running:
+            self._again.start(0, self._schedule)
 
     def _put(self, datagram: bytes, address: Address) -> None:
         if self._write is not None:

@@ -17,7 +17,6 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IDelayedCall,
     IHalfCloseableProtocol,
     IOpenSSLServerConnectionCreator,
     IPushProducer,
@@ -37,6 +36,7 @@ from vinom.base.limits.buckets import NetworkCounts, is_loopback
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.envelope import encode_failure
 from vinom.base.messages.lobby import carries_token
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import QuickConnection, bound_silence, watch
 from vinom.errors import Code
 from vinom.net.frames import (
@@ -140,7 +140,7 @@ class LineProtocol(Protocol):
         #: What waits for a peer who is behind: messages, and their bytes.
         self._unsent = self._unsent_bytes = 0
         self.is_behind = False
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(lines.clock)
 
     def connectionMade(self) -> None:
         # To be paused when the peer does not read: it must not fill our memory.
@@ -175,7 +175,7 @@ class LineProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_closing = True
-        self._disarm()
+        self._alarm.cancel()
         why = why_tls_failed(reason)
         if why is not None:
             self._lines.log.info(
@@ -254,7 +254,7 @@ class LineProtocol(Protocol):
     def resumeProducing(self) -> None:
         """The peer reads again."""
         if not self._is_closing:
-            self._disarm()
+            self._alarm.cancel()
             cast(IPushProducer, self.transport).resumeProducing()
             self.is_behind, self._unsent, self._unsent_bytes = False, 0, 0
             if self._listener is not None:
@@ -264,16 +264,9 @@ class LineProtocol(Protocol):
         """The connection is over; `connectionLost` is called too."""
 
     def _arm(self, delay: float) -> None:
-        self._disarm()
-        self._alarm = self._lines.clock.callLater(delay, self._give_up)
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.start(delay, self._give_up)
 
     def _give_up(self) -> None:
-        self._alarm = None
         cast(ITCPTransport, self.transport).abortConnection()
 
 
@@ -295,7 +288,7 @@ class FirstByteProtocol(Protocol):
         self._host: str = getattr(address, "host", "")
         self._inner: Protocol | None = None
         self._line: LineProtocol | None = None
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(lines.clock)
         self._is_counted = self._is_refused = False
 
     def connectionMade(self) -> None:
@@ -303,7 +296,7 @@ class FirstByteProtocol(Protocol):
         clock, bounds = self._lines.clock, self._lines.bounds
         self._opened_at = clock.seconds()
         self._lines.reserve.join(self, self.transport)
-        self._alarm = clock.callLater(bounds.first_byte_seconds, self._overdue)
+        self._alarm.start(bounds.first_byte_seconds, self._overdue)
         when_peer_known(self.transport, self._admit)
 
     def _admit(self) -> None:
@@ -315,7 +308,7 @@ class FirstByteProtocol(Protocol):
         if self._lines.connections.enter(self._host):
             self._is_counted = True
         elif not self._is_refused:
-            self._disarm()
+            self._alarm.cancel()
             # In the clear, whatever it speaks: TLS would cost us a handshake.
             self._refuse(Code.TOO_MANY_CONNECTIONS, "too many from your address")
 
@@ -331,15 +324,13 @@ class FirstByteProtocol(Protocol):
             return
         # Refused, or cut off in TLS: what is on its way is all that it still gets.
         cast(ITransport, self.transport).loseConnection()
-        self._disarm()
-        delay = self._lines.bounds.close_seconds
-        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+        self._alarm.start(self._lines.bounds.close_seconds, self.abort)
 
     def writeConnectionLost(self) -> None:
         """Our half is closed, as `close_gently` asked."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._disarm()
+        self._alarm.cancel()
         self._lines.reserve.leave(self)
         if self._is_counted:
             self._is_counted = False
@@ -349,7 +340,7 @@ class FirstByteProtocol(Protocol):
             inner.connectionLost(reason)
 
     def _choose(self, data: bytes) -> None:
-        self._disarm()
+        self._alarm.cancel()
         lines = self._lines
         if sniff(data) is Spoken.TLS and lines.tls is not None:
             if lines.tls_hellos is not None and not lines.tls_hellos.take(self._host):
@@ -376,7 +367,6 @@ class FirstByteProtocol(Protocol):
         inner.makeConnection(self.transport)
 
     def _overdue(self) -> None:
-        self._alarm = None
         self._refuse(Code.TIMEOUT, "no hello came in time")
 
     def _refuse(self, code: Code, why: str) -> None:
@@ -385,8 +375,7 @@ class FirstByteProtocol(Protocol):
         self._lines.errors[code] += 1
         cast(ITransport, self.transport).write(encode_failure(code, why) + b"\n")
         close_gently(self.transport, is_tls=False, why=f"{code.value}: {why}")
-        delay = self._lines.bounds.close_seconds
-        self._alarm = self._lines.clock.callLater(delay, self._give_up)
+        self._alarm.start(self._lines.bounds.close_seconds, self.abort)
 
     @property
     def is_in_play(self) -> bool:
@@ -401,15 +390,6 @@ class FirstByteProtocol(Protocol):
     def abort(self) -> None:
         """End the connection at once."""
         cast(ITCPTransport, self.transport).abortConnection()
-
-    def _give_up(self) -> None:
-        self._alarm = None
-        self.abort()
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
 
 class LineFactory(ServerFactory):

@@ -21,7 +21,6 @@ from typing import Protocol as Shape
 import attrs
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     IPullProducer,
     IPushProducer,
@@ -33,6 +32,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import QuickConnection
 from vinom.base.reactor.direct import (
     MOST,
@@ -76,7 +76,6 @@ class SocketWriter:
 
     __slots__ = (
         "_alarm",
-        "_clock",
         "_descriptor",
         "_direct",
         "_is_over",
@@ -110,9 +109,9 @@ class SocketWriter:
         :param most: bytes of one read.
         """
         bound_reads(transport, most)
-        self._transport, self._owner, self._clock = transport, owner, clock
+        self._transport, self._owner = transport, owner
         self._stuck_seconds, self._is_tls = stuck_seconds, is_tls
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(clock)
         self._is_over = False
         self._direct, self._descriptor = direct, -1
         self._send: Callable[[bytes], int] | None = None
@@ -158,7 +157,7 @@ class SocketWriter:
         :param is_half: has the peer closed its half?
         """
         transport = self._transport
-        self._disarm()
+        self._alarm.cancel()
         self.release()
         if is_half:
             # Nothing comes that is not read: that would take the last bytes away.
@@ -169,12 +168,12 @@ class SocketWriter:
         # In closing, the connection may be lost.
         if not self._is_over:
             self._left = _unsent(transport)
-            self._arm(_CLOSE_SECONDS, self._give_up)
+            self._alarm.start(_CLOSE_SECONDS, self._give_up)
 
     def forget(self) -> None:
         """The connection is over, or belongs to another protocol now."""
         self._is_over, self._send = True, None
-        self._disarm()
+        self._alarm.cancel()
         if self._direct is not None:
             self._direct.remove(self._descriptor)
             self._direct = None
@@ -184,14 +183,14 @@ class SocketWriter:
     def pauseProducing(self) -> None:
         """The peer does not read."""
         self.is_full = True
-        self._arm(self._stuck_seconds, self._owner.stuck)
+        self._alarm.start(self._stuck_seconds, self._owner.stuck)
         self._owner.filled()
 
     def resumeProducing(self) -> None:
         """The peer has taken everything."""
         if self.is_full:
             self.is_full = False
-            self._disarm()
+            self._alarm.cancel()
             if self._send is not None:
                 self._transport.unregisterProducer()
             self._owner.drained()
@@ -203,22 +202,9 @@ class SocketWriter:
         """Abort, unless the peer still reads: that would drop what it has not taken."""
         before, self._left = self._left, _unsent(self._transport)
         if 0 < self._left < before:
-            self._arm(_CLOSE_SECONDS, self._give_up)
+            self._alarm.start(_CLOSE_SECONDS, self._give_up)
         else:
             self._transport.abortConnection()
-
-    def _arm(self, seconds: float, call: Callable[[], None]) -> None:
-        self._disarm()
-        self._alarm = self._clock.callLater(seconds, self._alarmed, call)
-
-    def _alarmed(self, call: Callable[[], None]) -> None:
-        self._alarm = None
-        call()
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
 
 def _unsent(transport: Any) -> int:
@@ -278,7 +264,7 @@ class SocketReader:
         self._transport, self._clock, self._pace = transport, clock, pace
         #: Why nothing is read.
         self.holds: set[str] = set()
-        self._slowed: IDelayedCall | None = None
+        self._slowed = Timer(clock)
         self._is_over = False
 
     def hold(self, why: str) -> bool:
@@ -307,20 +293,14 @@ class SocketReader:
         """
         if self._pace is not None:
             wait = max(wait, self._pace.wait(size, self._clock.seconds()))
-        if wait and self._slowed is None and not self._is_over:
+        if wait and not self._slowed.is_running and not self._is_over:
             self.hold("pace")
-            self._slowed = self._clock.callLater(wait, self._go_on)
+            self._slowed.start(wait, self.let_go, "pace")
 
     def end(self) -> None:
         """The connection is over: nobody waits for anything."""
         self._is_over = True
-        if self._slowed is not None:
-            self._slowed.cancel()
-            self._slowed = None
-
-    def _go_on(self) -> None:
-        self._slowed = None
-        self.let_go("pace")
+        self._slowed.cancel()
 
 
 #: How long a session may be silent after its client has nothing more to send, seconds.

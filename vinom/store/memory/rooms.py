@@ -56,24 +56,22 @@ class MemoryCheckpointStore:
         grace: float,
         is_ahead: bool = False,
     ) -> Deferred[bool]:
-        if self._is_stale():
-            return fail(LeaseLost("the lease of this node is over"))
-        kept = self.rooms.get(room_id)
-        if kept is not None and (kept.node_id, kept.fence) != (self.node_id, fence):
-            return succeed(False)
-        self.rooms[room_id] = _Kept(self.node_id, fence, data, grace)
-        return succeed(True)
+        return self._write(room_id, _Kept(self.node_id, fence, data, grace))
 
     def release(
         self, room_id: str, fence: int, data: bytes, grace: float
     ) -> Deferred[bool]:
         """Give a room up, with its last checkpoint."""
+        left = _Kept("", fence, data, grace, self.nodes.now())
+        return self._write(room_id, left)
+
+    def _write(self, room_id: str, after: _Kept) -> Deferred[bool]:
         if self._is_stale():
             return fail(LeaseLost("the lease of this node is over"))
-        kept = self.rooms.get(room_id)
-        if kept is not None and (kept.node_id, kept.fence) != (self.node_id, fence):
+        kept, own = self.rooms.get(room_id), (self.node_id, after.fence)
+        if kept is not None and (kept.node_id, kept.fence) != own:
             return succeed(False)
-        self.rooms[room_id] = _Kept("", fence, data, grace, self.nodes.now())
+        self.rooms[room_id] = after
         return succeed(True)
 
     def claim(
