@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -21,7 +22,7 @@ from twisted.internet.task import Clock
 from tests.support.fleets import MemoryFleet
 from tests.support.game_net import MemoryRecordings
 from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.model import MatchPlan, Placement, QueueEntry
+from vinom.base.model import MatchPlan, Placement, QueueEntry, Whereabouts
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.tokens import TokenSigner, TokenVerifier
 from vinom.errors import Code, StoreUnavailable
@@ -185,6 +186,28 @@ class Faulty:
         return answer
 
 
+class Lined:
+    """A store in memory that knows which players have lines to other nodes."""
+
+    def __init__(self, store: Any, lines: Any) -> None:
+        self._store, self._lines = store, lines
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def of_player(self, player_id: str, with_lines: bool = False) -> Deferred[Any]:
+        def read(where: Whereabouts) -> Deferred[Whereabouts]:
+            parts = [one for one in (where.party, where.entry) if one is not None]
+            players = {each for one in parts for each in one.player_ids}
+            elsewhere: Deferred[Any] = self._lines.elsewhere(sorted(players))
+            return elsewhere.addCallback(
+                lambda found: attrs.evolve(where, elsewhere=found)
+            )
+
+        found: Deferred[Any] = self._store.of_player(player_id)
+        return found.addCallback(read) if with_lines else found
+
+
 class LobbyWorld:
     """
     Everything between a line and the fleet.
@@ -207,6 +230,9 @@ class LobbyWorld:
         self.lobby = parts.get("store") or MemoryLobbyStore(now)
         if isinstance(self.lobby, Faulty) and self.lobby.store is None:
             self.lobby.store = MemoryLobbyStore(now)
+        store = self.lobby
+        if "lines" in parts:
+            store = Lined(store, parts["lines"])
         self.players = parts.get("players") or MemoryPlayerStore(
             now, parts.get("most_players", 200_000), self._is_needed
         )
@@ -230,7 +256,7 @@ class LobbyWorld:
         )
         self.matches = Matches(
             self.fleet,
-            self.lobby,
+            store,
             self.online,
             self.games,
             join_tickets,
@@ -249,7 +275,7 @@ class LobbyWorld:
         self.rating_store = MemoryRatingStore(now)
         regions = parts.get("regions", {})
         self.matchmaker = Matchmaker(
-            self.lobby,
+            store,
             self.matches,
             self.online,
             self.games,
@@ -261,7 +287,7 @@ class LobbyWorld:
             regions=regions,
         )
         self.parties = Parties(
-            self.lobby,
+            store,
             self.matchmaker,
             self.online,
             self.clock,

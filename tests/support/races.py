@@ -146,6 +146,7 @@ class TwoNodes:
 
     :cvar count: how many.
     :ivar accepted: who said yes to which prematch.
+    :ivar formed: ids of parties.
     """
 
     count = 2
@@ -170,6 +171,7 @@ class TwoNodes:
         self.asks = accept_seconds > 0
         self.accepted: set[tuple[str, str]] = set()
         self.results: list[Any] = []
+        self.formed: list[str] = []
 
     def make_gate(self) -> Gate:
         return Gate()
@@ -217,13 +219,13 @@ class TwoNodes:
 
         self.run(answer())
 
-    def form(self, node: int, *names: str) -> str:
-        """Form a party of these players; return its id."""
+    def form(self, node: int, *names: str) -> None:
+        """Form a party of these players."""
         self.ask(node, names[0], CreateParty(open=True))
         made = self.results[-1]
+        self.formed.append(made.party_id)
         for name in names[1:]:
             self.ask(node, name, JoinParty(made.party_id))
-        return str(made.party_id)
 
     def asked(self) -> list[str]:
         """List the players who are asked whether they want to play, at this moment."""

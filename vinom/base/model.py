@@ -631,6 +631,9 @@ class Whereabouts:
     :ivar plan: of its running match.
     :ivar placement: where that is played, once a game server has it.
     :ivar ended: the end of its latest match.
+    :ivar place: of the entry in its queue, 1 for the longest wait; 0 in a prematch.
+    :ivar elsewhere: those of its party and its entry who have a line to another node
+        that lives, if the store was asked for that.
     """
 
     party: Party | None = None
@@ -639,6 +642,8 @@ class Whereabouts:
     plan: MatchPlan | None = None
     placement: Placement | None = None
     ended: MatchEnd | None = None
+    place: int = 0
+    elsewhere: Sequence[str] = ()
 
 
 @attrs.frozen

@@ -50,6 +50,7 @@ from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties
 from vinom.lobby.matchmaking.queues import Queues
 from vinom.rooms.rooms import Rooms
+from vinom.store.patience import patiently
 
 #: Answers that say how it is with a player.
 _STATES = (QueueStatus, PartyUpdate, PartyCreated, PartyClosed)
@@ -304,7 +305,7 @@ class Requests(Service):
                 host=conversation.host,
                 player_id=player.player_id,
             )
-        conversation.key_hash = known.key_hash
+        conversation.key_hash, conversation.is_new_guest = known.key_hash, known.is_new
         welcome = Welcome(
             player.player_id,
             known.key,
@@ -322,6 +323,8 @@ class Requests(Service):
     ) -> Push:
         """Answer a request of a player who said hello."""
         answer = await self._answer(player, request, conversation.host)
+        if not isinstance(answer, Pong):
+            self._settle(conversation, player)
         if isinstance(answer, _STATES) and not conversation.is_open:
             # The player may have a newer line, whose hello was answered before.
             self._online.send([player.player_id], answer)
@@ -330,7 +333,7 @@ class Requests(Service):
     async def _answer(self, player: Player, request: Request, host: str) -> Push:
         match request:
             case Queue(game, options, loadout, queue, echoes):
-                status = await self._parties.queue(
+                return await self._parties.queue(
                     player,
                     game,
                     bytes(options),
@@ -339,8 +342,6 @@ class Requests(Service):
                     queue=queue,
                     echoes=echoes,
                 )
-                self._identity.settle(player.player_id)
-                return status
             case Cancel():
                 return await self._parties.cancel(player.player_id)
             case Ping():
@@ -354,9 +355,7 @@ class Requests(Service):
                     player.player_id, False, prematch_id
                 )
         if isinstance(request, PARTY_REQUESTS):
-            answer = await self._parties.serve(player, request, host)
-            self._identity.settle(player.player_id)
-            return answer
+            return await self._parties.serve(player, request, host)
         raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
 
     def serve_now(
@@ -365,8 +364,14 @@ class Requests(Service):
         """Answer a request about rooms, which hardly ever waits."""
         answer = self._rooms.serve(conversation, player, request)
         if isinstance(request, JoinRoom):
-            self._identity.settle(player.player_id)
+            self._settle(conversation, player)
         return answer
+
+    def _settle(self, conversation: Conversation, player: Player) -> None:
+        """Have a new guest remembered who has done more than say hello."""
+        if conversation.is_new_guest:
+            conversation.is_new_guest = False
+            self._identity.settle(player.player_id)
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""
@@ -382,14 +387,14 @@ class Requests(Service):
         """
         _ensure_open(conversation)
         player_id, match_id = player.player_id, conversation.match_id
-        where = await self._matches.where(player_id)
+        where = await self._matches.where(player_id, with_lines=True)
         news: list[Push] = []
         party_id, its = conversation.party_id, where.party
         if party_id and (its is None or its.party_id != party_id):
             # Nobody may be left to send it: the store may have lost the party.
             news.append(PartyClosed(party_id, "lost"))
         # First: the line of a player who is in no party ends with `MatchFound`.
-        party = await self._parties.player_back(player_id, its)
+        party = await self._parties.player_back(player_id, where)
         if party is not None:
             news.append(party)
         if match_id and where.plan is not None and where.plan.match_id == match_id:
@@ -425,8 +430,18 @@ class Requests(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed, to this node or to one that is gone: keep places."""
-        self._matchmaker.player_lost(player_id)
-        self._parties.player_lost(player_id)
+
+        async def look() -> None:
+            await self._online.note_left(player_id)
+            where = await self._matches.where(player_id, with_lines=True)
+            await self._parties.player_lost(player_id, where)
+            await self._matchmaker.player_lost(player_id, where)
+
+        def is_away() -> bool:
+            return not self._is_stopping and not self._online.is_here(player_id)
+
+        work = patiently(self._clock, look, is_away)
+        in_background(self._log, work, "a place was not kept")
 
     async def _gone(self, player_id: str) -> None:
         if self._is_stopping and self._online.is_shared:

@@ -65,8 +65,13 @@ class ILobbyStore(Interface):
     queue, the longest wait first. No method reads more of a queue than it returns.
     """
 
-    def of_player(player_id: str) -> Deferred[Whereabouts]:
-        """Find everything about one player."""
+    def of_player(player_id: str, with_lines: bool = False) -> Deferred[Whereabouts]:
+        """
+        Find everything about one player.
+
+        :param with_lines: also who of its party and its entry has a line to another
+            node that lives.
+        """
 
     # Parties: each is changed as a whole, by its version.
 

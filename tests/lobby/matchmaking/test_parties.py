@@ -466,10 +466,12 @@ class AwayTests(SynchronousTestCase):
         world.lines["ann"].hang_up()
         world.clock.advance(1)
         silent.restore()
-        world.lines["bob"].heard()
+        world.clock.advance(1)
+        (update,) = pushed(world.lines["bob"], "party_update")
+        self.assertFalse(update["party"]["members"][0]["connected"])
         world.clock.advance(58)
         self.assertEqual(world.lines["bob"].heard(), [])
-        world.clock.advance(2)
+        world.clock.advance(3)
         self.assertEqual(world.party("bob")["host"], world.ids["bob"])
 
     def test_forgotten(self) -> None:
@@ -769,7 +771,11 @@ class QueueTests(SynchronousTestCase):
         store = Faulty()
         world = PartyWorld(store=store)
         world.form("ann", "bob")
-        store.before["places"] = lambda: world.lines["bob"].ask("leave_party")
+
+        def leave() -> None:
+            world.lines["bob"].ask("leave_party")
+
+        store.before["enqueue"] = lambda: store.before.update(of_player=leave)
         answer = world.lines["ann"].ask("queue", game="squad")
         states = [m["data"]["state"] for m in answer if m["type"] == "queue_status"]
         self.assertEqual(states[-1], "idle")

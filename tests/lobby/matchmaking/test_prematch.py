@@ -329,7 +329,7 @@ class AskTests(SynchronousTestCase):
         world = AskingWorld(store=store, lines=lines, clock=clock)
         world.queue("ann")
         (bob,) = world.enter("bob")
-        store.held.add("places")
+        store.before["enqueue"] = lambda: store.held.add("of_player")
         self.assertEqual(bob.ask("queue", game="duel"), [])
         world.clock.advance(0)
         self.assertEqual(len(pushed(bob, "prematch")), 1)

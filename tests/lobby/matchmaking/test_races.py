@@ -252,40 +252,30 @@ class PairTests(SynchronousTestCase):
         """
         The host queues while somebody comes in: all members wait, or nobody.
         """
-        made = []
-
-        def ready(world: TwoNodes) -> None:
-            made[:] = [world.form(0, "ann", "bob")]
-
         self.race(
-            ready,
+            self.pair,
             lambda world: world.queue(0, "ann", "squad"),
-            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+            lambda world: world.ask(1, "cat", JoinParty(world.formed[0])),
         )
 
     def test_join_and_queue_alone(self) -> None:
         """
         A player who joins a party and queues alone at once is not in two entries.
         """
-        made = []
-
-        def ready(world: TwoNodes) -> None:
-            made[:] = [world.form(0, "ann", "bob")]
-
         self.race(
-            ready,
+            self.pair,
             lambda world: world.queue(0, "cat", "squad"),
-            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+            lambda world: world.ask(1, "cat", JoinParty(world.formed[0])),
         )
 
     def test_two_parties(self) -> None:
         """
         A player who joins two parties at once is in one.
         """
-        made = []
 
         def ready(world: TwoNodes) -> None:
-            made[:] = [world.form(0, "ann"), world.form(1, "bob")]
+            world.form(0, "ann")
+            world.form(1, "bob")
 
         def check(world: TwoNodes) -> None:
             members = [
@@ -297,8 +287,8 @@ class PairTests(SynchronousTestCase):
 
         self.race(
             ready,
-            lambda world: world.ask(0, "cat", JoinParty(made[0])),
-            lambda world: world.ask(1, "cat", JoinParty(made[1])),
+            lambda world: world.ask(0, "cat", JoinParty(world.formed[0])),
+            lambda world: world.ask(1, "cat", JoinParty(world.formed[1])),
             after=check,
         )
 
@@ -306,19 +296,15 @@ class PairTests(SynchronousTestCase):
         """
         A player who joins the same party on two nodes at once is in it once.
         """
-        made = []
-
-        def ready(world: TwoNodes) -> None:
-            made[:] = [world.form(0, "ann")]
 
         def check(world: TwoNodes) -> None:
             (party,) = world.store.state.parties.values()
             self.assertEqual(party.player_ids, ("ann", "cat"))
 
         self.race(
-            ready,
-            lambda world: world.ask(0, "cat", JoinParty(made[0])),
-            lambda world: world.ask(1, "cat", JoinParty(made[0])),
+            lambda world: world.form(0, "ann"),
+            lambda world: world.ask(0, "cat", JoinParty(world.formed[0])),
+            lambda world: world.ask(1, "cat", JoinParty(world.formed[0])),
             after=check,
         )
 

@@ -184,6 +184,8 @@ class Conversation:
     :ivar host: the peer's address.
     :ivar player: the player, once the hello is accepted.
     :ivar key_hash: of the key by which the player comes back; set by `Answering`.
+    :ivar is_new_guest: has the player done nothing but say hello for the first time?
+        Likewise.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
@@ -206,7 +208,7 @@ class Conversation:
         """
         self.host = line.host
         self.player: Player | None = None
-        self.key_hash = ""
+        self.key_hash, self.is_new_guest = "", False
         self.line, self.memberships = line, _NO_MEMBERSHIPS
         self._only: Membership | None = None
         self._actions: TokenBucket | None = None

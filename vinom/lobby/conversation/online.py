@@ -17,7 +17,7 @@ from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
 from vinom.base.messages.lobby import QueueStatus
-from vinom.base.model import LineEnd, Player, Prematch
+from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import Code, PeerError, Refused, StoreUnavailable
@@ -246,6 +246,18 @@ class Online:
             away = [one for one in away if one not in elsewhere]
         return away
 
+    def away_of(self, player_ids: Iterable[str], where: Whereabouts) -> frozenset[str]:
+        """
+        List those of these players who are connected to no node.
+
+        :param where: of one of them, read with lines.
+        """
+        return frozenset(
+            one
+            for one in player_ids
+            if self._here(one) is None and one not in where.elsewhere
+        )
+
     def absence(self, player_id: str) -> Deferred[float]:
         """
         Find for how long a player has been connected to no node, seconds.
@@ -259,14 +271,20 @@ class Online:
             return succeed(0.0)
         if self.store is None:
             return succeed(inf)
-        if player_id in self._unreported:
-            # Nobody has noted when it left.
-            return Deferred.fromCoroutine(self._absence(self.store, player_id))
-        return self.store.absence(player_id)
+        return Deferred.fromCoroutine(self._absence(self.store, player_id))
 
     async def _absence(self, store: IOnlineStore, player_id: str) -> float:
-        await self._forget(store, player_id)
+        await self.note_left(player_id)
         return await store.absence(player_id)
+
+    async def note_left(self, player_id: str) -> None:
+        """
+        Have the store note that a line is closed, if it could not before.
+
+        :raises StoreUnavailable: it still does not answer.
+        """
+        if self.store is not None and player_id in self._unreported:
+            await self._forget(self.store, player_id)
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""

@@ -657,14 +657,15 @@ class Matches(Service):
             )
             return QueueStatus("matched", plan.game)
 
-    async def where(self, player_id: str) -> Whereabouts:
+    async def where(self, player_id: str, with_lines: bool = False) -> Whereabouts:
         """
         Find where a player is, at whatever node that is.
 
+        :param with_lines: see `vinom.store.interfaces.ILobbyStore.of_player`.
         :raises StoreUnavailable: it does not answer, or was lost and has not got
             everything back.
         """
-        where = await self._store.of_player(player_id)
+        where = await self._store.of_player(player_id, with_lines)
         if where.plan is not None or self._is_complete():
             return where
         end = where.ended

@@ -33,16 +33,14 @@ class Attendance:
         clock: IReactorTime,
         seconds: float,
         stays_away: _Step,
-        is_back: _Step | None = None,
     ) -> None:
         """
         :param online: knows who is connected.
         :param clock: for delays.
         :param stays_away: done about a player who was away for so long.
-        :param is_back: done about one who is connected when the time is over.
         """
         self._online, self._clock, self.seconds = online, clock, seconds
-        self._stays_away, self._is_back = stays_away, is_back
+        self._stays_away = stays_away
         self._alarms: dict[str, IDelayedCall] = {}
 
     def __contains__(self, player_id: str) -> bool:
@@ -80,11 +78,8 @@ class Attendance:
 
     async def _look(self, player_id: str) -> None:
         absence = await self._online.absence(player_id)
-        if not absence:
-            if self._is_back is not None:
-                await self._is_back(player_id)
-        elif absence < self.seconds:
+        if absence >= self.seconds:
+            await self._stays_away(player_id)
+        elif absence:
             # The player was at another node meanwhile: this is another absence.
             self.expect(player_id, self.seconds - absence)
-        else:
-            await self._stays_away(player_id)

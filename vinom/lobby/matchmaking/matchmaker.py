@@ -128,7 +128,7 @@ class Matchmaker(Service):
         # How many players got seats in running rooms, by game.
         self._backfilled: Counter[str] = Counter(dict.fromkeys(games, 0))
         self._waits = {name: Histogram(WAIT_BOUNDS) for name in games}
-        self._away = Attendance(online, clock, away_seconds, self._drop, self._settle)
+        self._away = Attendance(online, clock, away_seconds, self._drop)
         matches.follow(self)
 
     def stopService(self) -> None:
@@ -333,9 +333,9 @@ class Matchmaker(Service):
     async def _admitted(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
         away = await self._online.away(entry.player_ids)
         for player_id in away:
-            self.player_lost(player_id)
-        if entry.suspended and not away:
-            await self._store.suspend(entry.entry_id, False)
+            self._expect(player_id)
+        if away or entry.suspended:
+            await self._settle(entry.player_ids[0])
         self.rounds.look_at(entry.pool, None if entry.suspended else found.waiting)
         queue = self.queues.of(entry.game, entry.queue)
         if entry.party_id or (
@@ -386,26 +386,27 @@ class Matchmaker(Service):
 
     async def _status(self, entry: QueueEntry) -> QueueStatus:
         """Find how it is with an entry, and send its players changes from now on."""
-        (place,) = await self._store.places([entry.entry_id])
-        if place:
-            return self._updates.follow(entry, place)
-        self._updates.forget(entry.player_ids)
         where = await self._store.of_player(entry.players[0].player_id)
-        if where.plan is not None:
-            return QueueStatus("matched", entry.game)
-        if where.entry is None or where.entry.entry_id != entry.entry_id:
-            return QueueStatus("idle")
-        waited = max(0.0, self._clock.seconds() - entry.since)
-        # It has no place in a prematch; one that has ended meanwhile sends places.
-        return QueueStatus("waiting", entry.game, waited=round(waited, 3))
+        if where.entry is not None and where.entry.entry_id == entry.entry_id:
+            return self._updates.follow(entry, where.place)
+        self._updates.forget(entry.player_ids)
+        return QueueStatus("idle" if where.plan is None else "matched", entry.game)
 
     # Calls of `Requests`.
 
-    def player_lost(self, player_id: str) -> None:
-        """A player's line closed: keep the place for a while."""
+    async def player_lost(self, player_id: str, where: Whereabouts) -> None:
+        """
+        A player's line closed: keep the place for a while.
+
+        :param where: of the player, read with lines after that.
+        """
+        if self._online.away_of((player_id,), where):
+            self._expect(player_id)
+            await self._settle(player_id, where)
+
+    def _expect(self, player_id: str) -> None:
         self._updates.forget((player_id,))
         self._away.expect(player_id)
-        self._run(self._settle_lost(player_id))
 
     def player_left(self, player_id: str) -> None:
         """A line closed whose player is in no queue, but perhaps in a new match."""
@@ -420,16 +421,20 @@ class Matchmaker(Service):
     async def player_back(
         self, player_id: str, where: Whereabouts
     ) -> QueueStatus | None:
-        """A player said hello: return their place in the queue, if there is one."""
+        """
+        A player said hello: return their place in the queue, if there is one.
+
+        :param where: of the player, read with lines after that.
+        """
         self._away.stop_waiting(player_id)
         entry = where.entry
         if entry is None:
             return None
-        if not await self._online.away(entry.player_ids):
+        if not self._online.away_of(entry.player_ids, where):
             # Also if it was not suspended: this node is its owner from now on.
             await self._store.suspend(entry.entry_id, False)
         self.rounds.look_at(entry.pool)
-        return await self._status(entry)
+        return self._updates.follow(entry, where.place)
 
     # Calls of `Prematches`.
 
@@ -521,13 +526,20 @@ class Matchmaker(Service):
         self._moved(entries)
 
     async def _send_place(self, entry: QueueEntry) -> None:
-        for player_id in await self._online.away(entry.player_ids):
+        """
+        Send the players of an entry that waits again its place, unless it is gone.
+
+        A player who cancelled meanwhile must not be sent last that it waits.
+        """
+        where = await self._store.of_player(entry.players[0].player_id, True)
+        if where.entry is None or where.entry.entry_id != entry.entry_id:
+            return
+        for player_id in self._online.away_of(entry.player_ids, where):
             if player_id not in self._away:
-                self.player_lost(player_id)
-            else:
-                self._run(self._settle_lost(player_id))
-        status = await self._updates.again(entry)
-        if status is not None:
+                self._expect(player_id)
+        await self._settle(entry.players[0].player_id, where)
+        if where.place:
+            status = self._updates.follow(entry, where.place)
             self._online.send(entry.player_ids, status)
 
     def left(self, entries: Sequence[QueueEntry]) -> None:
@@ -595,7 +607,7 @@ class Matchmaker(Service):
                 f"this match; {left:.1f} s are left",
             }
         if entry is not None:
-            return facts | await self._explain(entry)
+            return facts | await self._explain(entry, where.place)
         for match in self._matches.describe():
             if any(seat["player_id"] == player_id for seat in match["players"]):
                 return facts | {
@@ -701,10 +713,9 @@ class Matchmaker(Service):
         find = partial(self._store.of_player, player_id)
         return await patiently(self._clock, find) or Whereabouts()
 
-    async def _explain(self, entry: QueueEntry) -> dict[str, Any]:
+    async def _explain(self, entry: QueueEntry, place: int) -> dict[str, Any]:
         """Explain to an operator what an entry waits for."""
         now = self._clock.seconds()
-        (place,) = await self._store.places([entry.entry_id])
         waiting = await self._store.waiting(*entry.pool)
         counts = await self._store.counts()
         queue = self.queues.of(entry.game, entry.queue)
@@ -781,28 +792,17 @@ class Matchmaker(Service):
         if left is not None:
             await self.took_out(left, player_id)
 
-    async def _settle_lost(self, player_id: str) -> None:
-        """Suspend the entry of a player who is expected back, when storage answers."""
-        await patiently(
-            self._clock,
-            lambda: self._settle(player_id),
-            lambda: player_id in self._away,
-        )
-
-    async def _settle(self, player_id: str) -> None:
+    async def _settle(self, player_id: str, where: Whereabouts | None = None) -> None:
         """Suspend or resume an entry: are all of its players here?"""
-        while True:
-            entry = (await self._store.of_player(player_id)).entry
-            if entry is None:
+        where = where or await self._store.of_player(player_id, True)
+        while (entry := where.entry) is not None:
+            is_away = bool(self._online.away_of(entry.player_ids, where))
+            if entry.suspended == is_away:
                 return
-            away = await self._online.away(entry.player_ids)
-            if entry.suspended == bool(away):
-                return
-            if not away:
-                await self._store.suspend(entry.entry_id, False)
-            elif not await self._store.suspend(entry.entry_id, True):
+            if not await self._store.suspend(entry.entry_id, is_away) and is_away:
                 # It is gone, or the player has come back to another node.
                 return
+            where = await self._store.of_player(player_id, True)
 
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""

@@ -340,23 +340,30 @@ class Parties(Service):
 
     # Calls of `Requests`.
 
-    def player_lost(self, player_id: str) -> None:
-        """A player's line closed: keep the place in the party for a while."""
-        self._run(self._note_lost(player_id))
+    async def player_lost(self, player_id: str, where: Whereabouts) -> None:
+        """
+        A player's line closed: keep the place in the party for a while.
+
+        :param where: of the player, read with lines after that.
+        """
+        party = where.party
+        if party is not None and self._online.away_of((player_id,), where):
+            self._away.expect(player_id)
+            await self._send(party, where)
 
     async def player_back(
-        self, player_id: str, party: Party | None
+        self, player_id: str, where: Whereabouts
     ) -> PartyUpdate | None:
         """
         A player said hello: return how its party is, if it is in one.
 
-        :param party: the one that it is in.
+        :param where: of the player, read with lines after that.
         """
         self._away.stop_waiting(player_id)
-        if party is None:
+        if where.party is None:
             return None
-        update = await self._update(party)
-        self._send_others(party, player_id, update)
+        update = await self._update(where.party, where)
+        self._send_others(where.party, player_id, update)
         return update
 
     # Calls of the matchmaker.
@@ -621,18 +628,6 @@ class Parties(Service):
 
     # Members who are away.
 
-    async def _note_lost(self, player_id: str) -> None:
-        try:
-            party = (await self._store.of_player(player_id)).party
-        except StoreUnavailable:
-            # Perhaps the player is in one: that is seen when the time is over.
-            self._away.expect(player_id)
-            raise
-        if party is None or not await self._online.away((player_id,)):
-            return
-        self._away.expect(player_id)
-        await self._send(party)
-
     async def _forget(self, player_id: str) -> None:
         """Take a player who stayed away out of the party, unless it plays."""
         party = (await self._store.of_player(player_id)).party
@@ -647,19 +642,25 @@ class Parties(Service):
 
     # What players are sent.
 
-    async def _away_of(self, party: Party) -> frozenset[str]:
+    async def _away_of(
+        self, party: Party, where: Whereabouts | None = None
+    ) -> frozenset[str]:
         """Who of a party is connected to no node, as far as this one can know?"""
+        if where is not None:
+            return self._online.away_of(party.player_ids, where)
         try:
             return frozenset(await self._online.away(party.player_ids))
         except StoreUnavailable:
             here = self._online.is_here
             return frozenset(one for one in party.player_ids if not here(one))
 
-    async def _update(self, party: Party) -> PartyUpdate:
-        return PartyUpdate(await self._view(party))
+    async def _update(
+        self, party: Party, where: Whereabouts | None = None
+    ) -> PartyUpdate:
+        return PartyUpdate(await self._view(party, where))
 
-    async def _view(self, party: Party) -> PartyView:
-        away = await self._away_of(party)
+    async def _view(self, party: Party, where: Whereabouts | None = None) -> PartyView:
+        away = await self._away_of(party, where)
         return PartyView(
             party.party_id,
             party.leader,
@@ -681,8 +682,8 @@ class Parties(Service):
             party.version,
         )
 
-    async def _send(self, party: Party) -> None:
-        self._online.send(party.player_ids, await self._update(party))
+    async def _send(self, party: Party, where: Whereabouts | None = None) -> None:
+        self._online.send(party.player_ids, await self._update(party, where))
 
     def _send_others(self, party: Party, player_id: str, update: PartyUpdate) -> None:
         self._online.send(

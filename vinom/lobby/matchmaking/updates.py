@@ -62,20 +62,16 @@ class QueueUpdates:
     def __len__(self) -> int:
         return len(self._listed)
 
-    async def again(self, entry: QueueEntry) -> QueueStatus | None:
-        """
-        Find the place of an entry that was put back, unless it is gone by now.
-
-        Its players are sent changes of it from now on. A player who cancelled meanwhile
-        must not be sent last that it waits.
-        """
-        (place,) = await self._store.places([entry.entry_id])
-        return self.follow(entry, place) if place else None
-
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
-        """Send the players of *entry* changes of its place from now on."""
+        """
+        Send the players of *entry* changes of its place from now on.
+
+        :param place: 0 in a prematch: one that ends sends places.
+        """
         # The players may have waited for something else before.
         self.forget(entry.player_ids)
+        if not place:
+            return self._waiting(entry, None)
         for player in entry.players:
             self._listed[player.player_id] = _Listed(entry, place)
             queue = self._queues.setdefault(entry.pool, {})
@@ -144,7 +140,7 @@ class QueueUpdates:
                 one.place = place
                 self._online.send((player_id,), self._waiting(one.entry, place))
 
-    def _waiting(self, entry: QueueEntry, place: int) -> QueueStatus:
+    def _waiting(self, entry: QueueEntry, place: int | None) -> QueueStatus:
         waited = max(0.0, self._clock.seconds() - entry.since)
         return QueueStatus(
             "waiting", entry.game, place, round(waited, 3), entry.queue or UNSET

@@ -302,18 +302,23 @@ class MemoryLobbyStore:
 
     state: LobbyState = attrs.field(converter=LobbyState)
 
-    def of_player(self, player_id: str) -> Deferred[Whereabouts]:
+    def of_player(
+        self, player_id: str, with_lines: bool = False
+    ) -> Deferred[Whereabouts]:
+        """Find everything about one player; there is no other node."""
         self.state.sweep()
         entry_id = self.state.by_player.get(player_id, "")
+        entry = self.state.entries.get(entry_id)
         running = self.state.running.get(self.state.match_of.get(player_id, ""))
         return succeed(
             Whereabouts(
                 self.state.parties.get(self.state.party_of.get(player_id, "")),
-                self.state.entries.get(entry_id),
+                entry,
                 self.state.prematches.get(self.state.prematch_of.get(entry_id, "")),
                 None if running is None else running.plan,
                 None if running is None else running.placement,
                 self.state.ends.get(player_id),
+                self.state.queues.rank(entry),
             )
         )
 

@@ -67,9 +67,11 @@ class RedisLobbyStore:
     def _run(self, step: str, *args: str | bytes) -> Deferred[Any]:
         return self.client.run(_STEPS[step], *args)
 
-    def of_player(self, player_id: str) -> Deferred[Whereabouts]:
+    def of_player(
+        self, player_id: str, with_lines: bool = False
+    ) -> Deferred[Whereabouts]:
         def read(found: list[Any]) -> Whereabouts:
-            party, entry, prematch, match, ended = found
+            party, entry, prematch, match, ended, place, elsewhere = found
             plan, placement = match or (b"", b"")
             kept = json.decode(ended, type=_Kept) if ended else None
             return Whereabouts(
@@ -79,9 +81,12 @@ class RedisLobbyStore:
                 json.decode(plan, type=MatchPlan) if plan else None,
                 json.decode(placement, type=Placement) if placement else None,
                 kept.end if kept is not None and self.now() < kept.expires_at else None,
+                place,
+                tuple(one.decode() for one in elsewhere),
             )
 
-        return self._run("of_player", player_id).addCallback(read)
+        asked = self._run("of_player", player_id, str(int(with_lines)))
+        return asked.addCallback(read)
 
     # Parties.
 

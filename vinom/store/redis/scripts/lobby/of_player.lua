@@ -1,13 +1,20 @@
--- Find everything about a player: the player's id
+-- Find everything about a player: the player's id, and 1 to ask for lines, too
 -- Returns the fields of the party; data, place and suspension of the entry; the fields of the
--- prematch; plan and placement ('' without one) of the match; and the end of the latest match.
--- Each is empty if there is none.
+-- prematch; plan and placement ('' without one) of the match; the end of the latest match; the
+-- rank of the entry in its queue, 0 in a prematch; and who of the party or the entry has a line
+-- to another node, whose lease lasts. Each is empty if there is none.
 local function of(kind)
   return read(kind, call('GET', P .. kind .. '-of:' .. ARGV[4]))
 end
-local _, party = of('party')
+local its, party = of('party')
 local entry, match = of('entry'), of('match')
 local _, prematch = read('prematch', entry and entry.prematch)
+local rank = entry and call('ZRANK', P .. 'queue:' .. entry.queue .. ':places', entry.place)
+local elsewhere = {}
+for player in each(ARGV[5] == '1' and (its or entry or {}).players or '') do
+  local node = call('HGET', P .. 'line:' .. player, 'node')
+  elsewhere[#elsewhere + 1] = node and node ~= ARGV[2] and is_alive(node) and player or nil
+end
 return { party, entry and { entry.data, entry.place, entry.suspended } or {}, prematch,
   match and { match.plan, match.placement or '' } or {},
-  call('GET', P .. 'end-of:' .. ARGV[4]) or '' }
+  call('GET', P .. 'end-of:' .. ARGV[4]) or '', rank and rank + 1 or 0, elsewhere }
