@@ -667,7 +667,7 @@ def build_lobby(
             base.reactor, base.reactor.getThreadPool(), call
         ),
     )
-    matches.freed, online.is_queued = parties.freed, matchmaker.is_queued
+    matches.freed = parties.freed
     return Lobby(identity, online, matchmaker, parties, matches, queues)
 
 

@@ -269,8 +269,14 @@ class Requests(Service):
         """Send a player what other nodes may have sent already."""
         if conversation.player is None:
             return
+        moves = conversation.moves_sent
         with suppress(Refused):
-            for push in await self._news(conversation.player, conversation):
+            news = await self._news(conversation.player, conversation)
+            if conversation.moves_sent != moves:
+                # What was sent meanwhile may be newer than what was read.
+                self.look_again([conversation.player.player_id])
+                return
+            for push in news:
                 _ensure_open(conversation)
                 conversation.send(push)
 
@@ -394,7 +400,8 @@ class Requests(Service):
             # Nobody may be left to send it: the store may have lost the party.
             news.append(PartyClosed(party_id, "lost"))
         # First: the line of a player who is in no party ends with `MatchFound`.
-        party = await self._parties.player_back(player_id, where)
+        is_new = conversation.player is None
+        party = await self._parties.player_back(player_id, where, is_new)
         if party is not None:
             news.append(party)
         if match_id and where.plan is not None and where.plan.match_id == match_id:
@@ -410,9 +417,7 @@ class Requests(Service):
         if status is not None:
             return [*news, status] if pending is None else [*news, status, pending]
         ended = where.ended
-        if ended is not None and (
-            conversation.player is None or ended.match_id == match_id
-        ):
+        if ended is not None and (is_new or ended.match_id == match_id):
             return [*news, ended_message(ended)]
         if match_id or conversation.is_unsettled:
             # The place may have been given up while this node was silent.

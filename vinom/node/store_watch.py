@@ -153,7 +153,7 @@ class StoreWatch:
         self._parts.lobby.parties.freed(players)
 
     async def prematch_over(self, prematch: Prematch) -> None:
-        await self._parts.lobby.matchmaker.prematches.over(prematch)
+        self._parts.lobby.matchmaker.prematches.over(prematch)
 
     def player_lost(self, player_id: str) -> None:
         self._parts.requests.player_lost(player_id)

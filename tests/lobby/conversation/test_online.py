@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
 from tests.support.races import Gated, OneAnswer
 from vinom.base.messages.envelope import encode_push
-from vinom.base.messages.lobby import Pong, QueueStatus
+from vinom.base.messages.lobby import Pong
 from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.lobby.conversation.online import Reporting
 from vinom.store.memory.lobby import MemoryLobbyStore
@@ -201,35 +201,6 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(11)
         self.assertEqual(len(everybody(self.store)), 1)
 
-    def test_place_of_one_who_left(self) -> None:
-        """
-        Another node's message about the place of a player who has just cancelled is not
-        sent; what follows it is, in order.
-        """
-        self.one.online.is_queued = self.one.matchmaker.is_queued
-        ann, said = self.one.queued("ann", "party")
-        place, later = QueueStatus("waiting", "party", 1), QueueStatus("matched")
-        asked: list[Deferred[bool]] = []
-        for is_left in (False, True):
-            self.two.online.send([said["player_id"]], place)
-            self.assertEqual(self.types(ann), [] if is_left else ["queue_status"])
-            if not is_left:
-                ann.ask("cancel")
-
-        def ask(player_id: str) -> Deferred[bool]:
-            asked.append(Deferred())
-            return asked[-1]
-
-        self.one.online.is_queued = ask
-        for push in (place, later, place):
-            self.two.online.send([said["player_id"]], push)
-        self.assertEqual(ann.heard(), [])
-        asked[0].callback(True)
-        states = [message["data"]["state"] for message in ann.heard()]
-        self.assertEqual(states, ["waiting", "matched"])
-        asked[1].callback(False)
-        self.assertEqual(ann.heard(), [])
-
     def test_slow_store(self) -> None:
         """
         A line that is replaced before its node knows its epoch is closed all the same.
@@ -377,21 +348,6 @@ class TwoNodesTests(SynchronousTestCase):
         patch.restore()
         self.clock.advance(1.0)
         self.assertEqual(self.types(ann), ["queue_status", "prematch"])
-
-    def test_in_order(self) -> None:
-        """
-        While the store is asked whether a place that another node sent is still true,
-        what this node sends waits: a player is not sent last that it waits.
-        """
-        ann, said = self.one.hello("ann")
-        who, asked = [said["player_id"]], Deferred[bool]()
-        self.one.online.is_queued = lambda _: asked
-        self.two.online.send(who, QueueStatus("waiting", "duel", 1))
-        self.one.online.send(who, QueueStatus("idle"))
-        self.assertEqual(ann.heard(), [])
-        asked.callback(True)
-        states = [message["data"]["state"] for message in ann.heard()]
-        self.assertEqual(states, ["waiting", "idle"])
 
     def test_left_without_a_store(self) -> None:
         """

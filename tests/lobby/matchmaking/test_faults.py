@@ -162,6 +162,8 @@ class Lossy(TwoNodes):
         self._sent, self.asking = Counter[str](), set[str]()
         self.chance = Random(seed)
         super().__init__(*given, self.chance.choice((10.0, 0.0)))
+        for node in self.nodes:
+            node.online.missed = self._look_again
 
     def make_gate(self) -> Gate:
         return LossyGate(self.chance)
@@ -247,7 +249,10 @@ class Lossy(TwoNodes):
     def _assert_owned(self) -> None:
         for node in self.nodes:
             node.matches.assert_owned()
-        for name in tuple(self.last):
+        self._look_again(tuple(self.last))
+
+    def _look_again(self, names: Iterable[str] | None) -> None:
+        for name in self.last if names is None else names:
             self.run(patiently(self.clock, partial(self._look, name)))
 
     async def _look(self, name: str) -> None:

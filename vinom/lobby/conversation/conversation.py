@@ -40,7 +40,12 @@ from vinom.base.messages.lobby import (
     RoomFound,
     Welcome,
 )
-from vinom.base.messages.parties import PartyClosed, PartyCreated, PartyUpdate
+from vinom.base.messages.parties import (
+    PartyClosed,
+    PartyCreated,
+    PartyUpdate,
+    PrematchFound,
+)
 from vinom.base.messages.rooms import ROOM_REQUESTS
 from vinom.base.model import Player
 from vinom.base.reactor.waits import Waits
@@ -174,6 +179,8 @@ class Membership:
     member: Any
 
 
+#: What says where a player is now.
+_MOVES = (QueueStatus, MatchFound, RoomFound, MatchEnded, PrematchFound)
 _NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
 
 
@@ -187,6 +194,7 @@ class Conversation:
     :ivar is_new_guest: has the player done nothing but say hello for the first time?
         Likewise.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
+    :ivar moves_sent: how often it was sent that it waits, plays, or does neither.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -215,7 +223,7 @@ class Conversation:
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self._queue_state, self.match_id = "idle", ""
+        self._queue_state, self.match_id, self.moves_sent = "idle", "", 0
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
@@ -371,6 +379,7 @@ class Conversation:
 
     def send(self, push: Push) -> None:
         """Send the player what happened; `MatchFound` may end the line."""
+        self.moves_sent += isinstance(push, _MOVES)
         self._note(push)
         self._talk.pushed(push)
         self._flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from math import inf
 
@@ -16,7 +16,6 @@ from zope.interface import implementer
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
-from vinom.base.messages.lobby import QueueStatus
 from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Repeating
@@ -68,8 +67,6 @@ class Online:
     :ivar missed: called when messages of other nodes may have been missed: by these
         players, or by any.
     :ivar not_sent: called when messages to other nodes were not sent.
-    :ivar is_queued: finds whether a player has an entry in the queue. A player may have
-        left it when another node's message that it waits arrives.
     """
 
     store: IOnlineStore | None = None
@@ -77,17 +74,12 @@ class Online:
         default=lambda _: None, init=False
     )
     not_sent: Callable[[], object] = attrs.field(default=lambda: None, init=False)
-    is_queued: Callable[[str], Awaitable[bool]] | None = attrs.field(
-        default=None, init=False
-    )
     _conversations: dict[str, Conversation] = attrs.field(factory=dict, init=False)
     # Epochs of their lines; and reports of lines that are under way.
     _epochs: dict[str, int] = attrs.field(factory=dict, init=False)
     _reporting: dict[str, _Reports] = attrs.field(factory=dict, init=False)
     # Players whose lines closed while the store did not answer: it may still list them.
     _unreported: set[str] = attrs.field(factory=set, init=False)
-    # What other nodes have sent to players about whom the store is being asked.
-    _held: dict[str, list[Push]] = attrs.field(factory=dict, init=False)
     # Players of other nodes who have missed messages of this one.
     _uninformed: set[str] = attrs.field(factory=set, init=False)
     _log = Logger()
@@ -291,10 +283,7 @@ class Online:
         others = []
         for player_id in player_ids:
             conversation = self._here(player_id)
-            if conversation is not None and player_id in self._held:
-                # It must not overtake what another node has sent before.
-                self._held[player_id].append(push)
-            elif conversation is not None:
+            if conversation is not None:
                 conversation.send(push)
             else:
                 others.append(player_id)
@@ -361,56 +350,16 @@ class Online:
             answer = decode_answer(message)
             match answer:
                 case Told(push):
-                    self._send_here(player_ids, push)
+                    for one in self.here(player_ids):
+                        one.send(push)
                 case Failed(code, text, details):
                     refusal = Refused(Code(code), text, details)
-                    for player_id in player_ids:
-                        if (one := self._here(player_id)) is not None:
-                            one.warn(refusal)
+                    for one in self.here(player_ids):
+                        one.warn(refusal)
                 case None:
                     raise PeerError("this version does not know it")
         except (PeerError, ValueError) as error:
             self._log.warn("skipped a message of another node: {why}", why=error)
-
-    def _send_here(self, player_ids: Sequence[str], push: Push) -> None:
-        is_place = isinstance(push, QueueStatus) and push.state == "waiting"
-        for player_id in player_ids:
-            conversation = self._here(player_id)
-            if conversation is None:
-                continue
-            if player_id in self._held:
-                # It must not overtake what was sent before.
-                self._held[player_id].append(push)
-            elif is_place and self.is_queued is not None:
-                self._held[player_id] = []
-                in_background(
-                    self._log,
-                    self._send_place(player_id, push, self.is_queued),
-                    "a place was not sent",
-                )
-            else:
-                conversation.send(push)
-
-    async def _send_place(
-        self, player_id: str, push: Push, is_queued: Callable[[str], Awaitable[bool]]
-    ) -> None:
-        """
-        Send a player of this node its place, as another node found it, if it has one.
-
-        Both this question and a request to cancel go to the store in their order, so
-        the player is never sent last that it waits when it does not.
-        """
-        try:
-            is_true = await is_queued(player_id)
-        except StoreUnavailable:
-            is_true = True
-        finally:
-            held = self._held.pop(player_id)
-        conversation = self._here(player_id)
-        if is_true and conversation is not None:
-            conversation.send(push)
-        for later in held:
-            self._send_here([player_id], later)
 
     def replaced(self, player_id: str, epoch: int) -> None:
         """Close a line whose player has said hello at another node."""

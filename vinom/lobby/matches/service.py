@@ -81,9 +81,6 @@ class Follower(Protocol):
         :param is_failure: no game server could be had for it.
         """
 
-    def returned(self, player_ids: Sequence[str]) -> None:
-        """Players are in no match, and may wait again."""
-
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """The match is over for these entries, or for some of their players."""
 
@@ -1069,8 +1066,7 @@ class Matches(Service):
         """Send the end of a match that no node has to its players."""
         players = [seat.player_id for seat in end.seats if seat.player_id]
         self._online.send(players, ended_message(end))
-        for follower in self._followers:
-            follower.returned(players)
+        self._online.look(players)
 
     async def _finish(self, end: MatchEnd) -> None:
         live = self._live.get(end.match_id)

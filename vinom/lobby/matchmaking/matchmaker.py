@@ -205,10 +205,6 @@ class Matchmaker(Service):
             raise Refused(Code.ALREADY_IN_MATCH, "your match is ready")
         raise Refused(Code.NOT_QUEUED, "nothing to cancel")
 
-    async def is_queued(self, player_id: str) -> bool:
-        """Does this player have an entry, in the queue or in a prematch?"""
-        return (await self._store.of_player(player_id)).entry is not None
-
     # Entries of players and parties.
 
     def new_entry(
@@ -378,7 +374,7 @@ class Matchmaker(Service):
         entry = left.entry
         if left.prematch is not None:
             result = "declined" if decliner else "given_back"
-            await self.prematches.over(left.prematch, [entry.entry_id], result)
+            self.prematches.over(left.prematch, [entry.entry_id], result)
             if decliner:
                 await self.prematches.count_decline(entry, decliner)
         self._gone(entry, askers)
@@ -517,30 +513,12 @@ class Matchmaker(Service):
         self._dismiss(out, refusal)
         self.rounds.look_at(entries[0].pool)
 
-    async def went_back(self, entries: Sequence[QueueEntry]) -> None:
-        """Send the players of these entries, which wait again, their places."""
+    def went_back(self, entries: Sequence[QueueEntry]) -> None:
+        """Have the players of these entries sent that they wait again."""
         for entry in entries:
             self.rounds.look_at(entry.pool)
             self._updates.changed(entry.pool)
-            await patiently(self._clock, partial(self._send_place, entry))
-        self._moved(entries)
-
-    async def _send_place(self, entry: QueueEntry) -> None:
-        """
-        Send the players of an entry that waits again its place, unless it is gone.
-
-        A player who cancelled meanwhile must not be sent last that it waits.
-        """
-        where = await self._store.of_player(entry.players[0].player_id, True)
-        if where.entry is None or where.entry.entry_id != entry.entry_id:
-            return
-        for player_id in self._online.away_of(entry.player_ids, where):
-            if player_id not in self._away:
-                self._expect(player_id)
-        await self._settle(entry.players[0].player_id, where)
-        if where.place:
-            status = self._updates.follow(entry, where.place)
-            self._online.send(entry.player_ids, status)
+            self._online.look(entry.player_ids)
 
     def left(self, entries: Sequence[QueueEntry]) -> None:
         """Send the players of these entries that they wait no longer."""
@@ -553,21 +531,23 @@ class Matchmaker(Service):
         """Queue entries again whose match did not happen; their waits go on."""
         if is_failure:
             self.rounds.failed(entries[0].pool)
-        self._run(self._put_back(entries))
+        self.went_back(entries)
+        for entry in entries:
+            self._run(patiently(self._clock, partial(self._expect_away, entry)))
+
+    async def _expect_away(self, entry: QueueEntry) -> None:
+        """Wait for players of an entry who went while they were in a match."""
+        first = entry.player_ids[0]
+        where = await self._store.of_player(first, True)
+        for player_id in self._online.away_of(entry.player_ids, where):
+            if player_id not in self._away:
+                self._expect(player_id)
+        await self._settle(first, where)
 
     def taken_out(self, left: Sequence[Left], player_ids: Collection[str]) -> None:
         """Players wait no longer whom an outside matchmaker put in a match."""
         for one in left:
             self._run(self.took_out(one, askers=player_ids))
-
-    def returned(self, player_ids: Sequence[str]) -> None:
-        """Send players who may wait again their places."""
-        self._run(self._returned(player_ids))
-
-    async def _returned(self, player_ids: Sequence[str]) -> None:
-        for player_id in player_ids:
-            if (entry := (await self._where(player_id)).entry) is not None:
-                await self.went_back([entry])
 
     def entries_over(self, entries: Sequence[QueueEntry]) -> None:
         """Report that these parties, or some members, are in no match any more."""
@@ -693,25 +673,6 @@ class Matchmaker(Service):
             # A player left in between; the others still wait.
             self.rounds.look_at(pool)
         self._updates.changed(pool)
-
-    async def _put_back(self, entries: Sequence[QueueEntry]) -> None:
-        """Send players of a match that did not happen how it is with their entries."""
-        for entry in entries:
-            found = {one: await self._where(one) for one in entry.player_ids}
-            waiting = [each.entry for each in found.values() if each.entry is not None]
-            if entry.entry_id in [one.entry_id for one in waiting]:
-                await self.went_back([entry])
-                continue
-            self._updates.forget(entry.player_ids)
-            for player_id, where in found.items():
-                if where.entry is None and where.plan is None:
-                    self._online.send([player_id], QueueStatus("idle"))
-            self._moved([entry])
-
-    async def _where(self, player_id: str) -> Whereabouts:
-        """Find where a player is, when the store answers."""
-        find = partial(self._store.of_player, player_id)
-        return await patiently(self._clock, find) or Whereabouts()
 
     async def _explain(self, entry: QueueEntry, place: int) -> dict[str, Any]:
         """Explain to an operator what an entry waits for."""

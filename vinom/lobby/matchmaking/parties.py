@@ -352,18 +352,20 @@ class Parties(Service):
             await self._send(party, where)
 
     async def player_back(
-        self, player_id: str, where: Whereabouts
+        self, player_id: str, where: Whereabouts, is_new: bool
     ) -> PartyUpdate | None:
         """
         A player said hello: return how its party is, if it is in one.
 
         :param where: of the player, read with lines after that.
+        :param is_new: the others must be sent that.
         """
         self._away.stop_waiting(player_id)
         if where.party is None:
             return None
         update = await self._update(where.party, where)
-        self._send_others(where.party, player_id, update)
+        if is_new:
+            self._send_others(where.party, player_id, update)
         return update
 
     # Calls of the matchmaker.
@@ -622,7 +624,7 @@ class Parties(Service):
         others = [each for each in after.player_ids if each != me]
         self._online.send(others, await self._update(after))
         status = await self._matchmaker.admit(entry, found)
-        self._online.send(others, status)
+        self._online.look(others)
         self._online.send([me], await self._update(after))
         return status
 

@@ -70,7 +70,7 @@ class Asking(Protocol):
     async def make(self, prematch: Prematch) -> None:
         """Everybody said yes; of the nodes that make the match now, one can."""
 
-    async def went_back(self, entries: Sequence[QueueEntry]) -> None:
+    def went_back(self, entries: Sequence[QueueEntry]) -> None:
         """These entries wait again, at their old places."""
 
     def left(self, entries: Sequence[QueueEntry]) -> None:
@@ -221,7 +221,7 @@ class Prematches:
         self._forget(prematch_id)
         if prematch is None:
             return False
-        await self.over(prematch, without, result)
+        self.over(prematch, without, result)
         return True
 
     async def _ended(
@@ -242,7 +242,7 @@ class Prematches:
         found = await patiently(self._clock, step)
         return before if found is None and unanswered else found
 
-    async def over(
+    def over(
         self,
         prematch: Prematch,
         without: Sequence[str] = (),
@@ -256,7 +256,7 @@ class Prematches:
         self._forget(prematch.prematch_id)
         self.results[result] += 1
         self._send(prematch.players, self._update(prematch, "dissolved"))
-        await self._asking.went_back(
+        self._asking.went_back(
             [one for one in prematch.entries if one.entry_id not in without]
         )
 
@@ -378,7 +378,7 @@ class Prematches:
             [player for entry in again for player in entry.players],
             self._update(prematch, "dissolved"),
         )
-        await self._asking.went_back(again)
+        self._asking.went_back(again)
         pauses = {
             each: await self.count_decline(entry, each)
             for entry in gone

@@ -64,18 +64,17 @@ class QueueUpdates:
 
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
         """
-        Send the players of *entry* changes of its place from now on.
+        Send those players of *entry* who are here changes of its place from now on.
 
-        :param place: 0 in a prematch: one that ends sends places.
+        :param place: 0 in a prematch: who waits again after it is sent the place.
         """
         # The players may have waited for something else before.
         self.forget(entry.player_ids)
         if not place:
             return self._waiting(entry, None)
-        for player in entry.players:
-            self._listed[player.player_id] = _Listed(entry, place)
-            queue = self._queues.setdefault(entry.pool, {})
-            queue[player.player_id] = None
+        for player_id in filter(self._online.is_here, entry.player_ids):
+            self._listed[player_id] = _Listed(entry, place)
+            self._queues.setdefault(entry.pool, {})[player_id] = None
         return self._waiting(entry, place)
 
     def forget(self, player_ids: Iterable[str]) -> None:
