@@ -55,13 +55,11 @@ class Estates:
     ) -> Deferred[Estate | None]:
         count = min(most, self.entries.get(node_id, 0))
         self.entries[node_id] = self.entries.get(node_id, 0) - count
-        left = Estate(self.prematches.pop(node_id, []), [f"alone{count}"])
-        return succeed(left if count else None)
-
-    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        left = self.lines.pop(node_id, [])
-        self.lines[node_id] = left[most:]
-        return succeed(left[:most])
+        lines = self.lines.pop(node_id, [])
+        self.lines[node_id] = lines[most:]
+        alone = [*([f"alone{count}"] if count else []), *lines[:most]]
+        left = Estate(self.prematches.pop(node_id, []), alone)
+        return succeed(left if alone else None)
 
 
 class Noted:
@@ -101,7 +99,6 @@ class TakeoverTests(SynchronousTestCase):
         takeover = Takeover(
             self.nodes,
             self.estates,
-            self.estates,
             self.clock,
             noted or self.noted,
             5.0,
@@ -137,8 +134,9 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual([end.reason for end in self.ends], ["lost"] * 2)
         self.assertEqual(self.ends[0].seats[0].name, "Ann")
         self.assertEqual(self.estates.entries["dead"], 0)
-        alone = ["alone100", "alone100", "alone50"]
-        self.assertEqual(self.lost, alone + [f"p{number}" for number in range(150)])
+        lines = [f"p{number}" for number in range(150)]
+        alone = ["alone100", *lines[:100], "alone100", *lines[100:], "alone50"]
+        self.assertEqual(self.lost, alone)
         self.assertEqual([one.prematch_id for one in self.noted.dissolved], ["p1"])
         self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
         end = self.successResultOf(self.matches.of_player("ann")).ended

@@ -154,7 +154,7 @@ class Estate:
     What a node that is gone has left in the queue.
 
     :ivar prematches: which ended, as they were.
-    :ivar alone: ids of players of its entries who have no line to any node.
+    :ivar alone: ids of players who have no line to any node, or had one to this.
     """
 
     prematches: Sequence[Prematch] = ()

@@ -48,12 +48,11 @@ class StoreWatch:
         parts.lobby.online.missed = self._messages_missed
         stores = parts.base.stores
         self.services: list[Service] = []
-        if stores.client is None or stores.online is None:
+        if stores.client is None:
             return
         self._takeover = Takeover(
             stores.nodes,
             stores.lobby,
-            stores.online,
             clock,
             self,
             settings.lease_seconds,

@@ -15,7 +15,7 @@ from vinom.base.model import MatchEnd, NodeLease, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 from vinom.node.lease import heartbeat_of
-from vinom.store.interfaces import ILobbyStore, INodeStore, IOnlineStore
+from vinom.store.interfaces import ILobbyStore, INodeStore
 
 #: Entries and matches that one step deals with.
 _AT_ONCE = 100
@@ -68,7 +68,6 @@ class Takeover(Repeating):
         self,
         nodes: INodeStore,
         lobby: ILobbyStore,
-        online: IOnlineStore,
         clock: IReactorTime,
         survivor: Survivor,
         lease: float = 10.0,
@@ -77,7 +76,6 @@ class Takeover(Repeating):
         """
         :param nodes: the registry.
         :param lobby: matches and entries that dead nodes left.
-        :param online: lines to them.
         :param clock: its seconds are those of the Unix epoch.
         :param survivor: is called with what is found.
         :param lease: how long a lease lasts, seconds.
@@ -87,7 +85,7 @@ class Takeover(Repeating):
         self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
-        self._nodes, self._lobby, self._online = nodes, lobby, online
+        self._nodes, self._lobby = nodes, lobby
         self._clock, self._lease = clock, lease
         self._not_before = 0.0
 
@@ -192,9 +190,6 @@ class Takeover(Repeating):
                 self._report(self._survivor.player_lost, player_id)
             for prematch in left.prematches:
                 await self._end_prematch(prematch)
-        while player_ids := await self._online.cut(node_id, _AT_ONCE):
-            for player_id in player_ids:
-                self._report(self._survivor.player_lost, player_id)
         if count := await self._survivor.end_rooms(node_id):
             self._log.warn(
                 "ended {count} rooms of node {node_id}: nobody came back to them",

@@ -303,7 +303,8 @@ class ILobbyStore(Interface):
 
     def abandon(node_id: str, most: int, seconds: float) -> Deferred[Estate | None]:
         """
-        Take over entries of this node, and end its prematches: their entries go back.
+        Take over entries of this node, and end its prematches, whose entries go back,
+        and the lines to it.
 
         The caller owns these entries from now on. Those that have a player without a
         line to a running node are suspended.
@@ -508,14 +509,6 @@ class IOnlineStore(Interface):
 
         :returns: fires 0 if there is one, infinity if that is not known any more, and
             next to nothing if it is not known yet.
-        """
-
-    def cut(node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """
-        Forget lines to this node: they ended with it.
-
-        :param most: forget at most this many.
-        :returns: whose lines they were; none if this was done with all.
         """
 
     def send(player_ids: Sequence[str], message: bytes) -> Deferred[int]:

@@ -234,10 +234,6 @@ class MemoryOnlineStore:
         # Not 0, which means that there is a line.
         return succeed(inf if left is None else max(1e-6, shared.now() - left))
 
-    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """Find nothing: each test has its own lines."""
-        return succeed(())
-
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         nodes: dict[str, list[str]] = {}
         for player_id in player_ids:

@@ -148,9 +148,6 @@ class RedisOnlineStore:
             lambda found: inf if found < 0 else found / 1e6
         )
 
-    def cut(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        return self.client.run(_ONLINE["cut"], node_id, str(most)).addCallback(_texts)
-
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         return self.client.run(_ONLINE["send"], message, *player_ids)
 

@@ -35,3 +35,8 @@ local function own(kinds, id, before)
   call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
   call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
 end
+
+-- Note that a player has no line from now on. Nobody waits for a player longer than a day.
+local function note_left(player)
+  call('SET', P .. 'left:' .. player, string.format('%d', now), 'PX', LIFETIME)
+end

@@ -1,10 +1,10 @@
--- Take over entries of a node that is gone, and end its prematches: its id, how many at
--- most, for how many ms
+-- Take over entries of a node that is gone, and end its prematches and lines: its id, how many
+-- at most, for how many ms
 -- The node that calls owns the entries from now on. An entry is suspended unless each of its
 -- players has a line to a node whose lease lasts; it then expires, unless it is resumed
 -- before. Nobody waits for answers to the prematches: their entries go back.
--- Returns how many entries and prematches there were; the players of these entries who have
--- no line at all; and the prematches, as they were.
+-- Returns how many entries, prematches and lines there were; those players of the entries who
+-- have no line at all, and of the lines; and the prematches, as they were.
 if is_alive(ARGV[4]) then
   -- It came back meanwhile.
   return { 0, {}, {} }
@@ -33,4 +33,12 @@ for _, id in ipairs(ids) do
     take_over('entry', 'entries', id)
   end
 end
-return { #ids + #prematches, alone, ended }
+local lines = call('SPOP', P .. 'lines-of:' .. ARGV[4], ARGV[5])
+for _, player in ipairs(lines) do
+  if call('HGET', P .. 'line:' .. player, 'node') == ARGV[4] then
+    call('DEL', P .. 'line:' .. player)
+    note_left(player)
+    alone[#alone + 1] = player
+  end
+end
+return { #ids + #prematches + #lines, alone, ended }

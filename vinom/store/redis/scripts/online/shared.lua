@@ -13,11 +13,6 @@ local function set_line(player, epoch, before)
   own('lines', player, before)
 end
 
--- Note that a player has no line from now on. Nobody waits for a player longer than a day.
-local function note_left(player)
-  call('SET', P .. 'left:' .. player, string.format('%d', now), 'PX', LIFETIME)
-end
-
 -- May the node that calls write? One that has not registered yet may: it was not silent.
 local function may_write()
   return ARGV[3] == '0' or not is_stale(ARGV[2], ARGV[3])
