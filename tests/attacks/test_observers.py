@@ -64,7 +64,6 @@ class ReplacementTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.net = SpoofedNet()
-        self.net.bind()
         self.net.open()
         self.net.victim = self.net.next_address
         self.ann = self.net.player(0)

@@ -28,7 +28,6 @@ class ProofTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.ledger = Ledger(self)
         self.net = GameNet(rooms_limit=2)
-        self.net.bind()
         self.net.open("m1")
         self.net.open("m2")
 
@@ -187,7 +186,6 @@ class RaceTests(SynchronousTestCase):
 
     def race(self, seed: int, tokens: Callable[[GameNet], tuple[str, str]]) -> None:
         net = GameNet(seed)
-        net.bind()
         net.open()
         spent = Spent(self.ledger, net)
         bad = Conditions(loss=0.1, duplicate=0.1, delay=0.03, jitter=0.03)

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.supply import FleetWorld, match_plan, ticket
+from tests.support.supply import FleetWorld, hosting, match_plan, ticket
 from vinom.base.model import Exit, MatchEnd
 from vinom.fleet import server as fleet_server
 from vinom.fleet.control.checkpoints import make_unsent
@@ -45,8 +45,7 @@ class CutOffTests(SynchronousTestCase):
         A match goes on while its game server has no link, and is the same when it has
         one again.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.transport.lose()
         world.wait(30)
         self.assertTrue(server.is_alive)
@@ -84,8 +83,7 @@ class CutOffTests(SynchronousTestCase):
         What a game server sends of the recording of a match that it has is written; of
         another match, or part, it is not.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         for match_id, part in (("m1", 1), ("m1", 2), ("m2", 1)):
             server.say(RecordingData(match_id, part, 40, b"x"))
         self.assertEqual(world.files.appended, [("m1", 1, 40, b"x", False)])
@@ -95,8 +93,7 @@ class CutOffTests(SynchronousTestCase):
         What a game server had not written of a recording when it got its link back is
         kept, in case that it dies then.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.say(Kept("m1", 1, 0, b"one", b"head", 4))
         server.transport.lose()
         playing = Playing(
@@ -153,8 +150,7 @@ class CutOffTests(SynchronousTestCase):
         A game server that has no link for longer than its lease is killed, and its
         match is lost once.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.transport.lose()
         world.wait(AWAY - 1)
         self.assertEqual((world.supply.killed, world.reasons()), ([], {}))
@@ -167,8 +163,7 @@ class CutOffTests(SynchronousTestCase):
         """
         Until it has a link, it is called each second.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.transport.lose()
         world.wait(3)
         self.assertEqual(world.supply.called, [server.server_id] * 3)
@@ -180,8 +175,7 @@ class CutOffTests(SynchronousTestCase):
         """
         Its match is lost as soon as its process is seen to be gone.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.transport.lose()
         server.exit(signal=9)
         self.assertEqual(world.reasons(), {"m1": "lost"})
@@ -335,8 +329,7 @@ class InDoubtTests(SynchronousTestCase):
 
     def cut(self) -> FleetWorld:
         """A game server with a checkpoint is linked to another node, perhaps."""
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.say(Kept("m1", 1, 0, b"one", b"", 0))
         world.records.is_in_doubt = True
         server.transport.lose()
@@ -388,8 +381,7 @@ class InDoubtTests(SynchronousTestCase):
         A game server that another node has taken plays on, and its node sends it
         nothing more; a drain need not wait for it.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         drained = world.fleet.drain()
         self.assertNoResult(drained)
         self.assertEqual(world.fleet.give_up(server.server_id), ("m1",))

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.supply import FleetWorld, ticket
+from tests.support.supply import FleetWorld, hosting, ticket
 from vinom.base.model import Exit, MatchEnd, Placement
 from vinom.errors import NoCapacity
 from vinom.fleet.control.messages import (
@@ -419,8 +419,7 @@ class MatchTests(SynchronousTestCase):
         """
         Reports about a match reach its starter once and in order.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         for message in (
             SeatChanged("m1", 0, "joined"),
             MatchStarted("m1"),
@@ -456,8 +455,7 @@ class MatchTests(SynchronousTestCase):
         """
         A player who comes back is let in when its new ticket is known.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         added = world.fleet.add_ticket(ticket("m1", 1, "b"))
         self.assertNoResult(added)
         world.settle()
@@ -491,8 +489,7 @@ class MatchTests(SynchronousTestCase):
         """
         An operator can remove a player and end a match; what is over, is over.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         world.fleet.kick("m1", 1)
         world.fleet.close_room("m1", "ended")
         world.settle()
@@ -522,8 +519,7 @@ class WatchdogTests(SynchronousTestCase):
         A match that ended is not lost because its process went at once: the
         link is read to its end before the match ends.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         transport, server.transport = server.transport, None
         server.exit(0)
         self.assertEqual(world.counts(), (4, 0, 0))
@@ -538,8 +534,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         A link that somehow outlives its process is cut.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.transport, transport = None, server.transport
         server.exit(signal=9)
         self.assertEqual(world.reasons(), {})
@@ -594,8 +589,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         A room that nobody came to, and that does not see it, is ended.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         world.wait(16)
         self.assertIn(CloseRoom("m1", "void"), server.heard)
         self.assertEqual(world.reasons(), {"m1": "void"})
@@ -605,8 +599,7 @@ class WatchdogTests(SynchronousTestCase):
         A match beyond its game's limit is closed; if that does not help, its
         process is ended.
         """
-        world = FleetWorld(longest=100.0)
-        server = world.host("m1")
+        world, server = hosting(longest=100.0)
         server.ignores.add(CloseRoom)
         server.say(SeatChanged("m1", 0, "joined"))
         world.wait(104)
@@ -646,8 +639,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         A game server that stays after its last match is ended.
         """
-        world = FleetWorld()
-        server = world.host("m1")
+        world, server = hosting()
         server.say(RoomEnded(MatchEnd("m1", "finished")))
         world.wait(4)
         self.assertTrue(server.is_alive)

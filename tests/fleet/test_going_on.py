@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.supply import FakeGameServer, FleetWorld, ticket
+from tests.support.supply import FakeGameServer, FleetWorld, hosting, ticket
 from vinom.base.model import MatchEnd
 from vinom.errors import NoCapacity, Refused
 from vinom.fleet.control.checkpoints import change_between
@@ -27,6 +27,13 @@ from vinom.fleet.hosted import MOST_IN_VAIN, MOST_RESUMED
 def last(server: FakeGameServer, kind: type) -> object:
     """The latest message of a kind that it was sent."""
     return [message for message in server.heard if isinstance(message, kind)][-1]
+
+
+def kept() -> tuple[FleetWorld, FakeGameServer]:
+    """Make a fleet, one game server of which has sent what it keeps of its match."""
+    world, server = hosting()
+    server.say(Kept("m1", 1, 0, b"kept"))
+    return world, server
 
 
 class GoingOnTests(SynchronousTestCase):
@@ -114,8 +121,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         Nobody else gets the port of a match that goes on, even if no other is free.
         """
-        world = FleetWorld(ports=1)
-        server = world.host("m1")
+        world, server = hosting(ports=1)
         server.say(Kept("m1", 1, 0, b"kept"))
         world.supply.is_slow = True
         server.exit(signal=9)
@@ -133,9 +139,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         If another program has taken the port, the match goes on at another one.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         server.exit(signal=9)
         world.supply.taken_ports.add(server.port)
         world.wait(1)
@@ -146,9 +150,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         A game server that dies before it has taken a match over does not lose it.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         world.supply.ignores.add(Bind)
         server.exit(signal=9)
         world.wait(1)
@@ -186,9 +188,7 @@ class GoingOnTests(SynchronousTestCase):
         If no game server can be started, a match is lost after a while, with a reason:
         its players are free. Its port is, too.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         world.supply.refuses = True
         server.exit(signal=9)
         world.wait(60)
@@ -202,9 +202,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         A match that keeps none any more is lost, and its port is free again.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         server.say(Kept("m1", 2, 0, b""))
         server.exit(signal=9)
         self.assertEqual(world.reasons(), {"m1": "lost"})
@@ -281,9 +279,7 @@ class GoingOnTests(SynchronousTestCase):
             Kept("m1", 2, 1, b"short"),
             Kept("m1", 2, 1, b"\xff" * 16),
         ):
-            world = FleetWorld()
-            server = world.host("m1")
-            server.say(Kept("m1", 1, 0, b"kept"))
+            world, server = kept()
             server.say(wrong)
             world.wait(2)
             self.assertFalse(server.is_alive)
@@ -294,9 +290,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         A match that waits for another game server ends with its node.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         world.supply.is_slow = True
         server.exit(signal=9)
         world.wait(1)
@@ -307,9 +301,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         What an operator orders while a match has no game server is done by the next.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         server.exit(signal=9)
         world.fleet.kick("m1", 1)
         world.fleet.close_room("m1", "ended")
@@ -322,9 +314,7 @@ class GoingOnTests(SynchronousTestCase):
         """
         A fleet is not drained while a match waits to go on.
         """
-        world = FleetWorld()
-        server = world.host("m1")
-        server.say(Kept("m1", 1, 0, b"kept"))
+        world, server = kept()
         drained = world.fleet.drain()
         server.exit(signal=9)
         self.assertNoResult(drained)

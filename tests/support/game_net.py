@@ -334,6 +334,7 @@ class GameNet:
     """
 
     name = "s1"
+    is_bound = False
 
     def __init__(
         self,
@@ -372,6 +373,7 @@ class GameNet:
 
     def bind(self, port: int = PORT) -> None:
         """Give it a port."""
+        self.is_bound = True
         certificate = leaf(f"s1.{REALM}")
         self.server.received(
             Bind(
@@ -420,6 +422,8 @@ class GameNet:
         number: int = 0,
     ) -> MatchPlan:
         """Open a room, with a ticket for each seat, or go on with a match."""
+        if not self.is_bound:
+            self.bind()
         plan = self.plan(match_id, seats, game)
         tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
         if checkpoint:
@@ -488,7 +492,6 @@ class GameNet:
 
     def begin(self, seats: int = 2, game: str = "teller") -> list[GamePlayer]:
         """A running match with everybody there."""
-        self.bind()
         self.open(seats=seats, game=game)
         players = [self.player(seat) for seat in range(seats)]
         self.run(0.5)

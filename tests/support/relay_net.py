@@ -208,6 +208,7 @@ class RelayNet(GameNet):
 
     def bind(self, port: int = PORT) -> None:
         """Have the relay listen, and the game server do without a port."""
+        self.is_bound = True
         self.relay.listen()
         self.server.received(Bind("", 0, "g1", REALM, b"", b"", {}))
         self.run(0.02)

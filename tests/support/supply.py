@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -528,6 +529,12 @@ class FleetWorld:
         ids = [end.match_id for end in self.watch.ends]
         assert len(ids) == len(set(ids)), f"ended twice: {ids}"
         return {end.match_id: end.reason for end in self.watch.ends}
+
+
+def hosting(**options: Any) -> tuple[FleetWorld, FakeGameServer]:
+    """Make a fleet, one game server of which has the match m1."""
+    world = FleetWorld(**options)
+    return world, world.host("m1")
 
 
 def match_plan(match_id: str) -> MatchPlan:

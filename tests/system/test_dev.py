@@ -83,14 +83,7 @@ class DevTests(TestCase):
         module = folder / "counter.py"
         module.write_text(GAME)
         http = free_port()
-        dev = start_program(
-            self,
-            *VINOM,
-            *("dev", "counter:Counter", "--http", str(http)),
-            environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
-            path=str(folder),
-        )
-        await dev.printed(b"play in a browser")
+        dev = await self.start(folder, "--http", str(http))
         found = await self.notes(http, "build", lambda build: build == 1)
         self.assertEqual(found["games"]["counter"]["about"], "Say a number.")
         self.assertEqual(found["games"]["counter"]["seats"], [1, 2])

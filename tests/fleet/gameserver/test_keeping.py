@@ -87,7 +87,6 @@ class GoOnTests(SynchronousTestCase):
         has left stays away.
         """
         net = GameNet()
-        net.bind()
         net.open(seats=3)
         first = net.player(0)
         net.run(0.3)
@@ -125,7 +124,6 @@ class GoOnTests(SynchronousTestCase):
         older resume token does not.
         """
         net = GameNet()
-        net.bind()
         net.open()
         token = net.token(0, token_id="once")
         player = net.player(0, token=token)
@@ -219,7 +217,6 @@ class RefusedTests(SynchronousTestCase):
     def refused(self, data: bytes, game: str = "teller", **options: Any) -> str:
         """Give a game server this one; why the match is lost."""
         net = GameNet(**options)
-        net.bind()
         net.open(game=game, checkpoint=data, number=5)
         (end,) = net.ends
         self.assertEqual((end.match_id, end.reason), ("m1", "lost"))
@@ -300,7 +297,6 @@ class RefusedTests(SynchronousTestCase):
                 return Tale((*old["lines"], f"from {schema}"))
 
         net = GameNet(games={"teller": Newer()})
-        net.bind()
         net.open(checkpoint=data, number=5)
         self.assertEqual(net.ends, [])
         self.assertIn("from 1", net.server.rooms["m1"].room.state.lines)

@@ -31,7 +31,6 @@ class GameServerKeyTests(SynchronousTestCase):
         dropped its tokens are refused, and seated players stay.
         """
         net = self.net
-        net.bind()
         net.open()
         old = [net.token(seat) for seat in (0, 1)]
         net.server.received(TokenKeys(1, {"k1": OLD, "k2": NEW}))
@@ -62,7 +61,6 @@ class GameServerKeyTests(SynchronousTestCase):
         Invalid keys are refused, and the ones before stay valid.
         """
         net = self.net
-        net.bind()
         net.open()
         net.server.received(TokenKeys(1, {"k1": b"nonsense"}))
         self.assertEqual(net.of(TokenKeysTaken), [])
@@ -75,7 +73,6 @@ class GameServerKeyTests(SynchronousTestCase):
         A new cookie key leaves no client stuck between two hellos, and is reported.
         """
         net = self.net
-        net.bind()
         net.open()
         players = [net.player(0)]
         for _ in range(4):

@@ -22,7 +22,6 @@ class PlayerPortTests(SynchronousTestCase):
         """
         self.patch(reception, "MOST_CONNECTIONS", 3)
         net = GameNet()
-        net.bind()
         net.open()
         crowd = [net.player(0) for _ in range(6)]
         for each in crowd:
@@ -42,7 +41,6 @@ class PlayerPortTests(SynchronousTestCase):
         said to have been refused, and takes no place.
         """
         net = GameNet()
-        net.bind()
         net.open()
         came: list[ServerEvent] = []
         self.patch(net.port, "_deliver", came.extend)

@@ -34,7 +34,6 @@ def words(net: GameNet) -> list[str]:
 class RelayedBackTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.net = GameNet()
-        self.net.bind()
         self.net.open()
         self.net.server.received(RelayWatch("m1", True))
         for seat in (0, 1):

@@ -37,7 +37,6 @@ class NodeTests(SynchronousTestCase):
         A port is announced when it is bound, a room when players may come.
         """
         net = GameNet()
-        net.bind()
         net.open()
         self.assertEqual([Bound(PORT), RoomOpened("m1")], net.told[:2])
 
@@ -137,7 +136,6 @@ class NodeTests(SynchronousTestCase):
         A match that cannot be hosted is over at once, and so is the process.
         """
         net = GameNet()
-        net.bind()
         net.open(game="chess")
         self.assertEqual(["crashed"], [end.reason for end in net.ends])
         self.assertEqual(1, net.stopped)
@@ -147,7 +145,6 @@ class NodeTests(SynchronousTestCase):
         A plan that the game refuses is over at once.
         """
         net = GameNet()
-        net.bind()
         net.open(seats=1)
         self.assertEqual(["crashed"], [end.reason for end in net.ends])
 
@@ -210,7 +207,6 @@ class NodeTests(SynchronousTestCase):
         A denser process ends with the last of its rooms.
         """
         net = GameNet(rooms_limit=2)
-        net.bind()
         net.open("m1")
         net.server.received(CloseRoom("m1", "ended"))
         net.run(0.1)
@@ -230,7 +226,6 @@ class NodeTests(SynchronousTestCase):
         A player who lost its ticket comes back with a new one.
         """
         net = GameNet()
-        net.bind()
         net.open()
         ticket = Ticket("n" * 26, "m1", 1, net.reactor.seconds() + 60)
         net.server.received(AddTicket(ticket))
@@ -369,7 +364,6 @@ class PlayTests(SynchronousTestCase):
         A match to which too few come is void.
         """
         net = GameNet()
-        net.bind()
         net.open()
         ann = net.player(0)
         net.run(11.0)
@@ -383,7 +377,6 @@ class PlayTests(SynchronousTestCase):
         Where players are given longer to come, a match waits longer.
         """
         net = GameNet(join_timeout=40.0)
-        net.bind()
         net.open()
         net.player(0)
         net.run(35.0)
@@ -520,7 +513,6 @@ class DensityTests(SynchronousTestCase):
         A game that fails ends its own match; the other continues.
         """
         net = GameNet(rooms_limit=2)
-        net.bind()
         net.open("m1")
         net.open("m2")
         ours = [net.player(seat, "m1") for seat in range(2)]
@@ -601,7 +593,6 @@ class SeatTests(SynchronousTestCase):
         A token works once, when its owner has shown that the answer arrived.
         """
         net = GameNet()
-        net.bind()
         net.open()
         token = net.token(0)
         first = net.player(0, token=token)
@@ -617,7 +608,6 @@ class SeatTests(SynchronousTestCase):
         Until an answer has arrived the same token may be shown again.
         """
         net = GameNet()
-        net.bind()
         net.open()
         token = net.token(0)
         deaf = net.player(0, token=token)
@@ -651,7 +641,6 @@ class SeatTests(SynchronousTestCase):
         A proof that is not for this seat, match, player or time gets no seat.
         """
         net = GameNet(rooms_limit=2)
-        net.bind()
         net.open("m1")
         net.open("m2")
         for token, code in (
@@ -691,7 +680,6 @@ class SeatTests(SynchronousTestCase):
         A connection that never asks for a seat is not kept.
         """
         net = GameNet()
-        net.bind()
         net.open()
         silent = net.player(0)
         silent.is_silent = True

@@ -293,7 +293,6 @@ class WithoutNodeTests(SynchronousTestCase):
         A room of the node ends with it: after 5 s, or at once beside a match.
         """
         net = GameNet(rooms_limit=2, lease=10.0)
-        net.bind()
         plan = net.open("m2")
         del net.server.rooms["m2"]
         net.server.received(OpenRoom(plan, (), is_relayed=True))
@@ -358,7 +357,6 @@ class WithoutNodeTests(SynchronousTestCase):
         A match that starts while no node is there is reported as started.
         """
         net = GameNet(lease=10.0)
-        net.bind()
         net.open()
         self.cut(net)
         for seat in range(2):
@@ -374,7 +372,6 @@ class UnsentTests(SynchronousTestCase):
 
     def begin(self, game: str = "teller") -> tuple[GameNet, list[GamePlayer]]:
         net = GameNet(lease=20.0)
-        net.bind()
         net.open("m1", game=game)
         players = [net.player(seat) for seat in range(2)]
         net.run(0.5)

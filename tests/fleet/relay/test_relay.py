@@ -37,7 +37,6 @@ class PlaceTests(SynchronousTestCase):
         """
         net = RelayNet()
         net.fleet.delay = 1.0
-        net.bind()
         net.open()
         self.assertEqual({}, net.places)
         net.run(3.5)
@@ -125,7 +124,6 @@ class KeyTests(SynchronousTestCase):
         After a rotation the old key's tokens are refused, and seated players stay.
         """
         net = RelayNet()
-        net.bind()
         net.open()
         old = net.token(1)
         ann = net.player(0)
@@ -172,7 +170,6 @@ class KeyTests(SynchronousTestCase):
         The relay's cookie keys are listed, and rotated without a client that hangs.
         """
         net = RelayNet()
-        net.bind()
         net.open()
         ann = net.player(0)
         for _ in range(3):

@@ -20,7 +20,7 @@ from vinom.net.keys.authority import Authority
 
 _DAY = 86400.0
 #: OpenSSL checks validity against the machine's clock, so this one is near it.
-_NOW = datetime.datetime.now(datetime.UTC).timestamp()
+NOW = float(int(datetime.datetime.now(datetime.UTC).timestamp()))
 
 
 def handshake(issued: Issued, anchor: bytes, name: str) -> None:
@@ -52,15 +52,19 @@ def handshake(issued: Issued, anchor: bytes, name: str) -> None:
     verify_hostname(client, name)
 
 
-class AuthorityTests(SynchronousTestCase):
-    """Players trust exactly what this node signed."""
+class AuthorityCase(SynchronousTestCase):
+    """Opens authorities in a folder of its own."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()) / "state"
-        self.now = _NOW
+        self.now = NOW
 
     def open(self, **files: Path) -> Authority:
         return Authority.open(self.folder, "game.vinom", lambda: self.now, **files)
+
+
+class AuthorityTests(AuthorityCase):
+    """Players trust exactly what this node signed."""
 
     def test_files_are_private(self) -> None:
         """

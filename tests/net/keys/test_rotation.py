@@ -4,33 +4,24 @@ Changes of the authority's keys: clients that trusted the old one are still serv
 
 from __future__ import annotations
 
-import datetime
 import shutil
 from pathlib import Path
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.keys.test_authority import handshake
+from tests.net.keys.test_authority import NOW, AuthorityCase, handshake
 from vinom.base.tokens import Claims, TokenVerifier
 from vinom.errors import Misconfigured
 from vinom.net.keys.authority import ACCEPTED_DAYS, Authority
 from vinom.net.keys.files import KeyReport
 
 _DAY = 86400.0
-_NOW = float(int(datetime.datetime.now(datetime.UTC).timestamp()))
 _NAMES = ["localhost", "127.0.0.1"]
 
 
-class RotationTests(SynchronousTestCase):
+class RotationTests(AuthorityCase):
     """A new authority, and those before it."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp()) / "state"
-        self.now = _NOW
-
-    def open(self, **files: Path) -> Authority:
-        return Authority.open(self.folder, "game.vinom", lambda: self.now, **files)
 
     def states(self, authority: Authority) -> list[str]:
         return [told.state for told in authority.known()]
@@ -141,7 +132,7 @@ class RotationTests(SynchronousTestCase):
         """
         authority = self.open()
         (first,) = authority.known()
-        self.assertEqual((first.kind, first.since), ("ca", _NOW))
+        self.assertEqual((first.kind, first.since), ("ca", NOW))
         self.now += 5 * _DAY
         made = authority.rotate()
         self.assertEqual(
@@ -188,7 +179,7 @@ class TokenKeyTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()) / "state"
-        self.now = _NOW
+        self.now = NOW
 
     def open(self) -> Authority:
         return Authority.open(self.folder, "game.vinom", lambda: self.now)
