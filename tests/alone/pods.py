@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.support.child_nodes import admin_of, shared_by_nodes, status_of
-from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.cut import CuttableWay
 from tests.support.pod_nodes import PodNodeCase
 from tests.support.redis_servers import redis_for
@@ -227,18 +227,7 @@ class CutLinkTests(PodNodeCase):
             *arguments,
         )
         await self.warm(node, 2)
-        clients: list[Client] = []
-        for number in range(4):
-            client = await connect(
-                reactor,  # type: ignore[arg-type]
-                node.host,
-                node.port,
-                name=f"p{number}",
-                way="udp",
-            )
-            self.addCleanup(client.close)
-            clients.append(client)
-        return node, await begin_counting(clients)
+        return node, await players_of(self, node, way="udp")
 
     def playing(self, node: ChildNode, match_id: str) -> dict[str, str]:
         """The game servers that have a match, and in which stage they are."""

@@ -26,6 +26,7 @@ from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.clusters import OnCluster, until
 from tests.support.kubernetes_api.objects import Failed, merged
 from tests.support.kubernetes_api.server import PODS, SERVICES
+from vinom.base.model import ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import api as kubernetes_api
 from vinom.fleet.kubernetes import fleet as fleet_module
@@ -368,17 +369,22 @@ class KubernetesFleetTests(_OnCluster):
         await until(lambda: MATCH in self.stored()[0]["metadata"]["labels"])
         self.assertEqual(self.stored()[0]["metadata"]["labels"][MATCH], "m-2")
 
-    async def test_adopted_while_away(self) -> None:
-        """
-        A pod is adopted, and no other node deletes it later, even if the API server was
-        away when this node started.
-        """
+    async def left(self) -> tuple[ServerAddress, str]:
+        """Run a pod that its node leaves to the next; returns where, and its handle."""
         fleet = self.make_fleet()
         reached, server = await self.running(fleet)
         server.need()
         where, handle = await reached, fleet.handle("s1")
         fleet.release("s1")
         await fleet.close()
+        return where, handle
+
+    async def test_adopted_while_away(self) -> None:
+        """
+        A pod is adopted, and no other node deletes it later, even if the API server was
+        away when this node started.
+        """
+        where, handle = await self.left()
         later, again = self.make_fleet("node-2"), ContractServer("s1")
         self.fail_twice("patch")
         self.assertTrue(later.adopt(again, handle, where))
@@ -515,12 +521,7 @@ class KubernetesFleetTests(_OnCluster):
         A node that is started again writes its name on a pod only once it is certain
         that no other node has it.
         """
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        server.need()
-        where, handle = await reached, fleet.handle("s1")
-        fleet.release("s1")
-        await fleet.close()
+        where, handle = await self.left()
         ours: set[str] = set()
         later, again = self.make_fleet("node-2"), ContractServer("s1")
         later.share(ours.__contains__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -10,7 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.redis_servers import until
 from vinom.client.match import Match
-from vinom.client.sdk import Client
+from vinom.client.sdk import Client, connect
+from vinom.tools.commands.child_node import ChildNode
 from vinom.tools.promises.witness import Witness
 
 #: Between two actions of a player, seconds.
@@ -58,6 +60,22 @@ async def begin_counting(clients: Sequence[Client]) -> list[Counter]:
         player.count()
     await until(lambda: all(player.heard > 3 for player in players))
     return players
+
+
+async def players_of(case: TestCase, node: ChildNode, **how: Any) -> list[Counter]:
+    """Have four players come to a node, meet in a match, and count."""
+    clients = []
+    for number in range(4):
+        client = await connect(
+            reactor,  # type: ignore[arg-type]
+            node.host,
+            node.port,
+            name=f"p{number}",
+            **how,
+        )
+        case.addCleanup(client.close)
+        clients.append(client)
+    return await begin_counting(clients)
 
 
 async def stop_counting(case: TestCase, players: Sequence[Counter]) -> None:

@@ -8,16 +8,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of, start_node
-from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.programs import start_program, until_warm
 from tests.support.redis_servers import until
-from vinom.client.sdk import connect
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 
@@ -44,18 +42,7 @@ class ComingBackTests(TestCase):
             self, "--game=tests.support.roll_call:RollCall", "--warm=2"
         )
         await until_warm(Path(self.node.state_dir))
-        clients = []
-        for number in range(4):
-            client = await connect(
-                reactor,  # type: ignore[arg-type]
-                self.node.host,
-                self.node.port,
-                name=f"p{number}",
-                **how,
-            )
-            self.addCleanup(client.close)
-            clients.append(client)
-        self.players = await begin_counting(clients)
+        self.players = await players_of(self, self.node, **how)
         return self.players
 
     async def kill_and_wait(self) -> None:

@@ -89,6 +89,38 @@ class LanguageTests(TestCase):
                 return status
             await deferLater(reactor, 0.05)
 
+    async def play_out(self) -> Match:
+        """Two players over UDP play to the end, one against the rules at first."""
+        matches = await gatherResults(
+            [ensureDeferred(self.udp(name)) for name in ("ann", "bob")]
+        )
+        refusals: list[Refusal] = []
+        first = next(match for match in matches if match.seat == 0)
+        # Too many: refused, and played on.
+        number = 0
+
+        def cheat(match: Match) -> None:
+            nonlocal number
+            number = number or match.act({"type": "take", "count": 9})
+
+        first.on_state(cheat)
+        for match in matches:
+            match.on_refusal(refusals.append)
+            match.on_state(self.move)
+        results = await gatherResults([match.ended for match in matches])
+        self.assertIn(
+            (number, "rejected", "not_allowed"),
+            [(each.number, each.code, each.reason) for each in refusals],
+        )
+        for result in results:
+            self.assertEqual("finished", result.reason)
+            # Nine sticks: whoever begins takes one, and wins.
+            self.assertEqual([[0], [1]], result.outcome["places"])
+            self.assertEqual(result.version, result.seen_version)
+            self.assertEqual(result.view_hash, result.seen_hash)
+        await self.over()
+        return matches[0]
+
     # In JavaScript.
 
     async def start_nim(self) -> None:
@@ -119,35 +151,8 @@ class LanguageTests(TestCase):
         arrives.
         """
         await self.start_nim()
-        ann, bob = await gatherResults(
-            [ensureDeferred(self.udp(name)) for name in ("ann", "bob")]
-        )
-        refusals: list[Refusal] = []
-        first = next(match for match in (ann, bob) if match.seat == 0)
-        # Too many: refused, and played on.
-        number = 0
-
-        def cheat(match: Match) -> None:
-            nonlocal number
-            number = number or match.act({"type": "take", "count": 9})
-
-        first.on_state(cheat)
-        for match in (ann, bob):
-            match.on_refusal(refusals.append)
-            match.on_state(self.move)
-        results = await gatherResults([ann.ended, bob.ended])
-        self.assertIn(
-            (number, "rejected", "not_allowed"),
-            [(each.number, each.code, each.reason) for each in refusals],
-        )
+        ann = await self.play_out()
         self.assertEqual({"most": 3, "seats": 2}, ann.setup)
-        for result in results:
-            self.assertEqual("finished", result.reason)
-            # Nine sticks: whoever begins takes one, and wins.
-            self.assertEqual([[0], [1]], result.outcome["places"])
-            self.assertEqual(result.version, result.seen_version)
-            self.assertEqual(result.view_hash, result.seen_hash)
-        await self.over()
         (noted,) = self.ask("results")["results"]
         self.assertEqual(f"{ann.match_id}:1", noted["result"]["id"])
         self.assertEqual([[0], [1]], noted["result"]["places"])
@@ -224,29 +229,4 @@ class LanguageTests(TestCase):
             "options": {"sticks": 21},
         }
         await self.start({"nim": nim})
-        matches = await gatherResults(
-            [ensureDeferred(self.udp(name)) for name in ("ann", "bob")]
-        )
-        refusals: list[Refusal] = []
-        first = next(match for match in matches if match.seat == 0)
-        number = 0
-
-        def cheat(match: Match) -> None:
-            nonlocal number
-            number = number or match.act({"type": "take", "count": 9})
-
-        first.on_state(cheat)
-        for match in matches:
-            match.on_refusal(refusals.append)
-            match.on_state(self.move)
-        results = await gatherResults([match.ended for match in matches])
-        self.assertIn(
-            (number, "rejected", "not_allowed"),
-            [(each.number, each.code, each.reason) for each in refusals],
-        )
-        for result in results:
-            self.assertEqual("finished", result.reason)
-            self.assertEqual([[0], [1]], result.outcome["places"])
-            self.assertEqual(result.version, result.seen_version)
-            self.assertEqual(result.view_hash, result.seen_hash)
-        await self.over()
+        await self.play_out()

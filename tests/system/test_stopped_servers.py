@@ -11,12 +11,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of, start_node
-from tests.support.counters import Counter, begin_counting, stop_counting
+from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.ending import is_running
 from tests.support.kubernetes_api.proxy import Forward
 from tests.support.programs import until_warm
 from tests.support.redis_servers import until
-from vinom.client.sdk import Client, connect
 from vinom.tools.commands.child_node import free_port_range
 
 #: Of the node under test, seconds.
@@ -65,18 +64,7 @@ class StoppedServerTests(TestCase):
 
     async def begin(self) -> list[Counter]:
         """Let four players meet and count."""
-        clients: list[Client] = []
-        for number in range(4):
-            client = await connect(
-                reactor,  # type: ignore[arg-type]
-                self.node.host,
-                self.node.port,
-                name=f"p{number}",
-                way="udp",
-            )
-            self.addCleanup(client.close)
-            clients.append(client)
-        return await begin_counting(clients)
+        return await players_of(self, self.node, way="udp")
 
     def game_process(self, match_id: str) -> tuple[int, int]:
         """The process that plays a match, and its port."""

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from OpenSSL import SSL
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.keys.test_authority import NOW, AuthorityCase, handshake
 from vinom.base.tokens import Claims, TokenVerifier
@@ -174,15 +173,8 @@ class RotationTests(AuthorityCase):
         handshake(authority.issue("s1"), authority.anchor, "t.s1.game.vinom")
 
 
-class TokenKeyTests(SynchronousTestCase):
+class TokenKeyTests(AuthorityCase):
     """Keys that sign connect tokens."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp()) / "state"
-        self.now = NOW
-
-    def open(self) -> Authority:
-        return Authority.open(self.folder, "game.vinom", lambda: self.now)
 
     def test_accepted_before_it_signs(self) -> None:
         """
