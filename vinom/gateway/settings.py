@@ -6,7 +6,6 @@ Variables begin with ``VINOM_GATEWAY_``; ``POD_NAME``, set by Kubernetes, is rea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -26,6 +25,7 @@ from vinom.base.settings.table import (
 from vinom.base.settings.values import (
     Bounded,
     Endpoint,
+    Matching,
     Network,
     PathName,
     SocketPath,
@@ -37,8 +37,15 @@ from vinom.errors import Misconfigured
 _PREFIX = "VINOM_GATEWAY_"
 _COUNT = Bounded(int, 1, 10**7)
 _SECONDS = Bounded(float, 0.1, 86400)
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+#: The name of a cookie (RFC 6265, 4.1.1).
+_COOKIE_NAME = Matching(
+    "NAME", r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", "letters, digits and !#$%&'*+-.^_`|~"
+)
+_ID = Matching(
+    "ID",
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+    "1 to 63 letters, digits, '.', '_' and '-'",
+)
 
 
 @attrs.frozen
@@ -69,34 +76,6 @@ class _Codes:
 
     def show(self, value: Any) -> str:
         return ",".join(f"{name}={code}" for name, code in value.items())
-
-
-@attrs.frozen
-class _Id(Text):
-    """The id of a gateway."""
-
-    metavar: str = "ID"
-
-    def read(self, text: str) -> str:
-        if _ID.fullmatch(text) is None:
-            raise ValueError(
-                f"must be 1 to 63 letters, digits, '.', '_' and '-', not {text!r}"
-            )
-        return text
-
-
-@attrs.frozen
-class _CookieName(Text):
-    """The name of a cookie (RFC 6265, 4.1.1)."""
-
-    metavar: str = "NAME"
-
-    def read(self, text: str) -> str:
-        if _COOKIE_NAME.fullmatch(text) is None:
-            raise ValueError(
-                f"must be letters, digits and !#$%&'*+-.^_`|~, not {text!r}"
-            )
-        return text
 
 
 @attrs.frozen(kw_only=True)
@@ -158,7 +137,7 @@ class GatewaySettings:
     )
     gateway_id: str | None = option(
         "routing",
-        _Id(),
+        _ID,
         "id of this gateway; default: POD_NAME, or the host's name and a random suffix",
     )
     routes: Path | None = option(
@@ -280,7 +259,7 @@ class GatewaySettings:
     )
     identity_cookie: str | None = option(
         "http",
-        _CookieName(),
+        _COOKIE_NAME,
         "name of a cookie with a JWT, for requests without a bearer token: browsers "
         "cannot send one with a WebSocket; unset, no cookie is read",
     )

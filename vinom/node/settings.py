@@ -30,21 +30,21 @@ from vinom.base.settings.table import (
     row_of,
 )
 from vinom.base.settings.values import (
+    LABEL,
+    REALM,
+    REGION_NAME,
     Address,
     Bounded,
     Choice,
     ClaimName,
     Endpoint,
     HttpsUrl,
-    Label,
     LinkEndpoint,
     LobbyAddress,
     Network,
     OriginHost,
     PathName,
     PortRange,
-    Realm,
-    RegionName,
     RegionUrl,
     StoreUrl,
     Switch,
@@ -128,7 +128,7 @@ class Settings:
     )
     realm: str = option(
         "network",
-        Realm(),
+        REALM,
         "domain that the names of game servers end with, at least two labels",
         "game.vinom",
     )
@@ -177,7 +177,7 @@ class Settings:
     )
     store_prefix: str = option(
         "store",
-        Label(),
+        LABEL,
         "name of this deployment in the keys of the Redis, which begin with "
         "vinom:1:NAME:; several deployments may share one Redis",
         "main",
@@ -404,7 +404,7 @@ class Settings:
     )
     region: str | None = option(
         "matchmaking",
-        RegionName(),
+        REGION_NAME,
         "where this node is, for rules that match players by latency",
     )
     regions: tuple[tuple[str, str], ...] = option(

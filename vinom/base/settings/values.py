@@ -262,7 +262,39 @@ class Network(Text):
             ) from None
 
 
+@attrs.frozen
+class Matching(Text):
+    """
+    Text of one form.
+
+    :ivar pattern: what the whole of it must match.
+    :ivar form: describes that in errors.
+    """
+
+    metavar: str
+    pattern: str
+    form: str
+
+    def read(self, text: str) -> str:
+        if not self.fits(text):
+            raise ValueError(f"must be {self.form}, not {text!r}")
+        return text
+
+    def fits(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text) is not None
+
+
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+LABEL = Matching("NAME", _LABEL, "1 to 63 letters in lower case, digits and hyphens")
+REGION_NAME = Matching(
+    "REGION", r"[a-z0-9][a-z0-9-]{0,31}", "1 to 32 small letters, digits and hyphens"
+)
+#: Some verifiers refuse a wildcard under a single label (decision 0002).
+REALM = Matching(
+    "DOMAIN",
+    rf"(?=.{{1,150}}\Z){_LABEL}(\.{_LABEL})+",
+    "a domain such as game.vinom, in lower case",
+)
 
 
 @attrs.frozen
@@ -275,7 +307,7 @@ class RegionUrl(Text):
         name, _, url = text.partition("=")
         parts = urlsplit(url)
         if (
-            not RegionName().fits(name)
+            not REGION_NAME.fits(name)
             or parts.scheme not in ("http", "https")
             or not parts.hostname
             or not url.isascii()
@@ -338,38 +370,6 @@ class WebSocketUrl(Text):
 
 
 @attrs.frozen
-class RegionName(Text):
-    """The name of a region."""
-
-    metavar: str = "REGION"
-
-    def fits(self, text: str) -> bool:
-        return re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", text) is not None
-
-    def read(self, text: str) -> str:
-        if not self.fits(text):
-            raise ValueError(
-                f"must be 1 to 32 small letters, digits and hyphens, not {text!r}"
-            )
-        return text
-
-
-@attrs.frozen
-class Realm(Text):
-    """A domain of at least two labels, in lower case."""
-
-    metavar: str = "DOMAIN"
-
-    def read(self, text: str) -> str:
-        # Some verifiers refuse a wildcard under a single label (decision 0002).
-        if len(text) > 150 or not re.fullmatch(rf"{_LABEL}(\.{_LABEL})+", text):
-            raise ValueError(
-                f"must be a domain such as game.vinom, in lower case, not {text!r}"
-            )
-        return text
-
-
-@attrs.frozen
 class StoreUrl(Text):
     """``memory``, or the URL of a Redis."""
 
@@ -377,21 +377,6 @@ class StoreUrl(Text):
 
     def read(self, text: str) -> Any:
         return text if text == "memory" else read_store_address(text)
-
-
-@attrs.frozen
-class Label(Text):
-    """A short name in lower case."""
-
-    metavar: str = "NAME"
-
-    def read(self, text: str) -> str:
-        if not re.fullmatch(_LABEL, text):
-            raise ValueError(
-                f"must be 1 to 63 letters in lower case, digits and hyphens, "
-                f"not {text!r}"
-            )
-        return text
 
 
 @attrs.frozen

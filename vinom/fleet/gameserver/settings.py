@@ -22,8 +22,8 @@ from vinom.base.settings.table import (
     row_of,
 )
 from vinom.base.settings.values import (
+    LABEL,
     Bounded,
-    Label,
     LobbyAddress,
     PathName,
     Text,
@@ -92,7 +92,7 @@ class Settings:
         "node", _SECONDS, "how long to try to reach the node at the start", 60.0
     )
     id: str | None = option(
-        "identity", Label(), "id of this game server at the node; required"
+        "identity", LABEL, "id of this game server at the node; required"
     )
     secret: str | None = option(
         "identity",
