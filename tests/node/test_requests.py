@@ -7,13 +7,10 @@ from typing import Any
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.live_rooms import kinds
 from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody
 from tests.support.logged import watch_events
 from vinom.lobby.conversation.conversation import Bounds
-
-
-def kinds(said: list[dict[str, Any]]) -> list[str]:
-    return [message["type"] for message in said]
 
 
 def codes(said: list[dict[str, Any]]) -> list[str]:

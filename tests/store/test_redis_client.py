@@ -412,7 +412,7 @@ class EstateTests(RedisCase):
         await RedisCase.setUp(self)
         self.other = await self.open_client("n2")
         await RedisNodeStore(self.other).register(facts("n2"), 60)
-        self.estates, self.lines = lobby(self.other), RedisOnlineStore(self.other)
+        self.estates = lobby(self.other)
 
     async def test_matches(self) -> None:
         """

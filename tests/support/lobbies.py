@@ -186,6 +186,11 @@ class Faulty:
         return answer
 
 
+def silent(*_: Any) -> Deferred[Any]:
+    """A step that is not answered."""
+    return fail(StoreUnavailable("silent"))
+
+
 class Lined:
     """A store in memory that knows which players have lines to other nodes."""
 

@@ -6,15 +6,16 @@ from functools import partial
 from itertools import count, product
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.lobbies import LobbyWorld, MemoryLine, everybody
+from tests.support.live_rooms import kinds
+from tests.support.lobbies import LobbyWorld, everybody, silent
 from tests.support.races import Gated, OneAnswer
 from vinom.base.messages.envelope import encode_push
 from vinom.base.messages.lobby import Pong
-from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
+from vinom.errors import Code, NoCapacity, Refused
 from vinom.lobby.conversation.online import Reporting
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
@@ -61,13 +62,11 @@ class OnlineTests(SynchronousTestCase):
         reporting = Reporting(world.online, clock)
         reporting.startService()
         lines.lines.clear()
-        silent = self.patch(
-            MemoryOnlineStore, "keep", lambda *_: fail(StoreUnavailable("silent"))
-        )
+        patched = self.patch(MemoryOnlineStore, "keep", silent)
         reporting.look()
         clock.pump([0.5] * 5)
         self.assertEqual(lines.lines, {})
-        silent.restore()
+        patched.restore()
         clock.pump([0.5] * 2)
         self.assertEqual(list(lines.lines), [said["player_id"]])
         reporting.stopService()
@@ -98,10 +97,6 @@ class TwoNodesTests(SynchronousTestCase):
         """What a node of this deployment is made of."""
         return {"lines": MemoryOnlineStore(self.lines, node_id), **self.shared}
 
-    def types(self, line: MemoryLine) -> list[str]:
-        """List the types of what a line was sent."""
-        return [message["type"] for message in line.heard()]
-
     def test_matched_by_another_node(self) -> None:
         """
         Two players who queue at two nodes are both sent their match at once.
@@ -111,7 +106,7 @@ class TwoNodesTests(SynchronousTestCase):
         bob, _ = self.two.queued("bob", "duel")
         self.clock.advance(0)
         for line in (ann, bob):
-            self.assertEqual(self.types(line), ["queue_status", "match_found"])
+            self.assertEqual(kinds(line.heard()), ["queue_status", "match_found"])
 
     def test_errors_travel(self) -> None:
         """
@@ -192,12 +187,12 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(0)
         bob, _ = self.two.queued("bob", "duel")
         self.clock.advance(0)
-        self.assertEqual(self.types(ann), ["queue_status"])
+        self.assertEqual(kinds(ann.heard()), ["queue_status"])
         bob.ask("cancel")
         entries = everybody(self.store)
         self.assertEqual([entry.players[0].name for entry in entries], ["ann"])
         self.assertFalse(entries[0].suspended)
-        self.assertEqual(self.types(ann), ["queue_status"])
+        self.assertEqual(kinds(ann.heard()), ["queue_status"])
         self.clock.advance(11)
         self.assertEqual(len(everybody(self.store)), 1)
 
@@ -336,18 +331,16 @@ class TwoNodesTests(SynchronousTestCase):
         deaf = watches.pop("n1")
         bob, _ = worlds[1].queued("bob", "duel")
         self.clock.advance(0)
-        self.assertEqual(self.types(bob), ["prematch"])
+        self.assertEqual(kinds(bob.heard()), ["prematch"])
         watches["n1"] = deaf
         worlds[0].online.missed = worlds[0].requests.look_again
         ann.heard()
-        patch = self.patch(
-            MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("silent"))
-        )
+        patch = self.patch(MemoryLobbyStore, "of_player", silent)
         deaf.listens()
-        self.assertEqual(self.types(ann), [])
+        self.assertEqual(kinds(ann.heard()), [])
         patch.restore()
         self.clock.advance(1.0)
-        self.assertEqual(self.types(ann), ["queue_status", "prematch"])
+        self.assertEqual(kinds(ann.heard()), ["queue_status", "prematch"])
 
     def test_left_without_a_store(self) -> None:
         """
@@ -356,8 +349,8 @@ class TwoNodesTests(SynchronousTestCase):
         """
         ann, _ = self.one.queued("ann", "party")
         self.clock.advance(0)
-        silent = [
-            self.patch(store, step, lambda *_: fail(StoreUnavailable("silent")))
+        patches = [
+            self.patch(store, step, silent)
             for store, step in (
                 (MemoryOnlineStore, "leave"),
                 (MemoryOnlineStore, "absence"),
@@ -366,7 +359,7 @@ class TwoNodesTests(SynchronousTestCase):
         ]
         ann.hang_up()
         self.clock.pump([0.5] * 10)
-        for one in silent:
+        for one in patches:
             one.restore()
         self.clock.pump([0.5] * 3)
         self.assertTrue(everybody(self.store)[0].suspended)
@@ -410,7 +403,7 @@ class TwoNodesTests(SynchronousTestCase):
             self.clock.advance(0)
             bob.ask("queue", game="duel")
             self.clock.advance(0)
-            self.assertIn("match_found", self.types(again), number)
+            self.assertIn("match_found", kinds(again.heard()), number)
             chosen.release()
         self.assertGreater(number, 3)
 
@@ -433,7 +426,7 @@ class TwoNodesTests(SynchronousTestCase):
             self.clock.pump([0.5] * 60)
             bob, _ = self.two.queued("bob", "duel")
             self.clock.advance(0)
-            self.assertEqual(self.types(bob), [], number)
+            self.assertEqual(kinds(bob.heard()), [], number)
             self.assertEqual(len(everybody(self.store)), 1, number)
         self.assertGreater(number, 3)
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import Hosted, MemoryFleet
+from tests.support.live_rooms import kinds
 from tests.support.lobbies import (
     REALM,
     Duel,
@@ -18,6 +19,7 @@ from tests.support.lobbies import (
     Party,
     everybody,
     running,
+    silent,
 )
 from vinom.base.messages.operators import OutsidePlayer, decode_start
 from vinom.base.model import MatchEnd, MatchPlan, Placement, SeatPlan
@@ -27,10 +29,6 @@ from vinom.lobby.conversation.online import Online
 from vinom.play.play import table_of
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import MemoryPlayerStore
-
-
-def kinds(said: list[dict[str, Any]]) -> list[str]:
-    return [message["type"] for message in said]
 
 
 def last(line: MemoryLine) -> dict[str, Any]:
@@ -322,9 +320,7 @@ class LeaseTests(SessionCase):
         self.assertEqual((lost.closed, kept.closed), ([], []))
         end = MatchEnd(lost.plan.match_id, "lost")
         self.successResultOf(world.lobby.end(end, world.clock.seconds() + 60))
-        away = self.patch(
-            MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("away"))
-        )
+        away = self.patch(MemoryLobbyStore, "of_player", silent)
         world.matches.assert_owned()
         world.clock.advance(0.5)
         away.restore()

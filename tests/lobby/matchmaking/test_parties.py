@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
@@ -15,9 +15,10 @@ from tests.support.lobbies import (
     MemoryLine,
     Party,
     everybody,
+    silent,
 )
 from vinom.base.model import MatchEnd
-from vinom.errors import NoCapacity, StoreUnavailable
+from vinom.errors import NoCapacity
 from vinom.lobby.matchmaking.parties import MOST_WAITING, PartyBounds
 from vinom.store.memory.lobby import MemoryLobbyStore
 
@@ -460,12 +461,10 @@ class AwayTests(SynchronousTestCase):
         So it is if the store did not answer when the host was disconnected.
         """
         world = PartyWorld("ann", "bob")
-        silent = self.patch(
-            MemoryLobbyStore, "of_player", lambda *_: fail(StoreUnavailable("away"))
-        )
+        patched = self.patch(MemoryLobbyStore, "of_player", silent)
         world.lines["ann"].hang_up()
         world.clock.advance(1)
-        silent.restore()
+        patched.restore()
         world.clock.advance(1)
         (update,) = pushed(world.lines["bob"], "party_update")
         self.assertFalse(update["party"]["members"][0]["connected"])

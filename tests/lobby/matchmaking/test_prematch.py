@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lobby.matchmaking.test_parties import PartyWorld, code, pushed
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody
+from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody, silent
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
-from vinom.errors import NoCapacity, StoreUnavailable
+from vinom.errors import NoCapacity
 from vinom.lobby.matchmaking.prematch import pause_seconds
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
@@ -35,10 +35,6 @@ class AskingWorld(PartyWorld):
 
     def waiting(self) -> list[str]:
         return [entry.players[0].name for entry in everybody(self.lobby)]
-
-
-def _silent(*_: object) -> Deferred[None]:
-    return fail(StoreUnavailable("silent"))
 
 
 class AskTests(SynchronousTestCase):
@@ -155,9 +151,7 @@ class AskTests(SynchronousTestCase):
             world.queue("ann", "bob")
             world.lines["ann"].ask("accept")
             patches = [
-                self.patch(
-                    MemoryLobbyStore, step, lambda *_: fail(StoreUnavailable(""))
-                )
+                self.patch(MemoryLobbyStore, step, silent)
                 for step in ("answer", "expire", "give_back")
             ]
             if is_noticed:
@@ -473,36 +467,54 @@ class AskTests(SynchronousTestCase):
 class SkewedClocksTests(SynchronousTestCase):
     """Two nodes, the second of whose clocks is ahead."""
 
+    def setUp(self) -> None:
+        self.clocks = Clock(), Clock()
+        self.clocks[0].advance(1_000_000.0)
+        self.clocks[1].advance(1_000_003.0)
+        now = self.clocks[0].seconds
+        self.lines, self.players = Lines(now=now), MemoryPlayerStore(now)
+        self.store = MemoryLobbyStore(now)
+        self.one, self.two = (self.make(number) for number in (0, 1))
+
+    def make(self, number: int) -> LobbyWorld:
+        return LobbyWorld(
+            number,
+            clock=self.clocks[number % 2],
+            lines=MemoryOnlineStore(self.lines, f"n{number}"),
+            store=self.store,
+            players=self.players,
+            accept_seconds=10.0,
+        )
+
+    def test_nodes_that_are_gone(self) -> None:
+        """
+        Nobody is to blame for a silence if all nodes were gone when the time ended.
+        """
+        self.two.queued("bob", "duel")
+        _, said = self.one.queued("ann", "duel")
+        self.clocks[0].advance(0.0)
+        for node in (self.one, self.two):
+            node.matchmaker.stopService()
+        self.clocks[0].advance(20.0)
+        again, news = self.make(2).back(said["player_key"])
+        self.assertEqual([one["type"] for one in news], ["queue_status", "prematch"])
+        self.clocks[0].advance(1.0)
+        self.assertEqual(pushed(again, "queue_status")[-1]["state"], "waiting")
+        self.assertEqual(len(self.store.state.entries), 2)
+
     def test_decline_at_the_other_node(self) -> None:
         """
         A player who still has time to answer waits again if somebody declines at a node
         in whose clock the time is over.
         """
-        clocks = Clock(), Clock()
-        clocks[0].advance(1_000_000.0)
-        clocks[1].advance(1_000_003.0)
-        now = clocks[0].seconds
-        lines, store = Lines(now=now), MemoryLobbyStore(now)
-        players = MemoryPlayerStore(now)
-        one, two = (
-            LobbyWorld(
-                number,
-                clock=clock,
-                lines=MemoryOnlineStore(lines, f"n{number}"),
-                store=store,
-                players=players,
-                accept_seconds=10.0,
-            )
-            for number, clock in enumerate(clocks)
-        )
-        bob, _ = two.queued("bob", "duel")
-        ann, _ = one.queued("ann", "duel")
-        for clock in clocks:
+        bob, _ = self.two.queued("bob", "duel")
+        ann, _ = self.one.queued("ann", "duel")
+        for clock in self.clocks:
             clock.pump([0.0, 7.5])
         self.assertTrue(pushed(ann, "prematch"))
         bob.ask("decline")
         self.assertEqual(pushed(ann, "queue_status")[-1]["state"], "waiting")
-        (waits,) = everybody(store)
+        (waits,) = everybody(self.store)
         self.assertEqual(waits.players[0].name, "ann")
 
 

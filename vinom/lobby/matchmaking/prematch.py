@@ -150,17 +150,17 @@ class Prematches:
         Write what a player is asked who comes back during a prematch.
 
         The node that asked, or that took the last answer, may be gone: any node of a
-        player ends it in time, or makes its match.
+        player makes its match, or ends it, through no fault of those who are silent.
         """
         if prematch is None:
             return None
-        prematch_id, left = prematch.prematch_id, prematch.until - self._clock.seconds()
+        prematch_id, now = prematch.prematch_id, self._clock.seconds()
         if prematch.is_accepted:
             self._set_alarm(prematch_id, 0.0, lambda: self._asking.make(prematch))
             return None
         if prematch_id not in self._alarms:
-            delay = max(0.0, left) + _BUSY_SECONDS
-            self._set_alarm(prematch_id, delay, lambda: self._end_time(prematch))
+            delay = max(0.0, prematch.until - now) + _BUSY_SECONDS
+            self._set_alarm(prematch_id, delay, lambda: self.give_back(prematch_id))
         return self._found(prematch)
 
     async def answer(
