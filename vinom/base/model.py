@@ -383,7 +383,8 @@ class Started:
 
     :ivar refusal: why it was not recorded: one of its entries does not wait any more,
         or players are in other matches.
-    :ivar player_ids: who these are.
+    :ivar player_ids: who these are; of a match made of entries only players who wait
+        all the same.
     :ivar left: what players of an outside matchmaker waited with.
     """
 

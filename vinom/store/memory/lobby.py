@@ -523,7 +523,9 @@ class MemoryLobbyStore:
         players = [seat.player_id for seat in plan.seats if seat.player_id]
         playing = tuple(one for one in players if one in self.state.match_of)
         if playing or len(set(players)) < len(players):
-            return succeed(Started("playing", playing))
+            waits = self.state.by_player
+            who = tuple(one for one in playing if not entry_ids or one in waits)
+            return succeed(Started("playing", who))
         prematch = self.state.prematches.get(prematch_id)
         if prematch_id:
             are_there = (

@@ -1,18 +1,22 @@
 -- Record a match, and take its players' entries out of the queue or of a prematch: id, plan,
 -- the prematch's id ('' without one), ids of the players and of the entries
--- Returns why not: 'gone', or 'playing' and who is; '' if it is recorded, and, if it has no
--- entries, what leave returns about each entry that one of its players had.
+-- Returns why not: 'gone', or 'playing' and who does, of its entries' players only those who
+-- wait all the same; '' if it is recorded, and, if it has no entries, what leave returns about
+-- each entry that one of its players had.
 local id, plan, prematch_id, players, ids = unpack(ARGV, 4, 8)
 if call('EXISTS', P .. 'match:' .. id) == 1 then
   return { '' }
 end
-local found = { 'playing' }
+local found, is_playing = { 'playing' }, false
 for player in each(players) do
   if call('EXISTS', P .. 'match-of:' .. player) == 1 then
-    found[#found + 1] = player
+    is_playing = true
+    if ids == '' or call('EXISTS', P .. 'entry-of:' .. player) == 1 then
+      found[#found + 1] = player
+    end
   end
 end
-if found[2] then
+if is_playing then
   return found
 end
 local prematch = prematch_id ~= '' and read('prematch', prematch_id)
