@@ -521,9 +521,9 @@ class MemoryLobbyStore:
         if plan.match_id in self.state.running:
             return succeed(Started())
         players = [seat.player_id for seat in plan.seats if seat.player_id]
-        playing = tuple(one for one in players if one in self.state.match_of)
+        playing = [one for one in players if one in self.state.match_of]
+        waits = self.state.by_player
         if playing or len(set(players)) < len(players):
-            waits = self.state.by_player
             who = tuple(one for one in playing if not entry_ids or one in waits)
             return succeed(Started("playing", who))
         prematch = self.state.prematches.get(prematch_id)
@@ -537,13 +537,9 @@ class MemoryLobbyStore:
             are_there = self.state.are_matchable(entry_ids)
         if not are_there:
             return succeed(Started("gone"))
-        left = (
-            []
-            if entry_ids
-            else [
-                self.state.leave(self.state.by_player.get(one, "")) for one in players
-            ]
-        )
+        left = [
+            self.state.leave(waits.get(one, "")) for one in players if not entry_ids
+        ]
         if prematch is not None:
             del self.state.prematches[prematch_id]
         entries = tuple(self.state.take(one, "in_game") for one in entry_ids)

@@ -15,6 +15,13 @@ end
 -- How long a key of the queue or of a match lives after its last change, in ms.
 local LIFETIME = 24 * 3600 * 1000
 
+-- Write to a key, which is forgotten so many ms later; returns what the command answers.
+local function write(milliseconds, command, key, ...)
+  local answer = call(command, P .. key, ...)
+  call('PEXPIRE', P .. key, milliseconds)
+  return answer
+end
+
 -- Is a node's lease over?
 local function is_stale(node, lease)
   local found = call('HMGET', P .. 'node:' .. node, 'lease', 'ends')
@@ -32,8 +39,7 @@ local function own(kinds, id, before)
   if before and before ~= ARGV[2] then
     call('SREM', P .. kinds .. '-of:' .. before, id)
   end
-  call('SADD', P .. kinds .. '-of:' .. ARGV[2], id)
-  call('PEXPIRE', P .. kinds .. '-of:' .. ARGV[2], LIFETIME)
+  write(LIFETIME, 'SADD', kinds .. '-of:' .. ARGV[2], id)
 end
 
 -- Note that a player has no line from now on. Nobody waits for a player longer than a day.

@@ -61,12 +61,6 @@ end
 
 -- Parties.
 
--- Add a party to a sorted set.
-local function rank(name, score, id)
-  call('ZADD', P .. name, score, id)
-  call('PEXPIRE', P .. name, LIFETIME)
-end
-
 -- Take a party out of all lists; returns since when others may join it, if they may.
 local function unlist(party)
   local since = call('ZSCORE', P .. 'parties-listed', party.id)
@@ -80,10 +74,10 @@ end
 -- among those that others may join.
 local function list(party, since)
   local left = call('PTTL', P .. 'party:' .. party.id)
-  rank('parties-in:' .. party.state, now + left * 1000, party.id)
+  write(LIFETIME, 'ZADD', 'parties-in:' .. party.state, now + left * 1000, party.id)
   if party.state == 'idle' and party.open == '1' then
-    rank('parties-listed', since or now, party.id)
-    rank('parties-listed:' .. party.game, since or now, party.id)
+    write(LIFETIME, 'ZADD', 'parties-listed', since or now, party.id)
+    write(LIFETIME, 'ZADD', 'parties-listed:' .. party.game, since or now, party.id)
   end
 end
 
@@ -105,8 +99,7 @@ local function put_party(id, version, from)
   if before then
     unlead('party', before.players)
   end
-  call('HSET', P .. 'party:' .. id, unpack(ARGV, from))
-  call('PEXPIRE', P .. 'party:' .. id, LIFETIME)
+  write(LIFETIME, 'HSET', 'party:' .. id, unpack(ARGV, from))
   lead('party', party.players, id, LIFETIME)
   party.id = id
   list(party, before and unlist(before))
@@ -279,8 +272,7 @@ local function take(entry, match)
   unlead('entry', entry.players)
   if match then
     call('HDEL', key, 'prematch')
-    call('HSET', key, 'match', match)
-    call('PEXPIRE', key, LIFETIME)
+    write(LIFETIME, 'HSET', 'entry:' .. entry.id, 'match', match)
   else
     call('DEL', key)
   end
@@ -347,7 +339,6 @@ end
 
 -- Record a match of the node that calls.
 local function record(id, plan, players, entries)
-  call('HSET', P .. 'match:' .. id, 'plan', plan, 'players', players, 'entries', entries)
-  call('PEXPIRE', P .. 'match:' .. id, LIFETIME)
+  write(LIFETIME, 'HSET', 'match:' .. id, 'plan', plan, 'players', players, 'entries', entries)
   take_over('match', 'matches', id)
 end

@@ -6,21 +6,16 @@
 -- what was lost.
 local id, number, data, length, known, restoring = unpack(ARGV, 4, 9)
 if number == '0' then
-  number = call('INCR', P .. 'leases')
+  number = write(400 * LIFETIME, 'INCR', 'leases')
 elseif is_stale(id, number) then
   return { 0, '', 0 }
 end
 local ends = string.format('%d', now + length * 1000)
-call('HSET', P .. 'node:' .. id, 'data', data, 'lease', number, 'ends', ends)
-call('ZADD', P .. 'nodes', ends, id)
 -- A node whose lease is over stays listed for longer than what it left lives.
-for _, key in ipairs({ 'node:' .. id, 'nodes' }) do
-  call('PEXPIRE', P .. key, length + LIFETIME + 3600 * 1000)
-end
-call('SET', P .. 'epoch', string.format('%d-', now) .. id, 'NX')
-for _, key in ipairs({ 'leases', 'epoch' }) do
-  call('PEXPIRE', P .. key, 400 * LIFETIME)
-end
+local listed = length + LIFETIME + 3600 * 1000
+write(listed, 'HSET', 'node:' .. id, 'data', data, 'lease', number, 'ends', ends)
+write(listed, 'ZADD', 'nodes', ends, id)
+write(400 * LIFETIME, 'SET', 'epoch', string.format('%d-', now) .. id, 'NX')
 local epoch = call('GET', P .. 'epoch')
 if known ~= '' and known ~= epoch and restoring ~= '0' then
   -- So that nodes that start meanwhile know it, too.

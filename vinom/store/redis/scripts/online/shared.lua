@@ -8,8 +8,7 @@ end
 
 -- Record a player's line at the node that calls; before is the node that had it.
 local function set_line(player, epoch, before)
-  call('HSET', P .. 'line:' .. player, 'node', ARGV[2], 'epoch', string.format('%d', epoch))
-  call('PEXPIRE', P .. 'line:' .. player, LIFETIME)
+  write(LIFETIME, 'HSET', 'line:' .. player, 'node', ARGV[2], 'epoch', string.format('%d', epoch))
   own('lines', player, before)
 end
 

@@ -3,7 +3,7 @@
 -- 2 also if a game has ended there
 -- Returns what came of it, fence, data (or why a game ended), how many ms the lease of its node
 -- lasts, and who that is.
-local node, fence, data, ending = unpack(call('HMGET', KEY, 'node', 'fence', 'data', 'ending'))
+local node, fence, data, ending = unpack(call('HMGET', P .. THING, 'node', 'fence', 'data', 'ending'))
 if ending and ARGV[7] ~= '2' then
   return { 'ended', '0', ending, '0', '' }
 end
@@ -20,5 +20,5 @@ if (node or '') ~= '' and node ~= ARGV[6] and is_alive(node) then
 end
 fence = tostring(tonumber(fence or '0') + 1)
 take(data and LIFETIME or RESERVED, node, fence)
-call('HDEL', KEY, 'ending')
+call('HDEL', P .. THING, 'ending')
 return { data and 'claimed' or 'new', fence, data or '', '0', '' }

@@ -1,21 +1,18 @@
 -- Forget a thing that is over: id, kind, fence, why the game in a room ended ('' if none did)
 -- Returns 0 if another node has it, or had it at its end.
 local fence, ending = ARGV[6], ARGV[7]
-local node, its, data = unpack(call('HMGET', KEY, 'node', 'fence', 'data'))
+local node, its = unpack(call('HMGET', P .. THING, 'node', 'fence'))
 if node ~= ARGV[2] then
-  call('SREM', OF .. ARGV[2], ID)
+  call('SREM', P .. OF .. ARGV[2], ID)
 end
-local is_offered = KIND == 'server' and node == '' and data
-if node and (its ~= fence or node ~= ARGV[2] and not is_offered) then
+if node and not ((node == ARGV[2] or is_offered(node)) and its == fence) then
   return 0
 end
-call('DEL', KEY)
-call('SREM', OF .. (node or ''), ID)
+call('DEL', P .. THING)
+call('SREM', P .. OF .. (node or ''), ID)
 if ending ~= '' then
-  call('HSET', KEY, 'node', '', 'fence', fence, 'ending', ending)
-  call('PEXPIRE', KEY, LIFETIME)
+  write(LIFETIME, 'HSET', THING, 'node', '', 'fence', fence, 'ending', ending)
 elseif node and fence ~= '1' then
-  call('HSET', KEY, 'node', '', 'fence', fence)
-  call('PEXPIRE', KEY, REMEMBERED)
+  write(REMEMBERED, 'HSET', THING, 'node', '', 'fence', fence)
 end
 return 1

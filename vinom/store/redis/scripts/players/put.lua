@@ -12,8 +12,7 @@ if origin ~= 'lost' or call('EXISTS', P .. 'key-of:' .. player) == 0 then
   call('SET', P .. 'key-of:' .. player, hash, 'PX', milliseconds)
 end
 if origin == 'guest' then
-  call('ZADD', P .. 'guests', now + milliseconds * 1000, player)
-  call('PEXPIRE', P .. 'guests', milliseconds + LIFETIME)
+  write(milliseconds + LIFETIME, 'ZADD', 'guests', now + milliseconds * 1000, player)
 else
   call('ZREM', P .. 'guests', player)
 end

@@ -45,8 +45,6 @@ end
 -- Let a player be found by this key: until when (seconds, of the nodes' clocks), that in ms,
 -- and more fields of the hash. Nothing may be written to it after that: it may be 1 ms.
 local function keep(hash, player, expires_at, milliseconds, ...)
-  call('HSET', P .. 'player:' .. hash, 'id', player, 'until', expires_at, ...)
-  call('PEXPIRE', P .. 'player:' .. hash, milliseconds)
-  call('ZADD', P .. 'players', now + milliseconds * 1000, hash)
-  call('PEXPIRE', P .. 'players', milliseconds + LIFETIME)
+  write(milliseconds, 'HSET', 'player:' .. hash, 'id', player, 'until', expires_at, ...)
+  write(milliseconds + LIFETIME, 'ZADD', 'players', now + milliseconds * 1000, hash)
 end

@@ -2,8 +2,8 @@
 -- player the id, and the ids of the others, one per line
 local most = tonumber(ARGV[6])
 for i = 7, #ARGV, 2 do
-  local key = P .. 'recent:' .. ARGV[i]
-  local before = call('HGET', key, 'players') or ''
+  local key = 'recent:' .. ARGV[i]
+  local before = call('HGET', P .. key, 'players') or ''
   local seen, latest = {}, {}
   for player in (ARGV[i + 1] .. '\n' .. before):gmatch('[^\n]+') do
     if not seen[player] and #latest < most then
@@ -11,7 +11,6 @@ for i = 7, #ARGV, 2 do
       latest[#latest + 1] = player
     end
   end
-  call('HSET', key, 'players', table.concat(latest, '\n'), 'until', ARGV[4])
-  call('PEXPIRE', key, ARGV[5])
+  write(ARGV[5], 'HSET', key, 'players', table.concat(latest, '\n'), 'until', ARGV[4])
 end
 return 1
