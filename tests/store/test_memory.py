@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 from tests.store.contract import (
     ANN,
     BOB,
+    CAT,
     CheckpointStoreContract,
     Heard,
     NodeStoreContract,
@@ -18,10 +19,12 @@ from tests.store.contract import (
     PlayerStoreContract,
     RatingStoreContract,
     ServerStoreContract,
+    entry,
     facts,
 )
-from tests.store.lobby_contract import LobbyStoreContract
+from tests.store.lobby_contract import LobbyStoreContract, party
 from vinom.base.model import Player, Rating
+from vinom.node.stores import memory_stores
 from vinom.store.interfaces import (
     ICheckpointStore,
     ILobbyStore,
@@ -70,15 +73,10 @@ class MemoryRatingStoreTests(RatingStoreContract, TestCase):
         """
         store = self.make_store(most=3)
         for number in range(50):
-            await store.rate(
-                "duel",
-                f"m{number}",
-                1,
-                {f"p{number}": Rating()},
-                {f"p{number}": Rating(26.0, 8.0, 1)},
-                {f"p{number}": self.now + 100},
-            )
-            await store.met([[f"p{number}"], ["x"]], self.now + 100)
+            one, until = f"p{number}", self.now + 100
+            rated = {one: Rating()}, {one: Rating(26.0, 8.0, 1)}, {one: until}
+            await store.rate("duel", f"m{number}", 1, *rated)
+            await store.met([[one], ["x"]], until)
         found = await store.standings("duel", ["p46", "p47", "p49"])
         self.assertEqual([one.rating.mu for one in found], [25.0, 26.0, 26.0])
         self.assertLessEqual(len(store._recent), 3)
@@ -128,6 +126,17 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         self.assertEqual(await store.find("victim"), ANN)
         self.assertIsNotNone(await store.find("h0"))
 
+    async def test_who_queues(self) -> None:
+        """
+        A guest who has queued or joined a party is not forgotten like a stranger.
+        """
+        stores: Any = memory_stores("n1", lambda: self.now, lambda _: False)
+        for one in (ANN, BOB, CAT):
+            await stores.players.put(one.player_id, one, 9e9, origin="guest")
+        await stores.lobby.enqueue(entry(ANN, 1.0))
+        await stores.lobby.open(party("p1", BOB))
+        self.assertEqual(list(stores.players._guests), ["cat"])
+
     async def test_the_largest_needs_all(self) -> None:
         """
         If a network needs all of its players, however many, the next largest gives
@@ -138,8 +147,7 @@ class MemoryPlayerStoreTests(PlayerStoreContract, TestCase):
         for name in sorted(needed):
             await store.put(name, Player(name, name), 9e9, "203.0.113.1")
         for number, name in enumerate(("old", "new")):
-            host = "198.51.100.1"
-            await store.put(name, Player(name, name), 9e9 + number, host)
+            await store.put(name, Player(name, name), 9e9 + number, "198.51.100.1")
         await store.put("alone", Player("alone", "alone"), 9e9, "192.0.2.1")
         guest = Player("g", "g"), 9e9, "192.0.2.2", "guest"
         self.assertTrue(await store.put("g", *guest))

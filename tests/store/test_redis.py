@@ -466,10 +466,8 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
         A flood of strangers costs bounded memory: the oldest who did nothing but say
         hello are forgotten, not those who wait or play.
         """
-        store, entries = (
-            self.make_store(3),
-            RedisLobbyStore(self.client, lambda: self.now),
-        )
+        store = self.make_store(3)
+        entries = RedisLobbyStore(self.client, lambda: self.now)
         guests = [Player(f"g{number}", "G") for number in range(6)]
 
         async def add(number: int) -> bool:
@@ -483,10 +481,12 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
             self.assertTrue(await add(number))
         store.settle("g0")
         await entries.enqueue(entry(guests[1], 1.0))
+        await entries.leave("g1")
         self.assertTrue(await add(3))
         # Guest 2 has only said hello, and is older than guest 3.
         self.assertEqual(await known(), [0, 1, 3])
-        await entries.enqueue(entry(guests[3], 2.0))
+        for number in (1, 3):
+            await entries.enqueue(entry(guests[number], 2.0))
         self.assertTrue(await add(4))
         self.assertEqual(await known(), [1, 3, 4])
         await entries.enqueue(entry(guests[4], 3.0))

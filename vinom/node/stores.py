@@ -112,6 +112,7 @@ def memory_stores(
         return is_here(player_id) or lobby.state.has(player_id)
 
     players = MemoryPlayerStore(now, is_needed=is_needed)
+    lobby.state.settle = players.settle
     nodes = MemoryNodeStore(time.monotonic)
     ratings = MemoryRatingStore(now)
     return Stores(node_id, lobby, players, nodes, ratings)

@@ -58,6 +58,8 @@ class ILobbyStore(Interface):
     of a whole party, and the party's `Party.state` follows it in the same step. An
     entry in a prematch or in a match is in no queue, and knows its old place.
 
+    Who waits or is in a party is settled by the same step, see `IPlayerStore.settle`.
+
     A step that is repeated does nothing more, and answers the same where its answer
     says how things are afterwards.
 
@@ -395,7 +397,11 @@ class IPlayerStore(Interface):
         """
 
     def settle(player_id: str) -> None:
-        """Note that a guest has queued or joined: others are forgotten before it."""
+        """
+        Note that a guest has joined a room: others are forgotten before it.
+
+        `ILobbyStore` notes who queues or joins a party.
+        """
 
     def keys_of(player_ids: Sequence[str]) -> Deferred[Sequence[tuple[str, Player]]]:
         """

@@ -137,6 +137,7 @@ class LobbyState:
     Where players are now, and how they come from one place to another.
 
     :ivar now: the time, seconds since the Unix epoch.
+    :ivar settle: called with the id of a player who queues or is in a party.
     :ivar entries: those that wait, in a queue or in a prematch.
     :ivar by_player: their ids.
     :ivar prematch_of: ids of prematches by entry.
@@ -145,6 +146,7 @@ class LobbyState:
     """
 
     now: Callable[[], float]
+    settle: Callable[[str], None] = lambda _: None
     entries: dict[str, QueueEntry] = attrs.field(factory=dict)
     by_player: dict[str, str] = attrs.field(factory=dict)
     queues: _Queues = attrs.field(factory=_Queues)
@@ -187,6 +189,7 @@ class LobbyState:
         self.parties[party.party_id] = party
         for player_id in party.player_ids:
             self.party_of[player_id] = party.party_id
+            self.settle(player_id)
         if party.is_listed:
             # One that is listed already keeps its place.
             self.listed[party.party_id] = None
@@ -393,6 +396,8 @@ class MemoryLobbyStore:
                 return succeed(Enqueued(refusal="changed"))
             if party is not None:
                 self.state.put_party(party)
+            for player_id in player_ids:
+                self.state.settle(player_id)
             self.state.number += 1
             self.state.wait(attrs.evolve(entry, number=self.state.number))
         kept = self.state.entries[entry_id]

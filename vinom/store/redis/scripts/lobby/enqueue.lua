@@ -19,6 +19,7 @@ if not entry then
   end
   entry.id, entry.place = id, string.format('%016d:%d:%s', call('INCR', P .. 'arrivals'), size, id)
   call('HSET', P .. 'entry:' .. id, 'place', entry.place, 'party', party, unpack(ARGV, 8, last))
+  settle(entry.players)
   wait(entry)
 end
 local its, all, ready = P .. 'queue:' .. entry.queue, count(entry.queue)

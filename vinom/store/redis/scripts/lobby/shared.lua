@@ -53,6 +53,13 @@ local function unlead(kind, players)
   end
 end
 
+-- Note that players have done more than say hello: guests who have not are forgotten first.
+local function settle(players)
+  for player in each(players) do
+    call('ZREM', P .. 'guests', player)
+  end
+end
+
 -- Make the node that calls the owner of an entry, a prematch or a match.
 local function take_over(kind, kinds, id, before)
   call('HSET', P .. kind .. ':' .. id, 'node', ARGV[2])
@@ -101,6 +108,7 @@ local function put_party(id, version, from)
   end
   write(LIFETIME, 'HSET', 'party:' .. id, unpack(ARGV, from))
   lead('party', party.players, id, LIFETIME)
+  settle(party.players)
   party.id = id
   list(party, before and unlist(before))
   return true, before
