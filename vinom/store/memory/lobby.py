@@ -237,6 +237,7 @@ class LobbyState:
         self.entries[entry.entry_id] = entry
         for player_id in entry.player_ids:
             self.by_player[player_id] = entry.entry_id
+            self.settle(player_id)
         self.queues.add(entry)
         self.follow(entry, "in_queue")
 
@@ -396,8 +397,6 @@ class MemoryLobbyStore:
                 return succeed(Enqueued(refusal="changed"))
             if party is not None:
                 self.state.put_party(party)
-            for player_id in player_ids:
-                self.state.settle(player_id)
             self.state.number += 1
             self.state.wait(attrs.evolve(entry, number=self.state.number))
         kept = self.state.entries[entry_id]
@@ -413,10 +412,9 @@ class MemoryLobbyStore:
     ) -> Deferred[Left | None]:
         """Take an entry out; there is no other node that its player may be at."""
         own = self.state.by_player.get(player_id, "")
-        is_other = entry_id not in ("", own)
-        if is_other or (ready and not self.state.is_matchable(own)):
-            return succeed(None)
-        return succeed(self.state.leave(own))
+        if entry_id in ("", own) and (not ready or self.state.is_matchable(own)):
+            return succeed(self.state.leave(own))
+        return succeed(None)
 
     def suspend(self, entry_id: str, is_suspended: bool) -> Deferred[bool]:
         return succeed(self.state.suspend(entry_id, is_suspended))
@@ -542,9 +540,8 @@ class MemoryLobbyStore:
             are_there = self.state.are_matchable(entry_ids)
         if not are_there:
             return succeed(Started("gone"))
-        left = [
-            self.state.leave(waits.get(one, "")) for one in players if not entry_ids
-        ]
+        its = [] if entry_ids else [waits.get(one, "") for one in players]
+        left = [self.state.leave(one) for one in its]
         if prematch is not None:
             del self.state.prematches[prematch_id]
         entries = tuple(self.state.take(one, "in_game") for one in entry_ids)
