@@ -329,8 +329,6 @@ class Requests(Service):
     ) -> Push:
         """Answer a request of a player who said hello."""
         answer = await self._answer(player, request, conversation.host)
-        if not isinstance(answer, Pong):
-            self._settle(conversation, player)
         if isinstance(answer, _STATES) and not conversation.is_open:
             # The player may have a newer line, whose hello was answered before.
             self._online.send([player.player_id], answer)
@@ -369,15 +367,11 @@ class Requests(Service):
     ) -> RoomAnswer | Deferred[RoomAnswer]:
         """Answer a request about rooms, which hardly ever waits."""
         answer = self._rooms.serve(conversation, player, request)
-        if isinstance(request, JoinRoom):
-            self._settle(conversation, player)
-        return answer
-
-    def _settle(self, conversation: Conversation, player: Player) -> None:
-        """Have a new guest remembered who has done more than say hello."""
-        if conversation.is_new_guest:
+        if isinstance(request, JoinRoom) and conversation.is_new_guest:
+            # The store itself notes who queues or joins a party.
             conversation.is_new_guest = False
             self._identity.settle(player.player_id)
+        return answer
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""
