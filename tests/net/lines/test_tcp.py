@@ -86,6 +86,7 @@ class LineCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.ears: list[Ear] = []
+        self.open_port()
 
     def open_port(self, **facts: Any) -> None:
         self.lines = Lines(self.open_ear, self.clock, **facts)
@@ -125,7 +126,6 @@ class PlainTests(LineCase):
         """
         A few empty lines mean nothing; without end they are messages, and so bounded.
         """
-        self.open_port()
         protocol, _ = self.connect()
         protocol.dataReceived((b"\r\n" * 10 + b"{}\n") * 3)
         self.assertEqual(self.ears[0].heard, [b"{}"] * 3)
@@ -136,7 +136,6 @@ class PlainTests(LineCase):
         """
         Each message sent is one line.
         """
-        self.open_port()
         protocol, transport = self.connect()
         protocol.dataReceived(b"{")
         self.ears[0].line.send(b"{}")
@@ -185,7 +184,6 @@ class PlainTests(LineCase):
         """
         Once a player is known, no more than the limit is kept for its next message.
         """
-        self.open_port()
         protocol, transport = self.connect()
         protocol.dataReceived(b"{}\n")
         self.ears[0].line.admitted()
@@ -196,7 +194,6 @@ class PlainTests(LineCase):
         """
         The conversation is informed once that its line is gone, and no timer stays.
         """
-        self.open_port()
         protocol, _ = self.connect()
         protocol.dataReceived(b"x")
         protocol.connectionLost()
@@ -208,7 +205,6 @@ class PlainTests(LineCase):
         A line closes gently: the last message is sent, what comes late is read
         and ignored, and a peer that stays is cut off after 2 s.
         """
-        self.open_port()
         protocol, transport = self.connect()
         protocol.dataReceived(b"bye\nmore\n")
         self.assertEqual(transport.value(), b"farewell\n")
@@ -226,7 +222,6 @@ class PlainTests(LineCase):
         """
         A client that does not read is not read any more, and is cut off after a while.
         """
-        self.open_port()
         protocol, transport = self.connect()
         protocol.dataReceived(b"x")
         transport.producer.pauseProducing()
@@ -244,7 +239,6 @@ class PlainTests(LineCase):
         """
         What a game sends to a client that does not read can wait until it reads.
         """
-        self.open_port()
         protocol, transport = self.connect()
         protocol.dataReceived(b"x")
         line = self.ears[0].line
@@ -288,7 +282,6 @@ class PlainTests(LineCase):
         long if no answer comes; a line that ends is closed as soon as the peer's half
         is.
         """
-        self.open_port()
         protocol, transport = self.connect()
         self.assertTrue(IHalfCloseableProtocol.providedBy(protocol))
         protocol.dataReceived(b"slow\n")
@@ -313,7 +306,6 @@ class PlainTests(LineCase):
         A client that sends nothing and closes its half is gone at once; one that was
         refused gets the reason first, and neither leaves a timer.
         """
-        self.open_port()
         for host, said in (("127.0.0.1", b""), ("192.0.2.1", b"{}\n")):
             protocol, transport = self.connect(host)
             if said:
@@ -328,7 +320,6 @@ class PlainTests(LineCase):
         """
         A connection that never sends a byte is sent the reason, and is cut off.
         """
-        self.open_port()
         protocol, transport = self.connect()
         self.clock.advance(10.0)
         self.assertIn(b'"code":"timeout"', transport.value())
@@ -345,7 +336,6 @@ class PlainTests(LineCase):
         """
         The time for a hello runs from the connection, not from the first byte.
         """
-        self.open_port()
         self.clock.advance(5.0)
         protocol, _ = self.connect()
         self.clock.advance(9.0)
@@ -356,7 +346,6 @@ class PlainTests(LineCase):
         """
         The kernel looks after quiet peers, who may wait for long.
         """
-        self.open_port()
         _, transport = self.connect()
         self.assertTrue(transport.keep_alive)
         self.assertTrue(transport.no_delay)

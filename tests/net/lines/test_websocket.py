@@ -60,6 +60,8 @@ class SocketCase(TestCase):
         raise AssertionError("it never came to that")
 
     async def client(self, **headers: str | None) -> tuple[RawClient, Echo]:
+        if not hasattr(self, "server"):
+            self.serve()
         before = len(self.server.echoes)
         client = await upgraded(reactor, self.server.port, **headers)
         self.clients.append(client)
@@ -81,7 +83,6 @@ class SendingTests(SocketCase):
         """
         A state does not wait until the client's system has confirmed the one before.
         """
-        self.serve()
         _, echo = await self.client()
         self.assertTrue(echo.line._transport.getTcpNoDelay())
 
@@ -89,7 +90,6 @@ class SendingTests(SocketCase):
         """
         What a client is sent in one turn comes as one array, in order.
         """
-        self.serve()
         client, echo = await self.client()
         for message in (b"1", b"2", b'"three"'):
             echo.line.send(message)
@@ -140,7 +140,6 @@ class SendingTests(SocketCase):
         """
         A WebSocket outlives the timeout of HTTP: nothing of it stays.
         """
-        self.serve()
         _, echo = await self.client()
         transport = echo.line._transport
         self.assertIs(transport.protocol, echo.line)
@@ -167,7 +166,6 @@ class BehindTests(SocketCase):
         What is sent to a client that does not read comes when it reads, all of it and
         in order; what waited in the meantime comes as one frame.
         """
-        self.serve()
         client, echo = await self.client()
         count = await self.fill(client, echo)
         for number in range(20):
@@ -245,7 +243,6 @@ class BehindTests(SocketCase):
         """
         One who sends pings and reads no pongs costs no memory.
         """
-        self.serve()
         client, echo = await self.client()
         await self.fill(client, echo)
         for number in range(100):
@@ -265,7 +262,6 @@ class BehindTests(SocketCase):
         """
         A client that is behind still gets everything that was sent before the farewell.
         """
-        self.serve()
         client, echo = await self.client()
         count = await self.fill(client, echo)
         echo.line.send(b'"last words"')
@@ -284,7 +280,6 @@ class ClosingTests(SocketCase):
         """
         The last words come before the farewell, and both ends agree.
         """
-        self.serve()
         client, _ = await self.client()
         client.say(Opcode.TEXT, b'"bye"')
         self.assertEqual(await self.text(client), ["bye"])
@@ -308,7 +303,6 @@ class ClosingTests(SocketCase):
         """
         A farewell is answered with the same, and the conversation is over at once.
         """
-        self.serve()
         client, echo = await self.client()
         client.say(Opcode.CLOSE, b"\x03\xe9tab closed")
         (said,) = await client.rest()
@@ -319,7 +313,6 @@ class ClosingTests(SocketCase):
         """
         A client that vanishes, or closes its half without a word, is lost.
         """
-        self.serve()
         client, echo = await self.client()
         await client.close()
         await self.until(lambda: echo.is_lost)
@@ -332,7 +325,6 @@ class ClosingTests(SocketCase):
         """
         What came before a broken frame counts, and what comes after it does not.
         """
-        self.serve()
         client, echo = await self.client()
         client.write(
             frame(1, b"1") + frame(3, b"") + frame(1, b"2") + b"\xff" * 100_000
