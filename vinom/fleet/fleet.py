@@ -927,11 +927,8 @@ class Fleet(Service):
         if counts.waiting or now >= begins_at:
             return self._pacing.may_start(now)
         if not self._refill.is_running:
-            self._refill.start(begins_at - now, self._refill_now)
+            self._refill.start(begins_at - now, self._pump)
         return False
-
-    def _refill_now(self) -> None:
-        self._pump()
 
     def _start(self) -> None:
         # 80 random bits: a label inside the realm, and its name on its link.

@@ -219,7 +219,7 @@ class NodeOutbox:
         if self._alarm.is_running:
             return
         self.plays_on = has_matches or bool(self._ended)
-        seconds, then = ALONE_SECONDS, self._end_alone
+        seconds, then = ALONE_SECONDS, self._end
         if self.plays_on:
             seconds, then = self._lease, self._lease_over
         self._log.warn("lost the control link to the node; exiting in {s} s", s=seconds)
@@ -229,9 +229,6 @@ class NodeOutbox:
         """Stop waiting: there is a node, or everything is over."""
         self.plays_on = False
         self._alarm.cancel()
-
-    def _end_alone(self) -> None:
-        self._end()
 
     def _lease_over(self) -> None:
         self.plays_on = False

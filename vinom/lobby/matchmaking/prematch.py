@@ -322,12 +322,9 @@ class Prematches:
 
         def run() -> None:
             del self._alarms[prematch_id]
-            self._run(step())
+            in_background(self._log, step(), "prematch step failed")
 
         self._alarms[prematch_id] = self._clock.callLater(delay, run)
-
-    def _run(self, step: Coroutine[Any, Any, object]) -> None:
-        in_background(self._log, step, "prematch step failed")
 
     async def _end_time(self, prematch: Prematch, *, is_late: bool = False) -> None:
         """End a prematch that not everybody answered in time."""

@@ -55,6 +55,20 @@ LONGEST_PIECE = LONGEST_PACKET - STATE_LAYOUT.size
 LONGEST_WHOLE = MOST_FRAGMENTS * LONGEST_PIECE
 
 
+def check_payloads(longest: int) -> None:
+    """
+    Check that a connection can carry every packet.
+
+    :param longest: its longest payload, bytes.
+    :raises PeerError: it cannot.
+    """
+    if longest < LONGEST_PACKET:
+        raise PeerError(
+            f"the connection carries payloads of {longest} bytes; "
+            f"packets need {LONGEST_PACKET}"
+        )
+
+
 def cut(whole: bytes) -> list[bytes]:
     """
     Cut a view or a welcome into pieces; at least one, perhaps empty.

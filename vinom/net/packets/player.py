@@ -26,6 +26,7 @@ from vinom.net.packets.codec import (
     ServerProbe,
     StatePiece,
     WelcomePiece,
+    check_payloads,
     input_size,
     read_server,
     write_bye,
@@ -219,11 +220,7 @@ class PlayerLink(Measured):
         :raises ValueError: there is no token, or it has an invalid length.
         :raises PeerError: the connection cannot carry a packet.
         """
-        if max_payload < LONGEST_PACKET:
-            raise PeerError(
-                f"the connection carries payloads of {max_payload} bytes; "
-                f"packets need {LONGEST_PACKET}"
-            )
+        check_payloads(max_payload)
         self._is_resume = token is None
         self._proof = (resume or b"") if token is None else token.encode("ascii")
         if not 0 < len(self._proof) <= LONGEST_TOKEN:

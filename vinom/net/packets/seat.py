@@ -14,10 +14,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vinom.errors import Code, PeerError
+from vinom.errors import Code
 from vinom.net.packets.codec import (
     COUNTER_LIMIT,
-    LONGEST_PACKET,
     PACKET_PROTOCOL,
     STATE,
     Bye,
@@ -26,6 +25,7 @@ from vinom.net.packets.codec import (
     PlayerPacket,
     Probe,
     ServerProbe,
+    check_payloads,
     cut,
     pack_state,
     read_one_action,
@@ -140,11 +140,7 @@ class SeatLink(Measured):
             the packet counts as lost, and the player sends it again.
         :raises PeerError: the connection cannot carry a packet.
         """
-        if max_payload < LONGEST_PACKET:
-            raise PeerError(
-                f"the connection carries payloads of {max_payload} bytes; "
-                f"packets need {LONGEST_PACKET}"
-            )
+        check_payloads(max_payload)
         self.phase: Phase = "waiting"
         self.quality = Quality()
         self.consumed = 0
