@@ -37,6 +37,13 @@ class AskingWorld(PartyWorld):
         return [entry.players[0].name for entry in everybody(self.lobby)]
 
 
+def asked(**parts: Any) -> tuple[AskingWorld, MemoryLine, MemoryLine]:
+    """Make a lobby that asks Ann and Bob whether they play."""
+    world = AskingWorld(**parts)
+    ann, bob = world.queue("ann", "bob")
+    return world, ann, bob
+
+
 class AskTests(SynchronousTestCase):
     """What players are asked, and what their answers do."""
 
@@ -44,8 +51,7 @@ class AskTests(SynchronousTestCase):
         """
         All are asked, see who has accepted, and play once everybody has.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         (found,) = pushed(ann, "prematch")
         self.assertEqual([who["name"] for who in found["players"]], ["ann", "bob"])
         self.assertEqual((found["seconds"], found["game"]), (10.0, "duel"))
@@ -113,8 +119,7 @@ class AskTests(SynchronousTestCase):
         storage answered the decline late.
         """
         store = Faulty()
-        world = AskingWorld(store=store)
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked(store=store)
         ann.ask("accept")
         store.late.add("answer")
         bob.ask("decline")
@@ -128,8 +133,7 @@ class AskTests(SynchronousTestCase):
         """
         Who does not answer in time leaves the queue as if it had declined.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         world.clock.advance(9.9)
         self.assertEqual(world.waiting(), [])
@@ -175,8 +179,7 @@ class AskTests(SynchronousTestCase):
         """
         If the node was busy when the time ended, answers that arrived before count.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         world.clock.advance(12)
         self.assertEqual(bob.ask("accept")[-1]["data"]["state"], "accepted")
@@ -188,8 +191,7 @@ class AskTests(SynchronousTestCase):
         All said yes, and the node that took the last answer died before it made the
         match: the node that asked makes it.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         (found,) = pushed(bob, "prematch")
         world.lobby.answer(found["id"], world.ids["bob"], True)
@@ -279,8 +281,7 @@ class AskTests(SynchronousTestCase):
         """
         Who cancels instead of answering declines, also after accepting.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         bob.ask("accept")
         (said,) = bob.ask("cancel")[-1:]
         self.assertEqual(said["data"]["state"], "idle")
@@ -294,8 +295,7 @@ class AskTests(SynchronousTestCase):
         not refused because of a match that never comes.
         """
         store = Faulty()
-        world = AskingWorld(store=store)
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked(store=store)
         store.before["leave"] = lambda: bob.ask("decline")
         (said,) = ann.ask("cancel")[-1:]
         self.assertEqual(said["data"]["state"], "idle", said)
@@ -333,8 +333,7 @@ class AskTests(SynchronousTestCase):
         """
         A player whose line closes finds the question on its next one, and answers.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         bob.hang_up()
         ann.ask("accept")
         world.clock.advance(4)
@@ -351,8 +350,7 @@ class AskTests(SynchronousTestCase):
         A player who accepted, and lost its line, is suspended at its old place when
         another declines, and leaves the queue if it does not come back.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         ann.hang_up()
         world.clock.advance(5)
@@ -376,8 +374,7 @@ class AskTests(SynchronousTestCase):
         Without a game server everybody is at the front again at once, nobody has to
         pause, and all are asked again.
         """
-        world = AskingWorld(fleet=MemoryFleet(capacity=0))
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked(fleet=MemoryFleet(capacity=0))
         ann.ask("accept")
         bob.ask("accept")
         world.queue("cat")
@@ -390,8 +387,7 @@ class AskTests(SynchronousTestCase):
         """
         A node that drains asks nobody any more.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         self.successResultOf(world.requests.drain())
         self.assertEqual(world.waiting(), [])
@@ -405,8 +401,7 @@ class AskTests(SynchronousTestCase):
         """
         A node whose players go to other nodes asks nobody any more: they wait again.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         self.successResultOf(Deferred.fromCoroutine(world.requests.move()))
         self.assertTrue(ann.is_closed and bob.is_closed)
@@ -451,8 +446,7 @@ class AskTests(SynchronousTestCase):
         """
         A stopped matchmaker leaves no timer behind.
         """
-        world = AskingWorld()
-        ann, bob = world.queue("ann", "bob")
+        world, ann, bob = asked()
         ann.ask("accept")
         bob.ask("accept")
         world.queue("cat", "dan")
