@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Duel, LobbyWorld, Party
 from vinom.base.messages.parties import CreateParty, JoinParty
 from vinom.base.model import Player
-from vinom.errors import Refused, StoreUnavailable
+from vinom.errors import Refused
 from vinom.lobby.conversation.online import Online
 from vinom.store.memory.lobby import MemoryLobbyStore
 
@@ -68,57 +68,10 @@ class Gate:
         self._waiting.pop(index)()
 
 
-class OneAnswer:
-    """
-    Keeps one answer of stores back, loses it, or loses the request.
-
-    Tests try each in turn, and so need not know which steps there are.
-
-    :ivar is_met: was there such an answer?
-    """
-
-    def __init__(self) -> None:
-        self.is_met = False
-        self._left = -1
-        self._loses = ""
-        self._held: Callable[[], None] | None = None
-
-    def arm(self, number: int, loses: str = "") -> None:
-        """
-        Choose an answer.
-
-        :param number: how many others come before it from now on.
-        :param loses: "answer" or "request"; else the answer comes with `release`.
-        """
-        self.is_met, self._left, self._loses = False, number, loses
-
-    def call(self, step: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-        if self._loses == "request" and not self._left:
-            self.is_met, self._left = True, -1
-            return fail(StoreUnavailable("there is no connection"))
-        found = step()
-        if isinstance(found, Deferred):
-            self._left -= 1
-        if not isinstance(found, Deferred) or self._left != -1:
-            return found
-        self.is_met = True
-        if self._loses:
-            return fail(StoreUnavailable("it closed the connection"))
-        answer: Deferred[Any] = Deferred()
-        self._held = lambda: found.chainDeferred(answer)
-        return answer
-
-    def release(self) -> None:
-        """Let the answer arrive that was kept back."""
-        held, self._held = self._held, None
-        if held is not None:
-            held()
-
-
 class Gated:
     """A store behind a gate."""
 
-    def __init__(self, store: Any, gate: Gate | OneAnswer) -> None:
+    def __init__(self, store: Any, gate: Any) -> None:
         self._store, self._gate = store, gate
 
     def __getattr__(self, name: str) -> Any:
@@ -142,14 +95,11 @@ class Everywhere(Online):
 
 class TwoNodes:
     """
-    Two nodes in one service, or more.
+    Two nodes in one service.
 
-    :cvar count: how many.
     :ivar accepted: who said yes to which prematch.
     :ivar formed: ids of parties.
     """
-
-    count = 2
 
     def __init__(self, accept_seconds: float = 10.0) -> None:
         self.clock = Clock()
@@ -161,8 +111,8 @@ class TwoNodes:
                 seed,
                 clock=self.clock,
                 games=GAMES,
-                online=self.make_online(),
-                store=Gated(store, self.gate_of(seed)),
+                online=Everywhere(),
+                store=Gated(store, self.gate),
                 fleet=MemoryFleet(),
                 accept_seconds=accept_seconds,
             )
@@ -176,17 +126,10 @@ class TwoNodes:
     def make_gate(self) -> Gate:
         return Gate()
 
-    def gate_of(self, number: int) -> Any:
-        """Make the gate of a node."""
-        return self.gate
-
-    def make_online(self) -> Online:
-        return Everywhere()
-
     def make_stores(self) -> list[Any]:
         """Make the store that each node uses, and set the one that is looked at."""
         self.store: Any = MemoryLobbyStore(self.clock.seconds)
-        return [self.store] * self.count
+        return [self.store] * 2
 
     # What players do, on a node.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -56,19 +57,33 @@ class Line:
 
 
 class WaitingClient:
-    """Runs steps as `vinom.store.redis.client.RedisClient` does, and waits for each."""
+    """
+    Runs steps as `vinom.store.redis.client.RedisClient` does, and waits for each.
 
-    def __init__(self, line: Line, node_id: str, prefix: str) -> None:
+    :ivar published: called after steps that may publish something.
+    """
+
+    def __init__(
+        self, line: Line, node_id: str, prefix: str, now: Callable[[], float]
+    ) -> None:
         self.owner, self.prefix, self._line = Owner(node_id), prefix, line
+        self._now = now
+        self.published: Callable[[], None] = lambda: None
 
     def run(self, script: Script, *args: str | bytes) -> Deferred[Any]:
+        text = script.text.replace("call('TIME')", "{ KEYS[2], KEYS[3] }")
+        # Nobody is subscribed: they are read from lists.
+        text = text.replace("'PUBLISH'", "'RPUSH'")
+        seconds, part = divmod(self._now(), 1)
         found = self._line.ask(
-            *("EVAL", script.text, "1", self.prefix, _NEVER),
-            *(self.owner.node_id, str(self.owner.lease), *args),
+            *("EVAL", text, "3", self.prefix, str(int(seconds)), str(int(part * 1e6))),
+            *(_NEVER, self.owner.node_id, str(self.owner.lease), *args),
         )
         if found == b"STALE":
             return fail(LeaseLost("the lease of this node is over"))
         assert found != b"LATE"
+        if "'RPUSH'" in text:
+            self.published()
         return succeed(found)
 
 
@@ -181,9 +196,10 @@ class TwoNodesWithRedis(TwoNodes):
         """Make the stores of two nodes over one Redis."""
         self.store = Found(self._line, self._prefix)
         stores = []
-        for number in range(self.count):
+        for number in range(2):
             node_id = f"n{number + 1}"
-            client: Any = WaitingClient(self._line, node_id, self._prefix)
+            now = self.clock.seconds
+            client: Any = WaitingClient(self._line, node_id, self._prefix, now)
             RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 3600)
             stores.append(RedisLobbyStore(client, self.clock.seconds))
         return stores

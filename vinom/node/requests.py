@@ -144,7 +144,7 @@ class Requests(Service):
         self._parties, self._rooms = lobby.parties, rooms
         self._offers, self._clock = offers, clock
         self._bounds, self._is_debugging = bounds or Bounds(), is_debugging
-        self._conversations: set[Conversation] = set()
+        self._conversations: dict[Conversation, None] = {}
         # Lines that are closed, until the other nodes know it.
         self._leaving: set[Deferred[None]] = set()
         self._is_stopping = self._is_moving = False
@@ -158,7 +158,7 @@ class Requests(Service):
     def open(self, line: Line) -> Conversation:
         """Start a conversation on a new line."""
         conversation = Conversation(self, line, self._clock, self._bounds)
-        self._conversations.add(conversation)
+        self._conversations[conversation] = None
         return conversation
 
     async def move(self) -> None:
@@ -262,7 +262,7 @@ class Requests(Service):
             for conversation in self._conversations
             if conversation.party_id
             or conversation.match_id
-            or (conversation.is_unsettled and not conversation.memberships)
+            or (conversation.queue_state != "idle" and not conversation.memberships)
         ]
 
     async def _send_missed(self, conversation: Conversation) -> None:
@@ -375,7 +375,7 @@ class Requests(Service):
 
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over; its player may have a newer one."""
-        self._conversations.discard(conversation)
+        self._conversations.pop(conversation, None)
         self._rooms.lost(conversation)
         if conversation.player is not None:
             self._leave(conversation.player.player_id, conversation)
@@ -413,7 +413,7 @@ class Requests(Service):
         ended = where.ended
         if ended is not None and (is_new or ended.match_id == match_id):
             return [*news, ended_message(ended)]
-        if match_id or conversation.is_unsettled:
+        if match_id or conversation.queue_state != "idle":
             # The place may have been given up while this node was silent.
             news.append(QueueStatus("idle"))
         return news

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import count, product
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,9 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import kinds
 from tests.support.lobbies import LobbyWorld, everybody, silent
-from tests.support.races import Gated, OneAnswer
 from vinom.base.messages.envelope import encode_push
-from vinom.base.messages.lobby import Pong
+from vinom.base.messages.lobby import MatchEnded, Pong, QueueStatus
 from vinom.errors import Code, NoCapacity, Refused
 from vinom.lobby.conversation.online import Reporting
 from vinom.store.memory.lobby import MemoryLobbyStore
@@ -297,50 +294,25 @@ class TwoNodesTests(SynchronousTestCase):
         self.one.online.passed(["nobody"], encode_push(Pong()))
         self.assertEqual(ann.heard(), [])
 
-    def test_missed_messages(self) -> None:
+    def test_not_sent(self) -> None:
         """
-        A node that could not receive for a while looks for the matches of its waiting
-        players.
+        A player whom another node could not send a message is sent how it is when the
+        store answers. The end of an older match does not make a waiting player idle.
         """
-        ann, _ = self.one.queued("ann", "duel")
+        reporting = Reporting(self.one.online, self.clock)
+        reporting.startService()
+        self.addCleanup(reporting.stopService)
+        ann, said = self.two.queued("ann", "party")
         self.clock.advance(0)
-        watches = self.one.online.store.shared.watches
-        deaf = watches.pop("n1")
-        self.two.queued("bob", "duel")
-        self.clock.advance(0)
-        self.assertEqual(ann.heard(), [])
-        watches["n1"] = deaf
-        self.one.online.missed = self.one.requests.look_again
-        self.one.matches._others = self.two_asked_by_one()
-        self.patch(MemoryLobbyStore, "owner", lambda self, _: succeed("n2"))
-        deaf.listens()
-        (found,) = ann.heard()
-        self.assertEqual(found["type"], "match_found")
-
-    def test_missed_prematch(self) -> None:
-        """
-        The same with a match that is proposed, also if the store answers only later.
-        """
-        worlds = [
-            LobbyWorld(seed, accept_seconds=20.0, **parts)
-            for seed, parts in ((1, self.parts("n1")), (2, self.parts("n2")))
-        ]
-        ann, _ = worlds[0].queued("ann", "duel")
-        self.clock.advance(0)
-        watches = worlds[0].online.store.shared.watches
-        deaf = watches.pop("n1")
-        bob, _ = worlds[1].queued("bob", "duel")
-        self.clock.advance(0)
-        self.assertEqual(kinds(bob.heard()), ["prematch"])
-        watches["n1"] = deaf
-        worlds[0].online.missed = worlds[0].requests.look_again
+        who = [said["player_id"]]
+        self.one.online.send(who, MatchEnded("older", "finished"))
+        away = self.patch(MemoryOnlineStore, "send", silent)
+        self.store.leave(*who)
+        self.one.online.send(who, QueueStatus("idle"))
         ann.heard()
-        patch = self.patch(MemoryLobbyStore, "of_player", silent)
-        deaf.listens()
-        self.assertEqual(kinds(ann.heard()), [])
-        patch.restore()
+        away.restore()
         self.clock.advance(1.0)
-        self.assertEqual(kinds(ann.heard()), ["queue_status", "prematch"])
+        self.assertEqual([one["data"]["state"] for one in ann.heard()], ["idle"])
 
     def test_left_without_a_store(self) -> None:
         """
@@ -369,151 +341,6 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.pump([0.5] * 20)
         self.assertEqual(everybody(self.store), [])
         self.flushLoggedErrors()
-
-    def one_answer(self) -> OneAnswer:
-        """Begin again; one answer to the first node can be held, or lost."""
-        self.setUp()
-        chosen = OneAnswer()
-        parts = {name: self.shared[name] for name in ("players", "store", "clock")}
-        self.two = LobbyWorld(2, lines=MemoryOnlineStore(self.lines, "n2"), **parts)
-        for name in ("players", "store"):
-            parts[name] = Gated(parts[name], chosen)
-        lines: Any = Gated(MemoryOnlineStore(self.lines, "n1"), chosen)
-        self.one = LobbyWorld(1, lines=lines, **parts)
-        return chosen
-
-    def test_gone_during_hello(self) -> None:
-        """
-        A player whose line closed while a slow store kept the hello waiting is sent the
-        match that this node makes, at the node which answered.
-        """
-        for number in count():
-            chosen = self.one_answer()
-            ann, said = self.two.queued("ann", "duel")
-            bob, _ = self.one.hello("bob")
-            self.clock.advance(0)
-            ann.hang_up()
-            chosen.arm(number)
-            slow = self.one.line()
-            slow.ask("hello", protocol=1, player_key=said["player_key"])
-            if not chosen.is_met:
-                break
-            slow.hang_up()
-            again, _ = self.two.back(said["player_key"])
-            self.clock.advance(0)
-            bob.ask("queue", game="duel")
-            self.clock.advance(0)
-            self.assertIn("match_found", kinds(again.heard()), number)
-            chosen.release()
-        self.assertGreater(number, 3)
-
-    def test_lost_answers_to_a_hello(self) -> None:
-        """
-        Nobody is matched with a player who left after a hello that failed: an answer of
-        the store to it was lost.
-        """
-        for number in count():
-            chosen = self.one_answer()
-            ann, said = self.one.queued("ann", "duel")
-            self.clock.advance(0)
-            chosen.arm(number, loses="answer")
-            again = self.one.line()
-            again.ask("hello", protocol=1, player_key=said["player_key"])
-            if not chosen.is_met:
-                break
-            for line in (ann, again):
-                line.hang_up()
-            self.clock.pump([0.5] * 60)
-            bob, _ = self.two.queued("bob", "duel")
-            self.clock.advance(0)
-            self.assertEqual(kinds(bob.heard()), [], number)
-            self.assertEqual(len(everybody(self.store)), 1, number)
-        self.assertGreater(number, 3)
-
-    def test_said_hello_meanwhile(self) -> None:
-        """
-        What a request came to is sent to the newer line of its player, to this node or
-        another one, if that line's hello was answered first.
-        """
-        for is_queued, is_here in product((False, True), repeat=2):
-            for number in count():
-                chosen = self.one_answer()
-                ann, said = self.one.hello("ann", ends_at_match=False)
-                ask = partial(ann.ask, "queue", game="party")
-                if is_queued:
-                    ask()
-                    ask = partial(ann.ask, "cancel")
-                self.clock.advance(0)
-                chosen.arm(number)
-                ask()
-                if not chosen.is_met:
-                    break
-                again, news = (self.one if is_here else self.two).back(
-                    said["player_key"]
-                )
-                chosen.release()
-                self.clock.advance(0)
-                news += again.heard()
-                states = [
-                    m["data"]["state"] for m in news if m["type"] == "queue_status"
-                ]
-                is_waiting = bool(everybody(self.store))
-                where = is_queued, is_here, number
-                self.assertEqual(states[-1:] == ["waiting"], is_waiting, where)
-            self.assertGreater(number, 1)
-
-    def test_back_in_the_last_moment(self) -> None:
-        """
-        A player who comes back to another node when its time is just over either keeps
-        its place or is sent that it has none.
-        """
-        for number in count():
-            chosen = self.one_answer()
-            ann, said = self.one.queued("ann", "party")
-            self.clock.advance(0)
-            ann.hang_up()
-            self.clock.advance(9.9)
-            chosen.arm(number)
-            self.clock.advance(0.2)
-            if not chosen.is_met:
-                break
-            again, news = self.two.back(said["player_key"])
-            chosen.release()
-            self.clock.pump([0.5] * 20)
-            news += again.heard()
-            states = [m["data"]["state"] for m in news if m["type"] == "queue_status"]
-            is_waiting = bool(everybody(self.store))
-            self.assertEqual(states[-1:] == ["waiting"], is_waiting, number)
-
-    def test_put_back_while_it_plays(self) -> None:
-        """
-        A player whose match could not be made, and who plays another one by now, does
-        not wait in the queue, whatever the store did not receive.
-        """
-        for slow, lost in product(range(4), repeat=2):
-            chosen = self.one_answer()
-            self.one.fleet.capacity = 0
-            lines = [
-                self.one.hello(name, ends_at_match=False) for name in ("ann", "bob")
-            ]
-            for line, _ in lines:
-                line.ask("queue", game="duel")
-            self.clock.advance(0)
-            (hosted,) = self.one.fleet.hosted
-            lines[1][0].hang_up()
-            chosen.arm(slow)
-            hosted.answer.errback(NoCapacity("no game server"))
-            again, _ = self.two.back(lines[0][1]["player_key"])
-            again.ask("queue", game="duel")
-            self.two.queued("cat", "duel")
-            self.clock.advance(0)
-            chosen.arm(lost, "request")
-            chosen.release()
-            self.clock.pump([0.5] * 10)
-            ann = lines[0][1]["player_id"]
-            for entry in everybody(self.store):
-                is_both = ann in entry.player_ids and self.shared["matches"].has(ann)
-                self.assertFalse(is_both, (slow, lost))
 
     def two_asked_by_one(self) -> Any:
         """Ask the second node without a link."""

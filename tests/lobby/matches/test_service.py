@@ -329,16 +329,22 @@ class LeaseTests(SessionCase):
 
     def test_ended_while_it_forms(self) -> None:
         """
-        One that has no game server yet gets none; its players wait again.
+        One that has no game server yet gets none; its players wait again, and are sent
+        that, too, by a node that buried the one which made it.
         """
         world = LobbyWorld(fleet=MemoryFleet(capacity=0))
         lines, _ = self.duel(world)
-        end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
+        plan = world.fleet.hosted[0].plan
+        end = MatchEnd(plan.match_id, "lost", seats=plan.seats)
         (left,) = self.successResultOf(world.lobby.matches_of("", 9))
         expires_at = world.clock.seconds() + 60
         self.successResultOf(world.lobby.end(end, expires_at, left.entry_ids))
-        world.matches.assert_owned()
-        self.assertEqual([last(line)["state"] for line in lines], ["waiting"] * 2)
+        for report in (
+            lambda: world.matches.lost_elsewhere(end),
+            world.matches.assert_owned,
+        ):
+            report()
+            self.assertEqual([last(line)["state"] for line in lines], ["waiting"] * 2)
         self.assertEqual(world.matches.status()["ended"], {"lost": 1})
         self.assertEqual(world.matches.status()["forming"], 0)
 

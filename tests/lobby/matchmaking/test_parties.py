@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import (
     Duel,
-    Faulty,
     LobbyWorld,
     MemoryLine,
     Party,
@@ -733,51 +732,6 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual([e.players[0].name for e in everybody(world.lobby)], ["ann"])
         self.assertEqual(world.party("ann")["state"], "in_queue")
         self.assertEqual(world.party("cat")["state"], "idle")
-
-    def test_looked_at_before_it_was_put_back(self) -> None:
-        """
-        A party whose match is void waits again, although storage was away then, and a
-        member came back meanwhile.
-        """
-        store = Faulty()
-        world = PartyWorld(store=store)
-        world.form("ann", "bob")
-        world.form("cat", "dan")
-        world.lines["ann"].ask("queue", game="squad")
-        world.lines["cat"].ask("queue", game="squad")
-        world.clock.advance(0)
-        store.failures["end"] = 1
-        world.fleet.end(0, "void", present=(0, 1, 2))
-        world.come_back("bob")
-        self.assertEqual(world.party("ann")["state"], "in_game")
-        world.lines["ann"].heard()
-        world.clock.advance(1)
-        self.assertEqual([e.players[0].name for e in everybody(world.lobby)], ["ann"])
-        heard = world.lines["ann"].heard()
-        self.assertEqual(
-            [m["data"]["party"]["state"] for m in heard if m["type"] == "party_update"],
-            ["in_queue"],
-        )
-        self.assertEqual(
-            [m["data"]["state"] for m in heard if m["type"] == "queue_status"],
-            ["waiting"],
-        )
-
-    def test_answered_after_it_left(self) -> None:
-        """
-        A party that left the queue before its host is answered is not sent a place.
-        """
-        store = Faulty()
-        world = PartyWorld(store=store)
-        world.form("ann", "bob")
-
-        def leave() -> None:
-            world.lines["bob"].ask("leave_party")
-
-        store.before["enqueue"] = lambda: store.before.update(of_player=leave)
-        answer = world.lines["ann"].ask("queue", game="squad")
-        states = [m["data"]["state"] for m in answer if m["type"] == "queue_status"]
-        self.assertEqual(states[-1], "idle")
 
     def test_kicked_while_playing(self) -> None:
         """

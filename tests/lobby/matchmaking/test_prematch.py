@@ -113,22 +113,6 @@ class AskTests(SynchronousTestCase):
         world.clock.advance(5)
         self.assertEqual(bob.ask("queue", game="duel")[0]["type"], "queue_status")
 
-    def test_cancelled_before_the_news(self) -> None:
-        """
-        Who cancels just after another one declined is not sent that it waits, although
-        storage answered the decline late.
-        """
-        store = Faulty()
-        world, ann, bob = asked(store=store)
-        ann.ask("accept")
-        store.late.add("answer")
-        bob.ask("decline")
-        ann.heard()
-        self.assertEqual(ann.ask("cancel")[-1]["data"]["state"], "idle")
-        store.go_on()
-        self.assertEqual(pushed(ann, "queue_status"), [])
-        self.assertEqual(world.waiting(), [])
-
     def test_silence(self) -> None:
         """
         Who does not answer in time leaves the queue as if it had declined.
@@ -198,6 +182,19 @@ class AskTests(SynchronousTestCase):
         world.clock.advance(10)
         for line in (ann, bob):
             self.assertEqual(line.heard()[-1]["type"], "match_found")
+
+    def test_the_asking_node_is_gone(self) -> None:
+        """
+        A node that sends a player again what it is asked ends that in time: the node
+        that asked may be gone, or not know of it after a failover.
+        """
+        world = AskingWorld()
+        lines = world.queue("ann", "bob")
+        world.matchmaker.prematches.stop()
+        world.requests.look_again()
+        world.clock.pump([1.0] * 12)
+        for line in lines:
+            self.assertEqual(pushed(line, "prematch_update")[-1]["state"], "dissolved")
 
     def test_pauses_grow(self) -> None:
         """

@@ -193,6 +193,7 @@ class Conversation:
     :ivar key_hash: of the key by which the player comes back; set by `Answering`.
     :ivar is_new_guest: has the player done nothing but say hello for the first time?
         Likewise.
+    :ivar queue_state: as `QueueStatus` has it, as far as the player was sent.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
     :ivar moves_sent: how often it was sent that it waits, plays, or does neither.
     :ivar is_open: can messages still be sent?
@@ -223,7 +224,7 @@ class Conversation:
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self._queue_state, self.match_id, self.moves_sent = "idle", "", 0
+        self.queue_state, self.match_id, self.moves_sent = "idle", "", 0
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
@@ -233,12 +234,7 @@ class Conversation:
     @property
     def is_in_play(self) -> bool:
         """Is a match of this player being prepared, or is it in a room?"""
-        return self._queue_state == "matched" or bool(self.memberships)
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Does this player wait, in a queue or for a place, as far as it was sent?"""
-        return self._queue_state in ("waiting", "matched")
+        return self.queue_state == "matched" or bool(self.memberships)
 
     @property
     def party_id(self) -> str:
@@ -248,7 +244,7 @@ class Conversation:
     @property
     def is_queued(self) -> bool:
         """Does this player wait in a queue, or is it in a party?"""
-        return self._queue_state == "waiting" or bool(self.party_id)
+        return self.queue_state == "waiting" or bool(self.party_id)
 
     def introduce(self, player: Player) -> None:
         """Begin without a hello: the player said it elsewhere."""
@@ -532,14 +528,14 @@ class Conversation:
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match, and its party."""
         if isinstance(push, QueueStatus):
-            self._queue_state, self.match_id = push.state, ""
+            self.queue_state, self.match_id = push.state, ""
         elif isinstance(push, MatchFound | RoomFound):
-            self._queue_state = "idle"
+            self.queue_state = "idle"
             self.match_id = push.match_id if isinstance(push, MatchFound) else ""
         elif isinstance(push, MatchEnded):
             # News of an older match may come late.
-            if self._queue_state == "matched" or self.match_id == push.match_id:
-                self._queue_state, self.match_id = "idle", ""
+            if self.queue_state == "matched" or self.match_id == push.match_id:
+                self.queue_state, self.match_id = "idle", ""
         elif isinstance(push, PartyUpdate | PartyCreated):
             self._talk.party_id = push.party.party_id
         elif isinstance(push, PartyClosed):

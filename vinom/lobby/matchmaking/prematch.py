@@ -345,7 +345,9 @@ class Prematches:
         except StoreUnavailable as error:
             # Players could not answer either; no silence counts.
             self._log.debug("storage does not answer: {error}", error=error)
-            await self.give_back(prematch_id)
+            if not await self.give_back(prematch_id):
+                # It may have ended all the same.
+                self._online.look([one.player_id for one in prematch.players])
             return
         self._forget(prematch_id)
         if found is not None and found.is_accepted:
