@@ -42,6 +42,18 @@ local function own(kinds, id, before)
   write(LIFETIME, 'SADD', kinds .. '-of:' .. ARGV[2], id)
 end
 
+-- Find for how many microseconds a player has had no line to another node: 0 if there is one
+-- to a node whose lease lasts, -1 if nobody knows, and 1 if the lease of the other node is
+-- over: as a stop of Redis ends all leases, players are away only after abandon.
+local function absence(player)
+  local node = call('HGET', P .. 'line:' .. player, 'node')
+  if node and node ~= ARGV[2] then
+    return is_alive(node) and 0 or 1
+  end
+  local left = tonumber(call('GET', P .. 'left:' .. player))
+  return left and math.max(1, now - left) or -1
+end
+
 -- Note that a player has no line from now on. Nobody waits for a player longer than a day.
 local function note_left(player)
   call('SET', P .. 'left:' .. player, string.format('%d', now), 'PX', LIFETIME)

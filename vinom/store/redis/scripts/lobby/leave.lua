@@ -5,12 +5,8 @@ local id = call('GET', P .. 'entry-of:' .. ARGV[4])
 if not id or ARGV[5] ~= '' and ARGV[5] ~= id then
   return {}
 end
-if tonumber(ARGV[6]) > 0 then
-  local node = call('HGET', P .. 'line:' .. ARGV[4], 'node')
-  local left = tonumber(call('GET', P .. 'left:' .. ARGV[4]))
-  if node and node ~= ARGV[2] or left and now - left < 1e6 * ARGV[6] then
-    return {}
-  end
+local entry, away = read('entry', id), tonumber(ARGV[6]) > 0 and absence(ARGV[4]) or -1
+if away >= 0 and away < 1e6 * ARGV[6] or ARGV[7] == '1' and not is_ready(entry) then
+  return {}
 end
-local entry = read('entry', id)
-return (ARGV[7] == '0' or is_ready(entry)) and leave(entry) or {}
+return leave(entry)

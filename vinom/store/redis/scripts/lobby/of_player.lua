@@ -12,8 +12,7 @@ local _, prematch = read('prematch', entry and entry.prematch)
 local rank = entry and call('ZRANK', P .. 'queue:' .. entry.queue .. ':places', entry.place)
 local elsewhere = {}
 for player in each(ARGV[5] == '1' and (its or entry or {}).players or '') do
-  local node = call('HGET', P .. 'line:' .. player, 'node')
-  elsewhere[#elsewhere + 1] = node and node ~= ARGV[2] and is_alive(node) and player or nil
+  elsewhere[#elsewhere + 1] = absence(player) == 0 and player or nil
 end
 return { party, entry and { entry.data, entry.place, entry.suspended } or {}, prematch,
   match and { match.plan, match.placement or '' } or {},
