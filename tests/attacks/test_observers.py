@@ -220,19 +220,23 @@ class LockOutTests(SynchronousTestCase):
         self.assertEqual(self.ledger.take(), {})
         self.net.connect(address=ANN)
 
+    def fail_hellos(self, name: str | None, count: int) -> None:
+        """Send whole hellos that nobody can agree on; they get no alert."""
+        for number in range(count):
+            random = number.to_bytes(32)
+            (answer,) = self.send(client_hello(name, random=random, suites=b"\0\x2f"))
+            spoofed = client_hello(
+                name, cookie_in(answer), random, suites=b"\0\x2f", message_number=1
+            )
+            self.assertEqual(self.send(spoofed), [])
+        self.assertEqual(self.net.server.figures["handshake_failed"], count)
+
     def test_failing_hellos(self) -> None:
         """
         Somebody who also sees our answers sends whole hellos that nobody can agree
         on: the player's tries are given back, and it gets no alert.
         """
-        for number in range(60):
-            random = number.to_bytes(32)
-            (answer,) = self.send(client_hello(NAME, random=random, suites=b"\0\x2f"))
-            spoofed = client_hello(
-                NAME, cookie_in(answer), random, suites=b"\0\x2f", message_number=1
-            )
-            self.assertEqual(self.send(spoofed), [])
-        self.assertEqual(self.net.server.figures["handshake_failed"], 60)
+        self.fail_hellos(NAME, 60)
         self.assertEqual(self.net.server.handshakes, 0)
         self.assertEqual(self.net.server.take_events(), [])
         self.net.connect(address=ANN)
@@ -241,14 +245,7 @@ class LockOutTests(SynchronousTestCase):
         """
         The same for clients that send no server name.
         """
-        for number in range(20):
-            random = number.to_bytes(32)
-            (answer,) = self.send(client_hello(None, random=random, suites=b"\0\x2f"))
-            spoofed = client_hello(
-                None, cookie_in(answer), random, suites=b"\0\x2f", message_number=1
-            )
-            self.assertEqual(self.send(spoofed), [])
-        self.assertEqual(self.net.server.figures["handshake_failed"], 20)
+        self.fail_hellos(None, 20)
         self.assertEqual(self.net.admission.outcomes["no_server_name"], 0)
 
     def test_many_failing_hellos(self) -> None:

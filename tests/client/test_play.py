@@ -52,6 +52,12 @@ class PlayTestCase(SynchronousTestCase):
         self.world = PlayedWorld()
         self.display = PaperDisplay()
 
+    def quit(self, game: Any, done: Deferred[int]) -> None:
+        """Quit; the program ends as it should."""
+        game.press("quit")
+        self.pass_time()
+        self.assertEqual(self.successResultOf(done), 0)
+
     def pass_time(self, seconds: float = 0.2) -> None:
         self.world.pass_time(seconds)
 
@@ -93,9 +99,7 @@ class MazeGameTests(PlayTestCase):
         """
         game, done = self.start()
         self.assertIn("waiting for other players, position 1", self.display.text)
-        game.press("quit")
-        self.pass_time()
-        self.assertEqual(self.successResultOf(done), 0)
+        self.quit(game, done)
 
     def test_walking(self) -> None:
         """
@@ -149,9 +153,7 @@ class MazeGameTests(PlayTestCase):
         game.press("again")
         self.pass_time(1.0)
         self.assertIn("waiting for other players", self.display.text)
-        game.press("quit")
-        self.pass_time()
-        self.assertEqual(self.successResultOf(done), 0)
+        self.quit(game, done)
         self.assertIn("wins with 2", game.last_words[0])
 
     def test_void(self) -> None:
@@ -163,9 +165,7 @@ class MazeGameTests(PlayTestCase):
         self.world.fleet.end(0, "void", present=(0, 1))
         self.pass_time(2.0)
         self.assertIn("waiting for other players", self.display.text)
-        game.press("quit")
-        self.pass_time()
-        self.assertEqual(self.successResultOf(done), 0)
+        self.quit(game, done)
 
     def test_line_lost(self) -> None:
         """
@@ -181,9 +181,7 @@ class MazeGameTests(PlayTestCase):
         Quitting gives the seat up and ends the program.
         """
         game, done, server = self.play()
-        game.press("quit")
-        self.pass_time()
-        self.assertEqual(self.successResultOf(done), 0)
+        self.quit(game, done)
         self.assertTrue(server.has_left)
 
     def test_no_lobby(self) -> None:

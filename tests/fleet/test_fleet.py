@@ -612,28 +612,18 @@ class WatchdogTests(SynchronousTestCase):
         self.assertEqual(world.reasons(), {"m1": "time_limit"})
         self.assertEqual(world.counts(), (4, 0, 0))
 
-    def test_does_not_open(self):
+    def test_does_not_answer(self):
         """
-        A game server that does not answer for a match is ended, and the match
-        gets another.
+        A game server that does not answer for a match, or for a port, is ended, and
+        the match gets another.
         """
-        world = FleetWorld(warm=1)
-        world.supply.started[0].ignores.add(OpenRoom)
-        placed = world.place("m1")
-        world.wait(11)
-        self.assertFalse(world.supply.started[0].is_alive)
-        self.successResultOf(placed)
-
-    def test_does_not_bind(self):
-        """
-        A game server that does not answer for a port is ended.
-        """
-        world = FleetWorld(warm=1)
-        world.supply.started[0].ignores.add(Bind)
-        placed = world.place("m1")
-        world.wait(6)
-        self.assertFalse(world.supply.started[0].is_alive)
-        self.successResultOf(placed)
+        for ignored, seconds in ((OpenRoom, 11), (Bind, 6)):
+            world = FleetWorld(warm=1)
+            world.supply.started[0].ignores.add(ignored)
+            placed = world.place("m1")
+            world.wait(seconds)
+            self.assertFalse(world.supply.started[0].is_alive)
+            self.successResultOf(placed)
 
     def test_does_not_leave(self):
         """

@@ -188,10 +188,7 @@ class KubernetesFleetTests(_OnCluster):
         """
         An operator sees whose pod it is, and which match is played there.
         """
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        server.need()
-        await reached
+        fleet, _ = await self.needed()
         fleet.plays("s1", ("m-old", "m-1"))
         await until(lambda: MATCH in self.stored()[0]["metadata"]["labels"])
         labels = self.stored()[0]["metadata"]["labels"]
@@ -359,22 +356,24 @@ class KubernetesFleetTests(_OnCluster):
         An operator sees which match a pod plays, even if the API server was away when
         the match came; and it is the newest match.
         """
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        server.need()
-        await reached
+        fleet, _ = await self.needed()
         self.fail_twice("patch")
         fleet.plays("s1", ("m-1",))
         fleet.plays("s1", ("m-1", "m-2"))
         await until(lambda: MATCH in self.stored()[0]["metadata"]["labels"])
         self.assertEqual(self.stored()[0]["metadata"]["labels"][MATCH], "m-2")
 
-    async def left(self) -> tuple[ServerAddress, str]:
-        """Run a pod that its node leaves to the next; returns where, and its handle."""
+    async def needed(self) -> tuple[KubernetesFleet, ServerAddress]:
+        """Run a pod, and reach it."""
         fleet = self.make_fleet()
         reached, server = await self.running(fleet)
         server.need()
-        where, handle = await reached, fleet.handle("s1")
+        return fleet, await reached
+
+    async def left(self) -> tuple[ServerAddress, str]:
+        """Run a pod that its node leaves to the next; returns where, and its handle."""
+        fleet, where = await self.needed()
+        handle = fleet.handle("s1")
         fleet.release("s1")
         await fleet.close()
         return where, handle
@@ -436,10 +435,7 @@ class KubernetesFleetTests(_OnCluster):
         """
         A pod that plays on for a later node is left alone, and adopted by it.
         """
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        server.need()
-        where = await reached
+        fleet, where = await self.needed()
         handle = fleet.handle("s1")
         fleet.release("s1")
         (pod,) = self.stored()

@@ -329,18 +329,22 @@ class ClaimsTests(SynchronousTestCase):
         self.assertEqual(self.first.taken, ["s1"])
         self.assertEqual(self.first.files.read(), [])
 
+    def cut_off(self, *server_ids: str) -> None:
+        """Lose the answer about s2 while the second node takes game servers over."""
+        for server_id in server_ids:
+            self.first.claims.write(self.first.record(server_id))
+        self.die()
+        self.second.door.loses = "s2"
+        cut = Deferred.fromCoroutine(self.second.claims.left("n1", _yes))
+        self.failureResultOf(cut, StoreUnavailable)
+
     def test_answer_is_lost(self) -> None:
         """
         If the connection to the store breaks while a node takes game servers over, it
         goes on with all of them when the store is back: with those that it had already
         taken, and with the one of which it does not know.
         """
-        for server_id in ("s1", "s2", "s3"):
-            self.first.claims.write(self.first.record(server_id))
-        self.die()
-        self.second.door.loses = "s2"
-        cut = Deferred.fromCoroutine(self.second.claims.left("n1", _yes))
-        self.failureResultOf(cut, StoreUnavailable)
+        self.cut_off("s1", "s2", "s3")
         self.assertEqual(sorted(self.second.left("")), ["s1", "s2", "s3"])
         self.assertEqual(self.second.left(""), [])
         self.assertTrue(self.second.claims.is_ours("s2"))
@@ -350,12 +354,7 @@ class ClaimsTests(SynchronousTestCase):
         If its own lease ended before it was back, it goes on only with what nobody else
         has taken meanwhile.
         """
-        for server_id in ("s1", "s2"):
-            self.first.claims.write(self.first.record(server_id))
-        self.die()
-        self.second.door.loses = "s2"
-        cut = Deferred.fromCoroutine(self.second.claims.left("n1", _yes))
-        self.failureResultOf(cut, StoreUnavailable)
+        self.cut_off("s1", "s2")
         self.clock.advance(LEASE)
         third = self.node("n3")
         self.assertEqual(sorted(third.left("n2")), ["s1", "s2"])

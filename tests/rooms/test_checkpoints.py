@@ -162,6 +162,16 @@ class AdoptionTests(SynchronousTestCase):
         self.ann.heard()
         self.bob.heard()
 
+    def act(self) -> None:
+        """Ann does something."""
+        self.ann.do(1, word="one")
+        self.first.turn()
+
+    def first_dies(self) -> None:
+        """The first node dies, and its lease is over."""
+        self.first.die()
+        self.nodes.wait(SECONDS)
+
     def join(
         self, node: Node, name: str, game: str = "pair", **more: Any
     ) -> tuple[PlayerLine, str, dict[str, Any]]:
@@ -185,8 +195,7 @@ class AdoptionTests(SynchronousTestCase):
         Both come back through another node, with what they hold, to the same seats and
         the same state, and play on.
         """
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         shown = self.ann.heard()[-1]["data"]
         self.first.die()
         _, said = self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
@@ -220,8 +229,7 @@ class AdoptionTests(SynchronousTestCase):
         late = self.first.store
         _, given = late.waiting.pop()
         late.store.put(*given)
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.first_dies()
         heard = self.bob_place["number"]
         _, said = self.back(
             self.second, self.bob_key, resume=self.bob_place["resume"], heard=heard
@@ -234,8 +242,7 @@ class AdoptionTests(SynchronousTestCase):
         No state leaves before it is stored; what players do meanwhile is done later.
         """
         self.first.store.is_late = True
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.bob.do(1, word="two")
         self.first.turn()
         self.assertEqual(self.ann.heard() + self.bob.heard(), [])
@@ -251,8 +258,7 @@ class AdoptionTests(SynchronousTestCase):
         An action that had to wait, and that the rules forbid then, is refused by id.
         """
         self.first.store.is_late = True
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.bob.do(7, word="no")
         self.first.turn()
         self.first.store.answer()
@@ -264,8 +270,7 @@ class AdoptionTests(SynchronousTestCase):
         While the store is away nothing is shown, and the room goes on when it is back.
         """
         self.first.store.is_away = True
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.nodes.wait(3.0)
         said = self.bob.heard()
         self.assertEqual((len(said), pauses(said)), (1, [True]))
@@ -309,8 +314,7 @@ class AdoptionTests(SynchronousTestCase):
         self.nodes.wait(0.1)
         self.assertEqual(pauses(self.bob.heard()), [True])
         self.nodes.wait(30.0)
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.assertEqual(self.bob.heard(), [])
         self.first.store.is_away = False
         self.first.rooms.ownership.store_again()
@@ -368,8 +372,7 @@ class AdoptionTests(SynchronousTestCase):
         that the room has closed, and it goes on at the next node at once: the same
         seats, every action that was answered, and no version that goes back.
         """
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         before = [m for m in self.bob.heard() if m["type"] == "game_state"][-1]["data"]
         self.successResultOf(self.move())
         for line in (self.ann, self.bob):
@@ -512,8 +515,7 @@ class AdoptionTests(SynchronousTestCase):
         """
         A token that names the room but was never given to anybody seats nobody.
         """
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.first_dies()
         eve, _ = self.second.hello("eve")
         (said,) = eve.ask("reconnect", resume="r1." + "A" * 32)
         self.assertEqual(said["error"]["code"], "bad_resume")
@@ -526,10 +528,8 @@ class AdoptionTests(SynchronousTestCase):
         """
         The recording goes on as a part that names the one before.
         """
-        self.ann.do(1, word="one")
-        self.first.turn()
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.act()
+        self.first_dies()
         self.back(self.second, self.bob_key, resume=self.bob_place["resume"])
         (recording,) = self.second.recordings.matches.values()
         (match_id,) = self.first.recordings.matches
@@ -543,8 +543,7 @@ class AdoptionTests(SynchronousTestCase):
         """
         A room that nobody asks for ends when its players' grace is over.
         """
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.first_dies()
         ended = self.successResultOf(
             Deferred.fromCoroutine(self.second.rooms.ownership.end_orphans("n1"))
         )
@@ -574,8 +573,7 @@ class AdoptionTests(SynchronousTestCase):
         nothing half made of it stays, and its id is free.
         """
         self.broken(self.second)
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.first_dies()
         _, said = self.back(self.second, self.ann_key, resume=self.ann_place["resume"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(said[0]["error"]["code"], "no_such_room")
@@ -629,8 +627,7 @@ class AdoptionTests(SynchronousTestCase):
         A room that closes while the store is away does not come back: it is removed
         when the store answers, and its id opens a new one for those who want that.
         """
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.first.store.is_away = True
         self.first.rooms.directory.get("r1").close("ended")
         self.nodes.wait(5.0)
@@ -670,8 +667,7 @@ class AdoptionTests(SynchronousTestCase):
         """
         Nor does it come back if somebody asks for it before it is removed.
         """
-        self.ann.do(1, word="one")
-        self.first.turn()
+        self.act()
         self.first.store.is_away = True
         self.first.rooms.directory.get("r1").close("ended")
         self.first.store.is_away = False
@@ -695,8 +691,7 @@ class AdoptionTests(SynchronousTestCase):
         line, welcome = self.first.hello("cat")
         (joined,) = line.ask("join_room", game="pair", room_id="r2")
         self.nodes.wait(0.2)
-        self.first.die()
-        self.nodes.wait(SECONDS)
+        self.first_dies()
         _, said = self.back(
             self.second, welcome["player_key"], resume=joined["data"]["resume"]
         )
