@@ -87,6 +87,7 @@ class StoreWatch:
 
     def _assert_again(self) -> None:
         self._parts.lobby.matches.assert_owned()
+        self._parts.lobby.matchmaker.assert_owned()
         self._reporting.look()
         # Of all: one who waits for nothing may be back in what it had left.
         self._parts.requests.look_again(self._parts.lobby.online.players())

@@ -331,6 +331,19 @@ class QueueTests(SynchronousTestCase):
         world.clock.pump([1.0] * 5)
         self.assertEqual(self.waiting(world), [("ann", False)])
 
+    def test_lost_place(self) -> None:
+        """
+        A player who was sent that it waits keeps its place if storage has lost it.
+        """
+        world = LobbyWorld()
+        line, _ = world.queued("ann", "duel")
+        world.clock.advance(3)
+        world.lobby.state.leave(everybody(world.lobby)[0].entry_id)
+        world.matchmaker.assert_owned()
+        world.requests.look_again()
+        (status,) = line.heard()
+        self.assertEqual((status["data"]["position"], status["data"]["waited"]), (1, 3))
+
     def test_quiet_while_storage_is_away(self) -> None:
         """
         However many players ask and leave while storage is away, the lobby does not log

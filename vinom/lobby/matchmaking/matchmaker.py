@@ -432,6 +432,18 @@ class Matchmaker(Service):
         self.rounds.look_at(entry.pool)
         return self._updates.follow(entry, where.place)
 
+    def assert_owned(self) -> None:
+        """
+        Put lone players back in their queues who were sent that they wait: the store
+        may have lost what was written last.
+        """
+        for player_id, entry in self._updates.listed().items():
+            told = [one.queue_state for one in self._online.here([player_id])]
+            if told == ["waiting"] and not entry.party_id:
+                enqueue = partial(self._store.enqueue, entry)
+                self._run(patiently(self._clock, enqueue))
+                self.rounds.look_at(entry.pool)
+
     # Calls of `Prematches`.
 
     async def make(self, prematch: Prematch) -> None:
@@ -768,7 +780,7 @@ class Matchmaker(Service):
     async def _dismiss_all(self) -> None:
         """Take all players of this node out of the queue, disconnected ones too."""
         await self.prematches.give_back_all()
-        for player_id in (*self._updates.players(), *self._away.players()):
+        for player_id in (*self._updates.listed(), *self._away.players()):
             left = await self._store.leave(player_id)
             if left is not None:
                 self._dismiss([left.entry], self._matches.draining())
@@ -804,5 +816,5 @@ class Matchmaker(Service):
     def _new_id(self) -> str:
         return b32encode(self._entropy(10)).decode().lower()
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
         in_background(self._log, work, "matchmaking step failed")

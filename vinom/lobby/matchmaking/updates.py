@@ -88,9 +88,9 @@ class QueueUpdates:
                 if not queue:
                     del self._queues[key]
 
-    def players(self) -> list[str]:
-        """List the players whose places are sent."""
-        return list(self._listed)
+    def listed(self) -> dict[str, QueueEntry]:
+        """List the players whose places are sent, with their entries."""
+        return {player_id: one.entry for player_id, one in self._listed.items()}
 
     def changed(self, pool: tuple[str, bytes, str]) -> None:
         """Places in this queue changed: the next round sends them."""
