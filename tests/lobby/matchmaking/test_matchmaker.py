@@ -316,21 +316,6 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(states(line.heard()), ["waiting"])
         self.assertEqual(self.waiting(world), [("ann", False)])
 
-    def test_queued_and_found(self) -> None:
-        """
-        A player who comes back and is sent its place keeps it.
-        """
-        store = Faulty()
-        world = LobbyWorld(store=store)
-        line, welcome = world.hello("ann")
-        store.lost["enqueue"] = 1
-        line.ask("queue", game="duel")
-        line.hang_up()
-        _, said = world.back(welcome["player_key"])
-        self.assertEqual(states(said), ["waiting"])
-        world.clock.pump([1.0] * 5)
-        self.assertEqual(self.waiting(world), [("ann", False)])
-
     def test_lost_place(self) -> None:
         """
         A player who was sent that it waits keeps its place if storage has lost it.
@@ -651,4 +636,4 @@ class _Life:
         self.case.assertEqual(self.world.matches.describe(), [])
         self.case.assertEqual(self.world.requests.counts(), {"lines": 0, "players": 0})
         self.case.assertEqual(self.world.clock.getDelayedCalls(), [])
-        self.case.assertEqual(len(self.world.matchmaker._updates), 0)
+        self.case.assertEqual(self.world.matchmaker._updates.listed(), {})

@@ -191,8 +191,7 @@ class Conversation:
     :ivar host: the peer's address.
     :ivar player: the player, once the hello is accepted.
     :ivar key_hash: of the key by which the player comes back; set by `Answering`.
-    :ivar is_new_guest: has the player done nothing but say hello for the first time?
-        Likewise.
+    :ivar is_new_guest: has the player joined no room, nor been here before? Likewise.
     :ivar queue_state: as `QueueStatus` has it, as far as the player was sent.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
     :ivar moves_sent: how often it was sent that it waits, plays, or does neither.

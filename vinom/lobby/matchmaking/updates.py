@@ -59,9 +59,6 @@ class QueueUpdates:
         self._unsent: list[str] = []
         self._next = Timer(self._clock)
 
-    def __len__(self) -> int:
-        return len(self._listed)
-
     def follow(self, entry: QueueEntry, place: int) -> QueueStatus:
         """
         Send those players of *entry* who are here changes of its place from now on.
@@ -70,12 +67,11 @@ class QueueUpdates:
         """
         # The players may have waited for something else before.
         self.forget(entry.player_ids)
-        if not place:
-            return self._waiting(entry, None)
-        for player_id in filter(self._online.is_here, entry.player_ids):
+        here = filter(self._online.is_here, entry.player_ids)
+        for player_id in here if place else ():
             self._listed[player_id] = _Listed(entry, place)
             self._queues.setdefault(entry.pool, {})[player_id] = None
-        return self._waiting(entry, place)
+        return self._waiting(entry, place or None)
 
     def forget(self, player_ids: Iterable[str]) -> None:
         """Stop sending to these players: they do not wait, or not at this node."""
