@@ -437,10 +437,10 @@ class Requests(Service):
             await self._matchmaker.player_lost(player_id, where)
 
         def is_away() -> bool:
-            return not self._is_stopping and not self._online.is_here(player_id)
+            return not (self._is_stopping or self._online.is_here(player_id))
 
-        work = patiently(self._clock, look, is_away)
-        in_background(self._log, work, "a place was not kept")
+        looks = patiently(self._clock, look, is_away)
+        in_background(self._log, looks, "a place was not kept")
 
     async def _gone(self, player_id: str) -> None:
         if self._is_stopping and self._online.is_shared:
@@ -449,10 +449,8 @@ class Requests(Service):
         end = await self._online.left(player_id)
         if end == "held":
             self.player_lost(player_id)
-        elif end == "free":
+        elif end == "free" or not self._online.is_here(player_id):
             self._matchmaker.player_left(player_id)
-        elif not self._online.is_here(player_id):
-            self._matchmaker.player_moved(player_id)
 
 
 def _ensure_open(conversation: Conversation) -> None:

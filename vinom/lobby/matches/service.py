@@ -81,7 +81,7 @@ class Follower(Protocol):
         :param is_failure: no game server could be had for it.
         """
 
-    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
+    def entries_moved(self, entries: Sequence[QueueEntry]) -> None:
         """The match is over for these entries, or for some of their players."""
 
     def draining(self) -> None:
@@ -542,7 +542,7 @@ class Matches(Service):
         self._leave(live)
         if live.match.entries:
             for follower in self._followers:
-                follower.entries_over(live.match.entries)
+                follower.entries_moved(live.match.entries)
         self._check_drained()
 
     async def _find_place(self, live: _Live) -> list[MatchFound] | None:
@@ -1104,7 +1104,7 @@ class Matches(Service):
             if put_back:
                 follower.put_back(put_back, end.reason != "void")
             if over:
-                follower.entries_over(over)
+                follower.entries_moved(over)
         self._check_drained()
 
     def _note_result(self, match: Match, outcome: dict[str, Any]) -> None:
@@ -1146,7 +1146,7 @@ class Matches(Service):
         if live is not None and live.match.entries:
             for follower in self._followers:
                 its = [one for one in live.match.entries if player_id in one.player_ids]
-                follower.entries_over(its)
+                follower.entries_moved(its)
 
     async def _while_live(
         self, live: _Live, step: Callable[[], Awaitable[_Result]]

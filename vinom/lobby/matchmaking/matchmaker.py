@@ -410,10 +410,6 @@ class Matchmaker(Service):
         if self._matches.is_forming(player_id):
             self._away.expect(player_id)
 
-    def player_moved(self, player_id: str) -> None:
-        """A player's line here closed, for there is a newer one to another node."""
-        self._updates.forget((player_id,))
-
     async def player_back(
         self, player_id: str, where: Whereabouts
     ) -> QueueStatus | None:
@@ -499,7 +495,7 @@ class Matchmaker(Service):
             for _ in entry.players:
                 self._waits[game].add(max(0.0, now - entry.since))
         self._updates.changed(entries[0].pool)
-        self._moved(entries)
+        self.entries_moved(entries)
         if queue is not None and queue.avoid_recent and self._ratings is not None:
             self._run(self._ratings.met(proposal))
 
@@ -549,21 +545,23 @@ class Matchmaker(Service):
 
     async def _expect_away(self, entry: QueueEntry) -> None:
         """Wait for players of an entry who went while they were in a match."""
-        first = entry.player_ids[0]
-        where = await self._store.of_player(first, True)
+        where = await self._store.of_player(entry.player_ids[0], True)
         for player_id in self._online.away_of(entry.player_ids, where):
             if player_id not in self._away:
                 self._expect(player_id)
-        await self._settle(first, where)
+        await self._settle(entry.player_ids[0], where)
 
     def taken_out(self, left: Sequence[Left], player_ids: Collection[str]) -> None:
         """Players wait no longer whom an outside matchmaker put in a match."""
         for one in left:
             self._run(self.took_out(one, askers=player_ids))
 
-    def entries_over(self, entries: Sequence[QueueEntry]) -> None:
-        """Report that these parties, or some members, are in no match any more."""
-        self._moved(entries)
+    def entries_moved(self, entries: Sequence[QueueEntry]) -> None:
+        """Report that these entries entered a queue, prematch or match, or left it."""
+        for entry in entries:
+            if entry.party_id:
+                for follower in self._followers:
+                    follower.entry_moved(entry)
 
     def draining(self) -> None:
         """Take all players of this node out of the queue, and send them the reason."""
@@ -660,7 +658,7 @@ class Matchmaker(Service):
         self._updates.forget(entry.player_ids)
         self._updates.changed(entry.pool)
         self._online.send(entry.player_ids, RoomFound(room_id, game, name))
-        self._moved([entry])
+        self.entries_moved([entry])
 
     async def _start(self, proposal: Proposal, queue: Queue) -> None:
         """Make a match, or ask its players first."""
@@ -680,7 +678,7 @@ class Matchmaker(Service):
         if await self.prematches.propose(prematch):
             self._updates.forget([one.player_id for one in prematch.players])
             self.prematches.ask(prematch)
-            self._moved(entries)
+            self.entries_moved(entries)
         else:
             # A player left in between; the others still wait.
             self.rounds.look_at(pool)
@@ -792,7 +790,7 @@ class Matchmaker(Service):
             self._updates.forget(player_ids)
             self._online.warn(player_ids, refusal)
             self._online.send(player_ids, QueueStatus("idle"))
-        self._moved(entries)
+        self.entries_moved(entries)
 
     def _gone(self, entry: QueueEntry, without: Collection[str] = ()) -> None:
         """
@@ -805,13 +803,7 @@ class Matchmaker(Service):
         self._online.send(
             [each for each in player_ids if each not in without], QueueStatus("idle")
         )
-        self._moved([entry])
-
-    def _moved(self, entries: Sequence[QueueEntry]) -> None:
-        for entry in entries:
-            if entry.party_id:
-                for follower in self._followers:
-                    follower.entry_moved(entry)
+        self.entries_moved([entry])
 
     def _new_id(self) -> str:
         return b32encode(self._entropy(10)).decode().lower()
