@@ -189,9 +189,8 @@ class Matchmaker(Service):
         :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
         """
         where = await self._store.of_player(player_id)
-        if where.entry is not None and await self.take_out(where, player_id, player_id):
-            return QueueStatus("idle")
-        if self._matches.withdraw(player_id):
+        is_out = await self.take_out(where, player_id, player_id)
+        if is_out or self._matches.withdraw(player_id):
             return QueueStatus("idle")
         if where.entry is not None:
             # It left the queue just before, for example with its prematch.

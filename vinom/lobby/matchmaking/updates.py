@@ -67,9 +67,8 @@ class QueueUpdates:
         """
         # The players may have waited for something else before.
         self.forget(entry.player_ids)
-        for player_id in filter(
-            self._online.is_here, entry.player_ids if place else ()
-        ):
+        here = filter(self._online.is_here, entry.player_ids)
+        for player_id in here if place else ():
             self._listed[player_id] = _Listed(entry, place)
             self._queues.setdefault(entry.pool, {})[player_id] = None
         return self._waiting(entry, place or None)
