@@ -69,7 +69,7 @@ UNBOUNDED = {
     "the identity provider": "its keys are fetched at most once per minute",
     "the end of match": "our mistake",
     "a message was not sent": "our mistake",
-    "a place was not sent": "our mistake",
+    "a place was not": "our mistake",
     "skipped a message of another node": "once for each message of another version",
     "a line stays listed": "once for each player who leaves while the store is away",
     "players may have missed news": "our mistake",
