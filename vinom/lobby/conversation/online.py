@@ -185,6 +185,8 @@ class Online:
             for player_id, epoch in some:
                 if player_id in newer:
                     self.replaced(player_id, epoch)
+                    # Until now this node sent its messages to the older line.
+                    self._uninformed.add(player_id)
         if uninformed := list(self._uninformed):
             await self.store.send(uninformed, _LOOK)
             self._uninformed.difference_update(uninformed)
@@ -198,8 +200,7 @@ class Online:
 
     def here(self, player_ids: Iterable[str]) -> list[Conversation]:
         """List the conversations of those of these players who are connected here."""
-        found = map(self._here, player_ids)
-        return [conversation for conversation in found if conversation is not None]
+        return [one for one in map(self._here, player_ids) if one is not None]
 
     def _here(self, player_id: str) -> Conversation | None:
         """Find a player's conversation; one whose hello still waits may have closed."""
