@@ -203,7 +203,7 @@ class RoomIndex:
             ]
             messages = _updates(wanted, mine)
             for conversation, late in tuple(watching.items()):
-                if conversation.is_behind or late:
+                if conversation.line.is_behind or late:
                     self._leave_out(wanted, conversation, late, mine)
                     continue
                 for message in messages:
@@ -321,7 +321,7 @@ class MatchList:
             messages: dict[int, bytes | None] = {}
             for conversation, sent in tuple(watching.items()):
                 # One who is behind is sent later all that changed until then.
-                if conversation.is_behind:
+                if conversation.line.is_behind:
                     continue
                 if id(sent) not in messages:
                     messages[id(sent)] = _news(sent, listed)

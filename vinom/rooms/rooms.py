@@ -597,13 +597,11 @@ def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None
     """Find the room of another node that a request is about; the player is in it."""
     if isinstance(request, JoinRoom | Reconnect | ListRooms):
         return None
-    room_id = getattr(request, "room_id", None)
-    if room_id is None and len(conversation.memberships) == 1:
-        room_id = next(iter(conversation.memberships))
-    membership = conversation.memberships.get(room_id or "")
-    if membership is None or not isinstance(membership.room, VisitedRoom):
+    try:
+        room = conversation.membership(getattr(request, "room_id", None)).room
+    except Refused:
         return None
-    return membership.room
+    return room if isinstance(room, VisitedRoom) else None
 
 
 def _check_fit(

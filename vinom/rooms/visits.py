@@ -217,7 +217,7 @@ class Visit:
                 return
         conversation = self._conversation
         conversation.pass_on(message)
-        if conversation.is_behind and not self._is_slow and self._wire is not None:
+        if conversation.line.is_behind and not self._is_slow and self._wire is not None:
             self._is_slow = True
             self._wire.slowed(True)
             conversation.when_caught_up(self._caught_up)

@@ -218,7 +218,6 @@ class Conversation:
         self.player: Player | None = None
         self.key_hash, self.is_new_guest = "", False
         self.line, self.memberships = line, _NO_MEMBERSHIPS
-        self._only: Membership | None = None
         self._actions: TokenBucket | None = None
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
@@ -292,9 +291,7 @@ class Conversation:
             self._flush()
             return
         try:
-            membership = self._only
-            if membership is None or envelope.room_id is not None:
-                membership = self.membership(envelope.room_id)
+            membership = self.membership(envelope.room_id)
             membership.room.act(membership.member, envelope)
         except Refused as refusal:
             self._talk.misunderstood(refusal, envelope.id)
@@ -324,13 +321,12 @@ class Conversation:
 
         :raises Refused: there is none, or there are several.
         """
-        if room_id is not None:
-            found = self.memberships.get(room_id)
-            if found is not None:
-                return found
-        elif self._only is not None:
-            return self._only
-        elif self.memberships:
+        if room_id is None and len(self.memberships) == 1:
+            (room_id,) = self.memberships
+        found = self.memberships.get(room_id or "")
+        if found is not None:
+            return found
+        if room_id is None and self.memberships:
             raise Refused(
                 Code.WHICH_ROOM,
                 "you are in several rooms: set room_id",
@@ -343,25 +339,14 @@ class Conversation:
         if self._actions is None:
             rate = self._bounds.actions
             self._actions = TokenBucket(rate, 2 * rate)
-        self._set_memberships({**self.memberships, room_id: membership})
+        self.memberships = {**self.memberships, room_id: membership}
 
     def departed(self, room_id: str) -> None:
         """This conversation no longer stands for a member of that room."""
-        left = dict(self.memberships)
-        left.pop(room_id, None)
-        self._set_memberships(left)
-
-    def _set_memberships(self, memberships: dict[str, Membership]) -> None:
-        self.memberships = memberships
-        is_only = len(memberships) == 1
-        self._only = next(iter(memberships.values())) if is_only else None
+        others = ((key, one) for key, one in self.memberships.items() if key != room_id)
+        self.memberships = dict(others)
 
     # Calls of the rest of the node.
-
-    @property
-    def is_behind(self) -> bool:
-        """Is there data of earlier turns that the peer has not taken yet?"""
-        return self.line.is_behind
 
     def when_caught_up(self, call: Callable[[], None]) -> None:
         """Call *call* once, when the peer stops being behind; never if it is lost."""
