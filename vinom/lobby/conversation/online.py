@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from math import inf
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -222,7 +222,7 @@ class Online:
         key_hash = conversation.key_hash
         return (key_hash, conversation.player) if key_hash else None
 
-    def away(self, player_ids: Iterable[str]) -> Deferred[Sequence[str]]:
+    async def away(self, player_ids: Iterable[str]) -> Sequence[str]:
         """
         List those of these players who are connected to no node.
 
@@ -230,9 +230,6 @@ class Online:
 
         :raises StoreUnavailable: it does not answer.
         """
-        return Deferred.fromCoroutine(self._away(player_ids))
-
-    async def _away(self, player_ids: Iterable[str]) -> Sequence[str]:
         away = [one for one in player_ids if self._here(one) is None]
         if away and self.store is not None:
             elsewhere = set(await self.store.elsewhere(away))
@@ -251,7 +248,7 @@ class Online:
             if self._here(one) is None and one not in where.elsewhere
         )
 
-    def absence(self, player_id: str) -> Deferred[float]:
+    async def absence(self, player_id: str) -> float:
         """
         Find for how long a player has been connected to no node, seconds.
 
@@ -261,14 +258,11 @@ class Online:
         :raises StoreUnavailable: the store does not answer.
         """
         if self._here(player_id) is not None:
-            return succeed(0.0)
+            return 0.0
         if self.store is None:
-            return succeed(inf)
-        return Deferred.fromCoroutine(self._absence(self.store, player_id))
-
-    async def _absence(self, store: IOnlineStore, player_id: str) -> float:
+            return inf
         await self.note_left(player_id)
-        return await store.absence(player_id)
+        return await self.store.absence(player_id)
 
     async def note_left(self, player_id: str) -> None:
         """
