@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from benchmarks.figures import Figure, Size
 from benchmarks.machine import Failed
 from tests.support.lobbies import REALM, Duel
 from vinom.base.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
+from vinom.lobby.conversation.online import Online
 from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
@@ -57,8 +58,8 @@ class Counted:
         return call
 
 
-class Everywhere:
-    """All players are connected, to some node."""
+class Everywhere(Online):
+    """All players are connected, to some node; nobody reads what they are sent."""
 
     is_shared = True
 
@@ -66,14 +67,9 @@ class Everywhere:
         """Every one is."""
         return True
 
-    def away(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
+    async def away(self, player_ids: Iterable[str]) -> Sequence[str]:
         """Nobody is."""
-        return succeed(())
-
-    def send(self, player_ids: Sequence[str], push: Any) -> None:
-        """Nobody reads it here."""
-
-    warn = send
+        return ()
 
 
 @attrs.define
