@@ -396,8 +396,7 @@ class Requests(Service):
         # First: the line of a player who is in no party ends with `MatchFound`.
         is_new = conversation.player is None
         party = await self._parties.player_back(player_id, where, is_new)
-        if party is not None:
-            news.append(party)
+        news += [] if party is None else [party]
         if match_id and where.plan is not None and where.plan.match_id == match_id:
             # Who plays needs no other way there.
             return news
@@ -410,8 +409,7 @@ class Requests(Service):
         pending = self._matchmaker.prematches.pending(where.prematch)
         if status is not None:
             return [*news, status] if pending is None else [*news, status, pending]
-        ended = where.ended
-        if ended is not None and (is_new or ended.match_id == match_id):
+        if (ended := where.ended) and (is_new or ended.match_id == match_id):
             return [*news, ended_message(ended)]
         if match_id or conversation.queue_state != "idle":
             # The place may have been given up while this node was silent.

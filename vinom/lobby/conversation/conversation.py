@@ -511,8 +511,9 @@ class Conversation:
 
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match, and its party."""
-        if isinstance(push, QueueStatus):
-            self.queue_state, self.match_id = push.state, ""
+        if isinstance(push, QueueStatus | PrematchFound):
+            # Who is asked waits.
+            self.queue_state, self.match_id = getattr(push, "state", "waiting"), ""
         elif isinstance(push, MatchFound | RoomFound):
             self.queue_state = "idle"
             self.match_id = push.match_id if isinstance(push, MatchFound) else ""
