@@ -168,7 +168,7 @@ class PodTroubleTests(PodNodeCase):
         )
         await self.warm(node, 1)
         client: Client = await connect(
-            reactor,  # type: ignore[arg-type]
+            reactor,  # type: ignore[arg-type]  # a module, for mypy
             node.host,
             node.port,
             name="ann",

@@ -113,7 +113,7 @@ class MatchTests(PageTestCase):
         for step in range(300):
             if step >= steps and player.run(_OWN_SCORE) > 0:
                 return
-            # Drawn anew while it was found, after a break of the line.
+            # The page was drawn again just after it was found.
             with contextlib.suppress(StaleElementReferenceException):
                 field = player.driver.find_element(By.TAG_NAME, "canvas")
                 field.send_keys(drawn.choice(keys))

@@ -67,7 +67,7 @@ async def players_of(case: TestCase, node: ChildNode, **how: Any) -> list[Counte
     clients = []
     for number in range(4):
         client = await connect(
-            reactor,  # type: ignore[arg-type]
+            reactor,  # type: ignore[arg-type]  # a module, for mypy
             node.host,
             node.port,
             name=f"p{number}",

@@ -379,16 +379,16 @@ class _Line(MemoryLine):
 
 class LinePlayer:
     """
-    A player, and what it believes.
+    A player, and what it was sent last.
 
-    :ivar told: how it is: "idle", "waiting" or "matched"...
+    :ivar state: how it is: "idle", "waiting" or "matched"...
     :ivar match: ...in which match...
     :ivar party: ...and in which party, in which state.
     """
 
     def __init__(self, world: FailingNodes, name: str) -> None:
         self.world, self.name, self.key, self.id = world, name, "", ""
-        self.told, self.match, self.party = "idle", "", _NO_PARTY
+        self.state, self.match, self.party = "idle", "", _NO_PARTY
         self.is_asked = False
         self.line: _Line | None = None
         self.lines: list[tuple[FailingNode, _Line]] = []
@@ -453,17 +453,17 @@ class LinePlayer:
             case "welcome":
                 self.is_greeted = True
                 self.key, self.id = data["player_key"], data["player_id"]
-                self.told, self.match, self.party = "idle", "", _NO_PARTY
+                self.state, self.match, self.party = "idle", "", _NO_PARTY
             case "queue_status":
-                self.told, self.match, self.is_asked = data["state"], "", False
+                self.state, self.match, self.is_asked = data["state"], "", False
             case "match_found":
-                self.told, self.match = "matched", data["match_id"]
+                self.state, self.match = "matched", data["match_id"]
             case "prematch":
-                self.told, self.is_asked = "waiting", True
+                self.state, self.is_asked = "waiting", True
             case "match_ended" if self.match in ("", data["match_id"]):
                 # News of an older match may come late.
-                if self.told == "matched":
-                    self.told = "idle"
+                if self.state == "matched":
+                    self.state = "idle"
             case "party_update" | "party_created":
                 members = [one["player_id"] for one in data["party"]["members"]]
                 self.party = data["party"]["party_id"], data["party"]["state"], members
@@ -684,14 +684,14 @@ class FailingNodes(TwoNodes):
             waits = any(player.id in one.player_ids for one in entries.values())
             plays = player.id in state.match_of
             found = "matched" if plays else "waiting" if waits else "idle"
-            if player.told != found:
-                yield f"{player.name} was told {player.told}, and is {found}"
+            if player.state != found:
+                yield f"{player.name} was sent {player.state}, and is {found}"
             party = parties.get(party_of.get(player.id, ""))
             its: Any = _NO_PARTY
             if party is not None:
                 its = party.party_id, party.state, list(party.player_ids)
             if player.party != its:
-                yield f"{player.name} was told {player.party} of its party: {its}"
+                yield f"{player.name} was sent {player.party} of its party: {its}"
             if not player.is_greeted or player.is_asking:
                 yield f"{player.name} gets no answer"
         if any(entry.suspended for entry in entries.values()):

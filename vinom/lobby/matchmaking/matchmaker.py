@@ -433,8 +433,8 @@ class Matchmaker(Service):
         may have lost what was written last.
         """
         for player_id, entry in self._updates.listed().items():
-            told = [one.queue_state for one in self._online.here([player_id])]
-            if told == ["waiting"] and not entry.party_id:
+            sent = [one.queue_state for one in self._online.here([player_id])]
+            if sent == ["waiting"] and not entry.party_id:
                 enqueue = partial(self._store.enqueue, entry)
                 self._run(patiently(self._clock, enqueue))
                 self.rounds.look_at(entry.pool)
