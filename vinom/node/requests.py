@@ -269,10 +269,10 @@ class Requests(Service):
         """Send a player what other nodes may have sent already."""
         if conversation.player is None:
             return
-        moves = conversation.moves_sent
+        moves = conversation.moves_noted
         with suppress(Refused):
             news = await self._news(conversation.player, conversation)
-            if conversation.moves_sent != moves:
+            if conversation.moves_noted != moves:
                 # What was sent meanwhile may be newer than what was read.
                 self.look_again([conversation.player.player_id])
                 return

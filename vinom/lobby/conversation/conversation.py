@@ -179,8 +179,6 @@ class Membership:
     member: Any
 
 
-#: What says where a player is now.
-_MOVES = (QueueStatus, MatchFound, RoomFound, MatchEnded, PrematchFound)
 _NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
 
 
@@ -194,7 +192,7 @@ class Conversation:
     :ivar is_new_guest: has the player joined no room, nor been here before? Likewise.
     :ivar queue_state: as `QueueStatus` has it, as far as the player was sent.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
-    :ivar moves_sent: how often it was sent that it waits, plays, or does neither.
+    :ivar moves_noted: how often it was sent that it waits, plays, or does neither.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -222,7 +220,7 @@ class Conversation:
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self.queue_state, self.match_id, self.moves_sent = "idle", "", 0
+        self.queue_state, self.match_id, self.moves_noted = "idle", "", 0
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
@@ -359,7 +357,6 @@ class Conversation:
 
     def send(self, push: Push) -> None:
         """Send the player what happened; `MatchFound` may end the line."""
-        self.moves_sent += isinstance(push, _MOVES)
         self._note(push)
         self._talk.pushed(push)
         self._flush()
@@ -511,20 +508,30 @@ class Conversation:
 
     def _note(self, push: Push) -> None:
         """Store whether this player waits for a match, and its party."""
-        if isinstance(push, QueueStatus | PrematchFound):
-            # Who is asked waits.
-            self.queue_state, self.match_id = getattr(push, "state", "waiting"), ""
-        elif isinstance(push, MatchFound | RoomFound):
-            self.queue_state = "idle"
-            self.match_id = push.match_id if isinstance(push, MatchFound) else ""
-        elif isinstance(push, MatchEnded):
-            # News of an older match may come late.
-            if self.queue_state == "matched" or self.match_id == push.match_id:
+        match push:
+            case QueueStatus(state=state):
+                self.queue_state, self.match_id = state, ""
+            case PrematchFound():
+                # Who is asked waits.
+                self.queue_state, self.match_id = "waiting", ""
+            case MatchFound(match_id=match_id):
+                self.queue_state, self.match_id = "idle", match_id
+            case RoomFound():
                 self.queue_state, self.match_id = "idle", ""
-        elif isinstance(push, PartyUpdate | PartyCreated):
-            self._talk.party_id = push.party.party_id
-        elif isinstance(push, PartyClosed):
-            self._talk.party_id = ""
+            case MatchEnded(match_id=match_id) if (
+                # News of an older match may come late.
+                self.queue_state == "matched" or self.match_id == match_id
+            ):
+                self.queue_state, self.match_id = "idle", ""
+            case PartyUpdate(party=party) | PartyCreated(party=party):
+                self._talk.party_id = party.party_id
+                return
+            case PartyClosed():
+                self._talk.party_id = ""
+                return
+            case _:
+                return
+        self.moves_noted += 1
 
     def overdue(self) -> None:
         """End the conversation if the hello is missing, or the player was silent."""

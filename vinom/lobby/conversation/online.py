@@ -16,6 +16,8 @@ from zope.interface import implementer
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
+from vinom.base.messages.lobby import MatchFound, RoomFound
+from vinom.base.messages.parties import PrematchFound
 from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Repeating
@@ -27,6 +29,8 @@ from vinom.store.patience import if_unsure
 _HELD: LineEnd = "held"
 #: A message to nodes: look where these players are, and send them what they missed.
 _LOOK = b""
+#: What ends a player's waiting.
+_FOUND = (PrematchFound, MatchFound, RoomFound)
 #: Lines that one step records again.
 _AT_ONCE = 500
 #: How often lines are recorded again: much less than their lifetime in the store,
@@ -273,23 +277,32 @@ class Online:
         if self.store is not None and player_id in self._unreported:
             await self._forget(self.store, player_id)
 
-    def send(self, player_ids: Iterable[str], push: Push) -> None:
-        """Send *push* to each of these players, at any node."""
-        others = []
+    def _divide(
+        self, player_ids: Iterable[str]
+    ) -> tuple[list[tuple[str, Conversation]], list[str]]:
+        """Find those of these players who are connected here, and list the others."""
+        here, others = [], []
         for player_id in player_ids:
             conversation = self._here(player_id)
-            if conversation is not None:
-                conversation.send(push)
-            else:
+            if conversation is None:
                 others.append(player_id)
-        if others and self.store is not None:
-            self._pass_on(self.store, others, encode_push(push))
+            else:
+                here.append((player_id, conversation))
+        return here, others
 
-    def look(self, player_ids: Sequence[str]) -> None:
+    def send(self, player_ids: Iterable[str], push: Push) -> None:
+        """Send *push* to each of these players, at any node."""
+        here, others = self._divide(player_ids)
+        for _, conversation in here:
+            conversation.send(push)
+        if others:
+            self._pass_on(others, encode_push(push))
+
+    def look(self, player_ids: Iterable[str]) -> None:
         """Have their nodes look where these players are, and send them that."""
-        self.missed(player_ids)
-        if self.store is not None:
-            self._pass_on(self.store, list(player_ids), _LOOK)
+        here, others = self._divide(player_ids)
+        self.missed([player_id for player_id, _ in here])
+        self._pass_on(others, _LOOK)
 
     def look_if_unsure(
         self, player_ids: Sequence[str], prematch: Prematch | None = None
@@ -306,20 +319,17 @@ class Online:
 
     def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
         """Send each of these players, at any node, what went wrong."""
-        others = []
-        for player_id in player_ids:
-            conversation = self._here(player_id)
-            if conversation is not None:
-                conversation.warn(refusal)
-            else:
-                others.append(player_id)
-        if others and self.store is not None:
+        here, others = self._divide(player_ids)
+        for _, conversation in here:
+            conversation.warn(refusal)
+        if others:
             message = encode_failure(refusal.code, refusal.message, refusal.details)
-            self._pass_on(self.store, others, message)
+            self._pass_on(others, message)
 
-    def _pass_on(
-        self, store: IOnlineStore, player_ids: list[str], message: bytes
-    ) -> None:
+    def _pass_on(self, player_ids: list[str], message: bytes) -> None:
+        if not player_ids or self.store is None:
+            return
+
         def lost(failure: Failure) -> None:
             failure.trap(StoreUnavailable)
             is_first = not self._uninformed
@@ -330,7 +340,7 @@ class Online:
                 )
                 self.not_sent()
 
-        store.send(player_ids, message).addErrback(lost).addErrback(
+        self.store.send(player_ids, message).addErrback(lost).addErrback(
             lambda failure: self._log.failure("a message was not sent", failure)
         )
 
@@ -345,8 +355,18 @@ class Online:
             answer = decode_answer(message)
             match answer:
                 case Told(push):
-                    for one in self.here(player_ids):
-                        one.send(push)
+                    here, _ = self._divide(player_ids)
+                    # Who waits no longer, as far as this node read, may be moved by
+                    # a message that is older.
+                    late = [
+                        player_id
+                        for player_id, one in here
+                        if isinstance(push, _FOUND) and one.queue_state == "idle"
+                    ]
+                    for player_id, one in here:
+                        if player_id not in late:
+                            one.send(push)
+                    self.missed(late)
                 case Failed(code, text, details):
                     refusal = Refused(Code(code), text, details)
                     for one in self.here(player_ids):

@@ -432,12 +432,20 @@ class Matchmaker(Service):
         Put lone players back in their queues who were sent that they wait: the store
         may have lost what was written last.
         """
-        for player_id, entry in self._updates.listed().items():
-            sent = [one.queue_state for one in self._online.here([player_id])]
-            if sent == ["waiting"] and not entry.party_id:
-                enqueue = partial(self._store.enqueue, entry)
-                self._run(patiently(self._clock, enqueue))
-                self.rounds.look_at(entry.pool)
+        for entry in self._updates.listed().values():
+            if not entry.party_id:
+                self._run(patiently(self._clock, partial(self._assert, entry)))
+
+    async def _assert(self, entry: QueueEntry) -> None:
+        """Put a lone player back who was sent that it waits, and nothing else since."""
+        player_ids = entry.player_ids
+        sent = [one.queue_state for one in self._online.here(player_ids)]
+        if sent == ["waiting"]:
+            with self._online.look_if_unsure(player_ids):
+                await self._store.enqueue(entry)
+            # Meanwhile it may have been sent that it is in no queue.
+            self._online.look(player_ids)
+            self.rounds.look_at(entry.pool)
 
     # Calls of `Prematches`.
 
@@ -788,20 +796,19 @@ class Matchmaker(Service):
             player_ids = entry.player_ids
             self._updates.forget(player_ids)
             self._online.warn(player_ids, refusal)
-            self._online.send(player_ids, QueueStatus("idle"))
+            self._online.look(player_ids)
         self.entries_moved(entries)
 
     def _gone(self, entry: QueueEntry, without: Collection[str] = ()) -> None:
         """
-        Note that an entry is in the queue no more, and send its players that.
+        Note that an entry is in the queue no more, and have its players sent that.
 
         :param without: players who know.
         """
         player_ids = entry.player_ids
         self._updates.forget(player_ids)
-        self._online.send(
-            [each for each in player_ids if each not in without], QueueStatus("idle")
-        )
+        # They may wait for something else by now.
+        self._online.look([each for each in player_ids if each not in without])
         self.entries_moved([entry])
 
     def _new_id(self) -> str:
