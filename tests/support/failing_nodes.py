@@ -203,7 +203,7 @@ class Shared:
                 for one in entry.player_ids
             ):
                 return succeed(False)
-        if entry is not None:
+        elif entry is not None:
             self._own(entry_id)
         return self._lobby.suspend(entry_id, is_suspended)
 

@@ -421,12 +421,7 @@ class Matchmaker(Service):
         entry = where.entry
         if entry is None:
             return None
-        away = self._online.away_of(entry.player_ids, where)
-        for other in away:
-            # The node at which it was may be gone.
-            if other not in self._away:
-                self._away.expect(other)
-        if not away:
+        if not self._online.away_of(entry.player_ids, where):
             # Also if it was not suspended: this node is its owner from now on.
             await self._store.suspend(entry.entry_id, False)
         self.rounds.look_at(entry.pool)

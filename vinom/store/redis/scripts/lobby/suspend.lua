@@ -6,17 +6,19 @@ local entry = read('entry', ARGV[4])
 if not entry or entry.match then
   return 0
 end
-local is_meant = ARGV[5] == '0'
-for player in each(entry.players) do
-  local node = call('HGET', P .. 'line:' .. player, 'node')
-  is_meant = is_meant or not node or node == ARGV[2]
-end
-if not is_meant then
+if ARGV[5] == '1' then
+  for player in each(entry.players) do
+    local node = call('HGET', P .. 'line:' .. player, 'node')
+    if not node or node == ARGV[2] then
+      suspend(entry, '1')
+      return 1
+    end
+  end
   return 0
 end
-if entry.suspended ~= ARGV[5] or entry.node ~= ARGV[2] then
-  suspend(entry, ARGV[5])
-  -- Its player may come from another node, which may be dead, or have left this one.
+if entry.suspended == '1' or entry.node ~= ARGV[2] then
+  suspend(entry, '0')
+  -- Its player may come from another node, which may be dead.
   take_over('entry', 'entries', entry.id, entry.node)
   keep(entry, LIFETIME)
   keep_queue(entry.queue)
