@@ -425,8 +425,11 @@ class EstateTests(RedisCase):
         found = await self.estates.matches_of("n1", 10)
         self.assertEqual({one.plan.match_id for one in found}, {"m1", "m2"})
         self.assertEqual(len(await self.estates.matches_of("n1", 1)), 1)
+        # A node that lives, or has come back, goes on with its matches.
+        self.assertFalse(await there.end(MatchEnd("m1", "lost"), 1060.0))
+        await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
         for match_id in ("m1", "m2"):
-            await there.end(MatchEnd(match_id, "lost"), 1060.0)
+            self.assertTrue(await there.end(MatchEnd(match_id, "lost"), 1060.0))
         self.assertEqual(await self.estates.matches_of("n1", 10), [])
         self.assertIsNone((await here.of_player("ann")).plan)
         self.assertIsNotNone((await here.of_player("cat")).plan)
@@ -475,6 +478,22 @@ class EstateTests(RedisCase):
         # They belong to the other node now.
         owned = self.server.command("SMEMBERS", f"{self.client.prefix}entries-of:n2")
         self.assertLessEqual({"e-bob", "e-cat"}, set(owned))
+
+    async def test_a_player_who_was_away_before(self) -> None:
+        """
+        When the node dies at which a player was last, another one waits for the player,
+        who keeps a place for as long as before; unless the player is back.
+        """
+        lines = RedisOnlineStore(self.client), RedisOnlineStore(self.other)
+        there = lobby(self.other)
+        for player in (ANN, BOB):
+            await there.enqueue(entry(player, 1.0))
+            await lines[0].enter(player.player_id)
+            await lines[0].leave(player.player_id)
+        await lines[1].enter("bob")
+        await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
+        self.assertEqual((await self.estates.abandon("n1", 10, 1.0)).alone, ["ann"])
+        self.assertIsNone(await self.estates.abandon("n1", 10, 1.0))
 
     async def test_absence_after_a_stop(self) -> None:
         """

@@ -21,7 +21,14 @@ from twisted.python.failure import Failure
 
 from tests.support.lobbies import Lined, LobbyWorld, MemoryLine
 from tests.support.races import GAMES, Gated, TwoNodes
-from vinom.base.model import Estate, LeftMatch, MatchPlan, Placement, QueueEntry
+from vinom.base.model import (
+    Estate,
+    LeftMatch,
+    LineEnd,
+    MatchPlan,
+    Placement,
+    QueueEntry,
+)
 from vinom.errors import LeaseLost, NoCapacity, NothingStored, StoreUnavailable
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.lobby.conversation.online import Online
@@ -168,6 +175,8 @@ class Shares:
         self.nodes = MemoryNodeStore(now)
         self.lines = Lines(lambda node_id: self.nodes.left(node_id) > 0, now)
         self.owners: dict[str, str] = {}
+        # Which node waits for whom, or did.
+        self.expected: dict[str, str] = {}
 
     def here(self, entry: QueueEntry) -> bool:
         """Are all its players connected?"""
@@ -238,6 +247,9 @@ class Shared:
         return self._lobby.restore(plan, *given)
 
     def end(self, end: Any, *given: Any) -> Any:
+        owner = self._shares.owners.get(end.match_id, self._node)
+        if owner != self._node and self._shares.nodes.left(owner) > 0:
+            return succeed(False)
         running = self.state.running.get(end.match_id)
         found = self._lobby.end(end, *given)
         for entry in () if running is None else running.entries:
@@ -273,6 +285,10 @@ class Shared:
         for player_id in alone:
             del lines.lines[player_id]
             lines.left[player_id] = lines.now()
+        expected = self._shares.expected
+        alone += [one for one, node in expected.items() if node == node_id]
+        expected.update(dict.fromkeys(alone, self._node))
+        alone = [one for one in alone if one not in lines.lines]
         is_over = not (alone or prematches or entry_ids)
         for entry_id in entry_ids:
             entry = state.entries[entry_id]
@@ -283,8 +299,15 @@ class Shared:
         return succeed(None if is_over else Estate(prematches, alone))
 
 
+@attrs.frozen(eq=False)
 class SharedLines(MemoryOnlineStore):
     """The lines; a node that is gone still has its own."""
+
+    shares: Shares
+
+    def leave(self, player_id: str) -> Deferred[LineEnd]:
+        self.shares.expected[player_id] = self.node_id
+        return super().leave(player_id)
 
     def absence(self, player_id: str) -> Deferred[float]:
         node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
@@ -509,7 +532,7 @@ class FailingNodes(TwoNodes):
     def make_stores(self, node: FailingNode) -> tuple[Any, Any, Any]:
         """Make a node's ways to where players are, to lines, and to nodes."""
         shares, node_id = self.shares, node.node_id
-        online = SharedLines(shares.lines, node_id)
+        online = SharedLines(shares.lines, node_id, shares)
 
         def is_current() -> bool:
             number = node.lease.number
@@ -528,7 +551,7 @@ class FailingNodes(TwoNodes):
             (state, names),
             (shares.lines, ("lines", "left")),
             (shares.nodes, ("_leases", "_number")),
-            (shares, ("owners",)),
+            (shares, ("owners", "expected")),
         ]
 
     def snapshot(self) -> Any:

@@ -172,6 +172,7 @@ class Takeover(Repeating):
         while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
             if now < first:
                 break
+            before = lost
             for match in matches:
                 plan = match.plan
                 who = tuple(
@@ -185,6 +186,9 @@ class Takeover(Repeating):
                 if await self._lobby.end(end, expires_at, again):
                     lost += 1
                     self._report(self._survivor.match_lost, end)
+            if lost == before:
+                # It has come back, and goes on with them.
+                break
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             for player_id in left.alone:
                 self._report(self._survivor.player_lost, player_id)

@@ -272,7 +272,8 @@ class ILobbyStore(Interface):
         end: MatchEnd, expires_at: float, again: Sequence[str] = ()
     ) -> Deferred[bool]:
         """
-        Record the end of a match; fires ``False`` if it was over already.
+        Record the end of a match; fires ``False`` if it was over already, or is one of
+        another node whose lease lasts.
 
         :param expires_at: when it is forgotten, seconds since the Unix epoch.
         :param again: ids of entries that wait again at their old places: those of which

@@ -1020,7 +1020,8 @@ class Matches(Service):
             return
         if is_ours is not False or self._live.get(match_id) is not live:
             return
-        if await self._store.owner(match_id) is not None:
+        owner = await patiently(self._clock, lambda: self._store.owner(match_id))
+        if owner is not None:
             # That node has its game server, too, which this one is about to find out.
             return
         if not live.withdraw("lost"):

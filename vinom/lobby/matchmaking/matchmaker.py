@@ -438,13 +438,17 @@ class Matchmaker(Service):
 
     async def _assert(self, entry: QueueEntry) -> None:
         """Put a lone player back who was sent that it waits, and nothing else since."""
-        player_ids = entry.player_ids
-        sent = [one.queue_state for one in self._online.here(player_ids)]
-        if sent == ["waiting"]:
-            with self._online.look_if_unsure(player_ids):
+
+        def waits() -> bool:
+            here = self._online.here(entry.player_ids)
+            return bool(here) and here[0].queue_state == "waiting"
+
+        if waits():
+            with self._online.look_if_unsure(entry.player_ids):
                 await self._store.enqueue(entry)
-            # Meanwhile it may have been sent that it is in no queue.
-            self._online.look(player_ids)
+            if not waits():
+                # Meanwhile it was sent that it is in no queue.
+                self._online.look(entry.player_ids)
             self.rounds.look_at(entry.pool)
 
     # Calls of `Prematches`.

@@ -54,7 +54,14 @@ local function absence(player)
   return left and math.max(1, now - left) or -1
 end
 
+-- Have the node that calls wait for a player; it forgets those for whom nobody waits so long.
+local function await_return(player)
+  write(LIFETIME, 'ZADD', 'away-of:' .. ARGV[2], string.format('%d', now), player)
+  call('ZREMRANGEBYSCORE', P .. 'away-of:' .. ARGV[2], 0, now - 1000 * LIFETIME)
+end
+
 -- Note that a player has no line from now on. Nobody waits for a player longer than a day.
 local function note_left(player)
   call('SET', P .. 'left:' .. player, string.format('%d', now), 'PX', LIFETIME)
+  await_return(player)
 end

@@ -3,8 +3,8 @@
 -- The node that calls owns the entries from now on. An entry is suspended unless each of its
 -- players has a line to a node whose lease lasts; it then expires, unless it is resumed
 -- before. Nobody waits for answers to the prematches: their entries go back.
--- Returns how many entries, prematches and lines there were; those players of the entries who
--- have no line at all, and of the lines; and the prematches, as they were.
+-- Returns how many entries, prematches, lines and players who were away there were; those who
+-- have no line, to be waited for; and the prematches, as they were.
 if is_alive(ARGV[4]) then
   -- It came back meanwhile.
   return { 0, {}, {} }
@@ -41,4 +41,11 @@ for _, player in ipairs(lines) do
     alone[#alone + 1] = player
   end
 end
-return { #ids + #prematches + #lines, alone, ended }
+local away = call('ZPOPMIN', P .. 'away-of:' .. ARGV[4], ARGV[5])
+for i = 1, #away, 2 do
+  if call('EXISTS', P .. 'line:' .. away[i]) == 0 then
+    await_return(away[i])
+    alone[#alone + 1] = away[i]
+  end
+end
+return { #ids + #prematches + #lines + #away, alone, ended }

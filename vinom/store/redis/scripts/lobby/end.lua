@@ -1,8 +1,8 @@
 -- Record the end of a match, for the players still in it: id, end, its lifetime in ms, and the
 -- ids of its entries that wait again
--- Returns 0 if it was over already.
+-- Returns 0 if it was over already, or another node goes on with it.
 local match, again = read('match', ARGV[4]), set_of(ARGV[7])
-if not match then
+if not match or (match.node ~= ARGV[2] and is_alive(match.node)) then
   return 0
 end
 call('SREM', P .. 'matches-of:' .. match.node, match.id)
