@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import attrs
@@ -27,6 +27,10 @@ _MEMORY_SECONDS = 600.0
 _What = TypeVar("_What")
 
 
+def _keys(leases: Iterable[NodeLease]) -> set[tuple[str, int]]:
+    return {(lease.node.node_id, lease.number) for lease in leases}
+
+
 class Survivor(Protocol):
     """What this node does about a node that is gone: `vinom.node.store_watch`."""
 
@@ -46,7 +50,7 @@ class Survivor(Protocol):
         """Go on with matches that this node can reach; the id is as above."""
 
     def nothing_left(self) -> None:
-        """Nothing is left of a node that was gone."""
+        """Nothing is left of a node: it may have sent less than it has done."""
 
 
 class Takeover(Repeating):
@@ -85,6 +89,8 @@ class Takeover(Repeating):
         self._survivor, self._match_seconds = survivor, match_seconds
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
+        # The nodes that were there at the last look, dead or alive.
+        self._known: set[tuple[str, int]] = set()
         self._nodes, self._lobby = nodes, lobby
         self._clock, self._lease = clock, lease
         self._not_before = 0.0
@@ -109,10 +115,12 @@ class Takeover(Repeating):
         if self._clock.seconds() < self._not_before:
             return
         try:
+            running = _keys(await self._nodes.nodes())
             expired = await self._nodes.nodes(expired=True)
-            dead = {(lease.node.node_id, lease.number) for lease in expired}
-            if not self._lost_at.keys() <= dead:
-                self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
+            dead = _keys(expired)
+            self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
+            known, self._known = self._known, running | dead
+            if known - self._known:
                 self._survivor.nothing_left()
             await self._adopt_left("")
             for lease in expired:

@@ -1094,12 +1094,13 @@ class Matches(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        self._online.send(
-            match.players_to_inform(put_back),
-            ended_message(end),
-        )
+        informed = match.players_to_inform(put_back)
+        players = [seat.player_id for seat in end.seats if seat.player_id]
+        self._online.send(informed, ended_message(end))
+        # Who left may have been taken for one of its players again.
+        self._online.look(set(players).difference(informed))
         if live.is_adopted:
-            self.freed([seat.player_id for seat in end.seats if seat.player_id])
+            self.freed(players)
         over = [entry for entry in match.entries if entry not in put_back]
         for follower in self._followers:
             if put_back:
