@@ -331,7 +331,7 @@ class Requests(Service):
         answer = await self._answer(player, request, conversation.host)
         if isinstance(answer, _STATES) and not conversation.is_open:
             # The player may have a newer line, whose hello was answered before.
-            self._online.send([player.player_id], answer)
+            self._online.look([player.player_id])
         return answer
 
     async def _answer(self, player: Player, request: Request, host: str) -> Push:

@@ -384,7 +384,11 @@ class Online:
             reports = self._reporting[player_id]
             reports.replaced = max(epoch, reports.replaced)
         elif conversation is not None and self._epochs.get(player_id) == epoch:
+            has_moved = conversation.is_queued or conversation.is_in_play
             conversation.end(replaced())
+            if has_moved:
+                # The answer to its last request may be missing on the newer line.
+                self.look([player_id])
 
     def listens(self) -> None:
         """Messages come from now on; waiting players may have missed some."""

@@ -1097,8 +1097,11 @@ class Matches(Service):
         informed = match.players_to_inform(put_back)
         players = [seat.player_id for seat in end.seats if seat.player_id]
         self._online.send(informed, ended_message(end))
-        # Who left may have been taken for one of its players again.
-        self._online.look(set(players).difference(informed))
+        # Who left may have been taken for one of its players by another node.
+        others = set(players).difference(
+            informed, *(entry.player_ids for entry in put_back)
+        )
+        self._online.look([one for one in others if not self._online.is_here(one)])
         if live.is_adopted:
             self.freed(players)
         over = [entry for entry in match.entries if entry not in put_back]

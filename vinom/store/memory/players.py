@@ -194,15 +194,17 @@ class MemoryOnlineStore:
     node_id: str
 
     def enter(self, player_id: str) -> Deferred[int]:
+        self.shared.last += 1
+        self.shared.left.pop(player_id, None)
+        self._set(player_id, self.shared.last)
+        return succeed(self.shared.last)
+
+    def _set(self, player_id: str, epoch: int) -> None:
         shared = self.shared
         node, older = shared.lines.get(player_id, ("", 0))
-        shared.last += 1
-        shared.lines[player_id] = self.node_id, shared.last
-        shared.left.pop(player_id, None)
-        epoch = shared.last
+        shared.lines[player_id] = self.node_id, epoch
         if node != self.node_id and (watch := shared.watches.get(node)) is not None:
             watch.replaced(player_id, older)
-        return succeed(epoch)
 
     def leave(self, player_id: str) -> Deferred[LineEnd]:
         """Forget a line; whether its player is in a queue is not known here."""
@@ -220,7 +222,7 @@ class MemoryOnlineStore:
             if node != self.node_id and newest > epoch:
                 replaced.append(player_id)
             else:
-                self.shared.lines[player_id] = self.node_id, max(epoch, newest)
+                self._set(player_id, max(epoch, newest))
         return succeed(replaced)
 
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:

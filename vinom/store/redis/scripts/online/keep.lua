@@ -8,7 +8,7 @@ for i = 4, #ARGV, 2 do
   if node and node ~= ARGV[2] and newest > epoch then
     replaced[#replaced + 1] = player
   else
-    set_line(player, math.max(epoch, newest or 0), node)
+    set_line(player, math.max(epoch, newest or 0), node, newest)
   end
 end
 return replaced
