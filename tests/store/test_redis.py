@@ -411,7 +411,7 @@ class SameAsMemoryTests(RedisCase):
                 case 13:
                     await both("expire", chance.choice(asked), now)
                     if chance.random() < 0.2:
-                        await both("give_back", chance.choice(asked), [entry_id])
+                        await both("give_back", chance.choice(asked))
                 case 14:
                     ready = [
                         found

@@ -35,14 +35,13 @@ class Gate:
     Holds back calls of stores until the test lets one through.
 
     :ivar is_open: calls pass at once.
-    :ivar delays_answers: an answer arrives later than what it answers has happened.
     :cvar prompt: steps that always pass at once.
     """
 
     prompt: frozenset[str] = frozenset()
 
-    def __init__(self, delays_answers: bool = False) -> None:
-        self.is_open, self.delays_answers = True, delays_answers
+    def __init__(self) -> None:
+        self.is_open = True
         self._waiting: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -54,12 +53,8 @@ class Gate:
         answer: Deferred[Any] = Deferred()
 
         def run() -> None:
-            found = step()
-            if self.delays_answers:
-                self._waiting.append(lambda: found.chainDeferred(answer))
-            else:
-                # What the store does, and its answer, are one moment.
-                found.chainDeferred(answer)
+            # What the store does, and its answer, are one moment.
+            step().chainDeferred(answer)
 
         self._waiting.append(run)
         return answer
@@ -104,7 +99,7 @@ class TwoNodes:
     def __init__(self, accept_seconds: float = 10.0) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000.0)
-        self.gate = self.make_gate()
+        self.gate = Gate()
         stores = self.make_stores()
         self.nodes = [
             LobbyWorld(
@@ -122,9 +117,6 @@ class TwoNodes:
         self.accepted: set[tuple[str, str]] = set()
         self.results: list[Any] = []
         self.formed: list[str] = []
-
-    def make_gate(self) -> Gate:
-        return Gate()
 
     def make_stores(self) -> list[Any]:
         """Make the store that each node uses, and set the one that is looked at."""

@@ -1,4 +1,4 @@
-"""Two nodes that share a real Redis, whose answers come in an order that tests set."""
+"""What is in a real Redis, and a client that waits for its answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import attrs
 from msgspec import json
 from twisted.internet.defer import Deferred, fail, succeed
 
-from tests.support.races import Gate, TwoNodes
-from tests.support.redis_servers import RedisServer, new_prefix
-from vinom.base.model import MatchPlan, NodeFacts, Party, Prematch, QueueEntry
+from tests.support.redis_servers import RedisServer
+from vinom.base.model import MatchPlan, Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
 from vinom.store.redis.client import Owner
-from vinom.store.redis.lobby import RedisLobbyStore
-from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.scripts import Script
 
 #: No call is late: late ones have tests of their own.
@@ -180,31 +177,3 @@ class _Running:
         self.plan = json.decode(fields[b"plan"], type=MatchPlan)
         keys = [key.decode().partition(":") for key in fields]
         self.players = [rest for kind, _, rest in keys if kind == "player"]
-
-
-class TwoNodesWithRedis(TwoNodes):
-    """Two nodes with leases; what a step answers may arrive long after it happened."""
-
-    def __init__(self, line: Line, accept_seconds: float = 10.0) -> None:
-        self._line, self._prefix = line, new_prefix()
-        super().__init__(accept_seconds)
-
-    def make_gate(self) -> Gate:
-        return Gate(delays_answers=True)
-
-    def make_stores(self) -> list[Any]:
-        """Make the stores of two nodes over one Redis."""
-        self.store = Found(self._line, self._prefix)
-        stores = []
-        for number in range(2):
-            node_id = f"n{number + 1}"
-            now = self.clock.seconds
-            client: Any = WaitingClient(self._line, node_id, self._prefix, now)
-            RedisNodeStore(client).register(NodeFacts(node_id, {}, "1"), 3600)
-            stores.append(RedisLobbyStore(client, self.clock.seconds))
-        return stores
-
-    def forget(self) -> None:
-        """Remove everything."""
-        for key in self._line.ask("KEYS", f"{self._prefix}*"):
-            self._line.ask("DEL", key)

@@ -197,13 +197,10 @@ class ILobbyStore(Interface):
             gone or not overdue.
         """
 
-    def give_back(
-        prematch_id: str, without: Sequence[str] = ()
-    ) -> Deferred[Prematch | None]:
+    def give_back(prematch_id: str) -> Deferred[Prematch | None]:
         """
         End a prematch through no fault of its players: its entries wait again.
 
-        :param without: ids of entries that leave.
         :returns: the prematch as it was; ``None`` if it is gone.
         """
 

@@ -355,16 +355,12 @@ class Online:
             answer = decode_answer(message)
             match answer:
                 case Told(push):
-                    here, _ = self._divide(player_ids)
-                    # Who waits no longer, as far as this node read, may be moved by
-                    # a message that is older.
-                    late = [
-                        player_id
-                        for player_id, one in here
-                        if isinstance(push, _FOUND) and one.queue_state == "idle"
-                    ]
-                    for player_id, one in here:
-                        if player_id not in late:
+                    late = []
+                    for player_id, one in self._divide(player_ids)[0]:
+                        if isinstance(push, _FOUND) and one.queue_state == "idle":
+                            # It may be older than what this node has read.
+                            late.append(player_id)
+                        else:
                             one.send(push)
                     self.missed(late)
                 case Failed(code, text, details):

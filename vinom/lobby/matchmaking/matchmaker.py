@@ -309,11 +309,8 @@ class Matchmaker(Service):
         """
         if self._matches.is_draining:
             # The node has begun to drain meanwhile.
-            try:
-                await self._remove(entry, entry.player_ids)
-            except StoreUnavailable:
-                remove = partial(self._remove, entry, entry.player_ids)
-                self._run(patiently(self._clock, remove))
+            remove = partial(self._remove, entry, entry.player_ids)
+            self._run(patiently(self._clock, remove))
             raise self._matches.draining()
         try:
             return await self._admitted(entry, found)

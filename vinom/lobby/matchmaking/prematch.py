@@ -9,7 +9,7 @@ answer, sends them what happens, and counts who declined.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -204,43 +204,28 @@ class Prematches:
         self._online.send(sorted(others), update)
         return update
 
-    async def give_back(
-        self, prematch_id: str, without: Sequence[str] = (), result: str = "given_back"
-    ) -> bool:
+    async def give_back(self, prematch_id: str) -> bool:
         """
         End a prematch through no fault of its players; tries until storage answers.
 
-        :param without: ids of entries that do not wait again.
-        :param result: as what it is counted.
         :returns: ``False`` if it is gone.
         """
-        prematch = await self._ended(
-            lambda: self._store.give_back(prematch_id, without),
-            self._open.get(prematch_id),
-        )
-        self._forget(prematch_id)
-        if prematch is None:
-            return False
-        self.over(prematch, without, result)
-        return True
-
-    async def _ended(
-        self, end: Callable[[], Awaitable[Prematch | None]], before: Prematch | None
-    ) -> Prematch | None:
-        """
-        End a prematch with as many tries as that needs; one may go without its answer.
-
-        :param before: as it is known here.
-        :returns: as it was; ``None`` if it was over.
-        """
         unanswered: list[Prematch | None] = []
+        before = self._open.get(prematch_id)
 
         async def step() -> Prematch | None:
             with if_unsure(lambda: unanswered.append(before)):
-                return await end()
+                return await self._store.give_back(prematch_id)
 
-        found = await patiently(self._clock, step)
-        return before if found is None and unanswered else found
+        prematch = await patiently(self._clock, step)
+        if prematch is None and unanswered:
+            # A try may have ended it whose answer was lost.
+            prematch = before
+        self._forget(prematch_id)
+        if prematch is None:
+            return False
+        self.over(prematch)
+        return True
 
     def over(
         self,

@@ -492,12 +492,10 @@ class MemoryLobbyStore:
             self.state.end_prematch(prematch, gone)
         return succeed(prematch)
 
-    def give_back(
-        self, prematch_id: str, without: Sequence[str] = ()
-    ) -> Deferred[Prematch | None]:
+    def give_back(self, prematch_id: str) -> Deferred[Prematch | None]:
         prematch = self.state.prematches.get(prematch_id)
         if prematch is not None:
-            self.state.end_prematch(prematch, without)
+            self.state.end_prematch(prematch, ())
         return succeed(prematch)
 
     def count_decline(
