@@ -374,7 +374,7 @@ class PrematchContract(LobbyCase):
         self.assertEqual(await store.start(one, ids, "p1"), Started())
         other = plan("m2", ANN, BOB)
         self.assertEqual((await store.start(other, ids, "p1")).refusal, "playing")
-        self.assertIsNone(await store.give_back("p1"))
+        self.assertIsNone(await store.expire("p1", None))
 
     async def test_declined(self) -> None:
         """
@@ -421,7 +421,7 @@ class PrematchContract(LobbyCase):
         for entry_id in ("e-ann", "e-bob"):
             self.assertTrue(await store.suspend(entry_id, True))
         self.assertTrue(await store.suspend("e-bob", False))
-        await store.give_back("p1")
+        await store.expire("p1", None)
         self.assertEqual(await self.oldest(store), ["Bob", "Cat"])
         self.assertEqual(await self.place(store, "e-ann"), 1)
         self.assertEqual((await store.counts()).suspended, 1)
@@ -433,8 +433,8 @@ class PrematchContract(LobbyCase):
         store = await self.filled(ANN, BOB, CAT, DAN)
         asked = prematch(*(entry(player, 1.0) for player in (BOB, CAT, DAN)))
         await store.propose(asked)
-        self.assertEqual(await store.give_back("p1"), asked)
-        self.assertIsNone(await store.give_back("p1"))
+        self.assertEqual(await store.expire("p1", None), asked)
+        self.assertIsNone(await store.expire("p1", None))
         self.assertEqual(await self.oldest(store), ["Ann", "Bob", "Cat", "Dan"])
 
     async def test_leave(self) -> None:
@@ -583,7 +583,7 @@ class PartyContract(LobbyCase):
         asked = prematch(its, entry(CAT, 1.0))
         await store.propose(asked)
         self.assertEqual(await self.state(store), "prematch")
-        await store.give_back("p1")
+        await store.expire("p1", None)
         self.assertEqual(await self.state(store), "in_queue")
         await store.propose(asked)
         await self.all_say_yes(store, asked)

@@ -235,7 +235,7 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
             lambda: store.propose(prematch(entry(BOB, 1.0), prematch_id="p2")),
             lambda: store.answer("p1", "ann", True),
             lambda: store.expire("p1", 1000.0),
-            lambda: store.give_back("p1"),
+            lambda: store.expire("p1", None),
             lambda: store.count_decline("ann", 1.0, 2.0),
             lambda: store.start(plan("m1", BOB), ["e-bob"]),
             lambda: store.placed("m1", PLACE),
@@ -262,7 +262,7 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
         await store.open(party("p2", DAN, is_open=True, game="maze"))
         for name in ("entry:e-ann", "entry-of:ann", "party:p2", "party-of:dan"):
             self.server.command("DEL", self.client.prefix + name)
-        await store.give_back("p1")
+        await store.expire("p1", None)
         self.assertEqual(await self.oldest(store), ["Bob"])
         self.assertEqual((await store.counts()).players, {"maze": 1})
         for game in (None, "maze"):
@@ -411,7 +411,7 @@ class SameAsMemoryTests(RedisCase):
                 case 13:
                     await both("expire", chance.choice(asked), now)
                     if chance.random() < 0.2:
-                        await both("give_back", chance.choice(asked))
+                        await both("expire", chance.choice(asked), None)
                 case 14:
                     ready = [
                         found

@@ -186,22 +186,16 @@ class ILobbyStore(Interface):
             in it.
         """
 
-    def expire(prematch_id: str, now: float) -> Deferred[Prematch | None]:
+    def expire(prematch_id: str, now: float | None) -> Deferred[Prematch | None]:
         """
         End a prematch that not everybody has answered in time: entries of those who are
         silent leave, and the others wait again. One that all have accepted does not
         end: who was to make its match may be gone.
 
-        :param now: seconds since the Unix epoch.
+        :param now: seconds since the Unix epoch; ``None`` ends it at once, through no
+            fault of its players: all wait again.
         :returns: the prematch as it was; ``None``, and nothing is changed, if it is
             gone or not overdue.
-        """
-
-    def give_back(prematch_id: str) -> Deferred[Prematch | None]:
-        """
-        End a prematch through no fault of its players: its entries wait again.
-
-        :returns: the prematch as it was; ``None`` if it is gone.
         """
 
     def count_decline(player_id: str, now: float, forget_at: float) -> Deferred[int]:

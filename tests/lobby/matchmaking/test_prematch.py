@@ -140,7 +140,7 @@ class AskTests(SynchronousTestCase):
             world.lines["ann"].ask("accept")
             patches = [
                 self.patch(MemoryLobbyStore, step, silent)
-                for step in ("answer", "expire", "give_back")
+                for step in ("answer", "expire")
             ]
             if is_noticed:
                 world.matchmaker.prematches.disturbed()

@@ -1094,16 +1094,12 @@ class Matches(Service):
             match_id=end.match_id,
             reason=end.reason,
         )
-        informed = match.players_to_inform(put_back)
-        players = [seat.player_id for seat in end.seats if seat.player_id]
-        self._online.send(informed, ended_message(end))
-        # Who left may have been taken for one of its players by another node.
-        others = set(players).difference(
-            informed, *(entry.player_ids for entry in put_back)
-        )
-        self._online.look([one for one in others if not self._online.is_here(one)])
+        self._online.send(match.players_to_inform(put_back), ended_message(end))
+        # Another node may have taken them for its players again.
+        elsewhere = [one for one in match.withdrawn if not self._online.is_here(one)]
+        self._online.look(elsewhere)
         if live.is_adopted:
-            self.freed(players)
+            self.freed([seat.player_id for seat in end.seats if seat.player_id])
         over = [entry for entry in match.entries if entry not in put_back]
         for follower in self._followers:
             if put_back:

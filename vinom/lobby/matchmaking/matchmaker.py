@@ -189,14 +189,17 @@ class Matchmaker(Service):
         :raises Refused: `NOT_QUEUED`, or `ALREADY_IN_MATCH` when it is too late.
         """
         where = await self._store.of_player(player_id)
-        is_out = await self.take_out(where, player_id, player_id)
-        if is_out or self._matches.withdraw(player_id):
-            return QueueStatus("idle")
-        if where.entry is not None:
+        entry, asked = where.entry, where.prematch
+        is_out = entry is not None and await self._remove(
+            entry, (player_id,), player_id, asked
+        )
+        is_out = is_out or self._matches.withdraw(player_id)
+        if not is_out and entry is not None:
             # It left the queue just before, for example with its prematch.
             where = await self._store.of_player(player_id)
-            if where.plan is None:
-                return QueueStatus("idle")
+            is_out = where.plan is None
+        if is_out:
+            return QueueStatus("idle")
         if where.plan is None:
             # The store may not have everything back.
             where = await self._matches.where(player_id)
@@ -288,15 +291,25 @@ class Matchmaker(Service):
                 return None
         return found
 
-    async def _remove(self, entry: QueueEntry, askers: Collection[str] = ()) -> None:
+    async def _remove(
+        self,
+        entry: QueueEntry,
+        askers: Collection[str] = (),
+        decliner: str = "",
+        prematch: Prematch | None = None,
+    ) -> bool:
         """
-        Take an entry out of the queue, or of its prematch, if it is there.
+        Take an entry out of the queue, or of its prematch; ``False`` if it is in none.
 
         :param askers: players who learn it otherwise.
+        :param decliner: a player for whom it counts as a decline; nobody unless given.
+        :param prematch: in which it is, as far as is known.
         """
-        left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
+        with self._online.look_if_unsure(entry.player_ids, prematch):
+            left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
         if left is not None:
-            await self.took_out(left, askers=askers)
+            await self.took_out(left, decliner, askers)
+        return left is not None
 
     async def admit(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
         """
@@ -337,27 +350,6 @@ class Matchmaker(Service):
             return await self._status(entry)
         return self._updates.follow(entry, found.place)
 
-    async def take_out(
-        self, where: Whereabouts, decliner: str = "", asker: str = ""
-    ) -> bool:
-        """
-        Take an entry out of the queue, or of its prematch.
-
-        :param where: of one of its players.
-        :param decliner: a player for whom it counts as a decline; nobody unless given.
-        :param asker: a player who is answered, and not sent that it is out.
-        :returns: ``False`` if it does not wait any more.
-        """
-        entry = where.entry
-        if entry is None:
-            return False
-        with self._online.look_if_unsure(entry.player_ids, where.prematch):
-            left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
-        if left is None:
-            return False
-        await self.took_out(left, decliner, (asker,))
-        return True
-
     async def took_out(
         self, left: Left, decliner: str = "", askers: Collection[str] = ()
     ) -> None:
@@ -373,7 +365,7 @@ class Matchmaker(Service):
             self.prematches.over(left.prematch, [entry.entry_id], result)
             if decliner:
                 await self.prematches.count_decline(entry, decliner)
-        self._gone(entry, askers)
+        self.left([entry], askers)
         self._updates.changed(entry.pool)
 
     async def _status(self, entry: QueueEntry) -> QueueStatus:
@@ -526,7 +518,7 @@ class Matchmaker(Service):
             await self._store.leave(entry.players[0].player_id, entry.entry_id)
         if prematch_id:
             await self.prematches.give_back(prematch_id)
-        self._dismiss(out, refusal)
+        self.left(out, why=refusal)
         self.rounds.look_at(entries[0].pool)
 
     def went_back(self, entries: Sequence[QueueEntry]) -> None:
@@ -536,10 +528,26 @@ class Matchmaker(Service):
             self._updates.changed(entry.pool)
             self._online.look(entry.player_ids)
 
-    def left(self, entries: Sequence[QueueEntry]) -> None:
-        """Send the players of these entries that they wait no longer."""
+    def left(
+        self,
+        entries: Sequence[QueueEntry],
+        without: Collection[str] = (),
+        why: Refused | None = None,
+    ) -> None:
+        """
+        Note that entries are in no queue any more, and have their players sent that.
+
+        :param without: players who know.
+        :param why: what they are sent, too.
+        """
         for entry in entries:
-            self._gone(entry)
+            player_ids = entry.player_ids
+            self._updates.forget(player_ids)
+            if why is not None:
+                self._online.warn(player_ids, why)
+            # They may wait for something else by now.
+            self._online.look([each for each in player_ids if each not in without])
+        self.entries_moved(entries)
 
     # Calls of `vinom.lobby.matches`.
 
@@ -789,28 +797,7 @@ class Matchmaker(Service):
         for player_id in (*self._updates.listed(), *self._away.players()):
             left = await self._store.leave(player_id)
             if left is not None:
-                self._dismiss([left.entry], self._matches.draining())
-
-    def _dismiss(self, entries: Sequence[QueueEntry], refusal: Refused) -> None:
-        """Send the players of these entries why they will not be matched."""
-        for entry in entries:
-            player_ids = entry.player_ids
-            self._updates.forget(player_ids)
-            self._online.warn(player_ids, refusal)
-            self._online.look(player_ids)
-        self.entries_moved(entries)
-
-    def _gone(self, entry: QueueEntry, without: Collection[str] = ()) -> None:
-        """
-        Note that an entry is in the queue no more, and have its players sent that.
-
-        :param without: players who know.
-        """
-        player_ids = entry.player_ids
-        self._updates.forget(player_ids)
-        # They may wait for something else by now.
-        self._online.look([each for each in player_ids if each not in without])
-        self.entries_moved([entry])
+                self.left([left.entry], why=self._matches.draining())
 
     def _new_id(self) -> str:
         return b32encode(self._entropy(10)).decode().lower()

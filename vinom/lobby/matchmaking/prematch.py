@@ -215,7 +215,7 @@ class Prematches:
 
         async def step() -> Prematch | None:
             with if_unsure(lambda: unanswered.append(before)):
-                return await self._store.give_back(prematch_id)
+                return await self._store.expire(prematch_id, None)
 
         prematch = await patiently(self._clock, step)
         if prematch is None and unanswered:

@@ -482,20 +482,16 @@ class MemoryLobbyStore:
                 self.state.end_prematch(prematch, [self.state.by_player[player_id]])
         return succeed(prematch)
 
-    def expire(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
+    def expire(self, prematch_id: str, now: float | None) -> Deferred[Prematch | None]:
         prematch = self.state.prematches.get(prematch_id)
-        if prematch is None or now < prematch.until:
+        if prematch is None or (now is not None and now < prematch.until):
             return succeed(None)
-        if not prematch.is_accepted:
+        if now is None:
+            self.state.end_prematch(prematch, ())
+        elif not prematch.is_accepted:
             its = prematch.entries
             gone = [one.entry_id for one in its if prematch.has_left(one, now)]
             self.state.end_prematch(prematch, gone)
-        return succeed(prematch)
-
-    def give_back(self, prematch_id: str) -> Deferred[Prematch | None]:
-        prematch = self.state.prematches.get(prematch_id)
-        if prematch is not None:
-            self.state.end_prematch(prematch, ())
         return succeed(prematch)
 
     def count_decline(

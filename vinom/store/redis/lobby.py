@@ -224,11 +224,9 @@ class RedisLobbyStore:
             _read_prematch
         )
 
-    def expire(self, prematch_id: str, now: float) -> Deferred[Prematch | None]:
-        return self._run("expire", prematch_id, repr(now)).addCallback(_read_prematch)
-
-    def give_back(self, prematch_id: str) -> Deferred[Prematch | None]:
-        return self._run("give_back", prematch_id).addCallback(_read_prematch)
+    def expire(self, prematch_id: str, now: float | None) -> Deferred[Prematch | None]:
+        step = self._run("expire", prematch_id, "" if now is None else repr(now))
+        return step.addCallback(_read_prematch)
 
     def count_decline(
         self, player_id: str, now: float, forget_at: float

@@ -1,12 +1,10 @@
--- Take over entries of a node that is gone, and end its prematches and lines: its id, how many
--- at most, for how many ms
--- The node that calls owns the entries from now on. An entry is suspended unless each of its
--- players has a line to a node whose lease lasts; it then expires, unless it is resumed
--- before. Nobody waits for answers to the prematches: their entries go back.
+-- Take over entries of a node that is gone, and those for whom it waited; end its prematches and
+-- lines: its id, how many at most, for how many ms an entry may stay suspended
+-- It is suspended unless each of its players has a line to a node whose lease lasts. Nobody
+-- waits for answers to the prematches: their entries go back.
 -- Returns how many entries, prematches, lines and players who were away there were; those who
 -- have no line, to be waited for; and the prematches, as they were.
 if is_alive(ARGV[4]) then
-  -- It came back meanwhile.
   return { 0, {}, {} }
 end
 local ended, alone = {}, {}

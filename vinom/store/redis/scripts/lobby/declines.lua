@@ -2,8 +2,7 @@
 -- Returns for each how many, and when the latest was ('0' if there was none).
 local found = {}
 for i = 4, #ARGV do
-  local count, last =
-    unpack(call('HMGET', P .. 'declines:' .. ARGV[i], 'count', 'last'))
+  local count, last = unpack(call('HMGET', P .. 'declines:' .. ARGV[i], 'count', 'last'))
   found[#found + 1] = count or '0'
   found[#found + 1] = last or '0'
 end

@@ -2,10 +2,9 @@
 -- Returns of each its plan, whether it has a place (0 or 1), and the ids of its entries.
 local found = {}
 for _, id in ipairs(call('SRANDMEMBER', P .. 'matches-of:' .. ARGV[4], ARGV[5])) do
-  local plan, placement, entries =
-    unpack(call('HMGET', P .. 'match:' .. id, 'plan', 'placement', 'entries'))
-  if plan then
-    found[#found + 1] = { plan, placement and 1 or 0, entries or '' }
+  local match = read('match', id)
+  if match then
+    found[#found + 1] = { match.plan, match.placement and 1 or 0, match.entries }
   else
     -- Its lifetime is over.
     call('SREM', P .. 'matches-of:' .. ARGV[4], id)

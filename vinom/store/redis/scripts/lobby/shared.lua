@@ -289,12 +289,12 @@ end
 
 -- Prematches and matches.
 
--- List who has given an answer ('' for none) in a prematch.
-local function who_said(prematch, answer)
+-- List who has said nothing in a prematch.
+local function silent_in(prematch)
   local found = {}
   for field, said in pairs(prematch) do
-    local player = field:match('^player:(.*)$')
-    if player and said == answer then
+    local player = said == '' and field:match('^player:(.*)$')
+    if player then
       found[player] = true
     end
   end

@@ -20,7 +20,7 @@ if is_playing then
   return found
 end
 local prematch = prematch_id ~= '' and read('prematch', prematch_id)
-local is_agreed = prematch and prematch.entries == ids and not next(who_said(prematch, ''))
+local is_agreed = prematch and prematch.entries == ids and not next(silent_in(prematch))
 local entries = (prematch_id == '' or is_agreed) and read_all(ids, prematch_id)
 if not entries then
   return { 'gone' }

@@ -11,7 +11,7 @@ if rooms > 0 and tonumber(found[2]) <= now then
   return 0
 end
 local left = {}
-for i, kind in ipairs({ 'entries', 'lines', 'matches', 'prematches', 'rooms' }) do
+for i, kind in ipairs({ 'away', 'entries', 'lines', 'matches', 'prematches', 'rooms' }) do
   left[i] = P .. kind .. '-of:' .. id
 end
 if call('EXISTS', unpack(left)) > 0 then

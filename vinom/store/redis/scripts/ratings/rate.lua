@@ -15,8 +15,7 @@ for i = first, first + 2 * count - 1, 2 do
 end
 call('SET', rated, string.format('%.3f', at + memory / 1000), 'PX', memory)
 for i = first + 2 * count, #ARGV, 4 do
-  local key = P .. 'rating:' .. list .. ':' .. ARGV[i]
-  call('HSET', key, 'rating', ARGV[i + 1], 'until', ARGV[i + 2])
-  call('PEXPIRE', key, ARGV[i + 3])
+  local key = 'rating:' .. list .. ':' .. ARGV[i]
+  write(ARGV[i + 3], 'HSET', key, 'rating', ARGV[i + 1], 'until', ARGV[i + 2])
 end
 return 'done'
