@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import PlayerLine, RoomsWorld, only
-from vinom.play.faults import own_lines, where_of
+from vinom.play.room import own_lines, where_of
 
 
 class DesertedRoomTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Conversation, Membership
-from vinom.play.faults import own_lines
+from vinom.play.room import own_lines
 from vinom.rooms.round import RoomContext, RoomTerms, Round
 from vinom.rooms.seating import BotSeat, DialedSeat, Member, Seating, Sitter
 

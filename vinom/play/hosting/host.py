@@ -19,7 +19,6 @@ from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
 from vinom.play.choices import UNREADABLE, unreadable
-from vinom.play.faults import where_of
 from vinom.play.play import Recorded
 from vinom.play.recording import Part
 from vinom.play.room import (
@@ -30,6 +29,7 @@ from vinom.play.room import (
     Room,
     RoundOver,
     Started,
+    where_of,
 )
 
 _log = Logger()
