@@ -9,7 +9,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from tests.support.lobbies import LobbyWorld, MemoryLine
-from vinom.base.messages.merge import merge
+from vinom.base.messages.rooms import merge
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.rooms.round import RoomBounds

@@ -12,7 +12,6 @@ from twisted.python.failure import Failure
 
 from vinom.base.messages.envelope import Failed, Push
 from vinom.base.messages.lobby import MatchEnded, MatchFound, Moved, Ping, SeatName
-from vinom.base.messages.merge import merge
 from vinom.base.messages.rooms import (
     EventTold,
     GameState,
@@ -25,6 +24,7 @@ from vinom.base.messages.rooms import (
     RoomClosed,
     RoomStarted,
     RoundOver,
+    merge,
 )
 from vinom.client.game_line import LineOwner
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway

@@ -16,8 +16,7 @@ import attrs
 from msgspec import Raw, json
 
 from vinom.base.messages.envelope import Push, encode_push
-from vinom.base.messages.merge import merge_diff
-from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver
+from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver, merge_diff
 from vinom.base.model import MatchEnd
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host, RelayedRoom
