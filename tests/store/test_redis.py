@@ -57,6 +57,7 @@ from vinom.store.interfaces import (
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.redis.client import RedisClient
+from vinom.store.redis.dialing import RedisServerStore
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 from vinom.store.redis.players import (
@@ -65,7 +66,6 @@ from vinom.store.redis.players import (
     RedisRatingStore,
 )
 from vinom.store.redis.rooms import RedisCheckpointStore
-from vinom.store.redis.servers import RedisServerStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

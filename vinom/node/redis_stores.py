@@ -18,7 +18,7 @@ from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
 from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.dialing import RedisServerStore, make_dial
 from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
@@ -29,7 +29,6 @@ from vinom.store.redis.players import (
 )
 from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.rooms import RedisCheckpointStore
-from vinom.store.redis.servers import RedisServerStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
