@@ -6,8 +6,8 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.rooms.round import Timetable
 from vinom.rooms.seating import Member
-from vinom.rooms.timetable import Timetable
 
 
 class TimetableTests(SynchronousTestCase):
