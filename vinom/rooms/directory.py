@@ -12,9 +12,9 @@ from vinom.base.limits.addresses import AddressCounts
 from vinom.base.messages.rooms import ListRooms, RoomClosed, RoomList, RoomPeek
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Conversation, Membership
+from vinom.rooms.checkpoint import ResumeSecrets
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, match_members
-from vinom.rooms.resume import ResumeSecrets
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext
 from vinom.rooms.seating import Member

@@ -42,10 +42,10 @@ from vinom.lobby.conversation.conversation import (
 )
 from vinom.play.choices import canonical_loadout, canonical_options
 from vinom.play.hosting.keeping import Keeping
+from vinom.rooms.checkpoint import room_named
 from vinom.rooms.directory import RoomDirectory
 from vinom.rooms.matches import MatchRooms, is_match_id
 from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_moves
-from vinom.rooms.resume import room_named
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
 from vinom.rooms.seating import Member
