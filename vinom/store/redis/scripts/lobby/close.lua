@@ -6,5 +6,5 @@ if not party or party.version ~= ARGV[5] then
 end
 call('DEL', P .. 'party:' .. party.id)
 unlist(party)
-unlead('party', party.players)
+lead('party', party.players)
 return { 1, leave(read('entry', party.entry)) }

@@ -7,7 +7,7 @@ if not match or (match.node ~= ARGV[2] and is_alive(match.node)) then
 end
 call('SREM', P .. 'matches-of:' .. match.node, match.id)
 call('DEL', P .. 'match:' .. match.id)
-unlead('match', match.players)
+lead('match', match.players)
 lead('end', match.players, ARGV[5], ARGV[6])
 -- Has no player of an entry found something else, and is its party as it was?
 local function may_wait(entry)

@@ -12,7 +12,7 @@ for one in pairs(stay) do
   players[#players + 1] = one
 end
 call('HSET', P .. 'match:' .. match.id, 'players', table.concat(players, '\n'))
-unlead('match', player)
+lead('match', player)
 for entry_id in each(match.entries) do
   local entry = read('entry', entry_id)
   local its, is_left = set_of(entry and entry.players or ''), false

@@ -39,17 +39,11 @@ local function set_of(ids)
   return found
 end
 
--- Have the keys of one kind lead from players to something.
+-- Have the keys of one kind lead from players to something, or to nothing.
 local function lead(kind, players, value, milliseconds)
   for player in each(players) do
-    call('SET', P .. kind .. '-of:' .. player, value, 'PX', milliseconds)
-  end
-end
-
--- Have the keys of one kind lead from players to nothing.
-local function unlead(kind, players)
-  for player in each(players) do
-    call('DEL', P .. kind .. '-of:' .. player)
+    local key = P .. kind .. '-of:' .. player
+    if value then call('SET', key, value, 'PX', milliseconds) else call('DEL', key) end
   end
 end
 
@@ -104,7 +98,7 @@ local function put_party(id, version, from)
     end
   end
   if before then
-    unlead('party', before.players)
+    lead('party', before.players)
   end
   write(LIFETIME, 'HSET', 'party:' .. id, unpack(ARGV, from))
   lead('party', party.players, id, LIFETIME)
@@ -277,7 +271,7 @@ local function take(entry, match)
     take_out(entry.queue, entry.place)
   end
   call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
-  unlead('entry', entry.players)
+  lead('entry', entry.players)
   if match then
     call('HDEL', key, 'prematch')
     write(LIFETIME, 'HSET', 'entry:' .. entry.id, 'match', match)
