@@ -114,7 +114,7 @@ from vinom.node.web.invitations import InvitationCode
 from vinom.node.web.static_pages import StaticPages
 from vinom.play.clock import longest_life
 from vinom.play.game_loader import installed_games
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.matches import MatchRooms

@@ -14,7 +14,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.model import MatchPlan, SeatPlan
-from vinom.play.guard import TooSlow, guard_games
+from vinom.play.guard import TooSlow
+from vinom.play.hosting.guarding import guard_games
 from vinom.play.play import Play
 
 
@@ -195,7 +196,7 @@ class PatienceTests(SynchronousTestCase):
         """
         program = """
 import atexit, signal, time
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 
 def take_handlers_away():
     # As Python does, some time after it has called these.

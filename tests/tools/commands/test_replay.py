@@ -16,7 +16,7 @@ from tests.support.games import Say, Teller
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
 from vinom.games.maze import Maze
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.play.hosting.recordings import Recordings
 from vinom.play.recording import read_recording
 from vinom.play.room import Closed, Room

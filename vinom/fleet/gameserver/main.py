@@ -54,7 +54,7 @@ from vinom.net.dtls.admission import (
 from vinom.net.dtls.context import prepare_server_context
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.game_loader import load_games
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.play.hosting.recordings import Recordings
 from vinom.play.states import codec_of
 

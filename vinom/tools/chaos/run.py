@@ -21,7 +21,7 @@ from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.game import Chance, Game
 from vinom.net.dtls.bad_network import Conditioner
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.tools.chaos.deployment import Deployment
 from vinom.tools.chaos.live import LiveMatch, Matches
 from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan, Strike

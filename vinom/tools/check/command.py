@@ -18,7 +18,7 @@ from vinom.base.printable import say
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.play.game_loader import name_of
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.findings import Finding, Trial
 from vinom.tools.check.leaks import PLACES, Sightings
 from vinom.tools.check.trial import first_disagreement

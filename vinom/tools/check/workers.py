@@ -25,7 +25,8 @@ from msgspec.structs import replace
 from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.play.game_loader import load_game, load_games, name_of
-from vinom.play.guard import Guard, guard_games
+from vinom.play.guard import Guard
+from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.findings import Finding, Trial
 from vinom.tools.check.trial import try_game
 

@@ -21,7 +21,7 @@ from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game
 from vinom.play.game_loader import load_game, load_games
-from vinom.play.guard import guard_games
+from vinom.play.hosting.guarding import guard_games
 from vinom.play.play import Play
 from vinom.play.recording import Recording, ReplayResult, read_recording, replay
 
