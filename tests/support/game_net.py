@@ -36,7 +36,8 @@ from vinom.fleet.gameserver.server import GameServer, ProcessHooks
 from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.channel import Connected, Disconnected, Received
-from vinom.net.dtls.client import ClientEvent, ClientPort, DtlsClient
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
 from vinom.net.packets.player import (
     EventArrived,
     Joined,

@@ -17,7 +17,8 @@ from tests.support.dtls import DOMAIN, LABEL
 from vinom.base.model import Ticket
 from vinom.net.dtls.admission import Address, Admission
 from vinom.net.dtls.channel import Connected, Disconnected, Received
-from vinom.net.dtls.client import ClientEvent, ClientPort, DtlsClient
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
 from vinom.net.dtls.port import (
     DatagramPort,
     IDatagramFilter,

@@ -11,7 +11,8 @@ from vinom.base.messages.lobby import MatchFound
 from vinom.base.reactor.alarm import Alarm
 from vinom.errors import PeerError
 from vinom.net.dtls.channel import Connected, Disconnected, Received, Unknown
-from vinom.net.dtls.client import ClientEvent, ClientPort, DtlsClient
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
 from vinom.net.dtls.port import IDatagramFilter
 from vinom.net.packets.player import PlayerEvent, PlayerLink
 from vinom.net.packets.quality import PATIENCE

@@ -18,7 +18,8 @@ from tests.support.logged import watch_log
 from vinom.net.dtls.admission import Address, Admission
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.net.dtls.channel import Connected, Disconnected, Received
-from vinom.net.dtls.client import ClientEvent, ClientPort, DtlsClient
+from vinom.net.dtls.client import ClientEvent, DtlsClient
+from vinom.net.dtls.client_port import ClientPort
 from vinom.net.dtls.port import DatagramPort, PacedReader, Pacing, Pass
 from vinom.net.dtls.server import DtlsServer, ServerEvent
 

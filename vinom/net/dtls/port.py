@@ -1,5 +1,5 @@
 """
-A server's UDP port that speaks DTLS; a client's is in `vinom.net.dtls.client`.
+A server's UDP port that speaks DTLS; a client's is in `vinom.net.dtls.client_port`.
 
 It collects the datagrams of one turn of the reactor and answers them together, so that
 many inputs make one broadcast. While it is busy it is read only every few milliseconds.
