@@ -246,7 +246,7 @@ class TcpBackend:
 
     async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
-        Connect, or send an HTTP request (`vinom.gateway.routing.health.Checks`).
+        Connect, or send an HTTP request (`vinom.gateway.routing.checks.Checks`).
 
         :raises Exception: it cannot be reached.
         """

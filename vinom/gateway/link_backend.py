@@ -146,7 +146,7 @@ class LinkBackend:
 
     async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
-        Have a link (`vinom.gateway.routing.health.Checks`), which detects silence by
+        Have a link (`vinom.gateway.routing.checks.Checks`), which detects silence by
         itself.
 
         :raises Exception: the back end cannot be reached.

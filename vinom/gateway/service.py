@@ -35,7 +35,8 @@ from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.listener import Acceptor, Acceptors, public_factory
 from vinom.gateway.packet_clients import PACKETS_PATH, PacketAcceptor, PacketClients
 from vinom.gateway.ports import Certificates, Ports
-from vinom.gateway.routing.health import Health, HealthChecks
+from vinom.gateway.routing.checks import HealthChecks
+from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.routing.sources import (

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import (
     LEAST_ANSWERS,
     LONGEST_PAUSE,
@@ -13,7 +14,6 @@ from vinom.gateway.routing.health import (
     OUT_SECONDS,
     SPAN,
     Health,
-    HealthChecks,
 )
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, ServiceRule, check_rules
