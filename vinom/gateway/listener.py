@@ -26,7 +26,8 @@ from vinom.base.reactor.waits import Waits
 from vinom.gateway.arrivals import Arrival, Limits
 from vinom.net.lines.proxied import ProxiedFactory, when_peer_known
 from vinom.net.lines.secure import over_tls
-from vinom.net.lines.sniff import SNIFF_SECONDS, Sniffing, Spoken, put_protocol, sniff
+from vinom.net.lines.sniff import Spoken, sniff
+from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import why_tls_failed
 

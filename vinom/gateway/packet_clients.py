@@ -22,7 +22,7 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.sessions import SessionRequest
 from vinom.gateway.settings import GatewaySettings
-from vinom.net.lines.sniff import put_protocol
+from vinom.net.lines.sniffed import put_protocol
 from vinom.net.lines.ws_handshake import accept_handshake
 from vinom.net.lines.ws_stream import BinaryStream
 from vinom.net.streams.channels import Channel

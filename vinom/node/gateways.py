@@ -38,7 +38,8 @@ from vinom.net.keys.peers import check_peer
 from vinom.net.lines.forwarded import behind_proxy
 from vinom.net.lines.limits import CountedFactory, has_proven
 from vinom.net.lines.secure import over_tls
-from vinom.net.lines.sniff import SNIFF_SECONDS, Sniffing, Spoken
+from vinom.net.lines.sniff import Spoken
+from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import OfContexts
 from vinom.net.streams.channels import Channel
