@@ -481,8 +481,7 @@ class EstateTests(RedisCase):
 
     async def test_a_player_who_was_away_before(self) -> None:
         """
-        When the node dies at which a player was last, another one waits for the player,
-        who keeps a place for as long as before; unless the player is back.
+        When the node dies at which a player was last, another one waits for the player.
         """
         lines = RedisOnlineStore(self.client), RedisOnlineStore(self.other)
         there = lobby(self.other)

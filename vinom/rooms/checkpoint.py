@@ -1,4 +1,7 @@
-"""What is kept of a room of this node, so that another one can go on with it."""
+"""
+What is kept of a room of this node, so that another one can go on with it, and the
+secrets with which its players return.
+"""
 
 from __future__ import annotations
 
