@@ -220,8 +220,8 @@ class LiveParty:
     # What the line brings.
 
     def become(self, view: PartyView) -> None:
-        """Note how it is now, unless a newer state is known."""
-        if view.version < self._view.version or view == self._view:
+        """Note how it is now."""
+        if view == self._view:
             return
         self._view = view
         for call in tuple(self._listeners):

@@ -276,6 +276,8 @@ class Requests(Service):
                 # What was sent meanwhile may be newer than what was read.
                 self.look_again([conversation.player.player_id])
                 return
+            # The store may have lost the last changes.
+            conversation.party_version = 0
             for push in news:
                 _ensure_open(conversation)
                 conversation.send(push)

@@ -8,7 +8,7 @@ and without a line; this is its adapter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -162,6 +162,9 @@ class Answering(Protocol):
     ) -> RoomAnswer | Deferred[RoomAnswer]:
         """Answer a request of rooms, if it has an answer; fails with `Refused`."""
 
+    def look_again(self, player_ids: Sequence[str]) -> None:
+        """Look where these players are, and send them that."""
+
     def lost(self, conversation: Conversation) -> None:
         """A conversation is over."""
 
@@ -192,7 +195,8 @@ class Conversation:
     :ivar is_new_guest: has the player joined no room, nor been here before? Likewise.
     :ivar queue_state: as `QueueStatus` has it, as far as the player was sent.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
-    :ivar moves_noted: how often it was sent that it waits, plays, or does neither.
+    :ivar moves_noted: how often it was sent that it moved, or its party changed.
+    :ivar party_version: of its party, as far as it was sent.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
     :ivar memberships: of which rooms this player is a member here, by room id.
@@ -220,7 +224,8 @@ class Conversation:
         self._requests, self._clock, self._bounds = requests, clock, bounds
         self._bucket = TokenBucket(bounds.rate, bounds.burst)
         self._talk = Talk(ends_at_match=line.ends_at_match)
-        self.queue_state, self.match_id, self.moves_noted = "idle", "", 0
+        self.queue_state, self.match_id = "idle", ""
+        self.moves_noted = self.party_version = 0
         self.is_open = True
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
@@ -356,10 +361,14 @@ class Conversation:
             self.line.send(message)
 
     def send(self, push: Push) -> None:
-        """Send the player what happened; `MatchFound` may end the line."""
-        self._note(push)
-        self._talk.pushed(push)
-        self._flush()
+        """
+        Send the player what happened, unless it knows its party as it was after that.
+
+        `MatchFound` may end the line.
+        """
+        if self._note(push):
+            self._talk.pushed(push)
+            self._flush()
 
     def warn(self, refusal: Refused) -> None:
         """Send the player what went wrong."""
@@ -461,8 +470,11 @@ class Conversation:
             else:
                 assert self.player is not None
                 push = await self._requests.serve(self, self.player, request)
-                self._note(push)
+                is_news = self._note(push)
                 self._talk.answered(push)
+                if not is_news:
+                    # The player takes this for the newest.
+                    self._requests.look_again([self.player.player_id])
         except Exception as error:
             self._not_done(request, error)
         self._flush()
@@ -506,9 +518,17 @@ class Conversation:
                 self, self._clock.seconds() + self._bounds.idle_seconds
             )
 
-    def _note(self, push: Push) -> None:
-        """Store whether this player waits for a match, and its party."""
+    def _note(self, push: Push) -> bool:
+        """
+        Store whether this player waits for a match, and its party.
+
+        :returns: ``False`` if the player knows its party as it was after that.
+        """
         match push:
+            case PartyUpdate(party=party) if (
+                party.party_id == self.party_id and party.version < self.party_version
+            ):
+                return False
             case QueueStatus(state=state):
                 self.queue_state, self.match_id = state, ""
             case PrematchFound():
@@ -525,13 +545,13 @@ class Conversation:
                 self.queue_state, self.match_id = "idle", ""
             case PartyUpdate(party=party) | PartyCreated(party=party):
                 self._talk.party_id = party.party_id
-                return
+                self.party_version = party.version
             case PartyClosed():
                 self._talk.party_id = ""
-                return
             case _:
-                return
+                return True
         self.moves_noted += 1
+        return True
 
     def overdue(self) -> None:
         """End the conversation if the hello is missing, or the player was silent."""

@@ -1160,8 +1160,6 @@ export class Client extends Emitter {
 
   /** @param {Party | null} party */
   #setParty(party) {
-    const before = this.party;
-    if (party && before?.party_id === party.party_id && before.version > party.version) return;
     const isHost = party !== null && party.host === this.playerId;
     this.partyToken = isHost && this.#token?.party_id === party.party_id ? this.#token.token : "";
     this.party = party;
