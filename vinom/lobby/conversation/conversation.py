@@ -538,11 +538,10 @@ class Conversation:
                 self.queue_state, self.match_id = "idle", match_id
             case RoomFound():
                 self.queue_state, self.match_id = "idle", ""
-            case MatchEnded(match_id=match_id) if (
+            case MatchEnded(match_id=match_id):
                 # News of an older match may come late.
-                self.queue_state == "matched" or self.match_id == match_id
-            ):
-                self.queue_state, self.match_id = "idle", ""
+                if self.queue_state == "matched" or self.match_id == match_id:
+                    self.queue_state, self.match_id = "idle", ""
             case PartyUpdate(party=party) | PartyCreated(party=party):
                 self._talk.party_id = party.party_id
                 self.party_version = party.version

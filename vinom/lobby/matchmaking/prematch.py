@@ -156,7 +156,7 @@ class Prematches:
             return None
         prematch_id, now = prematch.prematch_id, self._clock.seconds()
         if prematch.is_accepted:
-            self._set_alarm(prematch_id, 0.0, lambda: self._asking.make(prematch))
+            self._set_alarm(prematch_id, 0.0, lambda: self._make(prematch))
             return None
         if prematch_id not in self._alarms:
             delay = max(0.0, prematch.until - now) + _BUSY_SECONDS
@@ -196,8 +196,7 @@ class Prematches:
             return self._update(prematch, "dissolved", pause)
         if prematch.is_accepted:
             # Right after the answer to this request.
-            make = self._asking.make
-            self._set_alarm(prematch.prematch_id, 0.0, lambda: make(prematch))
+            self._set_alarm(prematch.prematch_id, 0.0, lambda: self._make(prematch))
             return self._update(prematch, "accepted")
         update = self._update(prematch, "open")
         others = {player.player_id for player in prematch.players} - {player_id}
@@ -337,9 +336,14 @@ class Prematches:
         self._forget(prematch_id)
         if found is not None and found.is_accepted:
             # The node that took the last answer may have died with it.
-            await self._asking.make(found)
+            await self._make(found)
         elif found is not None:
             await self._dissolved(found, found.leavers(now), "")
+
+    async def _make(self, prematch: Prematch) -> None:
+        """Have the match made, unless another node has."""
+        await self._asking.make(prematch)
+        self._forget(prematch.prematch_id)
 
     async def _dissolved(
         self, prematch: Prematch, leavers: frozenset[str], asker: str
