@@ -88,9 +88,8 @@ class StoreWatch:
     def _assert_again(self) -> None:
         self._parts.lobby.matches.assert_owned()
         self._parts.lobby.matchmaker.assert_owned()
-        self._reporting.look()
         # Of all: one who waits for nothing may be back in what it had left.
-        self._parts.requests.look_again(self._parts.lobby.online.players())
+        self._messages_missed()
 
     def _replica_changed(self, is_available: bool) -> None:
         """Without its replica the store keeps nothing that rooms may show."""
@@ -103,6 +102,8 @@ class StoreWatch:
         """Other nodes' messages were lost, those about replaced lines too."""
         if player_ids is None:
             self._reporting.look()
+            # Of all: what was asked on an older line may have moved one who is idle.
+            player_ids = self._parts.lobby.online.players()
         self._parts.requests.look_again(player_ids)
 
     # The lease (`vinom.node.lease.LeaseWatch`).
