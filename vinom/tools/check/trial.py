@@ -24,9 +24,8 @@ from vinom.game import Chance, Game
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, GameFault, table_of
 from vinom.tools.check.findings import Finding, Trial
-from vinom.tools.check.line import TRIES, Line, drawn_json
+from vinom.tools.check.line import TRIES, Impure, Line, drawn_json
 from vinom.tools.check.random_actions import RandomActions
-from vinom.tools.check.twice import Impure
 
 __all__ = ["Finding", "Trial", "first_disagreement", "try_game"]
 
