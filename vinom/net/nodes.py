@@ -9,6 +9,7 @@ docs/protocol/nodes.rst.
 from __future__ import annotations
 
 import typing
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -333,10 +334,75 @@ Receive = Callable[[OpenVisit, VisitorWire], Visitor]
 Check = Callable[[ITCPTransport], None]
 
 
-class NodeAnswers(Protocol):
-    """The end of the node that was dialed."""
+class _NodeLink(Protocol):
+    """What both ends of a link do."""
 
     transport: ITCPTransport
+
+    def __init__(self) -> None:
+        self._frames = FrameReader()
+        # While the peer does not read: how much waits.
+        self._is_full, self._unsent = False, 0
+        self._is_over = False
+
+    def connectionMade(self) -> None:
+        consumer: Any = self.transport
+        consumer.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._frames.receive(data)
+        try:
+            while not self._is_over:
+                payload = self._frames.next_frame()
+                if payload is None:
+                    return
+                self._take(payload)
+        except PeerError as error:
+            self._refuse(str(error))
+
+    # Calls of the transport, as of a producer.
+
+    def pauseProducing(self) -> None:
+        """The peer does not read what it is sent."""
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """The peer has read everything."""
+        self._is_full, self._unsent = False, 0
+
+    def stopProducing(self) -> None:
+        """The link is lost; `connectionLost` follows."""
+
+    def _write(self, data: bytes) -> None:
+        """Send it, unless the peer has let too much wait."""
+        self.transport.write(data)
+        if self._is_full:
+            self._unsent += len(data)
+            if self._unsent > MOST_UNSENT:
+                self._refuse("the node does not read")
+
+    def _refuse(self, why: str) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._say_why(why)
+            self.transport.abortConnection()
+
+    @abstractmethod
+    def _take(self, payload: bytes) -> None:
+        """
+        Handle one message of the peer.
+
+        :raises PeerError: it is none.
+        """
+
+    @abstractmethod
+    def _say_why(self, why: str) -> None:
+        """Log why the link is closed."""
+
+
+class NodeAnswers(_NodeLink):
+    """The end of the node that was dialed."""
+
     _log = Logger()
 
     def __init__(
@@ -360,32 +426,17 @@ class NodeAnswers(Protocol):
         self._bounded_log = bounded_log or BoundedLog(self._log, clock)
         self._clock, self._check = clock, check
         self._admit, self._receive = admit, receive
-        self._frames = FrameReader()
+        super().__init__()
         self._visits: dict[int, Visitor] = {}
         # Those whose players do not take what is sent.
         self._slow: set[int] = set()
-        # While the peer does not read: how much waits.
-        self._is_full, self._unsent = False, 0
-        self._has_greeted = self._is_over = False
-        self._asked = 0
+        self._has_greeted, self._asked = False, 0
 
     def connectionMade(self) -> None:
-        consumer: Any = self.transport
-        consumer.registerProducer(self, True)
+        super().connectionMade()
         self._alarm = self._clock.callLater(
             GREETING_SECONDS, self._refuse, "no greeting arrived in time"
         )
-
-    def dataReceived(self, data: bytes) -> None:
-        self._frames.receive(data)
-        try:
-            while not self._is_over:
-                payload = self._frames.next_frame()
-                if payload is None:
-                    return
-                self._received(read_question(payload))
-        except PeerError as error:
-            self._refuse(str(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
@@ -395,24 +446,18 @@ class NodeAnswers(Protocol):
         for visitor in visits.values():
             visitor.lost()
 
-    # Calls of the transport, as of a producer.
-
     def pauseProducing(self) -> None:
-        """The peer does not read what it is sent."""
-        self._is_full = True
+        super().pauseProducing()
         for visitor in tuple(self._visits.values()):
             visitor.slowed(True)
 
     def resumeProducing(self) -> None:
-        """The peer has read everything."""
-        self._is_full, self._unsent = False, 0
+        super().resumeProducing()
         for visit, visitor in tuple(self._visits.items()):
             visitor.slowed(visit in self._slow)
 
-    def stopProducing(self) -> None:
-        """The link is lost; `connectionLost` follows."""
-
-    def _received(self, message: Question) -> None:
+    def _take(self, payload: bytes) -> None:
+        message = read_question(payload)
         match message:
             case Greeting(protocol, node_id):
                 if protocol != NODE_PROTOCOL:
@@ -472,13 +517,9 @@ class NodeAnswers(Protocol):
         except ValueError as error:
             data = frame(VisitOver(visit, "internal", str(error)))
             lost = self._visits.pop(visit, None)
-        self.transport.write(data)
+        self._write(data)
         if lost is not None:
             lost.lost()
-        if self._is_full:
-            self._unsent += len(data)
-            if self._unsent > MOST_UNSENT:
-                self._refuse("the node does not read")
 
     async def _answer(self, asked: AskWayIn) -> None:
         answer: Answer
@@ -493,11 +534,8 @@ class NodeAnswers(Protocol):
         if not self._is_over:
             self.transport.write(frame(answer))
 
-    def _refuse(self, why: str) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._bounded_log.info("node link closed: {why}", why=why)
-            self.transport.abortConnection()
+    def _say_why(self, why: str) -> None:
+        self._bounded_log.info("node link closed: {why}", why=why)
 
 
 class NodeAnswersFactory(ServerFactory):
@@ -523,10 +561,9 @@ class NodeAnswersFactory(ServerFactory):
         return protocol
 
 
-class NodeQuestions(Protocol):
+class NodeQuestions(_NodeLink):
     """The end of the node that dialed."""
 
-    transport: ITCPTransport
     _log = Logger()
 
     def __init__(
@@ -538,34 +575,19 @@ class NodeQuestions(Protocol):
         :param lost: called once, when the link is closed.
         """
         self._clock, self._node_id, self._lost = clock, node_id, lost
-        self._frames = FrameReader()
+        super().__init__()
         self._waiting: dict[int, Deferred[WayIn | NoWayIn | Seats]] = {}
         self._guests: dict[int, Guest] = {}
         self._number = 0
-        self._is_over = False
         # Beats without an answer.
         self._beats = 0
         self._beating = LoopingCall(self._beat)
         self._beating.clock = clock
-        # While the peer does not read: how much waits.
-        self._is_full, self._unsent = False, 0
 
     def connectionMade(self) -> None:
-        consumer: Any = self.transport
-        consumer.registerProducer(self, True)
+        super().connectionMade()
         self.transport.write(frame(Greeting(NODE_PROTOCOL, self._node_id)))
         self._beating.start(BEAT_SECONDS, now=False)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._frames.receive(data)
-        try:
-            while not self._is_over:
-                payload = self._frames.next_frame()
-                if payload is None:
-                    return
-                self._received(read_answer(payload))
-        except PeerError as error:
-            self._end(str(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
@@ -579,34 +601,21 @@ class NodeQuestions(Protocol):
             guest.over("store_unavailable", "the node of this room is gone")
         self._lost()
 
-    # Calls of the transport, as of a producer.
-
-    def pauseProducing(self) -> None:
-        """The peer does not read what it is sent."""
-        self._is_full = True
-
-    def resumeProducing(self) -> None:
-        """The peer has read everything."""
-        self._is_full, self._unsent = False, 0
-
-    def stopProducing(self) -> None:
-        """The link is lost; `connectionLost` follows."""
-
     def _beat(self) -> None:
         """Find out whether the peer is there: a machine may go without a word."""
         if not self._guests:
             self._beats = 0
         elif self._beats >= MOST_BEATS:
-            self._end("the node does not answer")
+            self._refuse("the node does not answer")
         else:
             self._beats += 1
             self._say(Beat())
 
-    def _end(self, why: str) -> None:
+    def _say_why(self, why: str) -> None:
         self._log.error("node link closed: {why}", why=why)
-        self.transport.abortConnection()
 
-    def _received(self, answer: Answer) -> None:
+    def _take(self, payload: bytes) -> None:
+        answer = read_answer(payload)
         match answer:
             case Alive():
                 self._beats = 0
@@ -648,14 +657,8 @@ class NodeQuestions(Protocol):
         return GuestWire(self._say, self._forget, self._number)
 
     def _say(self, question: Question) -> None:
-        if self._is_over:
-            return
-        data = frame(question)
-        self.transport.write(data)
-        if self._is_full:
-            self._unsent += len(data)
-            if self._unsent > MOST_UNSENT:
-                self._end("the node does not read")
+        if not self._is_over:
+            self._write(frame(question))
 
     def _forget(self, visit: int) -> None:
         self._guests.pop(visit, None)
