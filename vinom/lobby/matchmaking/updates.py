@@ -128,12 +128,13 @@ class QueueUpdates:
             # It may have left the queue while the store was asked.
             if place == one.place or self._listed.get(player_id) is not one:
                 continue
-            if not place:
+            here = self._online.here((player_id,))
+            if place and here and here[0].queue_state == "waiting":
+                one.place = place
+                here[0].send(self._waiting(one.entry, place))
+            else:
                 # Matched, perhaps by another node: it no longer waits.
                 self.forget((player_id,))
-            else:
-                one.place = place
-                self._online.send((player_id,), self._waiting(one.entry, place))
 
     def _waiting(self, entry: QueueEntry, place: int | None) -> QueueStatus:
         waited = max(0.0, self._clock.seconds() - entry.since)
