@@ -115,11 +115,10 @@ class Takeover(Repeating):
         if self._clock.seconds() < self._not_before:
             return
         try:
-            running = _keys(await self._nodes.nodes())
             expired = await self._nodes.nodes(expired=True)
             dead = _keys(expired)
             self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
-            known, self._known = self._known, running | dead
+            known, self._known = self._known, dead | _keys(await self._nodes.nodes())
             if known - self._known:
                 self._survivor.nothing_left()
             await self._adopt_left("")

@@ -155,9 +155,9 @@ class Matchmaker(Service):
         *,
         queue: str | None = None,
         echoes: Mapping[str, float] | None = None,
-    ) -> QueueStatus:
+    ) -> QueueStatus | None:
         """
-        Put a player in a queue.
+        Put a player in a queue; ``None``: it is in a party, whose host queues.
 
         :param game: its name; ``None`` if *queue* is given.
         :param options: JSON, as the player sent it.
@@ -176,9 +176,7 @@ class Matchmaker(Service):
             echoes=[echoes or {}],
         )
         found = await self.add(entry)
-        if found is None:
-            raise Refused(Code.NOT_NOW, "you have joined a party; its host queues")
-        return await self.admit(entry, found)
+        return None if found is None else await self.admit(entry, found)
 
     async def cancel(self, player_id: str) -> QueueStatus:
         """

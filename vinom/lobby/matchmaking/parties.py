@@ -313,16 +313,23 @@ class Parties(Service):
             the other members of a party count as near this node.
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
+        here = self._online.here([player.player_id])
+        # Else the store refuses it, and is asked.
+        is_alone = bool(here) and not here[0].party_id
         for _ in range(_MOST_TRIES):
-            party = (await self._store.of_player(player.player_id)).party
+            party = None
+            if not is_alone:
+                party = (await self._store.of_player(player.player_id)).party
+            is_alone = False
             if party is None:
-                return await self._matchmaker.join(
+                status = await self._matchmaker.join(
                     player, game, options, loadout, host, queue=queue, echoes=echoes
                 )
-            found = self._matchmaker.queues.find(queue, game)
-            status = await self._enter(
-                party, player, found, options, loadout, echoes or {}
-            )
+            else:
+                found = self._matchmaker.queues.find(queue, game)
+                status = await self._enter(
+                    party, player, found, options, loadout, echoes or {}
+                )
             if status is not None:
                 return status
         raise StoreUnavailable("others changed the party each time")
