@@ -175,6 +175,8 @@ class Shares:
         self.nodes = MemoryNodeStore(now)
         self.lines = Lines(lambda node_id: self.nodes.left(node_id) > 0, now)
         self.owners: dict[str, str] = {}
+        #: When suspended entries are gone that their node may not know of.
+        self.expires: dict[str, float] = {}
         # Which node waits for whom, or did.
         self.expected: dict[str, str] = {}
 
@@ -295,6 +297,7 @@ class Shared:
             alone += [one for one in entry.player_ids if one not in lines.lines]
             if not self._shares.here(entry):
                 state.suspend(entry_id, True)
+                self._shares.expires[entry_id] = lines.now() + seconds
             self._own(entry_id)
         return succeed(None if is_over else Estate(prematches, alone))
 
@@ -529,6 +532,14 @@ class FailingNodes(TwoNodes):
         self.shares = Shares(self.clock.seconds)
         self.store: Any = self.shares.lobby
 
+    def expire(self) -> None:
+        """Entries are gone whose lifetime in the store is over."""
+        now, state = self.clock.seconds(), self.shares.lobby.state
+        for entry_id, at in self.shares.expires.items():
+            entry = state.entries.get(entry_id)
+            if entry is not None and entry.suspended and at <= now:
+                state.leave(entry_id)
+
     def make_stores(self, node: FailingNode) -> tuple[Any, Any, Any]:
         """Make a node's ways to where players are, to lines, and to nodes."""
         shares, node_id = self.shares, node.node_id
@@ -645,7 +656,7 @@ class FailingNodes(TwoNodes):
                 node.ring()
             self.end_closed()
 
-    def settle(self, seconds: float = 30.0) -> None:
+    def settle(self, seconds: float = 40.0) -> None:
         """No more faults: nearly all come back, and everything comes to its end."""
         self.is_calm = True
         self.gone = self.chance.sample(self.everybody, self.chance.randrange(3))
@@ -661,6 +672,7 @@ class FailingNodes(TwoNodes):
                 if not player.is_connected or player.has_failed:
                     player.connect(self.chance.choice(self.running()))
             self.pass_time(1.0, 1.0, most=100_000)
+            self.expire()
 
     def stayed(self) -> list[LinePlayer]:
         return [player for player in self.everybody if player not in self.gone]

@@ -35,6 +35,9 @@ class FailingNodesWithRedis(FailingNodes):
     def open_store(self) -> None:
         self.store = Found(self._line, self._prefix)
 
+    def expire(self) -> None:
+        """Redis does it, in real time."""
+
     def make_stores(self, node: FailingNode) -> tuple[Any, Any, Any]:
         now = self.clock.seconds
         client: Any = WaitingClient(self._line, node.node_id, self._prefix, now)

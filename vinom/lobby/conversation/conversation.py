@@ -469,11 +469,13 @@ class Conversation:
                 await self._greet(request)
             else:
                 assert self.player is not None
+                before = self.queue_state, self.match_id
                 push = await self._requests.serve(self, self.player, request)
-                is_news = self._note(push)
+                is_newest = before == (self.queue_state, self.match_id)
+                is_newest = self._note(push) and is_newest
                 self._talk.answered(push)
-                if not is_news:
-                    # The player takes this for the newest.
+                if not is_newest:
+                    # The player takes it for that.
                     self._requests.look_again([self.player.player_id])
         except Exception as error:
             self._not_done(request, error)

@@ -454,8 +454,8 @@ class Parties(Service):
         except BaseException:
             self._admission.uncount(party.party_id)
             raise
-        if not self._online.is_here(player.player_id):
-            self._away.expect(player.player_id)
+        finally:
+            self._await_absent(player.player_id)
         view = await self._view(party)
         return PartyCreated(party.party_id, token, self._address, view)
 
@@ -483,17 +483,23 @@ class Parties(Service):
                 )
             after = changed(party, lambda it: it.join(member))
             assert after is not None
-            with self._online.look_if_unsure(after.player_ids):
-                change = await self._store.change(after)
+            try:
+                with self._online.look_if_unsure(after.player_ids):
+                    change = await self._store.change(after)
+            finally:
+                self._await_absent(me)
             if change.is_done:
-                if not self._online.is_here(me):
-                    self._away.expect(me)
                 update = await self._update(after)
                 self._send_others(after, me, update)
                 return update
             # Somebody else changed the party; or this player is in another one now.
             await self._ensure_free(me)
         raise StoreUnavailable("others changed the party each time")
+
+    def _await_absent(self, player_id: str) -> None:
+        """Wait for one whose line closed while it was about to be in a party."""
+        if not self._online.is_here(player_id):
+            self._away.expect(player_id)
 
     async def _invite(self, player: Player, invited: str, host: str) -> PartyUpdate:
         me, now = player.player_id, self._clock.seconds()
