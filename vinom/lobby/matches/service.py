@@ -149,8 +149,7 @@ class _Live:
     :ivar watches: what else is called when it starts, changes or ends.
     :ivar delay: why no game server could be had for it so far; empty if none is known.
     :ivar is_adopted: another node has made it: its entries are not known here.
-    :ivar is_missing: the store may have lost it, and perhaps has not got it back...
-    :ivar is_unknown: ...and has lost it indeed.
+    :ivar is_missing: the store may have lost it, and perhaps has not got it back.
     :ivar lacks_keys: the store lacks the keys of its players.
     :ivar known: its players, each with the hash of the key that proves who it is.
     :ivar again: ids of its entries that wait again, while its end is being recorded.
@@ -167,7 +166,6 @@ class _Live:
     is_adopted: bool = False
     is_missing: bool = False
     lacks_keys: bool = False
-    is_unknown: bool = False
     known: Sequence[tuple[str, Player]] = ()
     again: Sequence[str] = ()
 
@@ -1036,7 +1034,6 @@ class Matches(Service):
         """
         match, players = live.match, live.players()
         plan, placement = match.plan, match.placement
-        live.is_unknown |= await self._store.owner(plan.match_id) is None
         entry_ids = [entry.entry_id for entry in match.entries]
         if not await self._store.restore(plan, placement, players, entry_ids):
             live.is_missing = False
@@ -1057,10 +1054,8 @@ class Matches(Service):
                 await self._players.put(key_hash, player, expires_at, "", "lost")
         # Not sooner: who fails half-way tries all of it again.
         live.is_missing = live.lacks_keys = False
-        if live.is_unknown:
-            # Its players may have been sent that they are in no match.
-            live.is_unknown = False
-            self._online.look(players)
+        # They may have been sent that they are in no match, or in another one.
+        self._online.look(players)
         return True
 
     def lost_elsewhere(self, end: MatchEnd) -> None:
