@@ -35,10 +35,7 @@ class Gate:
     Holds back calls of stores until the test lets one through.
 
     :ivar is_open: calls pass at once.
-    :cvar prompt: steps that always pass at once.
     """
-
-    prompt: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.is_open = True

@@ -206,6 +206,11 @@ class Online:
         """List the conversations of those of these players who are connected here."""
         return [one for one in map(self._here, player_ids) if one is not None]
 
+    def waits(self, player_id: str) -> bool:
+        """Was a player of this node sent that it waits, and nothing else since?"""
+        found = self._here(player_id)
+        return found is not None and found.queue_state == "waiting"
+
     def _here(self, player_id: str) -> Conversation | None:
         """Find a player's conversation; one whose hello still waits may have closed."""
         found = self._conversations.get(player_id)

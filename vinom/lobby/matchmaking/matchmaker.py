@@ -425,15 +425,11 @@ class Matchmaker(Service):
 
     async def _assert(self, entry: QueueEntry) -> None:
         """Put a lone player back who was sent that it waits, and nothing else since."""
-
-        def waits() -> bool:
-            here = self._online.here(entry.player_ids)
-            return bool(here) and here[0].queue_state == "waiting"
-
-        if waits():
+        (player_id,) = entry.player_ids
+        if self._online.waits(player_id):
             with self._online.look_if_unsure(entry.player_ids):
                 await self._store.enqueue(entry)
-            if not waits():
+            if not self._online.waits(player_id):
                 # Meanwhile it was sent that it is in no queue.
                 self._online.look(entry.player_ids)
             self.rounds.look_at(entry.pool)

@@ -313,9 +313,10 @@ class Parties(Service):
             the other members of a party count as near this node.
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
-        here = self._online.here([player.player_id])
-        # Else the store refuses it, and is asked.
-        is_alone = bool(here) and not here[0].party_id
+        # Unless the store refuses it.
+        is_alone = any(
+            not one.party_id for one in self._online.here([player.player_id])
+        )
         for _ in range(_MOST_TRIES):
             party = None
             if not is_alone:

@@ -210,16 +210,15 @@ class Prematches:
         :returns: ``False`` if it is gone.
         """
         unanswered: list[Prematch | None] = []
-        before = self._open.get(prematch_id)
 
         async def step() -> Prematch | None:
-            with if_unsure(lambda: unanswered.append(before)):
+            with if_unsure(lambda: unanswered.append(self._open.get(prematch_id))):
                 return await self._store.expire(prematch_id, None)
 
         prematch = await patiently(self._clock, step)
         if prematch is None and unanswered:
             # A try may have ended it whose answer was lost.
-            prematch = before
+            prematch = unanswered[0]
         self._forget(prematch_id)
         if prematch is None:
             return False

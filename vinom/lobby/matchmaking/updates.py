@@ -128,10 +128,9 @@ class QueueUpdates:
             # It may have left the queue while the store was asked.
             if place == one.place or self._listed.get(player_id) is not one:
                 continue
-            here = self._online.here((player_id,))
-            if place and here and here[0].queue_state == "waiting":
+            if place and self._online.waits(player_id):
                 one.place = place
-                here[0].send(self._waiting(one.entry, place))
+                self._online.send((player_id,), self._waiting(one.entry, place))
             else:
                 # Matched, perhaps by another node: it no longer waits.
                 self.forget((player_id,))
