@@ -313,14 +313,11 @@ class Parties(Service):
             the other members of a party count as near this node.
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
+        me = player.player_id
         # Unless the store refuses it.
-        is_alone = any(
-            not one.party_id for one in self._online.here([player.player_id])
-        )
+        is_alone = any(not one.party_id for one in self._online.here([me]))
         for _ in range(_MOST_TRIES):
-            party = None
-            if not is_alone:
-                party = (await self._store.of_player(player.player_id)).party
+            party = None if is_alone else (await self._store.of_player(me)).party
             is_alone = False
             if party is None:
                 status = await self._matchmaker.join(
