@@ -102,7 +102,7 @@ class RedisLobbyStore:
 
     def close(self, party_id: str, version: int) -> Deferred[PartyChange]:
         """Forget a party, if it is still the one that was read."""
-        return self._run("close", party_id, str(version)).addCallback(_read_change)
+        return self._run("put", party_id, str(version)).addCallback(_read_change)
 
     def find(self, party_id: str) -> Deferred[Party | None]:
         return self._run("find", party_id).addCallback(_read_party)

@@ -25,7 +25,7 @@ from vinom.store.redis.client import RedisClient
 from vinom.store.redis.scripts import load
 
 _STEPS = load("players", "put", "find", "settle", "keys_of")
-_ONLINE = load("online", "enter", "leave", "keep", "elsewhere", "absence", "send")
+_ONLINE = load("online", "enter", "leave", "keep", "absence", "send")
 _RATINGS = load("ratings", "standings")
 
 
@@ -141,11 +141,17 @@ class RedisOnlineStore:
         return self.client.run(_ONLINE["keep"], *args).addCallback(_texts)
 
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
-        return self.client.run(_ONLINE["elsewhere"], *player_ids).addCallback(_texts)
+        return self.client.run(_ONLINE["absence"], *player_ids).addCallback(
+            lambda found: [
+                one
+                for one, absent in zip(player_ids, found, strict=True)
+                if absent == 0
+            ]
+        )
 
     def absence(self, player_id: str) -> Deferred[float]:
         return self.client.run(_ONLINE["absence"], player_id).addCallback(
-            lambda found: inf if found < 0 else found / 1e6
+            lambda found: inf if found[0] < 0 else found[0] / 1e6
         )
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:

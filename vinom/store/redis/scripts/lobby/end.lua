@@ -5,37 +5,34 @@ local match, again = read('match', ARGV[4]), set_of(ARGV[7])
 if not match or (match.node ~= ARGV[2] and is_alive(match.node)) then
   return 0
 end
+local players = those_in(match.id, match.players)
 call('SREM', P .. 'matches-of:' .. match.node, match.id)
 call('DEL', P .. 'match:' .. match.id)
-lead('match', match.players)
-lead('end', match.players, ARGV[5], ARGV[6])
+lead('match', players)
+lead('end', players, ARGV[5], ARGV[6])
 -- Has no player of an entry found something else, and is its party as it was?
 local function may_wait(entry)
-  local party = read('party', entry.party)
-  if entry.party ~= '' and not (party and party.entry == entry.id and party.players == entry.players) then
-    return false
-  end
+  local party = read('party', entry.party) or { entry = entry.id, players = entry.players }
+  local may = party.entry == entry.id and party.players == entry.players
   for player in each(entry.players) do
-    local others = call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player)
-    if others > 0 or (call('GET', P .. 'party-of:' .. player) or '') ~= entry.party then
-      return false
-    end
+    may = may and call('EXISTS', P .. 'entry-of:' .. player, P .. 'match-of:' .. player) == 0
+      and (call('GET', P .. 'party-of:' .. player) or '') == entry.party
   end
-  return true
+  return may
 end
 for entry_id in each(match.entries) do
-  local entry, key = read('entry', entry_id), P .. 'entry:' .. entry_id
+  local entry = read('entry', entry_id)
   if entry and entry.match == match.id then
-    local waits = again[entry_id] and may_wait(entry)
-    if waits then
+    if again[entry_id] and may_wait(entry) then
       entry.suspended = are_here(entry) and '0' or '1'
-      call('HDEL', key, 'match')
-      call('HSET', key, 'suspended', entry.suspended)
+      call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
+      take_over('entry', 'entries', entry_id)
       wait(entry)
+      keep(entry, LIFETIME)
     else
-      call('DEL', key)
+      call('DEL', P .. 'entry:' .. entry_id)
+      follow(entry, 'idle')
     end
-    follow(entry, waits and 'in_queue' or 'idle')
   end
 end
 return 1

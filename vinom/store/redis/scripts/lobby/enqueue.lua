@@ -1,7 +1,7 @@
 -- Store an entry, unless one of its players waits or plays: id, how many players, a party's id
 -- ('' for a lone player), how many names and values its fields have, those; then the version of the party
 -- that was read, and its fields
--- Returns its place, why it was refused ('' if it was not), who plays; and then as waiting.
+-- Returns its place, why it was refused ('' if it was not), who plays; and then as count.
 local id, size, party, last = ARGV[4], ARGV[5], ARGV[6], 7 + ARGV[7]
 local entry = read('entry', id)
 if not entry then
@@ -19,10 +19,10 @@ if not entry then
   end
   entry.id, entry.place = id, string.format('%016d:%d:%s', call('INCR', P .. 'arrivals'), size, id)
   call('HSET', P .. 'entry:' .. id, 'place', entry.place, 'party', party, unpack(ARGV, 8, last))
-  settle(entry.players)
+  take_over('entry', 'entries', id)
   wait(entry)
+  keep(entry, LIFETIME)
 end
-local its, all, ready = P .. 'queue:' .. entry.queue, count(entry.queue)
-local place = call('ZRANK', its .. ':places', entry.place)
-local since = call('ZRANGE', its .. ':ready', 0, 0, 'WITHSCORES')[2]
-return { place and place + 1 or 1, '', '', all, ready, since or '' }
+local waiting = count(entry.queue)
+local place = call('ZRANK', P .. 'queue:' .. entry.queue .. ':places', entry.place)
+return { place and place + 1 or 1, '', '', unpack(waiting) }

@@ -18,7 +18,7 @@ for i = 1, #places, 2 do
     found[#found + 1] = data
     found[#found + 1] = places[i]
   else
-    take_out(ARGV[4], places[i])
+    move(-1, ARGV[4], places[i])
   end
 end
 if #places == 2 * ARGV[5] then

@@ -7,7 +7,7 @@ if call('EXISTS', P .. 'prematch:' .. id) == 1 then
 end
 local entries = read_all(ARGV[5], '')
 for _, entry in ipairs(entries or {}) do
-  take_out(entry.queue, entry.place)
+  move(-1, entry.queue, entry.place)
   call('HSET', P .. 'entry:' .. entry.id, 'prematch', id)
   follow(entry, 'prematch')
 end

@@ -3,7 +3,7 @@
 -- Whatever its players wait with is taken out.
 -- Returns 0, and changes nothing, if another node has it, or a player knows its end.
 local id, plan, placement, players, ids = unpack(ARGV, 4, 8)
-local match, its = read('match', id) or { plan = plan, players = '', entries = ids }, set_of(ids)
+local match, its = read('match', id) or { plan = plan, entries = ids }, set_of(ids)
 if match.node and match.node ~= ARGV[2] then
   return 0
 end
@@ -16,21 +16,11 @@ end
 for player in each(players) do
   -- Not a player who has got another match since then.
   if call('SET', P .. 'match-of:' .. player, id, 'PX', LIFETIME, 'NX') then
-    match.players = match.players .. '\n' .. player
     local entry = read('entry', call('GET', P .. 'entry-of:' .. player))
-    local prematch = entry and read('prematch', entry.prematch)
-    if prematch then
-      end_prematch(prematch, {})
-      entry = read('entry', entry.id)
-    end
-    if entry and its[entry.id] then
-      take(entry, id)
-    else
-      leave(entry)
-    end
+    leave(entry, entry and its[entry.id] and id)
   end
 end
-record(id, match.plan, match.players, match.entries)
+record(id, match.plan, match.players or players, match.entries)
 if placement ~= '' then
   call('HSET', P .. 'match:' .. id, 'placement', placement)
 end

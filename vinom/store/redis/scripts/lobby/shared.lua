@@ -39,18 +39,17 @@ local function set_of(ids)
   return found
 end
 
--- Have the keys of one kind lead from players to something, or to nothing.
+-- Have the keys of one kind lead from players to something, or to nothing. Who has something is
+-- no guest who has only said hello: those are forgotten first.
 local function lead(kind, players, value, milliseconds)
   for player in each(players) do
     local key = P .. kind .. '-of:' .. player
-    if value then call('SET', key, value, 'PX', milliseconds) else call('DEL', key) end
-  end
-end
-
--- Note that players have done more than say hello: guests who have not are forgotten first.
-local function settle(players)
-  for player in each(players) do
-    call('ZREM', P .. 'guests', player)
+    if value then
+      call('SET', key, value, 'PX', milliseconds)
+      call('ZREM', P .. 'guests', player)
+    else
+      call('DEL', key)
+    end
   end
 end
 
@@ -71,109 +70,87 @@ local function unlist(party)
   return since
 end
 
--- List a party among those of its state, by the end of its lifetime, to count them, and
--- among those that others may join.
-local function list(party, since)
-  local left = call('PTTL', P .. 'party:' .. party.id)
-  write(LIFETIME, 'ZADD', 'parties-in:' .. party.state, now + left * 1000, party.id)
+-- Write fields of a party that was like this before (nil: it is new), and list it: by the end of
+-- its lifetime, to count those in its state, and if others may join it.
+local function save_party(id, before, ...)
+  local since = before and unlist(before) or now
+  write(LIFETIME, 'HSET', 'party:' .. id, ...)
+  local party = read('party', id)
+  lead('party', party.players, id, LIFETIME)
+  write(LIFETIME, 'ZADD', 'parties-in:' .. party.state, now + LIFETIME * 1000, id)
   if party.state == 'idle' and party.open == '1' then
-    write(LIFETIME, 'ZADD', 'parties-listed', since or now, party.id)
-    write(LIFETIME, 'ZADD', 'parties-listed:' .. party.game, since or now, party.id)
+    write(LIFETIME, 'ZADD', 'parties-listed', since, id)
+    write(LIFETIME, 'ZADD', 'parties-listed:' .. party.game, since, id)
   end
 end
 
--- Store a party, in place of the version that was read ('' if it is new): its fields are in
--- ARGV, from one on. The entry of the one before is left to the caller.
--- Returns whether its version is the one that was read, and no new member has another party
+-- Store a party whose fields are in ARGV, from one on; none forget it. Its entry is the caller's.
+-- Returns whether the version is the one that was read, and no new member has another party
 -- or waits alone; and the party before.
 local function put_party(id, version, from)
-  local before, party = read('party', id), named(ARGV, from)
+  local before, players = read('party', id), named(ARGV, from).players
   if (before and before.version or '') ~= version then
     return false
   end
-  for player in each(party.players) do
+  for player in each(players or '') do
     local other = call('GET', P .. 'party-of:' .. player)
     if other and other ~= id or not other and call('EXISTS', P .. 'entry-of:' .. player) == 1 then
       return false
     end
   end
-  if before then
-    lead('party', before.players)
+  lead('party', before and before.players or '')
+  if players then
+    save_party(id, before, unpack(ARGV, from))
+  else
+    call('DEL', P .. 'party:' .. id)
+    unlist(before)
   end
-  write(LIFETIME, 'HSET', 'party:' .. id, unpack(ARGV, from))
-  lead('party', party.players, id, LIFETIME)
-  settle(party.players)
-  party.id = id
-  list(party, before and unlist(before))
   return true, before
 end
 
 -- Give the party of an entry the state that the entry brings it to.
 local function follow(entry, state)
-  local party = (entry.party or '') ~= '' and read('party', entry.party)
-  if not party or party.entry ~= entry.id or party.state == state then
-    return
+  local party = read('party', entry.party)
+  if party and party.entry == entry.id and party.state ~= state then
+    local is_idle = state == 'idle'
+    save_party(party.id, party, 'version', party.version + 1, 'state', state,
+      'entry', is_idle and '' or entry.id, 'unready', is_idle and '1' or party.unready)
   end
-  local key, since = P .. 'party:' .. party.id, unlist(party)
-  call('HINCRBY', key, 'version', 1)
-  call('HSET', key, 'state', state)
-  if state == 'idle' then
-    call('HSET', key, 'entry', '', 'unready', 1)
-  end
-  party.state = state
-  list(party, since)
 end
 
 -- Queues.
 
-local function size_of(place)
-  return tonumber(place:match('^%d+:(%d+):'))
-end
-
--- Count an entry as suspended (1), or not any more (-1).
-local function count_suspended(queue, place, by)
-  call('HINCRBY', P .. 'queue:' .. queue, 'suspended', by * size_of(place))
-  call('HINCRBY', P .. 'queued', ':suspended', by)
-end
-
--- Give what counts a queue's entries a new lifetime: that of the last of them.
-local function keep_queue(queue)
-  local its = 'queue:' .. queue
-  for _, key in ipairs({ its, its .. ':places', its .. ':ready', 'waiting', 'queued', 'arrivals' }) do
-    call('PEXPIRE', P .. key, LIFETIME)
+-- Change a count; it is gone when nothing is left.
+local function add(key, field, by)
+  if write(LIFETIME, 'HINCRBY', key, field, by) <= 0 then
+    call('HDEL', P .. key, field)
   end
 end
 
--- Put an entry in its queue, and in all counts.
+-- Put a place in its queue and in all counts (by is 1), or take it out of them (-1).
+local function move(by, queue, place, since, is_ready)
+  local its, size = 'queue:' .. queue, by * place:match('^%d+:(%d+):')
+  is_ready = is_ready or call('ZSCORE', P .. its .. ':ready', place)
+  local sets = { waiting = queue .. '\n' .. place, [its .. ':places'] = place }
+  sets[its .. ':ready'] = is_ready and place or nil
+  for key, member in pairs(sets) do
+    if by > 0 then
+      write(LIFETIME, 'ZADD', key, since, member)
+    else
+      call('ZREM', P .. key, member)
+    end
+  end
+  add(its, 'players', size)
+  add('queued', queue:match('^(.*):'), size)
+  if not is_ready then
+    add(its, 'suspended', size)
+    add('queued', ':suspended', by)
+  end
+end
+
 local function put_in(entry)
-  local queue, place, since = entry.queue, entry.place, entry.since
-  local its, players = P .. 'queue:' .. queue, size_of(place)
-  call('ZADD', its .. ':places', since, place)
-  call('ZADD', P .. 'waiting', since, queue .. '\n' .. place)
-  call('HINCRBY', its, 'players', players)
-  call('HINCRBY', P .. 'queued', queue:match('^(.*):'), players)
-  if entry.suspended == '1' then
-    count_suspended(queue, place, 1)
-  else
-    call('ZADD', its .. ':ready', since, place)
-  end
-  keep_queue(queue)
-end
-
--- Take a place out of its queue, and out of all counts.
-local function take_out(queue, place)
-  local its, game, players = P .. 'queue:' .. queue, queue:match('^(.*):'), -size_of(place)
-  call('ZREM', its .. ':places', place)
-  call('ZREM', P .. 'waiting', queue .. '\n' .. place)
-  if call('ZREM', its .. ':ready', place) == 0 then
-    count_suspended(queue, place, -1)
-  end
-  if call('HINCRBY', its, 'players', players) <= 0 then
-    call('DEL', its)
-  end
-  if call('HINCRBY', P .. 'queued', game, players) <= 0 then
-    call('HDEL', P .. 'queued', game)
-  end
+  call('PEXPIRE', P .. 'arrivals', LIFETIME)
+  move(1, entry.queue, entry.place, entry.since, entry.suspended == '0')
 end
 
 -- Find since when the first of a sorted set waits, of places in a queue, or of queues and
@@ -189,15 +166,18 @@ local function oldest(key, queue)
     if call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
       return since
     end
-    take_out(its, place)
+    move(-1, its, place)
   end
   return ''
 end
 
--- Count a queue: how many players wait, how many of them can be matched.
+-- Count a queue: how many players wait, how many of them can be matched, and since when.
 local function count(queue)
-  local all, suspended = unpack(call('HMGET', P .. 'queue:' .. queue, 'players', 'suspended'))
-  return all or '0', tostring((all or 0) - (suspended or 0))
+  local its = P .. 'queue:' .. queue
+  oldest(its .. ':places', queue)
+  local since = oldest(its .. ':ready', queue)
+  local all, suspended = unpack(call('HMGET', its, 'players', 'suspended'))
+  return { all or '0', tostring((all or 0) - (suspended or 0)), since }
 end
 
 -- Entries.
@@ -225,18 +205,11 @@ end
 -- Make an entry unmatchable ('1'), or matchable again ('0'); it keeps its place. In a prematch
 -- that is only noted.
 local function suspend(entry, suspended)
-  if entry.suspended == suspended then
-    return
-  end
   call('HSET', P .. 'entry:' .. entry.id, 'suspended', suspended)
+  entry.suspended = suspended
   if not entry.prematch then
-    local ready = P .. 'queue:' .. entry.queue .. ':ready'
-    if suspended == '1' then
-      call('ZREM', ready, entry.place)
-    else
-      call('ZADD', ready, entry.since, entry.place)
-    end
-    count_suspended(entry.queue, entry.place, suspended == '1' and 1 or -1)
+    move(-1, entry.queue, entry.place)
+    put_in(entry)
   end
 end
 
@@ -246,11 +219,11 @@ local function keep(entry, milliseconds)
   lead('entry', entry.players, entry.id, milliseconds)
 end
 
--- Let an entry of the node that calls wait.
+-- Put an entry in its queue at its place: it is new, or comes back.
 local function wait(entry)
-  take_over('entry', 'entries', entry.id)
-  keep(entry, LIFETIME)
+  call('HDEL', P .. 'entry:' .. entry.id, 'prematch', 'match')
   put_in(entry)
+  follow(entry, 'in_queue')
 end
 
 -- Has each player of an entry a line to a node whose lease lasts? And who has none at all?
@@ -268,7 +241,7 @@ end
 local function take(entry, match)
   local key = P .. 'entry:' .. entry.id
   if not entry.prematch then
-    take_out(entry.queue, entry.place)
+    move(-1, entry.queue, entry.place)
   end
   call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
   lead('entry', entry.players)
@@ -295,15 +268,11 @@ local function silent_in(prematch)
   return found
 end
 
-local function drop_prematch(prematch)
+-- End a prematch: entries leave (for a match, or for good) whose id, or that of one of their
+-- players, is in a set; the others go back to their old places.
+local function end_prematch(prematch, gone, match)
   call('DEL', P .. 'prematch:' .. prematch.id)
   call('SREM', P .. 'prematches-of:' .. prematch.node, prematch.id)
-end
-
--- End a prematch: entries leave whose id, or that of one of their players, is in a set; the
--- others go back to their old places.
-local function end_prematch(prematch, gone)
-  drop_prematch(prematch)
   for entry_id in each(prematch.entries) do
     -- As it is now: a player may have come or gone meanwhile, or its lifetime be over.
     local entry = read('entry', entry_id)
@@ -312,29 +281,23 @@ local function end_prematch(prematch, gone)
       for player in each(entry.players) do
         leaves = leaves or gone[player]
       end
-      if leaves then
-        take(entry)
-      else
-        call('HDEL', P .. 'entry:' .. entry_id, 'prematch')
-        put_in(entry)
-        follow(entry, 'in_queue')
-      end
+      if leaves then take(entry, match) else wait(entry) end
     end
   end
 end
 
--- Let an entry leave its queue, or its prematch, which ends.
+-- Let an entry leave its queue, or its prematch, which ends, for a match, or for good.
 -- Returns data, place and suspension of the entry, and the fields of the prematch; nothing if
 -- there is no such entry.
-local function leave(entry)
+local function leave(entry, match)
   if not entry or entry.match then
     return {}
   end
   local prematch, listed = read('prematch', entry.prematch)
   if prematch then
-    end_prematch(prematch, { [entry.id] = true })
+    end_prematch(prematch, { [entry.id] = true }, match)
   else
-    take(entry)
+    take(entry, match)
   end
   return { entry.data, entry.place, entry.suspended, listed }
 end
@@ -343,4 +306,13 @@ end
 local function record(id, plan, players, entries)
   write(LIFETIME, 'HSET', 'match:' .. id, 'plan', plan, 'players', players, 'entries', entries)
   take_over('match', 'matches', id)
+end
+
+-- List those of some players who are in a match, one per line: others have left it.
+local function those_in(match, players)
+  local found = {}
+  for player in each(players) do
+    found[#found + 1] = call('GET', P .. 'match-of:' .. player) == match and player or nil
+  end
+  return table.concat(found, '\n')
 end

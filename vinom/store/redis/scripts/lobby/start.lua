@@ -27,13 +27,15 @@ if not entries then
 end
 found = { '' }
 for player in each(entries[1] and '' or players) do
-  found[#found + 1] = leave(read('entry', call('GET', P .. 'entry-of:' .. player)))
+  local entry = read('entry', call('GET', P .. 'entry-of:' .. player))
+  found[#found + 1] = leave(entry)
 end
 if prematch then
-  drop_prematch(prematch)
-end
-for _, entry in ipairs(entries) do
-  take(entry, id)
+  end_prematch(prematch, set_of(ids), id)
+else
+  for _, entry in ipairs(entries) do
+    take(entry, id)
+  end
 end
 lead('match', players, id, LIFETIME)
 record(id, plan, players, ids)
