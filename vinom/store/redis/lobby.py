@@ -181,12 +181,8 @@ class RedisLobbyStore:
 
     def counts(self) -> Deferred[LobbyCounts]:
         def read(found: list[Any]) -> LobbyCounts:
-            since, states = found[0], found[1 : 1 + len(_STATES)]
-            pairs = found[1 + len(_STATES) :]
-            counts = {
-                name.decode(): int(count)
-                for name, count in zip(pairs[::2], pairs[1::2], strict=True)
-            }
+            since, states, queued = found
+            counts = {name.decode(): int(n) for name, n in _fields(queued).items()}
             suspended = counts.pop(":suspended", 0)
             parties = zip(_STATES, states, strict=True)
             return LobbyCounts(

@@ -1,4 +1,5 @@
--- What every script begins with.
+-- What every script begins with. The method of a step's name, in vinom.store.interfaces, says
+-- what the step does: here stands what it answers, and why it does so.
 --
 -- KEYS[1]: the prefix of all keys, with its last colon.
 -- ARGV[1]: the caller's deadline in the clock of this Redis, microseconds.
@@ -22,13 +23,11 @@ local function write(milliseconds, command, key, ...)
   return answer
 end
 
--- Is a node's lease over?
 local function is_stale(node, lease)
   local found = call('HMGET', P .. 'node:' .. node, 'lease', 'ends')
   return found[1] ~= lease or tonumber(found[2]) <= now
 end
 
--- Does the lease of a node last?
 local function is_alive(node)
   local ends = call('HGET', P .. 'node:' .. node, 'ends')
   return ends and tonumber(ends) > now

@@ -1,13 +1,7 @@
--- Read the rules of a gateway, the back ends of its realms and the codes of services in
--- one step
--- Returns the type of the rules' key (or the name of another key of a wrong type), the
--- rules, what names this run of Redis, each realm with its back end, and each service
--- with its code.
+-- Returns the type of the rules' key (or the name of another key of a wrong type), the rules,
+-- what names this run of Redis, each realm with its back end, each service with its code.
 local kind = call('TYPE', P .. 'routing:rules').ok
-local rules = ''
-if kind == 'string' then
-  rules = call('GET', P .. 'routing:rules')
-end
+local rules = kind == 'string' and call('GET', P .. 'routing:rules') or ''
 local hashes = {}
 for number, key in ipairs({ 'realm:mapping', 'services' }) do
   local is = call('TYPE', P .. key).ok

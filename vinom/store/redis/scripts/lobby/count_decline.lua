@@ -1,5 +1,4 @@
--- Count one more decline of a player: id, the time, ms until all are forgotten
--- Returns how many there are now.
+-- ARGV: the player, the time, ms until all are forgotten
 local count = call('HINCRBY', P .. 'declines:' .. ARGV[4], 'count', 1)
 write(ARGV[6], 'HSET', 'declines:' .. ARGV[4], 'last', ARGV[5])
 return count

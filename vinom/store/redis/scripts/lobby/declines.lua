@@ -1,5 +1,4 @@
--- Count the declines of players: ids
--- Returns for each how many, and when the latest was ('0' if there was none).
+-- Returns for each player how many, and when the latest was ('0' if there was none).
 local found = {}
 for i = 4, #ARGV do
   local count, last = unpack(call('HMGET', P .. 'declines:' .. ARGV[i], 'count', 'last'))

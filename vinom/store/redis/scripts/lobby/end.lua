@@ -1,7 +1,5 @@
--- Record the end of a match, for the players still in it: id, end, its lifetime in ms, and the
--- ids of its entries that wait again
--- Returns 0 if it was over already, or another node goes on with it.
-local match, again = read('match', ARGV[4]), set_of(ARGV[7])
+local id, ended, lifetime, ids = unpack(ARGV, 4, 7)
+local match, again = read('match', id), set_of(ids)
 if not match or (match.node ~= ARGV[2] and is_alive(match.node)) then
   return 0
 end
@@ -9,7 +7,7 @@ local players = those_in(match.id, match.players)
 call('SREM', P .. 'matches-of:' .. match.node, match.id)
 call('DEL', P .. 'match:' .. match.id)
 lead('match', players)
-lead('end', players, ARGV[5], ARGV[6])
+lead('end', players, ended, lifetime)
 -- Has no player of an entry found something else, and is its party as it was?
 local function may_wait(entry)
   local party = read('party', entry.party) or { entry = entry.id, players = entry.players }
@@ -24,7 +22,7 @@ for entry_id in each(match.entries) do
   local entry = read('entry', entry_id)
   if entry and entry.match == match.id then
     if again[entry_id] and may_wait(entry) then
-      entry.suspended = are_here(entry) and '0' or '1'
+      entry.suspended = are_here(entry, {}) and '0' or '1'
       call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
       take_over('entry', 'entries', entry_id)
       wait(entry)

@@ -1,6 +1,5 @@
--- Store an entry, unless one of its players waits or plays: id, how many players, a party's id
--- ('' for a lone player), how many names and values its fields have, those; then the version of the party
--- that was read, and its fields
+-- ARGV: id, how many players, a party's id ('' for a lone player), how many names and values its
+-- fields have, those; then the version of the party that was read, and its fields
 -- Returns its place, why it was refused ('' if it was not), who plays; and then as count.
 local id, size, party, last = ARGV[4], ARGV[5], ARGV[6], 7 + ARGV[7]
 local entry = read('entry', id)
@@ -17,12 +16,12 @@ if not entry then
   if party ~= '' and not put_party(party, ARGV[last + 1], last + 2) then
     return { 0, 'changed', '' }
   end
-  entry.id, entry.place = id, string.format('%016d:%d:%s', call('INCR', P .. 'arrivals'), size, id)
+  local number = write(LIFETIME, 'INCR', 'arrivals')
+  entry.id, entry.place = id, string.format('%016d:%d:%s', number, size, id)
   call('HSET', P .. 'entry:' .. id, 'place', entry.place, 'party', party, unpack(ARGV, 8, last))
   take_over('entry', 'entries', id)
   wait(entry)
   keep(entry, LIFETIME)
 end
 local waiting = count(entry.queue)
-local place = call('ZRANK', P .. 'queue:' .. entry.queue .. ':places', entry.place)
-return { place and place + 1 or 1, '', '', unpack(waiting) }
+return { math.max(1, rank(entry)), '', '', unpack(waiting) }

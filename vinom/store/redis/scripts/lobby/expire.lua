@@ -1,7 +1,4 @@
--- End a prematch: its id, and the time (seconds, in the nodes' clocks, as its end) if it was not
--- answered in time: entries of players who said nothing leave, and one that all have accepted
--- does not end; or ''.
--- Returns the prematch as it was; nothing, and changes nothing, if it is gone or not overdue.
+-- ARGV: id, and the time, or '' to end it at once. Returns the prematch as it was.
 local prematch, listed = read('prematch', ARGV[4])
 local is_timed = ARGV[5] ~= ''
 if not prematch or is_timed and tonumber(ARGV[5]) < tonumber(prematch['until']) then return {} end

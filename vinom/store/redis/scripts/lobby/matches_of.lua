@@ -1,4 +1,3 @@
--- List some running matches of a node: its id, how many at most
 -- Returns of each its plan, whether it has a place (0 or 1), and the ids of its entries.
 local found = {}
 for _, id in ipairs(call('SRANDMEMBER', P .. 'matches-of:' .. ARGV[4], ARGV[5])) do
@@ -6,7 +5,6 @@ for _, id in ipairs(call('SRANDMEMBER', P .. 'matches-of:' .. ARGV[4], ARGV[5]))
   if match then
     found[#found + 1] = { match.plan, match.placement and 1 or 0, match.entries }
   else
-    -- Its lifetime is over.
     call('SREM', P .. 'matches-of:' .. ARGV[4], id)
   end
 end

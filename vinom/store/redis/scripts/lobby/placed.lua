@@ -1,12 +1,9 @@
--- Record where a match is played: id, placement, and 1 if this node goes on with it
--- Returns 0 if the match is over.
-local id, key = ARGV[4], P .. 'match:' .. ARGV[4]
-local node = call('HGET', key, 'node')
-if not node then
-  return 0
+local id, placement, is_adopted = unpack(ARGV, 4, 6)
+local node = call('HGET', P .. 'match:' .. id, 'node')
+if node then
+  call('HSET', P .. 'match:' .. id, 'placement', placement)
 end
-call('HSET', key, 'placement', ARGV[5])
-if ARGV[6] == '1' then
+if node and is_adopted == '1' then
   take_over('match', 'matches', id, node)
 end
-return 1
+return node and 1 or 0

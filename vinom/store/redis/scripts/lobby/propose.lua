@@ -1,13 +1,11 @@
--- Store a prematch, and take all of its entries out of the queue, or do nothing: id, the
--- entries' ids, its other fields
--- Returns 0 if one of the entries does not wait, or is suspended.
+-- ARGV: id, the entries' ids, its other fields
 local id = ARGV[4]
 if call('EXISTS', P .. 'prematch:' .. id) == 1 then
   return 1
 end
 local entries = read_all(ARGV[5], '')
 for _, entry in ipairs(entries or {}) do
-  move(-1, entry.queue, entry.place)
+  move(-1, entry)
   call('HSET', P .. 'entry:' .. entry.id, 'prematch', id)
   follow(entry, 'prematch')
 end

@@ -1,6 +1,4 @@
--- Let a player of a running match play another one: id, player's id
 -- A party of which nobody is left in the match is idle then.
--- Returns 0 if the player is not in this match.
 local match, player = read('match', ARGV[4]), ARGV[5]
 if not match or those_in(match.id, player) == '' then
   return 0

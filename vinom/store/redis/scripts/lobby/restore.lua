@@ -1,7 +1,3 @@
--- Record a match of this node that this Redis has lost: id, plan, placement ('' without one),
--- ids of the players who are in it, and of its entries
--- Whatever its players wait with is taken out.
--- Returns 0, and changes nothing, if another node has it, or a player knows its end.
 local id, plan, placement, players, ids = unpack(ARGV, 4, 8)
 local match, its = read('match', id) or { plan = plan, entries = ids }, set_of(ids)
 if match.node and match.node ~= ARGV[2] then

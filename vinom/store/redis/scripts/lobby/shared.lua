@@ -1,5 +1,4 @@
--- Shared by the steps on parties, entries, prematches and matches. Lists of ids are texts with
--- one per line.
+-- Lists of ids are texts with one per line.
 --
 -- An entry's hash says where it is: with 'prematch' or 'match' it is in that, else in its
 -- queue. Its players find it by 'entry-of' unless it is in a match.
@@ -25,12 +24,10 @@ local function read(kind, id)
   return listed[1] and fields or nil, listed
 end
 
--- Go through a list of ids.
 local function each(ids)
   return ids:gmatch('[^\n]+')
 end
 
--- Make a set of a list of ids.
 local function set_of(ids)
   local found = {}
   for id in each(ids) do
@@ -59,8 +56,6 @@ local function take_over(kind, kinds, id, before)
   own(kinds, id, before)
 end
 
--- Parties.
-
 -- Take a party out of all lists; returns since when others may join it, if they may.
 local function unlist(party)
   local since = call('ZSCORE', P .. 'parties-listed', party.id)
@@ -85,8 +80,7 @@ local function save_party(id, before, ...)
 end
 
 -- Store a party whose fields are in ARGV, from one on; none forget it. Its entry is the caller's.
--- Returns whether the version is the one that was read, and no new member has another party
--- or waits alone; and the party before.
+-- Returns whether that was possible, and the party before.
 local function put_party(id, version, from)
   local before, players = read('party', id), named(ARGV, from).players
   if (before and before.version or '') ~= version then
@@ -118,8 +112,6 @@ local function follow(entry, state)
   end
 end
 
--- Queues.
-
 -- Change a count; it is gone when nothing is left.
 local function add(key, field, by)
   if write(LIFETIME, 'HINCRBY', key, field, by) <= 0 then
@@ -127,15 +119,17 @@ local function add(key, field, by)
   end
 end
 
--- Put a place in its queue and in all counts (by is 1), or take it out of them (-1).
-local function move(by, queue, place, since, is_ready)
+-- Put an entry in its queue and in all counts (by is 1), or take it out of them (-1), though
+-- nothing be known of it but its queue and place.
+local function move(by, entry)
+  local queue, place = entry.queue, entry.place
   local its, size = 'queue:' .. queue, by * place:match('^%d+:(%d+):')
-  is_ready = is_ready or call('ZSCORE', P .. its .. ':ready', place)
+  local is_ready = entry.suspended == '0' or call('ZSCORE', P .. its .. ':ready', place)
   local sets = { waiting = queue .. '\n' .. place, [its .. ':places'] = place }
   sets[its .. ':ready'] = is_ready and place or nil
   for key, member in pairs(sets) do
     if by > 0 then
-      write(LIFETIME, 'ZADD', key, since, member)
+      write(LIFETIME, 'ZADD', key, entry.since, member)
     else
       call('ZREM', P .. key, member)
     end
@@ -148,14 +142,8 @@ local function move(by, queue, place, since, is_ready)
   end
 end
 
-local function put_in(entry)
-  call('PEXPIRE', P .. 'arrivals', LIFETIME)
-  move(1, entry.queue, entry.place, entry.since, entry.suspended == '0')
-end
-
 -- Find since when the first of a sorted set waits, of places in a queue, or of queues and
--- places; '' if there is none. Those before it are taken out whose entry's lifetime is over,
--- but not so many that it takes long.
+-- places. Those before it whose entry's lifetime is over are taken out, but not too many.
 local function oldest(key, queue)
   for _ = 1, 200 do
     local first, since = unpack(call('ZRANGE', key, 0, 0, 'WITHSCORES'))
@@ -166,7 +154,7 @@ local function oldest(key, queue)
     if call('EXISTS', P .. 'entry:' .. place:match('^%d+:%d+:(.*)$')) == 1 then
       return since
     end
-    move(-1, its, place)
+    move(-1, { queue = its, place = place })
   end
   return ''
 end
@@ -180,15 +168,17 @@ local function count(queue)
   return { all or '0', tostring((all or 0) - (suspended or 0)), since }
 end
 
--- Entries.
-
--- Can this entry be matched?
 local function is_ready(entry)
   return entry and entry.suspended == '0' and not entry.prematch and not entry.match
 end
 
--- Read entries that are taken out together: those of a prematch, or else ('') ready ones.
--- Returns nil if one of them cannot be.
+-- Find the place of an entry in its queue, suspended ones counted; 0 if it is in none.
+local function rank(entry)
+  local before = call('ZRANK', P .. 'queue:' .. entry.queue .. ':places', entry.place)
+  return before and before + 1 or 0
+end
+
+-- Read entries that are taken out together, of a prematch, or else ('') ready; nil if one is not.
 local function read_all(ids, prematch)
   local entries, seen = {}, {}
   for id in each(ids) do
@@ -206,10 +196,10 @@ end
 -- that is only noted.
 local function suspend(entry, suspended)
   call('HSET', P .. 'entry:' .. entry.id, 'suspended', suspended)
-  entry.suspended = suspended
   if not entry.prematch then
-    move(-1, entry.queue, entry.place)
-    put_in(entry)
+    move(-1, entry)
+    entry.suspended = suspended
+    move(1, entry)
   end
 end
 
@@ -222,41 +212,38 @@ end
 -- Put an entry in its queue at its place: it is new, or comes back.
 local function wait(entry)
   call('HDEL', P .. 'entry:' .. entry.id, 'prematch', 'match')
-  put_in(entry)
+  move(1, entry)
   follow(entry, 'in_queue')
 end
 
--- Has each player of an entry a line to a node whose lease lasts? And who has none at all?
-local function are_here(entry)
-  local alone, all_here = {}, true
+-- Has each player of an entry a line to a node whose lease lasts? Those without line are added
+-- to a list.
+local function are_here(entry, alone)
+  local all_here = true
   for player in each(entry.players) do
     local node = call('HGET', P .. 'line:' .. player, 'node')
     alone[#alone + 1] = not node and player or nil
     all_here = all_here and node and is_alive(node)
   end
-  return all_here, alone
+  return all_here
 end
 
 -- Take an entry out of its queue, or out of a prematch, for a match, or for good.
 local function take(entry, match)
-  local key = P .. 'entry:' .. entry.id
   if not entry.prematch then
-    move(-1, entry.queue, entry.place)
+    move(-1, entry)
   end
   call('SREM', P .. 'entries-of:' .. entry.node, entry.id)
   lead('entry', entry.players)
   if match then
-    call('HDEL', key, 'prematch')
+    call('HDEL', P .. 'entry:' .. entry.id, 'prematch')
     write(LIFETIME, 'HSET', 'entry:' .. entry.id, 'match', match)
   else
-    call('DEL', key)
+    call('DEL', P .. 'entry:' .. entry.id)
   end
   follow(entry, match and 'in_game' or 'idle')
 end
 
--- Prematches and matches.
-
--- List who has said nothing in a prematch.
 local function silent_in(prematch)
   local found = {}
   for field, said in pairs(prematch) do
@@ -302,7 +289,6 @@ local function leave(entry, match)
   return { entry.data, entry.place, entry.suspended, listed }
 end
 
--- Record a match of the node that calls.
 local function record(id, plan, players, entries)
   write(LIFETIME, 'HSET', 'match:' .. id, 'plan', plan, 'players', players, 'entries', entries)
   take_over('match', 'matches', id)

@@ -1,5 +1,3 @@
--- Record a match, and take its players' entries out of the queue or of a prematch: id, plan,
--- the prematch's id ('' without one), ids of the players and of the entries
 -- Returns why not: 'gone', or 'playing' and who does, of its entries' players only those who
 -- wait all the same; '' if it is recorded, and, if it has no entries, what leave returns about
 -- each entry that one of its players had.

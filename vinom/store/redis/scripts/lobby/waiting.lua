@@ -1,2 +1,1 @@
--- Count the players of a queue: queue
 return count(ARGV[4])

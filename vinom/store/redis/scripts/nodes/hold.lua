@@ -1,9 +1,6 @@
--- Start a lease, or renew it: the node's id, number of the lease (0 starts one), data, length in
--- ms, the name that a node which starts one knew, or '', and how long nodes then put back what
--- was lost, ms
--- Returns the number of the lease, larger than all before, or 0 if it is over; the name of what
--- is here (a Redis that was emptied gets another one); and for how many ms nodes still put back
--- what was lost.
+-- Start a lease, or renew it: the number 0 starts one
+-- Returns the number of the lease, or 0 if it is over; the name of what is here (a Redis that
+-- was emptied gets another one); and for how many ms nodes still put back what was lost.
 local id, number, data, length, known, restoring = unpack(ARGV, 4, 9)
 if number == '0' then
   number = write(400 * LIFETIME, 'INCR', 'leases')

@@ -1,12 +1,9 @@
--- End the lease of a node: its id and the number of its lease
--- Returns 0 if that lease is not there, or has ended before and the node still has rooms.
-local id = ARGV[4]
+local id, lease = ARGV[4], ARGV[5]
 local found = call('HMGET', P .. 'node:' .. id, 'lease', 'ends')
-if found[1] ~= ARGV[5] then
+if found[1] ~= lease then
   return 0
 end
-local rooms = call('EXISTS', P .. 'rooms-of:' .. id)
-if rooms > 0 and tonumber(found[2]) <= now then
+if tonumber(found[2]) <= now and call('EXISTS', P .. 'rooms-of:' .. id) == 1 then
   -- They wait for their players, from the end of the lease on.
   return 0
 end

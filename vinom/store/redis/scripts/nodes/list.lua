@@ -1,5 +1,4 @@
--- List nodes: 'running' those with a lease, 'expired' those whose lease is over
--- Returns data and lease number of each, in the order in which their leases end.
+-- Returns data and lease number of 'running' or 'expired' nodes, as their leases end.
 local from, to = '-inf', string.format('%d', now)
 if ARGV[4] == 'running' then
   from, to = '(' .. to, '+inf'

@@ -1,5 +1,3 @@
--- Record that a player's newest line is at this node: the player
--- Returns the epoch: larger than that of the older line.
 if not may_write() then return 'STALE' end
 local node, epoch = line_of(ARGV[4])
 local newest = math.max(now, (epoch or 0) + 1)

@@ -1,5 +1,3 @@
--- Record lines of this node again: player and epoch of each
--- Returns the players who have a newer line at another node.
 if not may_write() then return 'STALE' end
 local replaced = {}
 for i = 4, #ARGV, 2 do

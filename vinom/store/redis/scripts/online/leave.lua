@@ -1,7 +1,5 @@
--- Forget a player's line to this node, of whatever epoch: the answer to enter, which has the
--- epoch, may be lost. The player
--- Returns 'replaced' if the player has one to another node; 'free' if they are in no queue and no
--- party, so that nothing more needs to be asked; else 'held'.
+-- Whatever its epoch: the answer to enter, which has it, may be lost. Returns 'replaced' if the
+-- player has one to another node; 'free' if nothing more needs to be asked; else 'held'.
 local node = line_of(ARGV[4])
 if node and node ~= ARGV[2] then
   return 'replaced'

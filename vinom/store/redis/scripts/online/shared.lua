@@ -1,5 +1,3 @@
--- Shared by the steps on players' lines.
-
 -- Which node has a player's newest line, and its epoch; nil if none has.
 local function line_of(player)
   local found = call('HMGET', P .. 'line:' .. player, 'node', 'epoch')

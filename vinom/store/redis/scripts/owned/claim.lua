@@ -1,6 +1,5 @@
--- Take over a thing that any node may have, or whose node's lease is over: id, kind, a node that
--- is known to be gone whatever its lease ('' without one), and 1 to reserve an id that is free,
--- 2 also if a game has ended there
+-- ARGV: id, kind, a node that is known to be gone, and 1 to reserve an id that is free, 2 also if
+-- a game has ended there
 -- Returns what came of it, fence, data (or why a game ended), how many ms the lease of its node
 -- lasts, and who that is.
 local node, fence, data, ending = unpack(call('HMGET', P .. THING, 'node', 'fence', 'data', 'ending'))

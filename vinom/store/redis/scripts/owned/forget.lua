@@ -1,5 +1,3 @@
--- Forget a thing that is over: id, kind, fence, why the game in a room ended ('' if none did)
--- Returns 0 if another node has it, or had it at its end.
 local fence, ending = ARGV[6], ARGV[7]
 local node, its = unpack(call('HMGET', P .. THING, 'node', 'fence'))
 if node ~= ARGV[2] then

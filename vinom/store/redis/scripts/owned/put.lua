@@ -1,6 +1,5 @@
--- Store what another node must know to go on with a thing: id, kind, fence, data, a room's
--- grace in ms or a game server's machine, and 1 if any node may take it over from now on
--- Returns 0 if another node has it, or may have it. A game server may be offered again.
+-- ARGV: id, kind, fence, data, a room's grace in ms or a game server's machine, and 1 if any node
+-- may take it over from now on. A game server may be offered again.
 local fence, data, about, is_free = unpack(ARGV, 6, 9)
 local node, its = unpack(call('HMGET', P .. THING, 'node', 'fence'))
 local is_own = node == ARGV[2] or is_free == '1' and is_offered(node)
@@ -8,10 +7,9 @@ if node and not (is_own and its == fence) then
   return 0
 end
 take(LIFETIME, node, fence, 'data', data, KIND == 'room' and 'grace' or 'machine', about)
-if is_free == '0' then
-  return 1
+if is_free == '1' then
+  call('HSET', P .. THING, 'node', '', 'released', string.format('%d', now))
+  call('SREM', P .. OF .. ARGV[2], ID)
+  write(LIFETIME, 'SADD', OF, ID)
 end
-call('HSET', P .. THING, 'node', '', 'released', string.format('%d', now))
-call('SREM', P .. OF .. ARGV[2], ID)
-write(LIFETIME, 'SADD', OF, ID)
 return 1

@@ -1,5 +1,5 @@
--- Shared by the steps on rooms and game servers: things that one node has, and another takes
--- over. ARGV[4] is the id (of a thing, or of a node in left), ARGV[5] 'room' or 'server'.
+-- Rooms and game servers are things that one node has, and another takes over. ARGV[4] is the
+-- id (of a thing, or of a node in left), ARGV[5] 'room' or 'server'.
 --
 -- The hash of a thing has its node, which is empty if it is over, or, with data, if any node
 -- may have it; and the fence, which rises with each owner.

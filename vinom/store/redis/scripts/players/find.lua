@@ -1,6 +1,5 @@
--- Find a player: hash of the key, the time (seconds), and, if it is kept for longer from now
--- on, until when (seconds), and that in ms; such a player is no guest who only said hello
--- Returns its data, or ''.
+-- ARGV: hash of the key, the time, and, if it is kept for longer from now on, until when, and
+-- that in ms. Returns its data, or ''.
 local hash = ARGV[4]
 local player, data, ends = unpack(call('HMGET', P .. 'player:' .. hash, 'id', 'data', 'until'))
 if not data or tonumber(ends) <= tonumber(ARGV[5]) then

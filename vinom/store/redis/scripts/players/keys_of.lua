@@ -1,4 +1,3 @@
--- Find the newest keys of players: the time (seconds), their ids
 -- Returns hash of the key and data of each known player.
 local found = {}
 for i = 5, #ARGV do

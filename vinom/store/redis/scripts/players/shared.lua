@@ -1,5 +1,3 @@
--- Shared by the steps on players.
---
 -- 'players' has the hashes of all keys by the ends of their lifetimes, to count them;
 -- 'guests' likewise the ids of guests who have only said hello.
 
@@ -7,8 +5,8 @@
 -- Returns whether that made room.
 local function forget(hash)
   local player = call('HGET', P .. 'player:' .. hash, 'id') or ''
-  local needs = { P .. 'entry-of:' .. player, P .. 'match-of:' .. player, P .. 'party-of:' .. player }
-  if call('EXISTS', unpack(needs)) > 0 then
+  local of = '-of:' .. player
+  if call('EXISTS', P .. 'entry' .. of, P .. 'match' .. of, P .. 'party' .. of) > 0 then
     return false
   end
   call('DEL', P .. 'player:' .. hash)

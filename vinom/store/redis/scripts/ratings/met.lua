@@ -1,5 +1,5 @@
--- Note who plays against whom: until when, that in ms, how many are remembered, then of each
--- player the id, and the ids of the others, one per line
+-- ARGV: until when, that in ms, how many are remembered, then of each player the id, and the ids
+-- of the others, one per line
 local most = tonumber(ARGV[6])
 for i = 7, #ARGV, 2 do
   local key = 'recent:' .. ARGV[i]

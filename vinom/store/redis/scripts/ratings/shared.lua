@@ -1,4 +1,4 @@
--- Shared by the steps on ratings. Times are seconds since the Unix epoch, of the nodes'
+-- Times are seconds since the Unix epoch, of the nodes'
 -- clocks; Redis' own lifetimes only clear up.
 
 -- The rating of a player in a list, in bytes; nil for a newcomer.

@@ -1,6 +1,4 @@
--- Find what is known of players: the list of ratings, the time, ids
--- Returns for each the rating ('' for a newcomer), and whom the player met (ids, one per
--- line, the latest first).
+-- Returns for each the rating ('' for a newcomer), and whom the player met (ids, one per line).
 local list, at, found = ARGV[4], tonumber(ARGV[5]), {}
 for i = 6, #ARGV do
   local recent = call('HMGET', P .. 'recent:' .. ARGV[i], 'players', 'until')
