@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -11,7 +12,7 @@ from msgspec import json
 from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.support.redis_servers import RedisServer
-from vinom.base.model import MatchPlan, Party, Prematch, QueueEntry
+from vinom.base.model import Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
 from vinom.store.redis.client import Owner
 from vinom.store.redis.scripts import Script
@@ -65,6 +66,7 @@ class WaitingClient:
     ) -> None:
         self.owner, self.prefix, self._line = Owner(node_id), prefix, line
         self._now = now
+        self.turns = SimpleNamespace(call=lambda call: call())  # One call in each.
         self.published: Callable[[], None] = lambda: None
 
     def run(self, script: Script, *args: str | bytes) -> Deferred[Any]:
@@ -162,7 +164,12 @@ class Found:
 
     @property
     def running(self) -> dict[str, Any]:
-        return {one: _Running(fields) for one, fields in self._all("match").items()}
+        asked, found = f"{self._prefix}match-of:", {}
+        for one, fields in self._all("match").items():
+            names = fields[b"players"].decode().split("\n")
+            its = [n for n in names if self._line.ask("GET", asked + n) == one.encode()]
+            found[one] = SimpleNamespace(players=its)
+        return found
 
     @property
     def match_of(self) -> set[str]:
@@ -170,10 +177,3 @@ class Found:
         start = f"{self._prefix}match-of:"
         keys = self._line.ask("KEYS", f"{start}*")
         return {key.decode().removeprefix(start) for key in keys}
-
-
-class _Running:
-    def __init__(self, fields: dict[bytes, bytes]) -> None:
-        self.plan = json.decode(fields[b"plan"], type=MatchPlan)
-        keys = [key.decode().partition(":") for key in fields]
-        self.players = [rest for kind, _, rest in keys if kind == "player"]

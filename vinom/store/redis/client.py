@@ -247,6 +247,7 @@ class RedisClient(Service):
     Run scripts in Redis, each before its deadline or not at all.
 
     :ivar owner: in whose name this node writes.
+    :ivar turns: when calls go out.
     :ivar prefix: of all keys.
     :ivar outcomes: how many calls there were, by result.
     :ivar opened: how often the breaker opened.
@@ -280,7 +281,7 @@ class RedisClient(Service):
         :param measured: called with the seconds that each answered call took.
         """
         self._access, self.owner, self._clock = access, owner, clock
-        self._monotonic, self._turns, self.prefix = monotonic, turns, access.prefix
+        self._monotonic, self.turns, self.prefix = monotonic, turns, access.prefix
         self._direct = DirectReads() if direct is None else direct
         self._deadline, self._beat = access.deadline, access.beat
         self._breaker = Breaker(entropy)
@@ -352,7 +353,7 @@ class RedisClient(Service):
         try:
             protocol = await self._access.dial(_Connections())
             protocol.transport.setTcpNoDelay(True)
-            session = _Session(protocol, Wire(protocol, self._turns, self._direct))
+            session = _Session(protocol, Wire(protocol, self.turns, self._direct))
             user, password = self._access.login
             if password is not None:
                 parts = ("AUTH", password) if user is None else ("AUTH", user, password)

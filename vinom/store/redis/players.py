@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
+from typing import Any
 
 import attrs
 from msgspec import json
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.model import LineEnd, Player, Rating, Standing
@@ -123,6 +125,10 @@ class RedisOnlineStore:
 
     client: RedisClient
     _watch: IOnlineWatch | None = attrs.field(default=None, init=False)
+    # What was sent in this turn: its answer, the message, and to whom.
+    _unsent: list[tuple[Deferred[int], bytes, str]] = attrs.field(
+        factory=list, init=False
+    )
     _log = Logger()
 
     @property
@@ -141,13 +147,11 @@ class RedisOnlineStore:
         return self.client.run(_ONLINE["keep"], *args).addCallback(_texts)
 
     def elsewhere(self, player_ids: Sequence[str]) -> Deferred[Sequence[str]]:
-        return self.client.run(_ONLINE["absence"], *player_ids).addCallback(
-            lambda found: [
-                one
-                for one, absent in zip(player_ids, found, strict=True)
-                if absent == 0
-            ]
-        )
+        def read(found: list[int]) -> list[str]:
+            absences = zip(player_ids, found, strict=True)
+            return [player_id for player_id, absence in absences if absence == 0]
+
+        return self.client.run(_ONLINE["absence"], *player_ids).addCallback(read)
 
     def absence(self, player_id: str) -> Deferred[float]:
         return self.client.run(_ONLINE["absence"], player_id).addCallback(
@@ -155,7 +159,22 @@ class RedisOnlineStore:
         )
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
-        return self.client.run(_ONLINE["send"], message, *player_ids)
+        """Send a message when this turn ends, in one step with all others of it."""
+        sent: Deferred[int] = Deferred()
+        self._unsent.append((sent, message, "\n".join(player_ids)))
+        if len(self._unsent) == 1:
+            self.client.turns.call(self._send)
+        return sent
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+
+        def answer(found: Any) -> None:
+            for number, (sent, _, _) in enumerate(unsent):
+                sent.callback(found if isinstance(found, Failure) else found[number])
+
+        args = [text for _, message, players in unsent for text in (message, players)]
+        self.client.run(_ONLINE["send"], *args).addBoth(answer)
 
     def watch(self, watch: IOnlineWatch) -> None:
         self._watch = watch

@@ -1,15 +1,19 @@
--- Send a message to the other nodes that these players have lines to: message, players
--- It is lost if they do not listen. Returns how many nodes that were.
+-- ARGV: messages, each with its players, one per line
+-- Returns to how many nodes each was sent; it is lost if they do not listen.
 if not may_write() then return 'STALE' end
-local players, nodes = {}, 0
-for i = 5, #ARGV do
-  local node = line_of(ARGV[i])
-  if node and node ~= ARGV[2] then
-    players[node] = (players[node] or '') .. ARGV[i] .. '\n'
+local found = {}
+for i = 4, #ARGV, 2 do
+  local players, nodes = {}, 0
+  for player in ARGV[i + 1]:gmatch('[^\n]+') do
+    local node = line_of(player)
+    if node and node ~= ARGV[2] then
+      players[node] = (players[node] or '') .. player .. '\n'
+    end
   end
+  for node, its in pairs(players) do
+    call('PUBLISH', P .. 'to:' .. node, 'send\n' .. its .. '\n' .. ARGV[i])
+    nodes = nodes + 1
+  end
+  found[#found + 1] = nodes
 end
-for node, its in pairs(players) do
-  call('PUBLISH', P .. 'to:' .. node, 'send\n' .. its .. '\n' .. ARGV[4])
-  nodes = nodes + 1
-end
-return nodes
+return found
