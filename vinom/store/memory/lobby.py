@@ -181,6 +181,12 @@ class LobbyState:
                 return True
         return False
 
+    def may_change(self, party: Party) -> bool:
+        """Is the one before still the one that was read, and no new member taken?"""
+        before = self.parties.get(party.party_id)
+        is_read = before is not None and before.version == party.version - 1
+        return is_read and not self.has_others(party)
+
     def put_party(self, party: Party) -> None:
         before = self.parties.get(party.party_id)
         if before is not None:
@@ -251,24 +257,26 @@ class LobbyState:
         self.follow(entry, state)
         return entry
 
-    def leave(self, entry_id: str) -> Left | None:
+    def leave(self, entry_id: str, state: PartyState = "idle") -> Left | None:
         """Take an entry out, and end its prematch."""
         entry = self.entries.get(entry_id)
         if entry is None:
             return None
         prematch = self.prematches.get(self.prematch_of.get(entry_id, ""))
         if prematch is None:
-            self.take(entry_id, "idle")
+            self.take(entry_id, state)
         else:
-            self.end_prematch(prematch, [entry_id])
+            self.end_prematch(prematch, [entry_id], state)
         return Left(entry, prematch)
 
-    def end_prematch(self, prematch: Prematch, gone: Sequence[str]) -> None:
+    def end_prematch(
+        self, prematch: Prematch, gone: Sequence[str], state: PartyState = "idle"
+    ) -> None:
         """Let some entries of a prematch leave, and put the others back."""
         del self.prematches[prematch.prematch_id]
         for entry in prematch.entries:
             if entry.entry_id in gone:
-                self.take(entry.entry_id, "idle")
+                self.take(entry.entry_id, state)
             else:
                 del self.prematch_of[entry.entry_id]
                 # As it is now: a player may have come or gone meanwhile.
@@ -277,13 +285,8 @@ class LobbyState:
     def may_wait(self, entry: QueueEntry) -> bool:
         """Has no player of an entry found something else?"""
         party = self.parties.get(entry.party_id)
-        if entry.party_id and (
-            party is None
-            or party.entry_id != entry.entry_id
-            or party.player_ids != entry.player_ids
-        ):
-            return False
-        return not any(
+        its = None if party is None else (party.entry_id, party.player_ids)
+        return its in (None, (entry.entry_id, entry.player_ids)) and not any(
             one in self.by_player
             or one in self.match_of
             or self.party_of.get(one, "") != entry.party_id
@@ -336,16 +339,11 @@ class MemoryLobbyStore:
 
     def change(self, party: Party) -> Deferred[PartyChange]:
         """Replace a party, if it is still the one that was read."""
-        before = self.state.parties.get(party.party_id)
-        if (
-            before is None
-            or before.version != party.version - 1
-            or self.state.has_others(party)
-        ):
+        if not self.state.may_change(party):
             return succeed(PartyChange(False))
         left = None
-        if party.state == "idle" and before.state in ("in_queue", "prematch"):
-            left = self.state.leave(before.entry_id)
+        if party.state == "idle":
+            left = self.state.leave(self.state.parties[party.party_id].entry_id)
         self.state.put_party(party)
         return succeed(PartyChange(True, left))
 
@@ -387,12 +385,7 @@ class MemoryLobbyStore:
             if party is None:
                 is_changed = any(one in self.state.party_of for one in player_ids)
             else:
-                before = self.state.parties.get(party.party_id)
-                is_changed = (
-                    before is None
-                    or before.version != party.version - 1
-                    or self.state.has_others(party)
-                )
+                is_changed = not self.state.may_change(party)
             if is_changed:
                 return succeed(Enqueued(refusal="changed"))
             if party is not None:
@@ -580,15 +573,9 @@ class MemoryLobbyStore:
             running.players.add(player_id)
             self.state.match_of[player_id] = match_id
             entry_id = self.state.by_player.get(player_id, "")
-            prematch = self.state.prematches.get(
-                self.state.prematch_of.get(entry_id, "")
-            )
-            if prematch is not None:
-                self.state.end_prematch(prematch, ())
-            if entry_id in entry_ids:
-                running.entries += (self.state.take(entry_id, "in_game"),)
-            else:
-                self.state.leave(entry_id)
+            is_its = entry_id in entry_ids
+            left = self.state.leave(entry_id, "in_game" if is_its else "idle")
+            running.entries += (left.entry,) if is_its and left is not None else ()
         return succeed(True)
 
     def end(

@@ -124,7 +124,7 @@ class RedisLobbyStore:
 
         def read(found: list[Any]) -> Enqueued:
             place, refusal, player, *waiting = found
-            counts = _read_waiting(waiting) if waiting else Waiting()
+            counts = _read_waiting(waiting[0]) if waiting else Waiting()
             return Enqueued(place, counts, refusal.decode(), player.decode())
 
         its = [] if party is None else [str(party.version - 1), *_write_party(party)]

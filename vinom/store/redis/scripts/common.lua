@@ -1,5 +1,4 @@
--- What every script begins with. The method of a step's name, in vinom.store.interfaces, says
--- what the step does: here stands what it answers, and why it does so.
+-- What every script begins with. What a step does says its method in vinom.store.interfaces.
 --
 -- KEYS[1]: the prefix of all keys, with its last colon.
 -- ARGV[1]: the caller's deadline in the clock of this Redis, microseconds.

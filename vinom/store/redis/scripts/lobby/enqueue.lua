@@ -1,6 +1,6 @@
 -- ARGV: id, how many players, a party's id ('' for a lone player), how many names and values its
 -- fields have, those; then the version of the party that was read, and its fields
--- Returns its place, why it was refused ('' if it was not), who plays; and then as count.
+-- Returns its place, why it was refused ('' if it was not), who plays; and what count returns.
 local id, size, party, last = ARGV[4], ARGV[5], ARGV[6], 7 + ARGV[7]
 local entry = read('entry', id)
 if not entry then
@@ -23,5 +23,4 @@ if not entry then
   wait(entry)
   keep(entry, LIFETIME)
 end
-local waiting = count(entry.queue)
-return { math.max(1, rank(entry)), '', '', unpack(waiting) }
+return { math.max(1, rank(entry)), '', '', count(entry.queue) }

@@ -1,5 +1,3 @@
--- ARGV: the player, the entry's id ('' for any), for how long the player must be away, and 1 if
--- it must be ready
 local player, only, seconds, must_be_ready = unpack(ARGV, 4, 7)
 local id = call('GET', P .. 'entry-of:' .. player)
 local entry = (only == '' or only == id) and read('entry', id)

@@ -6,18 +6,17 @@ local node, fence, data, ending = unpack(call('HMGET', P .. THING, 'node', 'fenc
 if ending and ARGV[7] ~= '2' then
   return { 'ended', '0', ending, '0', '' }
 end
-if node == ARGV[2] then
-  -- The answer to an earlier call of this node was lost.
-  return { data and 'claimed' or 'new', fence, data or '', '0', '' }
+if node ~= ARGV[2] then
+  if not data and (node or '') == '' and ARGV[7] == '0' then
+    return { node and 'over' or 'unknown', '0', '', '0', '' }
+  end
+  if (node or '') ~= '' and node ~= ARGV[6] and is_alive(node) then
+    local ends = tonumber(call('HGET', P .. 'node:' .. node, 'ends'))
+    return { 'owned', '0', '', tostring(math.ceil((ends - now) / 1000)), node }
+  end
+  fence = tostring(tonumber(fence or '0') + 1)
+  take(data and LIFETIME or RESERVED, node, fence)
+  call('HDEL', P .. THING, 'ending')
 end
-if not data and (node or '') == '' and ARGV[7] == '0' then
-  return { node and 'over' or 'unknown', '0', '', '0', '' }
-end
-if (node or '') ~= '' and node ~= ARGV[6] and is_alive(node) then
-  local ends = tonumber(call('HGET', P .. 'node:' .. node, 'ends'))
-  return { 'owned', '0', '', tostring(math.ceil((ends - now) / 1000)), node }
-end
-fence = tostring(tonumber(fence or '0') + 1)
-take(data and LIFETIME or RESERVED, node, fence)
-call('HDEL', P .. THING, 'ending')
+-- If it was this node's, the answer to an earlier call was lost.
 return { data and 'claimed' or 'new', fence, data or '', '0', '' }

@@ -6,7 +6,8 @@ if tonumber(call('GET', rated) or '0') > tonumber(at) then
   return 'known'
 end
 for i = 11, 10 + 2 * count, 2 do
-  if (rating_of(list, ARGV[i], tonumber(at)) or newcomer) ~= ARGV[i + 1] then
+  local rating = lasting('rating:' .. list .. ':' .. ARGV[i], 'rating', tonumber(at))
+  if (rating or newcomer) ~= ARGV[i + 1] then
     return 'changed'
   end
 end
