@@ -16,7 +16,7 @@ end
 local ids = call('SPOP', P .. 'entries-of:' .. from, most)
 for _, id in ipairs(ids) do
   local entry = read('entry', id)
-  if entry then
+  if entry and not entry.match then
     if not are_here(entry, alone) then
       suspend(entry, '1')
       keep(entry, lifetime)
