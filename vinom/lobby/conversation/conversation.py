@@ -475,7 +475,7 @@ class Conversation:
                 is_newest = self._note(push) and is_newest
                 self._talk.answered(push)
                 if not is_newest:
-                    # The player takes it for that.
+                    # The player takes this answer for the newest.
                     self._requests.look_again([self.player.player_id])
         except Exception as error:
             self._not_done(request, error)

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
-from vinom.base.messages.lobby import MatchFound, RoomFound
+from vinom.base.messages.lobby import MatchFound
 from vinom.base.messages.parties import PrematchFound
 from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
@@ -29,8 +29,8 @@ from vinom.store.patience import if_unsure
 _HELD: LineEnd = "held"
 #: A message to nodes: look where these players are, and send them what they missed.
 _LOOK = b""
-#: What ends a player's waiting.
-_FOUND = (PrematchFound, MatchFound, RoomFound)
+#: What moves a player who waits, and can be read from the store.
+_FOUND = (PrematchFound, MatchFound)
 #: Lines that one step records again.
 _AT_ONCE = 500
 #: How often lines are recorded again: much less than their lifetime in the store,
