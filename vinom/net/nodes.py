@@ -383,8 +383,7 @@ class _NodeLink(Protocol):
 
     def _refuse(self, why: str) -> None:
         if not self._is_over:
-            self._is_over = True
-            self._say_why(why)
+            self._ends(why)
             self.transport.abortConnection()
 
     @abstractmethod
@@ -396,8 +395,8 @@ class _NodeLink(Protocol):
         """
 
     @abstractmethod
-    def _say_why(self, why: str) -> None:
-        """Log why the link is closed."""
+    def _ends(self, why: str) -> None:
+        """Note why the link is about to be lost."""
 
 
 class NodeAnswers(_NodeLink):
@@ -534,7 +533,9 @@ class NodeAnswers(_NodeLink):
         if not self._is_over:
             self.transport.write(frame(answer))
 
-    def _say_why(self, why: str) -> None:
+    def _ends(self, why: str) -> None:
+        # Nothing that comes meanwhile is answered.
+        self._is_over = True
         self._bounded_log.info("node link closed: {why}", why=why)
 
 
@@ -611,7 +612,7 @@ class NodeQuestions(_NodeLink):
             self._beats += 1
             self._say(Beat())
 
-    def _say_why(self, why: str) -> None:
+    def _ends(self, why: str) -> None:
         self._log.error("node link closed: {why}", why=why)
 
     def _take(self, payload: bytes) -> None:
