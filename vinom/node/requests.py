@@ -332,7 +332,9 @@ class Requests(Service):
         """Answer a request of a player who said hello."""
         answer = await self._answer(player, request, conversation.host)
         if isinstance(answer, _STATES) and not conversation.is_open:
-            # The player may have a newer line, whose hello was answered before.
+            # The player may have a newer line, whose hello was answered before, or is
+            # about to be; there this answer may be late.
+            self._online.send([player.player_id], answer)
             self._online.look([player.player_id])
         return answer
 

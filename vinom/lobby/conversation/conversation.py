@@ -471,10 +471,9 @@ class Conversation:
                 assert self.player is not None
                 before = self.queue_state, self.match_id
                 push = await self._requests.serve(self, self.player, request)
-                is_newest = before == (self.queue_state, self.match_id)
-                is_newest = self._note(push) and is_newest
+                has_moved = before != (self.queue_state, self.match_id)
                 self._talk.answered(push)
-                if not is_newest:
+                if not self._note(push) or has_moved:
                     # The player takes this answer for the newest.
                     self._requests.look_again([self.player.player_id])
         except Exception as error:
