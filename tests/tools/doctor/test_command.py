@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.base.settings.values import Switch
 from vinom.node.settings import TABLE, Settings
 from vinom.tools.commands.cli import main
-from vinom.tools.doctor import command, examination
+from vinom.tools.doctor import command
 from vinom.tools.doctor.findings import failure, ok, warning
 from vinom.tools.doctor.machine import examine_wall, wall
 from vinom.tools.doctor.ports import listener_of, open_files_limit, owners, sockets_at
@@ -336,8 +336,8 @@ class MachineTests(SynchronousTestCase):
                 problems = {"a": "the disk is full: 3 left; free some", "b": "no pod"}
                 return {"state": "serving", "lobby": "x:1", "problems": problems}
 
-        self.patch(examination, "listener_of", lambda path: 0)
-        self.patch(examination, "AdminLine", Told)
+        self.patch(command, "listener_of", lambda path: 0)
+        self.patch(command, "AdminLine", Told)
         _, out, err = vinom("--json", f"--state-dir={self.mktemp()}")
         self.assertEqual(err, "")
         found = [

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.node.settings import Settings
 from vinom.tools.doctor.machine import descriptor_reserve
-from vinom.tools.doctor.strangers import plain_ports, proxies
+from vinom.tools.doctor.trust import plain_ports, proxies
 
 BEHIND = {"advertise": "play.example.org", "http": "tcp:8080:interface=127.0.0.1"}
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.tools.promises.inputs import Played, compare
+from vinom.tools.promises.replayed import Played, compare
 from vinom.tools.promises.witness import Sent
 
 

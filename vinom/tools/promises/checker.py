@@ -15,10 +15,11 @@ from vinom.net.packets.reliable import MOST_WAITING
 from vinom.play.choices import action_decoder
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED
-from vinom.tools.promises.inputs import compare, decoded
 from vinom.tools.promises.replayed import (
     Doubt,
     Parts,
+    compare,
+    decoded,
     inputs_of,
     play_again,
     read_parts,
