@@ -118,7 +118,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "txredisapi": ("store/redis",),
     "prometheus_client": ("net/web/", "node/web/", "gateway/admin"),
     "openskill": ("lobby/matchmaking/ratings",),
-    "segno": ("node/web/invitations",),
+    "segno": ("node/web/pages",),
     "websockets": (
         "net/lines/ws_handshake",
         "net/lines/ws_stream",

@@ -14,7 +14,7 @@ from vinom.games.maze import Maze
 from vinom.node.build import game_server_program, own_program
 from vinom.node.games import GameTable, all_games
 from vinom.node.settings import gather
-from vinom.node.web.game_catalogue import GameCatalogue
+from vinom.node.web.pages import GameCatalogue
 from vinom.play.choices import canonical_options, read_loadout
 
 NIM = {

@@ -12,8 +12,7 @@ from tests.support.http import ask
 from tests.support.logged import watch_log
 from vinom.errors import Misconfigured
 from vinom.net.web.answers import Folder
-from vinom.node.web.game_catalogue import GameCatalogue
-from vinom.node.web.static_pages import StaticPages
+from vinom.node.web.pages import GameCatalogue, StaticPages
 from vinom.play.game_loader import load_game
 from vinom.play.presentation import address_of, present, title_from
 
@@ -248,7 +247,7 @@ class SiteTests(SynchronousTestCase):
         """
         The files are kept in memory: a folder with too many bytes is refused.
         """
-        self.patch(sys.modules["vinom.node.web.static_pages"], "SITE_LIMIT", 10)
+        self.patch(sys.modules["vinom.node.web.pages"], "SITE_LIMIT", 10)
         with self.assertRaisesRegex(Misconfigured, "has .* bytes, the limit is 10"):
             StaticPages(site=self.folder)
 

@@ -109,9 +109,7 @@ from vinom.node.listening import bind_problem
 from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores, memory_stores
-from vinom.node.web.game_catalogue import GameCatalogue
-from vinom.node.web.invitations import InvitationCode
-from vinom.node.web.static_pages import StaticPages
+from vinom.node.web.pages import GameCatalogue, InvitationCode, StaticPages
 from vinom.play.clock import longest_life
 from vinom.play.game_loader import installed_games
 from vinom.play.hosting.guarding import guard_games

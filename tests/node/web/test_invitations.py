@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import Exchange, ask
 from vinom.net.web.answers import Folder
-from vinom.node.web.invitations import LINK_LIMIT, InvitationCode
+from vinom.node.web.pages import LINK_LIMIT, InvitationCode
 
 
 class InvitationTests(SynchronousTestCase):

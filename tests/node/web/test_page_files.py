@@ -14,8 +14,7 @@ from tests.support.http import ask
 from vinom.game import Game
 from vinom.games.dice import Dice
 from vinom.net.web.answers import Folder
-from vinom.node.web.game_catalogue import GameCatalogue
-from vinom.node.web.static_pages import STATIC, StaticPages
+from vinom.node.web.pages import STATIC, GameCatalogue, StaticPages
 
 
 class FilesTests(SynchronousTestCase):

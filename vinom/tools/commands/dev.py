@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThread
 from vinom.base.limits.origins import read_origin_rule
 from vinom.base.printable import say
 from vinom.errors import Misconfigured
-from vinom.node.web.static_pages import check_site
+from vinom.node.web.pages import check_site
 from vinom.tools.commands.child_node import (
     LIKELY_PORTS,
     ChildNode,

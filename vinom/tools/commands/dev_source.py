@@ -15,8 +15,7 @@ import attrs
 import vinom
 from vinom.base.printable import say
 from vinom.errors import Misconfigured
-from vinom.node.web.game_catalogue import described
-from vinom.node.web.static_pages import folder_files
+from vinom.node.web.pages import described, folder_files
 from vinom.play.game_loader import load_game, name_of
 from vinom.play.presentation import MEDIA_TYPES, present
 

@@ -14,7 +14,7 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const connection = /** @type {HTMLElement} */ (document.getElementById("connection"));
 const me = /** @type {HTMLButtonElement} */ (document.getElementById("me"));
 
-/** The games of the server: see `vinom.node.web.game_catalogue`. @type {any} */
+/** The games of the server: see `vinom.node.web.pages`. @type {any} */
 let catalogue = { games: {} };
 /** @type {Client} */
 let client;

@@ -1,26 +1,36 @@
-"""The page where people play, an author's own site, and the files of games' boards."""
+"""
+The page where people play, an author's own site, and the files of games' boards; what
+pages ask for: ``/games.json``, and invitations as QR codes for a phone beside the
+screen that shows one.
+"""
 
 from __future__ import annotations
 
 import gzip
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import attrs
-from twisted.internet.interfaces import IPushProducer
+import segno
+from msgspec import Raw, json
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import CACHED
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from vinom.errors import Misconfigured
+from vinom.base.limits.buckets import TokenBucket
+from vinom.errors import Code, Misconfigured, Refused
 from vinom.game import Game
-from vinom.net.web.answers import Missing, Page
-from vinom.play.presentation import MEDIA_TYPES, present
+from vinom.net.web.answers import Missing, Page, answer, refuse
+from vinom.play.presentation import MEDIA_TYPES, Presentation, address_of, present
 
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -334,3 +344,131 @@ class _Sending:
     def stopProducing(self) -> None:
         """The client is gone."""
         self._is_paused = True
+
+
+class GameCatalogue(Page):
+    """Describe every game: seats, and what actions and options look like."""
+
+    def __init__(
+        self,
+        games: Mapping[str, Game[Any, Any]],
+        dev_notes: Path | None = None,
+    ) -> None:
+        """
+        :param games: by name.
+        :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
+            written: JSON with ``game``, ``build`` and ``error``.
+        """
+        super().__init__()
+        self._games = {
+            name: described(game) | shown(name, present(game))
+            for name, game in sorted(games.items(), key=_place)
+        }
+        self._dev_notes = dev_notes
+
+    def render_GET(self, request: Request) -> bytes:
+        found: dict[str, Any] = {"games": self._games}
+        if self._dev_notes is not None:
+            found["dev"] = Raw(self._dev_notes.read_bytes())
+        return answer(request, found)
+
+
+def described(game: Game[Any, Any]) -> dict[str, Any]:
+    """Describe one game: JSON-like; schemas are JSON Schema 2020-12."""
+    actions = get_args(game.actions) or (game.actions,)
+    return {
+        "seats": list(game.seats),
+        "late_join": game.late_join,
+        "teams": game.teams,
+        "tick_hz": game.tick_hz,
+        "has_bot": type(game).bot is not Game.bot,
+        "actions": [_schema(action) for action in actions],
+        "options": _schema(game.options),
+        "loadout": _schema(game.loadout),
+    }
+
+
+def shown(name: str, look: Presentation) -> dict[str, Any]:
+    """
+    Describe how a game looks: JSON-like.
+
+    :param name: of the game in requests; its files are served below it.
+    """
+    return {
+        "title": look.title,
+        "about": look.about,
+        "rules": look.rules,
+        "colours": look.colours,
+        "icon": address_of(name, look.icon),
+        "board": address_of(name, look.board),
+    }
+
+
+def _place(entry: tuple[str, Game[Any, Any]]) -> tuple[bool, str]:
+    """Sort games by title, those of the server's owner before Vinom's own."""
+    _, game = entry
+    return type(game).__module__.startswith("vinom.games."), present(game).title
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.schema(kind)
+    except TypeError:
+        # A type of the author's without a schema, which can be sent as JSON.
+        return {"title": getattr(kind, "__name__", str(kind))}
+    return found
+
+
+#: Longest link, bytes: as long as anything that phones still read from a screen.
+LINK_LIMIT = 300
+#: A code takes some milliseconds: new ones per second, and at once, of the whole node.
+_RATE, _BURST = 10.0, 50.0
+
+
+class InvitationCode(Page):
+    """
+    ``/invite.svg?link=...``: the QR code of a link to this server, as an SVG image.
+
+    It encodes links to itself alone, or anybody's links would seem to be the server's.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        """:param clock: for the limit of new codes."""
+        super().__init__()
+        self._clock = clock
+        self._bucket = TokenBucket(_RATE, _BURST)
+
+    def render_GET(self, request: Request) -> bytes:
+        links = (request.args or {}).get(b"link", [])
+        host = request.getHeader(b"host") or b""
+        try:
+            link = links[0].decode("ascii") if len(links) == 1 else ""
+            parts = urlsplit(link)
+            is_ours = (
+                parts.scheme in ("http", "https") and parts.netloc.encode() == host
+            )
+        except ValueError:
+            is_ours = False
+        if not is_ours or len(link) > LINK_LIMIT:
+            why = (
+                f"link must be one address of this server, at most {LINK_LIMIT} "
+                "characters of ASCII"
+            )
+            return refuse(request, Refused(Code.BAD_FIELD, why, {"field": "link"}))
+        if not self._bucket.take(self._clock.seconds()):
+            why = "too many codes were asked for; try again in a second"
+            return refuse(request, Refused(Code.RATE_LIMITED, why))
+        request.setHeader(b"content-type", b"image/svg+xml")
+        request.setHeader(b"content-security-policy", b"default-src 'none'")
+        request.setHeader(b"x-content-type-options", b"nosniff")
+        # The link lets whoever has it join: nothing between us may keep it.
+        request.setHeader(b"cache-control", b"private, max-age=3600")
+        return _drawn(link)
+
+
+@lru_cache(256)
+def _drawn(link: str) -> bytes:
+    drawn = BytesIO()
+    code = segno.make(link, error="m", micro=False)
+    code.save(drawn, kind="svg", border=1, omitsize=True, svgclass=None, lineclass=None)
+    return drawn.getvalue()
