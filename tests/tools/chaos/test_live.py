@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.tools.chaos.live import LiveMatch
+from vinom.tools.chaos.run import LiveMatch
 
 
 class LiveMatchTests(SynchronousTestCase):
