@@ -43,7 +43,7 @@ ADAPTERS: dict[str, str] = {
     "node": "*",
     "gateway": "access_log admin backends bytes_clients dialing "
     "handover http_clients link_backend listener "
-    "packet_clients ports routing/checks "
+    "packet_clients ports "
     "routing/sources service twistd",
     "client": "*",
     "rooms": "*",

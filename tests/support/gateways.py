@@ -183,7 +183,7 @@ class MemoryStream:
 
 class MemoryBackends:
     """
-    Back ends that are reached at once (`backends.Opens`).
+    Back ends that are reached at once (`backends.Way`).
 
     :ivar opened: each session that came, with its end here.
     :ivar made: makes the ends here.

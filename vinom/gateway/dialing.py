@@ -246,7 +246,7 @@ class TcpBackend:
 
     async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
-        Connect, or send an HTTP request (`vinom.gateway.routing.checks.Checks`).
+        Connect, or send an HTTP request (`vinom.gateway.backends.Way`).
 
         :raises Exception: it cannot be reached.
         """
@@ -263,7 +263,7 @@ class TcpBackend:
         self, rule: ServiceRule, endpoint: Endpoint, session: Session
     ) -> Stream | Deferred[Stream]:
         """
-        Connect to a back end (`vinom.gateway.backends.Opens`).
+        Connect to a back end (`vinom.gateway.backends.Way`).
 
         :raises Exception: it cannot be reached.
         """

@@ -43,7 +43,7 @@ _TERMS = PeerTerms(
 
 class LinkBackend:
     """
-    Opens sessions on links (`vinom.gateway.backends.Opens`), which it dials if needed.
+    Opens sessions on links (`vinom.gateway.backends.Way`), which it dials if needed.
 
     It is the `vinom.net.streams.multiplex.Taker` of these links.
 
@@ -146,8 +146,7 @@ class LinkBackend:
 
     async def check(self, rule: ServiceRule, endpoint: Endpoint) -> None:
         """
-        Have a link (`vinom.gateway.routing.checks.Checks`), which detects silence by
-        itself.
+        Have a link (`vinom.gateway.backends.Way`), which detects silence by itself.
 
         :raises Exception: the back end cannot be reached.
         """

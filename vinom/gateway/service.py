@@ -26,7 +26,7 @@ from vinom.errors import Misconfigured
 from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
 from vinom.gateway.arrivals import Limits
-from vinom.gateway.backends import Backends
+from vinom.gateway.backends import Backends, HealthChecks
 from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.dialing import CHECK_SECONDS, Dialer, LinkTls, TcpBackend
 from vinom.gateway.handover import Draining, Handover
@@ -35,7 +35,6 @@ from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.listener import Acceptor, Acceptors, public_factory
 from vinom.gateway.packet_clients import PACKETS_PATH, PacketAcceptor, PacketClients
 from vinom.gateway.ports import Certificates, Ports
-from vinom.gateway.routing.checks import HealthChecks
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint

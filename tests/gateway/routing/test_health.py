@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.gateway.routing.checks import HealthChecks
+from vinom.gateway.backends import HealthChecks
 from vinom.gateway.routing.health import (
     LEAST_ANSWERS,
     LONGEST_PAUSE,

@@ -1,7 +1,6 @@
 """
 Which back end serves a session: `rules`, and the `router` that applies them.
 
-It knows nothing of connections. `routes` accepts or refuses each new set of rules as a
-whole, `sources` and `redis_source` read them; `health` records which back ends can be
-used, and `checks` checks them.
+It knows nothing of connections. `sources` reads rules, and accepts or refuses each new
+set as a whole; `health` records which back ends can be used.
 """
