@@ -15,7 +15,7 @@ from tests.store.lobby_contract import prematch
 from tests.support.lobbies import running
 from vinom.base.model import Estate, LeftMatch, MatchEnd, MatchPlan, Prematch
 from vinom.errors import StoreUnavailable
-from vinom.node.takeover import Takeover
+from vinom.node.store_watch import Takeover
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
 

@@ -2,19 +2,226 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
+import attrs
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from vinom import __version__
-from vinom.base.model import MatchEnd, NodeFacts, Prematch
+from vinom.base.limits.logged import in_background
+from vinom.base.model import MatchEnd, NodeFacts, NodeLease, Prematch
+from vinom.base.reactor.waits import Repeating
+from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.online import Reporting
 from vinom.node.build import AWAY_MARGIN, Parts
 from vinom.node.lease import heartbeat_of
 from vinom.node.links import DIRECT
 from vinom.node.settings import Settings
-from vinom.node.takeover import Takeover
+from vinom.store.interfaces import ILobbyStore, INodeStore
+
+#: Entries and matches that one step deals with.
+_AT_ONCE = 100
+#: Suspended entries of players who are not back yet expire after this time, seconds.
+_ENTRY_SECONDS = 30.0
+#: How long the end of a match is remembered, seconds.
+_MEMORY_SECONDS = 600.0
+
+_What = TypeVar("_What")
+
+
+def _keys(leases: Iterable[NodeLease]) -> set[tuple[str, int]]:
+    return {(lease.node.node_id, lease.number) for lease in leases}
+
+
+class Survivor(Protocol):
+    """What this node does about a node that is gone: see `StoreWatch`."""
+
+    def match_lost(self, end: MatchEnd) -> None:
+        """A match of that node has ended."""
+
+    async def prematch_over(self, prematch: Prematch) -> None:
+        """A prematch of that node, as it was, has ended."""
+
+    def player_lost(self, player_id: str) -> None:
+        """A player's line went to that node, or its player was expected there."""
+
+    async def end_rooms(self, node_id: str) -> int:
+        """End rooms to which nobody came back; of stopped nodes if the id is empty."""
+
+    async def adopt_left(self, node_id: str) -> None:
+        """Go on with matches that this node can reach; the id is as above."""
+
+    def nothing_left(self) -> None:
+        """Nothing is left of a node: it may have sent less than it has done."""
+
+
+class Takeover(Repeating):
+    """
+    Clear up after nodes whose lease is over; any number of nodes may do so at once.
+
+    Their matches are played on by their game processes, which a node on the same
+    machine adopts at once; those that nobody adopts end as lost. Their queue entries
+    are this node's from now on, and stay for as long as those of a player who is
+    disconnected; members of parties keep their places for as long, too. Their
+    prematches end, and nobody is to blame. Their rooms wait for their players' grace;
+    then they end.
+    """
+
+    name = "takeover"
+    _log = Logger()
+
+    def __init__(
+        self,
+        nodes: INodeStore,
+        lobby: ILobbyStore,
+        clock: IReactorTime,
+        survivor: Survivor,
+        lease: float = 10.0,
+        match_seconds: float = 0.0,
+    ) -> None:
+        """
+        :param nodes: the registry.
+        :param lobby: matches and entries that dead nodes left.
+        :param clock: its seconds are those of the Unix epoch.
+        :param survivor: is called with what is found.
+        :param lease: how long a lease lasts, seconds.
+        :param match_seconds: how long matches may be played on without a node.
+        """
+        super().__init__(self._look, heartbeat_of(lease), clock)
+        self._survivor, self._match_seconds = survivor, match_seconds
+        # By node and number of its lease: when its matches are lost.
+        self._lost_at: dict[tuple[str, int], float] = {}
+        # The nodes that were there at the last look, dead or alive.
+        self._known: set[tuple[str, int]] = set()
+        self._nodes, self._lobby = nodes, lobby
+        self._clock, self._lease = clock, lease
+        self._not_before = 0.0
+
+    def startService(self) -> None:
+        super().startService()
+        self.wait()
+
+    def wait(self) -> None:
+        """
+        Take over nothing for one lease.
+
+        The store may have been away: all leases ended with it, and their nodes, which
+        are well, need a moment to get new ones.
+        """
+        self._not_before = self._clock.seconds() + self._lease
+
+    def _look(self) -> Deferred[None]:
+        return in_background(self._log, self._clear_up(), "cannot clear up")
+
+    async def _clear_up(self) -> None:
+        if self._clock.seconds() < self._not_before:
+            return
+        try:
+            expired = await self._nodes.nodes(expired=True)
+            dead = _keys(expired)
+            self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
+            known, self._known = self._known, dead | _keys(await self._nodes.nodes())
+            if known - self._known:
+                self._survivor.nothing_left()
+            await self._adopt_left("")
+            for lease in expired:
+                try:
+                    await self._bury(lease)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    # The other nodes must not wait for this one; it is tried again.
+                    self._log.failure(
+                        "cannot clear up after node {node_id}",
+                        node_id=lease.node.node_id,
+                    )
+            if count := await self._survivor.end_rooms(""):
+                self._log.warn(
+                    "ended {count} rooms of nodes that were stopped: nobody came back "
+                    "to them",
+                    count=count,
+                )
+        except StoreUnavailable:
+            # The next look goes on: each step may be done twice.
+            return
+
+    async def _adopt_left(self, node_id: str) -> None:
+        try:
+            await self._survivor.adopt_left(node_id)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._log.failure(
+                "cannot go on with matches of {node_id}",
+                node_id=node_id or "nodes that stop",
+            )
+
+    async def _end_prematch(self, prematch: Prematch) -> None:
+        try:
+            await self._survivor.prematch_over(prematch)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._log.failure("cannot clear up {what}", what=prematch)
+
+    def _report(self, called: Callable[[_What], None], what: _What) -> None:
+        """Report a match or a player; what fails for one is done for the others."""
+        try:
+            called(what)
+        except Exception:
+            self._log.failure("cannot clear up {what}", what=what)
+
+    async def _bury(self, lease: NodeLease) -> None:
+        node_id, lost = lease.node.node_id, 0
+        now = self._clock.seconds()
+        first = self._lost_at.setdefault(
+            (node_id, lease.number), now + self._match_seconds
+        )
+        await self._adopt_left(node_id)
+        while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
+            if now < first:
+                break
+            before = lost
+            for match in matches:
+                plan = match.plan
+                who = tuple(
+                    attrs.evolve(seat, loadout=b"{}", claims=b"{}")
+                    for seat in plan.seats
+                )
+                end = MatchEnd(plan.match_id, "lost", seats=who)
+                expires_at = self._clock.seconds() + _MEMORY_SECONDS
+                # Nobody was sent to one without a place: its players wait again.
+                again = () if match.is_placed else match.entry_ids
+                if await self._lobby.end(end, expires_at, again):
+                    lost += 1
+                    self._report(self._survivor.match_lost, end)
+            if lost == before:
+                # It has come back, and goes on with them.
+                break
+        while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
+            for player_id in left.alone:
+                self._report(self._survivor.player_lost, player_id)
+            for prematch in left.prematches:
+                await self._end_prematch(prematch)
+        if count := await self._survivor.end_rooms(node_id):
+            self._log.warn(
+                "ended {count} rooms of node {node_id}: nobody came back to them",
+                count=count,
+                node_id=node_id,
+            )
+        if matches:
+            # Until then the node stays listed as one whose lease is over.
+            return
+        if await self._nodes.leave(node_id, lease.number):
+            (self._log.warn if lost else self._log.info)(
+                "node {node_id} is gone: {lost} of its matches are lost",
+                node_id=node_id,
+                lost=lost,
+            )
 
 
 class StoreWatch:
@@ -146,7 +353,7 @@ class StoreWatch:
     def lease_over(self) -> None:
         self._parts.rooms.ownership.lease_over()
 
-    # Other nodes (`vinom.node.takeover.Survivor`).
+    # Other nodes (`Survivor`).
 
     def match_lost(self, end: MatchEnd) -> None:
         self._parts.lobby.matches.lost_elsewhere(end)
