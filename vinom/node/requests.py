@@ -330,7 +330,7 @@ class Requests(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push:
         """Answer a request of a player who said hello."""
-        answer = await self._answer(player, request, conversation.host)
+        answer = await self._answer(conversation, player, request)
         if isinstance(answer, _STATES) and not conversation.is_open:
             # The player may have a newer line, whose hello was answered before, or is
             # about to be; there this answer may be late.
@@ -338,7 +338,10 @@ class Requests(Service):
             self._online.look([player.player_id])
         return answer
 
-    async def _answer(self, player: Player, request: Request, host: str) -> Push:
+    async def _answer(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> Push:
+        host = conversation.host
         match request:
             case Queue(game, options, loadout, queue, echoes):
                 return await self._parties.queue(
@@ -349,6 +352,7 @@ class Requests(Service):
                     host,
                     queue=queue,
                     echoes=echoes,
+                    is_alone=not conversation.party_id,
                 )
             case Cancel():
                 return await self._parties.cancel(player.player_id)

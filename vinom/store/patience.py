@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vinom.errors import LeaseLost, NothingStored, StoreUnavailable
 
@@ -45,17 +45,13 @@ async def patiently(
     return None
 
 
-@contextmanager
-def if_unsure(act: Callable[[], object]) -> Iterator[None]:
+def if_unsure(failure: Failure, act: Callable[[], object]) -> Failure:
     """
-    Take a step whose answer may be lost: the error is raised in any case.
+    Note that a step failed whose answer may be lost: its errback.
 
     :param act: called if the step may have had its effect.
     """
-    try:
-        yield
-    except (NothingStored, LeaseLost):
-        raise
-    except StoreUnavailable:
+    is_unsure = failure.check(StoreUnavailable) is not None
+    if is_unsure and failure.check(NothingStored, LeaseLost) is None:
         act()
-        raise
+    return failure

@@ -162,7 +162,7 @@ class NetworkCounts:
     def is_full(self, host: str) -> bool:
         """Is one more too many?"""
         return (
-            self.count(host) >= self.limit
+            self._counts.get(network_of(host), 0) >= self.limit
             or self._wide.get(wide_network_of(host), 0)
             >= max(self.limit, self.wide_limit)
             or self.total >= self.total_limit

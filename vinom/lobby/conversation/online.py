@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from math import inf
 
 import attrs
@@ -198,23 +197,24 @@ class Online:
 
     # Asking, and sending.
 
+    def find(self, player_id: str) -> Conversation | None:
+        """Find the conversation of a player who is connected to this node."""
+        # One whose hello still waits may have closed.
+        found = self._conversations.get(player_id)
+        return None if found is None or not found.is_open else found
+
     def is_here(self, player_id: str) -> bool:
         """Is this player connected to this node?"""
-        return self._here(player_id) is not None
+        return self.find(player_id) is not None
 
     def here(self, player_ids: Iterable[str]) -> list[Conversation]:
         """List the conversations of those of these players who are connected here."""
-        return [one for one in map(self._here, player_ids) if one is not None]
+        return [one for one in map(self.find, player_ids) if one is not None]
 
     def waits(self, player_id: str) -> bool:
         """Was a player of this node sent that it waits, and nothing else since?"""
-        found = self._here(player_id)
+        found = self.find(player_id)
         return found is not None and found.queue_state == "waiting"
-
-    def _here(self, player_id: str) -> Conversation | None:
-        """Find a player's conversation; one whose hello still waits may have closed."""
-        found = self._conversations.get(player_id)
-        return None if found is None or not found.is_open else found
 
     def players(self) -> list[str]:
         """List the players of this node."""
@@ -225,7 +225,7 @@ class Online:
         Find the hash of the key of a player who is connected to this node, and the
         player.
         """
-        conversation = self._here(player_id)
+        conversation = self.find(player_id)
         if conversation is None or conversation.player is None:
             return None
         key_hash = conversation.key_hash
@@ -239,7 +239,7 @@ class Online:
 
         :raises StoreUnavailable: it does not answer.
         """
-        away = [one for one in player_ids if self._here(one) is None]
+        away = [one for one in player_ids if self.find(one) is None]
         if away and self.store is not None:
             elsewhere = set(await self.store.elsewhere(away))
             away = [one for one in away if one not in elsewhere]
@@ -254,7 +254,7 @@ class Online:
         return frozenset(
             one
             for one in player_ids
-            if self._here(one) is None and one not in where.elsewhere
+            if self.find(one) is None and one not in where.elsewhere
         )
 
     async def absence(self, player_id: str) -> float:
@@ -266,7 +266,7 @@ class Online:
 
         :raises StoreUnavailable: the store does not answer.
         """
-        if self._here(player_id) is not None:
+        if self.find(player_id) is not None:
             return 0.0
         if self.store is None:
             return inf
@@ -288,7 +288,7 @@ class Online:
         """Find those of these players who are connected here, and list the others."""
         here, others = [], []
         for player_id in player_ids:
-            conversation = self._here(player_id)
+            conversation = self.find(player_id)
             if conversation is None:
                 others.append(player_id)
             else:
@@ -297,9 +297,13 @@ class Online:
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
-        here, others = self._divide(player_ids)
-        for _, conversation in here:
-            conversation.send(push)
+        others = []
+        for player_id in player_ids:
+            conversation = self.find(player_id)
+            if conversation is None:
+                others.append(player_id)
+            else:
+                conversation.send(push)
         if others:
             self._pass_on(others, encode_push(push))
 
@@ -310,17 +314,21 @@ class Online:
         self._pass_on(others, _LOOK)
 
     def look_if_unsure(
-        self, player_ids: Sequence[str], prematch: Prematch | None = None
-    ) -> AbstractContextManager[None]:
+        self,
+        failure: Failure,
+        player_ids: Sequence[str],
+        prematch: Prematch | None = None,
+    ) -> Failure:
         """
-        Take a step of the store; if its answer is lost, `look`.
+        Note that a step of the store failed: its errback. It may have had its effect:
+        then `look`.
 
         :param player_ids: whom it concerns.
         :param prematch: whose players it concerns, too.
         """
         others = () if prematch is None else prematch.players
         everybody = [*player_ids, *(player.player_id for player in others)]
-        return if_unsure(lambda: self.look(everybody))
+        return if_unsure(failure, lambda: self.look(everybody))
 
     def warn(self, player_ids: Iterable[str], refusal: Refused) -> None:
         """Send each of these players, at any node, what went wrong."""
@@ -379,7 +387,7 @@ class Online:
 
     def replaced(self, player_id: str, epoch: int) -> None:
         """Close a line whose player has said hello at another node."""
-        conversation = self._here(player_id)
+        conversation = self.find(player_id)
         if player_id in self._reporting:
             # Its epoch is still on its way here.
             reports = self._reporting[player_id]

@@ -53,35 +53,39 @@ class JoinTickets:
         return Ticket(self._label(), match_id, seat, expires_at)
 
     def found(
-        self, plan: MatchPlan, placement: Placement, ticket: Ticket
-    ) -> MatchFound:
+        self, plan: MatchPlan, placement: Placement, *tickets: Ticket
+    ) -> list[MatchFound]:
         """
-        Make the message that brings a ticket's player to its seat.
+        Make the message for each ticket that brings its player to its seat.
 
         :param placement: where the match is played.
         """
-        player_id = plan.seats[ticket.seat].player_id
+        players = seat_names(plan.seats)
         expires_at = self.now() + self.ticket_seconds
-        claims = Claims(
-            self.realm,
-            ticket.match_id,
-            player_id,
-            ticket.seat,
-            expires_at,
-            self._label(),
-        )
-        return MatchFound(
-            match_id=plan.match_id,
-            game=plan.game,
-            host=placement.address,
-            port=placement.port,
-            server_name=f"{ticket.label}.{placement.server}.{self.realm}",
-            certificate=placement.certificate,
-            token=self.signer.sign(claims),
-            seat=ticket.seat,
-            players=seat_names(plan.seats),
-            expires_at=expires_at,
-        )
+        found = []
+        for ticket in tickets:
+            claims = Claims(
+                self.realm,
+                ticket.match_id,
+                plan.seats[ticket.seat].player_id,
+                ticket.seat,
+                expires_at,
+                self._label(),
+            )
+            message = MatchFound(
+                match_id=plan.match_id,
+                game=plan.game,
+                host=placement.address,
+                port=placement.port,
+                server_name=f"{ticket.label}.{placement.server}.{self.realm}",
+                certificate=placement.certificate,
+                token=self.signer.sign(claims),
+                seat=ticket.seat,
+                players=players,
+                expires_at=expires_at,
+            )
+            found.append(message)
+        return found
 
     def _label(self) -> str:
         """Draw 128 random bits as 26 base32 characters."""

@@ -137,7 +137,7 @@ class OtherNodes(Protocol):
 
 
 @attrs.define(eq=False)
-class _Live:
+class Live:
     """
     A match that is not over, and what waits for it.
 
@@ -245,9 +245,9 @@ class Matches(Service):
         self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
         self._counts = AddressCounts(per_address)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         # The same, oldest first, by the players who have seats.
-        self._of_players: dict[str, list[_Live]] = {}
+        self._of_players: dict[str, list[Live]] = {}
         self._followers: list[Follower] = []
         #: Called with players who have left matches that this node has adopted.
         self.freed: Callable[[Sequence[str]], None] = lambda _: None
@@ -264,13 +264,14 @@ class Matches(Service):
 
     # Starting.
 
-    def ensure_one_more(self, entry: QueueEntry) -> None:
+    def ensure_one_more(self, entries: Sequence[QueueEntry]) -> None:
         """
-        Check that the addresses of an entry's players may have one more match.
+        Check that the addresses of the players of entries may have one more match.
 
         :raises Refused: `BUSY`.
         """
-        if any(map(self._counts.is_full, entry.hosts)):
+        hosts = {host for entry in entries for host in entry.hosts}
+        if any(map(self._counts.is_full, hosts)):
             raise Refused(
                 Code.BUSY,
                 "players of your address are in too many matches; queue again when "
@@ -278,44 +279,22 @@ class Matches(Service):
                 {"retry_after": 10, "limit": self._counts.limit},
             )
 
-    async def start_match(
-        self,
-        game: str,
-        options: bytes,
-        entries: Sequence[QueueEntry],
-        teams: Sequence[int] = (),
-        watches: Sequence[IMatchWatch] = (),
-        prematch_id: str = "",
-        opened: Callable[[], None] = lambda: None,
-    ) -> Started:
+    def begin(self, live: Live, watches: Sequence[IMatchWatch] = ()) -> None:
         """
-        Start a match for entries that wait, if they still do.
+        Send the players to a match that was opened, as soon as it has a place.
 
-        Their players are sent to it when it has a place.
-
-        :param options: canonical JSON.
-        :param teams: the team of each entry; dealt in turn unless given.
         :param watches: called about the match until it is over.
-        :param prematch_id: the prematch that the entries are in.
-        :param opened: called when the match is recorded, before anything can happen to
-            it.
         """
-        seats = seat_plans(entries, self._games[game].teams, teams)
-        live, found = await self._open(game, options, seats, entries, prematch_id)
-        if found.refusal:
-            return found
         live.watches += watches
-        opened()
-        self._online.send(
-            [seat.player_id for seat in seats], QueueStatus("matched", game)
-        )
+        plan = live.match.plan
+        player_ids = [seat.player_id for seat in plan.seats]
+        self._online.send(player_ids, QueueStatus("matched", plan.game))
         in_background(
             self._log,
             self._find_place(live),
             "the end of match {match_id} was not recorded",
-            match_id=live.match.plan.match_id,
+            match_id=plan.match_id,
         )
-        return found
 
     async def start_seats(
         self, game: str, options: bytes, seats: tuple[SeatPlan, ...]
@@ -329,7 +308,7 @@ class Matches(Service):
         :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
             game server was available.
         """
-        live, started = await self._open(game, options, seats)
+        live, started = await self.open(game, options, seats)
         if started.refusal:
             raise Refused(
                 Code.ALREADY_IN_MATCH,
@@ -360,19 +339,27 @@ class Matches(Service):
             )
         return found
 
-    async def _open(
+    async def open(
         self,
         game: str,
         options: bytes,
         seats: tuple[SeatPlan, ...],
         entries: Sequence[QueueEntry] = (),
         prematch_id: str = "",
-    ) -> tuple[_Live, Started]:
-        """Record a match; it is this node's unless that is refused."""
+    ) -> tuple[Live, Started]:
+        """
+        Record a match; it is this node's unless that is refused.
+
+        :param options: canonical JSON.
+        :param entries: those that wait for it; they do no more.
+        :param prematch_id: the prematch that they are in.
+        :raises Refused: `DRAINING`.
+        :raises StoreUnavailable: a match without entries is not recorded.
+        """
         if self.is_draining:
             raise self.draining()
         plan, tickets = self._tickets.plan(game, options, seats)
-        live = _Live(Match(plan, self._clock.seconds(), tuple(entries)), tickets)
+        live = Live(Match(plan, self._clock.seconds(), tuple(entries)), tickets)
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
         live.hosts = tuple(hosts.values())
@@ -382,7 +369,12 @@ class Matches(Service):
         entry_ids = [entry.entry_id for entry in entries]
         self._starting.add(plan.match_id)
         try:
-            found = await self._started(plan, entry_ids, prematch_id)
+            try:
+                found = await self._store.start(plan, entry_ids, prematch_id)
+            except (NothingStored, LeaseLost):
+                raise
+            except StoreUnavailable as error:
+                found = await self._start_again(error, plan, entry_ids, prematch_id)
         except BaseException:
             self._uncount(live)
             raise
@@ -398,23 +390,22 @@ class Matches(Service):
                 follower.taken_out(found.left, live.seated())
         return live, found
 
-    async def _started(
-        self, plan: MatchPlan, entry_ids: Sequence[str], prematch_id: str
+    async def _start_again(
+        self,
+        error: StoreUnavailable,
+        plan: MatchPlan,
+        entry_ids: Sequence[str],
+        prematch_id: str,
     ) -> Started:
         """
-        Record a match, or learn that it is recorded: the answer may be lost.
+        Find out whether a match is recorded: the answer was lost.
 
         :raises StoreUnavailable: it is not.
         """
-        try:
-            return await self._store.start(plan, entry_ids, prematch_id)
-        except (NothingStored, LeaseLost):
-            raise
-        except StoreUnavailable:
-            if not entry_ids:
-                # Its players may not wait for it.
-                await self._record_end(MatchEnd(plan.match_id, "void"))
-                raise
+        if not entry_ids:
+            # Its players may not wait for it.
+            await self._record_end(MatchEnd(plan.match_id, "void"))
+            raise error
         found = await patiently(
             self._clock,
             lambda: self._store.start(plan, entry_ids, prematch_id),
@@ -442,19 +433,19 @@ class Matches(Service):
             in_background(self._log, asked, "keys of players are not known")
 
     async def _learn_keys(
-        self, live: _Live, players: IPlayerStore, others: Sequence[str]
+        self, live: Live, players: IPlayerStore, others: Sequence[str]
     ) -> None:
         """Ask the store for the keys of players who are connected elsewhere."""
         found = await self._while_live(live, lambda: players.keys_of(others))
         live.known = [*live.known, *(found or ())]
 
-    def _enter(self, live: _Live) -> None:
+    def _enter(self, live: Live) -> None:
         """A match is this node's from now on."""
         self._live[live.match.plan.match_id] = live
         for player_id in live.seated():
             self._of_players.setdefault(player_id, []).append(live)
 
-    def _leave(self, live: _Live) -> None:
+    def _leave(self, live: Live) -> None:
         """It is over, or another node's."""
         match_id = live.match.plan.match_id
         if self._live.get(match_id) is not live:
@@ -468,7 +459,7 @@ class Matches(Service):
                 del self._of_players[player_id]
         self._uncount(live)
 
-    def _uncount(self, live: _Live) -> None:
+    def _uncount(self, live: Live) -> None:
         for host in live.counted:
             self._counts.leave(host)
 
@@ -493,7 +484,7 @@ class Matches(Service):
         """
         match = Match(plan, since, state="placed", placement=placement)
         match.has_result = has_result
-        live = _Live(match, [], hosts=hosts, is_adopted=True)
+        live = Live(match, [], hosts=hosts, is_adopted=True)
         self._enter(live)
         live.counted = tuple(filter(self._counts.enter, hosts))
         in_background(
@@ -504,7 +495,7 @@ class Matches(Service):
         )
 
     async def _adopt(
-        self, live: _Live, placement: Placement, claimed: Deferred[bool] | None
+        self, live: Live, placement: Placement, claimed: Deferred[bool] | None
     ) -> None:
         plan = live.match.plan
         if claimed is not None and not await claimed:
@@ -543,7 +534,7 @@ class Matches(Service):
                 follower.entries_moved(live.match.entries)
         self._check_drained()
 
-    async def _find_place(self, live: _Live) -> list[MatchFound] | None:
+    async def _find_place(self, live: Live) -> list[MatchFound] | None:
         """
         Find a game server for a match, and send its players there.
 
@@ -596,7 +587,7 @@ class Matches(Service):
             host=placement.address,
             port=placement.port,
         )
-        found = [self._tickets.found(plan, placement, ticket) for ticket in tickets]
+        found = self._tickets.found(plan, placement, *tickets)
         for seat, push in zip(plan.seats, found, strict=True):
             # Players who are away get it after their next hello.
             self._online.send((seat.player_id,), push)
@@ -692,7 +683,7 @@ class Matches(Service):
                     raise PeerError(f"node {node_id} sent no way in")
                 return answer.push
         ticket = await self._new_ticket(match_id, seat)
-        return self._tickets.found(plan, placement, ticket)
+        return self._tickets.found(plan, placement, ticket)[0]
 
     async def admit(self, match_id: str, seat: int) -> bytes:
         """
@@ -707,7 +698,7 @@ class Matches(Service):
         if not 0 <= seat < len(match.plan.seats):
             raise NoCapacity(f"the match has no seat {seat}")
         ticket = await self._new_ticket(match_id, seat)
-        return encode_push(self._tickets.found(match.plan, match.placement, ticket))
+        return encode_push(self._tickets.found(match.plan, match.placement, ticket)[0])
 
     def withdraw(self, player_id: str) -> bool:
         """
@@ -725,7 +716,7 @@ class Matches(Service):
         """Is this player in a match of this node that has no place yet?"""
         return self._forming(player_id) is not None
 
-    def _forming(self, player_id: str) -> _Live | None:
+    def _forming(self, player_id: str) -> Live | None:
         for live in self._of_players.get(player_id, ()):
             match = live.match
             if (
@@ -876,7 +867,7 @@ class Matches(Service):
             problem=live.delay,
         )
 
-    def _place(self, live: _Live) -> int:
+    def _place(self, live: Live) -> int:
         """Count the matches that wait for a game server, up to this one."""
         waiting = (one for one in self._live.values() if one.delay and one.hosting)
         return 1 + next((at for at, one in enumerate(waiting) if one is live), 0)
@@ -924,7 +915,7 @@ class Matches(Service):
                 except NoCapacity:
                     # It died, too; the next one is reported again.
                     return
-                found = self._tickets.found(plan, placement, ticket)
+                (found,) = self._tickets.found(plan, placement, ticket)
                 online.send((player_id,), found)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
@@ -1001,7 +992,7 @@ class Matches(Service):
             await self._record_end(end, () if left.is_placed else left.entry_ids)
             self.lost_elsewhere(attrs.evolve(end, seats=left.plan.seats))
 
-    async def _keep_restoring(self, live: _Live) -> None:
+    async def _keep_restoring(self, live: Live) -> None:
         match_id = live.match.plan.match_id
 
         def is_wanted() -> bool:
@@ -1025,7 +1016,7 @@ class Matches(Service):
         if not live.withdraw("lost"):
             self._fleet.close_room(match_id, "lost")
 
-    async def _restore(self, live: _Live) -> bool:
+    async def _restore(self, live: Live) -> bool:
         """
         Record a match anew in a store that has lost it, and its players.
 
@@ -1112,7 +1103,7 @@ class Matches(Service):
     # recorded with as many tries as the store needs.
 
     async def _record_end(
-        self, end: MatchEnd, again: Sequence[str] = (), live: _Live | None = None
+        self, end: MatchEnd, again: Sequence[str] = (), live: Live | None = None
     ) -> None:
         """
         Record an end.
@@ -1145,7 +1136,7 @@ class Matches(Service):
                 follower.entries_moved(its)
 
     async def _while_live(
-        self, live: _Live, step: Callable[[], Awaitable[_Result]]
+        self, live: Live, step: Callable[[], Awaitable[_Result]]
     ) -> _Result | None:
         """Take a step of the store, unless the match ends before that."""
         match_id = live.match.plan.match_id
@@ -1153,7 +1144,7 @@ class Matches(Service):
             self._clock, step, lambda: self._live.get(match_id) is live
         )
 
-    def _find(self, match_id: str) -> _Live:
+    def _find(self, match_id: str) -> Live:
         live = self._live.get(match_id)
         if live is None:
             raise Refused(Code.NO_SUCH_MATCH, "no match has this id; it may have ended")

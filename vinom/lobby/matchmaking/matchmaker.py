@@ -35,7 +35,7 @@ from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.matches.service import Matches
+from vinom.lobby.matches.service import Matches, seat_plans
 from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
@@ -227,8 +227,8 @@ class Matchmaker(Service):
         :raises Refused: `BAD_OPTIONS`, `BAD_LOADOUT`, or `PARTY_FULL` if they are more
             than can play together.
         """
-        plugin, most = self._games[queue.game], queue.shape.largest
-        if len(members) > most:
+        plugin = self._games[queue.game]
+        if party_id and len(members) > (most := queue.rule.shape.largest):
             raise Refused(
                 Code.PARTY_FULL,
                 f"your party has {len(members)} members, and {most} can play "
@@ -270,12 +270,13 @@ class Matchmaker(Service):
         if self.queues.asks:
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry)
-        self._matches.ensure_one_more(entry)
+        self._matches.ensure_one_more([entry])
         queue = self.queues.of(entry.game, entry.queue)
         if queue is not None and queue.name and self._ratings is not None:
             entry = await self._ratings.filled_in(entry, queue)
-        with self._online.look_if_unsure(entry.player_ids):
-            found = await self._store.enqueue(entry, party)
+        found = await self._store.enqueue(entry, party).addErrback(
+            self._online.look_if_unsure, entry.player_ids
+        )
         match found.refusal:
             case "queued":
                 raise Refused(Code.ALREADY_QUEUED, "cancel first")
@@ -303,8 +304,9 @@ class Matchmaker(Service):
         :param decliner: a player for whom it counts as a decline; nobody unless given.
         :param prematch: in which it is, as far as is known.
         """
-        with self._online.look_if_unsure(entry.player_ids, prematch):
-            left = await self._store.leave(entry.players[0].player_id, entry.entry_id)
+        left = await self._store.leave(
+            entry.players[0].player_id, entry.entry_id
+        ).addErrback(self._online.look_if_unsure, entry.player_ids, prematch)
         if left is not None:
             await self.took_out(left, decliner, askers)
         return left is not None
@@ -323,29 +325,27 @@ class Matchmaker(Service):
             remove = partial(self._remove, entry, entry.player_ids)
             self._run(patiently(self._clock, remove))
             raise self._matches.draining()
+        waiting = None
         try:
-            return await self._admitted(entry, found)
+            away = await self._online.away(entry.player_ids)
+            for player_id in away:
+                self._expect(player_id)
+            if away or entry.suspended:
+                await self._settle(entry.player_ids[0])
+            waiting = None if entry.suspended else found.waiting
+            self.rounds.look_at(entry.pool, waiting)
+            queue = self.queues.of(entry.game, entry.queue)
+            if entry.party_id or (
+                queue is not None and queue.accept_seconds and self._online.is_shared
+            ):
+                # Its players may be asked by now whether they accept a match.
+                return await self._status(entry)
         except StoreUnavailable as error:
             # It waits all the same; whether all are here is seen when storage answers.
             self._log.debug("storage does not answer: {error}", error=error)
             settle = partial(self._settle, entry.player_ids[0])
             self._run(patiently(self._clock, settle))
             self.rounds.look_at(entry.pool)
-            return self._updates.follow(entry, found.place)
-
-    async def _admitted(self, entry: QueueEntry, found: Enqueued) -> QueueStatus:
-        away = await self._online.away(entry.player_ids)
-        for player_id in away:
-            self._expect(player_id)
-        if away or entry.suspended:
-            await self._settle(entry.player_ids[0])
-        self.rounds.look_at(entry.pool, None if entry.suspended else found.waiting)
-        queue = self.queues.of(entry.game, entry.queue)
-        if entry.party_id or (
-            self._online.is_shared and queue is not None and queue.accept_seconds
-        ):
-            # Its players may be asked by now whether they accept a match.
-            return await self._status(entry)
         return self._updates.follow(entry, found.place)
 
     async def took_out(
@@ -427,8 +427,9 @@ class Matchmaker(Service):
         """Put a lone player back who was sent that it waits, and nothing else since."""
         (player_id,) = entry.player_ids
         if self._online.waits(player_id):
-            with self._online.look_if_unsure(entry.player_ids):
-                await self._store.enqueue(entry)
+            await self._store.enqueue(entry).addErrback(
+                self._online.look_if_unsure, entry.player_ids
+            )
             if not self._online.waits(player_id):
                 # Meanwhile it was sent that it is in no queue.
                 self._online.look(entry.player_ids)
@@ -438,34 +439,25 @@ class Matchmaker(Service):
 
     async def make(self, prematch: Prematch) -> None:
         """Make the match of a prematch to which everybody has said yes."""
-        await self._make(Proposal(prematch.entries, prematch.teams), prematch)
+        proposal = Proposal(prematch.entries, prematch.teams)
+        game, _, name = prematch.entries[0].pool
+        await self._make(proposal, self.queues.of(game, name), prematch)
 
-    async def _make(self, proposal: Proposal, prematch: Prematch | None = None) -> None:
+    async def _make(
+        self, proposal: Proposal, queue: Queue | None, prematch: Prematch | None = None
+    ) -> None:
         """Start a match, unless its entries are somewhere else by now."""
         entries = proposal.entries
         prematch_id = "" if prematch is None else prematch.prematch_id
-        game, options, name = entries[0].pool
-        queue = self.queues.of(game, name)
+        game, options = entries[0].game, entries[0].options
         watches: tuple[IMatchWatch, ...] = ()
         if queue is not None and queue.ratings and self._ratings is not None:
             watches = (self._ratings.watch(queue.ratings, proposal),)
-
-        def opened() -> None:
-            self._updates.forget([one for each in entries for one in each.player_ids])
-            if prematch is not None:
-                self.prematches.accepted(prematch)
-
         try:
-            for entry in entries:
-                self._matches.ensure_one_more(entry)
-            found = await self._matches.start_match(
-                game,
-                options,
-                entries,
-                proposal.teams,
-                watches,
-                prematch_id,
-                opened,
+            self._matches.ensure_one_more(entries)
+            seats = seat_plans(entries, self._games[game].teams, proposal.teams)
+            live, found = await self._matches.open(
+                game, options, seats, entries, prematch_id
             )
         except Refused as refusal:
             await self._keep_out(entries, prematch_id, refusal)
@@ -484,6 +476,10 @@ class Matchmaker(Service):
                 await self.prematches.give_back(prematch_id)
             self.rounds.look_at(entries[0].pool)
             return
+        self._updates.forget([seat.player_id for seat in seats])
+        if prematch is not None:
+            self.prematches.accepted(prematch)
+        self._matches.begin(live, watches)
         now = self._clock.seconds()
         for entry in entries:
             for _ in entry.players:
@@ -505,7 +501,7 @@ class Matchmaker(Service):
             try:
                 if self._matches.is_draining:
                     raise refusal
-                self._matches.ensure_one_more(entry)
+                self._matches.ensure_one_more([entry])
             except Refused:
                 out.append(entry)
         for entry in out:
@@ -674,7 +670,7 @@ class Matchmaker(Service):
         """Make a match, or ask its players first."""
         entries, seconds = proposal.entries, queue.accept_seconds
         if not seconds:
-            await self._make(proposal)
+            await self._make(proposal, queue)
             return
         pool = entries[0].pool
         prematch = Prematch(
@@ -708,8 +704,8 @@ class Matchmaker(Service):
             "waited": max(0.0, now - entry.since),
             "position": place,
             "same_wish": waiting.ready,
-            "needed": 0 if queue is None else queue.shape.fewest,
-            "full": 0 if queue is None else queue.shape.most,
+            "needed": 0 if queue is None else queue.rule.shape.fewest,
+            "full": 0 if queue is None else queue.rule.shape.most,
             "other_options": counts.players.get(entry.game, 0) - waiting.players,
         }
         if entry.suspended:

@@ -300,6 +300,7 @@ class Parties(Service):
         *,
         queue: str | None = None,
         echoes: Mapping[str, float] | None = None,
+        is_alone: bool = False,
     ) -> QueueStatus:
         """
         Queue for a player, or for all of the party of which the player is the host.
@@ -311,12 +312,12 @@ class Parties(Service):
         :param queue: the name of the queue; the game's default one unless given.
         :param echoes: milliseconds of an echo by region, as the player measured them;
             the other members of a party count as near this node.
+        :param is_alone: it is in no party, as far as it was sent.
         :raises Refused: see `Matchmaker.add`; `NOT_HOST`; or `NOT_NOW`.
         """
         me = player.player_id
-        # Unless the store refuses it.
-        is_alone = any(not one.party_id for one in self._online.here([me]))
         for _ in range(_MOST_TRIES):
+            # The store refuses one who is in a party all the same.
             party = None if is_alone else (await self._store.of_player(me)).party
             is_alone = False
             if party is None:
@@ -418,7 +419,7 @@ class Parties(Service):
         size, options = self._bounds.size, b"{}"
         if asked.game is not None:
             queue = self._matchmaker.queues.find(None, asked.game)
-            size = min(size, queue.shape.largest)
+            size = min(size, queue.rule.shape.largest)
             options = self._matchmaker.queues.options(queue, bytes(asked.options))
         token, password_hash = _secret(self._entropy), ""
         if asked.password is not None:
@@ -444,8 +445,9 @@ class Parties(Service):
             raise _too_many(self._bounds.per_address)
         self._admission.opened[party.party_id] = host
         try:
-            with self._online.look_if_unsure(party.player_ids):
-                is_open = await self._store.open(party)
+            is_open = await self._store.open(party).addErrback(
+                self._online.look_if_unsure, party.player_ids
+            )
             if not is_open:
                 await self._ensure_free(player.player_id)
                 raise _in_party()
@@ -482,8 +484,9 @@ class Parties(Service):
             after = changed(party, lambda it: it.join(member))
             assert after is not None
             try:
-                with self._online.look_if_unsure(after.player_ids):
-                    change = await self._store.change(after)
+                change = await self._store.change(after).addErrback(
+                    self._online.look_if_unsure, after.player_ids
+                )
             finally:
                 self._await_absent(me)
             if change.is_done:
@@ -558,11 +561,13 @@ class Parties(Service):
         :param where: of the member.
         :param after: what is left of it.
         """
-        with self._online.look_if_unsure(party.player_ids, where.prematch):
-            if after is not None:
-                change = await self._store.change(after)
-            else:
-                change = await self._store.close(party.party_id, party.version)
+        if after is not None:
+            stored = self._store.change(after)
+        else:
+            stored = self._store.close(party.party_id, party.version)
+        change = await stored.addErrback(
+            self._online.look_if_unsure, party.player_ids, where.prematch
+        )
         if not change.is_done:
             return False
         if after is None:
@@ -589,8 +594,9 @@ class Parties(Service):
         for _ in range(_MOST_TRIES):
             after = changed(await self._mine(player_id), happened)
             assert after is not None
-            with self._online.look_if_unsure(after.player_ids):
-                change = await self._store.change(after)
+            change = await self._store.change(after).addErrback(
+                self._online.look_if_unsure, after.player_ids
+            )
             if change.is_done:
                 self._send_others(after, player_id, await self._update(after))
                 return after

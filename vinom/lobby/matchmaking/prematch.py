@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -177,8 +178,9 @@ class Prematches:
         if before is None or prematch_id not in (None, before.prematch_id):
             raise _over()
         prematch_id = before.prematch_id
-        with self._online.look_if_unsure([player_id], before):
-            prematch = await self._store.answer(prematch_id, player_id, is_yes)
+        prematch = await self._store.answer(prematch_id, player_id, is_yes).addErrback(
+            self._online.look_if_unsure, [player_id], before
+        )
         if prematch is None:
             raise _over()
         if player_id not in (prematch.accepted if is_yes else prematch.declined):
@@ -211,9 +213,10 @@ class Prematches:
         """
         unanswered: list[Prematch | None] = []
 
-        async def step() -> Prematch | None:
-            with if_unsure(lambda: unanswered.append(self._open.get(prematch_id))):
-                return await self._store.expire(prematch_id, None)
+        def step() -> Deferred[Prematch | None]:
+            return self._store.expire(prematch_id, None).addErrback(
+                if_unsure, lambda: unanswered.append(self._open.get(prematch_id))
+            )
 
         prematch = await patiently(self._clock, step)
         if prematch is None and unanswered:

@@ -99,11 +99,6 @@ class Queue:
     avoid_recent: int = 0
     backfills: bool = False
 
-    @property
-    def shape(self) -> Shape:
-        """How many players a match has."""
-        return self.rule.shape
-
 
 class Queues:
     """

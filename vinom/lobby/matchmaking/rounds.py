@@ -61,7 +61,7 @@ class Cadence:
         """
         self._clock, self._play = clock, play
         self._next: IDelayedCall | None = None
-        self._is_playing = self._is_due = False
+        self._is_playing = self._is_due = self._is_soon = False
 
     def ask(self, delay: float = 0.0) -> None:
         """
@@ -75,13 +75,15 @@ class Cadence:
         if self._is_playing:
             self._is_due = True
             return
+        if self._next is not None and self._is_soon:
+            return
         asked = self._clock.callLater(delay, self._start)
         if self._next is not None:
             if self._next.getTime() <= asked.getTime():
                 asked.cancel()
                 return
             self._next.cancel()
-        self._next = asked
+        self._next, self._is_soon = asked, not delay
 
     def stop(self) -> None:
         """Cancel the round that is due."""
@@ -127,35 +129,21 @@ class Running(Protocol):
         """Keep seats for these players; returns the room's id, or nothing."""
 
 
-class _Starts:
-    """Start matches at the same time, not too many of them."""
+async def _made(starts: list[Deferred[None]]) -> None:
+    """
+    Wait until matches that are being started are made.
 
-    def __init__(self) -> None:
-        self._running: list[Deferred[None]] = []
-
-    async def add(self, start: Coroutine[Any, Any, None]) -> None:
-        """
-        Start a match; if there are too many, wait until all are made.
-
-        :raises Exception: one of those could not be made.
-        """
-        self._running.append(Deferred.fromCoroutine(start))
-        if len(self._running) >= _MOST_STARTED:
-            await self.done()
-
-    async def done(self) -> None:
-        """
-        Wait until all are made.
-
-        :raises Exception: one of them could not be made.
-        """
-        running, self._running = self._running, []
-        failures: list[Failure] = []
-        for start in running:
-            start.addErrback(failures.append)
-        await DeferredList(running)
-        if failures:
-            failures[0].raiseException()
+    :param starts: emptied at once.
+    :raises Exception: one of them could not be made.
+    """
+    running = starts[:]
+    starts.clear()
+    failures: list[Failure] = []
+    for start in running:
+        start.addErrback(failures.append)
+    await DeferredList(running)
+    if failures:
+        failures[0].raiseException()
 
 
 class Schedule:
@@ -163,21 +151,19 @@ class Schedule:
     When which queue is looked at next: soon after a change, or when its rule says so.
 
     :ivar held_until: before this time none is.
+    :ivar changed: those that the next round looks at, with how many wait there, if that
+        is known.
     """
 
     def __init__(self) -> None:
         self.held_until = 0.0
-        # With how many wait there, if that is known; others as a heap, and by queue.
-        self._changed: dict[Pool, Waiting | None] = {}
+        self.changed: dict[Pool, Waiting | None] = {}
+        # The others as a heap, and by queue.
         self._due: list[tuple[float, Pool]] = []
         self._due_at: dict[Pool, float] = {}
         self._rests_until: dict[Pool, float] = {}
         # When it may start matches again, and how often it could not.
         self._failing: dict[Pool, tuple[float, int]] = {}
-
-    def look_at(self, pool: Pool, waiting: Waiting | None = None) -> None:
-        """Have the next round look at a queue."""
-        self._changed[pool] = waiting
 
     def set_due(self, pool: Pool, due: float | None) -> None:
         """Have a round look at it at this time, if no other one does before."""
@@ -187,7 +173,7 @@ class Schedule:
 
     def take(self, now: float) -> dict[Pool, Waiting | None]:
         """Take the queues of the round that begins."""
-        changed, self._changed = self._changed, {}
+        changed, self.changed = self.changed, {}
         while self._due and self._due[0][0] <= now:
             _, pool = heappop(self._due)
             self._due_at.pop(pool, None)
@@ -275,7 +261,7 @@ class Rounds:
 
         :param waiting: how many wait there, if that is known.
         """
-        self.schedule.look_at(pool, waiting)
+        self.schedule.changed[pool] = waiting
         self._cadence.ask()
 
     def hold(self, seconds: float) -> None:
@@ -303,8 +289,7 @@ class Rounds:
                 del changed[pool]
         finally:
             # Those left over because storage did not answer.
-            for pool in changed:
-                self.schedule.look_at(pool)
+            self.schedule.changed |= dict.fromkeys(changed)
         return self.schedule.next(now)
 
     async def _look_into(self, pool: Pool, now: float, waiting: Waiting | None) -> None:
@@ -328,7 +313,7 @@ class Rounds:
         if waiting is None:
             waiting = await self._store.waiting(*pool)
         due = None
-        if queue is not None and waiting.ready >= queue.shape.fewest:
+        if queue is not None and waiting.ready >= queue.rule.shape.fewest:
             due = queue.rule.due(waiting)
             if due is not None and due <= now:
                 due = await self._find(queue, pool, now)
@@ -355,12 +340,12 @@ class Rounds:
                 self.no_seats[pool] = len(player_ids)
                 continue
             # Without an answer it may be out of the queue, or wait.
-            with if_unsure(partial(self._settle_later, entry, room_id)):
-                if not await self._store.leave(
-                    player_ids[0], entry.entry_id, ready=True
-                ):
-                    # Matched, or gone; the seats are soon free again.
-                    continue
+            left = await self._store.leave(
+                player_ids[0], entry.entry_id, ready=True
+            ).addErrback(if_unsure, partial(self._settle_later, entry, room_id))
+            if left is None:
+                # Matched, or gone; the seats are soon free again.
+                continue
             self._seated(entry, room_id)
         if pool in self.no_seats:
             self.schedule.set_due(pool, now + _OFFER_SECONDS)
@@ -431,43 +416,37 @@ class Rounds:
         self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: Slices
     ) -> tuple[bool, float | None]:
         """Start what a rule finds; returns whether it did, and when to ask again."""
-        starts = _Starts()
-        try:
-            return await self._start_all(queue, entries, now, slices, starts)
-        finally:
-            await starts.done()
-
-    async def _start_all(
-        self,
-        queue: Queue,
-        entries: Sequence[QueueEntry],
-        now: float,
-        slices: Slices,
-        starts: _Starts,
-    ) -> tuple[bool, float | None]:
+        starts: list[Deferred[None]] = []
         is_found = False
         finding = queue.rule.find(entries, now)
-        while True:
-            try:
-                found = next(finding)
-            except StopIteration as stop:
-                return is_found, stop.value
-            except Exception:
-                # It must not keep other queues from being matched.
-                self._log.failure("the rule of queue {queue} failed", queue=queue.name)
-                return is_found, now + RETRY_SECONDS
-            if found is not None:
-                if not _is_sound(found, queue.shape):
-                    self._log.error(
-                        "the rule of queue {queue} proposed a match of {count} players "
-                        "that its settings do not allow",
-                        queue=queue.name,
-                        count=sum(len(entry.players) for entry in found.entries),
+        try:
+            while True:
+                try:
+                    found = next(finding)
+                except StopIteration as stop:
+                    return is_found, stop.value
+                except Exception:
+                    # It must not keep other queues from being matched.
+                    self._log.failure(
+                        "the rule of queue {queue} failed", queue=queue.name
                     )
                     return is_found, now + RETRY_SECONDS
-                is_found = True
-                await starts.add(self._start(found, queue))
-            await slices.rest()
+                if found is not None:
+                    if not _is_sound(found, queue.rule.shape):
+                        self._log.error(
+                            "the rule of queue {queue} proposed a match of {count} "
+                            "players that its settings do not allow",
+                            queue=queue.name,
+                            count=sum(len(entry.players) for entry in found.entries),
+                        )
+                        return is_found, now + RETRY_SECONDS
+                    is_found = True
+                    starts.append(Deferred.fromCoroutine(self._start(found, queue)))
+                    if len(starts) >= _MOST_STARTED:
+                        await _made(starts)
+                await slices.rest()
+        finally:
+            await _made(starts)
 
 
 def _is_sound(proposal: Proposal, shape: Shape) -> bool:

@@ -67,7 +67,7 @@ class QueueUpdates:
         """
         # The players may have waited for something else before.
         self.forget(entry.player_ids)
-        here = filter(self._online.is_here, entry.player_ids)
+        here = filter(self._online.find, entry.player_ids)
         for player_id in here if place else ():
             self._listed[player_id] = _Listed(entry, place)
             self._queues.setdefault(entry.pool, {})[player_id] = None

@@ -58,11 +58,6 @@ class _Queue:
     players: int = 0
     ready: int = 0
 
-    @property
-    def waiting(self) -> Waiting:
-        since = self.matchable[0][0] if self.matchable else None
-        return Waiting(self.players, self.ready, since)
-
 
 @attrs.define
 class _Queues:
@@ -83,9 +78,10 @@ class _Queues:
         place = (entry.since, entry.number, entry.entry_id)
         self.of_entries[entry.entry_id] = place
         self.players[entry.game] += len(entry.players)
-        queue = self.queues.get(entry.pool)
+        pool = entry.pool
+        queue = self.queues.get(pool)
         if queue is None:
-            queue = self.queues[entry.pool] = _Queue()
+            queue = self.queues[pool] = _Queue()
         insort(queue.places, place)
         queue.players += len(entry.players)
         if entry.suspended:
@@ -98,7 +94,8 @@ class _Queues:
         """Take an entry's place away."""
         place = self.of_entries.pop(entry.entry_id)
         self.players[entry.game] -= len(entry.players)
-        queue = self.queues[entry.pool]
+        pool = entry.pool
+        queue = self.queues[pool]
         del queue.places[bisect_left(queue.places, place)]
         queue.players -= len(entry.players)
         if entry.suspended:
@@ -107,7 +104,7 @@ class _Queues:
             del queue.matchable[bisect_left(queue.matchable, place)]
             queue.ready -= len(entry.players)
         if not queue.places:
-            del self.queues[entry.pool]
+            del self.queues[pool]
 
     def rank(self, entry: QueueEntry | None) -> int:
         """Count the entries up to this one; 0 if it does not wait."""
@@ -118,7 +115,10 @@ class _Queues:
 
     def waiting(self, pool: _Pool) -> Waiting:
         queue = self.queues.get(pool)
-        return Waiting() if queue is None else queue.waiting
+        if queue is None:
+            return Waiting()
+        since = queue.matchable[0][0] if queue.matchable else None
+        return Waiting(queue.players, queue.ready, since)
 
 
 @attrs.define
@@ -230,13 +230,12 @@ class LobbyState:
                 self.queues.add(entry)
         return True
 
-    def is_matchable(self, entry_id: str) -> bool:
-        waits = entry_id in self.queues.of_entries
-        return waits and not self.entries[entry_id].suspended
-
-    def are_matchable(self, entry_ids: Sequence[str]) -> bool:
-        are_different = len(set(entry_ids)) == len(entry_ids)
-        return are_different and all(map(self.is_matchable, entry_ids))
+    def are_matchable(self, *entry_ids: str) -> bool:
+        """Do these wait in their queues, and is none suspended, or there twice?"""
+        waiting, entries = self.queues.of_entries, self.entries
+        return len(set(entry_ids)) == len(entry_ids) and all(
+            one in waiting and not entries[one].suspended for one in entry_ids
+        )
 
     def wait(self, entry: QueueEntry) -> None:
         """Put an entry in its queue."""
@@ -245,7 +244,8 @@ class LobbyState:
             self.by_player[player_id] = entry.entry_id
             self.settle(player_id)
         self.queues.add(entry)
-        self.follow(entry, "in_queue")
+        if entry.party_id:
+            self.follow(entry, "in_queue")
 
     def take(self, entry_id: str, state: PartyState) -> QueueEntry:
         """Take an entry out of its queue or prematch; its players wait no more."""
@@ -254,7 +254,8 @@ class LobbyState:
             del self.by_player[player_id]
         if self.prematch_of.pop(entry_id, None) is None:
             self.queues.remove(entry)
-        self.follow(entry, state)
+        if entry.party_id:
+            self.follow(entry, state)
         return entry
 
     def leave(self, entry_id: str, state: PartyState = "idle") -> Left | None:
@@ -405,7 +406,7 @@ class MemoryLobbyStore:
     ) -> Deferred[Left | None]:
         """Take an entry out; there is no other node that its player may be at."""
         own = self.state.by_player.get(player_id, "")
-        if entry_id in ("", own) and (not ready or self.state.is_matchable(own)):
+        if entry_id in ("", own) and (not ready or self.state.are_matchable(own)):
             return succeed(self.state.leave(own))
         return succeed(None)
 
@@ -447,7 +448,7 @@ class MemoryLobbyStore:
         entry_ids = [entry.entry_id for entry in prematch.entries]
         if prematch.prematch_id in self.state.prematches:
             return succeed(True)
-        if not self.state.are_matchable(entry_ids):
+        if not self.state.are_matchable(*entry_ids):
             return succeed(False)
         for entry_id in entry_ids:
             entry = self.state.entries[entry_id]
@@ -524,7 +525,7 @@ class MemoryLobbyStore:
                 and [one.entry_id for one in prematch.entries] == list(entry_ids)
             )
         else:
-            are_there = self.state.are_matchable(entry_ids)
+            are_there = self.state.are_matchable(*entry_ids)
         if not are_there:
             return succeed(Started("gone"))
         its = [] if entry_ids else [waits.get(one, "") for one in players]
