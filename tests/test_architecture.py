@@ -41,10 +41,8 @@ FILES = ("game", "errors")
 ADAPTERS: dict[str, str] = {
     "tools": "chaos/* check/command check/workers commands/* doctor/*",
     "node": "*",
-    "gateway": "access_log admin backends bytes_clients dialing "
-    "handover http_clients link_backend listener "
-    "packet_clients ports "
-    "routing/sources service twistd",
+    "gateway": "access_log admin backends bytes_clients dialing handover http_clients "
+    "link_backend listener packet_clients ports routing/sources service twistd",
     "client": "*",
     "rooms": "*",
     "lobby": "conversation/conversation conversation/identity conversation/online "
@@ -54,7 +52,7 @@ ADAPTERS: dict[str, str] = {
     "results/sending results/service",
     "fleet": "control/link fleet gameserver/* hosted kubernetes/api "
     "kubernetes/fleet kubernetes/pods local/fleet "
-    "local/forklink local/forkserver local/mailbox records relay/* server "
+    "local/forklink local/forkserver local/outliving records relay/* server "
     "several",
     "play": "game_loader hosting/*",
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* "

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.crowd import Crowd
+from vinom.client.load.bot import Bot, Crowd, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.game import Chance, Game

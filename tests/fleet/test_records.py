@@ -16,7 +16,7 @@ from vinom.base.model import Player, ServerAddress
 from vinom.base.wall.kernel import Peer
 from vinom.fleet.local import fleet
 from vinom.fleet.local.fleet import HIDDEN, GameServerProgram, LocalFleet, birth_of
-from vinom.fleet.local.mailbox import (
+from vinom.fleet.local.outliving import (
     LETTER,
     clear_mailboxes,
     has_mailbox,

@@ -25,7 +25,7 @@ from vinom.fleet.control.messages import (
     encode,
 )
 from vinom.fleet.gameserver.node_link import LinkOptions, NodeLink
-from vinom.fleet.local.mailbox import make_mailbox, post
+from vinom.fleet.local.outliving import make_mailbox, post
 from vinom.net.frames import FrameReader
 
 

@@ -17,8 +17,12 @@ from vinom.client.sdk import Client
 from vinom.tools.commands.cli import main
 from vinom.tools.commands.demo import Demonstration
 from vinom.tools.commands.demo_maze import Killed, MazeDemo
-from vinom.tools.commands.demo_nodes import Group, compose_nodes, describe_nodes
-from vinom.tools.commands.deployment import NamedNode
+from vinom.tools.commands.demo_nodes import (
+    Group,
+    NamedNode,
+    compose_nodes,
+    describe_nodes,
+)
 
 NAMES = ("ann", "bob", "cleo", "dan")
 

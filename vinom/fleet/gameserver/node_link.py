@@ -2,7 +2,7 @@
 Links a game server to its node: one control link after the other.
 
 It dials once. When it has lost its node and has a match, a node either calls it, over
-its mailbox (`vinom.fleet.local.mailbox`), or it dials again until its lease is over.
+its mailbox (`vinom.fleet.local.outliving`), or it dials again until its lease is over.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vinom.fleet.control.link import ControlClient, answer, connect
 from vinom.fleet.control.messages import AnyToServer, Known
 from vinom.fleet.gameserver.server import GameServer
 from vinom.fleet.local.forklink import Readable
-from vinom.fleet.local.mailbox import take_letter
+from vinom.fleet.local.outliving import take_letter
 
 #: Shortest and longest wait before the node is dialed again, seconds; half or more of
 #: it at random, so that the game servers of a node do not all dial at once.

@@ -52,7 +52,7 @@ from vinom.fleet.local.forkserver import (
     Start,
     Started,
 )
-from vinom.fleet.local.mailbox import (
+from vinom.fleet.local.outliving import (
     clear_mailboxes,
     has_mailbox,
     make_mailbox,

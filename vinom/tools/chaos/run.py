@@ -17,8 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 
-from vinom.client.load.bot import Bot
-from vinom.client.load.crowd import Crowd
+from vinom.client.load.bot import Bot, Crowd
 from vinom.client.load.tally import Samples, Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect

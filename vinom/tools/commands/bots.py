@@ -15,8 +15,7 @@ from twisted.internet.task import deferLater
 
 from vinom.base.model import SEED_BYTES
 from vinom.base.printable import say, say_json
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.crowd import Crowd
+from vinom.client.load.bot import Bot, Crowd, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client, connect
 from vinom.errors import Misconfigured

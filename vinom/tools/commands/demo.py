@@ -19,8 +19,7 @@ from vinom.errors import Misconfigured
 from vinom.tools.commands.bots import describe
 from vinom.tools.commands.child_node import NodeFailed, redis_executable
 from vinom.tools.commands.demo_maze import MazeDemo
-from vinom.tools.commands.demo_nodes import NodesDemo
-from vinom.tools.commands.deployment import LETTERS
+from vinom.tools.commands.demo_nodes import LETTERS, NodesDemo
 from vinom.tools.commands.foreground import run_in_foreground
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")

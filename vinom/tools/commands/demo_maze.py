@@ -18,8 +18,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.model import SEED_BYTES
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.crowd import Crowd
+from vinom.client.load.bot import Bot, Crowd, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
