@@ -926,8 +926,7 @@ class Fleet(Service):
         now, begins_at = self._now(), self._refilling.begins_at
         if counts.waiting or now >= begins_at:
             return self._pacing.may_start(now)
-        if not self._refill.is_running:
-            self._refill.start(begins_at - now, self._pump)
+        self._refill.ensure(begins_at - now, self._pump)
         return False
 
     def _start(self) -> None:

@@ -218,6 +218,8 @@ class Room:
     :ivar game: the rules.
     :ivar phase: "gathering", "playing", "over" (a round has ended), "closed".
     :ivar play: the game's state and version; only it calls the game.
+    :ivar time: match time, and when something is due next.
+    :ivar presence: the state of each seat.
     :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar ended: the outcome of the last round that was over.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
@@ -253,7 +255,7 @@ class Room:
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
         self.decode_action: Callable[[bytes], Any] = action_reader(game)
-        self._time = RoomTime(
+        self.time = RoomTime(
             limit=game.time_limit,
             alarm_at=now + join_timeout,
             away_left=away_timeout,
@@ -261,6 +263,7 @@ class Room:
         self.play = Play(game, record, guard or Guard(), plan)
         self._views: Views = Views(game, self.play.ask)
         self._seats = RoomSeats.awaiting(len(plan.seats))
+        self.presence = self._seats.presence
         self._absences = Absences(game)
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, self.play.ask)
         self._waiting = TickInputs()
@@ -281,14 +284,14 @@ class Room:
 
     def _resume(self, resumed: Resumed, now: float) -> None:
         """Go on where another process stopped; match time has stood still since."""
-        point, presence = resumed.point, self._seats.presence
+        point, presence = resumed.point, self.presence
         presence[:] = [SeatState(how) for how in resumed.presence]
-        self._time.start(now - point.time)
+        self.time.start(now - point.time)
         self.play.resume(point, len(presence))
         self._outcome, self.ended = self.play.outcome, resumed.ended
         self.phase = "playing" if self._outcome is None else "over"
         if resumed.linger is not None:
-            self._time.linger_ends = now + resumed.linger
+            self.time.linger_ends = now + resumed.linger
         for seat, how in enumerate(presence):
             if how is SeatState.BOT:
                 self._absences.begin_bot(seat, point.time)
@@ -306,7 +309,7 @@ class Room:
         play = self.play
         return Resumed(
             Point(play.state, play.version, self.match_time(now), play.ticks),
-            tuple(how.value for how in self._seats.presence),
+            tuple(how.value for how in self.presence),
             self.ended,
             self.linger_left(now),
             tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
@@ -315,7 +318,7 @@ class Room:
 
     def linger_left(self, now: float) -> float | None:
         """Count the seconds until the room closes after a round; ``None`` in one."""
-        closes = self._time.linger_ends
+        closes = self.time.linger_ends
         return None if closes == inf else max(0.0, closes - now)
 
     @property
@@ -330,12 +333,12 @@ class Room:
         Before play begins there is nothing to stop.
         """
         if self.phase in ("playing", "over"):
-            self._time.freeze(now)
+            self.time.freeze(now)
             self._arm()
 
     def thaw(self, now: float) -> None:
         """Let match time go on, as if none had passed; unless nobody is connected."""
-        frozen = self._time.thaw(now)
+        frozen = self.time.thaw(now)
         if frozen is not None and self.phase != "closed":
             self._absences.put_off(frozen)
             self._arm()
@@ -349,7 +352,7 @@ class Room:
         :raises Rejected: the room, the seat or the rules forbid it now; nothing has
             changed.
         """
-        room_time = self._time
+        room_time = self.time
         at = now
         if now >= room_time.alarm_at:
             self.alarm(now)
@@ -358,7 +361,7 @@ class Room:
         phase = self.phase
         if phase != "playing" and phase != "over":
             raise Rejected(f"room_{phase}", f"the room is {phase}")
-        if self._seats.presence[seat] is not _PRESENT:
+        if self.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
         if self._ticks:
             self._waiting.keep(seat, action)
@@ -390,15 +393,15 @@ class Room:
         self.alarm(now)
         if self.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
-        how = self._seats.presence[seat]
+        how = self.presence[seat]
         if how is SeatState.LEFT:
             raise Refused(Code.WRONG_SEAT, "this seat was given up")
-        self._seats.presence[seat] = _PRESENT
+        self.presence[seat] = _PRESENT
         self._absences.end(seat)
         if self.phase == "gathering":
             self._start_if_complete(now)
         elif how is not _PRESENT:
-            self._time.resume(now)
+            self.time.resume(now)
             self._notify_game(self.play.seat_returned, seat, now)
 
     def add_seat(self, seat: SeatPlan, now: float) -> int:
@@ -414,7 +417,7 @@ class Room:
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
         if self.phase == "gathering" or not self.game.late_join:
             raise Refused(Code.ROOM_STARTED, "nobody can join this match now")
-        presence = self._seats.presence
+        presence = self.presence
         seats = list(self.plan.seats)
         if len(seats) < self.game.seats[1]:
             number = len(seats)
@@ -426,7 +429,7 @@ class Room:
         newcomer = seat_at(seats, number, self.game)
         presence[number : number + 1] = [_PRESENT]
         self.plan = attrs.evolve(self.plan, seats=tuple(seats))
-        self._time.resume(now)
+        self.time.resume(now)
         self._notify_game(
             partial(self.play.seat_joined, newcomer=newcomer), number, now
         )
@@ -437,7 +440,7 @@ class Room:
         self.alarm(now)
         if self.phase == "closed":
             return
-        self._seats.presence[seat] = SeatState.BOT
+        self.presence[seat] = SeatState.BOT
         if self.phase == "gathering":
             self._start_if_complete(now)
         else:
@@ -448,9 +451,9 @@ class Room:
     def drop(self, seat: int, now: float) -> None:
         """Count a seat's player as disconnected; the seat is kept."""
         self.alarm(now)
-        if self.phase == "closed" or self._seats.presence[seat] is not _PRESENT:
+        if self.phase == "closed" or self.presence[seat] is not _PRESENT:
             return
-        self._seats.presence[seat] = SeatState.DROPPED
+        self.presence[seat] = SeatState.DROPPED
         if self.phase != "gathering":
             self._absences.begin(seat, now, self.match_time(now))
             self._notify_game(self.play.seat_dropped, seat, now)
@@ -459,10 +462,10 @@ class Room:
     def leave(self, seat: int, now: float) -> None:
         """Give up a seat whose player has left for good."""
         self.alarm(now)
-        if self.phase == "closed" or self._seats.presence[seat] is SeatState.LEFT:
+        if self.phase == "closed" or self.presence[seat] is SeatState.LEFT:
             return
         if self.phase == "gathering":
-            self._seats.presence[seat] = SeatState.LEFT
+            self.presence[seat] = SeatState.LEFT
             if self._seats.staying() < self.game.seats[0]:
                 self._close("void")
             else:
@@ -481,12 +484,12 @@ class Room:
 
         A game with too many deadlines falls behind: `deadline` is in the past.
         """
-        if now < self._time.alarm_at:
+        if now < self.time.alarm_at:
             return
         ticks, advances = MOST_TICKS, MOST_AT_ONCE
         try:
-            while now >= self._time.alarm_at:
-                match self._time.alarm_for:
+            while now >= self.time.alarm_at:
+                match self.time.alarm_for:
                     case Due.DEADLINE:
                         if not advances:
                             return
@@ -534,11 +537,11 @@ class Room:
     @property
     def slipped(self) -> float:
         """Match time that was lost because ticks came too late, seconds."""
-        return self._time.slipped
+        return self.time.slipped
 
     def match_time(self, now: float) -> float:
         """Return the match time, seconds; it stops while no player is connected."""
-        latest, room_time = self.play.time, self._time
+        latest, room_time = self.play.time, self.time
         if self.phase == "closed":
             return latest
         if now < room_time.alarm_at and room_time.is_running:
@@ -550,12 +553,7 @@ class Room:
 
     def deadline(self) -> float | None:
         """When to call `alarm` next."""
-        return None if self.phase == "closed" else self._time.alarm_at
-
-    @property
-    def presence(self) -> list[SeatState]:
-        """The state of each seat; it changes with the room."""
-        return self._seats.presence
+        return None if self.phase == "closed" else self.time.alarm_at
 
     def present(self) -> tuple[int, ...]:
         """List the seats that are connected now."""
@@ -588,7 +586,7 @@ class Room:
         play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
-        # `_guarded` written out, to save a call for each state.
+        # `_guarded` written out, here and below, to save a call for each state.
         try:
             return self._views.show(play.state, play.version, audience)
         except GAME_ERRORS as error:
@@ -600,8 +598,11 @@ class Room:
         play = self.play
         if play.version == 0 or audience is NOBODY:
             return b""
-        show = self._views.show_json
-        return self._guarded(show, play.state, play.version, audience) or b""
+        try:
+            return self._views.show_json(play.state, play.version, audience)
+        except GAME_ERRORS as error:
+            self._fail_to_show(error)
+            return b""
 
     @property
     def has_one_audience(self) -> bool:
@@ -643,24 +644,24 @@ class Room:
 
     def _start(self, now: float) -> None:
         self.phase = "playing"
-        self._time.start(now)
+        self.time.start(now)
         self.play.begin()
         self.effects.append(Started())
         self._after_change(now)
-        for seat, how in enumerate(self._seats.presence):
+        for seat, how in enumerate(self.presence):
             if how is SeatState.LEFT:
                 self._notify_game(self.play.seat_left, seat, now)
             elif how is SeatState.BOT:
                 self._absences.begin_bot(seat, 0.0)
                 self._arm()
             elif how is not SeatState.PRESENT:
-                self._seats.presence[seat] = SeatState.DROPPED
+                self.presence[seat] = SeatState.DROPPED
                 self._absences.begin(seat, now, 0.0)
                 self._notify_game(self.play.seat_dropped, seat, now)
 
     def _give_up(self, seat: int, now: float, time: float) -> None:
         """Give up a seat for good, as of match *time*."""
-        self._seats.presence[seat] = SeatState.LEFT
+        self.presence[seat] = SeatState.LEFT
         self._absences.end(seat)
         self._waiting.forget(seat)
         self._notify_game(self.play.seat_left, seat, now, time)
@@ -696,7 +697,7 @@ class Room:
         if outcome is not self._outcome:
             before, self._outcome = self._outcome, outcome
             if outcome is None:
-                self.phase, self._time.linger_ends = "playing", inf
+                self.phase, self.time.linger_ends = "playing", inf
             else:
                 is_next = self.ended is None or outcome.round > self.ended.round
                 if is_next:
@@ -706,19 +707,19 @@ class Room:
                 # reported once, but its room must still close.
                 if is_next or before is None:
                     self.phase = "over"
-                    self._time.linger_ends = now + self.game.linger
+                    self.time.linger_ends = now + self.game.linger
         self._arm()
 
     def _arm(self) -> None:
         play, absences = self.play, self._absences
         self._armed_for = play.due
-        self._time.arm(
+        self.time.arm(
             play.due, play.next_tick(), absences.bot_at(), absences.forfeit_at()
         )
 
     def _pause_if_empty(self, now: float) -> None:
         if self.phase != "closed" and self._seats.is_empty():
-            self._time.pause(now)
+            self.time.pause(now)
             self._arm()
 
     # Time.
@@ -736,7 +737,7 @@ class Room:
     def _run_tick(self, now: float, more: int) -> None:
         at = self.play.next_tick() or 0.0
         if more < 0:
-            self._time.slip(now, at, 1.0 / self.game.tick_hz)
+            self.time.slip(now, at, 1.0 / self.game.tick_hz)
             self._absences.slipped(self.match_time(now))
             self._arm()
             return
@@ -806,7 +807,7 @@ class Room:
         if self.phase == "closed" or (reason != "crashed" and self._fails_to_show()):
             return
         self.phase = "closed"
-        self._time.stop()
+        self.time.stop()
         end = MatchEnd(
             match_id=self.plan.match_id,
             reason=reason,

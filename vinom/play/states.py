@@ -85,11 +85,23 @@ class StateCodec:
 
         :raises Misconfigured: it cannot be written, or does not come back equal.
         """
+        try:
+            data = _encode(state)
+        except Exception as error:
+            path, value = _unwritable(state, "state")
+            raise Misconfigured(
+                f"{path} holds {_shown(value)}, which cannot be stored: {error}"
+            ) from error
+        if len(data) > LONGEST_STATE:
+            raise Misconfigured(
+                f"the state takes {len(data)} bytes; at most {LONGEST_STATE} can be "
+                f"stored"
+            )
         self._unchecked -= 1
         if self._unchecked < 0:
             self._unchecked = CHECKED_EVERY - 1
-            return self.round_trip(state)[0]
-        return _written(state)
+            self._read_again(state, data)
+        return data
 
     def round_trip(self, state: Any) -> tuple[bytes, Any]:
         """
@@ -97,7 +109,11 @@ class StateCodec:
 
         :raises Misconfigured: it cannot be written, or does not come back equal.
         """
-        data = _written(state)
+        self._unchecked = CHECKED_EVERY
+        data = self.encode(state)
+        return data, self._read_again(state, data)
+
+    def _read_again(self, state: Any, data: bytes) -> Any:
         try:
             again = self._decode(data)
         except Exception as error:
@@ -109,7 +125,7 @@ class StateCodec:
             change = first_change(state, again)
             if change is not None:
                 raise Misconfigured(change)
-        return data, again
+        return again
 
     def decode(self, data: bytes) -> Any:
         """
@@ -127,21 +143,6 @@ class StateCodec:
             change = next(differences(read_plain(data), plain(state)), "its bytes")
             raise Unreadable(f"the stored state has another layout: {change}")
         return state
-
-
-def _written(state: Any) -> bytes:
-    try:
-        data = _encode(state)
-    except Exception as error:
-        path, value = _unwritable(state, "state")
-        raise Misconfigured(
-            f"{path} holds {_shown(value)}, which cannot be stored: {error}"
-        ) from error
-    if len(data) > LONGEST_STATE:
-        raise Misconfigured(
-            f"the state takes {len(data)} bytes; at most {LONGEST_STATE} can be stored"
-        )
-    return data
 
 
 def _unwritable(value: Any, path: str) -> tuple[str, Any]:

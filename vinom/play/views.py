@@ -145,12 +145,9 @@ class Views:
         if encoded is None:
             # Kept before the call: after a failure the game is not called again.
             self._shown[audience] = b""
-            encoded = self._ask("view", self._encoded, state, audience)
-            self._shown[audience] = encoded
+            view = self._ask("view", self._game.view, state, audience)
+            self._shown[audience] = encoded = _encode(view)
         return encoded
-
-    def _encoded(self, state: Any, audience: Hashable) -> bytes:
-        return _encode(self._game.view(state, audience))
 
     def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
         """Return an audience's view of one version of the state, JSON."""
@@ -159,12 +156,9 @@ class Views:
         encoded = self._json.get(audience)
         if encoded is None:
             self._json[audience] = b""
-            encoded = self._ask("view", self._encoded_json, state, audience)
-            self._json[audience] = encoded
+            view = self._ask("view", self._game.view, state, audience)
+            self._json[audience] = encoded = _encode_json(view)
         return encoded
-
-    def _encoded_json(self, state: Any, audience: Hashable) -> bytes:
-        return _encode_json(self._game.view(state, audience))
 
     def setup_json(self, state: Any) -> bytes:
         """Return the constant part of the view, JSON; perhaps empty."""

@@ -91,8 +91,8 @@ class Watchers(Generic[_Wish, _Known]):
 
     def report_soon(self) -> None:
         """Send updates after the pause, if anybody watches."""
-        if self.known and not self._next.is_running:
-            self._next.start(self._pause, self._report)
+        if self.known:
+            self._next.ensure(self._pause, self._report)
 
 
 class RoomIndex:

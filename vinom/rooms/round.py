@@ -483,9 +483,7 @@ class Round:
             return None
         at, played = self.timetable.due, self.played
         if played is not None:
-            due = played.room.deadline()
-            if due is not None and due < at:
-                return due
+            at = min(at, played.room.time.alarm_at)
         return None if at == inf else at
 
     def run_due(self) -> None:

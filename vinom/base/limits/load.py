@@ -35,12 +35,14 @@ class Overload:
     :ivar bound: average above which there is an overload. Players see each state later
         by about this time.
     :ivar relief: average below which the overload is over.
+    :ivar short: turns shorter than this need not be counted.
     :ivar changed: called with the new judgement when it changes.
     :ivar average: length of the last second's turns.
     """
 
     bound: float = 0.05
     relief: float = 0.02
+    short: float = 0.002
     changed: Callable[[bool], None] | None = None
     average: float = attrs.field(default=0.0, init=False)
     _ended: float = attrs.field(default=0.0, init=False)

@@ -40,9 +40,16 @@ class Timer:
 
     def start(self, seconds: float, callee: Callable[..., Any], *args: Any) -> None:
         """Call it after this time, and not what was to be called before."""
-        self.cancel()
+        if self._call is not None:
+            self._call.cancel()
         self.callee = callee
         self._call = self._clock.callLater(seconds, self._due, *args)
+
+    def ensure(self, seconds: float, callee: Callable[..., Any], *args: Any) -> None:
+        """Call it after this time, unless something is to be called anyway."""
+        if self._call is None:
+            self.callee = callee
+            self._call = self._clock.callLater(seconds, self._due, *args)
 
     def cancel(self) -> None:
         """Call nothing."""

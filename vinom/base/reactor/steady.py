@@ -17,13 +17,16 @@ def pass_evenly(reactor: Any) -> None:
     """
     Have a reactor count time by a clock that nobody sets.
 
-    Its seconds go on from those that it had, so what waits already stays right.
+    What waits already is called as late as it was to be.
 
     :param reactor: one of Twisted's; `time_of_day` gives its other clock.
     """
-    ahead = time.time() - time.monotonic()
     reactor.time_of_day = time.time
-    reactor.seconds = lambda: ahead + time.monotonic()
+    ahead = time.monotonic() - reactor.seconds()
+    for call in reactor.getDelayedCalls():
+        call.seconds = time.monotonic
+        call.delay(ahead)
+    reactor.seconds = time.monotonic
 
 
 def time_of_day(reactor: Any) -> Callable[[], float]:

@@ -130,15 +130,19 @@ class TurnWatch:
         self._restore: Callable[[], None] | None = None
         self._has_turns = False
         self._turned: Callable[[float, float], None] | None = None
+        self._short = 0.0
 
-    def report_to(self, turned: Callable[[float, float], None]) -> bool:
+    def report_to(
+        self, turned: Callable[[float, float], None], short: float = 0.0
+    ) -> bool:
         """
         Report after each turn how long it took, and when it ended; once started.
 
         :param turned: called with the turn's length and its end, both seconds.
+        :param short: turns that are shorter than this are not reported.
         :returns: ``False`` if turns cannot be distinguished: nothing will be reported.
         """
-        self._turned = turned
+        self._turned, self._short = turned, short
         return self._has_turns
 
     def start(
@@ -213,7 +217,7 @@ class TurnWatch:
             turns = self.turns
             turns.counts[bisect_left(turns.bounds, took)] += 1
             turns.total += took
-            if self._turned is not None:
+            if took >= self._short and self._turned is not None:
                 self._turned(took, now)
         try:
             return poll(timeout, most)

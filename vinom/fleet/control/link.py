@@ -14,10 +14,12 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from struct import Struct as Layout
 from typing import Any
 from typing import Protocol as Shape
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -50,9 +52,11 @@ from vinom.fleet.control.messages import (
     decode_to_node,
     decode_to_server,
     encode,
-    encode_all,
 )
-from vinom.net.frames import FrameReader
+from vinom.net.frames import FRAME_LIMIT, HEADER, FrameReader
+
+_encode_into = msgspec.msgpack.Encoder().encode_into
+_put_size = Layout("!I").pack_into
 
 #: How long a game server may take to send `Ready`, seconds.
 READY_SECONDS = 5.0
@@ -511,9 +515,23 @@ class ControlClient(_Link):
         self._send(message, can_wait=isinstance(message, SeatChanged | RelayState))
 
     def send_all(self, messages: Iterable[ToNode]) -> None:
-        """Send messages as `send` does, all of them with one call of the system."""
-        if self._is_open and not self._is_closing:
-            self._send_frames(encode_all(messages))
+        """
+        Send messages as `send` does, all of them with one call of the system.
+
+        :raises ValueError: one is longer than `FRAME_LIMIT`.
+        """
+        if not self._is_open or self._is_closing:
+            return
+        frames = bytearray()
+        for message in messages:
+            at = len(frames)
+            # Written where it is sent from: a checkpoint leaves for every state.
+            _encode_into(message, frames, at + HEADER)
+            size = len(frames) - at - HEADER
+            if size > FRAME_LIMIT:
+                raise ValueError(f"message of {size} bytes, limit {FRAME_LIMIT}")
+            _put_size(frames, at, size)
+        self._send_frames(frames)
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         self._given(descriptor)

@@ -8,8 +8,6 @@ for them. Source: docs/protocol/control.rst.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from struct import Struct as Layout
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -17,12 +15,10 @@ from msgspec import Meta, Struct, field
 
 from vinom.base.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.errors import PeerError
-from vinom.net.frames import FRAME_LIMIT, HEADER, framed
+from vinom.net.frames import framed
 
 #: Version of the messages; if the two sides differ, the game server ends.
 CONTROL_PROTOCOL = 6
-
-_put_size = Layout("!I").pack_into
 
 #: One of `EndReason`; checked here, so that a room can always close with it.
 _Reason = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(get_args(EndReason))})\Z")]
@@ -597,7 +593,7 @@ AnyToNode = (
 
 _M = TypeVar("_M")
 
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 _to_server: msgspec.msgpack.Decoder[AnyToServer] = msgspec.msgpack.Decoder(AnyToServer)
 _to_node: msgspec.msgpack.Decoder[AnyToNode] = msgspec.msgpack.Decoder(AnyToNode)
 _decode_to_node = _to_node.decode
@@ -609,25 +605,7 @@ def encode(message: ToServer | ToNode) -> bytes:
 
     :raises ValueError: it is longer than `vinom.net.frames.FRAME_LIMIT`.
     """
-    return framed(_encoder.encode(message))
-
-
-def encode_all(messages: Iterable[ToServer | ToNode]) -> bytearray:
-    """
-    Make the frames of several messages, one after the other.
-
-    :raises ValueError: one is longer than `FRAME_LIMIT`.
-    """
-    frames = bytearray()
-    for message in messages:
-        at = len(frames)
-        # Written where it is sent from: a checkpoint leaves for every state.
-        _encoder.encode_into(message, frames, at + HEADER)
-        size = len(frames) - at - HEADER
-        if size > FRAME_LIMIT:
-            raise ValueError(f"message of {size} bytes, limit {FRAME_LIMIT}")
-        _put_size(frames, at, size)
-    return frames
+    return framed(_encode(message))
 
 
 def decode_to_server(payload: bytes) -> AnyToServer:

@@ -257,16 +257,21 @@ class Hosted(Protocol):
 
 
 class CheckpointSink(Protocol):
-    """Sends checkpoints to the node."""
+    """
+    Sends checkpoints to the node.
+
+    :ivar is_away: is there no node that has answered?
+    :ivar is_lossy: can what was sent be lost with this process?
+    """
+
+    is_away: bool
+    is_lossy: bool
 
     def keep(self, checkpoints: Sequence[Kept]) -> None:
         """Send checkpoints at once, all of them together."""
 
     def has_left(self) -> bool:
         """Has everything been written, or is there nothing to write to?"""
-
-    def is_lossy(self) -> bool:
-        """Can sent messages be lost with this process?"""
 
     def keeps(self) -> bool:
         """Are checkpoints kept, by a node or in a file that outlives this process?"""
@@ -303,13 +308,16 @@ class Checkpoints:
     def add(self, keeper: MatchKeeper) -> None:
         """Send a checkpoint of this match before the next datagram, and soon."""
         self._due[keeper] = None
-        if not self._later.is_running:
-            self._later.start(_SOON, self._ring)
+        self._later.ensure(_SOON, self.may_send)
 
     def may_send(self) -> bool:
         """Send all due checkpoints; returns whether other messages may be sent now."""
         if self._due:
-            self._send()
+            due, self._due = self._due, {}
+            now = self._seconds()
+            taken = [one for keeper in due if (one := keeper.take(now)) is not None]
+            if taken:
+                self.sink.keep(taken)
         return self.sink.has_left()
 
     def leave(self, now: float) -> bool:
@@ -337,17 +345,6 @@ class Checkpoints:
         """Send no more, because the process ends."""
         self._due.clear()
         self._later.cancel()
-
-    def _ring(self) -> None:
-        if self._due:
-            self._send()
-
-    def _send(self) -> None:
-        due, self._due = self._due, {}
-        now = self._seconds()
-        taken = [one for keeper in due if (one := keeper.take(now)) is not None]
-        if taken:
-            self.sink.keep(taken)
 
 
 class MatchKeeper:
@@ -408,7 +405,7 @@ class MatchKeeper:
         sink = self._sink
         if self._is_frozen or not sink.has_left():
             return False
-        if self.is_ahead and not sink.keeps():
+        if self.is_ahead and sink.is_away and not sink.keeps():
             return False
         host = self._host
         room = host.room
@@ -416,7 +413,7 @@ class MatchKeeper:
             return self._is_safe()
         effects = room.effects
         if (
-            sink.is_lossy()
+            sink.is_lossy
             or len(host.outlets) > 1
             or (effects and any(type(one) is not Emitted for one in effects))
         ):
@@ -459,7 +456,7 @@ class MatchKeeper:
             self.taken >= self.number
             or not self.is_ahead
             or self._is_over
-            or not self._sink.is_lossy()
+            or not self._sink.is_lossy
         )
 
     def take(self, now: float, is_first: bool = False) -> Kept | None:
@@ -473,10 +470,13 @@ class MatchKeeper:
         room = host.room
         if self._is_over or room.phase == "closed":
             return None
-        changes = self._count_changes()
+        changes, play = self._count_changes(), room.play
         try:
             self._write_lasting(changes)
-            rest = self._write(now)
+            news = host.recording.news(is_first)
+            self._length = host.recording.length
+            state = self._codec.encode(play.state) if play.version else b""
+            rest = self._write(now, state)
             length = len(self._lasting) + len(rest)
             if length > LONGEST_CHECKPOINT:
                 raise Misconfigured(
@@ -490,11 +490,10 @@ class MatchKeeper:
             )
             # The node's checkpoint is older than the state that players will see.
             self._is_over = True
-        self._version, self._changes = room.play.version, changes
+        self._version, self._changes = play.version, changes
         self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
         base, data = (0, b"") if self._is_over else self._cut(rest)
-        news = host.recording.news(is_first)
         return Kept(
             room.plan.match_id,
             self.number,
@@ -509,7 +508,7 @@ class MatchKeeper:
         """Number the match's end, which is reported instead of a last checkpoint."""
         self.number += 1
         sink = self._sink
-        if not self.is_ahead or (sink.keeps() and not sink.is_lossy()):
+        if not self.is_ahead or (sink.keeps() and not sink.is_lossy):
             self.taken = self.number
         return self.number
 
@@ -573,12 +572,8 @@ class MatchKeeper:
         self._after_lasting = change_after(len(self._lasting))
         self._has_lasting = False
 
-    def _write(self, now: float) -> bytes:
-        """
-        Write the rest of a checkpoint.
-
-        :raises Misconfigured: the state cannot be written.
-        """
+    def _write(self, now: float, state: bytes) -> bytes:
+        """Write the rest of a checkpoint."""
         host = self._host
         room = host.room
         play, is_round_news = room.play, False
@@ -589,25 +584,23 @@ class MatchKeeper:
                 events.append((effect.version, event.kind, event.data, event.to))
             elif isinstance(effect, RoundOver):
                 is_round_news = True
-        waiting, length = room.waiting, host.recording.length
-        self._length = length
         rest = _encode(
             (
                 host.acted,
                 host.applied,
                 host.part,
-                length,
+                self._length,
                 play.version,
                 room.match_time(now),
                 play.ticks,
                 room.ended,
-                room.linger_left(now),
+                room.linger_left(now) if room.phase == "over" else None,
                 events,
                 is_round_news,
-                [(seat, _encode(action)) for seat, action in waiting]
-                if waiting
+                [(seat, _encode(action)) for seat, action in room.waiting]
+                if host.ticks
                 else (),
-                self._codec.encode(play.state) if play.version else b"",
+                state,
             )
         )
         # One array with the beginning, without the byte that begins this one.

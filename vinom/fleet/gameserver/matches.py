@@ -121,6 +121,9 @@ class HostedMatches:
     :ivar games: by name.
     :ivar checkpoints: sends the checkpoints of all of them.
     :ivar relays: pass on what the node relays.
+    :ivar is_away: has it matches, and no node that has answered? Then checkpoints go to
+        a file.
+    :ivar is_lossy: can what was sent to the node be lost with this process?
     """
 
     _log = Logger()
@@ -160,8 +163,7 @@ class HostedMatches:
         self.relays.is_behind = lambda: outbox.is_behind()
         self._codecs = Codecs()
         self.checkpoints = Checkpoints(self._reactor, self._seconds, self)
-        # Has it matches, and no node that has answered? Then checkpoints go to a file.
-        self.is_away = self._is_speechless = False
+        self.is_away = self._is_speechless = self.is_lossy = False
         self._unsent: UnsentCheckpoints | None = None
         self._slipped, self._samples = 0.0, LinkSamples()
 
@@ -418,10 +420,6 @@ class HostedMatches:
     def has_left(self) -> bool:
         """Has everything left that was sent, or is nobody there to take it?"""
         return not (self._is_speechless or self._outbox.is_behind())
-
-    def is_lossy(self) -> bool:
-        """Can what has left be lost with this process?"""
-        return self._outbox.is_lossy
 
     def kept_taken(self, answer: messages.KeptTaken) -> None:
         """The node has a checkpoint: show what waits for that."""

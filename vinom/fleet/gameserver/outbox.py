@@ -119,7 +119,6 @@ class NodeOutbox:
     :ivar plays_on: is it without a node that has answered, and may one still come?
     :ivar send_all: sends messages together, if there is a link.
     :ivar is_behind: returns whether the node does not read what it was sent.
-    :ivar is_lossy: whether what was sent can be lost with this process.
     """
 
     _log = Logger()
@@ -145,7 +144,7 @@ class NodeOutbox:
         self._reports: deque[ToNode] = deque(maxlen=_MOST_KEPT)
         self._ended: dict[str, _Ended] = {}
         self._tails = RecordingTails()
-        self.plays_on = self.is_lossy = False
+        self.plays_on = False
         self.is_behind: Callable[[], bool] = _never
         self._send: Callable[[ToNode], object] = _to_nobody
         self.send_all: Callable[[Sequence[ToNode]], None] = _all_to_nobody
@@ -164,7 +163,6 @@ class NodeOutbox:
         self,
         send: Callable[[ToNode], None],
         is_behind: Callable[[], bool] | None = None,
-        is_lossy: bool = False,
         send_all: Callable[[Sequence[ToNode]], None] | None = None,
     ) -> None:
         """
@@ -172,7 +170,6 @@ class NodeOutbox:
 
         :param send: sends to the node.
         :param is_behind: see the attribute; ``None``: it never is.
-        :param is_lossy: see the attribute.
         :param send_all: sends several messages together; ``None``: one by one.
         """
 
@@ -181,7 +178,7 @@ class NodeOutbox:
                 send(message)
 
         self.send_all = send_all or one_by_one
-        self.is_behind, self.is_lossy = is_behind or _never, is_lossy
+        self.is_behind = is_behind or _never
         self._send = self._unanswered = send
         if self.plays_on:
             # It may be a node that refuses this link: until it answers it is sent
@@ -212,7 +209,7 @@ class NodeOutbox:
     def unlinked(self) -> None:
         """The link is lost."""
         self._send, self.send_all = self._keep, _all_to_nobody
-        self.is_behind, self.is_lossy = _never, False
+        self.is_behind = _never
 
     def wait(self, has_matches: bool) -> None:
         """Wait for a link; without matches not long."""

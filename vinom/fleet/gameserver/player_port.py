@@ -210,7 +210,7 @@ class PlayerPort:
             return
         if news:
             room.take(connection, seat, news, now)
-        if not room.can_wait(connection, news):
+        if (news and not room.ticks_soon) or not room.can_wait(connection):
             self._touched[room] = None
 
     def deliver(self, events: list[ServerEvent]) -> None:

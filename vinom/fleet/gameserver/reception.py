@@ -48,11 +48,13 @@ class Workload:
         :param figures: see the attribute.
         :param turns: measures whole turns of the reactor; ``None`` if nothing does.
         """
-        self._overload = Overload(changed=self._changed)
+        self._overload = overload = Overload(changed=self._changed)
         self.figures = figures
-        has_turns = turns is not None and turns.report_to(self._overload.turned)
+        has_turns = turns is not None and turns.report_to(
+            overload.turned, overload.short
+        )
         self.port_turned: Callable[[float, float], None] | None = (
-            None if has_turns else self._overload.turned
+            None if has_turns else overload.turned
         )
 
     def is_high(self, now: float) -> bool:

@@ -620,7 +620,14 @@ class HostedRoom:
                 )
                 tails = made.get(audience)
                 if tails is None:
-                    tails = made[audience] = self._encode(audience, version, now)
+                    time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
+                    view = room.view(audience)
+                    try:
+                        tails = state_tails(version, time, view) if view else []
+                    except ValueError as error:
+                        self.cannot_send("view", error, now)
+                        tails = []
+                    made[audience] = tails
                 if not tails:
                     # The game failed; or nothing has come for this seat yet.
                     is_all = False
@@ -636,18 +643,6 @@ class HostedRoom:
         if sent:
             self._port.send_each(sent)
         return is_all and room.phase != "closed"
-
-    def _encode(self, audience: Hashable, version: int, now: float) -> list[bytes]:
-        room = self.room
-        view = room.view(audience)
-        if not view:
-            return []
-        time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
-        try:
-            return state_tails(version, time, view)
-        except ValueError as error:
-            self.cannot_send("view", error, now)
-            return []
 
     def cannot_send(self, what: str, why: object, now: float) -> None:
         """
@@ -709,8 +704,8 @@ class HostedRoom:
             self._links_at = now + ACK_DELAY
         if self.host.ended_at is None:
             # `deadline` written out, for each turn.
-            at, links_at = self.room.deadline(), self._links_at
-            self._alarms.arm(self, links_at if at is None or links_at < at else at)
+            at, links_at = self.room.time.alarm_at, self._links_at
+            self._alarms.arm(self, links_at if links_at < at else at)
         elif self.is_done(now):
             self.part()
         else:
@@ -724,12 +719,12 @@ class HostedRoom:
             if connection is not None and connection.flush(port):
                 self.lost(connection, seat, now)
 
-    def can_wait(self, connection: Connection, news: list[SeatEvent]) -> bool:
+    def can_wait(self, connection: Connection) -> bool:
         """
-        Is there nothing to do after a packet with these *news* (usually none)?
+        Is there nothing to do after a packet?
 
         If ticks are frequent, the next one's state acknowledges what arrived; and so
-        does the answer of another process that plays the room.
+        does the answer of another process that plays the room. Else it had no news.
         """
         if self.ticks_soon:
             room = self.room
@@ -738,7 +733,7 @@ class HostedRoom:
                 and not room.has_news(self._shown)
                 and connection.link.is_silent()
             )
-        return not news and self.host.ended_at is None and connection.link.is_at_rest()
+        return self.host.ended_at is None and connection.link.is_at_rest()
 
     def _put_off(
         self, connection: Connection, seat: HostedSeat, news: list[SeatEvent]

@@ -176,7 +176,8 @@ class GameServer:
     ) -> None:
         """Use a link over which `ready` was sent; as `NodeOutbox.linked`."""
         self.lease.linked(self._seconds())
-        self._outbox.linked(send, is_behind, is_lossy, send_all)
+        self.matches.is_lossy = is_lossy
+        self._outbox.linked(send, is_behind, send_all)
 
     @property
     def plays_on(self) -> bool:
@@ -201,6 +202,7 @@ class GameServer:
 
     def unlinked(self) -> None:
         """Note that the control link is lost: matches are played on for a while."""
+        self.matches.is_lossy = False
         self._outbox.unlinked()
         if not self._shutdown.is_over:
             self._outbox.wait(bool(self.matches.own()))
@@ -368,7 +370,8 @@ class GameServer:
     def _may_send(self) -> bool:
         """Does the lease last, and has everything left that is to be kept?"""
         shutdown = self._shutdown
-        if not self.lease.is_over(self._seconds()):
+        # `Lease.is_over` written out, for each turn.
+        if self._seconds() < self.lease.until:
             return self.matches.checkpoints.may_send() and (
                 not shutdown.is_handing_over or shutdown.is_over
             )

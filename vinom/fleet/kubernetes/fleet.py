@@ -884,8 +884,8 @@ class KubernetesFleet:
             return
         pod.labels = {MATCH: match_ids[-1] if match_ids else None}
         self._unlabelled[pod] = None
-        if not self._labelling.is_running and self._closed is None:
-            self._labelling.start(_LABEL_AFTER, self._label_all)
+        if self._closed is None:
+            self._labelling.ensure(_LABEL_AFTER, self._label_all)
 
     def _label_all(self) -> None:
         pods, self._unlabelled = self._unlabelled, {}

@@ -37,6 +37,7 @@ from vinom.fleet.control.messages import (
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Event, Game, Outcome
 from vinom.play.choices import UNREADABLE, unreadable
+from vinom.play.clock import RoomTime
 from vinom.play.hosting.host import UNSENDABLE, Outlet, RoomHost
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
 from vinom.play.states import fingerprint
@@ -118,6 +119,8 @@ class RelayedRoom:
         self.plan, self.game = plan, game
         self.phase: Literal["gathering", "playing", "over", "closed"] = "gathering"
         self.version = 0
+        # Nothing is ever due here.
+        self.time = RoomTime(inf, inf)
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(plan.seats)
         self.applied = [0] * len(plan.seats)

@@ -92,8 +92,7 @@ class QueueUpdates:
         """Places in this queue changed: the next round sends them."""
         if pool in self._queues:
             self._changed.add(pool)
-            if not self._next.is_running:
-                self._next.start(self._pause, self._begin)
+            self._next.ensure(self._pause, self._begin)
 
     def stop(self) -> None:
         """Stop sending."""

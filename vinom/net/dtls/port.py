@@ -109,15 +109,15 @@ class PacedReader:
     def turned(self, datagrams: int, took: float, now: float) -> None:
         """Pause or not after a turn; parameters as in `Pacing.turned`."""
         pause = self._pacing.turned(datagrams, took, now)
-        if self._next.is_running:
-            # A turn that only sent, during a pause.
+        if not (pause or self._is_asleep) or self._next.is_running:
+            # Calm, or a turn that only sent, during a pause.
             return
         if pause:
             if not self._is_asleep:
                 self._is_asleep = True
                 self._port.stopReading()
             self._next.start(pause, self._look)
-        elif self._is_asleep:
+        else:
             self._schedule()
 
     def stop(self) -> None:
@@ -541,8 +541,7 @@ class DatagramPort(DatagramProtocol):
         """Keep datagrams that may not be sent yet; the oldest are lost if too many."""
         self._waiting += datagrams
         del self._waiting[:-_MOST_WAITING]
-        if not self._again.is_running:
-            self._again.start(_AGAIN, self._schedule)
+        self._again.ensure(_AGAIN, self._schedule)
 
     def try_again(self) -> None:
         """Send what waits: it may be sent now."""

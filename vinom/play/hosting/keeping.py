@@ -95,8 +95,7 @@ class Keeping:
     def _not_removed(self, failure: Failure) -> None:
         if not failure.check(StoreUnavailable):
             _log.failure("cannot remove a room", failure)
-        if not self._removing.is_running:
-            self._removing.start(_REMOVE_AGAIN, self._remove_again)
+        self._removing.ensure(_REMOVE_AGAIN, self._remove_again)
 
     def _remove_again(self) -> None:
         Deferred.fromCoroutine(self._remove_all()).addErrback(self._not_removed)
@@ -207,8 +206,8 @@ class RoomKeeper:
             self._soon(BEHIND)
 
     def _soon(self, seconds: float) -> None:
-        if not self._asked and not self._next.is_running:
-            self._next.start(seconds, self._ring)
+        if not self._asked:
+            self._next.ensure(seconds, self._ring)
 
     def _is_stored(self) -> bool:
         """Is the room stored as it is now? If not, it is being stored."""
