@@ -417,8 +417,12 @@ class Requests(Service):
         pending = self._matchmaker.prematches.pending(where.prematch)
         if status is not None:
             return [*news, status] if pending is None else [*news, status, pending]
-        if (ended := where.ended) and (is_new or ended.match_id == match_id):
-            return [*news, ended_message(ended)]
+        if ended := where.ended:
+            if is_new or ended.match_id == match_id:
+                return [*news, ended_message(ended)]
+            if conversation.queue_state == "matched":
+                # Perhaps of that match: nobody is idle without having heard its end.
+                news.append(ended_message(ended))
         if match_id or conversation.queue_state != "idle":
             # The place may have been given up while this node was silent.
             news.append(QueueStatus("idle"))

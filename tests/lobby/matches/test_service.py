@@ -407,6 +407,19 @@ class ComingBackTests(SessionCase):
         self.assertEqual(kinds(said), ["match_ended"])
         self.assertEqual(said[0]["data"]["reason"], "lost")
 
+    def test_ended_elsewhere(self) -> None:
+        """
+        A player who waits for the address of a match learns its end before being idle.
+        """
+        world = LobbyWorld()
+        _, welcomes = self.duel(world)
+        world.fleet.is_answering = False
+        line, _ = world.back(welcomes[0]["player_key"])
+        end = MatchEnd(world.fleet.hosted[0].plan.match_id, "lost")
+        self.successResultOf(world.lobby.end(end, world.clock.seconds() + 60.0))
+        world.requests.look_again([welcomes[0]["player_id"]])
+        self.assertEqual(kinds(line.heard()), ["match_ended", "queue_status"])
+
     def test_over(self) -> None:
         """
         A player whose match is gone learns how it ended, and may queue again.
