@@ -13,6 +13,7 @@ from tests.support.supply import (
     FakeIssuer,
     MemorySupply,
     RecordingWatch,
+    Supplied,
     game_ports,
     match_plan,
     ticket,
@@ -39,12 +40,8 @@ from vinom.fleet.server import FleetSettings
 from vinom.fleet.several import SeveralFleets
 
 
-class SeveralWorld:
-    """
-    Game servers of two programs, "maze" and "pong", and the time.
-
-    :ivar supplies: by program.
-    """
+class SeveralWorld(Supplied):
+    """Game servers of two programs, "maze" and "pong", and the time."""
 
     def __init__(self, ports: GamePorts | RelayedPorts | None = None) -> None:
         self.clock = Clock()
@@ -73,23 +70,6 @@ class SeveralWorld:
             ),
             RoomTimeouts({"maze": 100.0, "pong": 100.0}),
         )
-
-    def settle(self) -> None:
-        """Let everything happen that takes no time."""
-        servers = [one for supply in self.supplies.values() for one in supply.started]
-        while True:
-            self.clock.advance(0)
-            told = [server.listen() for server in servers]
-            servers = [one for s in self.supplies.values() for one in s.started]
-            due = [c for c in self.clock.calls if c.time <= self.clock.rightNow]
-            if not any(told) and not due:
-                return
-
-    def wait(self, seconds: int) -> None:
-        """Let time pass, a second at a time."""
-        for _ in range(seconds):
-            self.clock.advance(1)
-            self.settle()
 
     def place(self, match_id: str, game: str) -> Deferred[Placement]:
         """Ask for a game server."""

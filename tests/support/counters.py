@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from tests.support.redis_servers import until
+from vinom.base.reactor.alarm import Timer
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.tools.commands.child_node import ChildNode
@@ -27,7 +28,7 @@ class Counter:
         self.match: Match = None  # type: ignore[assignment]
         self.witness: Witness = None  # type: ignore[assignment]
         self.said = 0
-        self.is_counting = True
+        self.next = Timer(reactor)  # type: ignore[arg-type]  # a module, for mypy
 
     async def sit(self) -> None:
         """Queue, and take the seat."""
@@ -37,11 +38,11 @@ class Counter:
 
     def count(self) -> None:
         """Say the next number, now and again and again."""
-        if not self.is_counting or self.match.is_over:
+        if self.match.is_over:
             return
         if self.match.act({"type": "count", "n": self.said + 1}):
             self.said += 1
-        reactor.callLater(_PACE, self.count)  # type: ignore[attr-defined]
+        self.next.start(_PACE, self.count)
 
     @property
     def heard(self) -> int:
@@ -81,7 +82,7 @@ async def players_of(case: TestCase, node: ChildNode, **how: Any) -> list[Counte
 async def stop_counting(case: TestCase, players: Sequence[Counter]) -> None:
     """Stop counting: nothing is missing, and nothing that was sent went back."""
     for player in players:
-        player.is_counting = False
+        player.next.cancel()
     await until(lambda: all(one.heard == one.said for one in players))
     for player in players:
         view = player.match.view

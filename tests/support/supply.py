@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -429,7 +429,34 @@ class MemoryFiles:
         self.taken(last)
 
 
-class FleetWorld:
+class Supplied:
+    """
+    Game servers, and the time.
+
+    :ivar supplies: by program.
+    """
+
+    clock: Clock
+    supplies: Mapping[str, MemorySupply]
+
+    def settle(self) -> None:
+        """Let everything happen that takes no time."""
+        is_due = True
+        while is_due:
+            self.clock.advance(0)
+            started = [one for each in self.supplies.values() for one in each.started]
+            told = [server.listen() for server in started]
+            due = [c for c in self.clock.calls if c.time <= self.clock.rightNow]
+            is_due = any(told) or bool(due)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass, a second at a time."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.settle()
+
+
+class FleetWorld(Supplied):
     """A `Fleet`, its game servers, and the time."""
 
     def __init__(
@@ -463,6 +490,7 @@ class FleetWorld:
             records=self.records,
             readable=lambda plan, data: "",
         )
+        self.supplies = {"maze": self.supply}
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.watch = RecordingWatch()
         self.fleet.startService()
@@ -484,23 +512,6 @@ class FleetWorld:
             self.fleet.adopt(record, self.watch)
             for record in tuple(self.records.written.values())
         ]
-
-    def settle(self) -> None:
-        """Let everything happen that takes no time."""
-        while True:
-            self.clock.advance(0)
-            told = [server.listen() for server in tuple(self.supply.started)]
-            due = [
-                call for call in self.clock.calls if call.time <= self.clock.rightNow
-            ]
-            if not any(told) and not due:
-                return
-
-    def wait(self, seconds: int) -> None:
-        """Let time pass, a second at a time."""
-        for _ in range(seconds):
-            self.clock.advance(1)
-            self.settle()
 
     def refill(self) -> None:
         """Let the fleet start others in place of those that were just taken."""

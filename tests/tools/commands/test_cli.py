@@ -38,6 +38,16 @@ def run_python(
     )
 
 
+_FORMING: dict[str, Any] = {
+    "match_id": "m1",
+    "game": "maze",
+    "state": "forming",
+    "age": 1.2,
+    "host": None,
+    "port": None,
+}
+
+
 class CommandLineTests(SynchronousTestCase):
     """What people see who type ``vinom``."""
 
@@ -150,15 +160,7 @@ class CommandLineTests(SynchronousTestCase):
         Matches are a table, and forming ones have no address yet.
         """
         seat = {"seat": 0, "player_id": "p1", "name": "ann", "state": "absent"}
-        told: dict[str, Any] = {
-            "match_id": "m1",
-            "game": "maze",
-            "state": "forming",
-            "age": 1.2,
-            "host": None,
-            "port": None,
-            "players": [seat],
-        }
+        told = {**_FORMING, "players": [seat]}
         self.assertEqual(
             show_matches({"matches": [told]}).splitlines(),
             [
@@ -208,18 +210,9 @@ class CommandLineTests(SynchronousTestCase):
             "name": "\x1b[2J\u202e",
             "state": "absent",
         }
-        told: dict[str, Any] = {
-            "match_id": "m1",
-            "room_id": "m1",
-            "game": "maze",
-            "state": "forming",
-            "age": 1.2,
-            "host": None,
-            "port": None,
-            "players": [seat],
-            **dict.fromkeys(("spectators", "connected", "version"), 1),
-            **dict.fromkeys(("taken", "seats"), 1),
-        }
+        told = {**_FORMING, "room_id": "m1", "players": [seat]}
+        told |= dict.fromkeys(("spectators", "connected", "version"), 1)
+        told |= dict.fromkeys(("taken", "seats"), 1)
         for table in (show_matches({"matches": [told]}), show_rooms({"rooms": [told]})):
             rows = table.split("\n")
             self.assertEqual(len(rows), 2)

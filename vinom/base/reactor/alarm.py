@@ -40,10 +40,8 @@ class Timer:
 
     def start(self, seconds: float, callee: Callable[..., Any], *args: Any) -> None:
         """Call it after this time, and not what was to be called before."""
-        if self._call is not None:
-            self._call.cancel()
-        self.callee = callee
-        self._call = self._clock.callLater(seconds, self._due, *args)
+        self.cancel()
+        self.ensure(seconds, callee, *args)
 
     def ensure(self, seconds: float, callee: Callable[..., Any], *args: Any) -> None:
         """Call it after this time, unless something is to be called anyway."""

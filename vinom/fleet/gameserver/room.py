@@ -771,10 +771,10 @@ class HostedRoom:
 
     def deadline(self) -> float | None:
         """When to call `ring` next, at the latest."""
-        at = self.room.deadline()
+        at = self.room.time.alarm_at
         if self.host.ended_at is not None and not self.host.is_held:
             at = self.host.ended_at + FAREWELL
-        return self._links_at if at is None else min(at, self._links_at)
+        return min(at, self._links_at)
 
     def ring(self, now: float) -> None:
         """Do what is due, and find out exactly when a link's alarm is due next."""

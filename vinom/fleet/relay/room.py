@@ -281,10 +281,6 @@ class RelayedRoom:
     def run_clock(self, now: float) -> None:
         """Do nothing: time passes where it is played."""
 
-    def deadline(self) -> float | None:
-        """Return ``None``: nothing is ever due here."""
-        return None
-
     @property
     def is_overloaded(self) -> bool:
         """Is there too much to do for new players where it is played?"""
