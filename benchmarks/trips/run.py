@@ -221,8 +221,7 @@ class Kind:
     One of the three trips.
 
     :ivar way: opens what makes it.
-    :ivar before: its functions, modules and changes of module at commit 275fbdb,
-        by this same program.
+    :ivar bars: most functions, modules and changes of module.
     :ivar through: the processes that it passes, in order; the part of the first is
         judged.
     :ivar warm: game servers that are there at the beginning; no others come.
@@ -231,7 +230,7 @@ class Kind:
 
     name: str
     way: Callable[[RecordedNode], AbstractContextManager[Ask]]
-    before: tuple[int, int, int]
+    bars: tuple[int, int, int]
     through: tuple[str, ...]
     warm: int = 0
     is_once: bool = False
@@ -241,26 +240,24 @@ KINDS = (
     Kind(
         "maze input over UDP, four seats",
         over_udp,
-        (77, 36, 63),
+        (65, 22, 45),
         ("game server",),
         warm=1,
     ),
     Kind(
         "room action over WebSocket, four members",
         over_websocket,
-        (61, 26, 46),
+        (36, 15, 26),
         ("node",),
     ),
     Kind(
         "queue to match_found, four players",
         to_a_match,
-        (150, 39, 103),
+        (140, 32, 75),
         ("node", "game server"),
         is_once=True,
     ),
 )
-#: Most that each may be, as a share of what it was; see issue 10.
-_BARS = {"functions": 0.80, "modules": 0.60, "changes of module": 0.62}
 
 
 def trips(
@@ -317,12 +314,8 @@ def table(kind: Kind, found: list[Trip]) -> list[Figure]:
     if missing := set(kind.through) - {part.process for part in way.parts}:
         raise Failed(f"{kind.name}: no part of {', '.join(missing)} was recorded")
     detail = {"trips": len(found), "usual": round(share, 3)}
-    bars = [
-        round(before * most, 2)
-        for before, most in zip(kind.before, _BARS.values(), strict=True)
-    ]
     judged = [trip.of(kind.through[0]) for trip in found]
-    figures = _rows(kind.name, judged, [*bars, None], detail)
+    figures = _rows(kind.name, judged, [*kind.bars, None], detail)
     if len(kind.through) > 1:
         name = f"{kind.name}, all processes"
         figures += _rows(name, found, [None] * len(_MEASURES), detail)

@@ -209,9 +209,8 @@ class TableTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """
-        Each trip has a row for functions, modules and changes with its bar against
-        commit 275fbdb, and one for calls without; what other processes did has rows
-        of its own.
+        Each trip has a row for functions, modules and changes with its bar, and one for
+        calls without; what other processes did has rows of its own.
         """
         queueing = KINDS[2]
         node, server = turn(10, "a:b", "c:d", "c:d"), turn(12, "e:f")
@@ -221,9 +220,9 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(
             lines,
             [
-                f"{name}: 2 functions (2 to 2); bar <= 120: met",
-                f"{name}: 2 modules (2 to 2); bar <= 23.4: met",
-                f"{name}: 1 changes of module (1 to 1); bar <= 63.86: met",
+                f"{name}: 2 functions (2 to 2); bar <= 140: met",
+                f"{name}: 2 modules (2 to 2); bar <= 32: met",
+                f"{name}: 1 changes of module (1 to 1); bar <= 75: met",
                 f"{name}: 3 calls (3 to 3)",
                 f"{name}, all processes: 3 functions (3 to 3)",
                 f"{name}, all processes: 3 modules (3 to 3)",

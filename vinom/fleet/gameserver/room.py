@@ -779,18 +779,18 @@ class HostedRoom:
     def ring(self, now: float) -> None:
         """Do what is due, and find out exactly when a link's alarm is due next."""
         self.host.run_clock(now)
+        # As `end_turn`, but nothing is armed before it is known for when.
+        is_all = self.host.end_turn(now)
         if self.host.is_held:
             # Links would pile up what they may not send.
-            self._links_at = now
-        elif now >= self._links_at:
+            self._links_at = now + _HELD_PAUSE
+            return
+        if now >= self._links_at:
+            # After the states: those acknowledge what has arrived.
             for seat in self.seats:
                 if seat.connection is not None:
                     seat.connection.link.alarm(now)
-        # As `end_turn`, but nothing is armed before it is known for when.
-        if not self.host.end_turn(now):
-            if self.host.is_held:
-                self._links_at = now + _HELD_PAUSE
-                return
+        if not is_all or now >= self._links_at:
             self._flush_links(now)
         first = inf
         for seat in self.seats:
