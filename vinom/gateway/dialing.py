@@ -21,11 +21,11 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.interfaces import IProtocol, IReactorTime, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
 from vinom.base.model import Issued
-from vinom.base.reactor.connections import IS_KNOWN, Connecting
+from vinom.base.reactor.connections import IS_KNOWN, Connecting, Made
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.waits import Waits
 from vinom.errors import Misconfigured
@@ -116,16 +116,6 @@ def _made(texts: tuple[bytes, bytes, bytes]) -> Any:
 DIAL_SECONDS = 3.0
 
 
-class _Only(Factory):
-    noisy = False
-
-    def __init__(self, protocol: IProtocol) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, addr: object) -> Any:
-        return self._protocol
-
-
 class Dialer:
     """Connects protocols to back ends."""
 
@@ -175,7 +165,7 @@ class Dialer:
             # Rules that need it are refused.
             assert self._tls is not None, "no certificate"
             where = wrapClientTLS(self._tls(), where)
-        connected: Deferred[Any] = where.connect(_Only(protocol))
+        connected: Deferred[Any] = where.connect(Made(lambda: protocol))
         return connected
 
     def check(self, transport: Any) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
@@ -27,12 +26,13 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.reactor.alarm import Timer
+from vinom.base.reactor.connections import Made
 from vinom.errors import Misconfigured, VinomError
 from vinom.gateway.ports import Ports
 
@@ -109,7 +109,7 @@ class Handover:
         taking.left.addErrback(lambda _: None)
         endpoint = UNIXClientEndpoint(self._reactor, str(self._path), _SECONDS)
         try:
-            await endpoint.connect(_quiet(lambda: taking))
+            await endpoint.connect(Made(lambda: taking))
         except Exception:
             return {}
         try:
@@ -141,7 +141,7 @@ class Handover:
         mask = os.umask(0o177)
         try:
             self._port = self._reactor.listenUNIX(
-                str(self._path), _quiet(lambda: _Giving(self)), mode=0o600
+                str(self._path), Made(lambda: _Giving(self)), mode=0o600
             )
         except CannotListenError as error:
             raise Misconfigured(
@@ -187,13 +187,6 @@ class _Giving(Protocol):
         if self._held == _SERVING:
             self._held = b""
             self._handover.taken(self.transport)
-
-
-def _quiet(make: Callable[[], Protocol]) -> Any:
-    """Make a factory whose starts and stops nobody needs to read of."""
-    factory: Any = Factory.forProtocol(make)
-    factory.noisy = False
-    return factory
 
 
 def _late(failure: Failure) -> None:

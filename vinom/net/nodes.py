@@ -18,14 +18,15 @@ import attrs
 import msgspec
 from msgspec import Struct
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.model import Player
+from vinom.base.reactor.connections import Made
 from vinom.errors import NoCapacity, PeerError
 from vinom.net.frames import FrameReader, framed
 
@@ -539,10 +540,8 @@ class NodeAnswers(_NodeLink):
         self._bounded_log.info("node link closed: {why}", why=why)
 
 
-class NodeAnswersFactory(ServerFactory):
+class NodeAnswersFactory(Made):
     """Accept links of other nodes."""
-
-    noisy = False
 
     def __init__(
         self,
@@ -553,13 +552,9 @@ class NodeAnswersFactory(ServerFactory):
         reserve: KeepSeats = _no_seats,
     ) -> None:
         """As `NodeAnswers`."""
+        parts = clock, check, admit, receive, reserve
         bounded_log = BoundedLog(NodeAnswers._log, clock)
-        self._parts = clock, check, admit, receive, reserve, bounded_log
-
-    def buildProtocol(self, addr: IAddress | None) -> NodeAnswers:
-        protocol = NodeAnswers(*self._parts)
-        protocol.factory = self
-        return protocol
+        super().__init__(lambda: NodeAnswers(*parts, bounded_log))
 
 
 class NodeQuestions(_NodeLink):

@@ -37,6 +37,7 @@ from zope.interface import implementer
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.reactor.alarm import Timer
+from vinom.base.reactor.connections import Made
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds, Waits
@@ -380,7 +381,7 @@ class GatewayLinks(Service):
 
         :param check: raises `PeerError` if a connection's peer is not a gateway.
         """
-        return _LinkFactory(self, check)
+        return Made(partial(_LinkEnd, self, check))
 
     def drain(self) -> None:
         """Ask gateways to send new players elsewhere; open sessions go on."""
@@ -536,16 +537,6 @@ def _client(text: str) -> str:
 
 def _forget(reason: Failure, is_overdue: bool) -> None:
     """A session ended before a protocol served it: do nothing."""
-
-
-class _LinkFactory(ServerFactory):
-    noisy = False
-
-    def __init__(self, links: GatewayLinks, check: Callable[[Any], None]) -> None:
-        self._links, self._check = links, check
-
-    def buildProtocol(self, addr: Any) -> Protocol:
-        return _LinkEnd(self._links, self._check)
 
 
 class _LinkEnd(Protocol):

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -27,6 +26,7 @@ from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.lobby import Reach
 from vinom.base.model import NodeFacts, Player
+from vinom.base.reactor.connections import Made
 from vinom.base.reactor.waits import Once
 from vinom.errors import NoCapacity
 from vinom.net.keys.authority import NODE_PURPOSE, Authority
@@ -235,23 +235,13 @@ class NodeLinks(Service):
         link = NodeQuestions(
             self._reactor, self._node_id, lambda: self._gone(node_id, link)
         )
-        await endpoint.connect(_Only(link))
+        await endpoint.connect(Made(lambda: link))
         self._links[node_id] = link
         return link
 
     def _gone(self, node_id: str, link: NodeQuestions) -> None:
         if self._links.get(node_id) is link:
             del self._links[node_id]
-
-
-class _Only(Factory):
-    noisy = False
-
-    def __init__(self, link: NodeQuestions) -> None:
-        self._link = link
-
-    def buildProtocol(self, addr: object) -> NodeQuestions:
-        return self._link
 
 
 def answering(

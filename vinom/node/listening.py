@@ -14,8 +14,9 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 
 from vinom.base.limits.buckets import TokenBucket
 from vinom.base.settings.values import LONGEST_SOCKET_PATH
@@ -78,7 +79,7 @@ def _remove_if_abandoned(path: Path) -> None:
             return
 
 
-class NoChildren(ServerFactory):
+class NoChildren(WrappingFactory):
     """Refuse the connections of some processes at once; serve the others."""
 
     noisy = False
@@ -91,17 +92,12 @@ class NoChildren(ServerFactory):
         :param served: makes the protocols of the others.
         :param is_refused: decides by the process that connected.
         """
-        self._served, self._is_refused = served, is_refused
+        super().__init__(served)  # type: ignore[no-untyped-call]  # Twisted's
+        self._is_refused = is_refused
         self._logged = TokenBucket(0.2, 10)
 
-    def doStart(self) -> None:
-        self._served.doStart()
-
-    def doStop(self) -> None:
-        self._served.doStop()
-
-    def buildProtocol(self, addr: Any) -> Protocol | None:
-        made = self._served.buildProtocol(addr)
+    def buildProtocol(self, addr: Any) -> Any:
+        made = self.wrappedFactory.buildProtocol(addr)
         return None if made is None else _Asked(made, self._refuses)
 
     def _refuses(self, peer: Peer | None) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from errno import (
     EACCES,
     EADDRINUSE,
@@ -42,6 +43,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IReadWriteDescriptor,
 )
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Connection, Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -80,6 +82,22 @@ _PARTS = {
 }
 #: Are all private parts there that `QuickConnection` uses?
 IS_KNOWN = all(hasattr(kind, name) for kind, names in _PARTS.items() for name in names)
+
+
+class Made(ServerFactory):
+    """
+    Make the protocol of each connection; nobody needs to read of its starts and stops.
+
+    :param make: makes one.
+    """
+
+    noisy = False
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: object) -> Any:
+        return self._make()
 
 
 class QuickConnection(Connection):

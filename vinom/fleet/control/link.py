@@ -14,6 +14,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from struct import Struct as Layout
 from typing import Any
 from typing import Protocol as Shape
@@ -32,12 +33,13 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from vinom.base.reactor.alarm import Timer
+from vinom.base.reactor.connections import Made
 from vinom.base.wall.kernel import Peer, peer_of
 from vinom.errors import PeerError
 from vinom.fleet.control.messages import (
@@ -411,10 +413,8 @@ class ControlLink(_Link):
         self.abort()
 
 
-class ControlServer(ServerFactory):
+class ControlServer(Made):
     """Accept the links that game servers dial, at any stream endpoint."""
-
-    noisy = False
 
     def __init__(
         self,
@@ -431,13 +431,7 @@ class ControlServer(ServerFactory):
         :param prove: checks its proof before that; ``None`` if there is nothing to ask.
         :param asks_who: as of `ControlLink`.
         """
-        self._clock, self._arrived = clock, arrived
-        self._prove, self._asks_who = prove, asks_who
-
-    def buildProtocol(self, addr: IAddress | None) -> ControlLink:
-        link = ControlLink(self._clock, self._arrived, self._prove, self._asks_who)
-        link.factory = self
-        return link
+        super().__init__(partial(ControlLink, clock, arrived, prove, asks_who))
 
 
 @implementer(IFileDescriptorReceiver)

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
@@ -192,7 +192,7 @@ class Reserve:
         connection.abort()
 
 
-class ReservingFactory(ServerFactory):
+class ReservingFactory(WrappingFactory):
     """
     Serve newcomers while there are descriptors.
 
@@ -203,17 +203,14 @@ class ReservingFactory(ServerFactory):
     noisy = False
 
     def __init__(self, factory: IProtocolFactory, reserve: Reserve) -> None:
-        self._factory, self._reserve = factory, reserve
-
-    def doStart(self) -> None:
-        self._factory.doStart()
-
-    def doStop(self) -> None:
-        self._factory.doStop()
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self._reserve = reserve
 
     def buildProtocol(self, addr: Any) -> Any:
         # Without a protocol, the socket is closed before the next one is accepted.
-        return self._factory.buildProtocol(addr) if self._reserve.admits() else None
+        if not self._reserve.admits():
+            return None
+        return self.wrappedFactory.buildProtocol(addr)
 
 
 class _Counted(ProtocolWrapper):
@@ -354,7 +351,7 @@ class _FirstFlight(Protocol):
         self._inner.connectionLost(reason)
 
 
-class TlsHelloFactory(ServerFactory):
+class TlsHelloFactory(WrappingFactory):
     """
     Serve connections of which each begins with a hello of TLS.
 
@@ -368,13 +365,9 @@ class TlsHelloFactory(ServerFactory):
     def __init__(
         self, factory: IProtocolFactory, hellos: TlsHellos, log: BoundedLog
     ) -> None:
-        self._factory, self._hellos, self._log = factory, hellos, log
-
-    def doStart(self) -> None:
-        self._factory.doStart()
-
-    def doStop(self) -> None:
-        self._factory.doStop()
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self._hellos, self._log = hellos, log
 
     def buildProtocol(self, addr: Any) -> Any:
-        return _FirstFlight(self._factory.buildProtocol(addr), self._hellos, self._log)
+        inner = self.wrappedFactory.buildProtocol(addr)
+        return _FirstFlight(inner, self._hellos, self._log)

@@ -24,7 +24,8 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.main import CONNECTION_LOST
-from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -381,13 +382,12 @@ class SecureTransport:
             self.transport.write(data[sent:])
 
 
-class SecureFactory(ServerFactory):
+class SecureFactory(WrappingFactory):
     """
     Serve another factory's protocols over TLS.
 
     :param tls: makes OpenSSL's end of each connection.
     :param factory: makes the protocols.
-    :ivar wrappedFactory: the same; Twisted's TLS options look for it here.
     """
 
     noisy = False
@@ -395,13 +395,8 @@ class SecureFactory(ServerFactory):
     def __init__(
         self, tls: IOpenSSLServerConnectionCreator, factory: IProtocolFactory
     ) -> None:
-        self.tls, self.wrappedFactory = tls, factory
-
-    def doStart(self) -> None:
-        self.wrappedFactory.doStart()
-
-    def doStop(self) -> None:
-        self.wrappedFactory.doStop()
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self.tls = tls
 
     def buildProtocol(self, addr: Any) -> Any:
         return SecureTransport(self, self.wrappedFactory.buildProtocol(addr))

@@ -406,9 +406,7 @@ class LineFactory(ServerFactory):
         self._lines, self._is_private = lines, is_private
 
     def buildProtocol(self, addr: IAddress | None) -> FirstByteProtocol:
-        protocol = FirstByteProtocol(self._lines, addr, self._is_private)
-        protocol.factory = self
-        return protocol
+        return FirstByteProtocol(self._lines, addr, self._is_private)
 
 
 def close_gently(transport: ITransport | None, is_tls: bool, why: str = "") -> None:

@@ -15,8 +15,9 @@ from twisted.internet.interfaces import (
     IProtocolNegotiationFactory,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -163,7 +164,7 @@ class NamedTls:
                     return
 
 
-class SpeaksHttp(ServerFactory):
+class SpeaksHttp(WrappingFactory):
     """
     Another factory, under TLS that Twisted speaks itself, as ``ssl:`` endpoints do.
 
@@ -180,7 +181,8 @@ class SpeaksHttp(ServerFactory):
     def __init__(
         self, factory: IProtocolFactory, admits: Callable[[str], bool] = lambda _: True
     ) -> None:
-        self._factory, self._admits = factory, admits
+        super().__init__(factory)  # type: ignore[no-untyped-call]
+        self._admits = admits
 
     def __conform__(self, interface: object) -> SpeaksHttp | None:
         """Adapt to `IProtocolNegotiationFactory`."""
@@ -190,15 +192,9 @@ class SpeaksHttp(ServerFactory):
         """List what is spoken (`IProtocolNegotiationFactory`)."""
         return [_HTTP]
 
-    def doStart(self) -> None:
-        self._factory.doStart()
-
-    def doStop(self) -> None:
-        self._factory.doStop()
-
     def buildProtocol(self, addr: Any) -> Any:
         is_admitted = self._admits(getattr(addr, "host", ""))
-        made = self._factory.buildProtocol(addr) if is_admitted else None
+        made = self.wrappedFactory.buildProtocol(addr) if is_admitted else None
         # Twisted's TLS cannot do without a protocol.
         return _Refused() if made is None else made
 

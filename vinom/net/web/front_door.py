@@ -19,9 +19,10 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -42,7 +43,7 @@ _log = Logger()
 SILENCE_TIMEOUT = 60.0
 
 
-class FrontDoor(ServerFactory):
+class FrontDoor(WrappingFactory):
     """Serve *site*, and the WebSockets of *page*."""
 
     noisy = False
@@ -62,18 +63,13 @@ class FrontDoor(ServerFactory):
         :param path: of *page*.
         :param handshake_seconds: time for a handshake of TLS.
         """
-        self.site, self.page, self.path = site, page, path
+        super().__init__(site)
+        self.page, self.path = page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
         self.handshakes = Rounds(clock, handshake_seconds)
         self._log = BoundedLog(_log, clock)
 
-    def doStart(self) -> None:
-        self.site.doStart()
-
-    def doStop(self) -> None:
-        self.site.doStop()
-
-    def buildProtocol(self, addr: Any) -> Protocol:
+    def buildProtocol(self, addr: Any) -> Any:
         return _Visitor(self, addr)
 
     def note_failure(self, host: str, why: str) -> None:
@@ -127,7 +123,7 @@ class _Visitor(Protocol):
         if handshake is not None and door.page.let_in(transport, self._host, handshake):
             return
         # Stay between the transport and the site, to notice the end.
-        self._channel = door.site.buildProtocol(self._address)
+        self._channel = door.wrappedFactory.buildProtocol(self._address)
         self._channel.makeConnection(transport)
         self._channel.dataReceived(data)
 
