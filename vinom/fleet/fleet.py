@@ -31,7 +31,7 @@ from vinom.fleet.control.messages import (
     TokenKeys,
     ToRelayed,
 )
-from vinom.fleet.hosted import MatchFiles, MatchRequest, Readable, RoomTimeouts
+from vinom.fleet.hosted import MatchRequest, Readable, RoomTimeouts
 from vinom.fleet.interfaces import IFleet, IMatchWatch
 from vinom.fleet.life import Stage
 from vinom.fleet.pool import (
@@ -45,11 +45,12 @@ from vinom.fleet.records import Records, ServerRecord
 from vinom.fleet.server import (
     FleetSettings,
     FleetStatus,
-    Issuer,
     ServerProcess,
     ServerReports,
     Takeover,
 )
+from vinom.net.keys.authority import Authority
+from vinom.play.hosting.recordings import Recordings
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -278,13 +279,13 @@ class Fleet(Service):
     def __init__(
         self,
         supply: IFleet,
-        issuer: Issuer,
+        issuer: Authority,
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         settings: FleetSettings,
         rooms: RoomTimeouts,
         now: Callable[[], float] | None = None,
-        files: MatchFiles | None = None,
+        files: Recordings | None = None,
         records: Records | None = None,
         readable: Readable | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 from twisted.internet.defer import Deferred, fail
@@ -31,46 +31,7 @@ from vinom.fleet.control.messages import (
 )
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.net.frames import FRAME_LIMIT
-
-
-class MatchFiles(Protocol):
-    """The files of matches, which the node opens and game servers write."""
-
-    def lend(self, match_id: str, part: int = 1) -> tuple[int, ...]:
-        """
-        Open the files of a match.
-
-        :param part: which part of its recording is to be written; 1 is the first.
-        :returns: descriptors, which the caller closes; empty if nothing is written.
-        """
-
-    def append(
-        self, match_id: str, part: int, at: int, data: bytes, is_report: bool = False
-    ) -> None:
-        """
-        Write what a game server on another machine has sent for these files.
-
-        :param at: where in the file it belongs; some of it may be there already.
-        :param is_report: it is of the crash report.
-        """
-
-    def take_back(
-        self,
-        match_id: str,
-        is_over: bool = True,
-        part: int = 1,
-        last: tuple[int, bytes] = (0, b""),
-    ) -> None:
-        """
-        Keep what was written.
-
-        :param match_id: the match.
-        :param is_over: if not, it begins again elsewhere: what was written goes.
-        :param part: which part of its recording that is.
-        :param last: how long the recording was, bytes, and the last of them, which the
-            process may have had no time to write.
-        """
-
+from vinom.play.hosting.recordings import Recordings
 
 #: Returns why nobody here can read a checkpoint; an empty text if somebody can.
 Readable = Callable[[MatchPlan, bytes], str]
@@ -344,7 +305,7 @@ class HostedRooms:
         clock: IReactorTime,
         now: Callable[[], float],
         timeouts: RoomTimeouts,
-        files: MatchFiles | None = None,
+        files: Recordings | None = None,
     ) -> None:
         """
         :param rooms: how many it hosts in its life.

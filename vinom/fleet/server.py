@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from signal import SIGTERM
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from msgspec.structs import replace
@@ -58,7 +58,6 @@ from vinom.fleet.control.messages import (
 )
 from vinom.fleet.hosted import (
     HostedRooms,
-    MatchFiles,
     MatchRequest,
     Readable,
     Resumable,
@@ -80,24 +79,8 @@ from vinom.fleet.life import (
 )
 from vinom.fleet.pool import PoolPolicy
 from vinom.fleet.records import MatchRecord, Records, ServerRecord
-
-
-class Issuer(Protocol):
-    """The calls of the fleet to `vinom.net.keys.authority.Authority`."""
-
-    @property
-    def anchor(self) -> bytes:
-        """The certificate that players verify game servers with, PEM."""
-
-    def issue(self, server: str) -> Issued:
-        """
-        Make a certificate for one game server.
-
-        :raises Misconfigured: the authority cannot sign.
-        """
-
-    def token_keys(self) -> dict[str, bytes]:
-        """The keys that verify connect tokens, by id, PEM."""
+from vinom.net.keys.authority import Authority
+from vinom.play.hosting.recordings import Recordings
 
 
 @attrs.frozen
@@ -278,13 +261,13 @@ class ServerProcess:
         self,
         server_id: str,
         supply: IFleet,
-        issuer: Issuer,
+        issuer: Authority,
         settings: FleetSettings,
         room_timeouts: RoomTimeouts,
         reports: ServerReports,
         clock: IReactorTime,
         now: Callable[[], float],
-        files: MatchFiles | None = None,
+        files: Recordings | None = None,
         records: Records | None = None,
     ) -> None:
         """

@@ -13,7 +13,7 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from msgspec import MsgspecError, json, msgpack
@@ -47,9 +47,9 @@ from vinom.fleet.gameserver.room import HostedRoom, Played
 from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.relay.room import RelayedRoom
-from vinom.fleet.server import Issuer
 from vinom.fleet.several import AnyFleet
 from vinom.game import Game
+from vinom.net.keys.authority import Authority
 from vinom.net.packets.codec import COUNTER_LIMIT
 from vinom.play.choices import json_action_reader
 
@@ -82,37 +82,6 @@ class RelaySettings:
     port: int
     advertise: ServerAddress
     limits: PortLimits = attrs.field(factory=PortLimits)
-
-
-class RelayedFleet(Protocol):
-    """The methods of `vinom.fleet.fleet.Fleet` that the relay uses."""
-
-    def place(
-        self,
-        plan: MatchPlan,
-        tickets: Sequence[Ticket],
-        watch: IMatchWatch,
-        relay: Callable[[FromRelayed], None] | None = None,
-        hosts: tuple[str, ...] = (),
-    ) -> Deferred[Placement]:
-        """Find a game server for a match."""
-
-    def pass_on(self, message: ToRelayed) -> None:
-        """Send a player's action to a match."""
-
-    def follow(
-        self,
-        match_id: str,
-        relay: Callable[[FromRelayed], None] | None,
-        packed: bool = False,
-    ) -> None:
-        """Receive the states and events of a running match."""
-
-    def is_overloaded(self, match_id: str) -> bool:
-        """Did its game server last report that it is overloaded?"""
-
-    def close_room(self, match_id: str, reason: str) -> None:
-        """End a match."""
 
 
 @implementer(IMatchWatch)
@@ -229,8 +198,8 @@ class UdpRelay(Service):
 
     def __init__(
         self,
-        fleet: RelayedFleet,
-        issuer: Issuer,
+        fleet: AnyFleet,
+        issuer: Authority,
         games: Mapping[str, Game[Any, Any]],
         runtime: Runtime,
         turns: TurnEnd,
