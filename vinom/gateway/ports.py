@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
@@ -24,8 +23,8 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import accept_quickly, why_not_open
+from vinom.base.reactor.waits import Repeating
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
 from vinom.net.lines.tls import NamedTls, ReloadableTls
@@ -155,7 +154,7 @@ def _accept_all(port: Any) -> None:
 LOOK_SECONDS = 60.0
 
 
-class Certificates(Service):
+class Certificates(Repeating):
     """
     Read certificates, again whenever one of their files changes.
 
@@ -172,23 +171,10 @@ class Certificates(Service):
         """
         # They are read again later, after twistd has changed its working directory.
         self._files = [(one.absolute(), key.absolute()) for one, key in files]
-        self._clock = clock
+        super().__init__(self.reload, LOOK_SECONDS, clock)
         self._read = [_contents(*pair) for pair in self._files]
         self._certificates = [ReloadableTls(*found) for found in self._read]
         self.tls = NamedTls(self._certificates)
-        self._next = Timer(self._clock)
-
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._next.start(LOOK_SECONDS, self._look)
-
-    def stopService(self) -> None:
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._next.cancel()
-
-    def _look(self) -> None:
-        self._next.start(LOOK_SECONDS, self._look)
-        self.reload()
 
     def reload(self) -> None:
         """Read the files; those that cannot be used change nothing."""

@@ -9,8 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from vinom.errors import Refused
 from vinom.gateway.settings import GatewaySettings
 from vinom.lobby.conversation.identity import OutsideVerifier
-from vinom.lobby.conversation.provider import ProviderKeys
-from vinom.net.keys.files import read_file
+from vinom.lobby.conversation.provider import ProviderKeys, keys_of_file
 
 #: Longer claims are ignored: they would not fit into a link's *open* (OpenID Connect
 #: allows 255 for ``sub``).
@@ -95,14 +94,6 @@ def find_users(
     file, issuer = settings.identity_keys_file, settings.identity_issuer
     if not (file and issuer and settings.identity_audience):
         return None
-    # It is read again later, after twistd has changed its folder.
-    path = file.absolute()
-
-    def read() -> bytes:
-        # At least a space: an empty file is a mistake.
-        return read_file(path, "identity_keys_file") or b" "
-
-    verifier = OutsideVerifier(read(), issuer, settings.identity_audience)
+    keys = keys_of_file(file, issuer, settings.identity_audience, clock)
     claim, cookie = settings.identity_user_claim, settings.identity_cookie
-    users = Users(verifier, claim, now, cookie)
-    return users, ProviderKeys(verifier, clock, read=read, place=str(path))
+    return Users(keys.verifier, claim, now, cookie), keys

@@ -63,7 +63,7 @@ from vinom.lobby.conversation.identity import (
     OutsideVerifier,
 )
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys
+from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys, keys_of_file
 from vinom.lobby.conversation.visitors import receiving
 from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.service import Matches
@@ -977,15 +977,7 @@ def find_provider(settings: Settings, reactor: Any) -> ProviderKeys | None:
             place=url,
         )
     assert settings.identity_keys_file is not None
-    # It is read again later, after twistd has changed its folder.
-    path = settings.identity_keys_file.absolute()
-
-    def read() -> bytes:
-        # At least a space: an empty file is a mistake.
-        return read_file(path, "identity_keys_file") or b" "
-
-    verifier = OutsideVerifier(read(), issuer, audience)
-    return ProviderKeys(verifier, reactor, read=read, place=str(path))
+    return keys_of_file(settings.identity_keys_file, issuer, audience, reactor)
 
 
 def find_checkers(

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 import attrs
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vinom.base.model import Issued
-from vinom.base.reactor.alarm import Timer
+from vinom.base.reactor.waits import Repeating
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.fleet.control.messages import CookieKeyReport
 from vinom.net.keys.authority import (
@@ -77,7 +76,7 @@ class KeyedFleet(Protocol):
         """List the cookie keys, without their secrets."""
 
 
-class Keys(Service):
+class Keys(Repeating):
     """List, rotate, reload and drop the keys of one node."""
 
     name = "keys"
@@ -98,18 +97,10 @@ class Keys(Service):
         :param clock: the time, seconds since the Unix epoch.
         :param token_seconds: how long a connect token is valid.
         """
+        super().__init__(self._tick, _TICK, clock, is_at_once=True)
         self._authority, self._fleet, self._lobby = authority, fleet, lobby
         self._clock, self._token_seconds = clock, token_seconds
         self._turn = DeferredLock()
-        self._alarm = Timer(self._clock)
-
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._tick()
-
-    def stopService(self) -> None:
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._alarm.cancel()
 
     # For operators.
 
@@ -221,7 +212,6 @@ class Keys(Service):
     # Expiry.
 
     def _tick(self) -> None:
-        self._alarm.start(_TICK, self._tick)
         try:
             self._drop()
         except (Misconfigured, OSError) as error:

@@ -14,11 +14,13 @@ from typing import Any, Generic, TypeVar
 from typing import Protocol as Shape
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+_log = Logger()
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 
@@ -211,7 +213,7 @@ class Once(Generic[_K, _V]):
 
 
 class Repeating(Service):
-    """Call a function again and again while it runs."""
+    """Call a function again and again while it runs, also after one that failed."""
 
     def __init__(
         self,
@@ -228,7 +230,11 @@ class Repeating(Service):
         :param is_at_once: call it at the start, too.
         """
         self._every, self._is_at_once = seconds, is_at_once
-        self._loop = LoopingCall(look)
+
+        def failed(failure: Failure) -> None:
+            _log.failure("{name} failed", failure, name=self.name)
+
+        self._loop = LoopingCall(lambda: maybeDeferred(look).addErrback(failed))
         self._loop.clock = clock
 
     def startService(self) -> None:

@@ -215,7 +215,11 @@ class KubernetesApi:
             once, even if it still runs.
         :param preconditions: its ``uid``.
         """
-        body = _delete_options(grace)
+        body: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "gracePeriodSeconds": grace,
+        }
         if preconditions:
             body["preconditions"] = preconditions
         return self._ask(
@@ -348,14 +352,6 @@ def _asked(call: Callable[..., Any], *arguments: Any, **more: Any) -> _Answer:
     if answer.status >= 400:
         raise _refusal(answer.status, "", answer.data)
     return answer
-
-
-def _delete_options(grace: int) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "gracePeriodSeconds": grace,
-    }
 
 
 def _refusal(code: Any, reason: Any, body: Any) -> ApiError:

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.turns import TurnEnd
+from vinom.base.reactor.waits import Repeating
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import not_toml
 from vinom.errors import Misconfigured, StoreUnavailable
@@ -178,7 +179,7 @@ def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
 _LOOK_SECONDS = 1.0
 
 
-class FileRules(Service):
+class FileRules(Repeating):
     """Read rules from a file, again whenever it changes."""
 
     name = "rules"
@@ -190,20 +191,11 @@ class FileRules(Service):
         :param clock: times the checks.
         """
         # Before twistd changes its working directory.
-        self._path, self._routes, self._clock = path.absolute(), routes, clock
-        self._next = Timer(self._clock)
+        self._path, self._routes = path.absolute(), routes
+        super().__init__(self._look, _LOOK_SECONDS, clock, is_at_once=True)
         self._seen: tuple[int, int, int] | None = None
 
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._look()
-
-    def stopService(self) -> None:
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._next.cancel()
-
     def _look(self) -> None:
-        self._next.start(_LOOK_SECONDS, self._look)
         try:
             found = self._path.stat()
             # A new file can have the same name, size and time, but not the same inode.

@@ -10,6 +10,7 @@ stay in use.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Misconfigured, Refused, VinomError
 from vinom.lobby.conversation.identity import Account, OutsideVerifier
+from vinom.net.keys.files import read_file
 from vinom.net.lines.https import NotAnswered, WebClient
 
 #: Longest answer of a provider, bytes; real ones have up to 10 KB.
@@ -38,7 +40,11 @@ class NotFetched(VinomError):
 
 
 class ProviderKeys(Service):
-    """Keeps the keys of a verifier current."""
+    """
+    Keeps the keys of a verifier current.
+
+    :ivar verifier: uses them.
+    """
 
     name = "provider"
     _log = Logger()
@@ -53,13 +59,13 @@ class ProviderKeys(Service):
         place: str = "",
     ) -> None:
         """
-        :param verifier: uses the keys.
+        :param verifier: as in the class.
         :param clock: for times.
         :param read: reads the file with the keys; raises `Misconfigured`.
         :param fetch: fetches them once, if there is no file; fails with `NotFetched`.
         :param place: the file or the URL, for the log.
         """
-        self._verifier, self._clock = verifier, clock
+        self.verifier, self._clock = verifier, clock
         self._read, self._fetch, self._place = read, fetch, place
         self._alarm = Timer(self._clock)
         self._tried_at: float | None = None
@@ -92,15 +98,15 @@ class ProviderKeys(Service):
         :param now: seconds since the Unix epoch.
         :raises Refused: `UNAUTHORIZED`; or `UNAVAILABLE`, if no keys could be fetched.
         """
-        if self._fetch is not None and not self._verifier.has_key_of(token):
+        if self._fetch is not None and not self.verifier.has_key_of(token):
             await self._newer_keys()
-            if not self._verifier.key_count:
+            if not self.verifier.key_count:
                 raise Refused(
                     Code.UNAVAILABLE,
                     "the identity provider's keys are not known yet; try again later",
                     {"retry_after": AT_MOST_EVERY},
                 )
-        return self._verifier(token, now)
+        return self.verifier(token, now)
 
     async def _newer_keys(self) -> None:
         """Wait for the attempt under way, or for one now, if the last is long ago."""
@@ -126,11 +132,11 @@ class ProviderKeys(Service):
         fetched.addBoth(self._fetched)
 
     def _use(self, document: bytes) -> None:
-        before = self._verifier.key_count
-        self._verifier.use(document)
+        before = self.verifier.key_count
+        self.verifier.use(document)
         self._log.info(
             "the identity provider has {count} keys, {before} before: {place}",
-            count=self._verifier.key_count,
+            count=self.verifier.key_count,
             before=before,
             place=self._place,
         )
@@ -143,7 +149,7 @@ class ProviderKeys(Service):
         self._log.warn(
             "the identity provider's keys are not replaced, {count} stay in use: "
             "{place}: {why}",
-            count=self._verifier.key_count,
+            count=self.verifier.key_count,
             place=self._place,
             why=why,
         )
@@ -151,7 +157,7 @@ class ProviderKeys(Service):
     def _fetched(self, result: Any) -> Any:
         self._under_way = False
         if self.running:
-            delay = EVERY if self._verifier.key_count else AT_MOST_EVERY
+            delay = EVERY if self.verifier.key_count else AT_MOST_EVERY
             self._alarm.start(delay, self._refresh)
         waiting, self._waiting = self._waiting, []
         for done in waiting:
@@ -192,3 +198,22 @@ class HttpsDocument:
             return await self._client.fetch(self._url, b"application/json")
         except NotAnswered as error:
             raise NotFetched(str(error)) from error
+
+
+def keys_of_file(
+    path: Path, issuer: str, audience: str, clock: IReactorTime
+) -> ProviderKeys:
+    """
+    Make what verifies tokens with the keys of a file (``identity_keys_file``).
+
+    :raises Misconfigured: the file cannot be used.
+    """
+    # It is read again later, after twistd has changed its folder.
+    path = path.absolute()
+
+    def read() -> bytes:
+        # At least a space: an empty file is a mistake.
+        return read_file(path, "identity_keys_file") or b" "
+
+    verifier = OutsideVerifier(read(), issuer, audience)
+    return ProviderKeys(verifier, clock, read=read, place=str(path))

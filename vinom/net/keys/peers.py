@@ -48,7 +48,7 @@ def link_context(own: Issued, anchors: bytes) -> Any:
     return CertificateOptions(
         privateKey=ours.privateKey.original,
         certificate=ours.original,
-        trustRoot=trustRootFromCertificates(_certificates(anchors)),
+        trustRoot=trustRootFromCertificates(certificates(anchors)),
         raiseMinimumTo=TLSVersion.TLSv1_3,
     ).getContext()
 
@@ -63,7 +63,7 @@ def serving_context(own: Issued) -> Any:
     :param own: the node's chain, leaf first.
     :raises ValueError: a certificate is invalid, or the key does not match.
     """
-    leaf, *chain = _certificates(own.certificate)
+    leaf, *chain = certificates(own.certificate)
     ours = PrivateCertificate.loadPEM(own.key + leaf.dumpPEM())
     return CertificateOptions(
         privateKey=ours.privateKey.original,
@@ -81,12 +81,18 @@ def dialing_context(anchors: bytes) -> Any:
     :raises ValueError: a certificate is invalid.
     """
     return CertificateOptions(
-        trustRoot=trustRootFromCertificates(_certificates(anchors)),
+        trustRoot=trustRootFromCertificates(certificates(anchors)),
         raiseMinimumTo=TLSVersion.TLSv1_3,
     ).getContext()
 
 
-def _certificates(texts: bytes) -> list[Certificate]:
-    return [
-        Certificate.loadPEM(text + _END) for text in texts.split(_END) if text.strip()
-    ]
+def certificates(texts: bytes) -> list[Certificate]:
+    """
+    Read certificates in PEM, in their order.
+
+    :raises ValueError: there is none.
+    """
+    blocks = texts.split(_END)[:-1]
+    if not blocks:
+        raise ValueError("no certificate")
+    return [Certificate.loadPEM(block + _END) for block in blocks]

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.ssl import trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
@@ -29,6 +29,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from vinom.errors import Misconfigured, VinomError
+from vinom.net.keys.peers import certificates
 
 
 class NotAnswered(VinomError):
@@ -72,7 +73,9 @@ class WebClient:
         :raises Misconfigured: *authority* is no certificate.
         """
         try:
-            trusted = None if authority is None else _trust_root(authority)
+            trusted = None
+            if authority is not None:
+                trusted = trustRootFromCertificates(certificates(authority))
         except Exception as error:
             # pyOpenSSL's errors have no common root that this package may know.
             raise Misconfigured(
@@ -113,22 +116,17 @@ class WebClient:
             raise NotAnswered(_reason(error)) from error
 
     async def post(
-        self,
-        url: bytes,
-        headers: dict[bytes, list[bytes]],
-        body: bytes,
-        method: bytes = b"POST",
+        self, url: bytes, headers: dict[bytes, list[bytes]], body: bytes
     ) -> Answer:
         """
         Send a body; that of the answer is read, as far as it is short, and dropped.
 
         :param headers: of the request.
-        :param method: POST, or another one that sends a body.
         :raises NotAnswered: no answer came.
         """
         try:
             answer = await self._agent.request(
-                method,
+                b"POST",
                 url,
                 Headers({b"User-Agent": [b"vinom"], **headers}),
                 _Bytes(body),
@@ -146,15 +144,6 @@ class WebClient:
         """Close the connections that are kept."""
         closed: Deferred[Any] = self._pool.closeCachedConnections()
         return closed
-
-
-def _trust_root(pem: bytes) -> Any:
-    end = b"-----END CERTIFICATE-----"
-    blocks = [block + end for block in pem.split(end)[:-1]]
-    certificates = [Certificate.loadPEM(block) for block in blocks]
-    if not certificates:
-        raise ValueError("no certificate")
-    return trustRootFromCertificates(certificates)
 
 
 def _retry_after(headers: Headers) -> float | None:

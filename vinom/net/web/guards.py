@@ -108,7 +108,7 @@ class _WrongName(Resource):
         return refuse(request, refusal, 421)
 
 
-#: Connections at once.
+#: Connections at once; a quarter of them from one address.
 MOST_CONNECTIONS = 64
 
 
@@ -116,18 +116,16 @@ def admin_port(
     pages: NamedHosts,
     reactor: Any,
     *,
-    most: int = MOST_CONNECTIONS,
     deadlines: RequestDeadlines | None = None,
 ) -> IProtocolFactory:
     """
     Make what serves an admin port.
 
-    :param most: connections at once; a quarter of them from one address.
     :param deadlines: of each request.
     """
     return CountedFactory(
         make_site(pages, reactor, deadlines),
-        NetworkCounts(most // 4, most // 2, most),
+        NetworkCounts(MOST_CONNECTIONS // 4, MOST_CONNECTIONS // 2, MOST_CONNECTIONS),
         BoundedLog(_log, reactor),
     )
 
