@@ -9,8 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vinom.base.settings.table import Row
-from vinom.base.settings.values import Switch
+from vinom.base.settings.values import Row, Switch
 from vinom.fleet.gameserver.settings import TABLE as GAME_SERVER
 from vinom.gateway.settings import TABLE as GATEWAY
 from vinom.node.settings import TABLE

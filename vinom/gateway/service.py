@@ -19,7 +19,6 @@ from vinom import __version__
 from vinom.base.limits.addresses import SITE_SHARE, AddressBuckets
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.reactor.direct import DirectReads
-from vinom.base.reactor.names import RememberedNames
 from vinom.base.reactor.turns import TurnEnd, TurnWatch
 from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured
@@ -28,7 +27,13 @@ from vinom.gateway.admin import admin_site
 from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends, HealthChecks
 from vinom.gateway.bytes_clients import bytes_acceptor
-from vinom.gateway.dialing import CHECK_SECONDS, Dialer, LinkTls, TcpBackend
+from vinom.gateway.dialing import (
+    CHECK_SECONDS,
+    Dialer,
+    LinkTls,
+    RememberedNames,
+    TcpBackend,
+)
 from vinom.gateway.handover import Draining, Handover
 from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.link_backend import LinkBackend

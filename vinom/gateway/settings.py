@@ -15,22 +15,20 @@ import attrs
 
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import (
-    Row,
-    log_format_option,
-    log_level_option,
-    option,
-    row_of,
-)
 from vinom.base.settings.values import (
     Bounded,
     Endpoint,
     Matching,
     Network,
     PathName,
+    Row,
     SocketPath,
     StoreUrl,
     Text,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
 )
 from vinom.errors import Misconfigured
 

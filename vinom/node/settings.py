@@ -22,13 +22,6 @@ from vinom.base.messages.lobby import MOST_REGIONS
 from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.named import JsonTable
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import (
-    Row,
-    log_format_option,
-    log_level_option,
-    option,
-    row_of,
-)
 from vinom.base.settings.values import (
     LABEL,
     REALM,
@@ -46,10 +39,15 @@ from vinom.base.settings.values import (
     PathName,
     PortRange,
     RegionUrl,
+    Row,
     StoreUrl,
     Switch,
     Text,
     WebSocketUrl,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
 )
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import SHORTEST_LEASE

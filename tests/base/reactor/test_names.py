@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from vinom.base.reactor.names import (
+from vinom.gateway.dialing import (
     FRESH_SECONDS,
     LOOKUP_SECONDS,
     LOST_SECONDS,

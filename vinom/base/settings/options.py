@@ -18,8 +18,7 @@ from vinom import __version__
 from vinom.base.logs import observer
 from vinom.base.printable import say
 from vinom.base.settings.sources import Sources, checked_path
-from vinom.base.settings.table import Row
-from vinom.base.settings.values import Switch
+from vinom.base.settings.values import Row, Switch
 from vinom.errors import Misconfigured
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import attrs
 
-from vinom.base.settings.table import Row
-from vinom.base.settings.values import PathName
+from vinom.base.settings.values import PathName, Row
 from vinom.errors import Misconfigured
 
 

@@ -14,19 +14,17 @@ import attrs
 import msgspec
 
 from vinom.base.settings.sources import Sources
-from vinom.base.settings.table import (
-    Row,
-    log_format_option,
-    log_level_option,
-    option,
-    row_of,
-)
 from vinom.base.settings.values import (
     LABEL,
     Bounded,
     LobbyAddress,
     PathName,
+    Row,
     Text,
+    log_format_option,
+    log_level_option,
+    option,
+    row_of,
 )
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.main import GameServerSettings
