@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, json, msgpack, to_builtins
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from vinom.base.messages.envelope import Failed, Push
@@ -26,6 +26,7 @@ from vinom.base.messages.rooms import (
     RoundOver,
     merge,
 )
+from vinom.base.reactor.alarm import Timer
 from vinom.client.game_line import LineOwner
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.lobby import LobbyClient
@@ -278,7 +279,7 @@ class RoomLine:
         self.rtt: float | None = None
         self._line: LobbyLine | None = None
         self._is_joined = self._is_over = False
-        self._next_ping: IDelayedCall | None = None
+        self._next_ping = Timer(clock)
         self._dialing: Deferred[None] | None = None
         self._dialing = Deferred.fromCoroutine(self._dial(lobby))
         self._dialing.addErrback(self._failed)
@@ -305,8 +306,7 @@ class RoomLine:
     def close(self) -> None:
         """Hang up; nothing is delivered any more."""
         self._is_over = True
-        if self._next_ping is not None and self._next_ping.active():
-            self._next_ping.cancel()
+        self._next_ping.cancel()
         if self._dialing is not None:
             self._dialing.cancel()
         if self._line is not None:
@@ -377,7 +377,7 @@ class RoomLine:
             self.rtt = self.heard - asked_at
 
         line.ask(Ping()).addCallbacks(answered, _drop)
-        self._next_ping = self._clock.callLater(_PING, self._ping)
+        self._next_ping.start(_PING, self._ping)
 
     # What the line brings.
 

@@ -299,7 +299,8 @@ class LobbyClient:
         try:
             await self._endpoint_at(at).connect(Factory.forProtocol(lambda: line))
         except Exception as error:
-            raise LineLost(f"the lobby cannot be reached: {_reason(error)}") from error
+            why = str(error) or type(error).__name__
+            raise LineLost(f"the lobby cannot be reached: {why}") from error
         if connected is not None:
             connected(line)
         try:
@@ -581,10 +582,6 @@ def _refusal(word: Failed | None) -> LobbyRefusal | LineLost:
     if word is None:
         return LineLost("the line to the lobby closed")
     return LobbyRefusal(word.code, word.message, word.details)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _accept(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, Protocol
 import attrs
 from msgspec import msgpack
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from vinom.base.messages.lobby import MatchFound, SeatName
+from vinom.base.reactor.alarm import Timer
 from vinom.client.game_line import IPlayReactor
 from vinom.client.lobby import LobbyClient
 from vinom.client.seat import Attempts, Seat, Way
@@ -156,7 +156,7 @@ class Match:
         )
         self._view = b""
         self._over: MatchOver | None = None
-        self._last_call: IDelayedCall | None = None
+        self._last_call = Timer(reactor)
         self._result: MatchResult | None = None
         self._joined: list[Deferred[Match]] = []
         self._ended: list[Deferred[MatchResult]] = []
@@ -330,17 +330,14 @@ class Match:
             self._finish(event.reason)
         else:
             self._seat.farewell = event.reason
-            self._last_call = self._reactor.callLater(
-                _LAST_STATE, self._finish, event.reason
-            )
+            self._last_call.start(_LAST_STATE, self._finish, event.reason)
 
     def _finish(self, reason: str, outcome: dict[str, Any] | None = None) -> None:
         if self._result is not None:
             return
         self._seat.close()
         self.outcome = outcome or self.outcome
-        if self._last_call is not None and self._last_call.active():
-            self._last_call.cancel()
+        self._last_call.cancel()
         over = self._over
         result = self._result = MatchResult(
             self.match_id,

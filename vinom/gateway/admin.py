@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import Resource
-from twisted.web.server import Request
 
 from vinom import __version__
 from vinom.base.limits.origins import Hosts
 from vinom.net.lines.sniff import Spoken
 from vinom.net.streams.ends import Reason
-from vinom.net.web.answers import Asked, Folder, Page, answer
+from vinom.net.web.answers import Asked, Folder
 from vinom.net.web.guards import Guarded, NamedHosts, admin_port
-from vinom.net.web.monitoring import Health, Metrics
+from vinom.net.web.monitoring import Health, Metrics, Ready
 
 #: Exported as 0 at first, because Prometheus sees no increase in a series that begins
 #: at 1.
@@ -90,24 +89,15 @@ class GatewayCollector(Collector):
         )
         info.add_metric([self._facts["gateway_id"], __version__], 1)
         yield info
-        for name, text, label in COUNTERS:
-            counter = CounterMetricFamily(
-                f"vinom_gateway_{name}", text, labels=[label] if label else []
-            )
-            yield self._filled(counter, name, label)
-        for name, text, label in GAUGES:
-            gauge = GaugeMetricFamily(
-                f"vinom_gateway_{name}", text, labels=[label] if label else []
-            )
-            yield self._filled(gauge, name, label)
-
-    def _filled(self, family: Any, name: str, label: str) -> Metric:
-        fact = self._facts[name]
-        values = sorted(fact.items()) if label else [("", fact)]
-        for value, number in values:
-            family.add_metric([value] if label else [], number)
-        found: Metric = family
-        return found
+        kinds = ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES))
+        for kind, rows in kinds:
+            for name, text, label in rows:
+                labels = [label] if label else []
+                family = kind(f"vinom_gateway_{name}", text, labels=labels)
+                fact = self._facts[name]
+                for value, number in sorted(fact.items()) if label else [("", fact)]:
+                    family.add_metric([value] if label else [], number)
+                yield family
 
 
 class Operations(Protocol):
@@ -132,24 +122,6 @@ class Operations(Protocol):
         """The rules in use and the state of their back ends, as a JSON-like dict."""
 
 
-class Ready(Page):
-    """Answer 200 if clients can be sent here, or else 503; report mistakes in rules."""
-
-    def __init__(self, operations: Operations) -> None:
-        """:param operations: the gateway."""
-        super().__init__()
-        self._operations = operations
-
-    def render_GET(self, request: Request) -> bytes:
-        obstacle = self._operations.obstacle()
-        found = {"status": obstacle or "ready", **self._operations.details()}
-        return answer(request, found, 200 if obstacle is None else 503)
-
-
-def _of(facts: Callable[[], Awaitable[Mapping[str, Any]]]) -> Metrics:
-    return Metrics(facts, GatewayCollector)
-
-
 def admin_site(
     operations: Operations, token: bytes | None, reactor: Any
 ) -> IProtocolFactory:
@@ -162,8 +134,8 @@ def admin_site(
     """
     pages: dict[str, Resource] = {
         "health": Health(),
-        "ready": Ready(operations),
-        "metrics": _of(operations.facts),
+        "ready": Ready(operations.obstacle, operations.details),
+        "metrics": Metrics(operations.facts, GatewayCollector),
     }
     if token is not None:
 

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog, in_background
 from vinom.base.model import Player
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import Made
 from vinom.errors import NoCapacity, PeerError
 from vinom.net.frames import FrameReader, framed
@@ -431,17 +432,15 @@ class NodeAnswers(_NodeLink):
         # Those whose players do not take what is sent.
         self._slow: set[int] = set()
         self._has_greeted, self._asked = False, 0
+        self._alarm = Timer(clock)
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._alarm = self._clock.callLater(
-            GREETING_SECONDS, self._refuse, "no greeting arrived in time"
-        )
+        self._alarm.start(GREETING_SECONDS, self._refuse, "no greeting arrived in time")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
-        if self._alarm.active():
-            self._alarm.cancel()
+        self._alarm.cancel()
         visits, self._visits = self._visits, {}
         for visitor in visits.values():
             visitor.lost()
@@ -463,8 +462,7 @@ class NodeAnswers(_NodeLink):
                 if protocol != NODE_PROTOCOL:
                     raise PeerError(f"protocol {protocol}, not {NODE_PROTOCOL}")
                 self._check(self.transport)
-                if self._alarm.active():
-                    self._alarm.cancel()
+                self._alarm.cancel()
                 self._has_greeted = True
                 self._log.info("node {node_id} has a link here", node_id=node_id)
             case _ if not self._has_greeted:

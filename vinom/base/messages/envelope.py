@@ -154,17 +154,15 @@ def encode_push(push: Push, id: RequestId = None) -> bytes:
     kind = type(push)
     tagged = _tagged.get(kind)
     if tagged is None:
-        tagged = _tagged[kind] = b'{"type":%b' % _encoder.encode(_tag_of(push))
+        tagged = _tagged[kind] = b'{"type":%b' % _encoder.encode(
+            push.__struct_config__.tag
+        )
     # msgspec encodes the type as the first field; here it belongs outside of the data.
     data = _encoder.encode(push)[len(tagged) :].lstrip(b",")
     if id is None:
         return b'%b,"success":true,"data":{%b}' % (tagged, data)
     number = _encoder.encode(id)
     return b'%b,"id":%b,"success":true,"data":{%b}' % (tagged, number, data)
-
-
-def _tag_of(push: Push) -> str:
-    return str(push.__struct_config__.tag)
 
 
 def encode_failure(

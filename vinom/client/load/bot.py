@@ -23,6 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from vinom.base.messages.lobby import QueueStatus
+from vinom.base.reactor.alarm import Timer
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.load.tally import Tally
@@ -106,7 +107,7 @@ class Bot:
         self._watch = watch
         self._queueing: Deferred[Match] | None = None
         self._match: Match | None = None
-        self._timer: IDelayedCall | None = None
+        self._timer = Timer(reactor)
         self._number, self._acted_at, self._found_at = 0, 0.0, 0.0
         self._over_at: float | None = None
         self._is_stopping = False
@@ -169,7 +170,7 @@ class Bot:
         match = self._match
         assert match is not None  # it was found, or an exception was raised
         result = await match.ended
-        self._rest()
+        self._timer.cancel()
         self._match = None
         self._tally.handshakes += match.handshakes
         self._tally.over(result, match.joins > 0)
@@ -189,7 +190,7 @@ class Bot:
         self._tally.joined(match.match_id)
         self._tally.match_to_joined.add(self._reactor.seconds() - self._found_at)
         self._number, self._acted_at, self._over_at = 0, 0.0, None
-        self._think_after(self._first_pause())
+        self._timer.start(self._first_pause(), self._think)
 
     # Acting.
 
@@ -198,19 +199,11 @@ class Bot:
         share, self._chance = self._chance.below(1000)
         return share / 1000.0 / self._habits.pace
 
-    def _think_after(self, seconds: float) -> None:
-        self._timer = self._reactor.callLater(seconds, self._think)
-
-    def _rest(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-
     def _think(self) -> None:
         match = self._match
         if match is None or match.is_over:
             return
-        self._think_after(1.0 / self._habits.pace)
+        self._timer.start(1.0 / self._habits.pace, self._think)
         if match.view is None or not match.is_connected:
             return
         now = self._reactor.seconds()
@@ -299,7 +292,10 @@ class Crowd:
         if self._seconds is not None:
             self._after(self._seconds, self.stop)
         door = DeferredSemaphore(_AT_ONCE)
-        runs = [self._bring(door, newcomer) for newcomer in self._newcomers]
+        runs = [
+            door.run(self._greet, newcomer).addCallback(self._play)
+            for newcomer in self._newcomers
+        ]
 
         def done(results: list[tuple[bool, Any]]) -> None:
             for timer in self._timers:
@@ -327,11 +323,6 @@ class Crowd:
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         self._timers.append(self._clock.callLater(seconds, act))
-
-    def _bring(
-        self, door: DeferredSemaphore, newcomer: Callable[[], Deferred[Bot]]
-    ) -> Deferred[None]:
-        return door.run(self._greet, newcomer).addCallback(self._play)
 
     def _greet(self, newcomer: Callable[[], Deferred[Bot]]) -> Deferred[Bot | None]:
         if self._is_stopping:

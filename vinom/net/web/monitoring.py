@@ -29,18 +29,22 @@ class Health(Page):
 class Ready(Page):
     """Answer 200 if players can be sent here, or 503 with the reason."""
 
-    def __init__(self, obstacle: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        obstacle: Callable[[], str | None],
+        details: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         """
         :param obstacle: returns the reason why not; ``None`` if they can.
+        :param details: gives what else is answered.
         """
         super().__init__()
-        self._obstacle = obstacle
+        self._obstacle, self._details = obstacle, details
 
     def render_GET(self, request: Request) -> bytes:
         obstacle = self._obstacle()
-        if obstacle is None:
-            return answer(request, {"status": "ready"})
-        return answer(request, {"status": obstacle}, 503)
+        found = {"status": obstacle or "ready", **self._details()}
+        return answer(request, found, 200 if obstacle is None else 503)
 
 
 class Echo(Page):

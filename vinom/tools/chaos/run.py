@@ -14,9 +14,9 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 
+from vinom.base.reactor.alarm import Timer
 from vinom.client.load.bot import Bot, Crowd
 from vinom.client.load.tally import Samples, Tally
 from vinom.client.match import Match, MatchResult
@@ -26,7 +26,7 @@ from vinom.net.dtls.bad_network import Conditioner
 from vinom.net.packets.player import Joined, PlayerEvent, StateArrived
 from vinom.play.hosting.guarding import guard_games
 from vinom.tools.chaos.deployment import Deployment
-from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan, Strike
+from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan
 from vinom.tools.chaos.report import Report
 from vinom.tools.commands.child_node import Child, NodeFailed
 from vinom.tools.promises.checker import Checker
@@ -244,7 +244,7 @@ class ChaosRun:
             self.tally,
             grace=plan.grace,
         )
-        self._time_up: IDelayedCall | None = None
+        self._time_up = Timer(reactor)
 
     def run(self) -> Deferred[int]:
         """Start; fires with the exit code."""
@@ -289,8 +289,7 @@ class ChaosRun:
             await self._crowd.run()
         finally:
             self._is_striking = False
-            if self._time_up is not None and self._time_up.active():
-                self._time_up.cancel()
+            self._time_up.cancel()
             await striking
             looking.stop()
             lines.stop()
@@ -305,13 +304,11 @@ class ChaosRun:
 
     def _begin(self, seconds: float) -> None:
         """Count time from now, and start no matches after the run's time."""
-        if self._time_up is not None:
-            self._time_up.cancel()
         self._began = self._reactor.seconds()
-        self._time_up = self._reactor.callLater(seconds, self._crowd.stop)
+        self._time_up.start(seconds, self._crowd.stop)
 
     def _found(self, match: Match) -> None:
-        if not self.matches.by_id and self._time_up and self._time_up.active():
+        if not self.matches.by_id and self._time_up.is_running:
             # A slow machine may have needed some seconds up to here.
             self._begin(self._plan.seconds)
         self.matches.add(match)
@@ -376,15 +373,14 @@ class ChaosRun:
 
     async def _strike_all(self) -> None:
         for strike in self._plan.strikes:
-            while self._is_striking and not self._is_due(strike):
+            while self._is_striking and not (
+                self.matches.running and self._age >= strike.at
+            ):
                 await deferLater(self._reactor, _STEP)
             if strike.kind in OF_A_MATCH:
                 await self._until(partial(self._strike_match, strike.kind), _MOST_WAIT)
             else:
                 await self._strike_all_players(strike.kind)
-
-    def _is_due(self, strike: Strike) -> bool:
-        return bool(self.matches.running) and self._age >= strike.at
 
     async def _strike_all_players(self, kind: Kind) -> None:
         deployment = self.deployment

@@ -100,7 +100,9 @@ def _pair(
     for one in played:
         after: dict[int, Comparison] = {}
         for start, found in pairings.items():
-            unpaired = found if one.is_foreign else _doubled(found, one)
+            unpaired = found
+            if not one.is_foreign:
+                unpaired = Comparison(found.missing, (*found.doubled, one))
             _keep(after, start, unpaired)
             most = found.cost + worse
             for place in range(start, len(asked)):
@@ -123,10 +125,6 @@ def _keep(pairings: dict[int, Comparison], place: int, found: Comparison) -> Non
     """Keep the better of two pairings."""
     if place not in pairings or found.cost < pairings[place].cost:
         pairings[place] = found
-
-
-def _doubled(found: Comparison, one: Played) -> Comparison:
-    return Comparison(found.missing, (*found.doubled, one))
 
 
 def _skipped(found: Comparison, left: Sequence[tuple[Sent, Any]]) -> Comparison:
