@@ -66,7 +66,7 @@ def measure_echoes(
     :param regions: as the lobby offered them.
     """
     # It takes long to import, and few players need it.
-    from twisted.web.client import Agent, HTTPConnectionPool
+    from twisted.web.client import Agent, HTTPConnectionPool, readBody
 
     pool = HTTPConnectionPool(reactor)
     agent = Agent(reactor, connectTimeout=PATIENCE, pool=pool)
@@ -78,8 +78,7 @@ def measure_echoes(
             answer = await agent.request(b"GET", region.url.encode("ascii"))
             if number:
                 times.append(1000 * (reactor.seconds() - began))
-            done: Deferred[Any] = _read(answer)
-            await done
+            await readBody(answer)
         return float(median(times))
 
     def asked(region: RegionOffer) -> Deferred[tuple[str, float] | None]:
@@ -93,12 +92,6 @@ def measure_echoes(
     if not regions:
         return succeed({})
     return gatherResults([asked(region) for region in regions]).addCallback(close)
-
-
-def _read(answer: Any) -> Deferred[Any]:
-    from twisted.web.client import readBody
-
-    return readBody(answer)
 
 
 def _none(failure: Failure) -> None:

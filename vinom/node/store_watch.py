@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from twisted.application.service import Service
@@ -37,28 +37,6 @@ def _keys(leases: Iterable[NodeLease]) -> set[tuple[str, int]]:
     return {(lease.node.node_id, lease.number) for lease in leases}
 
 
-class Survivor(Protocol):
-    """What this node does about a node that is gone: see `StoreWatch`."""
-
-    def match_lost(self, end: MatchEnd) -> None:
-        """A match of that node has ended."""
-
-    async def prematch_over(self, prematch: Prematch) -> None:
-        """A prematch of that node, as it was, has ended."""
-
-    def player_lost(self, player_id: str) -> None:
-        """A player's line went to that node, or its player was expected there."""
-
-    async def end_rooms(self, node_id: str) -> int:
-        """End rooms to which nobody came back; of stopped nodes if the id is empty."""
-
-    async def adopt_left(self, node_id: str) -> None:
-        """Go on with matches that this node can reach; the id is as above."""
-
-    def nothing_left(self) -> None:
-        """Nothing is left of a node: it may have sent less than it has done."""
-
-
 class Takeover(Repeating):
     """
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
@@ -79,7 +57,7 @@ class Takeover(Repeating):
         nodes: INodeStore,
         lobby: ILobbyStore,
         clock: IReactorTime,
-        survivor: Survivor,
+        survivor: StoreWatch,
         lease: float = 10.0,
         match_seconds: float = 0.0,
     ) -> None:
@@ -353,26 +331,35 @@ class StoreWatch:
     def lease_over(self) -> None:
         self._parts.rooms.ownership.lease_over()
 
-    # Other nodes (`Survivor`).
+    # Other nodes, as `Takeover` finds them.
 
     def match_lost(self, end: MatchEnd) -> None:
+        """A match of a node that is gone has ended."""
         self._parts.lobby.matches.lost_elsewhere(end)
         players = [seat.player_id for seat in end.seats if seat.player_id]
         self._parts.lobby.parties.freed(players)
 
     async def prematch_over(self, prematch: Prematch) -> None:
+        """A prematch of that node, as it was, has ended."""
         self._parts.lobby.matchmaker.prematches.over(prematch)
 
     def player_lost(self, player_id: str) -> None:
+        """A player's line went to that node, or its player was expected there."""
         self._parts.requests.player_lost(player_id)
 
     async def end_rooms(self, node_id: str) -> int:
+        """End rooms to which nobody came back; of stopped nodes if the id is empty."""
         return await self._parts.rooms.ownership.end_orphans(node_id)
 
     async def adopt_left(self, node_id: str) -> None:
-        """Go on with matches that another node has left; not if this one stops."""
+        """
+        Go on with matches that this node can reach; not if it stops.
+
+        :param node_id: of the node that has left them; empty as in `end_rooms`.
+        """
         if self._is_serving():
             await self._parts.adoption.adopt_left(node_id)
 
     def nothing_left(self) -> None:
+        """Nothing is left of a node: it may have sent less than it has done."""
         self._parts.requests.look_again()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
@@ -16,6 +16,7 @@ from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
 from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.scene import Scene, compose, headline
+from vinom.client.terminal.screen import Screen
 
 #: Pictures per second.
 _RATE = 20
@@ -102,16 +103,6 @@ class MazeWalker:
         return row, col
 
 
-class Display(Protocol):
-    """Where pictures are shown: see `vinom.client.terminal.screen.Screen`."""
-
-    def size(self) -> tuple[int, int]:
-        """Columns and rows."""
-
-    def show(self, picture: Canvas) -> None:
-        """Show a picture."""
-
-
 def scene_of(match: Match, now: float, frame: int, **more: Any) -> Scene:
     """
     Describe a match as it is now; it must have a view.
@@ -151,7 +142,7 @@ class MazeGame:
         dial: Callable[[], Deferred[Client]],
         place: str,
         options: Any,
-        display: Display,
+        display: Screen,
     ) -> None:
         self._reactor, self._dial, self._place = reactor, dial, place
         self._options, self._display = options, display
