@@ -23,7 +23,6 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IFileDescriptorReceiver,
     IHandshakeListener,
@@ -33,7 +32,7 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
@@ -531,16 +530,6 @@ class ControlClient(_Link):
         self._given(descriptor)
 
 
-class _ClientFactory(Factory):
-    noisy = False
-
-    def __init__(self, client: ControlClient) -> None:
-        self._client = client
-
-    def buildProtocol(self, addr: IAddress | None) -> ControlClient:
-        return self._client
-
-
 def answer(
     reactor: IReactorSocket,
     descriptor: int,
@@ -555,9 +544,7 @@ def answer(
     """
     client.opened.addErrback(lambda _: None)
     os.set_blocking(descriptor, False)
-    # Its type says ServerFactory; any factory will do.
-    factory: Any = _ClientFactory(client)
-    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, Made(lambda: client))
 
 
 def connect(
@@ -569,7 +556,7 @@ def connect(
     :param endpoint: where the node accepts links: a UNIX socket, or TLS.
     :param client: this end of the link.
     """
-    connected = endpoint.connect(_ClientFactory(client))
+    connected = endpoint.connect(Made(lambda: client))
     return connected.addCallback(lambda _: client.opened).addCallback(lambda _: client)
 
 
@@ -579,9 +566,8 @@ def dial(
     ready: Ready | Callable[[], Ready],
     received: Callable[[AnyToServer], None],
     lost: Callable[[], None],
-    given: Callable[[int], None] = os.close,
 ) -> Deferred[ControlClient]:
     """
     Make this end of a link, and `connect` it; the parameters are those of both.
     """
-    return connect(endpoint, ControlClient(clock, ready, received, lost, given))
+    return connect(endpoint, ControlClient(clock, ready, received, lost))
