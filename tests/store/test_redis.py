@@ -173,7 +173,7 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
         assert left is not None
         (ended,) = left.prematches
         self.assertEqual([one.entry_id for one in ended.entries], ["e-ann", "e-cat"])
-        self.assertEqual(left.alone, ["cat"])
+        self.assertEqual(left.players, ["cat"])
         self.assertIsNone(await store.abandon("n2", 100, 10))
         self.assertIsNone((await store.of_player("ann")).prematch)
         self.assertEqual(await self.oldest(store), ["Ann", "Bob"])

@@ -23,7 +23,7 @@ from tests.support.redis_servers import (
     redis_for,
     until,
 )
-from vinom.base.model import Estate, LobbyCounts, MatchEnd, Waiting
+from vinom.base.model import LobbyCounts, MatchEnd, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.redis.client import Breaker, RedisClient
 from vinom.store.redis.lobby import RedisLobbyStore
@@ -465,7 +465,7 @@ class EstateTests(RedisCase):
         await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
         found = [await self.estates.abandon("n1", 1, 1.0) for _ in range(2)]
         self.assertEqual(
-            sorted(one for left in found for one in left.alone), ["ann", "bob"]
+            sorted(one for left in found for one in left.players), ["ann", "bob"]
         )
         self.assertIsNone(await self.estates.abandon("n1", 10, 1.0))
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 3.0))
@@ -491,7 +491,7 @@ class EstateTests(RedisCase):
             await lines[0].leave(player.player_id)
         await lines[1].enter("bob")
         await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
-        self.assertEqual((await self.estates.abandon("n1", 10, 1.0)).alone, ["ann"])
+        self.assertEqual((await self.estates.abandon("n1", 10, 1.0)).players, ["ann"])
         self.assertIsNone(await self.estates.abandon("n1", 10, 1.0))
 
     async def test_absence_after_a_stop(self) -> None:
@@ -508,7 +508,7 @@ class EstateTests(RedisCase):
         await nodes.register(facts("n1"), 60)
         self.assertEqual(await there.absence("ann"), 0)
         await nodes.leave("n1", self.client.owner.lease)
-        self.assertEqual((await self.estates.abandon("n1", 10, 1.0)).alone, ["ann"])
+        self.assertEqual((await self.estates.abandon("n1", 10, 1.0)).players, ["ann"])
         await deferLater(reactor, 0.1)
         self.assertGreater(await there.absence("ann"), 0.05)
 
@@ -527,7 +527,7 @@ class EstateTests(RedisCase):
         await lines[0].enter(CAT.player_id)
         await RedisNodeStore(self.client).leave("n1", self.client.owner.lease)
         left = await self.estates.abandon("n1", 10, 1.0)
-        self.assertEqual(left, Estate([], ["cat"]))
+        self.assertEqual(set(left.players), {"ann", "bob", "cat"})
         self.assertEqual(await there.waiting("maze", b"{}"), Waiting(3, 1, 1.0))
         await lines[1].enter(CAT.player_id)
         self.assertTrue(await there.suspend("e-bob", False))

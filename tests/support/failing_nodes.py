@@ -294,7 +294,7 @@ class Shared:
         is_over = not (alone or prematches or entry_ids)
         for entry_id in entry_ids:
             entry = state.entries[entry_id]
-            alone += [one for one in entry.player_ids if one not in lines.lines]
+            alone += entry.player_ids
             if not self._shares.here(entry):
                 state.suspend(entry_id, True)
                 self._shares.expires[entry_id] = lines.now() + seconds

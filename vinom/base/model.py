@@ -154,11 +154,11 @@ class Estate:
     What a node that is gone has left in the queue.
 
     :ivar prematches: which ended, as they were.
-    :ivar alone: ids of players who have no line to any node, or had one to this.
+    :ivar players: ids of those who waited there, or had their last line to it.
     """
 
     prematches: Sequence[Prematch] = ()
-    alone: Sequence[str] = ()
+    players: Sequence[str] = ()
 
 
 #: Why a player's line to a node is forgotten: there is a newer one; or it was the last,

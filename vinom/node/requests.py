@@ -214,6 +214,10 @@ class Requests(Service):
         :param player_ids: who; those who wait or have a party unless given.
         """
         found = self._waiting() if player_ids is None else self._online.here(player_ids)
+        for player_id in player_ids or ():
+            if not self._online.is_here(player_id):
+                # The store lists a line here that is closed: it was rolled back.
+                self._leave(player_id, None)
         self._uninformed.update(dict.fromkeys(found))
         if not self._is_looking:
             self._is_looking = True
@@ -428,7 +432,7 @@ class Requests(Service):
             news.append(QueueStatus("idle"))
         return news
 
-    def _leave(self, player_id: str, conversation: Conversation) -> None:
+    def _leave(self, player_id: str, conversation: Conversation | None) -> None:
         if self._online.leave(player_id, conversation):
             leaving = in_background(
                 self._log, self._gone(player_id), "a line was not forgotten"
@@ -439,10 +443,15 @@ class Requests(Service):
 
     def player_lost(self, player_id: str) -> None:
         """A player's line closed, to this node or to one that is gone: keep places."""
+        if self._online.is_here(player_id):
+            # That node may have done more than its player was sent here.
+            self.look_again([player_id])
 
         async def look() -> None:
             await self._online.note_left(player_id)
             where = await self._matches.where(player_id, with_lines=True)
+            if player_id in where.elsewhere:
+                self._online.look([player_id])
             await self._parties.player_lost(player_id, where)
             await self._matchmaker.player_lost(player_id, where)
 

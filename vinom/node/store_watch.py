@@ -96,15 +96,15 @@ class Takeover(Repeating):
         return in_background(self._log, self._clear_up(), "cannot clear up")
 
     async def _clear_up(self) -> None:
-        if self._clock.seconds() < self._not_before:
-            return
         try:
             expired = await self._nodes.nodes(expired=True)
             dead = _keys(expired)
-            self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
             known, self._known = self._known, dead | _keys(await self._nodes.nodes())
             if known - self._known:
                 self._survivor.nothing_left()
+            if self._clock.seconds() < self._not_before:
+                return
+            self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
             await self._adopt_left("")
             for lease in expired:
                 try:
@@ -181,7 +181,7 @@ class Takeover(Repeating):
                 # It has come back, and goes on with them.
                 break
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
-            for player_id in left.alone:
+            for player_id in left.players:
                 self._report(self._survivor.player_lost, player_id)
             for prematch in left.prematches:
                 await self._end_prematch(prematch)

@@ -50,12 +50,9 @@ class Workload:
         """
         self._overload = overload = Overload(changed=self._changed)
         self.figures = figures
-        has_turns = turns is not None and turns.report_to(
-            overload.turned, overload.short
-        )
-        self.port_turned: Callable[[float, float], None] | None = (
-            None if has_turns else overload.turned
-        )
+        self.port_turned: Callable[[float, float], None] | None = overload.turned
+        if turns is not None and turns.report_to(overload.turned, overload.short):
+            self.port_turned = None
 
     def is_high(self, now: float) -> bool:
         """Is there an overload, so that newcomers must wait?"""

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
-from vinom.base.messages.lobby import MatchFound
+from vinom.base.messages.lobby import MatchFound, QueueStatus
 from vinom.base.messages.parties import PrematchFound
 from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
@@ -25,11 +25,10 @@ from vinom.lobby.conversation.conversation import Conversation
 from vinom.store.interfaces import IOnlineStore, IOnlineWatch
 from vinom.store.patience import if_unsure
 
-_HELD: LineEnd = "held"
 #: A message to nodes: look where these players are, and send them what they missed.
 _LOOK = b""
 #: What moves a player who waits, and can be read from the store.
-_FOUND = (PrematchFound, MatchFound)
+_FOUND = (PrematchFound, MatchFound, QueueStatus)
 #: Lines that one step records again.
 _AT_ONCE = 500
 #: How often lines are recorded again: much less than their lifetime in the store,
@@ -133,17 +132,17 @@ class Online:
         if not reports.count and reports.replaced >= self._epochs[player_id]:
             conversation.end(replaced())
 
-    def leave(self, player_id: str, conversation: Conversation) -> bool:
+    def leave(self, player_id: str, conversation: Conversation | None) -> bool:
         """Remove a conversation that is over; ``False`` if a newer one replaced it."""
         if self._conversations.get(player_id) is not conversation:
             return False
-        del self._conversations[player_id]
+        self._conversations.pop(player_id, None)
         return True
 
     async def left(self, player_id: str) -> LineEnd:
         """Report that a player's line to this node is closed; find what that means."""
         self._epochs.pop(player_id, None)
-        end = _HELD
+        end: LineEnd = "held"
         if self.store is not None:
             try:
                 end = await self._forget(self.store, player_id)
@@ -157,6 +156,9 @@ class Online:
         self._unreported.add(player_id)
         end = await store.leave(player_id)
         self._unreported.discard(player_id)
+        if end == "replaced" and player_id not in self._conversations:
+            # By a line to another node, if that is there.
+            self._pass_on([player_id], _LOOK)
         return end
 
     async def report_all(self) -> None:
@@ -297,13 +299,9 @@ class Online:
 
     def send(self, player_ids: Iterable[str], push: Push) -> None:
         """Send *push* to each of these players, at any node."""
-        others = []
-        for player_id in player_ids:
-            conversation = self.find(player_id)
-            if conversation is None:
-                others.append(player_id)
-            else:
-                conversation.send(push)
+        here, others = self._divide(player_ids)
+        for _, conversation in here:
+            conversation.send(push)
         if others:
             self._pass_on(others, encode_push(push))
 
@@ -335,9 +333,8 @@ class Online:
         here, others = self._divide(player_ids)
         for _, conversation in here:
             conversation.warn(refusal)
-        if others:
-            message = encode_failure(refusal.code, refusal.message, refusal.details)
-            self._pass_on(others, message)
+        message = encode_failure(refusal.code, refusal.message, refusal.details)
+        self._pass_on(others, message)
 
     def _pass_on(self, player_ids: list[str], message: bytes) -> None:
         if not player_ids or self.store is None:

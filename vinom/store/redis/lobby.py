@@ -333,10 +333,10 @@ class RedisLobbyStore:
         self, node_id: str, most: int, seconds: float
     ) -> Deferred[Estate | None]:
         def read(found: list[Any]) -> Estate | None:
-            count, alone, ended = found
+            count, players, ended = found
             prematches = [one for one in map(_read_prematch, ended) if one is not None]
             return (
-                Estate(prematches, [one.decode() for one in alone]) if count else None
+                Estate(prematches, [one.decode() for one in players]) if count else None
             )
 
         lifetime = str(round(1000 * seconds))

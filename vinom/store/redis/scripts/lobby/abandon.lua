@@ -1,10 +1,9 @@
--- Returns how many entries, prematches, lines and players who were away there were; those who
--- have no line, to be waited for; and the prematches, as they were.
+-- Returns how many of all there were, whom they concern, and the prematches as they were.
 local from, most, lifetime = unpack(ARGV, 4, 6)
 if is_alive(from) then
   return { 0, {}, {} }
 end
-local ended, alone = {}, {}
+local ended, players = {}, {}
 local prematches = call('SPOP', P .. 'prematches-of:' .. from, most)
 for _, id in ipairs(prematches) do
   local prematch, listed = read('prematch', id)
@@ -17,7 +16,10 @@ local ids = call('SPOP', P .. 'entries-of:' .. from, most)
 for _, id in ipairs(ids) do
   local entry = read('entry', id)
   if entry and not entry.match then
-    if not are_here(entry, alone) then
+    for player in each(entry.players) do
+      players[#players + 1] = player
+    end
+    if not are_here(entry) then
       suspend(entry, '1')
       keep(entry, lifetime)
     end
@@ -29,14 +31,14 @@ for _, player in ipairs(lines) do
   if call('HGET', P .. 'line:' .. player, 'node') == from then
     call('DEL', P .. 'line:' .. player)
     note_left(player)
-    alone[#alone + 1] = player
+    players[#players + 1] = player
   end
 end
 local away = call('ZPOPMIN', P .. 'away-of:' .. from, most)
 for i = 1, #away, 2 do
   if call('EXISTS', P .. 'line:' .. away[i]) == 0 then
     await_return(away[i])
-    alone[#alone + 1] = away[i]
+    players[#players + 1] = away[i]
   end
 end
-return { #ids + #prematches + #lines + #away, alone, ended }
+return { #ids + #prematches + #lines + #away, players, ended }

@@ -22,7 +22,7 @@ for entry_id in each(match.entries) do
   local entry = read('entry', entry_id)
   if entry and entry.match == match.id then
     if again[entry_id] and may_wait(entry) then
-      entry.suspended = are_here(entry, {}) and '0' or '1'
+      entry.suspended = are_here(entry) and '0' or '1'
       call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
       take_over('entry', 'entries', entry_id)
       wait(entry)

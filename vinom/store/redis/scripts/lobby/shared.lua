@@ -216,13 +216,11 @@ local function wait(entry)
   follow(entry, 'in_queue')
 end
 
--- Has each player of an entry a line to a node whose lease lasts? Those without line are added
--- to a list.
-local function are_here(entry, alone)
+-- Has each player of an entry a line to a node whose lease lasts?
+local function are_here(entry)
   local all_here = true
   for player in each(entry.players) do
     local node = call('HGET', P .. 'line:' .. player, 'node')
-    alone[#alone + 1] = not node and player or nil
     all_here = all_here and node and is_alive(node)
   end
   return all_here
