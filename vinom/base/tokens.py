@@ -8,6 +8,7 @@ and cannot mint tokens. Source: docs/protocol/tokens.rst.
 from __future__ import annotations
 
 import math
+from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Annotated
@@ -102,6 +103,10 @@ class TokenSigner:
         self.key_id = key_id
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
         self._key = _private_key(key_id, private_pem)
+        # The same for all; the rest of a token is made faster without PyJWT.
+        headers = {"kid": key_id, "typ": _TYPE}
+        empty = self._jws.encode(b"", self._key, _ALGORITHM, headers)
+        self._header = empty.partition(".")[0].encode("ascii")
 
     def sign(self, claims: Claims) -> str:
         """Make a token with *claims*; its expiry is rounded up to whole seconds."""
@@ -113,12 +118,8 @@ class TokenSigner:
             match=claims.match_id,
             seat=claims.seat,
         )
-        return self._jws.encode(
-            _encode(payload),
-            self._key,
-            algorithm=_ALGORITHM,
-            headers={"kid": self.key_id, "typ": _TYPE},
-        )
+        signed = self._header + b"." + _base64(_encode(payload))
+        return (signed + b"." + _base64(self._key.sign(signed))).decode("ascii")
 
 
 class TokenVerifier:
@@ -214,6 +215,10 @@ def _verified(token: str, key: Ed25519PublicKey) -> bytes:
     signed, _, signature = token.rpartition(".")
     key.verify(_unbase64(signature), signed.encode("ascii"))
     return _unbase64(signed.partition(".")[2])
+
+
+def _base64(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _unbase64(text: str) -> bytes:

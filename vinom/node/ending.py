@@ -187,7 +187,7 @@ class Ending:
     def _drain_timed_out(self) -> None:
         _log.warn(
             "{count} matches and {rooms} rooms did not end in time; stopping",
-            count=len(self._parts.lobby.matches.describe()),
+            count=self._parts.lobby.matches.count(),
             rooms=self._parts.rooms.directory.status()["rooms"],
         )
         self.stop()

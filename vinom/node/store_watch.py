@@ -302,9 +302,7 @@ class StoreWatch:
             for name, address in zip(DIRECT.values(), direct, strict=True):
                 if address is not None:
                     reached[name] = address
-        rooms = parts.rooms.directory.status()["rooms"] + len(
-            parts.lobby.matches.describe()
-        )
+        rooms = len(parts.rooms.directory.rooms) + parts.lobby.matches.count()
         return NodeFacts(
             parts.base.stores.node_id,
             reached,

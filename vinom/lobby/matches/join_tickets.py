@@ -70,7 +70,7 @@ class JoinTickets:
                 plan.seats[ticket.seat].player_id,
                 ticket.seat,
                 expires_at,
-                self._label(),
+                self.entropy(16).hex(),
             )
             message = MatchFound(
                 match_id=plan.match_id,

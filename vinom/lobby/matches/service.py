@@ -768,6 +768,10 @@ class Matches(Service):
         if not self._find(match_id).withdraw("ended"):
             self._fleet.close_room(match_id, "ended")
 
+    def count(self) -> int:
+        """Count the matches of this node."""
+        return len(self._live)
+
     def describe(self) -> list[dict[str, Any]]:
         """Describe every match of this node to operators, oldest first."""
         now = self._clock.seconds()
