@@ -779,6 +779,8 @@ def build_parts(
         reserve,
         tls_hellos(settings, reactor),
         is_tls_direct=not settings.twisted_tls,
+        turn_end=base.turns,
+        direct=base.direct,
     )
     websockets = WebSockets(
         requests.open,

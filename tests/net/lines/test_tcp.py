@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import socketpair
 from typing import Any
 
 from OpenSSL import crypto
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -23,6 +25,8 @@ from tests.support.certificates import authority, new_authority
 from tests.support.ears import Ear
 from tests.support.hellos import long_hello
 from tests.support.logged import watch_log
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import Misconfigured
 from vinom.net.frames import HELLO_LIMIT
 from vinom.net.lines.limits import LineBounds
@@ -679,3 +683,80 @@ class UnsentTests(SynchronousTestCase):
         self.assertTrue(self.line.has_unsent)
         self.pipe.take(3)
         self.assertFalse(self.line.has_unsent)
+
+
+class DirectTests(SynchronousTestCase):
+    """Lines on sockets, which the reactor only helps."""
+
+    def setUp(self) -> None:
+        self.clock, self.direct = Clock(), DirectReads()
+        ours, self.peer = socketpair()
+        self.addCleanup(self.peer.close)
+        self.addCleanup(ours.close)
+        for one in (ours, self.peer):
+            one.setblocking(False)
+        turn_end = TurnEnd(self.clock)
+        lines = Lines(Polite, self.clock, turn_end=turn_end, direct=self.direct)
+        self.line = LineProtocol(lines, "127.0.0.1", False, 0.0)
+        self.pipe = Connection(ours, self.line, Writers())
+        self.pipe.connected = 1
+        self.line.makeConnection(self.pipe)
+
+    def test_one_turn(self) -> None:
+        """
+        The messages of a turn are sent together when it ends.
+        """
+        self.line.send(b"1")
+        self.line.send(b"2")
+        self.assertTrue(self.line.has_unsent)
+        self.assertRaises(BlockingIOError, self.peer.recv, 100)
+        self.clock.advance(0)
+        self.assertEqual(self.peer.recv(100), b"1\n2\n")
+        self.assertFalse(self.line.has_unsent)
+
+    def test_no_room(self) -> None:
+        """
+        What the socket does not take is sent later, and nothing before it.
+        """
+        sent, came = b"", b""
+        for number in range(8):
+            message = b"%d" % number * 60_000
+            self.line.send(message)
+            self.clock.advance(0)
+            sent += message + b"\n"
+        self.assertTrue(self.line.has_unsent)
+        while len(came) < len(sent):
+            came += self.peer.recv(1 << 20)
+            self.pipe.doWrite()
+        self.assertEqual(came, sent)
+        self.assertFalse(self.line.has_unsent)
+
+    def test_close(self) -> None:
+        """
+        A line closes after its messages, in the same turn too.
+        """
+        self.line.dataReceived(b"bye\n")
+        self.pipe.doWrite()
+        self.assertEqual(self.peer.recv(100), b"farewell\n")
+        self.assertEqual(self.peer.recv(100), b"")
+
+    def test_lost(self) -> None:
+        """
+        What was not sent before the end is unsent; and nobody reads its socket then.
+        """
+        self.assertEqual(len(self.direct), 1)
+        self.line.send(b"1")
+        self.line.connectionLost(Failure(ConnectionLost()))
+        self.clock.advance(0)
+        self.assertTrue(self.line.has_unsent)
+        self.assertEqual(len(self.direct), 0)
+        self.assertRaises(BlockingIOError, self.peer.recv, 100)
+
+    def test_gone_in_between(self) -> None:
+        """
+        A peer that is gone when a turn ends is no mistake: the reactor finds it.
+        """
+        self.peer.close()
+        self.line.send(b"1")
+        self.clock.advance(0)
+        self.assertTrue(self.line.has_unsent)

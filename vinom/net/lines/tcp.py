@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 from typing import Protocol as Shape
 
@@ -27,6 +28,7 @@ from twisted.internet.interfaces import (
     IUNIXTransport,
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
@@ -38,6 +40,8 @@ from vinom.base.messages.envelope import encode_failure
 from vinom.base.messages.lobby import carries_token
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.connections import QuickConnection, bound_silence, watch
+from vinom.base.reactor.direct import DirectReads
+from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import Code
 from vinom.net.frames import (
     HELLO_LIMIT,
@@ -91,6 +95,8 @@ class Lines:
     :ivar errors: counts refusals by code.
     :ivar reserve: knows which connections are open.
     :ivar tls_hellos: limits handshakes; ``None`` is no limit.
+    :ivar turn_end: when lines without TLS send; ``None``: at once, by the reactor.
+    :ivar direct: those that are read without the reactor, then.
     :ivar connections: how many each network has.
     """
 
@@ -103,6 +109,8 @@ class Lines:
     reserve: Reserve = attrs.field(factory=Reserve)
     tls_hellos: TlsHellos | None = None
     is_tls_direct: bool = True
+    turn_end: TurnEnd | None = None
+    direct: DirectReads = attrs.field(factory=DirectReads)
     connections: NetworkCounts = attrs.field(init=False)
     #: Logs refusals and failures.
     log: BoundedLog = attrs.field(init=False)
@@ -137,6 +145,10 @@ class LineProtocol(Protocol):
         self._reader = LineReader(max(lines.bounds.limit, HELLO_LIMIT))
         self._listener: Listener | None = None
         self._is_closing = self._is_cut = False
+        # Messages of this turn; and what takes bytes, if no TLS does.
+        self._queue: list[bytes] = []
+        self._socket: socket.socket | None = None
+        self._descriptor = -1
         #: What waits for a peer who is behind: messages, and their bytes.
         self._unsent = self._unsent_bytes = 0
         self.is_behind = False
@@ -145,6 +157,13 @@ class LineProtocol(Protocol):
     def connectionMade(self) -> None:
         # To be paused when the peer does not read: it must not fill our memory.
         cast(IConsumer, self.transport).registerProducer(self, True)
+        transport: Any = self.transport
+        shared = self._lines
+        # Nothing but this reads the bytes of such a connection, and writes some.
+        if shared.turn_end is not None and isinstance(transport, Connection):
+            self._socket = found = transport.getHandle()
+            self._descriptor = found.fileno()
+            shared.direct.add(self._descriptor, found.recv, self)
         self._listener = self._lines.open(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -175,6 +194,9 @@ class LineProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_closing = True
+        self._is_cut = self._is_cut or bool(self._queue)
+        self._queue.clear()
+        self._lines.direct.remove(self._descriptor)
         self._alarm.cancel()
         why = why_tls_failed(reason)
         if why is not None:
@@ -200,14 +222,18 @@ class LineProtocol(Protocol):
     @property
     def has_unsent(self) -> bool:
         """Does a message wait to be sent, or was one thrown away?"""
-        return self.is_behind or self._is_cut or _is_held(self.transport)
+        is_held = bool(self._queue) or _is_held(self.transport)
+        return self.is_behind or self._is_cut or is_held
 
     def admitted(self) -> None:
         """The hello was accepted: no longer message follows."""
         self._reader.limit = self._lines.bounds.limit
 
     def send(self, message: bytes) -> None:
-        """Send one message; beyond the bounds of a peer who is behind, close."""
+        """
+        Send one message when the turn ends; beyond the bounds of a peer who is behind,
+        close.
+        """
         if self.transport is None or self._is_closing:
             self._is_cut = True
             return
@@ -221,10 +247,28 @@ class LineProtocol(Protocol):
             ):
                 why = "you do not read what you are sent"
                 self._lines.errors[Code.TOO_SLOW] += 1
-                self.transport.write(encode_failure(Code.TOO_SLOW, why) + b"\n")
+                self._queue.append(encode_failure(Code.TOO_SLOW, why))
                 self.close(Code.TOO_SLOW, why)
                 return
-        self.transport.write(message + b"\n")
+        self._queue.append(message)
+        if self._socket is None or self._lines.turn_end is None:
+            self.flush()
+        elif len(self._queue) == 1:
+            self._lines.turn_end.flush(self)
+
+    def flush(self) -> None:
+        """The turn is over: send what was queued in it."""
+        if not self._queue:
+            return
+        data = b"".join([message + b"\n" for message in self._queue])
+        self._queue.clear()
+        sent = 0
+        if self._socket is not None and not _is_held(self.transport):
+            # No room, or the end: the reactor finds that in its own way.
+            with suppress(OSError):
+                sent = self._socket.send(data)
+        if sent < len(data):
+            cast(ITransport, self.transport).write(data[sent:])
 
     def close(self, code: Code | None = None, reason: str = "") -> None:
         """
@@ -234,6 +278,7 @@ class LineProtocol(Protocol):
         """
         if self._is_closing:
             return
+        self.flush()
         self._is_closing = True
         # Twisted keeps a connection open as long as it has a producer.
         cast(IConsumer, self.transport).unregisterProducer()
@@ -264,9 +309,10 @@ class LineProtocol(Protocol):
         """The connection is over; `connectionLost` is called too."""
 
     def _arm(self, delay: float) -> None:
-        self._alarm.start(delay, self._give_up)
+        self._alarm.start(delay, self.abort)
 
-    def _give_up(self) -> None:
+    def abort(self) -> None:
+        """End the connection at once."""
         cast(ITCPTransport, self.transport).abortConnection()
 
 
