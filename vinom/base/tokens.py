@@ -118,8 +118,11 @@ class TokenSigner:
             match=claims.match_id,
             seat=claims.seat,
         )
-        signed = self._header + b"." + _base64(_encode(payload))
-        return (signed + b"." + _base64(self._key.sign(signed))).decode("ascii")
+        # In base64url without its padding, both times (RFC 7515).
+        body = urlsafe_b64encode(_encode(payload)).rstrip(b"=")
+        signed = self._header + b"." + body
+        signature = urlsafe_b64encode(self._key.sign(signed)).rstrip(b"=")
+        return (signed + b"." + signature).decode("ascii")
 
 
 class TokenVerifier:
@@ -215,10 +218,6 @@ def _verified(token: str, key: Ed25519PublicKey) -> bytes:
     signed, _, signature = token.rpartition(".")
     key.verify(_unbase64(signature), signed.encode("ascii"))
     return _unbase64(signed.partition(".")[2])
-
-
-def _base64(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _unbase64(text: str) -> bytes:

@@ -190,11 +190,11 @@ class Roster:
     def took_over(self, server: ServerProcess, takeover: Takeover) -> None:
         """A game server goes on with the matches of one that is gone."""
         for match in takeover.matches:
-            self.placed[match.request.match_id] = server
+            self.placed[match.request.plan.match_id] = server
 
     def host(self, server: ServerProcess, request: MatchRequest) -> None:
         """Give a match to a game server that has room."""
-        self.placed[request.match_id] = server
+        self.placed[request.plan.match_id] = server
         server.open(request)
         if not server.rooms.spare:
             self._with_room.pop(server.server_id, None)
@@ -207,7 +207,7 @@ class Roster:
         """Add a game server that has matches already."""
         self.add(server)
         for request in requests:
-            self.placed[request.match_id] = server
+            self.placed[request.plan.match_id] = server
 
     def match_over(self, server: ServerProcess, match_id: str) -> None:
         """Forget that a match is on this game server."""
@@ -704,7 +704,7 @@ class Fleet(Service):
         going_on = set()
         if takeover is not None:
             self._takeovers.append(takeover)
-            going_on = {one.request.match_id for one in takeover.matches}
+            going_on = {one.request.plan.match_id for one in takeover.matches}
             for match_id in going_on:
                 self._going_on.setdefault(match_id, [])
         for match_id in match_ids - going_on:
@@ -718,7 +718,7 @@ class Fleet(Service):
         self._servers.took_over(server, takeover)
         self._went_on["moved" if takeover.is_moved else "died"] += len(takeover.matches)
         for match in takeover.matches:
-            for ask in self._going_on.pop(match.request.match_id, ()):
+            for ask in self._going_on.pop(match.request.plan.match_id, ()):
                 # After the order to open the room, which follows.
                 self._clock.callLater(0, ask, server)
 
@@ -774,7 +774,7 @@ class Fleet(Service):
         """End matches that no game server goes on with."""
         takeover.end(verdict, self._supply, why)
         for match in takeover.matches:
-            for ask in self._going_on.pop(match.request.match_id, ()):
+            for ask in self._going_on.pop(match.request.plan.match_id, ()):
                 ask(None)
 
     def _end_late(self) -> None:
@@ -787,7 +787,7 @@ class Fleet(Service):
                     self._log.error(
                         "match {match_id} is lost: no game server could be started "
                         "that goes on with it",
-                        match_id=match.request.match_id,
+                        match_id=match.request.plan.match_id,
                     )
                 self._end_takeover(
                     takeover,
@@ -803,7 +803,7 @@ class Fleet(Service):
         elif request.attempts >= MOST_ATTEMPTS:
             self._log.error(
                 "match {match_id} failed: {count} game servers died before it began",
-                match_id=request.match_id,
+                match_id=request.plan.match_id,
                 count=request.attempts,
             )
             request.fail("its game servers died")
@@ -848,11 +848,11 @@ class Fleet(Service):
             if not request.is_delayed:
                 request.is_delayed = True
                 try:
-                    request.watch.delayed(request.match_id, why)
+                    request.watch.delayed(request.plan.match_id, why)
                 except Exception:
                     self._log.failure(
                         "failed to handle a report about match {match_id}",
-                        match_id=request.match_id,
+                        match_id=request.plan.match_id,
                     )
 
     def _pump(self) -> None:
@@ -864,7 +864,8 @@ class Fleet(Service):
         try:
             while self._must_pump:
                 self._must_pump = False
-                self._assign_takeovers()
+                if self._takeovers:
+                    self._assign_takeovers()
                 self._give_places()
                 self._resize()
         finally:

@@ -200,7 +200,7 @@ class Resumable:
         """It does not go on."""
         request = self.request
         if not request.is_withdrawn:
-            request.watch.ended(MatchEnd(request.match_id, verdict, why=why))
+            request.watch.ended(MatchEnd(request.plan.match_id, verdict, why=why))
         request.fail(f"the match is over: {verdict}")
 
 
@@ -239,10 +239,6 @@ class MatchRequest:
     kicked: set[int] = attrs.field(factory=set)
     closing: str = ""
     is_delayed: bool = False
-
-    @property
-    def match_id(self) -> str:
-        return self.plan.match_id
 
     def fail(self, why: str) -> None:
         """The match gets no game server."""
@@ -398,9 +394,11 @@ class HostedRooms:
         self.spare -= 1
         request.attempts += 1
         late_at = self._now() + self._timeouts.open
-        room = self._rooms[request.match_id] = _Room(request, late_at)
+        room = self._rooms[request.plan.match_id] = _Room(request, late_at)
         room.tickets = {one.label: one for one in request.tickets}
-        files = self._lend(request)
+        files: tuple[int, ...] = ()
+        if self._files is not None:
+            files = self._files.lend(request.plan.match_id, request.kept.part)
         inodes = tuple(os.fstat(one).st_ino for one in files)
         order = OpenRoom(request.plan, request.tickets, request.is_own, inodes)
         self._deliver(order, files)
@@ -410,10 +408,12 @@ class HostedRooms:
         request, kept = match.request, match.request.kept
         now = self._now()
         room = _Room(request, now + self._timeouts.open, is_resumed=True)
-        self._rooms[request.match_id] = room
+        self._rooms[request.plan.match_id] = room
         room.was_played, room.ends_by = match.is_played, now + match.left
         room.tickets = {one.label: one for one in match.tickets}
-        files = self._lend(request)
+        files: tuple[int, ...] = ()
+        if self._files is not None:
+            files = self._files.lend(request.plan.match_id, kept.part)
         order = OpenRoom(
             request.plan,
             match.tickets,
@@ -425,21 +425,16 @@ class HostedRooms:
         )
         self._deliver(order, files)
         if (relay := request.relay) is not None:
-            self._send(RelayWatch(request.match_id, True, request.is_packed))
-            self._call(request, lambda _: relay(RelayAgain(request.match_id)))
+            self._send(RelayWatch(request.plan.match_id, True, request.is_packed))
+            self._call(request, lambda _: relay(RelayAgain(request.plan.match_id)))
         self._order_again(request)
 
     def _order_again(self, request: MatchRequest) -> None:
         """Repeat what was ordered: it may have been sent to nobody."""
         for seat in sorted(request.kicked):
-            self._send(Kick(request.match_id, seat))
+            self._send(Kick(request.plan.match_id, seat))
         if request.closing:
-            self._send(CloseRoom(request.match_id, request.closing))
-
-    def _lend(self, request: MatchRequest) -> tuple[int, ...]:
-        if self._files is None:
-            return ()
-        return self._files.lend(request.match_id, request.kept.part)
+            self._send(CloseRoom(request.plan.match_id, request.closing))
 
     @property
     def outlive(self) -> bool:
@@ -457,7 +452,7 @@ class HostedRooms:
         """
         self.spare, ends_by = 0, self._ends_by(request)
         room = _Room(request, ends_by, "played", ends_by, rounds=rounds)
-        self._rooms[request.match_id] = room
+        self._rooms[request.plan.match_id] = room
 
     def _ends_by(self, request: MatchRequest) -> float:
         """Find by when a match that runs now is over at the latest."""
@@ -702,11 +697,11 @@ class HostedRooms:
                 resumable.append(self._resumable(room))
             elif room.stage == "opening" and verdict is None and not room.is_resumed:
                 if self._files is not None:
-                    self._files.take_back(room.request.match_id, False)
+                    self._files.take_back(room.request.plan.match_id, False)
                 displaced.append(room.request)
             else:
                 why = verdict or room.verdict
-                self._end(room, MatchEnd(room.request.match_id, why, why=room.why))
+                self._end(room, MatchEnd(room.request.plan.match_id, why, why=room.why))
         return displaced, resumable
 
     def _may_go_on(self, room: _Room) -> bool:
@@ -727,7 +722,7 @@ class HostedRooms:
         if room.why:
             self._log.error(
                 "match {match_id} is lost: {why}",
-                match_id=request.match_id,
+                match_id=request.plan.match_id,
                 why=room.why,
             )
         return not room.why
@@ -737,7 +732,7 @@ class HostedRooms:
         if self._files is not None:
             kept = request.kept
             last = (kept.length, bytes(kept.recorded))
-            self._files.take_back(request.match_id, part=kept.part, last=last)
+            self._files.take_back(request.plan.match_id, part=kept.part, last=last)
         request.kept.next_part()
         # Players may need longer to notice than a ticket is valid.
         tickets = tuple(
@@ -758,7 +753,7 @@ class HostedRooms:
             kept = request.kept
             # A game server that ended the match has written all of it.
             last = (kept.length if end.reason == "lost" else 0, bytes(kept.recorded))
-            self._files.take_back(request.match_id, part=kept.part, last=last)
+            self._files.take_back(request.plan.match_id, part=kept.part, last=last)
         self._call(request, lambda watch: watch.ended(end))
         request.fail(f"the match is over: {end.reason}")
 
@@ -775,7 +770,7 @@ class HostedRooms:
         except Exception:
             self._log.failure(
                 "failed to handle a report about match {match_id}",
-                match_id=request.match_id,
+                match_id=request.plan.match_id,
             )
 
     def _fail_tickets(self, of_match: str) -> None:

@@ -120,23 +120,19 @@ class RefillPacing:
 
     :ivar after: how long nothing is started after a match was given a game server.
     :ivar most: how long that may go on.
+    :ivar begins_at: when to start others.
     """
 
     after: float = 0.05
     most: float = 0.5
+    begins_at: float = attrs.field(default=-inf, init=False)
     _began: float = attrs.field(default=-inf, init=False)
-    _latest: float = attrs.field(default=-inf, init=False)
 
     def taken(self, now: float) -> None:
         """A match was given a game server."""
         if now >= self.begins_at:
             self._began = now
-        self._latest = now
-
-    @property
-    def begins_at(self) -> float:
-        """When to start others."""
-        return min(self._latest + self.after, self._began + self.most)
+        self.begins_at = min(now + self.after, self._began + self.most)
 
 
 class WaitingMatches:
@@ -164,24 +160,24 @@ class WaitingMatches:
         return iter(self._waiting.values())
 
     def __contains__(self, request: MatchRequest) -> bool:
-        return self._waiting.get(request.match_id) is request
+        return self._waiting.get(request.plan.match_id) is request
 
     def add(self, request: MatchRequest) -> None:
         """Have a new match wait."""
-        self._waiting[request.match_id] = request
-        self._not_passed[request.match_id] = None
+        self._waiting[request.plan.match_id] = request
+        self._not_passed[request.plan.match_id] = None
 
     def add_first(self, request: MatchRequest) -> None:
         """Have a match wait again before all others: its game server died."""
         self.add(request)
-        self._waiting.move_to_end(request.match_id, last=False)
-        self._not_passed.move_to_end(request.match_id, last=False)
+        self._waiting.move_to_end(request.plan.match_id, last=False)
+        self._not_passed.move_to_end(request.plan.match_id, last=False)
 
     def remove(self, request: MatchRequest) -> None:
         """Forget a match that waits."""
-        del self._waiting[request.match_id]
-        self._not_passed.pop(request.match_id, None)
-        self._passed.pop(request.match_id, None)
+        del self._waiting[request.plan.match_id]
+        self._not_passed.pop(request.plan.match_id, None)
+        self._passed.pop(request.plan.match_id, None)
 
     def take(self, now: float) -> MatchRequest:
         """
@@ -192,12 +188,12 @@ class WaitingMatches:
         request = self._next(now)
         first = next(iter(self._not_passed), None)
         self.remove(request)
-        if first is not None and first != request.match_id:
+        if first is not None and first != request.plan.match_id:
             # In the order in which they were made it would have been its turn.
             del self._not_passed[first]
             self._passed[first] = now
         addresses = tuple({network_of(host) for host in request.hosts})
-        self._addresses[request.match_id] = addresses
+        self._addresses[request.plan.match_id] = addresses
         self._counts.update(addresses)
         return request
 

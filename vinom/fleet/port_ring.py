@@ -162,7 +162,11 @@ class GamePorts:
         """
         while True:
             where = await server.wanted()
-            port = self._take(where)
+            if where is not None and where.port in self._kept:
+                self._kept.remove(where.port)
+                port: int | None = where.port
+            else:
+                port = self._ring.take()
             if port is None:
                 continue
             self._taken[server.server_id] = port
@@ -188,12 +192,6 @@ class GamePorts:
         port = self._taken.pop(server_id, None)
         if port is not None:
             self._ring.quarantine(port, self._now())
-
-    def _take(self, where: ServerAddress | None) -> int | None:
-        if where is not None and where.port in self._kept:
-            self._kept.remove(where.port)
-            return where.port
-        return self._ring.take()
 
     def give_back(self, server_id: str, is_kept: bool = False) -> None:
         """

@@ -9,7 +9,7 @@ that a killed node leaves behind are those of the matches that it had.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -121,21 +121,24 @@ class ServerRecords:
 
     :ivar folder: made when first needed.
     :ivar now: the time, seconds since the Unix epoch.
-    :ivar known: finds the players of a plan that only this node knows.
+    :ivar known: finds a player whom only this node knows, by id: hash of the key,
+        player, and address.
     """
 
     folder: Path
     now: Callable[[], float]
-    known: Callable[[MatchPlan], Sequence[KnownPlayer]] = lambda _: ()
+    known: Callable[[str], tuple[str, Player, str] | None] = lambda _: None
     _log = Logger()
 
     def record(self, plan: MatchPlan, hosts: tuple[str, ...]) -> MatchRecord:
         """Describe a match that a game server is about to get."""
-        return MatchRecord(plan, self.now(), hosts, tuple(self.known(plan)))
+        found = [self.known(seat.player_id) for seat in plan.seats]
+        known = tuple(KnownPlayer(*one) for one in found if one is not None)
+        return MatchRecord(plan, self.now(), hosts, known)
 
     def write(self, record: ServerRecord) -> None:
         """Replace the file of a game server."""
-        path = self._path(record.server_id)
+        path = record_path(self.folder, record.server_id)
         partial = path.with_suffix(_PARTIAL)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,7 +157,7 @@ class ServerRecords:
     def forget(self, server_id: str) -> None:
         """Remove the file of a game server."""
         with suppress(OSError):
-            self._path(server_id).unlink()
+            record_path(self.folder, server_id).unlink()
 
     def is_ours(self, server_id: str) -> bool:
         """Always: only the next node with this state directory reads the files."""
@@ -166,7 +169,7 @@ class ServerRecords:
 
     def has(self, server_id: str) -> bool:
         """Does this game server have a file?"""
-        return self._path(server_id).exists()
+        return record_path(self.folder, server_id).exists()
 
     def read(self) -> list[ServerRecord]:
         """Read all files; log and remove those that cannot be read."""
@@ -191,9 +194,6 @@ class ServerRecords:
             else:
                 found.append(record)
         return found
-
-    def _path(self, server_id: str) -> Path:
-        return record_path(self.folder, server_id)
 
 
 def record_path(folder: Path, server_id: str) -> Path:

@@ -241,6 +241,7 @@ class ServerProcess:
     Start a game server, give it an address and matches, watch it, and end it.
 
     :ivar rooms: its rooms.
+    :ivar stage: of its life.
     :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: the cookie keys that it reported last, without secrets.
     :ivar is_overloaded: it last reported that it is too busy for new players.
@@ -303,6 +304,7 @@ class ServerProcess:
         self._has_udp = settings.has_udp
         self._reports, self._now = reports, now
         self._facts = ServerFacts(settings.timeouts, now() + settings.timeouts.start)
+        self.stage: Stage = self._facts.stage
         self._life = open_server_life(self._facts)
         self._pid: int | None = None
         self._link: ControlLink | None = None
@@ -325,11 +327,6 @@ class ServerProcess:
         self._is_lent = False
         self._other_keys: dict[str, bytes] = {}
         self.was_ours: Deferred[bool] | None = None
-
-    @property
-    def stage(self) -> Stage:
-        """The stage of its life."""
-        return self._facts.stage
 
     def describe(self) -> ServerStatus:
         """Describe it to an operator."""
@@ -417,7 +414,10 @@ class ServerProcess:
     def all_matches(self) -> set[str]:
         """Its matches, and those that it is about to take over."""
         taken_over = () if self.takeover is None else self.takeover.matches
-        return {*self.rooms.match_ids, *(one.request.match_id for one in taken_over)}
+        return {
+            *self.rooms.match_ids,
+            *(one.request.plan.match_id for one in taken_over),
+        }
 
     def take_over(self, takeover: Takeover) -> None:
         """Go on, once players can reach it, with matches of one that is gone."""
@@ -584,7 +584,7 @@ class ServerProcess:
         self.label = record.label
         self._issue()
         for request in requests:
-            self.rooms.adopt(request, self._recorded[request.match_id].rounds)
+            self.rooms.adopt(request, self._recorded[request.plan.match_id].rounds)
         self.trust(self._issuer.token_keys())
         self._do(self._life.adopt)
         self._call()
@@ -654,7 +654,7 @@ class ServerProcess:
         records, where = self._records, self._where
         if records is not None and where is not None and not request.is_own:
             record = records.record(request.plan, request.hosts)
-            self._recorded[request.match_id] = record
+            self._recorded[request.plan.match_id] = record
             self._write()
 
     def _forget(self, match_id: str) -> None:
@@ -823,9 +823,10 @@ class ServerProcess:
     def _do(self, step: Callable[[float], None]) -> None:
         """Pass an event to its machine, and act on the outbox."""
         facts = self._facts
-        before = facts.stage
+        before = self.stage
         step(self._now())
         if facts.stage != before:
+            self.stage = facts.stage
             self._reports.moved(self, before, facts.stage)
         effects, facts.outbox = facts.outbox, []
         for effect in effects:
@@ -862,74 +863,70 @@ class ServerProcess:
         :raises PeerError: the message is not allowed now; the process is killed.
         """
         try:
-            if type(message) is Kept:
+            match message:
                 # First of all: one comes for every state.
-                self.rooms.kept(message)
-                self._kept(message)
-            else:
-                self._received(message)
+                case Kept():
+                    self.rooms.kept(message)
+                    self._kept(message)
+                case Alive():
+                    if message.number:
+                        # Later ones are not answered yet, and its lease counts on that.
+                        unanswered = max(0, self._beats - message.number)
+                        self._unanswered = min(self._unanswered, unanswered)
+                        self._heard_at = self._now()
+                    self.figures = message.figures
+                    self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
+                    self.cookie_keys = message.cookie_keys
+                case TokenKeysTaken(number):
+                    self._reports.keys_taken(self.server_id, number)
+                case Bound() | BindFailed():
+                    self._port_answered(message)
+                case RoomOpened(match_id):
+                    if (where := self._where) is not None:
+                        self.rooms.opened(match_id, self._placement(where))
+                case TicketAdded(label):
+                    self.rooms.ticket_added(label)
+                case SeatChanged(match_id, seat, state):
+                    self.rooms.seat_changed(match_id, seat, state)
+                case MatchStarted(match_id):
+                    self.rooms.started(match_id)
+                case RoundEnded(match_id, outcome):
+                    self.rooms.round_ended(match_id, outcome)
+                    self._note_round(match_id, outcome)
+                case (
+                    RelayState()
+                    | RelayEvent()
+                    | RelayRefusal()
+                    | RelayTaken()
+                    | RelayFailed()
+                ):
+                    self.rooms.relayed(message)
+                case RoomEnded(end, number):
+                    if end.match_id in self.rooms:
+                        if number and self._link is not None and self._link.is_lossy:
+                            # Until it knows that this is here, players are not sent it.
+                            self.send(KeptTaken(end.match_id, number))
+                        self._reports.match_over(self, end.match_id)
+                        self.rooms.ended(end)
+                        self._forget(end.match_id)
+                    if self.rooms.is_used_up:
+                        # One that could host more does not know that it gets none.
+                        ask = self._is_adopted
+                        self._do(lambda now: self._life.leave(ask, now))
+                    else:
+                        if self._is_draining:
+                            # Perhaps this was the one that could not go on elsewhere.
+                            self._reports.drains(self, False)
+                        self._reports.changed()
+                case RecordingData():
+                    self.rooms.recorded(message)
+                case Draining(is_last):
+                    self._draining(is_last)
+                case Ready():
+                    raise PeerError("a game server sends ready only once, at first")
         except PeerError:
             self._do(self._life.overdue)
             raise
-
-    def _received(self, message: AnyToNode) -> None:
-        match message:
-            case Alive():
-                if message.number:
-                    # Later ones are not answered yet, and its lease counts on that.
-                    unanswered = max(0, self._beats - message.number)
-                    self._unanswered = min(self._unanswered, unanswered)
-                    self._heard_at = self._now()
-                self.figures = message.figures
-                self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
-                self.cookie_keys = message.cookie_keys
-            case TokenKeysTaken(number):
-                self._reports.keys_taken(self.server_id, number)
-            case Bound() | BindFailed():
-                self._port_answered(message)
-            case RoomOpened(match_id):
-                if (where := self._where) is not None:
-                    self.rooms.opened(match_id, self._placement(where))
-            case TicketAdded(label):
-                self.rooms.ticket_added(label)
-            case SeatChanged(match_id, seat, state):
-                self.rooms.seat_changed(match_id, seat, state)
-            case MatchStarted(match_id):
-                self.rooms.started(match_id)
-            case RoundEnded(match_id, outcome):
-                self.rooms.round_ended(match_id, outcome)
-                self._note_round(match_id, outcome)
-            case (
-                RelayState()
-                | RelayEvent()
-                | RelayRefusal()
-                | RelayTaken()
-                | RelayFailed()
-            ):
-                self.rooms.relayed(message)
-            case RoomEnded(end, number):
-                if end.match_id in self.rooms:
-                    if number and self._link is not None and self._link.is_lossy:
-                        # Until it knows that this is here, players are not sent it.
-                        self.send(KeptTaken(end.match_id, number))
-                    self._reports.match_over(self, end.match_id)
-                    self.rooms.ended(end)
-                    self._forget(end.match_id)
-                if self.rooms.is_used_up:
-                    # One that could host more does not know that it gets none.
-                    ask = self._is_adopted
-                    self._do(lambda now: self._life.leave(ask, now))
-                else:
-                    if self._is_draining:
-                        # Perhaps this was the one that could not go on elsewhere.
-                        self._reports.drains(self, False)
-                    self._reports.changed()
-            case RecordingData():
-                self.rooms.recorded(message)
-            case Draining(is_last):
-                self._draining(is_last)
-            case Ready():
-                raise PeerError("a game server sends ready only once, at first")
 
     def _kept(self, message: Kept) -> None:
         """Answer a checkpoint, where that is needed."""
@@ -973,6 +970,7 @@ class ServerProcess:
             # Somebody else has it: its players learn the new one from the lobby.
             self.takeover = attrs.evolve(self.takeover, where=None)
         self._life.bind_failed(self._now())
+        self.stage = self._facts.stage
         self._reports.moved(self, "binding", self.stage)
         binding.callback(False)
         if self.takeover is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +12,11 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from vinom.base.model import MatchEnd, MatchPlan, Placement
+from vinom.base.model import MatchEnd, Placement
 from vinom.errors import LeaseLost
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.local.fleet import is_own_folder
 from vinom.fleet.records import (
-    KnownPlayer,
     ServerRecord,
     ServerRecords,
     record_path,
@@ -25,31 +24,12 @@ from vinom.fleet.records import (
 from vinom.lobby.matches.service import Matches
 from vinom.node.claims import Claims
 from vinom.store.interfaces import IPlayerStore
-from vinom.store.memory.players import MemoryPlayerStore
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
     from vinom.fleet.local.fleet import LocalFleet
 
 _log = Logger()
-
-
-def known_players(
-    players: IPlayerStore,
-) -> Callable[[MatchPlan], Sequence[KnownPlayer]]:
-    """
-    Make the function that finds the players of a match whom only this node knows.
-
-    :param players: the players; a store that outlives the node has them itself.
-    """
-
-    def find(plan: MatchPlan) -> Sequence[KnownPlayer]:
-        if not isinstance(players, MemoryPlayerStore):
-            return ()
-        found = (players.known(seat.player_id) for seat in plan.seats)
-        return [KnownPlayer(*one) for one in found if one is not None]
-
-    return find
 
 
 @attrs.frozen

@@ -98,7 +98,7 @@ from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts, admin_port
 from vinom.net.web.monitoring import health_pages
 from vinom.net.web.websocket import WebSocketPage, WithSocket
-from vinom.node.adoption import Adoption, Shared, known_players
+from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
@@ -119,6 +119,7 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.rooms import Rooms, RunningRooms
 from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
+from vinom.store.memory.players import MemoryPlayerStore
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.api import Cluster
@@ -504,8 +505,11 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
     """
     settings, stores, ports = base.settings, base.stores, game_ports(base.settings)
     processes = supply_of(base, ports, control_socket)
-    files = ServerRecords(
-        settings.servers_dir, base.clock.seconds, known_players(stores.players)
+    # A store that outlives the node has its players itself.
+    files = (
+        ServerRecords(settings.servers_dir, base.clock.seconds, stores.players.known)
+        if isinstance(stores.players, MemoryPlayerStore)
+        else ServerRecords(settings.servers_dir, base.clock.seconds)
     )
     claims: Claims | None = None
     # Pods dial other nodes only if they know where these are.

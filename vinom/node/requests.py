@@ -334,21 +334,11 @@ class Requests(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push:
         """Answer a request of a player who said hello."""
-        answer = await self._answer(conversation, player, request)
-        if isinstance(answer, _STATES) and not conversation.is_open:
-            # The player may have a newer line, whose hello was answered before, or is
-            # about to be; there this answer may be late.
-            self._online.send([player.player_id], answer)
-            self._online.look([player.player_id])
-        return answer
-
-    async def _answer(
-        self, conversation: Conversation, player: Player, request: Request
-    ) -> Push:
         host = conversation.host
+        answer: Push
         match request:
             case Queue(game, options, loadout, queue, echoes):
-                return await self._parties.queue(
+                answer = await self._parties.queue(
                     player,
                     game,
                     bytes(options),
@@ -359,20 +349,27 @@ class Requests(Service):
                     is_alone=not conversation.party_id,
                 )
             case Cancel():
-                return await self._parties.cancel(player.player_id)
+                answer = await self._parties.cancel(player.player_id)
             case Ping():
                 return Pong()
             case Accept(prematch_id):
-                return await self._matchmaker.prematches.answer(
+                answer = await self._matchmaker.prematches.answer(
                     player.player_id, True, prematch_id
                 )
             case Decline(prematch_id):
-                return await self._matchmaker.prematches.answer(
+                answer = await self._matchmaker.prematches.answer(
                     player.player_id, False, prematch_id
                 )
-        if isinstance(request, PARTY_REQUESTS):
-            return await self._parties.serve(player, request, host)
-        raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+            case _ if isinstance(request, PARTY_REQUESTS):
+                answer = await self._parties.serve(player, request, host)
+            case _:
+                raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+        if isinstance(answer, _STATES) and not conversation.is_open:
+            # The player may have a newer line, whose hello was answered before, or is
+            # about to be; there this answer may be late.
+            self._online.send([player.player_id], answer)
+            self._online.look([player.player_id])
+        return answer
 
     def serve_now(
         self, conversation: Conversation, player: Player, request: Request

@@ -75,7 +75,11 @@ class AddressCounts:
 
     def enter(self, host: str) -> bool:
         """Count one more; returns ``False`` and counts nothing if that is too many."""
-        return not host or self._counts.enter(host)
+        if self.is_full(host):
+            return False
+        if host:
+            self._counts.add(host)
+        return True
 
     def leave(self, host: str) -> None:
         """Count one less."""

@@ -19,7 +19,6 @@ from struct import Struct as Layout
 from typing import Any
 from typing import Protocol as Shape
 
-import attrs
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -76,50 +75,6 @@ _RETRY_SECONDS = 0.001
 _FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-@attrs.define
-class _Passed:
-    """
-    Open files on their way to the peer, each with the first byte of its message.
-
-    The kernel may take a part of a message; the files go with its first part.
-    """
-
-    _waiting: deque[tuple[int, tuple[int, ...]]] = attrs.field(factory=deque)
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    def add(self, before: int, descriptors: tuple[int, ...]) -> None:
-        """
-        Pass files with a message.
-
-        :param before: bytes that are sent before it.
-        :param descriptors: closed here once they are sent.
-        """
-        self._waiting.append((before, descriptors))
-
-    def send(self, to: socket.socket, data: bytearray, flags: int) -> int:
-        """Send what may go at once; returns how many bytes that was."""
-        before, descriptors = self._waiting[0]
-        if before:
-            sent = to.send(data[:before], flags)
-        else:
-            end = self._waiting[1][0] if len(self._waiting) > 1 else len(data)
-            rights = array("i", descriptors)
-            what = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-            sent = to.sendmsg([data[:end]], what, flags)
-            self._waiting.popleft()
-            _close(descriptors)
-        self._waiting = deque((at - sent, these) for at, these in self._waiting)
-        return sent
-
-    def clear(self) -> None:
-        """Close what was not sent."""
-        for _, descriptors in self._waiting:
-            _close(descriptors)
-        self._waiting.clear()
-
-
 def _close(descriptors: Iterable[int]) -> None:
     for one in descriptors:
         os.close(one)
@@ -151,7 +106,9 @@ class _Link(Protocol):
         self._frames = FrameReader()
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
-        self._passed = _Passed()
+        # Open files on their way to the peer, each with how much goes before them: the
+        # kernel may take a part of a message, and they go with its first byte.
+        self._passed: deque[tuple[int, tuple[int, ...]]] = deque()
         self._retry: IDelayedCall | None = None
         self._soon: IDelayedCall | None = None
         self._is_open = False
@@ -249,7 +206,7 @@ class _Link(Protocol):
             self.transport.write(bytes(frame))
             return
         if descriptors:
-            self._passed.add(len(self._unsent), descriptors)
+            self._passed.append((len(self._unsent), descriptors))
         self._unsent += frame
         if self._retry is not None:
             return
@@ -270,7 +227,7 @@ class _Link(Protocol):
         try:
             while self._unsent:
                 sent = (
-                    self._passed.send(to, self._unsent, _FLAGS)
+                    self._send_files(to)
                     if self._passed
                     else to.send(self._unsent, _FLAGS)
                 )
@@ -290,8 +247,25 @@ class _Link(Protocol):
         elif was_behind:
             self._caught_up()
 
+    def _send_files(self, to: socket.socket) -> int:
+        """Send what may go at once, with its files; returns how many bytes that was."""
+        before, descriptors = self._passed[0]
+        if before:
+            sent = to.send(self._unsent[:before], _FLAGS)
+        else:
+            end = self._passed[1][0] if len(self._passed) > 1 else len(self._unsent)
+            rights = array("i", descriptors)
+            what = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            sent = to.sendmsg([self._unsent[:end]], what, _FLAGS)
+            self._passed.popleft()
+            _close(descriptors)
+        self._passed = deque((at - sent, these) for at, these in self._passed)
+        return sent
+
     def _forget_unsent(self) -> None:
         self._unsent.clear()
+        for _, descriptors in self._passed:
+            _close(descriptors)
         self._passed.clear()
         self._socket = None
         for call in (self._retry, self._soon):

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.base.model import Addresses, Exit, ServerAddress
+from vinom.base.model import Exit, ServerAddress
 from vinom.base.reactor.alarm import Timer
 from vinom.base.wall.enclosure import Enclosure
 from vinom.base.wall.kernel import Peer
@@ -201,6 +201,7 @@ class LocalFleet:
         #: Gets the links of game servers that were called; set before any is.
         self.arrived: Arrived | None = None
         self._reactor, self._program, self._ports = reactor, program, ports
+        self.addresses, self.free = ports.counts, ports.free
         self._stop_seconds = stop_seconds
         self._environment = environment
         self._link: ForkLink | None = None
@@ -438,14 +439,6 @@ class LocalFleet:
                 "they stop, or ports is set to another range, fewer matches fit",
                 taken=", ".join(map(str, taken)),
             )
-
-    def addresses(self) -> Addresses:
-        """Count the ports."""
-        return self._ports.counts()
-
-    def free(self, where: ServerAddress) -> None:
-        """Free a port that was kept for a game server's successor."""
-        self._ports.free(where)
 
     def stop(self, server_id: str, kill: bool = False) -> None:
         """Ask a game server to end, or kill it."""

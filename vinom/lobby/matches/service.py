@@ -441,9 +441,11 @@ class Matches(Service):
 
     def _enter(self, live: Live) -> None:
         """A match is this node's from now on."""
-        self._live[live.match.plan.match_id] = live
-        for player_id in live.seated():
-            self._of_players.setdefault(player_id, []).append(live)
+        plan = live.match.plan
+        self._live[plan.match_id] = live
+        for seat in plan.seats:
+            if seat.player_id:
+                self._of_players.setdefault(seat.player_id, []).append(live)
 
     def _leave(self, live: Live) -> None:
         """It is over, or another node's."""

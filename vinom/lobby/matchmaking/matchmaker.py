@@ -120,7 +120,7 @@ class Matchmaker(Service):
             queues,
             matches,
             clock,
-            self._start,
+            self._make,
             self._send_to_room,
             wait_warning_seconds,
         )
@@ -446,7 +446,14 @@ class Matchmaker(Service):
     async def _make(
         self, proposal: Proposal, queue: Queue | None, prematch: Prematch | None = None
     ) -> None:
-        """Start a match, unless its entries are somewhere else by now."""
+        """
+        Start a match, unless its entries are somewhere else by now.
+
+        :param prematch: by which its players have accepted it; else they may be asked.
+        """
+        if prematch is None and queue is not None and queue.accept_seconds:
+            await self._ask(proposal, queue)
+            return
         entries = proposal.entries
         prematch_id = "" if prematch is None else prematch.prematch_id
         game, options = entries[0].game, entries[0].options
@@ -666,19 +673,16 @@ class Matchmaker(Service):
         self._online.send(entry.player_ids, RoomFound(room_id, game, name))
         self.entries_moved([entry])
 
-    async def _start(self, proposal: Proposal, queue: Queue) -> None:
-        """Make a match, or ask its players first."""
-        entries, seconds = proposal.entries, queue.accept_seconds
-        if not seconds:
-            await self._make(proposal, queue)
-            return
+    async def _ask(self, proposal: Proposal, queue: Queue) -> None:
+        """Ask the players of a match whether they accept it."""
+        entries = proposal.entries
         pool = entries[0].pool
         prematch = Prematch(
             self._new_id(),
             queue.game,
             entries[0].options,
             entries,
-            until=self._clock.seconds() + seconds,
+            until=self._clock.seconds() + queue.accept_seconds,
             teams=tuple(proposal.teams),
         )
         if await self.prematches.propose(prematch):

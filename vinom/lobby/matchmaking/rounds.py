@@ -44,71 +44,6 @@ _PAUSE_PER_ENTRY = 20e-6
 Pool = tuple[str, bytes, str]
 
 
-class Cadence:
-    """Run rounds soon after a change, and never two at once."""
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        play: Callable[[], Coroutine[Any, Any, float | None]],
-    ) -> None:
-        """
-        :param clock: for delays.
-        :param play: runs one round. It returns the seconds until the next one is due
-            even if nobody asks for it, or ``None``.
-        """
-        self._clock, self._play = clock, play
-        self._next: IDelayedCall | None = None
-        self._is_playing = self._is_due = self._is_soon = False
-
-    def ask(self, delay: float = 0.0) -> None:
-        """
-        Run a round soon, or right after the current one.
-
-        It does not start within this call: requests of one turn of the reactor are
-        matched together, and answers go out before the updates that they cause.
-
-        :param delay: seconds from now.
-        """
-        if self._is_playing:
-            self._is_due = True
-            return
-        if self._next is not None and self._is_soon:
-            return
-        asked = self._clock.callLater(delay, self._start)
-        if self._next is not None:
-            if self._next.getTime() <= asked.getTime():
-                asked.cancel()
-                return
-            self._next.cancel()
-        self._next, self._is_soon = asked, not delay
-
-    def stop(self) -> None:
-        """Cancel the round that is due."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def _start(self) -> None:
-        Deferred.fromCoroutine(self._round())
-
-    async def _round(self) -> None:
-        self._next = None
-        self._is_playing, self._is_due = True, False
-        try:
-            delay = await self._play()
-        except Exception:
-            log_unless_away(self._log, "a round of matchmaking failed", Failure())
-            delay = RETRY_SECONDS
-        self._is_playing = False
-        if self._is_due:
-            self.ask()
-        elif delay is not None:
-            self.ask(delay)
-
-
 class Slices:
     """Let the reactor have its turn during long work."""
 
@@ -214,6 +149,8 @@ class Rounds:
     """
     Look at queues, and start what their rules find there.
 
+    That is done in rounds, soon after a change, and never two at once.
+
     :ivar schedule: when which is looked at.
     :ivar running_rooms: finds seats in running rooms, for queues with ``backfill``.
     :ivar no_seats: by queue, the smallest party that lately got none.
@@ -253,16 +190,22 @@ class Rounds:
         self._offers: dict[Pool, Deferred[None]] = {}
         # When a long wait was logged last.
         self._warned: dict[Pool, float] = {}
-        self._cadence = Cadence(clock, self._round)
+        # The next round, and whether it is as near as can be.
+        self._next: IDelayedCall | None = None
+        self._is_soon = self._is_playing = False
 
     def look_at(self, pool: Pool, waiting: Waiting | None = None) -> None:
         """
         Have the next round look at a queue.
 
+        It does not start within this call: requests of one turn of the reactor are
+        matched together, and answers go out before the updates that they cause.
+
         :param waiting: how many wait there, if that is known.
         """
         self.schedule.changed[pool] = waiting
-        self._cadence.ask()
+        if not self._is_playing:
+            self._play_in(0.0)
 
     def hold(self, seconds: float) -> None:
         """
@@ -277,20 +220,43 @@ class Rounds:
 
     def stop(self) -> None:
         """Start no further round."""
-        self._cadence.stop()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
-    async def _round(self) -> float | None:
-        """Start all matches that can start; return the seconds until the next."""
+    def _play_in(self, seconds: float) -> None:
+        """Have a round begin then, or earlier if one is due."""
+        if self._next is not None:
+            if self._is_soon:
+                return
+            self._next.cancel()
+        self._next = self._clock.callLater(seconds, self._begin)
+        self._is_soon = not seconds
+
+    def _begin(self) -> None:
+        self._next = None
+        Deferred.fromCoroutine(self._round())
+
+    async def _round(self) -> None:
+        """Start all matches that can start."""
+        self._is_playing = True
         now = self._clock.seconds()
-        changed = self.schedule.take(now)
+        left = self.schedule.take(now)
         try:
-            for pool, waiting in tuple(changed.items()):
+            for pool, waiting in tuple(left.items()):
                 await self._look_into(pool, now, waiting)
-                del changed[pool]
-        finally:
-            # Those left over because storage did not answer.
-            self.schedule.changed |= dict.fromkeys(changed)
-        return self.schedule.next(now)
+                del left[pool]
+            delay = self.schedule.next(now)
+        except Exception:
+            log_unless_away(self._log, "a round of matchmaking failed", Failure())
+            delay = RETRY_SECONDS
+        self._is_playing = False
+        if self.schedule.changed:
+            delay = 0.0
+        # Those left over because storage did not answer.
+        self.schedule.changed |= dict.fromkeys(left)
+        if delay is not None:
+            self._play_in(delay)
 
     async def _look_into(self, pool: Pool, now: float, waiting: Waiting | None) -> None:
         """Start the matches of one queue; read its entries only if there can be any."""
