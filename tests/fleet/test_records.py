@@ -26,7 +26,7 @@ from vinom.fleet.local.outliving import (
     take_letter,
 )
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.fleet.records import KnownPlayer, ServerRecord, ServerRecords
+from vinom.fleet.records import ServerRecord, ServerRecords
 
 
 class RecordsTests(SynchronousTestCase):
@@ -34,8 +34,8 @@ class RecordsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
-        known = KnownPlayer("hash", Player("p1", "Ann"), "192.0.2.1")
-        self.records = ServerRecords(self.folder, lambda: 5.0, lambda _: [known])
+        known = {"p1": ("hash", Player("p1", "Ann"), "192.0.2.1")}
+        self.records = ServerRecords(self.folder, lambda: 5.0, known.get)
 
     def record(self, server_id: str = "s1") -> ServerRecord:
         match = self.records.record(match_plan("m1"), ("192.0.2.1",))

@@ -113,7 +113,8 @@ class Crowd:
 
     def add(self, key: str, host: str) -> None:
         """Add something, or make it the newest of its site."""
-        self.discard(key)
+        if key in self._site_of:
+            self.discard(key)
         site = wide_network_of(host)
         keys = self._sites.setdefault(site, OrderedDict())
         self._move(site, len(keys), len(keys) + 1)

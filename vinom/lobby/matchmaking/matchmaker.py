@@ -271,9 +271,10 @@ class Matchmaker(Service):
             # Else nobody is asked, and nobody can decline.
             await self.prematches.ensure_no_pause(entry)
         self._matches.ensure_one_more([entry])
-        queue = self.queues.of(entry.game, entry.queue)
-        if queue is not None and queue.name and self._ratings is not None:
-            entry = await self._ratings.filled_in(entry, queue)
+        if entry.queue and self._ratings is not None:
+            queue = self.queues.of(entry.game, entry.queue)
+            if queue is not None:
+                entry = await self._ratings.filled_in(entry, queue)
         found = await self._store.enqueue(entry, party).addErrback(
             self._online.look_if_unsure, entry.player_ids
         )
@@ -334,10 +335,9 @@ class Matchmaker(Service):
                 await self._settle(entry.player_ids[0])
             waiting = None if entry.suspended else found.waiting
             self.rounds.look_at(entry.pool, waiting)
-            queue = self.queues.of(entry.game, entry.queue)
-            if entry.party_id or (
-                queue is not None and queue.accept_seconds and self._online.is_shared
-            ):
+            its = self.queues.of(entry.game, entry.queue) if self.queues.asks else None
+            is_asked = its is not None and its.accept_seconds and self._online.is_shared
+            if entry.party_id or is_asked:
                 # Its players may be asked by now whether they accept a match.
                 return await self._status(entry)
         except StoreUnavailable as error:
