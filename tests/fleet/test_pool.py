@@ -154,7 +154,7 @@ class WaitingMatchesTests(SynchronousTestCase):
         self.waiting.add(request(name, *hosts))
 
     def take(self, count: int = 1, now: float = 0.0) -> list[str]:
-        return [self.waiting.take(now).match_id for _ in range(count)]
+        return [self.waiting.take(now).plan.match_id for _ in range(count)]
 
     def test_one_address_each(self) -> None:
         """
@@ -211,4 +211,4 @@ class WaitingMatchesTests(SynchronousTestCase):
         self.waiting.remove(second)
         self.assertEqual(len(self.waiting), 0)
         self.add("third")
-        self.assertEqual([r.match_id for r in self.waiting.clear()], ["third"])
+        self.assertEqual([r.plan.match_id for r in self.waiting.clear()], ["third"])

@@ -352,13 +352,10 @@ class Requests(Service):
                 answer = await self._parties.cancel(player.player_id)
             case Ping():
                 return Pong()
-            case Accept(prematch_id):
+            case Accept(prematch_id) | Decline(prematch_id):
+                is_yes = isinstance(request, Accept)
                 answer = await self._matchmaker.prematches.answer(
-                    player.player_id, True, prematch_id
-                )
-            case Decline(prematch_id):
-                answer = await self._matchmaker.prematches.answer(
-                    player.player_id, False, prematch_id
+                    player.player_id, is_yes, prematch_id
                 )
             case _ if isinstance(request, PARTY_REQUESTS):
                 answer = await self._parties.serve(player, request, host)

@@ -270,8 +270,7 @@ class Matches(Service):
 
         :raises Refused: `BUSY`.
         """
-        hosts = {host for entry in entries for host in entry.hosts}
-        if any(map(self._counts.is_full, hosts)):
+        if any(self._counts.is_full(host) for one in entries for host in one.hosts):
             raise Refused(
                 Code.BUSY,
                 "players of your address are in too many matches; queue again when "

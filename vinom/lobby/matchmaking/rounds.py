@@ -71,8 +71,7 @@ async def _made(starts: list[Deferred[None]]) -> None:
     :param starts: emptied at once.
     :raises Exception: one of them could not be made.
     """
-    running = starts[:]
-    starts.clear()
+    running, starts[:] = starts[:], []
     failures: list[Failure] = []
     for start in running:
         start.addErrback(failures.append)
