@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +25,13 @@ from vinom.fleet.control.messages import (
     SeatChanged,
     Stop,
 )
+
+
+def _slow(**bounds: int) -> tuple[FleetWorld, Deferred[Placement]]:
+    """Ask for a match in a fleet whose processes dial only when a test lets them."""
+    world = FleetWorld(**bounds)
+    world.supply.is_slow = True
+    return world, world.place("m1")
 
 
 class PlacingTests(SynchronousTestCase):
@@ -402,9 +409,7 @@ class PlacingTests(SynchronousTestCase):
         """
         A match that waited too long and is withdrawn needs no game server.
         """
-        world = FleetWorld(ports=4)
-        world.supply.is_slow = True
-        placed = world.place("m1")
+        world, placed = _slow(ports=4)
         placed.cancel()
         self.failureResultOf(placed, CancelledError)
         world.supply.started[0].dial()
@@ -642,9 +647,7 @@ class WatchdogTests(SynchronousTestCase):
         """
         A process that sends nothing is ended, and another is tried.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        placed = world.place("m1")
+        world, placed = _slow()
         world.supply.is_slow = False
         world.wait(33)
         self.assertFalse(world.supply.started[0].is_alive)
@@ -684,9 +687,7 @@ class StartingTests(SynchronousTestCase):
         """
         A link of another process than the one we started is closed.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        world.place("m1")
+        world, _ = _slow()
         server = world.supply.started[0]
         server.dial(pid=1)
         world.settle()
@@ -712,9 +713,7 @@ class StartingTests(SynchronousTestCase):
         """
         A game server of another version is ended.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        world.place("m1")
+        world, _ = _slow()
         server = world.supply.started[0]
         server.dial(protocol=99)
         world.settle()
@@ -739,9 +738,7 @@ class StartingTests(SynchronousTestCase):
         A program that dies at once is not started in a loop. Operators see why no game
         server comes up until one does; players who wait for one learn that they do.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        world.place("m1")
+        world, _ = _slow()
         for _ in range(60):
             for server in world.supply.alive:
                 server.exit(status=1)
@@ -762,9 +759,7 @@ class StartingTests(SynchronousTestCase):
         A node to which nobody is sent, because none came up, finds out when one does;
         and ends that one, which nobody needs.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        placed = world.place("m1")
+        world, placed = _slow()
         for _ in range(20):
             for server in world.supply.alive:
                 server.exit(status=1)
@@ -820,9 +815,8 @@ class EndingTests(SynchronousTestCase):
         A game server that still starts, and is not needed any more, is asked to
         end, not killed, and the log does not make a fuss of it.
         """
-        world = FleetWorld()
-        world.supply.is_slow = True
-        world.place("m1").addErrback(lambda _: None)
+        world, placed = _slow()
+        placed.addErrback(lambda _: None)
         (server,) = world.supply.alive
         with capturedLogs() as logged:
             self.successResultOf(world.fleet.drain())

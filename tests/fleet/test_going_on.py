@@ -402,11 +402,7 @@ class MovingTests(SynchronousTestCase):
         server.end_room("m2")
         world.settle()
         self.assertIn(HandOver(), server.heard)
-        server.say(Kept("m1", 2, 0, b"last"))
-        server.exit(0)
-        world.wait(1)
-        self.assertEqual(last(world.supply.hosting("m1"), OpenRoom).checkpoint, b"last")
-        self.assertEqual(world.reasons(), {"m2": "finished"})
+        self.goes_on(world, server, "finished")
 
     def test_time_to_drain_is_over(self) -> None:
         """
@@ -419,11 +415,15 @@ class MovingTests(SynchronousTestCase):
         world.settle()
         self.assertEqual(world.reasons(), {"m2": "shutdown"})
         self.assertIn(HandOver(), server.heard)
+        self.goes_on(world, server, "shutdown")
+
+    def goes_on(self, world: FleetWorld, server: FakeGameServer, reason: str) -> None:
+        """Have the first go on from its last checkpoint, after the second's end."""
         server.say(Kept("m1", 2, 0, b"last"))
         server.exit(0)
         world.wait(1)
         self.assertEqual(last(world.supply.hosting("m1"), OpenRoom).checkpoint, b"last")
-        self.assertEqual(world.reasons(), {"m2": "shutdown"})
+        self.assertEqual(world.reasons(), {"m2": reason})
 
     def two_matches(self) -> tuple[FleetWorld, FakeGameServer]:
         """Have two matches at one game server; the second has no checkpoint."""

@@ -163,7 +163,7 @@ class TakeoverTests(SynchronousTestCase):
         """
         At each look a node goes on with matches that others offer, and with those of
         dead nodes as soon as their leases are over; players who wait for a match look
-        again when nothing is left of such a node. A mistake stops nothing else.
+        again when nothing is left of a node, at any time. A mistake stops nothing else.
         """
         asked: list[str] = []
         looked: list[float] = []
@@ -178,13 +178,19 @@ class TakeoverTests(SynchronousTestCase):
         noted: Any = self.noted
         noted.adopt_left = adopt
         noted.nothing_left = lambda: looked.append(self.clock.seconds())
-        self.start(match_seconds=50.0)
+        taking = self.start(match_seconds=50.0)
         self.clock.pump([0.5] * 12)
         self.assertEqual((set(asked), looked), ({""}, []))
         self.die()
         self.clock.pump([0.5] * 16)
         self.assertEqual(asked.count("dead"), 1)
         self.assertEqual((self.ends, len(looked)), ([], 1))
+        lease = self.successResultOf(self.nodes.register(facts("other"), 50.0))
+        taking.wait()
+        self.clock.pump([0.5] * 4)
+        self.successResultOf(self.nodes.leave("other", lease))
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(len(looked), 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_released_rooms(self) -> None:

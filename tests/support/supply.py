@@ -430,11 +430,7 @@ class MemoryFiles:
 
 
 class Supplied:
-    """
-    Game servers, and the time.
-
-    :ivar supplies: by program.
-    """
+    """Game servers, their supplies by program, and the time."""
 
     clock: Clock
     supplies: Mapping[str, MemorySupply]

@@ -167,12 +167,15 @@ class TwoNodesTests(SynchronousTestCase):
 
     def test_stays_away(self) -> None:
         """
-        Who comes back to no node loses the place.
+        Who stays away loses the place, whatever older line a failover has brought back.
         """
-        ann, _ = self.one.queued("ann", "party")
-        ann.hang_up()
-        self.clock.advance(11)
-        self.assertEqual(everybody(self.store), [])
+        for is_listed in (False, True):
+            ann, said = self.one.queued("ann", "party")
+            if is_listed:
+                self.lines.lines[said["player_id"]] = ("n2", 0)
+            ann.hang_up()
+            self.clock.advance(11)
+            self.assertEqual(everybody(self.store), [])
 
     def test_put_back_by_another_node(self) -> None:
         """
