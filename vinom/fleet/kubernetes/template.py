@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vinom.base.settings.named import explain
+from vinom.base.settings.values import LABEL
 from vinom.fleet.kubernetes.objects import (
     GAME_SERVER,
     OWNER,
@@ -29,7 +30,6 @@ TOKEN_FOLDER = "/var/run/secrets/vinom"
 AUDIENCE = "vinom"
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,48}[a-z0-9])?")
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
@@ -143,7 +143,7 @@ def check_names(owner: str, namespace: str) -> None:
             f"has the owner {owner!r}: use 1 to 50 lower-case letters, digits, "
             "'-', '_' and '.', with a letter or digit at both ends"
         )
-    if namespace and not _NAME.fullmatch(namespace):
+    if namespace and not LABEL.fits(namespace):
         raise ValueError(
             f"has the namespace {namespace!r}: use 1 to 63 lower-case letters, digits "
             "and '-', with a letter or digit at both ends"

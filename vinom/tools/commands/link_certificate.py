@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import re
 import time
 from pathlib import Path
 
 from vinom.base.printable import say
 from vinom.base.settings.sources import checked_path
+from vinom.base.settings.values import LABEL
 from vinom.errors import Misconfigured
 from vinom.net.keys.authority import Authority, private_folder
 from vinom.net.keys.files import write_secret
@@ -19,7 +19,6 @@ from vinom.node.settings import Settings
 #: How long a certificate is valid by default, days.
 DAYS = 365
 _MOST_DAYS = 3650
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
     :raises Misconfigured: the authority cannot be used, or an argument is wrong.
     """
-    if _NAME.fullmatch(options.name) is None:
+    if not LABEL.fits(options.name):
         raise Misconfigured(
             f"--name {options.name!r} must be 1 to 63 lower-case letters, digits and "
             "hyphens, with no hyphen at either end"
