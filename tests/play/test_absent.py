@@ -192,7 +192,7 @@ class BotTests(RoomCase):
             room.alarm(1000.0 + step / 10)
         self.assertEqual(self.lines(room)[1:], ["#6 1 hi", "#11 1 hi"])
         room.alarm(1010.0)
-        self.assertGreater(room.slipped, 0)
+        self.assertGreater(room.time.slipped, 0)
         slipped_to = room.match_time(1010.0)
         for step in range(1, 8):
             room.alarm(1010.0 + step / 10)

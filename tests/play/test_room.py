@@ -354,7 +354,7 @@ class TimeTests(RoomCase):
         room = self.open_room(games.Ticking())
         room.alarm(1003.0)
         self.assertEqual(room.state.rounds, 5)
-        self.assertAlmostEqual(room.slipped, 2.5)
+        self.assertAlmostEqual(room.time.slipped, 2.5)
         self.assertAlmostEqual(room.deadline() or 0, 1003.1)
 
     def test_inputs_of_a_tick_are_bounded(self) -> None:

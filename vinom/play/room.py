@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -220,6 +220,7 @@ class Room:
     :ivar play: the game's state and version; only it calls the game.
     :ivar time: match time, and when something is due next.
     :ivar presence: the state of each seat.
+    :ivar inputs: actions that wait for the next tick.
     :ivar effects: what happened since `take_effects` was called, oldest first.
     :ivar ended: the outcome of the last round that was over.
     :ivar decode_action: reads an action from MessagePack; raises `Refused`,
@@ -266,7 +267,7 @@ class Room:
         self.presence = self._seats.presence
         self._absences = Absences(game)
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, self.play.ask)
-        self._waiting = TickInputs()
+        self.inputs = TickInputs()
         self._advances = Advances()
         self.effects: list[Effect] = []
         self._outcome: Outcome | None = None
@@ -298,7 +299,7 @@ class Room:
             elif how is SeatState.DROPPED:
                 self._absences.begin(seat, now, point.time)
         self.effects += resumed.effects
-        self._waiting.waiting += resumed.waiting
+        self.inputs.waiting += resumed.waiting
         self._arm()
         for seat in self.present():
             self.drop(seat, now)
@@ -313,18 +314,13 @@ class Room:
             self.ended,
             self.linger_left(now),
             tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
-            tuple(self._waiting.waiting),
+            tuple(self.inputs.waiting),
         )
 
     def linger_left(self, now: float) -> float | None:
         """Count the seconds until the room closes after a round; ``None`` in one."""
         closes = self.time.linger_ends
         return None if closes == inf else max(0.0, closes - now)
-
-    @property
-    def waiting(self) -> Sequence[tuple[int, Any]]:
-        """List the seats and actions that wait for the next tick."""
-        return self._waiting.waiting
 
     def freeze(self, now: float) -> None:
         """
@@ -364,7 +360,7 @@ class Room:
         if self.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
         if self._ticks:
-            self._waiting.keep(seat, action)
+            self.inputs.keep(seat, action)
             return
         play, time = self.play, at - room_time.zero
         if time < play.time:
@@ -534,11 +530,6 @@ class Room:
         """The game's current state; it is immutable."""
         return self.play.state
 
-    @property
-    def slipped(self) -> float:
-        """Match time that was lost because ticks came too late, seconds."""
-        return self.time.slipped
-
     def match_time(self, now: float) -> float:
         """Return the match time, seconds; it stops while no player is connected."""
         latest, room_time = self.play.time, self.time
@@ -663,7 +654,7 @@ class Room:
         """Give up a seat for good, as of match *time*."""
         self.presence[seat] = SeatState.LEFT
         self._absences.end(seat)
-        self._waiting.forget(seat)
+        self.inputs.forget(seat)
         self._notify_game(self.play.seat_left, seat, now, time)
         if not self._seats.staying():
             self._close(self._quiet_end())
@@ -742,7 +733,7 @@ class Room:
             self._arm()
             return
         play = self.play
-        play.tick(self._waiting.take(), max(at, play.time))
+        play.tick(self.inputs.take(), max(at, play.time))
         if play.refused:
             # After the game's own events, and to one seat each.
             play.events += [
@@ -771,7 +762,7 @@ class Room:
         if action is not None:
             with suppress(Rejected):
                 if self.game.tick_hz:
-                    self._waiting.keep(seat, action)
+                    self.inputs.keep(seat, action)
                 else:
                     self.play.act(seat, action, max(at, self.play.time))
         self._after_change(now)

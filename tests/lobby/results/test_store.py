@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -442,3 +443,14 @@ class FileTests(SynchronousTestCase):
         alone.write_bytes((self.folder / FILE).read_bytes())
         kept = sqlite3.connect(alone).execute("SELECT id FROM results").fetchall()
         self.assertEqual(kept, [("m1:1",)])
+
+    def test_closed_while_it_syncs(self) -> None:
+        """
+        A node that stops while its results go to the disk does not crash.
+        """
+        for number in range(100):
+            store = self.open()
+            store.add(result(f"m{number}"), is_wanted=True)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(sync, store.unsynced())
+                store.close()

@@ -597,7 +597,7 @@ class MatchKeeper:
                 room.linger_left(now) if room.phase == "over" else None,
                 events,
                 is_round_news,
-                [(seat, _encode(action)) for seat, action in room.waiting]
+                [(seat, _encode(action)) for seat, action in room.inputs.waiting]
                 if host.ticks
                 else (),
                 state,

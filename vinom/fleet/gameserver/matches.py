@@ -241,7 +241,7 @@ class HostedMatches:
     def forget(self, hosted: HostedRoom) -> None:
         """Drop a match that has left."""
         del self.rooms[hosted.room.plan.match_id]
-        self._slipped += hosted.room.slipped
+        self._slipped += hosted.room.time.slipped
         self.relays.forget(hosted)
         if isinstance(hosted.host.keeper, MatchKeeper):
             self.checkpoints.forget(hosted.host.keeper)
@@ -320,7 +320,9 @@ class HostedMatches:
         """Count rooms, players and lost time, and average players' links."""
         rooms = self.rooms.values()
         return {
-            "slipped_seconds": self._slipped + sum(one.room.slipped for one in rooms),
+            "slipped_seconds": sum(
+                (one.room.time.slipped for one in rooms), self._slipped
+            ),
             "recordings_stopped": self._recordings.stopped,
             **self._samples.measure(rooms),
         }

@@ -288,11 +288,6 @@ class RelayedRoom:
 
     # What it shows.
 
-    @property
-    def slipped(self) -> float:
-        """Return 0: match time is lost where it is played, and counted there."""
-        return 0.0
-
     def has_news(self, shown: int) -> bool:
         """Is there an effect, or another version than *shown*?"""
         return self.version != shown or bool(self.effects)

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import attrs
@@ -16,6 +17,8 @@ from vinom.base.messages.operators import decode_result, encode_result
 from vinom.base.model import KeptResult, Result, ResultCounts
 from vinom.errors import Misconfigured, StoreUnavailable
 
+#: SQLite crashes if a connection is closed that another thread is using.
+_at_work = Lock()
 #: Name of the file in its directory.
 FILE = "results.sqlite"
 
@@ -315,7 +318,8 @@ class ResultStore:
         """Close the file; a result that comes later opens it again."""
         if self._database is not None and self._syncing is not None:
             self._database.close()
-            self._syncing.close()
+            with _at_work:
+                self._syncing.close()
             self._database = self._syncing = None
             self._synced = 0
 
@@ -326,7 +330,8 @@ def sync(database: sqlite3.Connection) -> None:
 
     :raises sqlite3.Error: the disk does not take it.
     """
-    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    with _at_work:
+        database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
