@@ -114,7 +114,7 @@ class IFleet(Interface):
         """
         Make what a later node reaches a game server by, if it cannot dial again.
 
-        :returns: descriptors that it gets with its first port; the caller closes them.
+        :returns: descriptors that it gets with its port, and that the caller closes.
         """
 
     def adopt(server: IGameServer, handle: str, where: ServerAddress) -> bool:

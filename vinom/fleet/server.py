@@ -317,9 +317,8 @@ class ServerProcess:
         self._port: int | None = None
         self._where: ServerAddress | None = None
         self._anchor = b""
-        # For `Bind`; the first is renewed until players can reach it.
+        # For `Bind`; renewed until players can reach it.
         self._credentials: Credentials | None = None
-        self._mailbox: tuple[int, ...] = ()
         self._token_keys: dict[str, bytes] = {}
         self._has_ended = self._is_adopted = self._is_draining = False
         # Where it writes checkpoints while it has no link: the newest file is the last,
@@ -367,8 +366,8 @@ class ServerProcess:
                 token_keys=self._token_keys,
             )
         self._port, self._binding = order.port, Deferred()
-        mailbox, self._mailbox = self._mailbox, ()
-        self.send(order, mailbox)
+        files = () if self._records is None else self._supply.mailbox(self.server_id)
+        self.send(order, files)
         return self._binding
 
     def silent_for(self) -> float:
@@ -506,8 +505,6 @@ class ServerProcess:
             return True
         self.renew_certificate()
         self.trust(self._issuer.token_keys())
-        if self._records is not None:
-            self._mailbox = self._supply.mailbox(self.server_id)
         self._do(self._life.dialed)
         return True
 
@@ -564,11 +561,10 @@ class ServerProcess:
         """Take what it wrote, while it had no link, before it ended."""
         for file in self._unsent:
             self.rooms.unsent(read_unsent(file))
-        self._close_files()
+        self._close_unsent()
 
-    def _close_files(self) -> None:
-        files, self._unsent = [*self._unsent, *self._mailbox], []
-        self._mailbox = ()
+    def _close_unsent(self) -> None:
+        files, self._unsent = self._unsent, []
         for file in files:
             os.close(file)
 
@@ -625,7 +621,7 @@ class ServerProcess:
         if self._link is not None:
             link, self._link = self._link, None
             link.release()
-        self._close_files()
+        self._close_unsent()
 
     def lost(self) -> None:
         """Its link is closed."""
@@ -693,7 +689,7 @@ class ServerProcess:
 
     def cut(self) -> None:
         """Close its link, which nothing waits for."""
-        self._close_files()
+        self._close_unsent()
         self._close_link()
 
     def _close_link(self) -> None:
