@@ -99,6 +99,8 @@ class _Socket(StringTransport):
 class _BothEnds:
     """Matches on a game server and at their node, in one process, over a socket."""
 
+    is_away = is_lossy = False
+
     def __init__(self, rooms: int) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
@@ -145,9 +147,6 @@ class _BothEnds:
 
     def has_left(self) -> bool:
         return not self.client.is_behind()
-
-    def is_lossy(self) -> bool:
-        return False
 
     def received(self, message: Any) -> None:
         self.kept[message.match_id].take(message)
