@@ -8,7 +8,6 @@ and cannot mint tokens. Source: docs/protocol/tokens.rst.
 from __future__ import annotations
 
 import math
-from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Annotated
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from jwt.utils import base64url_encode
 from msgspec import Meta, Struct
 
 from vinom.errors import Code, Misconfigured, Refused
@@ -118,10 +118,9 @@ class TokenSigner:
             match=claims.match_id,
             seat=claims.seat,
         )
-        # In base64url without its padding, both times (RFC 7515).
-        body = urlsafe_b64encode(_encode(payload)).rstrip(b"=")
+        body = base64url_encode(_encode(payload))
         signed = self._header + b"." + body
-        signature = urlsafe_b64encode(self._key.sign(signed)).rstrip(b"=")
+        signature = base64url_encode(self._key.sign(signed))
         return (signed + b"." + signature).decode("ascii")
 
 

@@ -24,6 +24,7 @@ def pass_evenly(reactor: Any) -> None:
     reactor.time_of_day = time.time
     ahead = time.monotonic() - reactor.seconds()
     for call in reactor.getDelayedCalls():
+        # Its `reset` counts by this.
         call.seconds = time.monotonic
         call.delay(ahead)
     reactor.seconds = time.monotonic

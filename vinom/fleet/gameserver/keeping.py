@@ -405,6 +405,7 @@ class MatchKeeper:
         sink = self._sink
         if self._is_frozen or not sink.has_left():
             return False
+        # Only without a node is it a question what keeps them.
         if self.is_ahead and sink.is_away and not sink.keeps():
             return False
         host = self._host

@@ -174,7 +174,11 @@ class GameServer:
         is_lossy: bool = False,
         send_all: Callable[[Sequence[ToNode]], None] | None = None,
     ) -> None:
-        """Use a link over which `ready` was sent; as `NodeOutbox.linked`."""
+        """
+        Use a link over which `ready` was sent; otherwise as `NodeOutbox.linked`.
+
+        :param is_lossy: see `HostedMatches`.
+        """
         self.lease.linked(self._seconds())
         self.matches.is_lossy = is_lossy
         self._outbox.linked(send, is_behind, send_all)

@@ -203,7 +203,7 @@ class ReservingFactory(WrappingFactory):
     noisy = False
 
     def __init__(self, factory: IProtocolFactory, reserve: Reserve) -> None:
-        super().__init__(factory)  # type: ignore[no-untyped-call]
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self._reserve = reserve
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -264,7 +264,7 @@ class CountedFactory(WrappingFactory):
         log: BoundedLog,
         is_proven: bool = False,
     ) -> None:
-        super().__init__(factory)  # type: ignore[no-untyped-call]
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self.counts, self._log, self._is_proven = counts, log, is_proven
         self.unproven: dict[_Counted, None] = {}
 
@@ -365,7 +365,7 @@ class TlsHelloFactory(WrappingFactory):
     def __init__(
         self, factory: IProtocolFactory, hellos: TlsHellos, log: BoundedLog
     ) -> None:
-        super().__init__(factory)  # type: ignore[no-untyped-call]
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self._hellos, self._log = hellos, log
 
     def buildProtocol(self, addr: Any) -> Any:

@@ -395,7 +395,7 @@ class SecureFactory(WrappingFactory):
     def __init__(
         self, tls: IOpenSSLServerConnectionCreator, factory: IProtocolFactory
     ) -> None:
-        super().__init__(factory)  # type: ignore[no-untyped-call]
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self.tls = tls
 
     def buildProtocol(self, addr: Any) -> Any:

@@ -181,7 +181,7 @@ class SpeaksHttp(WrappingFactory):
     def __init__(
         self, factory: IProtocolFactory, admits: Callable[[str], bool] = lambda _: True
     ) -> None:
-        super().__init__(factory)  # type: ignore[no-untyped-call]
+        super().__init__(factory)  # type: ignore[no-untyped-call]  # Twisted's
         self._admits = admits
 
     def __conform__(self, interface: object) -> SpeaksHttp | None:
