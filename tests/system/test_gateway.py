@@ -426,10 +426,9 @@ class GatewayTests(GatewayCase):
         or not, and cut into messages as it likes; other paths are those of the rules.
         """
         leaf = authority().issue("play.example")
-        for name, data in (("c.pem", leaf.certificate), ("c.key", leaf.key)):
-            (self.folder / name).write_bytes(data)
-        path = self.socket_path()
-        link = LinkServer(path)
+        (self.folder / "c.pem").write_bytes(leaf.certificate)
+        (self.folder / "c.key").write_bytes(leaf.key)
+        link = LinkServer(path := self.socket_path())
         self.write_routes(
             _8={
                 "strategy": "round_robin",
@@ -443,6 +442,8 @@ class GatewayTests(GatewayCase):
             f"--tls-key-file={self.folder / 'c.key'}",
         )
         context = ssl.create_default_context(cadata=authority().anchor.decode())
+        # OpenSSL loses what this client writes while it reads tickets of TLS 1.3.
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
         for tls in (None, context):
             line = self.connect()
             if tls is not None:
@@ -451,8 +452,7 @@ class GatewayTests(GatewayCase):
             self.addCleanup(web.close)
             client = PacketClient(_Messages(web))
             session = client.open(8, user_id=42, realm_id=3)
-            for size in (1, 60_000):
-                body = os.urandom(size)
+            for body in (b"1", os.urandom(60_000)):
                 self.assertEqual(client.echo(session, body), body)
             # Two packets in three messages.
             data = encode(Packet(Kind.PING, b"1")) + encode(Packet(Kind.PING, b"2"))
