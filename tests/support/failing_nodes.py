@@ -312,6 +312,12 @@ class SharedLines(MemoryOnlineStore):
         self.shares.expected[player_id] = self.node_id
         return super().leave(player_id)
 
+    def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
+        sent = super().send(player_ids, message)
+        node, _ = self.shared.lines.get(player_ids[0], ("", 0))
+        watch: Any = self.shared.watches.get(node)
+        return succeed(0) if watch is not None and watch.gate.is_deaf else sent
+
     def absence(self, player_id: str) -> Deferred[float]:
         node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
         if node != self.node_id and not self.shared.has_lease(node):

@@ -105,18 +105,9 @@ class Takeover(Repeating):
             if self._clock.seconds() < self._not_before:
                 return
             self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
-            await self._adopt_left("")
+            await self._try(self._survivor.adopt_left, "")
             for lease in expired:
-                try:
-                    await self._bury(lease)
-                except StoreUnavailable:
-                    raise
-                except Exception:
-                    # The other nodes must not wait for this one; it is tried again.
-                    self._log.failure(
-                        "cannot clear up after node {node_id}",
-                        node_id=lease.node.node_id,
-                    )
+                await self._try(self._bury, lease)
             if count := await self._survivor.end_rooms(""):
                 self._log.warn(
                     "ended {count} rooms of nodes that were stopped: nobody came back "
@@ -127,31 +118,17 @@ class Takeover(Repeating):
             # The next look goes on: each step may be done twice.
             return
 
-    async def _adopt_left(self, node_id: str) -> None:
+    async def _try(self, called: Callable[[_What], Any], what: _What) -> None:
+        """Do it for one; should it fail, others do not wait, and it is tried again."""
         try:
-            await self._survivor.adopt_left(node_id)
+            if (done := called(what)) is not None:
+                await done
         except StoreUnavailable:
             raise
         except Exception:
             self._log.failure(
-                "cannot go on with matches of {node_id}",
-                node_id=node_id or "nodes that stop",
+                "{call} failed for {what}", call=called.__name__, what=what
             )
-
-    async def _end_prematch(self, prematch: Prematch) -> None:
-        try:
-            await self._survivor.prematch_over(prematch)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            self._log.failure("cannot clear up {what}", what=prematch)
-
-    def _report(self, called: Callable[[_What], None], what: _What) -> None:
-        """Report a match or a player; what fails for one is done for the others."""
-        try:
-            called(what)
-        except Exception:
-            self._log.failure("cannot clear up {what}", what=what)
 
     async def _bury(self, lease: NodeLease) -> None:
         node_id, lost = lease.node.node_id, 0
@@ -159,7 +136,7 @@ class Takeover(Repeating):
         first = self._lost_at.setdefault(
             (node_id, lease.number), now + self._match_seconds
         )
-        await self._adopt_left(node_id)
+        await self._try(self._survivor.adopt_left, node_id)
         while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
             if now < first:
                 break
@@ -176,15 +153,15 @@ class Takeover(Repeating):
                 again = () if match.is_placed else match.entry_ids
                 if await self._lobby.end(end, expires_at, again):
                     lost += 1
-                    self._report(self._survivor.match_lost, end)
+                    await self._try(self._survivor.match_lost, end)
             if lost == before:
                 # It has come back, and goes on with them.
                 break
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             for player_id in left.players:
-                self._report(self._survivor.player_lost, player_id)
+                await self._try(self._survivor.player_lost, player_id)
             for prematch in left.prematches:
-                await self._end_prematch(prematch)
+                await self._try(self._survivor.prematch_over, prematch)
         if count := await self._survivor.end_rooms(node_id):
             self._log.warn(
                 "ended {count} rooms of node {node_id}: nobody came back to them",

@@ -516,7 +516,7 @@ class IOnlineStore(Interface):
         Nothing acknowledges it.
 
         :param message: as a client receives it.
-        :returns: to how many nodes it was sent.
+        :returns: how many nodes got it: those of players listen, or lose it.
         """
 
     def watch(watch: IOnlineWatch) -> None:

@@ -89,6 +89,9 @@ class TwoNodesTests(SynchronousTestCase):
             for seed, node_id in ((1, "n1"), (2, "n2"))
         )
         self.clock, self.store = clock, shared["store"]
+        reporting = Reporting(self.one.online, self.clock)
+        reporting.startService()
+        self.addCleanup(reporting.stopService)
 
     def parts(self, node_id: str) -> dict[str, Any]:
         """What a node of this deployment is made of."""
@@ -302,9 +305,6 @@ class TwoNodesTests(SynchronousTestCase):
         A player whom another node could not send a message is sent how it is when the
         store answers. The end of an older match does not make a waiting player idle.
         """
-        reporting = Reporting(self.one.online, self.clock)
-        reporting.startService()
-        self.addCleanup(reporting.stopService)
         ann, said = self.two.queued("ann", "party")
         self.clock.advance(0)
         who = [said["player_id"]]
@@ -316,6 +316,20 @@ class TwoNodesTests(SynchronousTestCase):
         away.restore()
         self.clock.advance(1.0)
         self.assertEqual([one["data"]["state"] for one in ann.heard()], ["idle"])
+
+    def test_listed_where_nobody_listens(self) -> None:
+        """
+        Who leaves, and is listed elsewhere by a store that was rolled back, waits no
+        more, though that node hears no others for a moment.
+        """
+        ann, said = self.one.queued("ann", "party")
+        shared = self.one.online.store.shared
+        shared.lines[said["player_id"]] = "n2", 100
+        deaf = shared.watches.pop("n2")
+        ann.hang_up()
+        shared.watches["n2"] = deaf
+        self.clock.pump([1.0] * 40)
+        self.assertEqual(everybody(self.store), [])
 
     def test_left_without_a_store(self) -> None:
         """

@@ -8,28 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.fleets import MemoryFleet
-from tests.support.lobbies import (
-    Duel,
-    LobbyWorld,
-    MemoryLine,
-    Party,
-    everybody,
-    silent,
-)
+from tests.support.lobbies import LobbyWorld, MemoryLine, everybody, silent
+from tests.support.races import GAMES
 from vinom.base.model import MatchEnd
 from vinom.errors import NoCapacity
 from vinom.lobby.matchmaking.parties import MOST_WAITING, PartyBounds
 from vinom.store.memory.lobby import MemoryLobbyStore
-
-
-class Squad(Party):
-    """A game of four."""
-
-    name = "squad"
-    seats = (4, 4)
-
-
-GAMES = {"duel": Duel(), "party": Party(), "squad": Squad()}
 
 
 def pushed(line: MemoryLine, kind: str) -> list[dict[str, Any]]:

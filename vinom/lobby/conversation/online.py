@@ -149,29 +149,32 @@ class Online:
             except StoreUnavailable as error:
                 # As far as this node knows.
                 self._log.info("a line stays listed: {why}", why=error)
+            if player_id in self._unreported:
+                self.not_sent()
         return "replaced" if player_id in self._conversations else end
 
     async def _forget(self, store: IOnlineStore, player_id: str) -> LineEnd:
         """Have the store forget a line; if it does not answer, when it does again."""
         self._unreported.add(player_id)
         end = await store.leave(player_id)
-        self._unreported.discard(player_id)
-        if end == "replaced" and player_id not in self._conversations:
-            # By a line to another node, if that is there.
-            self._pass_on([player_id], _LOOK)
+        # By a line to another node, which looks whether it is there, if it listens.
+        is_elsewhere = end == "replaced" and player_id not in self._conversations
+        if not is_elsewhere or await store.send([player_id], _LOOK):
+            self._unreported.discard(player_id)
         return end
 
-    async def report_all(self) -> None:
+    async def report_all(self) -> bool:
         """
         Report all lines again: the store may have lost them, or they are old.
 
         Lines that closed while the store was away are forgotten there, and nodes look
         for what their players have missed.
 
+        :returns: ``False`` if the nodes that the store lists for some did not listen.
         :raises StoreUnavailable: the store does not answer.
         """
         if self.store is None:
-            return
+            return True
         for player_id in list(self._unreported):
             if player_id in self._conversations:
                 # The store lists the newer line.
@@ -196,6 +199,7 @@ class Online:
             await self.store.send(uninformed, _LOOK)
             self._uninformed.difference_update(uninformed)
             self._log.info("{count} players missed messages", count=len(uninformed))
+        return not self._unreported
 
     # Asking, and sending.
 
@@ -427,8 +431,9 @@ class Reporting(Repeating):
 
     async def _report(self) -> None:
         try:
-            await self._online.report_all()
+            is_done = await self._online.report_all()
         except StoreUnavailable as error:
             self._log.debug("lines were not reported: {why}", why=error)
-            if self.running:
-                self._again.start(_REPORT_AGAIN, self.look)
+            is_done = False
+        if not is_done and self.running:
+            self._again.start(_REPORT_AGAIN, self.look)

@@ -242,10 +242,10 @@ class MemoryOnlineStore:
             node, _ = self.shared.lines.get(player_id, (self.node_id, 0))
             if node != self.node_id:
                 nodes.setdefault(node, []).append(player_id)
-        for node, players in nodes.items():
-            if (watch := self.shared.watches.get(node)) is not None:
-                watch.passed(players, message)
-        return succeed(len(nodes))
+        listening = [node for node in nodes if node in self.shared.watches]
+        for node in listening:
+            self.shared.watches[node].passed(nodes[node], message)
+        return succeed(len(listening))
 
     def watch(self, watch: IOnlineWatch) -> None:
         self.shared.watches[self.node_id] = watch

@@ -1,5 +1,5 @@
 -- ARGV: messages, each with its players, one per line
--- Returns to how many nodes each was sent; it is lost if they do not listen.
+-- Returns how many nodes got each; it is lost to those that do not listen.
 if not may_write() then return 'STALE' end
 local found = {}
 for i = 4, #ARGV, 2 do
@@ -11,8 +11,7 @@ for i = 4, #ARGV, 2 do
     end
   end
   for node, its in pairs(players) do
-    call('PUBLISH', P .. 'to:' .. node, 'send\n' .. its .. '\n' .. ARGV[i])
-    nodes = nodes + 1
+    nodes = nodes + call('PUBLISH', P .. 'to:' .. node, 'send\n' .. its .. '\n' .. ARGV[i])
   end
   found[#found + 1] = nodes
 end
