@@ -175,7 +175,7 @@ class Online:
         """
         if self.store is None:
             return True
-        for player_id in list(self._unreported):
+        for player_id in sorted(self._unreported):
             if player_id in self._conversations:
                 # The store lists the newer line.
                 self._unreported.discard(player_id)
@@ -195,7 +195,7 @@ class Online:
                     self.replaced(player_id, epoch)
                     # Until now this node sent its messages to the older line.
                     self._uninformed.add(player_id)
-        if uninformed := list(self._uninformed):
+        if uninformed := sorted(self._uninformed):
             await self.store.send(uninformed, _LOOK)
             self._uninformed.difference_update(uninformed)
             self._log.info("{count} players missed messages", count=len(uninformed))

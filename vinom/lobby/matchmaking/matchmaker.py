@@ -559,7 +559,7 @@ class Matchmaker(Service):
     async def _expect_away(self, entry: QueueEntry) -> None:
         """Wait for players of an entry who went while they were in a match."""
         where = await self._store.of_player(entry.player_ids[0], True)
-        for player_id in self._online.away_of(entry.player_ids, where):
+        for player_id in sorted(self._online.away_of(entry.player_ids, where)):
             if player_id not in self._away:
                 self._expect(player_id)
         await self._settle(entry.player_ids[0], where)

@@ -387,7 +387,7 @@ class Parties(Service):
         await self._send(party)
         if party.state == "idle":
             # Those who went while it waited, or while its match lasted.
-            for player_id in await self._away_of(party):
+            for player_id in sorted(await self._away_of(party)):
                 if player_id not in self._away:
                     self._away.expect(player_id)
 

@@ -99,7 +99,7 @@ class QueueUpdates:
         self._next.cancel()
 
     def _begin(self) -> None:
-        changed, self._changed = self._changed, set()
+        changed, self._changed = sorted(self._changed), set()
         self._unsent = [
             player_id for key in changed for player_id in self._queues.get(key, ())
         ]
