@@ -9,8 +9,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import TestCase
 
 from vinom.base.messages.catalogue import PROTOCOL
+from vinom.tools.commands.child_node import ChildNode
 
 
 class Typed(LineReceiver):
@@ -62,8 +64,10 @@ class Typed(LineReceiver):
         return heard
 
 
-async def typed(host: str, port: int, name: str) -> Typed:
-    """Connect and say hello."""
-    line = await connectProtocol(HostnameEndpoint(reactor, host, port), Typed())
+async def typed(test: TestCase, node: ChildNode, name: str) -> Typed:
+    """Be a player at a node, with nothing but JSON, until the end of a test."""
+    endpoint = HostnameEndpoint(reactor, node.host, node.port)
+    line = await connectProtocol(endpoint, Typed())
+    test.addCleanup(line.transport.abortConnection)
     await line.ask("hello", "welcome", protocol=PROTOCOL, name=name)
     return line

@@ -29,14 +29,12 @@ class IsolatedRoomTests(TestCase):
         games = f"--games={json.dumps({'apart': apart})}"
         self.node = await start_node(self, "--warm=1", games, *arguments)
 
-    async def player(self, name: str) -> Typed:
-        line = await typed(self.node.host, self.node.port, name)
-        self.addCleanup(line.transport.abortConnection)
-        return line
-
     async def meet(self, game: str, room_id: str) -> tuple[Typed, Typed, Any, Any]:
         """Bring two players into a room; play has begun for both."""
-        ann, bob = await self.player("ann"), await self.player("bob")
+        ann, bob = (
+            await typed(self, self.node, "ann"),
+            await typed(self, self.node, "bob"),
+        )
         states = [one.hear("game_state") for one in (ann, bob)]
         started = [one.hear("room_started") for one in (ann, bob)]
         places = [
@@ -83,7 +81,7 @@ class IsolatedRoomTests(TestCase):
         lost = ann.hear("game_state", lambda s: "1 dropped" in str(s["view"]))
         bob.transport.loseConnection()
         await lost
-        bob = await self.player("robert")
+        bob = await typed(self, self.node, "robert")
         state_again = bob.hear("game_state")
         again = await bob.ask("reconnect", "reconnect_result", resume=place["resume"])
         self.assertEqual((1, "upon a time"), (again["seat"], again["setup"]["once"]))

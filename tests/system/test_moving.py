@@ -193,7 +193,7 @@ class MovingTests(TestCase):
         self.assertEqual(players[1].room.room_id, room_id)
         await until(lambda: all(one.room.view is not None for one in players))
         lines = [
-            await self.typed(self.nodes[number], name)
+            await typed(self, self.nodes[number], name)
             for number, name in ((1, "cat"), (0, "dan"), (1, "eve"))
         ]
         found = []
@@ -203,7 +203,7 @@ class MovingTests(TestCase):
             found.append(await offered)
         self.assertEqual([one["room_id"] for one in found], [room_id] * 2)
         # Both seats are kept: a stranger gets none, and the third waits.
-        stranger = await self.typed(self.nodes[0], "stranger")
+        stranger = await typed(self, self.nodes[0], "stranger")
         refused = await stranger.ask(
             "join_room", "error", game="counting-open", room_id=room_id
         )
@@ -312,19 +312,13 @@ class MovingTests(TestCase):
         await until(lambda: self.nodes[0].exited)
         await self.settle(moved)
 
-    async def typed(self, node: ChildNode, name: str) -> Typed:
-        """Be a player at a node, with nothing but JSON."""
-        line = await typed(node.host, node.port, name)
-        self.addCleanup(line.transport.abortConnection)
-        return line
-
     async def test_queue_and_party(self) -> None:
         """
         A party that waits in the queue of the node finds itself, and its place in the
         queue, at another one.
         """
         self.nodes += [await self.start(), await self.start()]
-        ann = await self.typed(self.nodes[0], "ann")
+        ann = await typed(self, self.nodes[0], "ann")
         welcome = next(one for one in ann.heard if one["type"] == "welcome")
         key = welcome["data"]["player_key"]
         party = await ann.ask("create_party", "party_created")

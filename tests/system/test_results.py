@@ -82,14 +82,12 @@ class ResultsTests(TestCase):
         self.addCleanup(process.kill)
         return printed
 
-    async def player(self, name: str) -> Typed:
-        line = await typed(self.node.host, self.node.port, name)
-        self.addCleanup(line.transport.abortConnection)
-        return line
-
     async def room(self, game: str, room_id: str) -> Typed:
         """Bring two players into a room; play has begun."""
-        ann, bob = await self.player("ann"), await self.player("bob")
+        ann, bob = (
+            await typed(self, self.node, "ann"),
+            await typed(self, self.node, "bob"),
+        )
         started = [one.hear("room_started") for one in (ann, bob)]
         for one in (ann, bob):
             await one.ask("join_room", "join_room_result", game=game, room_id=room_id)
@@ -105,7 +103,7 @@ class ResultsTests(TestCase):
         """Have two players play a match of a game server."""
         found = []
         for name in ("cat", "dan"):
-            line = await self.player(name)
+            line = await typed(self, self.node, name)
             found.append(line.hear("match_found"))
             line.say("queue", game="second")
         matches = []

@@ -14,7 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
-from tests.support.lines import Typed, typed
+from tests.support.lines import typed
 from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_for, until
@@ -112,18 +112,12 @@ class SeveralNodesTests(TestCase):
         await gatherResults([match.joined for match in matches])
         self.assertEqual([match.way for match in matches], ["udp", "udp"])
 
-    async def typed(self, node: ChildNode, name: str) -> Typed:
-        """Be a player at a node, with nothing but JSON."""
-        line = await typed(node.host, node.port, name)
-        self.addCleanup(line.transport.abortConnection)
-        return line
-
     async def test_room_of_another_node(self) -> None:
         """
         Players of two nodes play in a room of one of them, to the end, as at one node;
         each sees what the other does, and who leaves is gone for both.
         """
-        ann, bob = await self.typed(self.a, "ann"), await self.typed(self.b, "bob")
+        ann, bob = await typed(self, self.a, "ann"), await typed(self, self.b, "bob")
         room = {"game": TicTacToe.name, "room_id": "friends"}
         await ann.ask("join_room", "join_room_result", **room)
         started = [line.hear("game_state") for line in (ann, bob)]

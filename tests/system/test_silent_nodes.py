@@ -62,14 +62,9 @@ class SilentNodeTests(TestCase):
         await until(lambda: status_of(node)["store"]["lease"])
         return node
 
-    async def typed(self, node: ChildNode, name: str) -> Typed:
-        line = await typed(node.host, node.port, name)
-        self.addCleanup(line.transport.abortConnection)
-        return line
-
     async def sit_down(self, game: str) -> None:
         """Ann and Bob play at A, and each has tapped once."""
-        self.ann, self.bob = [await self.typed(self.a, one) for one in ("ann", "bob")]
+        self.ann, self.bob = [await typed(self, self.a, one) for one in ("ann", "bob")]
         room = {"game": game, "room_id": "table"}
         places = [
             await one.ask("join_room", "join_room_result", **room)
@@ -86,7 +81,7 @@ class SilentNodeTests(TestCase):
     async def go_on_at_b(self) -> None:
         """Ann comes to B as soon as the room is to be had there, and taps."""
         self.ann.transport.abortConnection()
-        ann = await self.typed(self.b, "ann again")
+        ann = await typed(self, self.b, "ann again")
         while True:
             tries: list[Deferred[Any]] = [
                 ann.hear("reconnect_result"),
@@ -163,7 +158,7 @@ class SilentNodeTests(TestCase):
         and then stands still; at another node nothing is missed.
         """
         await self.sit_down(CountingBehind.name)
-        cat = await self.typed(self.b, "cat")
+        cat = await typed(self, self.b, "cat")
         paused = self.bob.hear("room_paused")
         on = self.bob.hear("game_state", partial(is_counted, [1, 2]))
         self.way.hold()

@@ -155,8 +155,7 @@ class SlowGameTests(TestCase):
         """Bring two players into a room of the node, and wait until play begins."""
         players = []
         for name in ("ann", "bob"):
-            player = await typed(self.node.host, self.node.port, name)
-            self.addCleanup(player.transport.abortConnection)
+            player = await typed(self, self.node, name)
             began = player.hear("room_closed" if slow == "start" else "game_state")
             await player.ask(
                 "join_room",
