@@ -462,7 +462,7 @@ class SkewedClocksTests(SynchronousTestCase):
         self.clocks[1].advance(1_000_003.0)
         now = self.clocks[0].seconds
         self.lines, self.players = Lines(now=now), MemoryPlayerStore(now)
-        self.store = MemoryLobbyStore(now)
+        self.store = Faulty(MemoryLobbyStore(now))
         self.one, self.two = (self.make(number) for number in (0, 1))
 
     def make(self, number: int) -> LobbyWorld:
@@ -477,7 +477,8 @@ class SkewedClocksTests(SynchronousTestCase):
 
     def test_nodes_that_are_gone(self) -> None:
         """
-        Nobody is to blame for a silence if all nodes were gone when the time ended.
+        Nobody is to blame for a silence if all nodes were gone when the time ended; who
+        comes back is sent that it waits, though the store's answer is lost.
         """
         self.two.queued("bob", "duel")
         _, said = self.one.queued("ann", "duel")
@@ -487,7 +488,8 @@ class SkewedClocksTests(SynchronousTestCase):
         self.clocks[0].advance(20.0)
         again, news = self.make(2).back(said["player_key"])
         self.assertEqual([one["type"] for one in news], ["queue_status", "prematch"])
-        self.clocks[0].advance(1.0)
+        self.store.lost["expire"] = 1
+        self.clocks[0].pump([1.0, 1.0])
         self.assertEqual(pushed(again, "queue_status")[-1]["state"], "waiting")
         self.assertEqual(len(self.store.state.entries), 2)
 

@@ -467,20 +467,20 @@ class Matchmaker(Service):
                 game, options, seats, entries, prematch_id
             )
         except Refused as refusal:
-            await self._keep_out(entries, prematch_id, refusal)
+            await self._keep_out(entries, prematch, refusal)
             return
         except Exception:
             # A player must not be kept in a prematch, by a mistake of ours either.
-            if prematch_id:
-                await self.prematches.give_back(prematch_id)
+            if prematch is not None:
+                await self.prematches.give_back(prematch)
             raise
         if found.refusal:
             # A player left, or another node makes the match; the others still wait.
             for entry in entries:
                 if any(one in found.player_ids for one in entry.player_ids):
                     await self._remove(entry)
-            if prematch_id and found.refusal == "playing":
-                await self.prematches.give_back(prematch_id)
+            if prematch is not None and found.refusal == "playing":
+                await self.prematches.give_back(prematch)
             self.rounds.look_at(entries[0].pool)
             return
         self._updates.forget([seat.player_id for seat in seats])
@@ -497,7 +497,7 @@ class Matchmaker(Service):
             self._run(self._ratings.met(proposal))
 
     async def _keep_out(
-        self, entries: Sequence[QueueEntry], prematch_id: str, refusal: Refused
+        self, entries: Sequence[QueueEntry], prematch: Prematch | None, refusal: Refused
     ) -> None:
         """
         Dismiss those of a match that cannot be made who are to blame: whose address has
@@ -513,8 +513,8 @@ class Matchmaker(Service):
                 out.append(entry)
         for entry in out:
             await self._store.leave(entry.players[0].player_id, entry.entry_id)
-        if prematch_id:
-            await self.prematches.give_back(prematch_id)
+        if prematch is not None:
+            await self.prematches.give_back(prematch)
         self.left(out, why=refusal)
         self.rounds.look_at(entries[0].pool)
 

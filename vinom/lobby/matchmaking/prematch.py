@@ -120,8 +120,8 @@ class Prematches:
 
     async def give_back_all(self) -> None:
         """End all prematches of this node; their entries wait in front again."""
-        for prematch_id in tuple(self._open):
-            await self.give_back(prematch_id)
+        for prematch in tuple(self._open.values()):
+            await self.give_back(prematch)
 
     def ask(self, prematch: Prematch) -> None:
         """Ask the players of a prematch that is in the store."""
@@ -143,7 +143,7 @@ class Prematches:
             return await self._store.propose(prematch)
         except StoreUnavailable:
             # Storage may have done it, and nothing else would put them back.
-            await self.give_back(prematch.prematch_id)
+            await self.give_back(prematch)
             raise
 
     def pending(self, prematch: Prematch | None) -> PrematchFound | None:
@@ -161,7 +161,7 @@ class Prematches:
             return None
         if prematch_id not in self._alarms:
             delay = max(0.0, prematch.until - now) + _BUSY_SECONDS
-            self._set_alarm(prematch_id, delay, lambda: self.give_back(prematch_id))
+            self._set_alarm(prematch_id, delay, lambda: self.give_back(prematch))
         return self._found(prematch)
 
     async def answer(
@@ -205,28 +205,28 @@ class Prematches:
         self._online.send(sorted(others), update)
         return update
 
-    async def give_back(self, prematch_id: str) -> bool:
+    async def give_back(self, prematch: Prematch) -> None:
         """
         End a prematch through no fault of its players; tries until storage answers.
 
-        :returns: ``False`` if it is gone.
+        If it is gone, players are sent how it is: a try whose answer was lost may have
+        ended it, of a node too that did not propose it.
         """
-        unanswered: list[Prematch | None] = []
+        prematch_id, unanswered = prematch.prematch_id, list[Prematch | None]()
 
         def step() -> Deferred[Prematch | None]:
             return self._store.expire(prematch_id, None).addErrback(
                 if_unsure, lambda: unanswered.append(self._open.get(prematch_id))
             )
 
-        prematch = await patiently(self._clock, step)
-        if prematch is None and unanswered:
-            # A try may have ended it whose answer was lost.
-            prematch = unanswered[0]
+        ended = await patiently(self._clock, step)
+        if ended is None and unanswered:
+            ended = unanswered[0]
         self._forget(prematch_id)
-        if prematch is None:
-            return False
-        self.over(prematch)
-        return True
+        if ended is None:
+            self._online.look([one.player_id for one in prematch.players])
+        else:
+            self.over(ended)
 
     def over(
         self,
@@ -324,16 +324,14 @@ class Prematches:
             )
             return
         if prematch_id in self._disturbed:
-            await self.give_back(prematch_id)
+            await self.give_back(prematch)
             return
         try:
             found = await self._store.expire(prematch_id, now)
         except StoreUnavailable as error:
             # Players could not answer either; no silence counts.
             self._log.debug("storage does not answer: {error}", error=error)
-            if not await self.give_back(prematch_id):
-                # It may have ended all the same.
-                self._online.look([one.player_id for one in prematch.players])
+            await self.give_back(prematch)
             return
         self._forget(prematch_id)
         if found is not None and found.is_accepted:
