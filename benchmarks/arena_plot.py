@@ -166,9 +166,7 @@ def play(seconds: int, seed: int) -> Seen:
         bot = Bot(
             world.reactor,
             world.client(f"bot-{number}", far),
-            "arena",
-            Arena(),
-            Habits(options, pace=10.0),
+            Habits("arena", Arena(), options, pace=10.0),
             Tally(),
             Chance(seed * 100 + number),
             watch=partial(found, number),

@@ -34,13 +34,11 @@ IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
 #: Four bots walk through a small maze of their own, again and again.
 MAZES = Plan(
     spec="tests.support.quick:QuickMaze",
-    name=QuickMaze.name,
-    game=QuickMaze(),
     matches=40 if IS_FULL else 4,
     seconds=60.0 if IS_FULL else 6.0,
     grace=60.0,
     conditions=Conditions(loss=0.1),
-    habits=Habits({"rows": 5, "cols": 6}, pace=3.0),
+    habits=Habits(QuickMaze.name, QuickMaze(), {"rows": 5, "cols": 6}, pace=3.0),
     seed="continuity",
 )
 
@@ -127,7 +125,9 @@ class ContinuityTests(ChaosCase):
             MAZES,
             seconds=seconds + 4.0,
             grace=15.0,
-            habits=Habits({"rows": 20, "cols": 30}, pace=2.0),
+            habits=Habits(
+                QuickMaze.name, QuickMaze(), {"rows": 20, "cols": 30}, pace=2.0
+            ),
             seed="cut",
         )
         lines: list[str] = []
@@ -200,7 +200,9 @@ class ContinuityTests(ChaosCase):
             redis=redis_executable(),
             nodes=2,
             # Long enough to be seen by several nodes.
-            habits=Habits({"rows": 8, "cols": 10}, pace=3.0),
+            habits=Habits(
+                QuickMaze.name, QuickMaze(), {"rows": 8, "cols": 10}, pace=3.0
+            ),
             arguments=("--drain-seconds=60",),
             seed="roll",
         )
@@ -223,12 +225,10 @@ def planted(game: Game[Any, Any]) -> Plan:
     return attrs.evolve(
         MAZES,
         spec=f"tests.support.planted:{type(game).__name__}",
-        name=game.name,
-        game=game,
         matches=2,
         seconds=4.0,
         conditions=None,
-        habits=Habits(None, pace=8.0),
+        habits=Habits(game.name, game, pace=8.0),
     )
 
 

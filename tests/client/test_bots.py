@@ -36,9 +36,7 @@ class BotTests(SynchronousTestCase):
         return Bot(
             self.world.reactor,
             client,
-            "duel",
-            Counting(),
-            Habits(**habits),
+            Habits("duel", Counting(), **habits),
             self.tally,
             Chance(1),
         )
@@ -190,9 +188,7 @@ class CrowdTests(SynchronousTestCase):
             return Bot(
                 self.world.reactor,
                 client,
-                "party",
-                Counting(),
-                Habits(),
+                Habits("party", Counting()),
                 self.tally,
                 Chance(number),
             )

@@ -37,9 +37,7 @@ def play_one(
     bot = Bot(
         reactor,
         client,
-        QuickMaze.name,
-        QuickMaze(),
-        Habits(OPTIONS, pace=pace),
+        Habits(QuickMaze.name, QuickMaze(), OPTIONS, pace),
         Tally(),
         Chance(number),
         watch=watch,

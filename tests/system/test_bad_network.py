@@ -67,9 +67,7 @@ class Players:
         bot = Bot(
             self.world.reactor,
             self.world.client(f"bot-{number}", datagram_filter),
-            QuickMaze.name,
-            QuickMaze(),
-            Habits(self.options, pace=10.0),
+            Habits(QuickMaze.name, QuickMaze(), self.options, pace=10.0),
             self.tally,
             Chance(self.world.seed * 1000 + number),
             watch=found,

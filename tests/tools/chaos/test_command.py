@@ -29,7 +29,9 @@ class OptionsTests(SynchronousTestCase):
         Without options nothing is lost or killed, and each run has a seed of its own.
         """
         plan = self.plan()
-        self.assertEqual((plan.name, plan.matches, plan.seconds), ("maze", 20, 120.0))
+        self.assertEqual(
+            (plan.habits.name, plan.matches, plan.seconds), ("maze", 20, 120.0)
+        )
         self.assertEqual((plan.conditions, plan.strikes, plan.redis), (None, (), ""))
         self.assertNotEqual(plan.seed, self.plan().seed)
 
@@ -45,7 +47,9 @@ class OptionsTests(SynchronousTestCase):
             *("--kill", "node,move, restart,gameserver", "--seed"),
         )
         plan = self.plan(*typed, "4")
-        self.assertEqual((plan.name, plan.matches, plan.seed), ("adding", 3, "4"))
+        self.assertEqual(
+            (plan.habits.name, plan.matches, plan.seed), ("adding", 3, "4")
+        )
         self.assertEqual(plan.conditions, Conditions(loss=0.1))
         self.assertEqual(plan.habits.options, {"most": 5})
         self.assertEqual(plan.arguments, ("--on-stop=leave",))
@@ -82,7 +86,7 @@ class OptionsTests(SynchronousTestCase):
         """
         plan = self.plan("--game", "tests.support.planted:Adding", "--keep", "kept")
         broken = Broken("recording", "m-1", "part 2 differs")
-        report = Report(plan.name, plan.seed, begun=1, broken=[broken])
+        report = Report(plan.habits.name, plan.seed, begun=1, broken=[broken])
         self.assertEqual(
             command.next_steps(plan, report),
             "next: vinom check tests.support.planted:Adding\n"

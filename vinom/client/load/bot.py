@@ -39,14 +39,18 @@ _PAUSE = 1.0
 @attrs.frozen
 class Habits:
     """
-    How a bot plays.
+    What a bot plays, and how.
 
+    :ivar name: of the game, as players ask for it.
+    :ivar game: its `bot` decides what to do.
     :ivar options: of the game, JSON-like.
     :ivar pace: most actions per second.
     :ivar stays: how long it stays after a round has ended, seconds; ``None``: until
         the room closes.
     """
 
+    name: str
+    game: Game[Any, Any]
     options: Any = None
     pace: float = 8.0
     stays: float | None = None
@@ -75,9 +79,7 @@ class Bot:
 
     :param reactor: for time and UDP.
     :param client: logged in; the bot closes it.
-    :param name: of the game, as players ask for it.
-    :param game: its `bot` decides what to do.
-    :param habits: how it plays.
+    :param habits: what it plays, and how.
     :param tally: counts what it does and sees.
     :param chance: the bot's own; given to the game's `bot`.
     :param watch: called with each match as soon as it is found.
@@ -90,21 +92,13 @@ class Bot:
         self,
         reactor: IPlayReactor,
         client: Queuer,
-        name: str,
-        game: Game[Any, Any],
         habits: Habits,
         tally: Tally,
         chance: Chance,
         watch: Callable[[Match], None] | None = None,
     ) -> None:
-        self._reactor, self._client, self._name, self._game = (
-            reactor,
-            client,
-            name,
-            game,
-        )
-        self._habits, self._tally, self._chance = habits, tally, chance
-        self._watch = watch
+        self._reactor, self._client, self._habits = reactor, client, habits
+        self._tally, self._chance, self._watch = tally, chance, watch
         self._queueing: Deferred[Match] | None = None
         self._match: Match | None = None
         self._timer = Timer(reactor)
@@ -154,7 +148,7 @@ class Bot:
         """Queue, and play a match to its end; was a seat taken?"""
         began = self._reactor.seconds()
         self._queueing = self._client.queue(
-            self._name,
+            self._habits.name,
             self._habits.options,
             on_status=self._waits,
             on_found=lambda match: self._found(match, began),
@@ -213,8 +207,9 @@ class Bot:
         if self._number > match.acked and now - self._acted_at < _ANSWER_TIMEOUT:
             return
         _, self._chance = self._chance.draw()
+        choose = self._habits.game.bot
         try:
-            action = self._game.bot(match.view, match.seat, self._chance, match.setup)
+            action = choose(match.view, match.seat, self._chance, match.setup)
             number = 0 if action is None else match.act(action)
         except Exception as error:
             self._fail(match, error)
@@ -228,8 +223,9 @@ class Bot:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         self._tally.went_wrong(
             "bot_failed",
-            f"{type(self._game).__qualname__}.bot: {type(error).__qualname__}: {error} "
-            f"({PurePath(frame.filename).name}:{frame.lineno}, in {frame.name})",
+            f"{type(self._habits.game).__qualname__}.bot: {type(error).__qualname__}: "
+            f"{error} ({PurePath(frame.filename).name}:{frame.lineno}, "
+            f"in {frame.name})",
         )
         self._tally.spoilt(match.match_id)
         self.leave()

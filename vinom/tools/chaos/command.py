@@ -7,7 +7,6 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -119,18 +118,14 @@ def run(options: argparse.Namespace) -> int:
     :raises Misconfigured: an option is out of range, or Redis is missing.
     """
     plan = read_plan(options)
-    runs: list[ChaosRun] = []
-
-    def build(reactor: Any) -> ChaosRun:
-        # Progress must not mix with the JSON report.
-        out = sys.stderr if options.json else sys.stdout
-        runs.append(ChaosRun(reactor, plan, lambda text: say(text, out, flush=True)))
-        return runs[0]
-
-    code = run_in_foreground(build)
-    report = runs[0].report
-    if runs[0].failure:
-        say(f"vinom chaos: {runs[0].failure}", file=sys.stderr)
+    # Progress must not mix with the JSON report.
+    out = sys.stderr if options.json else sys.stdout
+    code, ran = run_in_foreground(
+        lambda reactor: ChaosRun(reactor, plan, lambda text: say(text, out, flush=True))
+    )
+    report = ran.report
+    if ran.failure:
+        say(f"vinom chaos: {ran.failure}", file=sys.stderr)
     if options.json:
         say_json(report.as_json())
     else:
@@ -197,13 +192,11 @@ def read_plan(options: argparse.Namespace) -> Plan:
     seed = str(options.seed) if options.seed is not None else os.urandom(4).hex()
     return Plan(
         spec=options.game,
-        name=name,
-        game=game,
         matches=options.matches,
         seconds=seconds,
         grace=options.grace,
         conditions=Conditions(loss=options.loss / 100) if options.loss else None,
-        habits=Habits(wanted, options.pace),
+        habits=Habits(name, game, wanted, options.pace),
         seed=seed,
         strikes=plan_strikes(kinds, seconds, options.every, seed),
         redis=redis_executable("--kill store") if "store" in kinds else "",

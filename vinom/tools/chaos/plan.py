@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import attrs
 
 from vinom.client.load.bot import Habits
-from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditions
 
 #: "hang" stops a game server, which its node must notice; "move" kills nothing: it is
@@ -44,13 +43,11 @@ class Plan:
     The plan of a run; durations in seconds.
 
     :ivar spec: the game, for the node: ``package.module:Class`` or its name.
-    :ivar name: the game's name, as players request it.
-    :ivar game: the rules.
     :ivar matches: how many matches are played at the same time.
     :ivar seconds: for how long matches are started and processes killed.
     :ivar grace: for how long matches may run after that.
     :ivar conditions: losses of the network; ``None`` for none.
-    :ivar habits: how bots play.
+    :ivar habits: what bots play, and how.
     :ivar seed: seed of everything random.
     :ivar strikes: the strikes, in order of time.
     :ivar redis: path of a redis-server; empty for none.
@@ -60,8 +57,6 @@ class Plan:
     """
 
     spec: str
-    name: str
-    game: Game[Any, Any]
     matches: int
     seconds: float
     grace: float

@@ -222,12 +222,13 @@ class ChaosRun:
         """
         self._reactor, self._plan, self._say = reactor, plan, say
         self.deployment = Deployment(reactor, plan)
-        self.report = Report(plan.name, plan.seed, len(plan.strikes))
+        game = plan.habits.game
+        self.report = Report(plan.habits.name, plan.seed, len(plan.strikes))
         self.failure = ""
         self.matches = Matches(reactor.seconds, self._paused)
         self.tally = Tally(
-            type(plan.game).audience is Game.audience,
-            type(plan.game).outcome is not Game.outcome,
+            type(game).audience is Game.audience,
+            type(game).outcome is not Game.outcome,
         )
         self._random = Random(f"{plan.seed} kills")
         self._networks: list[Conditioner] = []
@@ -239,7 +240,7 @@ class ChaosRun:
             reactor,
             [
                 self._newcomer(f"bot-{number}", chance.fork(f"bot-{number}"))
-                for number in range(1, plan.matches * plan.game.seats[1] + 1)
+                for number in range(1, plan.matches * game.seats[1] + 1)
             ],
             self.tally,
             grace=plan.grace,
@@ -260,7 +261,8 @@ class ChaosRun:
     async def _run(self) -> int:
         plan = self._plan
         self._say(
-            f"{plan.name}: {plan.matches} matches; seed {plan.seed}; starting a node"
+            f"{plan.habits.name}: {plan.matches} matches; seed {plan.seed}; starting a "
+            "node"
         )
         try:
             await self.deployment.start()
@@ -326,16 +328,7 @@ class ChaosRun:
             self._networks.append(network)
 
         def ready(client: Client) -> Bot:
-            return Bot(
-                reactor,
-                client,
-                plan.name,
-                plan.game,
-                plan.habits,
-                self.tally,
-                chance,
-                self._found,
-            )
+            return Bot(reactor, client, plan.habits, self.tally, chance, self._found)
 
         def greet() -> Deferred[Bot]:
             node = self.deployment.nodes[0]
@@ -463,7 +456,7 @@ class ChaosRun:
 
     async def _check(self) -> None:
         checker = Checker(
-            self._plan.game,
+            self._plan.habits.game,
             guard_games(2, logs_slow=False),
             self.deployment.recordings,
         )

@@ -172,9 +172,7 @@ def run(options: argparse.Namespace) -> int:
     )
     plan = BotPlan(
         lobby_address(options),
-        name,
-        game,
-        Habits(parse_json("--options", options.options), options.pace),
+        Habits(name, game, parse_json("--options", options.options), options.pace),
         options.players,
         options.seconds,
         # A game that never ends by itself is left when the time is over.
@@ -183,18 +181,13 @@ def run(options: argparse.Namespace) -> int:
         network,
         seed.hex() if options.network_seed is None else str(options.network_seed),
     )
-    runs: list[BotRun] = []
-
-    def build(reactor: Any) -> BotRun:
-        runs.append(BotRun(reactor, plan))
-        return runs[0]
-
-    code = run_in_foreground(build)
-    report = runs[0].tally.report()
-    if not runs[0].tally.started:
-        reason = why_none(runs[0].tally.reasons, plan.lobby, options.seconds)
+    code, ran = run_in_foreground(lambda reactor: BotRun(reactor, plan))
+    tally = ran.tally
+    report = tally.report()
+    if not tally.started:
+        reason = why_none(tally.reasons, plan.lobby, options.seconds)
         say(f"vinom bots: {reason}", file=sys.stderr)
-    for kind, reason in runs[0].tally.reasons.items():
+    for kind, reason in tally.reasons.items():
         say(f"vinom bots: {kind}: {reason}", file=sys.stderr)
     if options.json:
         say_json(report)
@@ -210,8 +203,7 @@ class BotPlan:
     The plan of a run of bots; see the options of `add_arguments`.
 
     :ivar lobby: where to connect.
-    :ivar name: of the game.
-    :ivar habits: how bots play: the game's options and the pace.
+    :ivar habits: what bots play, and how.
     :ivar players: number of bots.
     :ivar seconds: for how long to queue.
     :ivar grace: for how long to play on after that, seconds.
@@ -221,8 +213,6 @@ class BotPlan:
     """
 
     lobby: LobbyAddress
-    name: str
-    game: Game[Any, Any]
     habits: Habits
     players: int
     seconds: float
@@ -245,8 +235,8 @@ class BotRun:
         :param plan: what to do.
         """
         self._reactor, self._plan = reactor, plan
-        shows_all = type(plan.game).audience is Game.audience
-        self.tally = Tally(shows_all, _ends(plan.game))
+        game = plan.habits.game
+        self.tally = Tally(type(game).audience is Game.audience, _ends(game))
         chance = Chance(int.from_bytes(plan.seed[-SEED_BYTES:], "big"))
         names = [f"bot-{number}" for number in range(1, plan.players + 1)]
         newcomers = [self._newcomer(name, chance.fork(name)) for name in names]
@@ -281,15 +271,7 @@ class BotRun:
         lobby = plan.lobby
 
         def ready(client: Client) -> Bot:
-            return Bot(
-                self._reactor,
-                client,
-                plan.name,
-                plan.game,
-                plan.habits,
-                self.tally,
-                chance,
-            )
+            return Bot(self._reactor, client, plan.habits, self.tally, chance)
 
         def greet() -> Deferred[Bot]:
             return connect(

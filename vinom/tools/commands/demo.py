@@ -77,7 +77,6 @@ def run(options: argparse.Namespace) -> int:
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
     redis = redis_executable() if nodes > 1 else ""
-    made: list[Demonstration] = []
 
     def build(reactor: Any) -> Demonstration:
         demo: Demo
@@ -85,17 +84,16 @@ def run(options: argparse.Namespace) -> int:
             demo = NodesDemo(reactor, _NAMES[:players], options.pace, nodes, redis)
         else:
             demo = MazeDemo(reactor, _NAMES, players, options.pace)
-        made.append(Demonstration(reactor, demo, screen, options.seconds))
-        return made[0]
+        return Demonstration(reactor, demo, screen, options.seconds)
 
     try:
-        code = run_in_foreground(build)
+        code, ran = run_in_foreground(build)
     finally:
         if screen is not None:
             screen.leave()
-    for words in made[0].last_words:
+    for words in ran.last_words:
         say(words, file=sys.stderr)
-    tally = made[0].tally
+    tally = ran.tally
     if tally.started:
         # A bot waits until somebody plays with it, or for its party: that says nothing
         # of the server.

@@ -158,11 +158,8 @@ class MazeDemo:
 
         def ready(client: Client) -> Bot:
             self.bots.add(client.identity.player_id)
-            habits = Habits(options, pace, _DANCE)
-            return Bot(
-                *(self._reactor, client, "maze", self._game, habits),
-                *(self.tally, chance, found),
-            )
+            habits = Habits("maze", self._game, options, pace, _DANCE)
+            return Bot(self._reactor, client, habits, self.tally, chance, found)
 
         return connect(
             self._reactor,

@@ -535,9 +535,7 @@ class NodesDemo:
         bot = Bot(
             self._reactor,
             PartyClient(self._reactor, player.client, invitation, is_first),
-            "maze",
-            find_game("maze")[1],
-            Habits(_OPTIONS, self._pace, _DANCE),
+            Habits(*find_game("maze"), _OPTIONS, self._pace, _DANCE),
             self.tally,
             self._chance.fork(player.name),
             self._found,

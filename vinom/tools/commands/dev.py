@@ -88,11 +88,12 @@ def run(options: argparse.Namespace) -> int:
             f"port {LIKELY_PORTS[0]} is taken by another program: using {http} instead",
             flush=True,
         )
-    return run_in_foreground(
+    code, _ = run_in_foreground(
         lambda reactor: Workshop(
             reactor, options.game, sources, http, site, tuple(options.origin)
         )
     )
+    return code
 
 
 class _Trouble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import (
@@ -30,14 +30,17 @@ class Running(Protocol):
         """End soon; called for the first Ctrl-C."""
 
 
-def run_in_foreground(build: Callable[[Any], Running]) -> int:
+_Running = TypeVar("_Running", bound=Running)
+
+
+def run_in_foreground(build: Callable[[Any], _Running]) -> tuple[int, _Running]:
     """
     Run what *build* makes.
 
     The first SIGINT, SIGTERM or SIGHUP calls its ``stop``, the second ends the reactor.
 
     :param build: gets the reactor.
-    :returns: the exit code; 130 after the second signal.
+    :returns: the exit code, 130 after the second signal; and what ran.
     """
     from twisted.internet import reactor as installed
 
@@ -45,10 +48,12 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
     reactor: Any = installed
     _log_to_stderr()
     code, is_finished = 130, False
+    ran: list[_Running] = []
     failures: list[Failure] = []
 
     def begin() -> None:
         running = build(reactor)
+        ran.append(running)
 
         def interrupted(number: int, frame: object) -> None:
             _handle(at_once)
@@ -74,7 +79,7 @@ def run_in_foreground(build: Callable[[Any], Running]) -> int:
     reactor.run()
     if failures:
         failures[0].raiseException()
-    return code
+    return code, ran[0]
 
 
 def _handle(handler: Callable[[int, Any], None]) -> None:

@@ -179,7 +179,6 @@ def run(options: argparse.Namespace) -> int:
     wish = parse_json("--options", options.options)
     name = options.name or _user_name()
     screen = Screen(sys.stdout)
-    games: list[MazeGame] = []
 
     def build(reactor: Any) -> MazeGame:
         def dial() -> Deferred[Client]:
@@ -193,18 +192,17 @@ def run(options: argparse.Namespace) -> int:
             )
 
         game = MazeGame(reactor, dial, str(lobby), wish, screen)
-        games.append(game)
         screen.enter()
         screen.read_keys(reactor, game.press)
         return game
 
     try:
-        return run_in_foreground(build)
+        code, ran = run_in_foreground(build)
     finally:
         screen.leave()
-        for game in games:
-            for words in game.last_words:
-                say(words)
+    for words in ran.last_words:
+        say(words)
+    return code
 
 
 def _user_name() -> str:
