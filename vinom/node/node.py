@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import time
@@ -18,10 +17,9 @@ from twisted.logger import Logger
 
 from vinom import __version__
 from vinom.base.reactor.connections import why_not_open
-from vinom.base.reactor.signals import catch_hangups, catch_interrupts
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnWatch
-from vinom.base.settings.options import TableOptions
+from vinom.base.settings.options import catch_hangups, catch_interrupts
 from vinom.errors import Misconfigured
 from vinom.fleet.local.fleet import LocalFleet
 from vinom.lobby.matches.outside import OutsideMatches
@@ -55,7 +53,6 @@ from vinom.node.store_watch import StoreWatch
 from vinom.node.web.admin import admin_pages
 from vinom.node.web.collector import NodeCollector
 
-# With a fixed name: twistd runs a subclass, whose name would be logged.
 _log = Logger("vinom.node")
 
 
@@ -400,28 +397,3 @@ class Node(MultiService):
             await all_of([service.stopService()])
         await self._listeners.close_control()
         self._turns.stop()
-
-
-class Program(Node):
-    """A node whose settings choose the log's format."""
-
-    def __init__(self, options: TableOptions, reactor: Any) -> None:
-        """
-        :param options: of the command line, parsed.
-        :param reactor: runs it.
-        """
-        super().__init__(options["settings"], reactor)
-        self._options = options
-
-    def setServiceParent(self, parent: Any) -> None:
-        self._options.set_observer(parent)
-        # Twisted's services have no types.
-        attach: Any = Node.setServiceParent
-        attach(self, parent)
-
-    def startService(self) -> None:
-        Node.startService(self)
-        # What exists by now stays. Full collections, which stop all rooms, then visit
-        # only what players caused: 44 instead of 60 to 78 ms with 2,500 players.
-        gc.collect()
-        gc.freeze()

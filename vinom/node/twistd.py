@@ -9,7 +9,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 
 from vinom.base.reactor.steady import pass_evenly
-from vinom.base.settings.options import TableOptions, check_pidfile
+from vinom.base.settings.options import TableOptions, TwistdProgram, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.node.settings import SOURCES, Settings
 
@@ -32,9 +32,9 @@ def makeService(options: Options) -> IService:
     # Nothing of the program is garbage, and looking for some is a tenth of the start.
     gc.disable()
     try:
-        from vinom.node.node import Program
+        from vinom.node.node import Node
 
-        program: IService = Program(options, reactor)
+        program = TwistdProgram(options, Node(options["settings"], reactor))
     except Misconfigured as error:
         raise SystemExit(f"twistd vinom: {error}") from error
     finally:

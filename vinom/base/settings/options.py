@@ -1,14 +1,20 @@
-"""The command line of a twistd plugin, made from its table of settings."""
+"""
+What our twistd plugins share: the command line, made from a table of settings; the
+service that twistd runs; and its signals, as calls on the reactor's turn.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -157,6 +163,32 @@ class TableOptions(Options):
         return observer(file, settings.log_format, settings.log_level)
 
 
+class TwistdProgram(MultiService):
+    """A program as twistd runs it: its settings choose the log's format."""
+
+    def __init__(self, options: TableOptions, service: IService) -> None:
+        """
+        :param options: of the command line, parsed.
+        :param service: all of the program.
+        """
+        MultiService.__init__(self)
+        self._options = options
+        service.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        self._options.set_observer(parent)
+        # Twisted's services have no types.
+        attach: Any = MultiService.setServiceParent
+        attach(self, parent)
+
+    def startService(self) -> None:
+        MultiService.startService(self)
+        # What exists by now stays. Full collections, which stop all rooms, then visit
+        # only what players caused: 44 instead of 60 to 78 ms with 2,500 players.
+        gc.collect()
+        gc.freeze()
+
+
 def check_pidfile(program: str, twistd: Mapping[str, Any]) -> None:
     """
     Report in one line what twistd would report in a traceback, later.
@@ -178,3 +210,44 @@ def check_pidfile(program: str, twistd: Mapping[str, Any]) -> None:
             f"you can write to, or without a pidfile: twistd --pidfile= "
             f"{program.removeprefix('twistd ')}"
         )
+
+
+def catch_interrupts(reactor: Any, interrupted: Callable[[], None]) -> None:
+    """
+    Call *interrupted* for each SIGINT and SIGTERM, instead of stopping at once.
+
+    Call this while the reactor runs: it installs its own handlers before.
+    """
+
+    def caught(number: int, frame: object) -> None:
+        reactor.callFromThread(interrupted)
+
+    signal.signal(signal.SIGINT, caught)
+    signal.signal(signal.SIGTERM, caught)
+
+
+def catch_hangups(
+    reactor: Any, reload: Callable[[], None], interrupted: Callable[[], None]
+) -> None:
+    """
+    Call *reload* for each SIGHUP; call this while the reactor runs.
+
+    A node that has a terminal gets the same signal when the terminal closes; then
+    *interrupted* is called, because Ctrl-C could no longer stop the node.
+    """
+    had_terminal = _has_terminal()
+
+    def caught(number: int, frame: object) -> None:
+        is_orphaned = had_terminal and not _has_terminal()
+        reactor.callFromThread(interrupted if is_orphaned else reload)
+
+    signal.signal(signal.SIGHUP, caught)
+
+
+def _has_terminal() -> bool:
+    """Do we have a controlling terminal that is still open? (source: tty(4))"""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
