@@ -824,10 +824,6 @@ class Settings:
 
     def _check_results(self) -> None:
         """Check that results can be sent, or are not to be."""
-        if (self.results_url is None) != (self.results_secret_file is None):
-            raise Misconfigured(
-                "set both results_url and results_secret_file, or neither"
-            )
         if self.results_authority_file and not self.results_url:
             raise Misconfigured(
                 "results_authority_file verifies the server of results_url: set that "
@@ -954,6 +950,7 @@ class Settings:
 _TOGETHER = (
     ("tls_certificate_file", "tls_key_file"),
     ("authority_certificate_file", "authority_key_file"),
+    ("results_url", "results_secret_file"),
 )
 
 

@@ -72,12 +72,7 @@ class Sources:
         for name, text in given.items():
             row = self.rows[name]
             where = f"--{row.flag}"
-            if text is True:
-                values[name] = True
-            elif row.many:
-                values[name] = tuple(checked(where, row.kind.read, one) for one in text)
-            else:
-                values[name] = checked(where, row.kind.read, text)
+            values[name] = True if text is True else _read(row, where, text)
         return values
 
     def _from_environment(self, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -94,12 +89,8 @@ class Sources:
             if not text:
                 # Like one that is not set: manifests cannot take variables away.
                 continue
-            if row.many:
-                values[row.name] = tuple(
-                    checked(variable, row.kind.read, one) for one in text.split()
-                )
-            else:
-                values[row.name] = checked(variable, row.kind.read, text)
+            given = text.split() if row.many else text
+            values[row.name] = _read(row, variable, given)
         return values
 
     def _from_file(self, path: Path) -> dict[str, Any]:
@@ -178,6 +169,13 @@ def checked(where: str, read: Any, given: Any) -> Any:
         return read(given)
     except ValueError as error:
         raise Misconfigured(f"{where} {error}") from error
+
+
+def _read(row: Row, where: str, given: str | Sequence[str]) -> Any:
+    """Read the text of a setting, or its texts if it may be given more than once."""
+    if row.many:
+        return tuple(checked(where, row.kind.read, one) for one in given)
+    return checked(where, row.kind.read, given)
 
 
 def _folded(name: str) -> str:

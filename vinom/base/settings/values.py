@@ -115,6 +115,11 @@ class SocketPath(Text):
         return path
 
 
+def _is_plain(text: str, without: str) -> bool:
+    """Is this printable ASCII without some characters?"""
+    return text.isascii() and text.isprintable() and set(text).isdisjoint(without)
+
+
 @attrs.frozen
 class HttpsUrl(Text):
     """
@@ -136,9 +141,7 @@ class HttpsUrl(Text):
             or not url.hostname
             or "@" in url.netloc
             or url.fragment
-            or not text.isascii()
-            or not text.isprintable()
-            or " " in text
+            or not _is_plain(text, " ")
         ):
             local = (
                 " (http is for this machine only, such as http://127.0.0.1:8080/)"
@@ -313,9 +316,7 @@ class RegionUrl(Text):
             not REGION_NAME.fits(name)
             or parts.scheme not in ("http", "https")
             or not parts.hostname
-            or not url.isascii()
-            or not url.isprintable()
-            or not set(url).isdisjoint(" ;,'\"")
+            or not _is_plain(url, " ;,'\"")
         ):
             raise ValueError(
                 f"must look like eu=https://eu.example.org/echo, not {text!r}"
@@ -343,13 +344,8 @@ class LobbyAddress(Text):
 
     def read(self, text: str) -> str:
         host, _, port = text.rpartition(":")
-        if (
-            not (host and port)
-            or not text.isascii()
-            or not text.isprintable()
-            or not set(text).isdisjoint(" /?#\\")
-            or not _has_place(f"//{text}")
-        ):
+        is_plain = _is_plain(text, " /?#\\")
+        if not (host and port and is_plain and _has_place(f"//{text}")):
             raise ValueError(f"must look like n1.example.org:4600, not {text!r}")
         return text
 
@@ -361,13 +357,8 @@ class WebSocketUrl(Text):
     metavar: str = "URL"
 
     def read(self, text: str) -> str:
-        if (
-            not text.startswith(("ws://", "wss://"))
-            or not text.isascii()
-            or not text.isprintable()
-            or not set(text).isdisjoint(" #;,'\"")
-            or not _has_place(text)
-        ):
+        is_plain = _is_plain(text, " #;,'\"")
+        if not (text.startswith(("ws://", "wss://")) and is_plain and _has_place(text)):
             raise ValueError(f"must look like wss://n1.example.org/ws, not {text!r}")
         return text
 
