@@ -19,7 +19,7 @@ from vinom.base.settings.values import Switch
 from vinom.node.settings import TABLE, Settings
 from vinom.tools.commands.cli import main
 from vinom.tools.doctor import command
-from vinom.tools.doctor.findings import failure, ok, warning
+from vinom.tools.doctor.findings import Subject
 from vinom.tools.doctor.machine import examine_wall, wall
 from vinom.tools.doctor.ports import listener_of, open_files_limit, owners, sockets_at
 from vinom.tools.doctor.trust import examine_tls
@@ -93,9 +93,11 @@ class CommandTests(SynchronousTestCase):
         """
         told = command.in_lines(
             [
-                ok("mtu", "fine"),
-                warning("clock", "nobody sets it", "run an NTP client"),
-                failure("disk", "word " * 30, "sysctl -w net.core.rmem_max=1048576"),
+                Subject("mtu").ok("fine"),
+                Subject("clock").warning("nobody sets it", "run an NTP client"),
+                Subject("disk").failure(
+                    "word " * 30, "sysctl -w net.core.rmem_max=1048576"
+                ),
             ],
             60,
         )

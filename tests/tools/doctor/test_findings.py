@@ -11,15 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
-from vinom.tools.doctor.findings import (
-    Finding,
-    count_verdicts,
-    failure,
-    not_checked,
-    ok,
-    summary,
-    warning,
-)
+from vinom.tools.doctor.findings import Finding, Subject, count_verdicts, summary
 from vinom.tools.doctor.machine import (
     clock,
     descriptors,
@@ -72,9 +64,10 @@ class FindingTests(DoctorCase):
         """
         The last line counts; one is not "1 warnings".
         """
-        found = [ok("a", "b"), warning("a", "b", "c"), not_checked("a", "b", "c")]
+        a = Subject("a")
+        found = [a.ok("b"), a.warning("b", "c"), a.not_checked("b", "c")]
         self.assertEqual(summary(found), "1 ok, 1 warning, 0 failures, 1 not checked")
-        self.assertEqual(count_verdicts([failure("a", "b", "c")])["failure"], 1)
+        self.assertEqual(count_verdicts([a.failure("b", "c")])["failure"], 1)
 
 
 class PortTests(DoctorCase):
@@ -101,7 +94,7 @@ class PortTests(DoctorCase):
             "is_public": False,
         }
         ports = dict(enumerate(tried, 10))
-        return game_ports(10, 9 + len(tried), ports, **(asked | more))
+        return [*game_ports(10, 9 + len(tried), ports, **(asked | more))]
 
     def test_game_ports(self) -> None:
         """

@@ -8,7 +8,7 @@ import re
 import shutil
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,7 @@ from vinom.node.asking import AdminLine, NotDone
 from vinom.node.build import check_program, find_checkers
 from vinom.node.games import all_games
 from vinom.node.settings import TABLE, Settings, gather
-from vinom.tools.doctor.findings import (
-    Finding,
-    count_verdicts,
-    failure,
-    ok,
-    refused,
-    summary,
-    warning,
-)
+from vinom.tools.doctor.findings import Finding, Subject, count_verdicts, summary
 from vinom.tools.doctor.game_servers import examine_game_servers
 from vinom.tools.doctor.gateway import examine_gateway
 from vinom.tools.doctor.machine import (
@@ -215,15 +207,16 @@ def _node(
     settings: Settings, node: int | None
 ) -> tuple[list[Finding], Mapping[str, Any]]:
     """Ask the running node for its status, which is empty without an answer."""
+    about = Subject("node")
     if node is None:
-        return [ok("node", "no node runs on this state directory")], {}
+        return [about.ok("no node runs on this state directory")], {}
     try:
         status = AdminLine(settings.admin_socket).get("status")
     except (Misconfigured, NotDone) as error:
         whose = f"process {node}" if node else "a process"
         message = f"{whose} has the admin socket, but does not answer: {error}"
         how = "run this as the node's user; or look at the node's log, and restart it"
-        return [failure("node", message, how)], {}
+        return [about.failure(message, how)], {}
     # The remedy is the last part of the sentence, if it has one.
     problems = [
         [*re.split(r"[:;] (?!.*[:;] )", why, maxsplit=1), "look at the node's log"][:2]
@@ -231,45 +224,47 @@ def _node(
     ]
     message = f"process {node} runs here, {status['state']}, its lobby at "
     return [
-        ok("node", f"{message}{status['lobby']}"),
-        *(warning("node", *parts) for parts in problems),
+        about.ok(f"{message}{status['lobby']}"),
+        *(about.warning(*parts) for parts in problems),
     ], status
 
 
 def _games(settings: Settings) -> tuple[Finding, int]:
     """Load the games; returns the most seats of one table too."""
+    about = Subject("games")
     try:
         games = all_games(settings.game, settings.games)
     except Misconfigured as error:
-        return failure(
-            "games", str(error), "set game to a class that can be imported"
-        ), (_USUAL_SEATS)
+        return about.failure(str(error), "set game to a class that can be imported"), (
+            _USUAL_SEATS
+        )
     for name, table in (settings.games or {}).items():
         try:
             check_program(name, table)
         except Misconfigured as error:
-            return refused("games", error), _USUAL_SEATS
+            return about.refused(error), _USUAL_SEATS
     most = max((game.seats[1] for game in games.values()), default=_USUAL_SEATS)
-    return ok("games", ", ".join(sorted(games))), most
+    return about.ok(", ".join(sorted(games))), most
 
 
-def _certificates(settings: Settings) -> list[Finding]:
+def _certificates(settings: Settings) -> Iterator[Finding]:
     path, key = settings.tls_certificate_file, settings.tls_key_file
-    findings = [ok("lobby certificate", "the node issues and renews its own")]
     if path is not None and key is not None:
         names = ("tls_certificate_file", "tls_key_file")
         host = settings.public_host
-        findings = examine_pair("lobby certificate", (path, key), names, host=host)
+        yield from examine_pair("lobby certificate", (path, key), names, host=host)
+    else:
+        yield Subject("lobby certificate").ok("the node issues and renews its own")
     path, key = settings.authority_certificate_file, settings.authority_key_file
     own = settings.state_dir / "authority"
     if path is not None and key is not None:
         names = ("authority_certificate_file", "authority_key_file")
-        found = examine_pair("authority", (path, key), names, signs=True)
+        yield from examine_pair("authority", (path, key), names, signs=True)
     elif _is_there(own / "ca.pem"):
-        found = examine_pair("authority", (own / "ca.pem", own / "ca.key"), signs=True)
+        files = own / "ca.pem", own / "ca.key"
+        yield from examine_pair("authority", files, signs=True)
     else:
-        found = [ok("authority", "none yet; the node creates a private one")]
-    return [*findings, *found]
+        yield Subject("authority").ok("none yet; the node creates a private one")
 
 
 def _is_there(path: Path) -> bool:
@@ -280,14 +275,13 @@ def _is_there(path: Path) -> bool:
         return True
 
 
-def _identity(settings: Settings) -> list[Finding]:
+def _identity(settings: Settings) -> Iterator[Finding]:
     """Check who may play, and who may administer."""
-    findings = []
     try:
         checkers = find_checkers(settings, time.time)
     except Misconfigured as error:
         how = "see twistd vinom --help-auth"
-        findings.append(refused("identity", error, how))
+        yield Subject("identity").refused(error, how)
     else:
         guests = {
             "no": "no guests",
@@ -296,13 +290,12 @@ def _identity(settings: Settings) -> list[Finding]:
         }[settings.guests]
         count = len(checkers) + (settings.identity_issuer is not None)
         message = f"{guests}, and players with credentials: {count} checkers"
-        findings.append(ok("identity", message if count else guests))
+        yield Subject("identity").ok(message if count else guests)
     path = settings.admin_token_file
     if path is not None:
         try:
             checked_token(read_file(path, "admin_token_file"), str(path))
         except Misconfigured as error:
-            findings.append(refused("admin token", error, "replace the file"))
+            yield Subject("admin token").refused(error, "replace the file")
         else:
-            findings.append(ok("admin token", f"{path} contains one"))
-    return findings
+            yield Subject("admin token").ok(f"{path} contains one")

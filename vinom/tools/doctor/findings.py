@@ -33,37 +33,39 @@ class Finding:
             )
 
 
-def ok(name: str, message: str) -> Finding:
-    """Nothing to do."""
-    return Finding(name, "ok", message)
+@attrs.frozen
+class Subject:
+    """What some findings are about; *name* is theirs."""
 
+    name: str
 
-def warning(name: str, message: str, remedy: str) -> Finding:
-    """A node works, but not as well as it could, or not for long."""
-    return Finding(name, "warning", message, remedy)
+    def ok(self, message: str) -> Finding:
+        """Nothing to do."""
+        return Finding(self.name, "ok", message)
 
+    def warning(self, message: str, remedy: str) -> Finding:
+        """A node works, but not as well as it could, or not for long."""
+        return Finding(self.name, "warning", message, remedy)
 
-def failure(name: str, message: str, remedy: str) -> Finding:
-    """A node would not start, or players could not play."""
-    return Finding(name, "failure", message, remedy)
+    def failure(self, message: str, remedy: str) -> Finding:
+        """A node would not start, or players could not play."""
+        return Finding(self.name, "failure", message, remedy)
 
+    def refused(self, error: Exception, usual: str | None = None) -> Finding:
+        """
+        Make a failure of an error, whose message may end with the remedy.
 
-def refused(name: str, error: Exception, usual: str | None = None) -> Finding:
-    """
-    Make a failure of an error, whose message may end with the remedy.
+        :param usual: the remedy of an error that has none after a semicolon; unless
+            given, it is what follows the last colon.
+        """
+        message, _, remedy = str(error).partition("; ")
+        if not remedy and usual is None:
+            message, _, remedy = message.rpartition(": ")
+        return self.failure(message, remedy or usual or "")
 
-    :param usual: the remedy of an error that has none after a semicolon; unless given,
-        it is what follows the last colon.
-    """
-    message, _, remedy = str(error).partition("; ")
-    if not remedy and usual is None:
-        message, _, remedy = message.rpartition(": ")
-    return failure(name, message, remedy or usual or "")
-
-
-def not_checked(name: str, message: str, remedy: str) -> Finding:
-    """The result is unknown; the remedy is how to find out."""
-    return Finding(name, "not checked", message, remedy)
+    def not_checked(self, message: str, remedy: str) -> Finding:
+        """The result is unknown; the remedy is how to find out."""
+        return Finding(self.name, "not checked", message, remedy)
 
 
 def count_verdicts(findings: Sequence[Finding]) -> dict[Verdict, int]:

@@ -26,9 +26,9 @@ from vinom.fleet.local.forkserver import (
 )
 from vinom.node.build import game_server_program
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import Finding, failure, ok
+from vinom.tools.doctor.findings import Finding, Subject
 
-_NAME = "game servers"
+_ABOUT = Subject("game servers")
 #: How long one may take to open its link, seconds.
 _DEADLINE = 30.0
 #: How much of what it prints is read, bytes.
@@ -55,11 +55,10 @@ def examine_game_servers(settings: Settings) -> list[Finding]:
             printed = [line for line in output.read().splitlines() if line.strip()]
     if not problem:
         took = time.monotonic() - began
-        return [ok(_NAME, f"one was started, and opened its link in {took:.1f} s")]
+        return [_ABOUT.ok(f"one was started, and opened its link in {took:.1f} s")]
     last = f"; it printed: {printed[-1]}" if printed else ""
     return [
-        failure(
-            _NAME,
+        _ABOUT.failure(
             f"none can be started: {problem}{last}",
             f"let {settings.game_user or 'the node'} run {sys.executable}; check the "
             "limits of memory and processes (server_memory_mb, TasksMax of the unit)",

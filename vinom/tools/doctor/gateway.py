@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -19,14 +19,7 @@ from vinom.gateway.settings import SOURCES, GatewaySettings
 from vinom.gateway.users import find_users
 from vinom.net.keys.files import store_login
 from vinom.store.redis.inspection import find_store
-from vinom.tools.doctor.findings import (
-    Finding,
-    failure,
-    not_checked,
-    ok,
-    refused,
-    warning,
-)
+from vinom.tools.doctor.findings import Finding, Subject
 from vinom.tools.doctor.trust import examine_pair
 
 #: How long a back end may take to accept a connection, seconds.
@@ -48,7 +41,7 @@ def examine_gateway(path: Path, environment: Mapping[str, str]) -> list[Finding]
     return [*findings, *_rules(settings)]
 
 
-def _certificates(settings: GatewaySettings) -> list[Finding]:
+def _certificates(settings: GatewaySettings) -> Iterator[Finding]:
     pairs = [
         ("tls_certificate_file", "tls_key_file", certificate, key)
         for certificate, key in zip(
@@ -58,29 +51,25 @@ def _certificates(settings: GatewaySettings) -> list[Finding]:
     link, link_key = settings.link_certificate_file, settings.link_key_file
     if link is not None and link_key is not None:
         pairs.append(("link_certificate_file", "link_key_file", link, link_key))
-    findings: list[Finding] = []
     if not settings.tls_certificate_file:
-        findings.append(
-            warning(
-                "certificate",
-                "there is none: clients connect without TLS, and nodes refuse their "
-                "lobby lines, unless something before the gateway handles it",
-                "set tls_certificate_file and tls_key_file",
-            )
+        yield Subject("certificate").warning(
+            "there is none: clients connect without TLS, and nodes refuse their "
+            "lobby lines, unless something before the gateway handles it",
+            "set tls_certificate_file and tls_key_file",
         )
     for name, key_name, certificate, key in pairs:
         what = "link certificate" if name.startswith("link") else "certificate"
-        findings += examine_pair(what, (certificate, key), (name, key_name))
-    return findings
+        yield from examine_pair(what, (certificate, key), (name, key_name))
 
 
 def _identity(settings: GatewaySettings) -> list[Finding]:
+    about = Subject("identity keys")
     try:
         # The keys are read once, so time need not pass.
         found = find_users(settings, Clock(), time.time)
     except Misconfigured as error:
-        return [refused("identity keys", error, "replace identity_keys_file")]
-    return [] if found is None else [ok("identity keys", "usable")]
+        return [about.refused(error, "replace identity_keys_file")]
+    return [] if found is None else [about.ok("usable")]
 
 
 def _store(settings: GatewaySettings) -> list[Finding]:
@@ -93,21 +82,23 @@ def _store(settings: GatewaySettings) -> list[Finding]:
         )
     except StoreUnavailable as error:
         how = "start it, or check store and the route to it; the last rules stay in use"
-        return [failure("store", f"it does not answer: {error}", how)]
+        return [Subject("store").failure(f"it does not answer: {error}", how)]
     except Misconfigured as error:
         how = "check store, store_password_file and store_ca"
-        return [failure("store", str(error), how)]
+        return [Subject("store").failure(str(error), how)]
     return [
-        ok("store", f"Redis {found.version} at {found.host}:{found.port} answers"),
-        not_checked(
-            "rules",
+        Subject("store").ok(
+            f"Redis {found.version} at {found.host}:{found.port} answers"
+        ),
+        Subject("rules").not_checked(
             "they are in Redis",
             "a gateway that runs reports mistakes in them in /ready",
         ),
     ]
 
 
-def _rules(settings: GatewaySettings) -> list[Finding]:
+def _rules(settings: GatewaySettings) -> Iterator[Finding]:
+    about = Subject("rules")
     assert settings.routes is not None
     router = Router(
         lobby_service=settings.lobby_service, other_service=settings.other_service or ""
@@ -119,18 +110,21 @@ def _rules(settings: GatewaySettings) -> list[Finding]:
     try:
         routes.offer(tomllib.loads(settings.routes.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        return [failure("rules", f"{settings.routes} cannot be read: {error}", how)]
+        yield about.failure(f"{settings.routes} cannot be read: {error}", how)
+        return
     if routes.mistake is not None:
-        return [failure("rules", routes.mistake, how)]
+        yield about.failure(routes.mistake, how)
+        return
     message = f"{len(router.rules.by_name)} services, {len(router.realms)} realms"
-    findings = [ok("rules", message)]
+    yield about.ok(message)
     for service in router.unreachable():
         reason, _, remedy = UNREACHABLE.partition(": ")
-        findings.append(warning("rules", f"{service}: {reason}", remedy))
-    return findings + [_back_end(one) for one in sorted(known, key=str)]
+        yield about.warning(f"{service}: {reason}", remedy)
+    yield from (_back_end(one) for one in sorted(known, key=str))
 
 
 def _back_end(endpoint: Endpoint) -> Finding:
+    about = Subject("back end")
     try:
         if endpoint.is_socket:
             with socket.socket(socket.AF_UNIX) as line:
@@ -142,5 +136,5 @@ def _back_end(endpoint: Endpoint) -> Finding:
     except OSError as error:
         why = error.strerror or str(error)
         how = "start it, or check its address, firewalls, and who may open its socket"
-        return failure("back end", f"{endpoint} cannot be reached: {why}", how)
-    return ok("back end", f"{endpoint} accepts connections")
+        return about.failure(f"{endpoint} cannot be reached: {why}", how)
+    return about.ok(f"{endpoint} accepts connections")

@@ -16,14 +16,7 @@ from vinom.errors import Misconfigured
 from vinom.net.dtls.port import RECEIVE_BUFFER, widen_receive_buffer
 from vinom.node.build import fleet_settings, game_user
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import (
-    Finding,
-    failure,
-    not_checked,
-    ok,
-    refused,
-    warning,
-)
+from vinom.tools.doctor.findings import Finding, Subject
 from vinom.tools.doctor.ports import open_files_limit
 
 #: Files that a node has open whoever plays: logs, ports, libraries.
@@ -52,13 +45,13 @@ def descriptors(
     :param servers: most game servers.
     :param players: most players in matches; each has a line to the lobby.
     """
-    name, needed = "descriptors", descriptors_needed(servers, players)
+    about, needed = Subject("descriptors"), descriptors_needed(servers, players)
     message = (
         f"{whose} may open {soft} files; {servers} game servers and {players} players "
         f"with a line each need {needed}"
     )
     if soft >= needed:
-        return ok(name, message)
+        return about.ok(message)
     how = (
         f"ulimit -n {needed}, or LimitNOFILE={needed} in the systemd unit"
         if hard >= needed
@@ -67,8 +60,8 @@ def descriptors(
     )
     # A node starts with fewer, and refuses what does not fit.
     if soft < descriptors_needed(1, 2):
-        return failure(name, message, how)
-    return warning(name, message, how)
+        return about.failure(message, how)
+    return about.warning(message, how)
 
 
 def descriptor_reserve(reserve: int, limit: int) -> Finding:
@@ -78,21 +71,18 @@ def descriptor_reserve(reserve: int, limit: int) -> Finding:
     :param reserve: the setting.
     :param limit: of open files.
     """
-    name = "descriptor reserve"
+    about = Subject("descriptor reserve")
     message = f"newcomers leave {reserve} of {limit} descriptors free"
     if not reserve:
-        return warning(
-            name,
+        return about.warning(
             "none: idle connections can take every descriptor, and make the node deaf",
             "set descriptor_reserve, such as 128",
         )
     if reserve * 2 > limit:
-        return warning(
-            name,
-            message,
-            f"raise the limit of open files, such as ulimit -n {reserve * 8}",
+        return about.warning(
+            message, f"raise the limit of open files, such as ulimit -n {reserve * 8}"
         )
-    return ok(name, message)
+    return about.ok(message)
 
 
 def receive_buffer(
@@ -106,7 +96,7 @@ def receive_buffer(
     :param usual: what a socket gets that requests nothing; ``None`` if unknown.
     :param most: the kernel's limit; ``None`` if unknown.
     """
-    name = "receive buffer"
+    about = Subject("receive buffer")
     limits = "".join(
         f", {key} is {value}"
         for key, value in (
@@ -120,9 +110,8 @@ def receive_buffer(
         f"the node requests{limits}"
     )
     if granted >= asked:
-        return ok(name, message)
-    return warning(
-        name,
+        return about.ok(message)
+    return about.warning(
         message,
         f"sysctl -w net.core.rmem_max={asked}, and keep it in /etc/sysctl.d; until "
         "then bursts lose datagrams earlier",
@@ -134,16 +123,16 @@ _SYNCHRONISE = "run an NTP client, such as systemd-timesyncd or chrony"
 
 def clock(is_synchronised: bool | None) -> Finding:
     """Judge the kernel's opinion of its clock; ``None`` if it has none."""
+    about = Subject("clock")
     if is_synchronised is None:
-        return not_checked(
-            "clock",
+        return about.not_checked(
             "the kernel does not report whether its clock is synchronised",
             "compare it with another machine's: date -u +%T",
         )
     if is_synchronised:
-        return ok("clock", "the kernel reports that its clock is synchronised")
+        return about.ok("the kernel reports that its clock is synchronised")
     message = "the kernel reports that no program synchronises its clock"
-    return warning("clock", message, _SYNCHRONISE)
+    return about.warning(message, _SYNCHRONISE)
 
 
 def state_directory(
@@ -157,23 +146,21 @@ def state_directory(
     :param owner: its owner, or that of the folder it would be created in; ``None``
         if that is this user.
     """
-    name = "state directory"
+    about = Subject("state directory")
     if not is_writable:
         whose = f"; it belongs to {owner}" if owner else ""
-        return failure(
-            name,
+        return about.failure(
             f"{path} is not writable for this user{whose}",
             "run this as the node's user, or set state_dir to a directory of its own",
         )
     if not exists:
-        return ok(name, f"{path} does not exist yet; the node creates it")
+        return about.ok(f"{path} does not exist yet; the node creates it")
     if owner is not None:
-        return warning(
-            name,
+        return about.warning(
             f"{path} belongs to {owner}, not to this user",
             "run this as the node's user, so that it sees what the node will see",
         )
-    return ok(name, f"{path} is writable")
+    return about.ok(f"{path} is writable")
 
 
 def disk(free: int, used: int, recordings: int) -> Finding:
@@ -184,17 +171,18 @@ def disk(free: int, used: int, recordings: int) -> Finding:
     :param used: by recordings.
     :param recordings: how much they may use.
     """
+    about = Subject("disk")
     message = (
         f"{_megabytes(free)} are free; recordings may use {_megabytes(recordings)} "
         f"and use {_megabytes(used)}"
     )
     if free < _LEAST_SPACE:
         how = "free some space: the node cannot write its keys"
-        return failure("disk", message, how)
+        return about.failure(message, how)
     if free < recordings - used:
         how = "free some space, or lower recordings_mb or recordings_days"
-        return warning("disk", message, how)
-    return ok("disk", message)
+        return about.warning(message, how)
+    return about.ok(message)
 
 
 def _megabytes(size: int) -> str:
@@ -249,28 +237,25 @@ def wall(is_on: bool, gaps: list[str], is_root: bool, user: str | None) -> Findi
     :param is_root: will the node run as root?
     :param user: that game servers run as; ``None`` for the node's.
     """
-    name = "wall"
+    about = Subject("wall")
     if not is_on:
-        return warning(
-            name,
+        return about.warning(
             "wall is no: a game can read the node's keys, and do what its user may",
             "remove wall = no; let games read other files by game_data",
         )
     if gaps:
-        return warning(
-            name,
+        return about.warning(
             f"around game servers, but this kernel has {'; '.join(gaps)}",
             "run Linux 6.12 or newer with Landlock enabled (lsm= on the kernel's "
             "command line), and allow landlock and seccomp in the container",
         )
     message = "around game servers: files, TCP, programs, other processes"
     if is_root and user is None:
-        return warning(
-            name,
+        return about.warning(
             f"{message}; behind it they run as root",
             "run the node as a user of its own, or set game_user",
         )
-    return ok(name, f"{message}; they run as {user}" if user else message)
+    return about.ok(f"{message}; they run as {user}" if user else message)
 
 
 def examine_wall(settings: Settings) -> list[Finding]:
@@ -278,7 +263,7 @@ def examine_wall(settings: Settings) -> list[Finding]:
     try:
         game_user(settings)
     except Misconfigured as error:
-        return [refused("wall", error)]
+        return [Subject("wall").refused(error)]
     is_root = os.geteuid() == 0
     return [wall(settings.wall == "yes", missing(), is_root, settings.game_user)]
 

@@ -22,14 +22,13 @@ from vinom.base.limits.buckets import TokenBucket, is_loopback
 from vinom.errors import Misconfigured
 from vinom.node.listening import address_of, open_socket
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.tools.doctor.findings import Finding, Subject
 
 #: Longest UDP payload that a game server or a player sends, bytes
 #: (source: docs/protocol/packets.rst).
 LONGEST_DATAGRAM = 1200
 #: The whole route to a server is tested from outside; see `vinom.tools.doctor.command`.
-NOT_TESTED = not_checked(
-    "udp",
+NOT_TESTED = Subject("udp").not_checked(
     "a machine cannot test its own firewalls",
     "run vinom doctor --answer here, and vinom doctor --probe HOST:PORT on a machine "
     "in the players' network",
@@ -47,38 +46,34 @@ def public_host(
     :param problem: why it does not resolve, in words.
     :param interface: where the node listens.
     """
-    name = "public host"
+    about = Subject("public host")
     if not addresses:
-        return failure(
-            name,
+        return about.failure(
             f"{host} has no address ({problem})",
             "set advertise to a name that resolves, or to an address",
         )
     message = host if list(addresses) == [host] else f"{host} is {', '.join(addresses)}"
     if all(map(is_loopback, addresses)):
         if not is_loopback(interface):
-            return warning(
-                name,
+            return about.warning(
                 f"{message}: on other machines that is their own address",
                 "set advertise to the name or address that players should use",
             )
-        return ok(name, f"{message}, for players on this machine only")
+        return about.ok(f"{message}, for players on this machine only")
     if is_loopback(interface):
-        return failure(
-            name,
+        return about.failure(
             f"{message}, but the node listens on {interface} only",
             "set interface to an address that other machines reach, or to 0.0.0.0",
         )
-    return ok(name, f"{message}")
+    return about.ok(f"{message}")
 
 
 def reachability(reach: Reach) -> Finding:
     """Judge the route to a game port of another machine."""
-    name, way = "udp", f"{reach.target} from {reach.source}"
+    about, way = Subject("udp"), f"{reach.target} from {reach.source}"
     if not reach.took:
         why = f" ({reach.problem})" if reach.problem else ""
-        return failure(
-            name,
+        return about.failure(
             f"{way} gets no answer{why}",
             "make sure that vinom doctor --answer runs there; let UDP to the game "
             "ports pass every firewall, and forward it at every router that translates "
@@ -86,13 +81,12 @@ def reachability(reach: Reach) -> Finding:
         )
     took = f"in {1000 * min(reach.took):.2f} ms"
     if len(reach.took) < reach.asked:
-        return warning(
-            name,
+        return about.warning(
             f"{way}: {len(reach.took)} of {reach.asked} questions are answered, one "
             f"{took}",
             "find out what loses datagrams on the route: games work, but with delays",
         )
-    return ok(name, f"{way} gets an answer {took}")
+    return about.ok(f"{way} gets an answer {took}")
 
 
 @attrs.frozen
@@ -121,25 +115,21 @@ def probed_sizes(target: str, sizes: Mapping[int, bool]) -> Finding:
     :param target: ``HOST:PORT`` of the machine.
     :param sizes: bytes to whether an answer of that size came.
     """
-    name = "mtu"
+    about = Subject("mtu")
     passed = [size for size, is_answered in sizes.items() if is_answered]
     if not passed:
-        return not_checked(
-            name,
-            f"nothing came back from {target}",
-            "solve the problem named udp first",
+        return about.not_checked(
+            f"nothing came back from {target}", "solve the problem named udp first"
         )
     if max(passed) < LONGEST_DATAGRAM:
-        return failure(
-            name,
+        return about.failure(
             f"datagrams of {max(passed)} bytes pass to {target} and back, those of "
             f"{LONGEST_DATAGRAM}, which play needs, do not",
             "raise the MTU on the route; the cause is most often a tunnel or a VPN",
         )
-    return ok(
-        name,
+    return about.ok(
         f"datagrams of {max(passed)} bytes pass to {target} and back; play needs "
-        f"{LONGEST_DATAGRAM}",
+        f"{LONGEST_DATAGRAM}"
     )
 
 

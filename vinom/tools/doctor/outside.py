@@ -20,7 +20,7 @@ from vinom.node.problems import wrong_clock
 from vinom.node.redis_stores import login_of
 from vinom.node.settings import Settings
 from vinom.store.redis.inspection import find_store
-from vinom.tools.doctor.findings import Finding, failure, ok, refused, warning
+from vinom.tools.doctor.findings import Finding, Subject
 
 
 def _place(url: SplitResult) -> tuple[str, int]:
@@ -35,22 +35,21 @@ def _trust(path: Path | None, setting: str) -> ssl.SSLContext:
 
 def examine_store(settings: Settings) -> list[Finding]:
     """Find the Redis as the node would, and look at it, its clock, and our link."""
-    name, link = "store", settings.node_link
+    about, link = Subject("store"), settings.node_link
     if settings.store == "memory":
         message = (
             "memory, nothing to reach: queues and matches belong to this node and end "
             "with it; recordings and keys stay"
         )
-        return [ok(name, message)]
+        return [about.ok(message)]
     findings = [
-        warning(
-            "node link",
+        Subject("node link").warning(
             "there is a store and no node_link: beside a second node, players who come "
             "to the other one than their room are refused with busy",
             "set node_link on all nodes that share the store",
         )
         if link is None
-        else ok("node link", f"{link}, for nodes that share the store")
+        else Subject("node link").ok(f"{link}, for nodes that share the store")
     ]
     try:
         found = find_store(*login_of(settings))
@@ -59,58 +58,56 @@ def examine_store(settings: Settings) -> list[Finding]:
             "start it, check store, and the route and firewall to it; until it answers "
             "the node refuses requests with store_unavailable"
         )
-        return [failure(name, f"it does not answer: {error}", how), *findings]
+        return [about.failure(f"it does not answer: {error}", how), *findings]
     except Misconfigured as error:
         how = "check store, store_password_file and store_ca"
-        return [failure(name, str(error), how), *findings]
+        return [about.failure(str(error), how), *findings]
     if why := wrong_clock(found.ahead):
         message, _, how = why.rpartition("; ")
-        findings.append(failure("store clock", message, how))
+        findings.append(Subject("store clock").failure(message, how))
     else:
         message = f"{abs(found.ahead):.1f} s from this machine's"
-        findings.append(ok("store clock", message))
+        findings.append(Subject("store clock").ok(message))
     where = f"Redis {found.version} at {found.host}:{found.port}"
     if found.eviction != "noeviction":
         return [
-            failure(
-                name,
+            about.failure(
                 f"{where} has maxmemory-policy {found.eviction}: it deletes keys when "
                 "its memory is full, such as a player's place in the queue",
                 "set maxmemory-policy to noeviction in redis.conf",
             ),
             *findings,
         ]
-    return [ok(name, f"{where} answers, and evicts no keys"), *findings]
+    return [about.ok(f"{where} answers, and evicts no keys"), *findings]
 
 
 def examine_cluster(settings: Settings) -> list[Finding]:
     """Find the cluster as the node does, and connect; no findings without one."""
-    name, table = "cluster", settings.pods
+    about, table = Subject("cluster"), settings.pods
     if table is None:
         return []
     try:
         cluster = cluster_of(table, settings.kubeconfig, settings.kubeconfig_context)
     except Misconfigured as error:
         # The remedy is the last part of the message.
-        return [failure(name, *re.split(r"[:;] (?!.*[:;] )", str(error), maxsplit=1))]
+        return [about.failure(*re.split(r"[:;] (?!.*[:;] )", str(error), maxsplit=1))]
     url = str(cluster.configuration.host)
     try:
         socket.create_connection(_place(urlsplit(url)), DEADLINE).close()
     except OSError as error:
         return [
-            failure(
-                name,
+            about.failure(
                 f"the API server at {url} cannot be reached: {error}",
                 "start it, or set kubeconfig to the file of another cluster; until "
                 "then no match can begin",
             )
         ]
-    return [ok(name, f"the API server at {url}, namespace {cluster.namespace}")]
+    return [about.ok(f"the API server at {url}, namespace {cluster.namespace}")]
 
 
 def examine_provider(settings: Settings) -> list[Finding]:
     """Read or fetch the provider's keys as the node would; nothing without one."""
-    name = "identity keys"
+    about = Subject("identity keys")
     issuer, audience = settings.identity_issuer, settings.identity_audience
     if issuer is None or audience is None:
         return []
@@ -122,19 +119,18 @@ def examine_provider(settings: Settings) -> list[Finding]:
         elif url is not None:
             verifier.use(_fetched(settings, url) or b" ")
     except Misconfigured as error:
-        return [refused(name, error, "replace the file")]
+        return [about.refused(error, "replace the file")]
     except (OSError, HTTPException, ValueError) as error:
         # No error of this kind contains the keys.
         return [
-            failure(
-                name,
+            about.failure(
                 f"{url} does not answer with keys: {error}",
                 "check identity_keys_url, the route and firewall to its server, and "
                 "that identity_authority_file signed its certificate; until then the "
                 "node refuses tokens with unavailable",
             )
         ]
-    return [ok(name, f"{url or path} has {verifier.key_count}")]
+    return [about.ok(f"{url or path} has {verifier.key_count}")]
 
 
 def _fetched(settings: Settings, url: str) -> bytes:
@@ -162,7 +158,11 @@ def examine_receiver(settings: Settings) -> list[Finding]:
 
     Nothing is sent: a request without a result would only confuse it.
     """
-    name, url, path = "results", settings.results_url, settings.results_secret_file
+    about, url, path = (
+        Subject("results"),
+        settings.results_url,
+        settings.results_secret_file,
+    )
     if url is None or path is None:
         return []
     parts, verified = urlsplit(url), ""
@@ -176,11 +176,10 @@ def examine_receiver(settings: Settings) -> list[Finding]:
                 context.wrap_socket(line, server_hostname=parts.hostname).close()
                 verified = f" and verified as {parts.hostname}"
     except Misconfigured as error:
-        return [failure(name, str(error), "replace the file")]
+        return [about.failure(str(error), "replace the file")]
     except (OSError, ValueError) as error:
         return [
-            warning(
-                name,
+            about.warning(
                 f"{place_of(url)} cannot be reached: {error}",
                 "check results_url, the route and firewall to its server, and that "
                 "results_authority_file signed its certificate; until then results "
@@ -188,4 +187,4 @@ def examine_receiver(settings: Settings) -> list[Finding]:
             )
         ]
     secrets = "1 secret" if count == 1 else f"{count} secrets"
-    return [ok(name, f"{place_of(url)} is reached{verified}, {secrets} to sign with")]
+    return [about.ok(f"{place_of(url)} is reached{verified}, {secrets} to sign with")]

@@ -24,7 +24,7 @@ from vinom.base.limits.buckets import is_loopback
 from vinom.base.settings.values import LONGEST_SOCKET_PATH
 from vinom.node.listening import bind_problem
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import Finding, failure, not_checked, ok, warning
+from vinom.tools.doctor.findings import Finding, Subject
 from vinom.tools.doctor.network import public_host
 
 
@@ -64,35 +64,34 @@ class Tried:
 
 def listening(name: str, where: str, setting: str, tried: Tried) -> Finding:
     """Judge a TCP port that the node listens on."""
+    about = Subject(name)
     if tried.problem is None:
-        return ok(name, f"{where} is free")
+        return about.ok(f"{where} is free")
     if tried.is_ours:
-        return ok(name, f"{where} is used by the running node, {tried.owner}")
+        return about.ok(f"{where} is used by the running node, {tried.owner}")
     if tried.problem == "EADDRINUSE":
         how = f"stop it, or set {setting} to another port"
         if tried.owner is None:
             how += "; to see which process it is, run this as root"
         who = tried.owner or "a process that this user cannot see"
-        return failure(name, f"{where} is used by {who}", how)
+        return about.failure(f"{where} is used by {who}", how)
     return _not_bindable(name, where, setting, tried.problem)
 
 
 def _not_bindable(name: str, where: str, setting: str, problem: str) -> Finding:
+    about = Subject(name)
     if problem == "EADDRNOTAVAIL":
-        return failure(
-            name,
+        return about.failure(
             f"{where} is not at an address of this machine",
             f"set interface, or the address in {setting}, to one that the machine has "
             "(ip address lists them)",
         )
     if problem == "EACCES":
-        return failure(
-            name,
+        return about.failure(
             f"this user may not listen on {where}",
             f"set {setting} to ports from 1024, or give the node CAP_NET_BIND_SERVICE",
         )
-    return failure(
-        name,
+    return about.failure(
         f"{where} cannot be used ({problem})",
         f"set interface or {setting} to an address and a port that this machine has",
     )
@@ -105,7 +104,7 @@ def game_ports(
     ephemeral: tuple[int, int] | None,
     reserved: frozenset[int],
     is_public: bool,
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """
     Judge the UDP ports of game servers.
 
@@ -116,36 +115,30 @@ def game_ports(
     :param reserved: ports that the kernel excludes from it.
     :param is_public: do players connect from other machines?
     """
-    name, total = "game ports", last - first + 1
+    about, total = Subject("game ports"), last - first + 1
     free = sum(one.problem is None for one in tried.values())
     ours = sum(one.is_ours for one in tried.values())
     lost = {port: one for port, one in tried.items() if one.problem and not one.is_ours}
     where = f"UDP {first}-{last}"
     used = f", {ours} used by the running node" if ours else ""
     if not lost:
-        findings = [ok(name, f"{where}: {free} of {total} are free{used}")]
+        yield about.ok(f"{where}: {free} of {total} are free{used}")
     elif free + ours == 0:
         first_problem, *others = {str(one.problem) for one in lost.values()}
         if first_problem != "EADDRINUSE" and not others:
-            findings = [_not_bindable(name, where, "ports", first_problem)]
+            yield _not_bindable(about.name, where, "ports", first_problem)
         else:
-            findings = [
-                failure(
-                    name,
-                    f"{where}: none of them is usable: {_list_taken(lost)}",
-                    "stop the processes that have them, or set ports to another range",
-                )
-            ]
-    else:
-        findings = [
-            warning(
-                name,
-                f"{where}: {free} of {total} are free{used}, {len(lost)} not: "
-                f"{_list_taken(lost)}",
-                "stop the processes that have them, or set ports to another range; "
-                "until then fewer matches fit",
+            yield about.failure(
+                f"{where}: none of them is usable: {_list_taken(lost)}",
+                "stop the processes that have them, or set ports to another range",
             )
-        ]
+    else:
+        yield about.warning(
+            f"{where}: {free} of {total} are free{used}, {len(lost)} not: "
+            f"{_list_taken(lost)}",
+            "stop the processes that have them, or set ports to another range; "
+            "until then fewer matches fit",
+        )
     if is_public and ephemeral is not None:
         open_to_all = [
             port
@@ -153,18 +146,14 @@ def game_ports(
             if ephemeral[0] <= port <= ephemeral[1] and port not in reserved
         ]
         if open_to_all:
-            findings.append(
-                warning(
-                    "reserved ports",
-                    f"{len(open_to_all)} of {where} are in the range "
-                    f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel assigns "
-                    "ports to any program",
-                    f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add "
-                    "the ports that are reserved already), or set ports outside of "
-                    "that range",
-                )
+            yield Subject("reserved ports").warning(
+                f"{len(open_to_all)} of {where} are in the range "
+                f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel assigns "
+                "ports to any program",
+                f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add "
+                "the ports that are reserved already), or set ports outside of "
+                "that range",
             )
-    return findings
 
 
 def _list_taken(lost: Mapping[int, Tried]) -> str:
@@ -195,23 +184,21 @@ def control_socket(path: str, longest: int, is_answered: bool, ours: bool) -> Fi
     :param is_answered: does a process listen there?
     :param ours: is that the running node?
     """
-    name = "control socket"
+    about = Subject("control socket")
     if len(path.encode()) > longest:
-        return failure(
-            name,
+        return about.failure(
             f"{path} has {len(path.encode())} bytes; a socket's path may have "
             f"{longest}",
             "set a shorter state_dir",
         )
     if is_answered and ours:
-        return ok(name, f"{path} is used by the running node")
+        return about.ok(f"{path} is used by the running node")
     if is_answered:
-        return failure(
-            name,
+        return about.failure(
             f"{path} is used by a process that isn't a running node",
             "stop it, or set another state_dir",
         )
-    return ok(name, f"{path} is free")
+    return about.ok(f"{path} is free")
 
 
 PROC = Path("/proc")
@@ -374,24 +361,22 @@ class EndpointProbe:
         return self.listenTCP(port, factory, backlog, interface)
 
 
-def examine_ports(settings: Settings, node: int | None) -> list[Finding]:
+def examine_ports(settings: Settings, node: int | None) -> Iterator[Finding]:
     """
     Look at everything that the node listens on.
 
     :param node: process of the node that runs on this state directory.
     """
-    findings = [_tcp("lobby", settings.interface, settings.port, "port", node)]
+    yield _tcp("lobby", settings.interface, settings.port, "port", node)
     for name, where in (("http", settings.http), ("admin", settings.admin)):
         if where is not None:
-            findings.append(_endpoint(name, where, settings.interface, node))
+            yield _endpoint(name, where, settings.interface, node)
     path = settings.control_socket
     listener = listener_of(path)
-    findings.append(
-        control_socket(
-            str(path), LONGEST_SOCKET_PATH, listener is not None, listener == node
-        )
+    yield control_socket(
+        str(path), LONGEST_SOCKET_PATH, listener is not None, listener == node
     )
-    return [*findings, *_game_ports(settings, node)]
+    yield from _game_ports(settings, node)
 
 
 def examine_host(settings: Settings) -> Finding:
@@ -432,17 +417,16 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
 
 
 def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
+    about = Subject(name)
     try:
         place = tcp_place(where, interface)
     except ValueError as error:
-        return failure(
-            name,
+        return about.failure(
             f"{where!r} isn't an endpoint: {error}",
             f"set {name} to a port, or to an endpoint such as tcp:8080",
         )
     if place is None:
-        return not_checked(
-            name,
+        return about.not_checked(
             f"{where} is not a TCP port; vinom doctor tries no other kind",
             f"start the node; it reports what is wrong with {name}",
         )
@@ -454,7 +438,7 @@ def _tcp(
 ) -> Finding:
     where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
     if port == 0:
-        return ok(name, f"{where}: any free port, another one at each start")
+        return Subject(name).ok(f"{where}: any free port, another one at each start")
     problem = bind_problem(socket.SOCK_STREAM, interface, port)
     owner = None
     if problem == "EADDRINUSE":
@@ -462,7 +446,7 @@ def _tcp(
     return listening(name, where, setting, Tried(problem, owner))
 
 
-def _game_ports(settings: Settings, node: int | None) -> list[Finding]:
+def _game_ports(settings: Settings, node: int | None) -> Iterator[Finding]:
     first, last = settings.ports
     problems = {
         port: bind_problem(socket.SOCK_DGRAM, settings.interface, port)

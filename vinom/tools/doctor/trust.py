@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -23,14 +23,7 @@ from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_certificates, read_private
 from vinom.node.build import has_tls
 from vinom.node.settings import Settings
-from vinom.tools.doctor.findings import (
-    Finding,
-    failure,
-    not_checked,
-    ok,
-    refused,
-    warning,
-)
+from vinom.tools.doctor.findings import Finding, Subject
 from vinom.tools.doctor.ports import tcp_place
 
 #: Less than this left is worth a warning, as in ``deploy/prometheus/alerts.yml``.
@@ -79,7 +72,7 @@ def judge_certificate(
     *,
     host: str | None = None,
     signs: bool = False,
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """
     Judge a certificate.
 
@@ -87,20 +80,18 @@ def judge_certificate(
     :param host: what players connect to, if it must be for that.
     :param signs: must it be an authority's?
     """
+    about = Subject(name)
     if signs and not found.is_authority:
         problem = "the certificate is not an authority's"
-        return [failure(name, problem, f"{how}: one with basicConstraints CA:TRUE")]
-    findings = [_in_time(name, found, now, how)]
+        yield about.failure(problem, f"{how}: one with basicConstraints CA:TRUE")
+        return
+    yield _in_time(name, found, now, how)
     if host is not None and not covers(found.names, host):
         names = ", ".join(found.names) or "nothing"
-        findings.append(
-            failure(
-                name,
-                f"it is for {names}, but players connect to {host}",
-                f"get a certificate for {host}, or set advertise to one of its names",
-            )
+        yield about.failure(
+            f"it is for {names}, but players connect to {host}",
+            f"get a certificate for {host}, or set advertise to one of its names",
         )
-    return findings
 
 
 def examine_pair(
@@ -110,7 +101,7 @@ def examine_pair(
     *,
     host: str | None = None,
     signs: bool = False,
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """
     Read a certificate and its key, and judge them as `judge_certificate` does.
 
@@ -127,8 +118,9 @@ def examine_pair(
     try:
         found = look_at(certificate, key, settings or (None, None))
     except Misconfigured as error:
-        return [refused(name, error, how)]
-    return judge_certificate(name, found, time.time(), how, host=host, signs=signs)
+        yield Subject(name).refused(error, how)
+        return
+    yield from judge_certificate(name, found, time.time(), how, host=host, signs=signs)
 
 
 def handshake(
@@ -140,11 +132,11 @@ def handshake(
     :param offered: the protocols that the client named (ALPN).
     :param problem: why it failed; ``None`` if it did not.
     """
+    about = Subject(name)
     client = f"a client that offers {' and '.join(offered)}, as browsers do"
     if problem is None:
-        return ok(name, f"{where} serves {client}")
-    return failure(
-        name,
+        return about.ok(f"{where} serves {client}")
+    return about.failure(
         f"{where} does not serve {client}: {problem}",
         'look for "TLS with" in the node\'s log, and install the newest vinom',
     )
@@ -152,20 +144,20 @@ def handshake(
 
 def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
     """Judge the time in which a certificate is valid."""
+    about = Subject(name)
     if now < found.begins_at:
-        return failure(
-            name,
+        return about.failure(
             f"it is valid only from {_day(found.begins_at)}",
             f"set the clock right, or {how}",
         )
     if now >= found.ends_at:
-        return failure(name, f"it expired on {_day(found.ends_at)}", how)
+        return about.failure(f"it expired on {_day(found.ends_at)}", how)
     message = f"valid until {_day(found.ends_at)}"
     if found.ends_at - now < SOON_SECONDS:
-        return warning(
-            name, f"{message}, {(found.ends_at - now) / 86400:.1f} days", how
+        return about.warning(
+            f"{message}, {(found.ends_at - now) / 86400:.1f} days", how
         )
-    return ok(name, message)
+    return about.ok(message)
 
 
 def _day(seconds: float) -> str:
@@ -268,18 +260,17 @@ def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
 def _try(
     name: str, host: str, port: int, settings: Settings, node: int | None
 ) -> Finding:
+    about = Subject(name)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if node is None:
-        return not_checked(
-            name,
+        return about.not_checked(
             f"no node runs here, so TLS at {where} is not tried",
             "start the node, then run vinom doctor again",
         )
     try:
         connection = socket.create_connection((host, port), _TIMEOUT)
     except OSError as error:
-        return not_checked(
-            name,
+        return about.not_checked(
             f"{where} cannot be reached: {error.strerror or error}",
             f"see to the finding named {name.removesuffix(' tls')}",
         )
@@ -307,17 +298,16 @@ def _handshake_problem(connection: socket.socket) -> str | None:
     return None
 
 
-def examine_strangers(settings: Settings, seen: Mapping[str, int]) -> list[Finding]:
+def examine_strangers(settings: Settings, seen: Mapping[str, int]) -> Iterator[Finding]:
     """
     Look at what strangers can read, and for a proxy that nobody configured.
 
     :param settings: the node's.
     :param seen: what the running node saw of proxies; see `proxies`.
     """
-    findings = plain_ports(settings)
+    yield from plain_ports(settings)
     if settings.http is not None:
-        findings.append(proxies(settings, seen))
-    return findings
+        yield proxies(settings, seen)
 
 
 def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
@@ -329,15 +319,14 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
         is not configured (``not_believed``), or came from one that is, and named
         nobody (``unnamed``).
     """
-    name = "proxy"
+    about = Subject("proxy")
     many = settings.connections_per_address
     consequence = (
         f"all who come by way of it count as one address, with {many} connections, and "
         "none as a guest from this machine"
     )
     if seen.get("not_believed"):
-        return warning(
-            name,
+        return about.warning(
             f"{seen['not_believed']} connections had a header of a proxy (Forwarded, "
             "X-Forwarded-For, X-Real-IP or Via), but did not come from a proxy of the "
             f"settings: {consequence}",
@@ -345,13 +334,12 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
         )
     if settings.proxy:
         if seen.get("unnamed"):
-            return warning(
-                name,
+            return about.warning(
                 f"{seen['unnamed']} connections of a proxy named nobody: {consequence}",
                 "have the proxy send the PROXY protocol, or X-Forwarded-For",
             )
         where = ", ".join(map(str, settings.proxy))
-        return ok(name, f"{where} may name whom they speak for")
+        return about.ok(f"{where} may name whom they speak for")
     # A node that ends TLS itself needs no proxy in front of it.
     is_local = _is_local(settings, str(settings.http)) and not has_tls(settings)
     if is_local and not is_loopback(settings.public_host):
@@ -360,47 +348,38 @@ def proxies(settings: Settings, seen: Mapping[str, int]) -> Finding:
             if settings.guests == "loopback"
             else ""
         )
-        return warning(
-            name,
+        return about.warning(
             "http listens on this machine only, as behind a proxy, but proxy is not "
             f"set: {consequence}.{guests}",
             "set proxy to the proxy's address, such as 127.0.0.1",
         )
-    return ok(name, "none: connections count by their own addresses")
+    return about.ok("none: connections count by their own addresses")
 
 
-def plain_ports(settings: Settings) -> list[Finding]:
+def plain_ports(settings: Settings) -> Iterator[Finding]:
     """Look for ports at which secrets pass the network unencrypted."""
-    s, findings = settings, []
+    s = settings
     if s.http is not None:
         is_safe = has_tls(s) or bool(s.proxy) or s.allow_plaintext
         if is_safe or _is_local(s, s.http):
-            findings.append(ok("http encryption", "nobody on the route can read http"))
+            yield Subject("http encryption").ok("nobody on the route can read http")
         else:
-            findings.append(
-                warning(
-                    "http encryption",
-                    f"http = {s.http} takes connections of other machines without TLS: "
-                    "passwords and player keys can be read on the route",
-                    "set http_tls, or proxy if a proxy terminates TLS",
-                )
+            yield Subject("http encryption").warning(
+                f"http = {s.http} takes connections of other machines without TLS: "
+                "passwords and player keys can be read on the route",
+                "set http_tls, or proxy if a proxy terminates TLS",
             )
     if s.admin is not None:
         if s.admin.startswith("ssl:") or _is_local(s, s.admin):
             message = "nobody on the route can read the admin token"
-            findings.append(ok("admin encryption", message))
+            yield Subject("admin encryption").ok(message)
         else:
             port = s.admin if s.admin.isdecimal() else "8481"
-            findings.append(
-                warning(
-                    "admin encryption",
-                    f"admin = {s.admin} takes connections of other machines without "
-                    "TLS: the bearer token can be read on the route",
-                    f"set admin to tcp:{port}:interface=127.0.0.1, or to an ssl: "
-                    "endpoint",
-                )
+            yield Subject("admin encryption").warning(
+                f"admin = {s.admin} takes connections of other machines without "
+                "TLS: the bearer token can be read on the route",
+                f"set admin to tcp:{port}:interface=127.0.0.1, or to an ssl: endpoint",
             )
-    return findings
 
 
 def _is_local(settings: Settings, where: str) -> bool:
