@@ -112,11 +112,12 @@ class NodeInsideTests(TestCase):
         Ports add up, and every figure is there from the start.
         """
         facts = await self.start().facts()
-        self.assertEqual(sum(facts["ports"].values()), 4)
-        self.assertEqual(set(facts["waiting"]), set(load_games()))
+        fleet = facts["fleet"].items()
+        self.assertEqual(sum(n for name, n in fleet if name.startswith("ports_")), 4)
+        self.assertEqual(set(facts["queue"]["waiting"]), set(load_games()))
         for certificate in ("authority", "lobby"):
             self.assertGreater(facts["certificates"][certificate], reactor.seconds())
-        self.assertEqual(set(facts["waits"]), set(load_games()))
+        self.assertEqual(set(facts["queue"]["waits"]), set(load_games()))
         families = {family.name for family in NodeCollector(facts).collect()}
         self.assertIn("vinom_reactor_turn_seconds", families)
 

@@ -333,8 +333,6 @@ class Node(MultiService):
         """The same in numbers, for metrics: see `vinom.node.web.collector`."""
         parts = self._parts
         lobby, results = parts.lobby, parts.base.results
-        matches, queue = lobby.matches.status(), await lobby.matchmaker.counts()
-        lines, fleet = parts.requests.counts(), parts.fleet.servers.status()
         rooms = {
             **parts.rooms.directory.figures(),
             **parts.rooms.ownership.figures(),
@@ -348,28 +346,10 @@ class Node(MultiService):
                 name: int(bool(why)) for name, why in self._problems.found().items()
             },
             "recordings_stopped": self._recordings_stopped(),
-            "lobby_lines": lines["lines"],
-            "lobby_players": lines["players"],
-            "waiting": queue["waiting"],
-            "queue_suspended": queue["suspended"],
-            "queue_backfilled": queue["backfilled"],
-            "queue_longest_wait_seconds": queue["longest_wait"],
-            "prematches": queue["prematches"]["open"],
-            "prematches_over": queue["prematches"]["results"],
-            "parties": queue["parties"],
-            "matches": {
-                state: matches[state] for state in ("forming", "placed", "playing")
-            },
-            "ended": matches["ended"],
-            "game_servers": fleet.servers,
-            "ports": {
-                "free": fleet.ports_free,
-                "bound": fleet.ports_bound,
-                "quarantined": fleet.ports_quarantined,
-            },
-            "matches_waiting_for_server": fleet.waiting,
-            "matches_went_on": fleet.went_on,
-            "waits": queue["waits"],
+            "lobby": parts.requests.counts(),
+            "queue": await lobby.matchmaker.counts(),
+            "matches": lobby.matches.status(),
+            "fleet": attrs.asdict(parts.fleet.servers.status(), recurse=False),
             "played": parts.fleet.servers.totals(
                 *([] if parts.fleet.relay is None else [parts.fleet.relay.measure()])
             ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from math import inf
+from operator import getitem
 from typing import Any, get_args
 
 import attrs
@@ -55,9 +57,9 @@ _PREMATCHES: dict[str, float] = dict.fromkeys(
 )
 
 
-def _fact(name: str) -> Callable[[Facts], Samples]:
+def _fact(*path: str) -> Callable[[Facts], Samples]:
     """Take one number of the node."""
-    return lambda facts: [((), facts[name])]
+    return lambda facts: [((), reduce(getitem, path, facts))]
 
 
 def _played(name: str) -> Callable[[Facts], Samples]:
@@ -65,9 +67,22 @@ def _played(name: str) -> Callable[[Facts], Samples]:
     return lambda facts: [((), facts["played"].get(name, 0))]
 
 
-def _each(name: str) -> Callable[[Facts], Samples]:
-    """Take the node's numbers, one for each label."""
-    return lambda facts: [((label,), value) for label, value in facts[name].items()]
+def _each(*path: str, known: Figures | None = None) -> Callable[[Facts], Samples]:
+    """
+    Take the node's numbers, one for each label.
+
+    :param known: those that are exported before they are counted.
+    """
+    return lambda facts: _sorted({**(known or {}), **reduce(getitem, path, facts)})
+
+
+def _of(
+    name: str, labels: Sequence[str], prefix: str = ""
+) -> Callable[[Facts], Samples]:
+    """Take some numbers of the node that have others beside them."""
+    return lambda facts: [
+        ((label,), facts[name].get(prefix + label, 0)) for label in labels
+    ]
 
 
 def _sorted(values: Mapping[str, Any]) -> Samples:
@@ -94,13 +109,6 @@ def _match_places(facts: Facts) -> Samples:
     yield ("spectator",), facts["rooms"]["match_spectators"]
 
 
-def _directions(facts: Facts) -> Samples:
-    return [((way,), facts["played"].get(f"datagrams_{way}", 0)) for way in _WAYS]
-
-
-_WAYS = ("in", "out")
-
-
 def _dropped(facts: Facts) -> Samples:
     played: Figures = facts["played"]
     dropped = _prefixed(played, "dropped_") | {
@@ -111,11 +119,6 @@ def _dropped(facts: Facts) -> Samples:
         if verdict not in _ANSWERED:
             dropped[verdict] = dropped.get(verdict, 0) + count
     return _sorted(dropped)
-
-
-def _answered(facts: Facts) -> Samples:
-    judged = _prefixed(facts["played"], "admission_")
-    return [((answer,), judged.get(answer, 0)) for answer in _ANSWERED]
 
 
 def _handshakes(facts: Facts) -> Samples:
@@ -219,45 +222,45 @@ TABLE: tuple[Row, ...] = (
     Row(_count, "vinom_recordings_stopped",
         "Recordings that ended before their match, such as for lack of disk space.",
         _fact("recordings_stopped")),
-    Row(_gauge, "vinom_lobby_lines", "Open lobby lines.", _fact("lobby_lines")),
+    Row(_gauge, "vinom_lobby_lines", "Open lobby lines.", _fact("lobby", "lines")),
     Row(_gauge, "vinom_lobby_players", "Players with an open line.",
-        _fact("lobby_players")),
+        _fact("lobby", "players")),
     Row(_gauge, "vinom_certificate_expiry_seconds",
         "When a certificate expires, seconds since the Unix epoch.",
         _each("certificates"), ("certificate",)),
     Row(_gauge, "vinom_queue_players", "Players in the queue.",
-        _each("waiting"), ("game",)),
+        _each("queue", "waiting"), ("game",)),
     Row(_gauge, "vinom_queue_suspended", "Queue entries whose player is away.",
-        _fact("queue_suspended")),
+        _fact("queue", "suspended")),
     Row(_count, "vinom_queue_backfilled",
         "Players of the queue who were given free seats of running rooms.",
-        _each("queue_backfilled"), ("game",)),
+        _each("queue", "backfilled"), ("game",)),
     Row(_gauge, "vinom_queue_longest_wait_seconds",
         "How long the oldest entry of the queue has waited.",
-        _fact("queue_longest_wait_seconds")),
+        _fact("queue", "longest_wait")),
     Row(_spread, "vinom_queue_wait_seconds",
         "How long matched players waited in the queue.",
-        lambda facts: _sorted(facts["waits"]), ("game",), ("wait", WAIT_BOUNDS)),
+        _each("queue", "waits"), ("game",), ("wait", WAIT_BOUNDS)),
     Row(_gauge, "vinom_prematches", "Matches that wait for players to accept them.",
-        _fact("prematches")),
+        _fact("queue", "prematches", "open")),
     Row(_count, "vinom_prematches_over",
         "Prematches that are over, by result.",
-        lambda facts: _sorted(_PREMATCHES | facts["prematches_over"]), ("result",)),
+        _each("queue", "prematches", "results", known=_PREMATCHES), ("result",)),
     Row(_gauge, "vinom_parties", "Parties, by what they do.",
-        lambda facts: _sorted(_PARTIES | facts["parties"]), ("state",)),
+        _each("queue", "parties", known=_PARTIES), ("state",)),
     Row(_gauge, "vinom_matches", "Matches that are not over.",
-        _each("matches"), ("state",)),
+        _of("matches", ("forming", "placed", "playing")), ("state",)),
     Row(_count, "vinom_matches_ended", "Matches that are over, by outcome.",
-        lambda facts: _sorted(_ENDED | facts["ended"]), ("reason",)),
+        _each("matches", "ended", known=_ENDED), ("reason",)),
     Row(_gauge, "vinom_matches_waiting_for_server",
-        "Matches that wait for a game server.", _fact("matches_waiting_for_server")),
+        "Matches that wait for a game server.", _fact("fleet", "waiting")),
     Row(_count, "vinom_matches_went_on",
         "Matches that went on at another game server, by what became of the first.",
-        _each("matches_went_on"), ("why",)),
+        _each("fleet", "went_on"), ("why",)),
     Row(_gauge, "vinom_game_servers", "Game servers.",
-        _each("game_servers"), ("state",)),
+        _each("fleet", "servers"), ("state",)),
     Row(_gauge, "vinom_ports", "UDP ports of game servers.",
-        _each("ports"), ("state",)),
+        _of("fleet", ("free", "bound", "quarantined"), "ports_"), ("state",)),
     Row(_gauge, "vinom_rooms", "Rooms that the node hosts itself.",
         lambda facts: sorted(facts["rooms"]["by_game"].items()), ("game", "state")),
     Row(_gauge, "vinom_room_places",
@@ -267,17 +270,16 @@ TABLE: tuple[Row, ...] = (
         "Places in matches of game servers that are played or watched through "
         "the node.", _match_places, ("kind",)),
     Row(_count, "vinom_rooms_closed", "Rooms of the node that are over, by reason.",
-        lambda facts: _sorted(_ENDED | facts["rooms"]["ended"]), ("reason",)),
+        _each("rooms", "ended", known=_ENDED), ("reason",)),
     Row(_gauge, "vinom_rooms_paused",
         "Rooms that wait for the store, or for a lease of this node.",
-        lambda facts: [((), facts["rooms"]["paused"])]),
+        _fact("rooms", "paused")),
     Row(_count, "vinom_checkpoints",
         "Checkpoints of rooms that were to be stored, by what became of them.",
-        lambda facts: _sorted(_CHECKPOINTS | facts["rooms"]["checkpoints"]),
-        ("result",)),
+        _each("rooms", "checkpoints", known=_CHECKPOINTS), ("result",)),
     Row(_gauge, "vinom_checkpoints_unremoved",
         "Rooms that have closed and wait to be removed from the store.",
-        lambda facts: [((), facts["rooms"]["unremoved"])]),
+        _fact("rooms", "unremoved")),
     Row(_count, "vinom_results", "Results of rounds that were noted, by reason.",
         lambda facts: _sorted(_ENDED | _results("noted")(facts)), ("reason",)),
     Row(_gauge, "vinom_results_stored",
@@ -295,7 +297,7 @@ TABLE: tuple[Row, ...] = (
         lambda facts: _sorted(_results("requests")(facts)), ("result",)),
     Row(_gauge, "vinom_players",
         "Players with a seat and a connection, in matches and in rooms of the node.",
-        lambda facts: _sorted(facts["players"]), ("game",)),
+        _each("players"), ("game",)),
     Row(_gauge, "vinom_game_players", "Players with a seat and a connection.",
         _played("players")),
     Row(_gauge, "vinom_game_rooms", "Rooms of game servers.", _played("rooms")),
@@ -324,16 +326,17 @@ TABLE: tuple[Row, ...] = (
         _played("lines_evicted")),
     Row(_spread, "vinom_rtt_seconds",
         "Smoothed round trip of each player's link, sampled once per second.",
-        lambda facts: [((), facts["played"])], (), ("rtt_seconds", RTT_BOUNDS)),
+        _fact("played"), (), ("rtt_seconds", RTT_BOUNDS)),
     Row(_spread, "vinom_loss_ratio",
         "Share of packets lost on each player's link, sampled once per second.",
-        lambda facts: [((), facts["played"])], (), ("loss", LOSS_BOUNDS)),
+        _fact("played"), (), ("loss", LOSS_BOUNDS)),
     Row(_count, "vinom_datagrams", "Datagrams of game servers.",
-        _directions, ("direction",)),
+        _of("played", ("in", "out"), "datagrams_"), ("direction",)),
     Row(_count, "vinom_datagrams_dropped",
         "Datagrams that were not answered, by reason.", _dropped, ("reason",)),
     Row(_count, "vinom_hellos_answered",
-        "ClientHellos of strangers that were answered.", _answered, ("answer",)),
+        "ClientHellos of strangers that were answered.",
+        _of("played", _ANSWERED, "admission_"), ("answer",)),
     Row(_count, "vinom_handshakes_begun", "DTLS handshakes that began.",
         _played("handshake_begun")),
     Row(_count, "vinom_handshakes", "DTLS handshakes that are over, by result.",
@@ -353,15 +356,15 @@ TABLE: tuple[Row, ...] = (
         _slowest_call, ("process", "call")),
     Row(_gauge, "vinom_store_available",
         "1 while the store answers, 0 while calls of it fail at once.",
-        lambda facts: [((), facts["store"]["available"])]),
+        _fact("store", "available")),
     Row(_count, "vinom_store_losses",
         "Times that the store stopped answering.",
-        lambda facts: [((), facts["store"]["opened"])]),
+        _fact("store", "opened")),
     Row(_count, "vinom_store_calls", "Calls of a shared store, by result.",
-        lambda facts: _sorted(facts["store"]["calls"]), ("result",)),
+        _each("store", "calls"), ("result",)),
     Row(_spread, "vinom_store_call_seconds",
         "How long calls of a shared store took that were answered.",
-        lambda facts: [((), facts["store"]["seconds"])], (), ("call", CALL_BOUNDS)),
+        _fact("store", "seconds"), (), ("call", CALL_BOUNDS)),
     Row(_count, "vinom_errors",
         "Requests of players that were refused, by code; where: lobby or game.",
         _errors, ("where", "code")),
