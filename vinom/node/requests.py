@@ -168,8 +168,7 @@ class Requests(Service):
         Rooms and matches that live in this node only end by themselves.
         """
         await self.hand_over()
-        over = self._matches.drain(is_moving=True)
-        await gatherResults([over, self._rooms.drain()])
+        await gatherResults([self._matches.drain(is_moving=True), self._rooms.drain()])
 
     async def hand_over(self) -> None:
         """Send players to other nodes, with those of their rooms that can go there."""
@@ -272,6 +271,8 @@ class Requests(Service):
     async def _send_missed(self, conversation: Conversation) -> None:
         """Send a player what other nodes may have sent already."""
         if conversation.player is None:
+            # After its hello: what that has read may be older.
+            conversation.moves_noted += 1
             return
         moves = conversation.moves_noted
         with suppress(Refused):
@@ -304,6 +305,7 @@ class Requests(Service):
             # From here on other nodes send their messages to this one, so what follows
             # misses nothing.
             await self._online.report(player.player_id)
+            conversation.moves_noted = 0
             news = [] if known.is_new else await self._news(player, conversation)
             _ensure_open(conversation)
         except BaseException:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import kinds
-from tests.support.lobbies import LobbyWorld, everybody, silent
+from tests.support.lobbies import Faulty, LobbyWorld, everybody, silent
 from vinom.base.messages.envelope import encode_push
 from vinom.base.messages.lobby import MatchEnded, Pong, QueueStatus
 from vinom.errors import Code, NoCapacity, Refused
@@ -107,6 +107,21 @@ class TwoNodesTests(SynchronousTestCase):
         self.clock.advance(0)
         for line in (ann, bob):
             self.assertEqual(kinds(line.heard()), ["queue_status", "match_found"])
+
+    def test_matched_during_a_hello(self) -> None:
+        """
+        Who is matched while a hello is answered is sent that, not how it was before.
+        """
+        _, said = self.one.queued("ann", "duel")
+        self.shared["store"] = store = Faulty(self.store)
+        store.late.add("of_player")
+        ann = LobbyWorld(3, **self.parts("n3")).line()
+        ann.ask("hello", protocol=1, player_key=said["player_key"])
+        self.two.queued("bob", "duel")
+        self.clock.advance(0)
+        store.late.clear()
+        store.go_on()
+        self.assertEqual(ann.heard()[-1]["data"]["state"], "matched")
 
     def test_errors_travel(self) -> None:
         """
@@ -237,41 +252,22 @@ class TwoNodesTests(SynchronousTestCase):
 
     def test_two_reports_at_once(self) -> None:
         """
-        Of three lines of a player the newest stays, whichever is known first: the first
-        at one node, the second at another, the third at the first node again.
+        Of three lines of a player the newest stays, whichever report of the first node
+        is answered first: with the second line at another node, or the third.
         """
         _, said = self.one.hello("ann")
-        for order in ((0, 1), (1, 0)):
-            late = self.late()
-            first, second, third = self.one.line(), self.two.line(), self.one.line()
-            for line in (first, second, third):
-                line.ask("hello", protocol=1, player_key=said["player_key"])
-            for number in order:
-                late[number].callback(0)
-            self.assertEqual(
-                [line.is_closed for line in (first, second, third)],
-                [True, True, False],
-                order,
-            )
-            self.assertTrue(self.one.online.is_here(said["player_id"]))
-            third.hang_up()
-
-    def test_two_reports_and_a_newer_line(self) -> None:
-        """
-        Both lines of a node close if a line to another node is newer than they are.
-        """
-        _, said = self.one.hello("ann")
-        for order in ((0, 1), (1, 0)):
-            late = self.late()
-            lines = self.one.line(), self.one.line(), self.two.line()
-            for line in lines:
-                line.ask("hello", protocol=1, player_key=said["player_key"])
-            for number in order:
-                late[number].callback(0)
-            self.assertEqual(
-                [line.is_closed for line in lines], [True, True, False], order
-            )
-            lines[2].hang_up()
+        one, two = self.one, self.two
+        for nodes in ((one, two, one), (one, one, two)):
+            for order in ((0, 1), (1, 0)):
+                late, lines = self.late(), [node.line() for node in nodes]
+                for line in lines:
+                    line.ask("hello", protocol=1, player_key=said["player_key"])
+                for number in order:
+                    late[number].callback(0)
+                closed = [line.is_closed for line in lines]
+                self.assertEqual(closed, [True, True, False], order)
+                self.assertTrue(nodes[2].online.is_here(said["player_id"]))
+                lines[2].hang_up()
 
     def test_lines_again(self) -> None:
         """

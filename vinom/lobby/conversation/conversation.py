@@ -195,7 +195,8 @@ class Conversation:
     :ivar is_new_guest: has the player joined no room, nor been here before? Likewise.
     :ivar queue_state: as `QueueStatus` has it, as far as the player was sent.
     :ivar match_id: in which match the player is, as far as it was sent; or empty.
-    :ivar moves_noted: how often it was sent that it moved, or its party changed.
+    :ivar moves_noted: how often it was sent that it moved, or its party changed; or
+        should have been looked for during its hello.
     :ivar party_version: of its party, as far as it was sent.
     :ivar is_open: can messages still be sent?
     :ivar line: its transport.
@@ -508,6 +509,7 @@ class Conversation:
 
     async def _greet(self, hello: Hello) -> None:
         player, welcome, missed = await self._requests.greet(self, hello)
+        has_moved = self.moves_noted > 0
         self.player, self.moves = player, hello.moves
         self.line.admitted()
         for push in missed:
@@ -518,6 +520,9 @@ class Conversation:
             self._requests.idle.add(
                 self, self._clock.seconds() + self._bounds.idle_seconds
             )
+        if has_moved:
+            # What came during the hello may be newer than what was read for it.
+            self._requests.look_again([player.player_id])
 
     def _note(self, push: Push) -> bool:
         """

@@ -326,15 +326,13 @@ class Matchmaker(Service):
             remove = partial(self._remove, entry, entry.player_ids)
             self._run(patiently(self._clock, remove))
             raise self._matches.draining()
-        waiting = None
         try:
             away = await self._online.away(entry.player_ids)
             for player_id in away:
                 self._expect(player_id)
             if away or entry.suspended:
                 await self._settle(entry.player_ids[0])
-            waiting = None if entry.suspended else found.waiting
-            self.rounds.look_at(entry.pool, waiting)
+            self.rounds.look_at(entry.pool, None if entry.suspended else found.waiting)
             its = self.queues.of(entry.game, entry.queue) if self.queues.asks else None
             is_asked = its is not None and its.accept_seconds and self._online.is_shared
             if entry.party_id or is_asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from typing import Protocol as Shape
@@ -653,11 +654,9 @@ class Parties(Service):
         if party is None or party.state == "in_game":
             # Over UDP players have no line. `_tell` waits again after the match.
             return
-        try:
+        # The player may have left meanwhile.
+        with suppress(Refused):
             await self._remove(player_id, "away", lambda it: it.leave(player_id))
-        except Refused:
-            # The player has left meanwhile.
-            return
 
     # What players are sent.
 
@@ -670,8 +669,7 @@ class Parties(Service):
         try:
             return frozenset(await self._online.away(party.player_ids))
         except StoreUnavailable:
-            here = self._online.is_here
-            return frozenset(one for one in party.player_ids if not here(one))
+            return self._online.away_of(party.player_ids, Whereabouts())
 
     async def _update(
         self, party: Party, where: Whereabouts | None = None
