@@ -135,8 +135,10 @@ class BehindProxy(SynchronousTestCase):
         first: dict[str, Any] = json.decode(found.data)[0]
         return first
 
-    def check_limits(self) -> None:
+    def check_limits(self, *changes: tuple[str, str]) -> None:
         """Each player's own address counts, and nobody can choose another one."""
+        self.serve("--guests=yes", "--connections-per-address=2")
+        self.start(*changes)
         forged = ("X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9")
         status, first = self.come(ANN)
         self.assertEqual(status, 101)
@@ -174,8 +176,6 @@ class CaddyTests(BehindProxy):
         Behind Caddy, which writes X-Forwarded-For, limits count players one by one.
         """
         path_of("caddy")
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
         self.check_limits()
 
     def test_guests(self) -> None:
@@ -221,8 +221,6 @@ class NginxTests(BehindProxy):
         Behind nginx's stream, which sends version 1 of the PROXY protocol, limits
         count players one by one.
         """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
         self.check_limits()
 
 
@@ -247,17 +245,13 @@ class HAProxyTests(BehindProxy):
         Behind HAProxy, with version 2 of the PROXY protocol, limits count players one
         by one.
         """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
         self.check_limits()
 
     def test_http(self) -> None:
         """
         And with HTTP, where HAProxy adds a second line of X-Forwarded-For.
         """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start(
+        self.check_limits(
             ("mode tcp", "mode http\n    option forwardfor\n    timeout tunnel 2m"),
             (" send-proxy-v2", ""),
         )
-        self.check_limits()
