@@ -6,7 +6,7 @@ Players have lines to them, and believe what they are sent.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from random import Random
@@ -177,8 +177,8 @@ class Shares:
         self.owners: dict[str, str] = {}
         #: When suspended entries are gone that their node may not know of.
         self.expires: dict[str, float] = {}
-        # Which node waits for whom, or did.
-        self.expected: dict[str, str] = {}
+        # For whom each node waits, or did; several nodes may wait for one.
+        self.expected = defaultdict[str, dict[str, None]](dict)
 
     def here(self, entry: QueueEntry) -> bool:
         """Are all its players connected?"""
@@ -287,10 +287,9 @@ class Shared:
         for player_id in alone:
             del lines.lines[player_id]
             lines.left[player_id] = lines.now()
-        expected = self._shares.expected
-        alone += [one for one, node in expected.items() if node == node_id]
-        expected.update(dict.fromkeys(alone, self._node))
+        alone += self._shares.expected.pop(node_id, ())
         alone = [one for one in alone if one not in lines.lines]
+        self._shares.expected[self._node].update(dict.fromkeys(alone))
         is_over = not (alone or prematches or entry_ids)
         for entry_id in entry_ids:
             entry = state.entries[entry_id]
@@ -309,8 +308,10 @@ class SharedLines(MemoryOnlineStore):
     shares: Shares
 
     def leave(self, player_id: str) -> Deferred[LineEnd]:
-        self.shares.expected[player_id] = self.node_id
-        return super().leave(player_id)
+        end = super().leave(player_id)
+        if end.result == "held":
+            self.shares.expected[self.node_id][player_id] = None
+        return end
 
     def send(self, player_ids: Sequence[str], message: bytes) -> Deferred[int]:
         sent = super().send(player_ids, message)
@@ -604,8 +605,6 @@ class FailingNodes(TwoNodes):
 
     def fail_over(self, kept: Any) -> None:
         """The replica, which has only this, takes the place of the master."""
-        for node in self.running():
-            node.gate.requests.clear()
         self.lose_writes(kept)
         for node in self.running():
             node.gate.cut(is_failover=True)
