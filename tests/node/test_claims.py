@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.contract import facts
-from tests.support.expected import fails_until
 from tests.support.supply import match_plan
 from vinom.base.model import ServerAddress
 from vinom.errors import StoreUnavailable
@@ -361,7 +360,6 @@ class ClaimsTests(SynchronousTestCase):
         self.second.register()
         self.assertEqual(self.second.left(""), [])
 
-    @fails_until("one match")
     def test_answer_after_the_next_lease(self) -> None:
         """
         A game server that died while the store was away is forgotten, whatever comes

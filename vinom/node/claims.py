@@ -210,8 +210,8 @@ class Claims:
                 try:
                     await self._ask_once(server_id, claim)
                 except LeaseLost:
-                    # `check_owned` asks again under the next lease.
-                    return
+                    # `check_owned` asks again under the next lease, or has done so.
+                    continue
                 except StoreUnavailable:
                     if self._is_elsewhere(server_id, claim):
                         self._lost(server_id, claim)
