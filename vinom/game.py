@@ -287,6 +287,9 @@ class Game(Generic[S, A]):
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
         after, at most 0.1 s; "none": never, so the types of its states need not be
         storable. Rooms of stored games outlive their node where nodes share a store.
+        There matches, which their node stores, outlive their machine, too, and lose at
+        most a second then; with "store" nothing: it is "ahead", and its matches show
+        what that store has, and stand still while it does not answer.
     :cvar absent: what happens to a seat whose player has lost the connection. "wait":
         nothing. "bot": `bot` acts for it while another player is connected. "forfeit":
         after `forfeit_seconds` it is given up, and `left` is called.
@@ -323,7 +326,7 @@ class Game(Generic[S, A]):
     late_join: ClassVar[bool] = False
     tick_hz: ClassVar[int] = 0
     schema: ClassVar[int] = 1
-    durability: ClassVar[Literal["ahead", "behind", "none"]] = "ahead"
+    durability: ClassVar[Literal["store", "ahead", "behind", "none"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
     bot_seconds: ClassVar[float] = 1.0
     forfeit_seconds: ClassVar[float] = 30.0

@@ -19,6 +19,7 @@ from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.rooms import MemoryCheckpointStore
 from vinom.store.memory.servers import MemoryServerStore
 
 
@@ -135,6 +136,7 @@ class SharedTests(SynchronousTestCase):
                 {"maze"},
                 lambda server_id, handle: succeed(self.is_reached),
                 lambda *moved: self.brought.append(moved),
+                MemoryCheckpointStore(self.nodes, "n2", lambda: 1),
                 self.look,
                 self.moved.append,
             ),

@@ -81,6 +81,9 @@ class Noted:
     async def adopt_left(self, node_id: str) -> None:
         pass
 
+    async def go_on(self, plan: MatchPlan) -> bool | None:
+        return False
+
 
 class TakeoverTests(SynchronousTestCase):
     """A node looks after the others."""
@@ -158,6 +161,26 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual([end.match_id for end in self.ends], ["m1"])
         self.assertEqual(self.running(), 1)
         self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
+
+    def test_machine_is_gone(self) -> None:
+        """
+        A match that has a copy goes on; for one that perhaps another node has is waited
+        for one more lease.
+        """
+        noted: Any = self.noted
+
+        async def go_on(plan: MatchPlan) -> bool | None:
+            if plan.match_id == "m2":
+                return None
+            self.estates.plans["dead"].remove(plan)
+            return True
+
+        noted.go_on = go_on
+        self.die()
+        self.clock.pump([0.5] * 12)
+        self.assertEqual((self.running(), self.ends), (2, []))
+        self.clock.pump([0.5] * 12)
+        self.assertEqual([end.match_id for end in self.ends], ["m2"])
 
     def test_adopts(self) -> None:
         """

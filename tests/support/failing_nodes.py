@@ -373,7 +373,10 @@ class FailingNode(LobbyWorld):
         )
         # No other node can reach the game servers of one that is gone.
         parts.adoption = SimpleNamespace(
-            check_owned=lambda: None, adopt_left=lambda _: succeed(None)
+            check_owned=lambda: None,
+            write_copies=lambda: None,
+            adopt_left=lambda _: succeed(None),
+            go_on=lambda _: succeed(False),
         )
         parts.requests = self.requests
         settings: Any = SimpleNamespace(lease_seconds=LEASE, orphan_seconds=0.0)

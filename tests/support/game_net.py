@@ -420,6 +420,7 @@ class GameNet:
         game: str = "teller",
         checkpoint: bytes = b"",
         number: int = 0,
+        went_back: bool = False,
     ) -> MatchPlan:
         """Open a room, with a ticket for each seat, or go on with a match."""
         if not self.is_bound:
@@ -427,9 +428,8 @@ class GameNet:
         plan = self.plan(match_id, seats, game)
         tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
         if checkpoint:
-            self.server.received(
-                OpenRoom(plan, tickets, checkpoint=checkpoint, number=number, part=2)
-            )
+            order = OpenRoom(plan, tickets, False, (), checkpoint, number, 2, went_back)
+            self.server.received(order)
         else:
             self.place(plan, tickets)
         return plan

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.games.tictactoe import TicTacToe
 
 
 class Say(Struct, frozen=True, tag="say"):
@@ -342,6 +343,12 @@ class Meddling(Teller):
     def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Tale:
         s.lines = ()  # type: ignore[misc]  # that is the point
         return s
+
+
+class StoredTicTacToe(TicTacToe):
+    """Tic-tac-toe that shows only what the store of several nodes has."""
+
+    durability = "store"
 
 
 class Nameless(Teller):

@@ -463,6 +463,7 @@ class FleetWorld(Supplied):
         rooms_per_process: int = 1,
         longest: float = 100.0,
         seed: int = 7,
+        stored: frozenset[str] = frozenset(),
     ) -> None:
         self.clock, self.records = Clock(), MemoryRecords()
         self.files = MemoryFiles()
@@ -481,7 +482,7 @@ class FleetWorld(Supplied):
                 realm="game.vinom",
                 policy=PoolPolicy(warm, most, rooms_per_process),
             ),
-            RoomTimeouts({"maze": longest}),
+            RoomTimeouts({"maze": longest}, stored=stored),
             files=self.files,
             records=self.records,
             readable=lambda plan, data: "",

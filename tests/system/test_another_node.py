@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import admin_of, shared_by_nodes
-from tests.support.ending import is_running, kill_all
+from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import redis_for, until
@@ -24,6 +25,7 @@ from vinom.games.tictactoe import TicTacToe
 from vinom.play.recording import read_recording, replay
 from vinom.tools.commands.child_node import ChildNode
 
+GAME = "vinom.games.tictactoe:TicTacToe"
 #: At full size?
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"
 
@@ -37,7 +39,7 @@ class AnotherNodeTests(TestCase):
         self.server = redis_for(self)
         self.shared = (
             *shared_by_nodes(self, self.server.url),
-            "--game=vinom.games.tictactoe:TicTacToe",
+            f"--game={GAME}",
             "--lease-seconds=1",
             "--fill-seconds=0",
             "--join-seconds=600",
@@ -47,7 +49,13 @@ class AnotherNodeTests(TestCase):
         self.clients: list[Client] = []
         self.strays: set[int] = set()
         self.seen: dict[int, list[int]] = {}
-        self.addCleanup(kill_all, self.strays)
+        self.addCleanup(self.end_strays)
+
+    def end_strays(self) -> None:
+        """End game servers that a failed test has left."""
+        for pid in self.strays:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
 
     async def start(self, *arguments: str) -> ChildNode:
         node = ChildNode(reactor, [*self.shared, *arguments], game_ports=8)
@@ -150,6 +158,78 @@ class AnotherNodeTests(TestCase):
         self.assertEqual(self.playing(other)["pid"], before["pid"])
         self.seen.clear()
         await self.finish(other, matches, [node], 1)
+
+    async def start_machines(self) -> list[ChildNode]:
+        """Start two nodes as on two machines, and a match at the first."""
+        self.shared = (*self.shared, "--orphan-seconds=6")
+        nodes = await self.start_both()
+        await self.begin(nodes[0])
+        return nodes
+
+    async def go_on_at(self, other: ChildNode) -> list[Match]:
+        """Let both players go on at another node; they are told that it went back."""
+        keys = [client.identity.key for client in self.clients]
+        await hang_up(self.clients)
+        matches = []
+        for key in keys:
+            again = await connect(reactor, other.host, other.port, player_key=key)  # type: ignore[arg-type]
+            self.clients.append(again)
+            matches.append(await again.queue("tictactoe"))
+        matches.sort(key=lambda match: match.seat)
+        await until(lambda: all(match.view is not None for match in matches))
+        self.assertEqual([match.went_back for match in matches], [True, True])
+        self.assertEqual(sum(cell is not None for cell in cells_of(matches[0])), 2)
+        return matches
+
+    async def end_at(self, other: ChildNode, matches: list[Match]) -> None:
+        """Play to the end, which leaves nothing in the store."""
+        await place_marks(matches, 3)
+        await until(lambda: all(match.outcome is not None for match in matches))
+        for match in matches:
+            match.leave()
+        await until(lambda: not self.ask(other, "status")["fleet"]["rooms"])
+        self.assertEqual(len(self.ask(other, "results")["results"]), 1)
+        await until(lambda: not self.server.command("KEYS", "*:checkpoints-of:*"), 5)
+
+    async def test_machine_dies(self) -> None:
+        """
+        A machine is gone, with its node, its game servers and all their files. Another
+        one goes on with the match; its players are told that it went back.
+        """
+        node, other = await self.start_machines()
+        # As old as its copy may be.
+        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
+        self.playing(node)
+        gone = node.kill()
+        self.end_strays()
+        await gone
+        shutil.rmtree(node.state_dir)
+        await self.end_at(other, await self.go_on_at(other))
+
+    async def test_machine_that_slept(self) -> None:
+        """
+        A machine hangs until another one has gone on with its match, and wakes: it
+        reports nothing of it. A game that asks for it has lost nothing.
+        """
+        stored = "tests.support.games:StoredTicTacToe"
+        self.shared = tuple(one.replace(GAME, stored) for one in self.shared)
+        node, other = await self.start_machines()
+        server = self.playing(node)["pid"]
+        for pid in (node.pid, server):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            try:
+                matches = await self.go_on_at(other)
+            except BaseException:
+                print(other.log_end(), flush=True)
+                raise
+            # The kernel ended it when its lease was over.
+            self.assertFalse(is_running(server))
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        await until(lambda: self.playing(node) == {})
+        await self.end_at(other, matches)
+        self.assertEqual(self.ask(node, "status")["matches"]["ended"], {})
 
     async def test_all_at_once(self) -> None:
         """

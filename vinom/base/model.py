@@ -526,12 +526,14 @@ class Placement:
     :ivar address: name or IP address that players connect to.
     :ivar port: UDP.
     :ivar certificate: the trust anchor for verifying the game server, PEM.
+    :ivar went_back: its machine died: players may have seen what is not known any more.
     """
 
     server: str
     address: str
     port: int = attrs.field(validator=_PORT)
     certificate: str
+    went_back: bool = False
 
 
 @attrs.frozen

@@ -403,14 +403,14 @@ class LobbyClient:
             line.close()
 
         waiting: Deferred[MatchFound | None] = Deferred(give_up)
-        asked, queued_for = False, queue.game
+        asked, queued_for, state = False, queue.game, "idle"
 
         def listen(push: Push | Failed) -> None:
-            nonlocal queued_for
+            nonlocal queued_for, state
             if waiting.called:
                 return
             if isinstance(push, QueueStatus):
-                queued_for = push.game or queued_for
+                queued_for, state = push.game or queued_for, push.state
                 if push.state == "idle" and asked:
                     waiting.errback(_refusal(line.last_word))
                 else:
@@ -441,9 +441,14 @@ class LobbyClient:
                     status = await line.ask(queue)
                     listen(status)
                 except LobbyRefusal as refusal:
-                    if refusal.code != Code.ALREADY_QUEUED:
+                    # Its match goes on elsewhere, soon.
+                    is_matched = (refusal.code, state) == (
+                        Code.ALREADY_IN_MATCH,
+                        "matched",
+                    )
+                    if refusal.code != Code.ALREADY_QUEUED and not is_matched:
                         raise
-                    if queued_for != queue.game:
+                    if not is_matched and queued_for != queue.game:
                         # We still queue for another game, from an older line.
                         await line.ask(Cancel())
                         listen(await line.ask(queue))

@@ -122,6 +122,7 @@ class Match:
     :ivar seen_at: when that state arrived, on the reactor's clock.
     :ivar acked: number of our latest action that this state answers.
     :ivar outcome: ``{round, places, scores}`` of the latest round that ended.
+    :ivar went_back: the match's machine died, and it goes on from a second before.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Match:
     ) -> None:
         self._reactor = reactor
         self.match_id, self.game = found.match_id, found.game
-        self.seat = found.seat
+        self.seat, self.went_back = found.seat, found.went_back
         self.players: tuple[SeatName, ...] = found.players
         self.setup: Any = None
         self.view: Any = None
@@ -199,6 +200,7 @@ class Match:
 
         :param found: as the lobby sends it on an open line.
         """
+        self.went_back |= found.went_back
         self._seat.moved(found)
 
     def on_state(self, listener: Callable[[Match], None]) -> None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 from base64 import b32encode
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import get_args
+from functools import partial
+from typing import Protocol, get_args
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from vinom.base.model import MatchPlan, Placement, Ticket
+from vinom.base.limits.logged import in_background
+from vinom.base.model import MatchEnd, MatchPlan, Placement, Ticket
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.figures import Tally
-from vinom.errors import Code, NoCapacity, Refused
+from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
 from vinom.fleet.control.link import ControlLink
 from vinom.fleet.control.messages import (
     CONTROL_PROTOCOL,
@@ -31,7 +34,13 @@ from vinom.fleet.control.messages import (
     TokenKeys,
     ToRelayed,
 )
-from vinom.fleet.hosted import MatchRequest, Readable, RoomTimeouts
+from vinom.fleet.hosted import (
+    KeptCheckpoint,
+    MatchRequest,
+    Readable,
+    Resumable,
+    RoomTimeouts,
+)
 from vinom.fleet.interfaces import IFleet, IMatchWatch
 from vinom.fleet.life import Stage
 from vinom.fleet.pool import (
@@ -41,7 +50,13 @@ from vinom.fleet.pool import (
     WaitingMatches,
     growth,
 )
-from vinom.fleet.records import Records, ServerRecord
+from vinom.fleet.records import (
+    MatchCopy,
+    MatchRecord,
+    Records,
+    ServerRecord,
+    StoredMatch,
+)
 from vinom.fleet.server import (
     FleetSettings,
     FleetStatus,
@@ -250,8 +265,18 @@ MOST_ATTEMPTS = 3
 #: to start, seconds.
 GOING_ON_SECONDS = 60.0
 
+
+class CopyOf(Protocol):
+    """Make what keeps the copy of a match for other machines, if nodes share one."""
+
+    def __call__(self, match_id: str, fence: int) -> MatchCopy | None:
+        """Make it; see `MatchCopy`."""
+
+
 # How often all game servers are checked, seconds.
 _TICK = 1.0
+#: How often copies of matches are brought up to date: at most a second is lost.
+_STORE_EVERY = 0.8
 
 #: What players of a match are sent for which no game server can be had.
 NO_GAME_SERVER = (
@@ -271,6 +296,7 @@ class Fleet(Service):
     :ivar is_draining: no new match is taken.
     :ivar is_stopping: the node stops, and all matches end.
     :ivar leaves_matches: unless they are left for a later node.
+    :ivar copy_of: see `CopyOf`.
     """
 
     name = "fleet"
@@ -312,7 +338,7 @@ class Fleet(Service):
         self._entropy, self._settings, self._room_timeouts = entropy, settings, rooms
         self._waiting = WaitingMatches()
         self._is_known_full = False
-        self._went_on = Counter({"died": 0, "moved": 0})
+        self._went_on = Counter({"died": 0, "moved": 0, "machine": 0})
         # What is left of game servers that are gone: it goes to the next warm ones.
         self._takeovers: deque[Takeover] = deque()
         # By match that goes on soon: what its next game server is asked first; called
@@ -342,10 +368,13 @@ class Fleet(Service):
         self._emptied: Deferred[None] | None = None
         self._is_pumping = self._must_pump = False
         self.is_draining = self.is_stopping = self.leaves_matches = False
+        self.copy_of: CopyOf = lambda match_id, fence: None
+        self._storing = Timer(clock)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._tick()
+        self._store()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -390,6 +419,8 @@ class Fleet(Service):
         request = MatchRequest(
             plan, tuple(tickets), watch, placed, relay, hosts, is_own=relay is not None
         )
+        if relay is None:
+            request.copy = self.copy_of(plan.match_id, fence=1)
         self._waiting.add(request)
         self._pump()
         return placed
@@ -515,6 +546,7 @@ class Fleet(Service):
             waiting=len(self._waiting),
             rooms=len(self._placed),
             went_on=dict(self._went_on),
+            old_copies=sum(one.rooms.old_copies for one in self._servers),
             is_draining=self.is_draining,
             game_servers={
                 server.server_id: server.describe() for server in self._servers
@@ -594,8 +626,8 @@ class Fleet(Service):
         for server in tuple(self._servers):
             # Its process is gone; what its link still held is lost.
             server.cut()
-        self._alarm.cancel()
-        self._refill.cancel()
+        for timer in (self._alarm, self._refill, self._storing):
+            timer.cancel()
 
     # Game servers of an earlier node.
 
@@ -607,10 +639,7 @@ class Fleet(Service):
         :param watch: receives what happens to its matches.
         :returns: ``False`` if its process is gone; its record is removed then.
         """
-        requests = [
-            MatchRequest(one.plan, (), watch, hosts=one.hosts, attempts=1)
-            for one in record.matches
-        ]
+        requests = [self._adopted(one, watch) for one in record.matches]
         server = self._make(record.server_id)
         # Before: it may be gone as soon as it is adopted.
         self._servers.adopt(server, requests)
@@ -623,6 +652,70 @@ class Fleet(Service):
         if self._records is not None:
             self._records.forget(record.server_id)
         return False
+
+    def _adopted(self, one: MatchRecord, watch: IMatchWatch) -> MatchRequest:
+        request = MatchRequest(one.plan, (), watch, hosts=one.hosts, attempts=1)
+        request.copy = self.copy_of(one.plan.match_id, fence=0)
+        request.rescue = partial(self._rescue, request)
+        return request
+
+    def lose(self, one: MatchRecord, watch: IMatchWatch) -> None:
+        """Go on, from its copy, with a match whose game server is gone; or end it."""
+        end = MatchEnd(one.plan.match_id, "lost")
+        if not self._rescue(self._adopted(one, watch), end):
+            watch.ended(end)
+
+    def _rescue(self, request: MatchRequest, end: MatchEnd) -> bool:
+        if request.copy is None or self.is_stopping:
+            return False
+        self._going_on.setdefault(end.match_id, [])
+        work = self._go_on_from_copy(request, request.copy, end)
+        in_background(self._log, work, "a match does not go on from its copy")
+        return True
+
+    async def _go_on_from_copy(
+        self, request: MatchRequest, copy: MatchCopy, end: MatchEnd
+    ) -> None:
+        match, give_up = None, self._now() + GOING_ON_SECONDS
+        while not self.is_stopping and self._now() < give_up:
+            try:
+                match = await copy.read()
+                break
+            except (NoCapacity, StoreUnavailable):
+                # The node that had it may still have its lease.
+                await deferLater(self._clock, _TICK)
+        if match is not None:
+            self.go_on(match, copy, request.watch)
+            return
+        for ask in self._going_on.pop(end.match_id, ()):
+            ask(None)
+        request.watch.ended(end)
+
+    def go_on(self, match: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
+        """
+        Go on with a match whose machine is gone, from its copy.
+
+        :param copy: that was read.
+        :param watch: receives what happens to it.
+        """
+        plan, hosts, kept = (
+            match.record.plan,
+            match.record.hosts,
+            KeptCheckpoint.of(match),
+        )
+        request = MatchRequest(plan, (), watch, hosts=hosts, attempts=1, kept=kept)
+        request.copy = copy
+        left = match.ends_at - self._clock.seconds()
+        one = Resumable(request, (), match.is_played, left, self._now())
+        self._takeovers.append(Takeover("", None, None, (one,)))
+        self._going_on.setdefault(plan.match_id, [])
+        self._pump()
+
+    def take_away(self, match_id: str) -> None:
+        """Another node has gone on with a match of this one: end it without a word."""
+        if (server := self._placed.get(match_id)) is not None:
+            server.rooms.take_away(match_id)
+            server.kill()
 
     def has_link(self, server_id: str) -> bool:
         """Does this game server play with a link to this node?"""
@@ -716,7 +809,8 @@ class Fleet(Service):
     def _took_over(self, server: ServerProcess, takeover: Takeover) -> None:
         """A game server goes on with the matches of another one."""
         self._servers.took_over(server, takeover)
-        self._went_on["moved" if takeover.is_moved else "died"] += len(takeover.matches)
+        why = "moved" if takeover.is_moved else "died" if takeover.label else "machine"
+        self._went_on[why] += len(takeover.matches)
         for match in takeover.matches:
             for ask in self._going_on.pop(match.request.plan.match_id, ()):
                 # After the order to open the room, which follows.
@@ -827,6 +921,18 @@ class Fleet(Service):
         else:
             self._is_known_full = False
 
+    def _store(self) -> None:
+        """Bring the copies of all matches up to date."""
+        self._storing.start(_STORE_EVERY, self._store)
+        for server in self._servers:
+            server.store()
+
+    def write_copies(self) -> None:
+        """Write the copies of all matches again."""
+        for server in self._servers:
+            server.rooms.forget_copies()
+        self._store()
+
     def _is_full(self) -> bool:
         """Do matches wait for others to end?"""
         counts = self._counts()
@@ -885,6 +991,12 @@ class Fleet(Service):
     def _assign_takeovers(self) -> None:
         """Have warm game servers go on with the matches of those that are gone."""
         while self._takeovers and (successor := self._servers.any("warm")) is not None:
+            if self._takeovers[0].where is None and not self._supply.addresses().free:
+                # Those with an address of their own need not wait for others to end.
+                self._takeovers.rotate(-1)
+                if not any(one.where for one in self._takeovers):
+                    return
+                continue
             self._refilling.taken(self._now())
             successor.take_over(self._takeovers.popleft())
 
@@ -959,7 +1071,8 @@ class Fleet(Service):
             total=sum(stages.values()),
             waiting=max(0, len(self._waiting) - self._servers.coming)
             + len(self._takeovers) * self._settings.policy.rooms_per_process,
-            addresses=self._supply.addresses().free + len(self._takeovers),
+            addresses=self._supply.addresses().free
+            + sum(one.where is not None for one in self._takeovers),
         )
 
 

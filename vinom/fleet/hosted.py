@@ -21,6 +21,7 @@ from vinom.fleet.control.messages import (
     FromRelayed,
     HandOver,
     Kept,
+    KeptTaken,
     Kick,
     OpenRoom,
     Playing,
@@ -30,6 +31,7 @@ from vinom.fleet.control.messages import (
     ToServer,
 )
 from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.records import MatchCopy, MatchRecord, StoredMatch
 from vinom.net.frames import FRAME_LIMIT
 from vinom.play.hosting.recordings import Recordings
 
@@ -47,6 +49,7 @@ class RoomTimeouts:
     :ivar join: from that answer to the first player.
     :ivar grace: added to the times that the room itself should keep.
     :ivar ticket: from `AddTicket` to its answer.
+    :ivar stored: games that show only what the store of several nodes has.
     """
 
     longest: Mapping[str, float]
@@ -54,6 +57,7 @@ class RoomTimeouts:
     join: float = 10.0
     grace: float = 5.0
     ticket: float = 5.0
+    stored: frozenset[str] = frozenset()
 
 
 #: Most bytes of a recording that are kept: more than a game server holds back.
@@ -80,6 +84,7 @@ class KeptCheckpoint:
     :ivar length: of that part, bytes.
     :ivar recorded: the last bytes of it.
     :ivar version: of its state.
+    :ivar is_copy: players may have seen more than is in it.
     """
 
     number: int = 0
@@ -88,6 +93,7 @@ class KeptCheckpoint:
     length: int = 0
     recorded: bytearray = attrs.field(factory=bytearray)
     version: int = 0
+    is_copy: bool = False
     _resumed: list[float] = attrs.field(factory=list)
     _in_vain: int = 0
     _least: int = 0
@@ -117,6 +123,7 @@ class KeptCheckpoint:
         if len(recorded) > 2 * _MOST_RECORDED:
             del recorded[:-_MOST_RECORDED]
         self.length, self.version = message.length, message.version
+        self.is_copy = False
 
     def take_unsent(self, message: Kept) -> None:
         """
@@ -171,6 +178,14 @@ class KeptCheckpoint:
             )
         return ""
 
+    @classmethod
+    def of(cls, stored: StoredMatch) -> KeptCheckpoint:
+        """Go on from the copy of a match whose machine is gone."""
+        number, data, part = stored.number, stored.checkpoint, stored.part
+        kept = cls(number, data, part, version=stored.version, is_copy=True)
+        kept.next_part()
+        return kept
+
     def next_part(self) -> None:
         """Another process writes the recording from here on."""
         self.part += 1
@@ -199,6 +214,7 @@ class Resumable:
     def end(self, verdict: str, why: str = "") -> None:
         """It does not go on."""
         request = self.request
+        request.over()
         if not request.is_withdrawn:
             request.watch.ended(MatchEnd(request.plan.match_id, verdict, why=why))
         request.fail(f"the match is over: {verdict}")
@@ -223,6 +239,9 @@ class MatchRequest:
     :ivar kicked: seats whose players an operator removed.
     :ivar closing: the reason for which it was ordered to end; empty if it was not.
     :ivar is_delayed: *watch* was called because no game server can be had.
+    :ivar copy: what other machines go on from; ``None`` if none does.
+    :ivar rescue: called if its game server was gone before it had a link: goes on from
+        that copy instead, or returns ``False``.
     """
 
     plan: MatchPlan
@@ -239,6 +258,13 @@ class MatchRequest:
     kicked: set[int] = attrs.field(factory=set)
     closing: str = ""
     is_delayed: bool = False
+    copy: MatchCopy | None = None
+    rescue: Callable[[MatchEnd], bool] = lambda _: False
+
+    def over(self) -> None:
+        """Nobody goes on with it."""
+        if self.copy is not None:
+            self.copy.over()
 
     def fail(self, why: str) -> None:
         """The match gets no game server."""
@@ -280,6 +306,7 @@ class _Room:
     # By label; of each seat those that its player may still show.
     tickets: dict[str, Ticket] = attrs.field(factory=dict)
     is_resumed: bool = False
+    went_back: bool = False
     was_played: bool = False
     rounds: int = 0
 
@@ -408,6 +435,7 @@ class HostedRooms:
         request, kept = match.request, match.request.kept
         now = self._now()
         room = _Room(request, now + self._timeouts.open, is_resumed=True)
+        room.went_back = kept.is_copy
         self._rooms[request.plan.match_id] = room
         room.was_played, room.ends_by = match.is_played, now + match.left
         room.tickets = {one.label: one for one in match.tickets}
@@ -422,6 +450,7 @@ class HostedRooms:
             kept.data,
             kept.number,
             kept.part,
+            kept.is_copy,
         )
         self._deliver(order, files)
         if (relay := request.relay) is not None:
@@ -599,6 +628,8 @@ class HostedRooms:
                 room.ends_by = late + self._timeouts.longest[room.request.plan.game]
             room.request.succeed(placement)
         if room.is_resumed and not room.request.is_withdrawn:
+            if room.went_back:
+                placement = attrs.evolve(placement, went_back=True)
             room.request.watch.resumed(match_id, placement)
 
     def kept(self, message: Kept) -> None:
@@ -626,6 +657,59 @@ class HostedRooms:
                 message.data,
                 message.is_report,
             )
+
+    def store(self, record: MatchRecord, placement: Placement) -> bool:
+        """
+        Bring the copy of a match up to date.
+
+        :returns: ``False`` if it was older.
+        """
+        room = self._rooms.get(record.plan.match_id)
+        if room is None or room.stage in ("opening", "closing"):
+            return True
+        kept, copy = room.request.kept, room.request.copy
+        if copy is None or not kept.data or copy.number >= kept.number:
+            return True
+        if record.plan.game in self._timeouts.stored:
+            match_id = record.plan.match_id
+            copy.stored = lambda number: self._send(KeptTaken(match_id, number))
+        copy.write(
+            StoredMatch(
+                record,
+                placement,
+                kept.data,
+                kept.number,
+                kept.version,
+                kept.part,
+                room.stage == "played",
+                self._clock.seconds() + room.ends_by - self._now(),
+            )
+        )
+        return False
+
+    def _copies(self) -> list[MatchCopy]:
+        copies = (room.request.copy for room in self._rooms.values())
+        return [one for one in copies if one is not None]
+
+    @property
+    def old_copies(self) -> int:
+        """Count the matches of which the store may lack more than a second."""
+        return sum(one.is_old for one in self._copies())
+
+    def forget_copies(self) -> None:
+        """The store may have lost them."""
+        for one in self._copies():
+            one.number = 0
+
+    def awaits_store(self, match_id: str) -> bool:
+        """Does a match wait until the store has its checkpoint?"""
+        room = self._rooms.get(match_id)
+        return room is not None and room.request.plan.game in self._timeouts.stored
+
+    def take_away(self, match_id: str) -> None:
+        """Another node has gone on with a match: nobody hears of this one any more."""
+        if (room := self._rooms.get(match_id)) is not None:
+            room.request.is_withdrawn = True
 
     def unsent(self, checkpoints: Sequence[Kept]) -> None:
         """Take what the game server wrote, before it died, while it had no link."""
@@ -754,6 +838,9 @@ class HostedRooms:
             # A game server that ended the match has written all of it.
             last = (kept.length if end.reason == "lost" else 0, bytes(kept.recorded))
             self._files.take_back(request.plan.match_id, part=kept.part, last=last)
+        if end.reason == "lost" and not request.kept.number and request.rescue(end):
+            return
+        request.over()
         self._call(request, lambda watch: watch.ended(end))
         request.fail(f"the match is over: {end.reason}")
 

@@ -1,5 +1,6 @@
 """
-A node's records of game servers with matches, for the next node.
+A node's records of game servers with matches, for the next node; and copies of matches
+in a store that nodes share, for other machines.
 
 One small file for each, in the state directory, replaced as a whole. It is written
 before a match is sent to the game server, and removed when it has none. So the files
@@ -20,7 +21,10 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from vinom.base.model import MatchPlan, Player, ServerAddress
+from vinom.base.limits.logged import in_background
+from vinom.base.model import MatchPlan, Placement, Player, ServerAddress
+from vinom.errors import NoCapacity, StoreUnavailable
+from vinom.store.interfaces import ICheckpointStore
 
 #: Number of the layout; files with another one are dropped.
 FORMAT = 1
@@ -57,6 +61,126 @@ class MatchRecord(Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     known: tuple[KnownPlayer, ...] = ()
     rounds: int = 0
+
+
+class StoredMatch(Struct, frozen=True):
+    """
+    A match, as a node of another machine goes on with it.
+
+    :ivar placement: where it was played.
+    :ivar checkpoint: the newest; it has this number, and `version` is its state's.
+    :ivar part: which part of its recording was being written.
+    :ivar is_played: has any player come?
+    :ivar ends_at: when it is over at the latest, seconds since the Unix epoch.
+    """
+
+    record: MatchRecord
+    placement: Placement
+    checkpoint: bytes
+    number: int
+    version: int
+    part: int
+    is_played: bool
+    ends_at: float
+
+
+_read_stored = msgspec.msgpack.Decoder(StoredMatch).decode
+
+
+@attrs.define(eq=False)
+class MatchCopy:
+    """
+    The copy of a match in the store that nodes share, for the death of a machine.
+
+    It is written behind.
+
+    :ivar match_id: of the match.
+    :ivar fence: number of this node's ownership; 0 until it is known.
+    :ivar number: of the checkpoint in the store.
+    :ivar is_old: the last write failed, so that more than a second may get lost.
+    :ivar owned_elsewhere: called if the store names another node.
+    :ivar stored: called with the number of each checkpoint that is kept, also by a
+        replica if the store has one; ``None`` if nobody waits for that.
+    """
+
+    _store: ICheckpointStore
+    match_id: str
+    fence: int
+    owned_elsewhere: Callable[[str], None]
+    number: int = 0
+    is_old: bool = False
+    stored: Callable[[int], None] | None = None
+    _next: StoredMatch | None = None
+    _is_asking: bool = False
+    _is_over: bool = False
+    _log = Logger()
+
+    async def read(self) -> StoredMatch | None:
+        """
+        Take the match over, to go on from its copy; ``None`` if there is none.
+
+        :raises NoCapacity: another node has it.
+        :raises StoreUnavailable: the store does not answer.
+        """
+        claim = await self._store.claim(self.match_id, False)
+        if claim.kind == "owned":
+            raise NoCapacity(f"node {claim.node_id} has match {self.match_id}")
+        if claim.kind != "adopted":
+            return None
+        self.fence = claim.fence
+        try:
+            return _read_stored(claim.data)
+        except msgspec.MsgspecError as error:
+            self._log.error(
+                "the copy of match {match_id} cannot be read: {why}",
+                match_id=self.match_id,
+                why=str(error),
+            )
+            return None
+
+    def write(self, match: StoredMatch) -> None:
+        """Replace the copy: now, or as soon as the last one is there."""
+        self._next = match
+        if not self._is_asking:
+            self._is_asking = True
+            in_background(self._log, self._write(), "a match has no copy")
+
+    def over(self) -> None:
+        """Remove it: the match is over."""
+        self._is_over = True
+        if not self._is_asking:
+            in_background(self._log, self._remove(), "a copy of a match stays")
+
+    async def _write(self) -> None:
+        store, match_id = self._store, self.match_id
+        try:
+            if not self.fence:
+                # The node that had it before may still have its lease.
+                self.fence = (await store.claim(match_id, True)).fence
+            while self.fence and not self._is_over and (match := self._next):
+                self._next, data = None, msgspec.msgpack.encode(match)
+                is_ahead = self.stored is not None
+                if not await store.put(match_id, self.fence, data, 0.0, is_ahead):
+                    self.fence = 0
+                    break
+                self.number, self.is_old = match.number, False
+                if self.stored is not None:
+                    self.stored(match.number)
+            if not self.fence:
+                # Another node has it, or had it before the store was rolled back.
+                self.is_old = True
+                self.owned_elsewhere(match_id)
+        except StoreUnavailable:
+            # It is written again soon.
+            self.is_old = True
+        finally:
+            self._is_asking = False
+        if self._is_over:
+            await self._remove()
+
+    async def _remove(self) -> None:
+        with suppress(StoreUnavailable):
+            await self._store.remove(self.match_id, self.fence)
 
 
 class ServerRecord(Struct, frozen=True):

@@ -133,7 +133,8 @@ class FleetStatus:
     :ivar waiting: matches without a game server.
     :ivar rooms: matches with one.
     :ivar went_on: how often a match went on at another one, by why: the first "died" or
-        was "moved".
+        was "moved", or its "machine" died.
+    :ivar old_copies: matches that would lose more than a second with this machine.
     :ivar is_draining: no new match is taken.
     :ivar game_servers: by id.
     :ivar problem: why none can be started; empty if they can, as far as is known.
@@ -146,6 +147,7 @@ class FleetStatus:
     waiting: int
     rooms: int
     went_on: Mapping[str, int]
+    old_copies: int
     is_draining: bool
     game_servers: Mapping[str, ServerStatus]
     problem: str = ""
@@ -185,7 +187,7 @@ class Takeover:
     """
     What is left of a game server that is gone: all that its players know of it.
 
-    :ivar label: by which players' clients verify it.
+    :ivar label: by which players' clients verify it; empty if they learn another one.
     :ivar credentials: its certificate; ``None`` if its players are connected to the
         node.
     :ivar where: its address, which nobody else has until it is released; ``None``
@@ -421,8 +423,9 @@ class ServerProcess:
 
     def take_over(self, takeover: Takeover) -> None:
         """Go on, once players can reach it, with matches of one that is gone."""
-        self.takeover, self.label = takeover, takeover.label
-        self._credentials = takeover.credentials
+        self.takeover = takeover
+        if takeover.label:
+            self.label, self._credentials = takeover.label, takeover.credentials
         self.rooms.spare = max(0, self.rooms.spare - len(takeover.matches))
         self.need()
 
@@ -660,6 +663,17 @@ class ServerProcess:
     def _forget(self, match_id: str) -> None:
         if self._recorded.pop(match_id, None) is not None:
             self._write()
+
+    def store(self) -> None:
+        """Bring the copies of its matches up to date."""
+        if (where := self._where) is not None:
+            placement = self._placement(where)
+            for record in self._recorded.values():
+                self.rooms.store(record, placement)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._do(self._life.overdue)
 
     def _note_round(self, match_id: str, outcome: dict[str, Any]) -> None:
         """Its result is kept here: the next node must not keep it again."""
@@ -931,7 +945,17 @@ class ServerProcess:
     def _kept(self, message: Kept) -> None:
         """Answer a checkpoint, where that is needed."""
         match_id, number = message.match_id, message.number
-        if self._link is not None and self._link.is_lossy:
+        if self.rooms.awaits_store(match_id):
+            record, where = self._recorded.get(match_id), self._where
+            if (
+                record
+                and where
+                and not self.rooms.store(record, self._placement(where))
+            ):
+                return
+        if self._link is not None and (
+            self._link.is_lossy or self.rooms.awaits_store(match_id)
+        ):
             # Until it knows that this is here, it shows nothing of it.
             self.send(KeptTaken(match_id, number))
         elif not (self._is_lent or self._has_ended):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,20 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from vinom.base.model import MatchEnd, Placement
-from vinom.errors import LeaseLost
+from vinom.base.limits.logged import in_background
+from vinom.base.model import MatchPlan, Placement
+from vinom.errors import LeaseLost, NoCapacity, StoreUnavailable
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.local.fleet import is_own_folder
 from vinom.fleet.records import (
+    MatchCopy,
     ServerRecord,
     ServerRecords,
     record_path,
 )
 from vinom.lobby.matches.service import Matches
 from vinom.node.claims import Claims
-from vinom.store.interfaces import IPlayerStore
+from vinom.store.interfaces import ICheckpointStore, IPlayerStore
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
@@ -41,6 +44,7 @@ class Shared:
     :ivar games: the games of this node.
     :ivar reaches: can this node link to a game server, by its id and its handle?
     :ivar bring: moves the recording of a match here, from the folder of its node.
+    :ivar copies: of matches, for the death of a machine.
     :ivar adopted: called when players may have been waiting for a match.
     :ivar moved: called with each match that another node has taken over.
     """
@@ -49,8 +53,15 @@ class Shared:
     games: Container[str]
     reaches: Callable[[str, str], Deferred[bool]]
     bring: Callable[[str, Path], None]
+    copies: ICheckpointStore
     adopted: Callable[[], None]
     moved: Callable[[str], None]
+
+    def copy_of(
+        self, match_id: str, owned_elsewhere: Callable[[str], None], fence: int = 0
+    ) -> MatchCopy:
+        """Make what keeps the copy of a match: see `MatchCopy`."""
+        return MatchCopy(self.copies, match_id, fence, owned_elsewhere)
 
 
 @attrs.frozen
@@ -82,6 +93,9 @@ class Adoption:
         shared = self.shared
         if shared is not None:
             shared.claims.taken = self._taken
+            self.fleet.copy_of = partial(
+                shared.copy_of, owned_elsewhere=self._check_owner
+            )
         for record in self.records.read():
             if shared is None:
                 self._adopt(record)
@@ -148,10 +162,68 @@ class Adoption:
         self._adopt(record)
         shared.adopted()
 
+    async def go_on(self, plan: MatchPlan) -> bool | None:
+        """
+        Go on with a match of a node that is gone, as is its machine, from its copy.
+
+        :returns: ``False`` if nobody can; ``None`` if perhaps another node does.
+        :raises StoreUnavailable: call this again.
+        """
+        shared = self.shared
+        if shared is None:
+            return False
+        if plan.game not in shared.games:
+            return None
+        copy = shared.copy_of(plan.match_id, self._check_owner)
+        try:
+            match = await copy.read()
+        except NoCapacity:
+            return None
+        if match is None:
+            return False
+        if await self.matches.own(plan, match.placement):
+            record = match.record
+            self.matches.adopt(
+                plan,
+                match.placement,
+                record.since,
+                record.hosts,
+                has_result=record.rounds > 0,
+            )
+            self.fleet.go_on(match, copy, self.matches)
+            shared.adopted()
+            _log.warn(
+                "match {match_id} goes on here: its machine is gone",
+                match_id=plan.match_id,
+            )
+        return True
+
+    def _check_owner(self, match_id: str) -> None:
+        work = self._take_away(match_id)
+        in_background(_log, work, "the owner of a match was not found out")
+
+    async def _take_away(self, match_id: str) -> None:
+        """Leave a match to another node, if that went on with it meanwhile."""
+        try:
+            owner = await self.matches.owner(match_id)
+        except StoreUnavailable:
+            return
+        if not owner:
+            return
+        _log.warn("another node goes on with match {match_id}", match_id=match_id)
+        self.matches.disown(match_id)
+        self.fleet.take_away(match_id)
+        if self.shared is not None:
+            self.shared.moved(match_id)
+
     def offer(self) -> None:
         """Let other nodes take over all matches from now on: this node drains."""
         if self.shared is not None:
             self.shared.claims.offer(self.fleet.has_link)
+
+    def write_copies(self) -> None:
+        """Write the copies of all matches again: the store may have lost some."""
+        self.fleet.write_copies()
 
     def check_owned(self) -> None:
         """Find out which game servers are still this node's, which has a new lease."""
@@ -216,10 +288,10 @@ class Adoption:
         """End the matches of a game server that is gone, if no other node has them."""
         for one in record.matches if is_ours else ():
             _log.warn(
-                "match {match_id} is lost: its game server ended while no node ran",
+                "the game server of match {match_id} ended while no node ran",
                 match_id=one.plan.match_id,
             )
-            self.matches.ended(MatchEnd(one.plan.match_id, "lost"))
+            self.fleet.lose(one, self.matches)
 
 
 def _placement(record: ServerRecord) -> Placement:

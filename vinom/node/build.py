@@ -538,6 +538,9 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
             for name, game in base.games.items()
         },
         join=settings.join_seconds,
+        stored=frozenset(
+            name for name, game in base.games.items() if game.durability == "store"
+        ),
     )
     common = Fleet(
         processes,
@@ -807,12 +810,13 @@ def build_parts(
         settings.token_seconds,
     )
     shared = None
-    if fleet.claims is not None:
+    if fleet.claims is not None and base.stores.matches is not None:
         shared = Shared(
             fleet.claims,
             games,
             fleet.processes.reaches,
             base.recordings.bring,
+            base.stores.matches,
             requests.look_again,
             rooms.ownership.vanish,
         )

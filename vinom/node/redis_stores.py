@@ -96,6 +96,7 @@ def redis_stores(
         online,
         RedisCheckpointStore(client, replicated),
         RedisServerStore(client),
+        RedisCheckpointStore(client, replicated, "checkpoint"),
         client,
         subscriber,
         replicated,

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from vinom import __version__
 from vinom.base.limits.logged import in_background
-from vinom.base.model import MatchEnd, NodeFacts, NodeLease, Prematch
+from vinom.base.model import MatchEnd, MatchPlan, NodeFacts, NodeLease, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 from vinom.lobby.conversation.online import Reporting
@@ -42,7 +42,8 @@ class Takeover(Repeating):
     Clear up after nodes whose lease is over; any number of nodes may do so at once.
 
     Their matches are played on by their game processes, which a node on the same
-    machine adopts at once; those that nobody adopts end as lost. Their queue entries
+    machine adopts at once. When those must have ended, too, matches go on from their
+    copies in the store; those without one end as lost. Their queue entries
     are this node's from now on, and stay for as long as those of a player who is
     disconnected; members of parties keep their places for as long, too. Their
     prematches end, and nobody is to blame. Their rooms wait for their players' grace;
@@ -131,7 +132,7 @@ class Takeover(Repeating):
             )
 
     async def _bury(self, lease: NodeLease) -> None:
-        node_id, lost = lease.node.node_id, 0
+        node_id, lost, went_on = lease.node.node_id, 0, 0
         now = self._clock.seconds()
         first = self._lost_at.setdefault(
             (node_id, lease.number), now + self._match_seconds
@@ -140,9 +141,13 @@ class Takeover(Repeating):
         while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
             if now < first:
                 break
-            before = lost
+            before = lost + went_on
             for match in matches:
                 plan = match.plan
+                goes_on = match.is_placed and await self._survivor.go_on(plan)
+                if goes_on or (goes_on is None and now < first + self._lease):
+                    went_on += goes_on is True
+                    continue
                 who = tuple(
                     attrs.evolve(seat, loadout=b"{}", claims=b"{}")
                     for seat in plan.seats
@@ -154,8 +159,8 @@ class Takeover(Repeating):
                 if await self._lobby.end(end, expires_at, again):
                     lost += 1
                     await self._try(self._survivor.match_lost, end)
-            if lost == before:
-                # It has come back, and goes on with them.
+            if lost + went_on == before:
+                # It has come back, and goes on with them; or others do.
                 break
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             for player_id in left.players:
@@ -173,9 +178,11 @@ class Takeover(Repeating):
             return
         if await self._nodes.leave(node_id, lease.number):
             (self._log.warn if lost else self._log.info)(
-                "node {node_id} is gone: {lost} of its matches are lost",
+                "node {node_id} is gone: {lost} of its matches are lost, {went_on} "
+                "go on here",
                 node_id=node_id,
                 lost=lost,
+                went_on=went_on,
             )
 
 
@@ -239,7 +246,7 @@ class StoreWatch:
         client = parts.base.stores.client
         if client is not None and client.has_other_data:
             heartbeat = heartbeat_of(self._settings.lease_seconds)
-            parts.lobby.matches.assert_owned()
+            self._assert_matches()
             parts.lobby.matchmaker.rounds.hold(heartbeat)
             # Once more when other nodes have ended what only the store has.
             self._clock.callLater(heartbeat / 4, self._assert_again)
@@ -247,8 +254,12 @@ class StoreWatch:
         self._reporting.look()
         parts.rooms.ownership.store_again()
 
+    def _assert_matches(self, with_keys: bool = True) -> None:
+        self._parts.lobby.matches.assert_owned(with_keys)
+        self._parts.adoption.write_copies()
+
     def _assert_again(self) -> None:
-        self._parts.lobby.matches.assert_owned()
+        self._assert_matches()
         self._parts.lobby.matchmaker.assert_owned()
         # Of all: one who waits for nothing may be back in what it had left.
         self._messages_missed()
@@ -297,7 +308,7 @@ class StoreWatch:
 
     def lease_regained(self) -> None:
         parts, has_emptied = self._parts, self._parts.base.lease.has_emptied
-        parts.lobby.matches.assert_owned(has_emptied)
+        self._assert_matches(has_emptied)
         if has_emptied:
             parts.requests.store_emptied()
         parts.rooms.ownership.store_again()
@@ -334,6 +345,10 @@ class StoreWatch:
         """
         if self._is_serving():
             await self._parts.adoption.adopt_left(node_id)
+
+    async def go_on(self, plan: MatchPlan) -> bool | None:
+        """Go on with a match whose machine is gone; not if this node stops."""
+        return await self._parts.adoption.go_on(plan) if self._is_serving() else None
 
     def nothing_left(self) -> None:
         """Nothing is left of a node: it may have sent less than it has done."""

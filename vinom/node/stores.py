@@ -43,6 +43,7 @@ class Stores:
     :ivar online: which node has a player's line; ``None`` with memory.
     :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
     :ivar servers: game servers that outlive their nodes; ``None`` with memory.
+    :ivar matches: matches that outlive their machines; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar subscriber: the one on which messages of other nodes come.
     :ivar replicated: the one for what a replica must have.
@@ -57,6 +58,7 @@ class Stores:
     online: IOnlineStore | None = None
     checkpoints: ICheckpointStore | None = None
     servers: IServerStore | None = None
+    matches: ICheckpointStore | None = None
     client: RedisClient | None = None
     subscriber: RedisSubscriber | None = None
     replicated: ReplicatedSteps | None = None

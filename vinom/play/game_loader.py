@@ -33,7 +33,7 @@ _KINDS: dict[str, Any] = {
     "bot_seconds": float,
     "forfeit_seconds": float,
     "shared": tuple[str, ...],
-    "durability": Literal["ahead", "behind", "none"],
+    "durability": Literal["store", "ahead", "behind", "none"],
     "grace_seconds": _Seconds | None,
     "linger": _Seconds,
     "time_limit": _Seconds,
@@ -45,7 +45,7 @@ _IN_WORDS: dict[Any, str] = {
     _Steps: "a whole number, 0 or more",
     float: "a number of seconds",
     tuple[str, ...]: "a tuple of names",
-    Literal["ahead", "behind", "none"]: '"ahead", "behind" or "none"',
+    Literal["store", "ahead", "behind", "none"]: '"ahead", "behind" or "none"',
     _Seconds: "a number of seconds, 0 or more",
     _Seconds | None: "a number of seconds, 0 or more, or None",
 }

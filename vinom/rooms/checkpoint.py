@@ -17,6 +17,7 @@ from vinom.base.messages.rooms import RoomClosed, RoomPaused, RoomSeat
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Membership
 from vinom.play.hosting.checkpoints import (
+    FORGOTTEN,
     Checkpoint,
     KeptUpdate,
     keep_play,
@@ -187,9 +188,6 @@ def room_named(resume: str) -> str:
 
 _log = Logger()
 
-#: More states, and more news, than a room has between two checkpoints.
-FORGOTTEN = 10_000
-
 
 def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> None:
     """
@@ -223,7 +221,7 @@ def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> Non
         keeping,
         room.room_id,
         fence,
-        room.game.durability == "ahead",
+        room.game.durability != "behind",
         round.grace,
         lambda: write_checkpoint(_checkpoint(room, codec)),
         lambda: _stamp(room),
@@ -321,7 +319,7 @@ def restore(
     by_id = {one.player_id: one for one in seating.members}
     # What was shown after a checkpoint of a game that is not "ahead" is forgotten,
     # but no player sees a number twice, or a version go back.
-    jump = 0 if room.game.durability == "ahead" else FORGOTTEN
+    jump = FORGOTTEN if room.game.durability == "behind" else 0
     room.broadcast.restore(
         kept.number + jump,
         kept.before + jump,

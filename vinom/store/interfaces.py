@@ -525,7 +525,7 @@ class IOnlineStore(Interface):
 
 class ICheckpointStore(Interface):
     """
-    The latest checkpoint of each room, and which node has the room.
+    The latest checkpoint of each room, and which node has the room; or of each match.
 
     A room is another node's only after its owner's lease is over, or after its owner
     has released it. Each ownership has a

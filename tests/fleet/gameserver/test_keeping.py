@@ -81,6 +81,36 @@ class GoOnTests(SynchronousTestCase):
         other.run(0.3)
         self.assertEqual(other.seat_changes[3:], [(0, "returned")])
 
+    def test_went_back(self) -> None:
+        """
+        Players who saw more than the checkpoint has see what comes then as newer, and
+        miss no message of it.
+        """
+        net = GameNet()
+        players = net.begin()
+        data, number = net.checkpoint
+        for word in ("forgotten", "lines"):
+            players[0].say(word)
+            net.run(0.2)
+        other = GameNet(seed=1)
+        other.reactor.rightNow = net.reactor.seconds()
+        other.open(checkpoint=data, number=number, went_back=True)
+        back = [
+            GamePlayer(
+                other,
+                other.label("m1", seat),
+                resume=one.resume,
+                link_state=one.link_state,
+            )
+            for seat, one in enumerate(players)
+        ]
+        other.run(0.5)
+        self.assertGreater(back[1].seen.version, players[1].seen.version)
+        self.assertNotIn("lines", " ".join(back[1].lines))
+        back[0].say("new")
+        other.run(0.5)
+        self.assertIn("new", back[1].lines[-1])
+
     def test_before_play(self) -> None:
         """
         A match that had not begun begins when all have come, whoever came before; who
@@ -375,6 +405,21 @@ class LossyLinkTests(SynchronousTestCase):
         net = GameNet()
         players = net.begin()
         net.server.linked(net.told.append, is_lossy=True)
+        self.check_waits(net, players)
+
+    def test_waits_for_the_store(self) -> None:
+        """
+        Nor does one that shows only what the store has, over any link.
+        """
+        game = Teller()
+        game.durability = "store"
+        net = GameNet(games={"teller": game})
+        net.open()
+        players = [net.player(seat) for seat in range(2)]
+        self.answer(net, 0.5)
+        self.check_waits(net, players)
+
+    def check_waits(self, net: GameNet, players: list[GamePlayer]) -> None:
         before = len(players[1].lines)
         players[0].say("unsafe")
         net.run(0.5)

@@ -228,6 +228,8 @@ class MatchFound(Push, frozen=True, tag="match_found", tag_field="type"):
     :ivar seat: your seat in `players`.
     :ivar players: who has which seat.
     :ivar expires_at: when token and ticket expire, seconds since the Unix epoch.
+    :ivar went_back: the machine of the match died; it goes on from at most a second
+        before, elsewhere.
     """
 
     match_id: str
@@ -240,6 +242,7 @@ class MatchFound(Push, frozen=True, tag="match_found", tag_field="type"):
     seat: int
     players: tuple[SeatName, ...]
     expires_at: float
+    went_back: bool = False
 
 
 class MatchEnded(Push, frozen=True, tag="match_ended", tag_field="type"):

@@ -70,6 +70,7 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
         match. A game server that cannot read it answers `RoomEnded`, "lost".
     :ivar number: the checkpoint's number; the next checkpoint has the following one.
     :ivar part: which part of the recording to write; the first is 1.
+    :ivar went_back: were players perhaps shown more than the checkpoint has?
     """
 
     plan: MatchPlan
@@ -79,6 +80,7 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
     checkpoint: bytes = b""
     number: int = 0
     part: int = 1
+    went_back: bool = False
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):
@@ -113,7 +115,7 @@ class KeptTaken(ToServer, frozen=True, tag="kept_taken"):
 
     Sent over links that can lose a message together with its sender. Over a UNIX
     socket, which the node reads to the end, it is sent only once, after the first
-    checkpoint, to pass a file.
+    checkpoint, to pass a file; for games with durability "store" when the store has it.
 
     :ivar file: inode number of the open file that came with it, to which checkpoints
         are written while there is no link. 0 for none.

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -31,7 +32,13 @@ from vinom.game import Game, Outcome
 from vinom.net.frames import FRAME_LIMIT
 from vinom.net.packets.reliable import MessageStream
 from vinom.play.choices import action_reader
-from vinom.play.hosting.checkpoints import Codecs, KeptEvent, KeptPlay, resume_from
+from vinom.play.hosting.checkpoints import (
+    FORGOTTEN,
+    Codecs,
+    KeptEvent,
+    KeptPlay,
+    resume_from,
+)
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import part_name
 from vinom.play.recording import Part
@@ -145,6 +152,18 @@ def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
     if not len(kept.seats) == len(kept.presence) == len(kept.acted) == seats:
         raise Unreadable(f"this checkpoint has {seats} seats, but not their states")
     return kept
+
+
+def after_loss(kept: KeptMatch) -> KeptMatch:
+    """
+    Go on from a checkpoint that is older than what players were shown.
+
+    No player sees a version go back, or a message's number twice. Messages that wait
+    are sent again, even if they have arrived.
+    """
+    seats = tuple(replace(one, first=one.first + FORGOTTEN) for one in kept.seats)
+    version = kept.version and kept.version + FORGOTTEN
+    return replace(kept, seats=seats, version=version)
 
 
 def resumed_from(
@@ -375,7 +394,10 @@ class MatchKeeper:
         """
         self.number = self.taken = number
         host = hosted.host
-        self.is_ahead = host.room.game.durability == "ahead"
+        durability = host.room.game.durability
+        self.is_ahead = durability in ("ahead", "store")
+        # Does the node answer each checkpoint when the store has it?
+        self._is_stored = durability == "store"
         self._hosted, self._host, self._codec = hosted, host, codec
         self._checkpoints, self._sink = checkpoints, checkpoints.sink
         self._is_over = self._is_frozen = False
@@ -415,6 +437,7 @@ class MatchKeeper:
         effects = room.effects
         if (
             sink.is_lossy
+            or self._is_stored
             or len(host.outlets) > 1
             or (effects and any(type(one) is not Emitted for one in effects))
         ):
@@ -457,7 +480,7 @@ class MatchKeeper:
             self.taken >= self.number
             or not self.is_ahead
             or self._is_over
-            or not self._sink.is_lossy
+            or not (self._sink.is_lossy or self._is_stored)
         )
 
     def take(self, now: float, is_first: bool = False) -> Kept | None:
@@ -527,7 +550,8 @@ class MatchKeeper:
         self._checkpoints.discard(self)
         self._forget()
         taken = self.take(now, is_first=True)
-        self.taken = self.number
+        if not self._is_stored:
+            self.taken = self.number
         return taken
 
     def _forget(self) -> None:

@@ -25,6 +25,7 @@ from vinom.fleet.gameserver.keeping import (
     LONGEST_CHECKPOINT,
     Checkpoints,
     MatchKeeper,
+    after_loss,
     part_from,
     read_kept,
     resumed_from,
@@ -184,6 +185,8 @@ class HostedMatches:
         kept, resumed, part = None, None, None
         if asked.checkpoint:
             kept = read_kept(asked.checkpoint, plan)
+            if asked.went_back:
+                kept = after_loss(kept)
             codec = self._codecs.of(game)
             if codec is None:
                 raise Unreadable(f"states of {game.name} cannot be read here")

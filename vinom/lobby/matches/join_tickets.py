@@ -83,6 +83,7 @@ class JoinTickets:
                 seat=ticket.seat,
                 players=players,
                 expires_at=expires_at,
+                went_back=placement.went_back,
             )
             found.append(message)
         return found

@@ -684,6 +684,9 @@ class Matches(Service):
                     raise PeerError(f"node {node_id} sent no way in")
                 return answer.push
         ticket = await self._new_ticket(match_id, seat)
+        # It may have gone on elsewhere meanwhile.
+        match = self.placed_match(match_id)
+        placement = (match and match.placement) or placement
         return self._tickets.found(plan, placement, ticket)[0]
 
     async def admit(self, match_id: str, seat: int) -> bytes:

@@ -26,6 +26,8 @@ from vinom.play.states import StateCodec, codec_of, read_plain
 
 #: Number of the layout below; a reader refuses others.
 FORMAT = 1
+#: More states, and more news, than a room has between two checkpoints.
+FORGOTTEN = 10_000
 
 
 class KeptMember(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Checkpoints of rooms in Redis."""
+"""Checkpoints of rooms and of matches in Redis."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ class RedisCheckpointStore:
 
     :ivar client: runs the steps.
     :ivar replicated: runs those that must be on a replica; ``None`` if none must.
+    :ivar kind: of what: "room", or "checkpoint" of a match.
     """
 
     client: RedisClient
     replicated: ReplicatedSteps | None = None
+    kind: str = "room"
     # Rooms of which a checkpoint is on its way to a replica, and how many.
     _ahead: Counter[str] = attrs.field(factory=Counter, init=False)
 
@@ -45,7 +47,7 @@ class RedisCheckpointStore:
         is_ahead: bool = False,
     ) -> Deferred[bool]:
         wait = str(round(1000 * grace))
-        step = (_STEPS["put"], room_id, "room", str(fence), data, wait, "0")
+        step = (_STEPS["put"], room_id, self.kind, str(fence), data, wait, "0")
         replicated = self.replicated
         if not is_ahead or replicated is None or not replicated.is_needed:
             return self.client.run(*step).addCallback(bool)
@@ -63,8 +65,8 @@ class RedisCheckpointStore:
     ) -> Deferred[Any]:
         """Run a step on the connection that has a room's checkpoint on its way."""
         if room_id in self._ahead and self.replicated is not None:
-            return self.replicated.run(script, room_id, "room", *args)
-        return self.client.run(script, room_id, "room", *args)
+            return self.replicated.run(script, room_id, self.kind, *args)
+        return self.client.run(script, room_id, self.kind, *args)
 
     def release(
         self, room_id: str, fence: int, data: bytes, grace: float
@@ -88,7 +90,7 @@ class RedisCheckpointStore:
             )
 
         wish = "0" if not reserve else "2" if again else "1"
-        asked = self.client.run(_STEPS["claim"], room_id, "room", "", wish)
+        asked = self.client.run(_STEPS["claim"], room_id, self.kind, "", wish)
         return asked.addCallback(read)
 
     def remove(self, room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
@@ -96,5 +98,5 @@ class RedisCheckpointStore:
         return asked.addCallback(bool)
 
     def orphans(self, node_id: str, most: int) -> Deferred[Sequence[str]]:
-        asked = self.client.run(_STEPS["left"], node_id, "room", str(most), "")
+        asked = self.client.run(_STEPS["left"], node_id, self.kind, str(most), "")
         return asked.addCallback(lambda found: [one.decode() for one in found])

@@ -381,7 +381,7 @@ def _compare_ends(
         wrong.append(
             f"part {number + 1} does not begin where part {number} ended: {difference}"
         )
-    if game.durability == "ahead" and part.version != play.version:
+    if game.durability in ("ahead", "store") and part.version != play.version:
         wrong.append(
             f"part {number + 1} begins with version {part.version}, but part {number} "
             f"ended with {play.version}"

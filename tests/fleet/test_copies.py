@@ -1,0 +1,141 @@
+"""Matches outlive their machine: by copies in the store that nodes share."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.store.contract import facts
+from tests.support.supply import FleetWorld
+from vinom.errors import NoCapacity, StoreUnavailable
+from vinom.fleet.control.messages import Kept, KeptTaken, OpenRoom
+from vinom.fleet.records import MatchCopy, StoredMatch
+from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.rooms import MemoryCheckpointStore
+
+
+class CopyTests(SynchronousTestCase):
+    """A node, and the one that goes on with its match."""
+
+    def setUp(self) -> None:
+        self.taken, self.leases, self.rooms = list[str](), dict[str, int](), {}
+        self.world = FleetWorld(stored=frozenset({"maze"}))
+        self.nodes = MemoryNodeStore(self.world.clock.seconds)
+        self.join("n1", self.world)
+        self.hosting = self.world.host("m1")
+        self.keep(1, b"old")
+        self.keep(2, b"state")
+        self.world.wait(1)
+
+    def join(self, node_id: str, world: FleetWorld) -> None:
+        """Give a node a lease, and a way to the store."""
+        lease = self.successResultOf(self.nodes.register(facts(node_id), 5.0))
+        self.leases[node_id] = lease
+        store = MemoryCheckpointStore(
+            self.nodes, node_id, lambda: self.leases[node_id], self.rooms
+        )
+        taken = self.taken.append
+        world.fleet.copy_of = partial(MatchCopy, store, owned_elsewhere=taken)
+
+    def keep(self, number: int, data: bytes) -> None:
+        """The game server sends a checkpoint."""
+        self.hosting.say(Kept("m1", number, 0, data, version=number))
+
+    def read(self, world: FleetWorld) -> tuple[MatchCopy, Deferred[StoredMatch | None]]:
+        copy: Any = world.fleet.copy_of("m1", fence=0)
+        return copy, Deferred.fromCoroutine(copy.read())
+
+    def test_goes_on(self) -> None:
+        """
+        When the lease of its node is over another one goes on with it from the newest
+        checkpoint, and players learn that it went back. The first node is told so; what
+        it then ends, it ends without a word. In the end nothing is left in the store.
+        """
+        other = FleetWorld(seed=8)
+        self.join("n2", other)
+        self.failureResultOf(self.read(other)[1], NoCapacity)
+        self.world.wait(5)
+        self.join("n2", other)
+        copy, reading = self.read(other)
+        match = self.successResultOf(reading)
+        assert match is not None
+        other.fleet.go_on(match, copy, other.watch)
+        other.settle()
+        hosting = other.supply.hosting("m1")
+        (order,) = [one for one in hosting.heard if isinstance(one, OpenRoom)]
+        self.assertEqual((order.checkpoint, order.number), (b"state", 2))
+        self.assertTrue(order.went_back)
+        self.assertTrue(other.watch.resumptions[0].went_back)
+        self.assertEqual(other.fleet.status().went_on["machine"], 1)
+        self.join("n1", self.world)
+        self.keep(3, b"late")
+        self.world.wait(1)
+        self.assertEqual({*self.taken}, {"m1"})
+        self.world.fleet.take_away("m1")
+        self.world.settle()
+        self.assertFalse(self.hosting.is_alive)
+        self.assertEqual(self.world.reasons(), {})
+        hosting.end_room()
+        other.settle()
+        self.assertEqual(other.reasons(), {"m1": "finished"})
+        self.assertEqual(self.rooms["m1"].data, b"")
+
+    def test_store_is_away(self) -> None:
+        """
+        Copies get old while the store does not answer, which is counted, and are new
+        when it does.
+        """
+        away = self.patch(
+            MemoryCheckpointStore, "put", lambda *_: fail(StoreUnavailable("silent"))
+        )
+        self.keep(3, b"new")
+        self.world.wait(1)
+        self.assertEqual(self.world.fleet.status().old_copies, 1)
+        away.restore()
+        self.world.wait(1)
+        self.assertEqual(self.world.fleet.status().old_copies, 0)
+        self.assertIn(b"new", self.rooms["m1"].data)
+        self.rooms.clear()
+        self.world.fleet.write_copies()
+        self.assertIn(b"new", self.rooms["m1"].data)
+
+    def test_waits_for_the_store(self) -> None:
+        """
+        A game with durability "store" may show a state when the store has it.
+        """
+        late: list[Deferred[bool]] = []
+
+        def put(*_: Any) -> Deferred[bool]:
+            late.append(Deferred())
+            return late[-1]
+
+        def taken() -> list[int]:
+            heard = self.hosting.heard
+            return [one.number for one in heard if isinstance(one, KeptTaken)]
+
+        self.patch(MemoryCheckpointStore, "put", put)
+        self.keep(3, b"new")
+        self.world.settle()
+        self.assertNotIn(3, taken())
+        late.pop().callback(True)
+        self.world.settle()
+        self.assertIn(3, taken())
+
+    def test_gone_before_it_has_a_link(self) -> None:
+        """
+        A match goes on from its copy if its game server dies while the next node waits
+        for its link; after the lease of the node before.
+        """
+        other = FleetWorld(seed=8)
+        self.join("n2", other)
+        other.after(self.world)
+        self.hosting.exit(signal=9)
+        other.wait(3)
+        self.assertEqual(other.watch.resumptions, [])
+        self.world.wait(5)
+        self.join("n2", other)
+        other.wait(3)
+        self.assertEqual((other.reasons(), len(other.watch.resumptions)), ({}, 1))
