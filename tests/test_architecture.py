@@ -26,7 +26,7 @@ WINGS = {
     "games": "",
     "rooms": "lobby fleet play net store base",
     "lobby": "fleet play net store base",
-    "fleet": "play net base",
+    "fleet": "play net store base",
     "play": "store base",
     "net": "base",
     "store": "base",

@@ -6,5 +6,5 @@ how each match goes on. ``local`` starts game servers by forking a warm interpre
 ``kubernetes`` as pods; ``control`` has the messages between both, ``gameserver`` the
 program at the other end, and ``relay`` what the node does for players who cannot reach
 it. It owns game servers, their ports and their checkpoints. It may import the play, the
-network and the base.
+network, the store and the base.
 """
