@@ -13,7 +13,7 @@ from typing import Any
 from unittest import SkipTest
 
 import attrs
-from twisted.internet import reactor
+from twisted.internet import defer, reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -132,7 +132,7 @@ class ContinuityTests(ChaosCase):
         )
         lines: list[str] = []
         run = ChaosRun(reactor, plan, lines.append)
-        done = run.run()
+        done = defer.Deferred.fromCoroutine(run.run())
         while not (len(run.matches.running) >= plan.matches or done.called):
             await deferLater(reactor, 0.1)
         node = run.deployment.nodes[0]

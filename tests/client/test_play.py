@@ -78,7 +78,7 @@ class MazeGameTests(PlayTestCase):
             None,
             self.display,
         )
-        done = game.run()
+        done = Deferred.fromCoroutine(game.run())
         self.addCleanup(self.pass_time)
         self.addCleanup(game.stop)
         self.pass_time()
@@ -202,7 +202,7 @@ class MazeGameTests(PlayTestCase):
         evil = "\x1b]0;PWNED\x07\x1b[31mEVIL\x1b[2J"
         refused: Deferred[Client] = Deferred()
         game = MazeGame(self.world.reactor, lambda: refused, evil, None, self.display)
-        done = game.run()
+        done = Deferred.fromCoroutine(game.run())
         self.pass_time()
         self.assertIn(r"\x1b[31mEVIL", self.display.text)
         self.assertTrue(all(line.isprintable() for line in self.display.lines))

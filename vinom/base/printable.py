@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 _ID = re.compile(r"(?!\.{1,2}\Z)[!-~]+")
@@ -56,3 +57,15 @@ def say_json(value: Any, indent: int | None = None) -> None:
     """Print *value* as JSON in ASCII."""
     # json escapes all that is not ASCII, and control characters except DEL.
     print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"))
+
+
+def in_columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Write a table, escaped; each column is as wide as its longest cell."""
+    rows = [tuple(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) for word, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )

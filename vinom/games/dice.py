@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
@@ -246,18 +246,7 @@ class Dice(Game[DiceState, Action]):
 
     def view(self, s: DiceState, audience: Hashable) -> DiceView:
         """Show everything except the chance."""
-        return DiceView(
-            s.round,
-            s.phase,
-            s.turn,
-            s.due,
-            s.scores,
-            s.dice,
-            s.aside,
-            s.points,
-            s.winner,
-            s.rematch,
-        )
+        return convert(s, DiceView, from_attributes=True)
 
     def outcome(self, s: DiceState) -> Outcome | None:
         """The winner first, then the other player."""

@@ -176,3 +176,22 @@ def _by_name(
             )
         games[name] = game
     return games
+
+
+def find_game(spec: str) -> tuple[str, Game[Any, Any]]:
+    """
+    Find an installed game by name, or any by ``package.module:Class``.
+
+    :returns: its name and the game.
+    :raises Misconfigured: there is no such game.
+    """
+    if ":" in spec:
+        game = load_game(spec)
+        return name_of(game), game
+    games = load_games()
+    if spec not in games:
+        raise Misconfigured(
+            f"no installed game is called {spec!r}; choose one of "
+            f"{', '.join(sorted(games))}, or give package.module:Class"
+        )
+    return spec, games[spec]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Coroutine, Mapping, Sequence, Set
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import structs
 from twisted.application.service import Service
@@ -49,7 +49,7 @@ from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_mov
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
 from vinom.rooms.seating import Member
-from vinom.rooms.visits import VisitedRoom, Visits
+from vinom.rooms.visits import Nodes, VisitedRoom, Visits
 
 #: What only the host of a room may ask.
 HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
@@ -536,26 +536,6 @@ class Rooms(Service):
             if is_running and room.expect(player_ids):
                 return room.room_id
         return ""
-
-
-class Nodes(Protocol):
-    """Reaches other nodes: `vinom.node.links.NodeLinks`."""
-
-    async def others(self) -> Sequence[str]:
-        """
-        List the ids of the others.
-
-        :raises StoreUnavailable: it is not known.
-        """
-
-    async def ask_seats(
-        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
-    ) -> str:
-        """
-        Ask a node to keep seats of a running room; empty if no room has as many.
-
-        :raises NoCapacity: that node cannot be reached.
-        """
 
 
 class RunningRooms:

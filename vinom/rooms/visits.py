@@ -76,6 +76,15 @@ class Nodes(Protocol):
         :raises StoreUnavailable: it is not known.
         """
 
+    async def ask_seats(
+        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
+    ) -> str:
+        """
+        Ask a node to keep seats of a running room; empty if no room has as many.
+
+        :raises NoCapacity: that node cannot be reached.
+        """
+
     async def address(self, node_id: str, reach: Reach) -> str:
         """Find where players reach a node directly; empty if they do not."""
 

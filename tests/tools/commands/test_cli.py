@@ -12,9 +12,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from vinom.base.printable import in_columns
 from vinom.tools.commands import cli
 from vinom.tools.commands.admin import (
-    in_columns,
     show_matches,
     show_results,
     show_rooms,

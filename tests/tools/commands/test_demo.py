@@ -56,7 +56,7 @@ class DemoTests(SynchronousTestCase):
         self.patch(maze, "_node", node)
         self.patch(sys, "stdout", StringIO())
         self.addCleanup(demo.stop)
-        demo.run()
+        Deferred.fromCoroutine(demo.run())
         reactor.advance(60.0)
         node.serves.callback(None)
         reactor.advance(1.0)

@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
 from vinom.errors import Misconfigured
+from vinom.play.game_loader import find_game
 from vinom.tools.commands.play import (
     LobbyAddress,
     add_lobby_arguments,
-    find_game,
     lobby_address,
     parse_address,
     parse_json,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.internet.defer import (
@@ -26,8 +26,10 @@ from vinom.base.messages.lobby import QueueStatus
 from vinom.base.reactor.alarm import Timer
 from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.load.parties import PartyClient
 from vinom.client.load.tally import Tally
 from vinom.client.match import Match, MatchLost, Refusal
+from vinom.client.sdk import Client
 from vinom.game import Chance, Game
 
 #: How long to wait for an action's answer before the next action, seconds.
@@ -56,23 +58,6 @@ class Habits:
     stays: float | None = None
 
 
-class Queuer(Protocol):
-    """What a bot needs of a client."""
-
-    def queue(
-        self,
-        game: str,
-        options: Any,
-        *,
-        on_status: Callable[[QueueStatus], None],
-        on_found: Callable[[Match], None],
-    ) -> Deferred[Match]:
-        """Queue for a match and take the seat in it: see `Client.queue`."""
-
-    def close(self) -> None:
-        """Hang up."""
-
-
 class Bot:
     """
     Play one match after another, until `stop`.
@@ -91,7 +76,7 @@ class Bot:
     def __init__(
         self,
         reactor: IPlayReactor,
-        client: Queuer,
+        client: Client | PartyClient,
         habits: Habits,
         tally: Tally,
         chance: Chance,

@@ -157,17 +157,15 @@ class MazeGame:
         self._is_quitting = False
         self.last_words: list[str] = []
 
-    def run(self) -> Deferred[int]:
-        """Play until the player quits; fires with the exit code."""
+    async def run(self) -> int:
+        """Play until the player quits; returns the exit code."""
         drawing = LoopingCall(self._draw)
         drawing.clock = self._reactor
         drawing.start(1.0 / _RATE)
-
-        def done(code: Any) -> Any:
+        try:
+            return await self._play()
+        finally:
             drawing.stop()
-            return code
-
-        return Deferred.fromCoroutine(self._play()).addBoth(done)
 
     def stop(self) -> None:
         """Quit."""

@@ -306,7 +306,7 @@ class Page(Resource):
     """A page without pages below it."""
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        return Missing()
+        return missing()
 
     def render(self, request: Request) -> bytes | int:
         try:
@@ -372,15 +372,25 @@ def _failed(request: HTTPRequest, failure: Failure) -> bytes:
     )
 
 
-class Missing(Resource):
-    """Answer 404 in JSON."""
+class Refusing(Resource):
+    """Answer with an error."""
 
     isLeaf = True
 
+    def __init__(self, refusal: Refused, status: int | None = None) -> None:
+        """The parameters are those of `refuse`."""
+        super().__init__()
+        self._refusal, self._status = refusal, status
+
     def render(self, request: Request) -> bytes:
-        return refuse(
-            request, Refused(Code.UNKNOWN_TYPE, "no page has this address"), 404
-        )
+        if self._refusal.code is Code.UNAUTHORIZED:
+            request.setHeader(b"www-authenticate", b"Bearer")
+        return refuse(request, self._refusal, self._status)
+
+
+def missing() -> Refusing:
+    """Answer 404."""
+    return Refusing(Refused(Code.UNKNOWN_TYPE, "no page has this address"), 404)
 
 
 class Folder(Resource):
@@ -393,12 +403,10 @@ class Folder(Resource):
             self.putChild(name.encode(), child)
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        return Missing()
+        return missing()
 
     def render(self, request: Request) -> bytes:
-        return refuse(
-            request, Refused(Code.UNKNOWN_TYPE, "no page has this address"), 404
-        )
+        return missing().render(request)
 
 
 def read_name(path: bytes) -> str | None:

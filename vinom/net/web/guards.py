@@ -14,14 +14,13 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import Resource
-from twisted.web.server import Request
 
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.net.lines.limits import CountedFactory
-from vinom.net.web.answers import RequestDeadlines, make_site, refuse
+from vinom.net.web.answers import Refusing, RequestDeadlines, make_site
 
 _log = Logger()
 
@@ -77,35 +76,15 @@ class NamedHosts(Resource):
                     peer=peer,
                     host=host,
                 )
-                return _WrongName(host, self._remedy)
+                why = "the request must have one Host header"
+                if host is not None:
+                    why = f"this server does not answer to the host name {host!r}"
+                refusal = Refused(
+                    Code.HOST_REFUSED, f"{why}; {self._remedy}", {"host": host}
+                )
+                return Refusing(refusal, 421)
         inner: Resource = self._inner.getChildWithDefault(path, request)
         return inner
-
-
-class _WrongName(Resource):
-    """The request is for another server, or means to look as if."""
-
-    isLeaf = True
-
-    def __init__(self, host: str | None, remedy: str) -> None:
-        """
-        :param host: what the request calls us.
-        :param remedy: what to do if that is right.
-        """
-        super().__init__()
-        self._host, self._remedy = host, remedy
-
-    def render(self, request: Request) -> bytes:
-        if self._host is None:
-            why = "the request must have one Host header"
-        else:
-            why = f"this server does not answer to the host name {self._host!r}"
-        refusal = Refused(
-            Code.HOST_REFUSED,
-            f"{why}; {self._remedy}",
-            {"host": self._host},
-        )
-        return refuse(request, refusal, 421)
 
 
 #: Connections at once; a quarter of them from one address.
@@ -175,16 +154,5 @@ class Guarded(Resource):
         ):
             inner: Resource = self._inner.getChildWithDefault(path, request)
             return inner
-        return _Refusal()
-
-
-class _Refusal(Resource):
-    """The token is missing or wrong."""
-
-    isLeaf = True
-
-    def render(self, request: Request) -> bytes:
-        request.setHeader(b"www-authenticate", b"Bearer")
-        return refuse(
-            request, Refused(Code.UNAUTHORIZED, "the bearer token is missing or wrong")
-        )
+        why = "the bearer token is missing or wrong"
+        return Refusing(Refused(Code.UNAUTHORIZED, why))

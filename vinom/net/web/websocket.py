@@ -20,7 +20,7 @@ from vinom.net.lines.ws_handshake import (
     PlainHandshake,
     accept_handshake,
 )
-from vinom.net.web.answers import Missing, refuse
+from vinom.net.web.answers import missing, refuse
 
 _log = Logger()
 
@@ -63,7 +63,7 @@ class WebSocketPage(Resource):
         self._refused_origins: set[str | None] = set()
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        return Missing()
+        return missing()
 
     def render(self, request: Request) -> bytes | int:
         """Take the connection over from HTTP, or answer with a refusal."""

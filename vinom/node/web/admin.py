@@ -23,7 +23,7 @@ from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.results.service import MOST_LISTED, Results
-from vinom.net.web.answers import Asked, Missing, decode_json, read_name
+from vinom.net.web.answers import Asked, decode_json, missing, read_name
 from vinom.node.keys import Keys, Kind
 from vinom.rooms.rooms import Rooms
 
@@ -247,7 +247,7 @@ class _Pages(Resource):
                     serve = partial(serve, query=_query(request))
                 found[method.encode()] = Asked(method, _bound(serve, names))
         if not found:
-            return Missing().render(request)
+            return missing().render(request)
         # One that serves another method answers which one to use.
         return found.get(request.method, next(iter(found.values()))).render(request)
 

@@ -29,7 +29,7 @@ from zope.interface import implementer
 from vinom.base.limits.buckets import TokenBucket
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.game import Game
-from vinom.net.web.answers import Missing, Page, answer, refuse
+from vinom.net.web.answers import Page, answer, missing, refuse
 from vinom.play.presentation import MEDIA_TYPES, Presentation, address_of, present
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -224,7 +224,7 @@ class StaticPages(Resource):
             lost = self._shelf.find(b"missing.html")
             accepted = request.getHeader(b"accept") or b""
             if lost is None or b"text/html" not in accepted:
-                return Missing()
+                return missing()
             request.postpath = []
             return _Served(lost, self._policy, 404)
         request.postpath = []

@@ -16,12 +16,13 @@ from vinom.errors import Misconfigured, Refused
 from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditions
 from vinom.play.choices import read_options
+from vinom.play.game_loader import find_game
 from vinom.tools.chaos.plan import KINDS, Kind, Plan, plan_strikes
 from vinom.tools.chaos.report import Report
 from vinom.tools.chaos.run import ChaosRun
 from vinom.tools.commands.child_node import redis_executable
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.play import find_game, parse_json
+from vinom.tools.commands.play import parse_json
 
 DESCRIPTION = """
 Start a node with its game servers on this machine, in a temporary directory and on free

@@ -247,10 +247,6 @@ class ChaosRun:
         )
         self._time_up = Timer(reactor)
 
-    def run(self) -> Deferred[int]:
-        """Start; fires with the exit code."""
-        return Deferred.fromCoroutine(self._run())
-
     def stop(self) -> None:
         """Leave all matches now, and check those that were played."""
         if not self._is_stopping:
@@ -258,7 +254,8 @@ class ChaosRun:
             self.report.is_interrupted = True
             self._crowd.leave()
 
-    async def _run(self) -> int:
+    async def run(self) -> int:
+        """Play, kill and check; returns the exit code."""
         plan = self._plan
         self._say(
             f"{plan.habits.name}: {plan.matches} matches; seed {plan.seed}; starting a "

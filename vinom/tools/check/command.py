@@ -14,15 +14,15 @@ from typing import Any, TextIO
 import attrs
 from msgspec import structs
 
-from vinom.base.printable import say
+from vinom.base.printable import in_columns, say
 from vinom.errors import Misconfigured
 from vinom.game import Game
-from vinom.play.game_loader import name_of
+from vinom.play.game_loader import find_game
 from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.findings import Finding, Trial
 from vinom.tools.check.leaks import PLACES, Sightings
 from vinom.tools.check.trial import first_disagreement
-from vinom.tools.check.workers import Task, Workers, find_game, play_task
+from vinom.tools.check.workers import Task, Workers, play_task
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 #: Defaults: games per number of players, and for how long, seconds.
@@ -99,7 +99,7 @@ def run(
     :raises Misconfigured: there is no such game, or an option is out of range.
     """
     most, within = _how_much(options)
-    check = _Check(options, find_game(options.game), seconds)
+    check = _Check(options, *find_game(options.game), seconds)
     if options.secrets:
         return check.print_secrets()
     return check.run(most, within)
@@ -128,17 +128,18 @@ class _Check:
     def __init__(
         self,
         options: argparse.Namespace,
+        name: str,
         game: Game[Any, Any],
         seconds: Callable[[], float],
     ) -> None:
         """
         :param options: of the command line.
+        :param name: of the game.
         :param game: that is checked.
         :param seconds: the clock.
         """
         self._spec, self._seed = options.game, options.seed
-        self._game, self._seconds = game, seconds
-        self._name = name_of(game)
+        self._name, self._game, self._seconds = name, game, seconds
         self._jobs = options.jobs or min(len(os.sched_getaffinity(0)), _MOST_JOBS)
         self._sizes = _sizes(game)
         self._began = seconds()
@@ -182,12 +183,8 @@ class _Check:
         ]
         self._play(iter(tasks), math.inf)
         self._progress.clear()
-        rows = [("field", *PLACES), *self._seen.rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         say(f"{self._name}: who is shown which field of the state")
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            say("  ".join(cells).rstrip())
+        say(in_columns([("field", *PLACES), *self._seen.rows()]))
         return 0
 
     def _tasks(self, most: float, within: float) -> Iterator[Task]:

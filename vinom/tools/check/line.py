@@ -115,19 +115,12 @@ class Twice(Game[Any, Any]):
             self._take(state)
         return self._hash
 
-    start = _twice("start")
-    act = _twice("act")
-    advance = _twice("advance")
-    tick = _twice("tick")
-    joined = _twice("joined")
-    dropped = _twice("dropped")
-    returned = _twice("returned")
-    left = _twice("left")
-    deadline = _twice("deadline")
-    outcome = _twice("outcome")
-    setup = _twice("setup")
-    audience = _twice("audience")
-    view = _twice("view")
+
+for _name in (
+    *("start", "act", "advance", "tick", "joined", "dropped", "returned", "left"),
+    *("deadline", "outcome", "setup", "audience", "view"),
+):
+    setattr(Twice, _name, _twice(_name))
 
 
 def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:

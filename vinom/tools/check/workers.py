@@ -22,9 +22,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vinom.errors import Misconfigured
 from vinom.game import Game
-from vinom.play.game_loader import load_game, load_games, name_of
+from vinom.play.game_loader import find_game, name_of
 from vinom.play.guard import Guard
 from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.findings import Finding, Trial
@@ -67,24 +66,6 @@ class Task(Struct, frozen=True):
     def where(self) -> str:
         """Name what plays it again."""
         return f"seed {self.seed}, {self.table}"
-
-
-def find_game(spec: str) -> Game[Any, Any]:
-    """
-    Load a game.
-
-    :param spec: ``package.module:Class``, or the name of an installed game.
-    :raises Misconfigured: there is none.
-    """
-    if ":" in spec:
-        return load_game(spec)
-    games = load_games()
-    if spec not in games:
-        raise Misconfigured(
-            f"no installed game is called {spec!r}; give package.module:Class or one "
-            f"of {', '.join(sorted(games))}"
-        )
-    return games[spec]
 
 
 def play_task(
@@ -228,7 +209,7 @@ def serve(spec: str) -> None:
     # The game may print too, and nothing of that is a result.
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    game, guard = find_game(spec), guard_games(2, logs_slow=False)
+    (_, game), guard = find_game(spec), guard_games(2, logs_slow=False)
     for line in sys.stdin.buffer:
         result = play_task(game, msgspec.json.decode(line, type=Task), guard)
         results.write(msgspec.json.encode(result) + b"\n")

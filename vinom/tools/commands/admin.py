@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from vinom.base.printable import printable, say, say_json
+from vinom.base.printable import in_columns, say, say_json
 from vinom.base.settings.sources import checked_path
 from vinom.errors import Misconfigured
 from vinom.node.asking import AdminLine, NotDone
@@ -102,18 +102,6 @@ class Verb:
         else:
             say(request.show(answer))
         return 0
-
-
-def in_columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Write a table, escaped; each column is as wide as its longest cell."""
-    rows = [tuple(map(printable, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            word.ljust(width) for word, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _argument(name: str, help: str, **keywords: Any) -> tuple[str, Mapping[str, Any]]:
@@ -259,14 +247,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds} s"
 
 
-def show_matches(answer: Answer) -> str:
-    """Write one line per match."""
-    if not answer["matches"]:
-        return "no matches"
-    return in_columns([_MATCH_HEAD, *map(_match_row, answer["matches"])])
+def _in_lines(
+    what: str, head: tuple[str, ...], row: Callable[[Answer], tuple[str, ...]]
+) -> Callable[[Answer], str]:
+    """Make what writes one line for each of a list."""
 
+    def show(answer: Answer) -> str:
+        found = answer[what]
+        return in_columns([head, *map(row, found)]) if found else f"no {what}"
 
-_MATCH_HEAD = ("MATCH", "GAME", "STATE", "AGE", "AT", "PLAYERS")
+    return show
 
 
 def _match_row(match: Answer) -> tuple[str, ...]:
@@ -276,14 +266,9 @@ def _match_row(match: Answer) -> tuple[str, ...]:
     return match["match_id"], match["game"], match["state"], age, at, players
 
 
-def show_rooms(answer: Answer) -> str:
-    """Write one line per room."""
-    if not answer["rooms"]:
-        return "no rooms"
-    return in_columns([_ROOM_HEAD, *map(_room_row, answer["rooms"])])
-
-
-_ROOM_HEAD = ("ROOM", "GAME", "STATE", "SEATS", "WATCH", "HERE", "VERSION", "PLAYERS")
+show_matches = _in_lines(
+    "matches", ("MATCH", "GAME", "STATE", "AGE", "AT", "PLAYERS"), _match_row
+)
 
 
 def _room_row(room: Answer) -> tuple[str, ...]:
@@ -295,17 +280,15 @@ def _room_row(room: Answer) -> tuple[str, ...]:
     )
 
 
-def show_results(answer: Answer) -> str:
-    """Write one line per result; places as "first > second = third"."""
-    if not answer["results"]:
-        return "no results"
-    return in_columns([_RESULT_HEAD, *map(_result_row, answer["results"])])
-
-
-_RESULT_HEAD = ("CURSOR", "TIME", "GAME", "RESULT", "REASON", "PLACES", "STATE", "WHY")
+show_rooms = _in_lines(
+    "rooms",
+    ("ROOM", "GAME", "STATE", "SEATS", "WATCH", "HERE", "VERSION", "PLAYERS"),
+    _room_row,
+)
 
 
 def _result_row(kept: Answer) -> tuple[str, ...]:
+    """Write a result; places as "first > second = third"."""
     result = kept["result"]
     moment = f"{datetime.fromtimestamp(result['time'], UTC):%Y-%m-%d %H:%M:%S}"
     names = {seat["seat"]: seat["name"] for seat in result["seats"]}
@@ -319,6 +302,13 @@ def _result_row(kept: Answer) -> tuple[str, ...]:
         *(kept["cursor"], moment, result["game"], result["id"], result["reason"]),
         *(places or ", ".join(names.values()), kept["state"], why),
     )
+
+
+show_results = _in_lines(
+    "results",
+    ("CURSOR", "TIME", "GAME", "RESULT", "REASON", "PLACES", "STATE", "WHY"),
+    _result_row,
+)
 
 
 def _show_sent(answer: Answer) -> str:

@@ -21,11 +21,11 @@ from vinom.client.sdk import Client, connect
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
 from vinom.net.dtls.bad_network import LONGEST_DELAY, Conditioner, Conditions
+from vinom.play.game_loader import find_game
 from vinom.tools.commands.foreground import run_in_foreground
 from vinom.tools.commands.play import (
     LobbyAddress,
     add_lobby_arguments,
-    find_game,
     lobby_address,
     parse_json,
 )
@@ -242,22 +242,18 @@ class BotRun:
         newcomers = [self._newcomer(name, chance.fork(name)) for name in names]
         self._crowd = Crowd(reactor, newcomers, self.tally, plan.seconds, plan.grace)
 
-    def run(self) -> Deferred[int]:
-        """Play; fires with the exit code."""
-        return self._crowd.run().addCallback(lambda _: self._see_off())
+    async def run(self) -> int:
+        """Play; returns the exit code."""
+        await self._crowd.run()
+        # Until the last goodbyes are sent.
+        network = self._plan.network
+        stay = 0.0 if network is None else network.longest + _LAST_WORDS
+        await deferLater(self._reactor, stay)
+        return 1 if self.tally.failed or not self.tally.started else 0
 
     def stop(self) -> None:
         """Leave now."""
         self._crowd.leave()
-
-    def _see_off(self) -> Deferred[int]:
-        """Wait until the last goodbyes are sent."""
-        network = self._plan.network
-        stay = 0.0 if network is None else network.longest + _LAST_WORDS
-        return deferLater(self._reactor, stay, self._code)
-
-    def _code(self) -> int:
-        return 1 if self.tally.failed or not self.tally.started else 0
 
     def _conditioner(self, name: str) -> Conditioner | None:
         """Give each bot a network of its own: none may change another's datagrams."""

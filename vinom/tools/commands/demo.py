@@ -6,14 +6,12 @@ import argparse
 import math
 import os
 import sys
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from vinom.base.printable import say
-from vinom.client.load.tally import Tally
-from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.screen import WATCHING, Screen, can_draw
 from vinom.errors import Misconfigured
 from vinom.tools.commands.bots import describe
@@ -79,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     redis = redis_executable() if nodes > 1 else ""
 
     def build(reactor: Any) -> Demonstration:
-        demo: Demo
+        demo: MazeDemo | NodesDemo
         if nodes > 1:
             demo = NodesDemo(reactor, _NAMES[:players], options.pace, nodes, redis)
         else:
@@ -104,40 +102,6 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-class Demo(Protocol):
-    """
-    What a demonstration runs and shows.
-
-    :ivar tally: what its bots measured.
-    """
-
-    tally: Tally
-
-    async def start(self) -> list[str]:
-        """Start the processes; returns their addresses, one per line."""
-
-    async def play(self) -> None:
-        """Let bots play, until they have left."""
-
-    def leave(self) -> None:
-        """Let the bots leave now."""
-
-    async def stop(self) -> None:
-        """Stop the processes."""
-
-    def press(self, key: str) -> None:
-        """Carry out the action of a key; see `vinom.client.terminal.screen`."""
-
-    def compose(self, width: int, height: int) -> Canvas:
-        """Draw the next picture."""
-
-    def lines(self) -> list[str]:
-        """Describe what happens, for output that is not a terminal."""
-
-    def log_end(self) -> str:
-        """The last lines of a node's log."""
-
-
 class Demonstration:
     """
     Run a demo and show it until the user, or the time, ends it.
@@ -147,7 +111,11 @@ class Demonstration:
     """
 
     def __init__(
-        self, reactor: Any, demo: Demo, screen: Screen | None, seconds: float | None
+        self,
+        reactor: Any,
+        demo: MazeDemo | NodesDemo,
+        screen: Screen | None,
+        seconds: float | None,
     ) -> None:
         """
         :param reactor: runs it.
@@ -161,10 +129,6 @@ class Demonstration:
         self.last_words: list[str] = []
         self._over: Deferred[None] = Deferred()
 
-    def run(self) -> Deferred[int]:
-        """Show it; fires with the exit code."""
-        return Deferred.fromCoroutine(self._run())
-
     def stop(self) -> None:
         """End soon."""
         if not self._over.called:
@@ -176,7 +140,8 @@ class Demonstration:
         else:
             self._demo.press(key)
 
-    async def _run(self) -> int:
+    async def run(self) -> int:
+        """Show it; returns the exit code."""
         try:
             # On a terminal too, where they are visible again after the picture.
             for line in await self._demo.start():

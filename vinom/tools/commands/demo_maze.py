@@ -27,8 +27,8 @@ from vinom.client.terminal.play import scene_of
 from vinom.client.terminal.scene import compose, headline
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions
+from vinom.play.game_loader import find_game
 from vinom.tools.commands.child_node import ChildNode, likely_port
-from vinom.tools.commands.play import find_game
 
 #: Players who queue with equal options meet. With these, bots meet only each other;
 #: one more bot waits with the default options for people.
@@ -74,7 +74,7 @@ class Killed:
 
 class MazeDemo:
     """
-    One demonstration: see `vinom.tools.commands.demo.Demo`.
+    One demonstration, which `vinom.tools.commands.demo` runs and shows.
 
     It shows a match with a person, or else the newest one.
 

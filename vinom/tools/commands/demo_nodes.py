@@ -40,8 +40,8 @@ from vinom.client.sdk import Client
 from vinom.client.terminal.canvas import QUIET, Canvas, Row, Style
 from vinom.game import Chance
 from vinom.games.rounds import Rematch
+from vinom.play.game_loader import find_game
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, RedisChild, free_port
-from vinom.tools.commands.play import find_game
 
 #: Letters of nodes; there cannot be more.
 LETTERS = "ABCDE"
@@ -415,7 +415,7 @@ class _Player:
 
 class NodesDemo:
     """
-    One demonstration: see `vinom.tools.commands.demo.Demo`.
+    One demonstration, which `vinom.tools.commands.demo` runs and shows.
 
     :ivar tally: what the bots measured.
     """

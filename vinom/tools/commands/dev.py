@@ -162,16 +162,13 @@ class Workshop:
         self._is_busy = False
         self._over: Deferred[None] = Deferred()
 
-    def run(self) -> Deferred[int]:
-        """Serve the page; fires with the exit code."""
-        return Deferred.fromCoroutine(self._run())
-
     def stop(self) -> None:
         """End soon."""
         if not self._over.called:
             self._over.callback(None)
 
-    async def _run(self) -> int:
+    async def run(self) -> int:
+        """Serve the page; returns the exit code."""
         watching = LoopingCall(self._watch)
         watching.clock = self._reactor
         try:

@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 class Running(Protocol):
     """Something that runs and can be stopped."""
 
-    def run(self) -> Deferred[int]:
-        """Start; fires with the exit code."""
+    async def run(self) -> int:
+        """Run; returns the exit code."""
 
     def stop(self) -> None:
         """End soon; called for the first Ctrl-C."""
@@ -63,7 +63,7 @@ def run_in_foreground(build: Callable[[Any], _Running]) -> tuple[int, _Running]:
             reactor.callFromThread(finish, 130)
 
         _handle(interrupted)
-        running.run().addCallbacks(finish, failed)
+        Deferred.fromCoroutine(running.run()).addCallbacks(finish, failed)
 
     def finish(result: int) -> None:
         nonlocal code, is_finished

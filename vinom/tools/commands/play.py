@@ -19,8 +19,6 @@ from vinom.client.sdk import Client, connect
 from vinom.client.terminal.play import MazeGame
 from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured
-from vinom.game import Game
-from vinom.play.game_loader import load_game, load_games, name_of
 from vinom.tools.commands.foreground import run_in_foreground
 
 _DEFAULT = "127.0.0.1:4600"
@@ -115,25 +113,6 @@ def parse_address(text: str) -> tuple[str, int]:
             f"--connect {text!r} must look like HOST:PORT, or [ADDRESS]:PORT for IPv6"
         )
     return host, int(port)
-
-
-def find_game(spec: str) -> tuple[str, Game[Any, Any]]:
-    """
-    Find an installed game by name, or any by ``package.module:Class``.
-
-    :returns: its name and the game.
-    :raises Misconfigured: there is no such game.
-    """
-    if ":" in spec:
-        game = load_game(spec)
-        return name_of(game), game
-    games = load_games()
-    if spec not in games:
-        raise Misconfigured(
-            f"no installed game is called {spec!r}; choose one of "
-            f"{', '.join(sorted(games))}, or give package.module:Class"
-        )
-    return spec, games[spec]
 
 
 def parse_json(flag: str, text: str | None) -> Any:
