@@ -44,9 +44,8 @@ from vinom.base.reactor.waits import Rounds, Waits
 from vinom.base.wall.kernel import Peer
 from vinom.errors import PeerError
 from vinom.net.keys.authority import GATEWAY_PURPOSE
-from vinom.net.keys.peers import check_peer
 from vinom.net.lines.forwarded import behind_proxy
-from vinom.net.lines.limits import CountedFactory, has_proven
+from vinom.net.lines.limits import CountedFactory
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing
@@ -56,7 +55,7 @@ from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
-from vinom.node.links import NodeTls
+from vinom.node.links import NodeTls, listen_at, proves
 from vinom.node.listening import NoChildren, listen_privately
 
 _log = Logger()
@@ -290,8 +289,6 @@ GREETING_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
 #: Default of the most sessions of all links together.
 MOST_SESSIONS = 60_000
-#: Prefix in the setting of an address at which links over TLS are accepted.
-_TLS = "tls:"
 _UNIX = "unix:"
 
 
@@ -602,16 +599,6 @@ class _LinkEnd(Protocol):
         self._line.abort("it did not greet in time")
 
 
-def is_gateway(transport: Any) -> None:
-    """
-    Check that the peer of a link over TLS is a gateway.
-
-    :raises PeerError: it is not a gateway.
-    """
-    check_peer(transport, GATEWAY_PURPOSE)
-    has_proven(transport)
-
-
 def listen_for_gateways(
     reactor: Any,
     links: GatewayLinks,
@@ -633,7 +620,7 @@ def listen_for_gateways(
     if where.startswith(_UNIX):
         path = Path(where.removeprefix(_UNIX))
         return listen_privately(reactor, path, NoChildren(links.factory(), is_refused))
-    host, _, port = where.removeprefix(_TLS).rpartition(":")
+    is_gateway = partial(proves, GATEWAY_PURPOSE)
     site = CountedFactory(
         over_tls(OfContexts(tls.context), links.factory(is_gateway), reactor),
         # Each gateway needs only a few; many, from strangers, cost little.
@@ -641,7 +628,4 @@ def listen_for_gateways(
         links.log,
         is_proven=True,
     )
-    opened: IListeningPort = reactor.listenTCP(
-        int(port), site, backlog=128, interface=host.strip("[]") or interface
-    )
-    return opened
+    return listen_at(reactor, where, interface, site)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -70,8 +71,8 @@ class NodeTls:
         :param node_id: of this node.
         """
         self._authority, self._node_id = authority, node_id
-        self._accepting: tuple[float, bytes, Any] = (0.0, b"", None)
-        self._serving: tuple[float, bytes, Any] = (0.0, b"", None)
+        # Contexts by kind, with when they were made, and for which authority.
+        self._made: dict[str, tuple[float, bytes, Any]] = {}
 
     def _own(self) -> Any:
         issued = self._authority.node(self._node_id)
@@ -88,30 +89,32 @@ class NodeTls:
 
     def context(self) -> Any:
         """Make the context of a link that a node, or a gateway, dials."""
-        anchor, now = self._authority.anchor, time.monotonic()
-        made, of, context = self._accepting
-        if context is None or of != anchor or now > made + _RENEWAL:
-            context = link_context(self._authority.node(self._node_id), anchor)
-            self._accepting = now, anchor, context
-        return context
+        node = partial(self._authority.node, self._node_id)
+        return self._kept("node", lambda anchor: link_context(node(), anchor))
 
     def pod_context(self) -> Any:
         """Make the context of a link that a game server in a pod dials."""
+        chain = partial(self._authority.node_chain, self._node_id)
+        return self._kept("pod", lambda anchor: serving_context(chain()))
+
+    def _kept(self, kind: str, make: Callable[[bytes], Any]) -> Any:
+        """Make a context anew for another authority, or after some time."""
         anchor, now = self._authority.anchor, time.monotonic()
-        made, of, context = self._serving
+        made, of, context = self._made.get(kind, (0.0, b"", None))
         if context is None or of != anchor or now > made + _RENEWAL:
-            context = serving_context(self._authority.node_chain(self._node_id))
-            self._serving = now, anchor, context
+            context = make(anchor)
+            self._made[kind] = now, anchor, context
         return context
 
 
-def is_node(transport: ITCPTransport) -> None:
+def proves(purpose: str, transport: ITCPTransport) -> None:
     """
-    Check that the peer of a link is a node.
+    Check that the peer of a link over TLS is a node, or a gateway.
 
-    :raises PeerError: it is none.
+    :param purpose: what its certificate must be for.
+    :raises PeerError: it is not.
     """
-    check_peer(transport, NODE_PURPOSE)
+    check_peer(transport, purpose)
     has_proven(transport)
 
 
@@ -255,6 +258,7 @@ def answering(
     :param receive: serves players of other nodes in rooms of this one.
     :param reserve: keeps seats of running rooms of this one for players of others.
     """
+    is_node = partial(proves, NODE_PURPOSE)
     factory = NodeAnswersFactory(clock, is_node, admit, receive, reserve)
     over: IProtocolFactory = over_tls(OfContexts(tls.context), factory, clock)
     return over
@@ -284,13 +288,26 @@ def listen_for_pods(
     :param log: of refusals.
     :raises CannotListenError: another program has the port.
     """
-    host, _, port = where.removeprefix("tls:").rpartition(":")
     counted = CountedFactory(
         over_tls(OfContexts(tls.pod_context), factory, reactor),
         NetworkCounts(*_MOST_PODS),
         log,
     )
+    return listen_at(reactor, where, interface, counted)
+
+
+def listen_at(
+    reactor: Any, where: str, interface: str, factory: IProtocolFactory
+) -> IListeningPort:
+    """
+    Listen over TCP at a setting of links.
+
+    :param where: as `vinom.base.settings.values.LinkEndpoint` reads it.
+    :param interface: where, if the setting names none.
+    :raises CannotListenError: another program has the port.
+    """
+    host, _, port = where.removeprefix("tls:").rpartition(":")
     opened: IListeningPort = reactor.listenTCP(
-        int(port), counted, backlog=128, interface=host.strip("[]") or interface
+        int(port), factory, backlog=128, interface=host.strip("[]") or interface
     )
     return opened
