@@ -7,6 +7,7 @@ Variables begin with ``VINOM_GATEWAY_``; ``POD_NAME``, set by Kubernetes, is rea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +77,15 @@ class _Codes:
         return ",".join(f"{name}={code}" for name, code in value.items())
 
 
+#: Declare a setting of one section of the reference.
+_network = partial(option, "network")
+_tls = partial(option, "tls")
+_routing = partial(option, "routing")
+_strangers = partial(option, "strangers")
+_http = partial(option, "http")
+_operation = partial(option, "operation")
+
+
 @attrs.frozen(kw_only=True)
 class GatewaySettings:
     """
@@ -84,203 +94,152 @@ class GatewaySettings:
     Field names are the keys of the TOML file; on the command line they have hyphens.
     """
 
-    listen: tuple[str, ...] = option(
-        "network",
+    listen: tuple[str, ...] = _network(
         Endpoint(),
         "listen at this Twisted endpoint, such as tcp:4600; may be repeated",
         many=True,
     )
-    admin: str | None = option(
-        "network",
-        Endpoint(),
-        "serve /metrics, /health, /ready and the admin API at this endpoint",
+    admin: str | None = _network(
+        Endpoint(), "serve /metrics, /health, /ready and the admin API at this endpoint"
     )
-    admin_token_file: Path | None = option(
-        "network",
-        PathName(),
-        "file with the token of the admin API; without it the API is off",
+    admin_token_file: Path | None = _network(
+        PathName(), "file with the token of the admin API; without it the API is off"
     )
-    proxy: tuple[IPv4Network | IPv6Network, ...] = option(
-        "network",
+    proxy: tuple[IPv4Network | IPv6Network, ...] = _network(
         Network(),
         "expect a PROXY protocol header from this address; may be repeated",
         many=True,
     )
-    tls_certificate_file: tuple[Path, ...] = option(
-        "tls",
+    tls_certificate_file: tuple[Path, ...] = _tls(
         PathName(),
         "certificate chain, PEM, leaf first; may be repeated: each client gets the one "
         "for the host that it names, or else the first",
         many=True,
     )
-    tls_key_file: tuple[Path, ...] = option(
-        "tls",
+    tls_key_file: tuple[Path, ...] = _tls(
         PathName(),
         "the key of each certificate, in the same order; may be repeated",
         many=True,
     )
-    link_certificate_file: Path | None = option(
-        "tls",
+    link_certificate_file: Path | None = _tls(
         PathName(),
         "certificate of this gateway for links to nodes (packets+tls), PEM, made by "
         "vinom link-certificate; it and the next two are read again for each link",
     )
-    link_key_file: Path | None = option(
-        "tls", PathName(), "the key of that certificate, PEM"
+    link_key_file: Path | None = _tls(PathName(), "the key of that certificate, PEM")
+    link_authority_file: Path | None = _tls(
+        PathName(), "authority that signed this certificate and those of nodes, PEM"
     )
-    link_authority_file: Path | None = option(
-        "tls",
-        PathName(),
-        "authority that signed this certificate and those of nodes, PEM",
-    )
-    gateway_id: str | None = option(
-        "routing",
+    gateway_id: str | None = _routing(
         _ID,
         "id of this gateway; default: POD_NAME, or the host's name and a random suffix",
     )
-    routes: Path | None = option(
-        "routing", PathName(), "read rules from this TOML file, again when it changes"
+    routes: Path | None = _routing(
+        PathName(), "read rules from this TOML file, again when it changes"
     )
-    store: StoreAddress | Literal["memory"] | None = option(
-        "routing", StoreUrl(), "read rules from this Redis, redis://host:port/db"
+    store: StoreAddress | Literal["memory"] | None = _routing(
+        StoreUrl(), "read rules from this Redis, redis://host:port/db"
     )
-    store_ca: Path | None = option(
-        "routing", PathName(), "authority that signed the certificate of Redis, PEM"
+    store_ca: Path | None = _routing(
+        PathName(), "authority that signed the certificate of Redis, PEM"
     )
-    store_password_file: Path | None = option(
-        "routing", PathName(), "file with the password for Redis"
+    store_password_file: Path | None = _routing(
+        PathName(), "file with the password for Redis"
     )
-    store_prefix: str = option(
-        "routing", Text(), "prefix of the keys in Redis", "game-gateway:"
+    store_prefix: str = _routing(Text(), "prefix of the keys in Redis", "game-gateway:")
+    refresh_seconds: float = _routing(
+        _SECONDS, "seconds between two reads of the rules in Redis", 10.0
     )
-    refresh_seconds: float = option(
-        "routing", _SECONDS, "seconds between two reads of the rules in Redis", 10.0
+    services: Mapping[str, int] = _routing(
+        _Codes(), "service_type codes of services whose rules have none", dict
     )
-    services: Mapping[str, int] = option(
-        "routing",
-        _Codes(),
-        "service_type codes of services whose rules have none",
-        dict,
+    lobby_service: str = _routing(Text(), "service for lobby lines", "lobby")
+    other_service: str | None = _routing(
+        Text(), "service for connections of unknown protocols"
     )
-    lobby_service: str = option("routing", Text(), "service for lobby lines", "lobby")
-    other_service: str | None = option(
-        "routing", Text(), "service for connections of unknown protocols"
+    check_seconds: float = _routing(
+        _SECONDS, "seconds between two checks of a back end", 5.0
     )
-    check_seconds: float = option(
-        "routing", _SECONDS, "seconds between two checks of a back end", 5.0
-    )
-    max_connections: int = option(
-        "strangers", _COUNT, "most client connections", 20_000
-    )
-    max_connections_per_address: int = option(
-        "strangers",
+    max_connections: int = _strangers(_COUNT, "most client connections", 20_000)
+    max_connections_per_address: int = _strangers(
         _COUNT,
         "most connections from one address, or one IPv6 /64, with sessions of packets",
         256,
     )
-    new_connections: float = option(
-        "strangers",
+    new_connections: float = _strangers(
         Bounded(float, 0.01, 10**6),
         "most new connections and sessions per second from one address",
         50.0,
     )
-    sniff_seconds: float = option(
-        "strangers",
-        _SECONDS,
-        "seconds within which a client must show its protocol",
-        5.0,
+    sniff_seconds: float = _strangers(
+        _SECONDS, "seconds within which a client must show its protocol", 5.0
     )
-    stuck_seconds: float = option(
-        "strangers",
-        _SECONDS,
-        "close a connection that reads nothing for this long",
-        30.0,
+    stuck_seconds: float = _strangers(
+        _SECONDS, "close a connection that reads nothing for this long", 30.0
     )
-    bytes_per_second: float = option(
-        "strangers",
+    bytes_per_second: float = _strangers(
         Bounded(float, 0, 10**12),
         "most bytes per second that one connection may send; 0: no limit",
         0.0,
     )
-    most_sessions: int = option(
-        "strangers", _COUNT, "most sessions on one connection of packets", 256
+    most_sessions: int = _strangers(
+        _COUNT, "most sessions on one connection of packets", 256
     )
-    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = option(
-        "http",
+    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = _http(
         Network(),
         "believe X-Forwarded-For and Forwarded from this address; may be repeated",
         many=True,
     )
-    http_head_bytes: int = option(
-        "http",
-        Bounded(int, 1024, 256 * 1024),
-        "longest head of a request, bytes",
-        16 * 1024,
+    http_head_bytes: int = _http(
+        Bounded(int, 1024, 256 * 1024), "longest head of a request, bytes", 16 * 1024
     )
-    http_body_bytes: int = option(
-        "http",
-        Bounded(int, 0, 1 << 40),
-        "longest body of a request, bytes",
-        16 * 1024 * 1024,
+    http_body_bytes: int = _http(
+        Bounded(int, 0, 1 << 40), "longest body of a request, bytes", 16 * 1024 * 1024
     )
-    http_body_seconds: float = option(
-        "http", _SECONDS, "how long the body of a request may pause", 30.0
+    http_body_seconds: float = _http(
+        _SECONDS, "how long the body of a request may pause", 30.0
     )
-    http_body_rate: float = option(
-        "http",
+    http_body_rate: float = _http(
         Bounded(float, 0, 10**9),
         "least bytes per second of a request's body, on average after the first "
         "http_body_seconds; 0 is no limit",
         500.0,
     )
-    http_answer_seconds: float = option(
-        "http",
+    http_answer_seconds: float = _http(
         _SECONDS,
         "how long a back end may take to begin its answer, and how long one that has "
         "begun may stand still, but for text/event-stream",
         60.0,
     )
-    identity_keys_file: Path | None = option(
-        "http",
+    identity_keys_file: Path | None = _http(
         PathName(),
         "public keys of a JWT provider, PEM or JSON Web Key Set, read again on SIGHUP: "
         "rules take a request's user from a claim of its bearer token",
     )
-    identity_issuer: str | None = option(
-        "http", Text(), "the iss claim of the provider's JWTs"
+    identity_issuer: str | None = _http(Text(), "the iss claim of the provider's JWTs")
+    identity_audience: str | None = _http(
+        Text(), "the aud claim of the provider's JWTs"
     )
-    identity_audience: str | None = option(
-        "http", Text(), "the aud claim of the provider's JWTs"
-    )
-    identity_user_claim: str = option(
-        "http", Text(), "the claim that names the user", "sub"
-    )
-    identity_cookie: str | None = option(
-        "http",
+    identity_user_claim: str = _http(Text(), "the claim that names the user", "sub")
+    identity_cookie: str | None = _http(
         _COOKIE_NAME,
         "name of a cookie with a JWT, for requests without a bearer token: browsers "
         "cannot send one with a WebSocket; unset, no cookie is read",
     )
-    drain_lag: float = option(
-        "operation",
+    drain_lag: float = _operation(
         Bounded(float, 0, 3600),
         "how long after SIGTERM new connections are still accepted, until load "
         "balancers have read /ready",
         5.0,
     )
-    drain_seconds: float = option(
-        "operation",
-        Bounded(float, 0, 10**6),
-        "how long clients may stay after that",
-        60.0,
+    drain_seconds: float = _operation(
+        Bounded(float, 0, 10**6), "how long clients may stay after that", 60.0
     )
-    handover: Path | None = option(
-        "operation",
+    handover: Path | None = _operation(
         SocketPath(),
         "UNIX socket over which the next gateway on this machine takes over the ports",
     )
-    access_log: Path | None = option(
-        "operation",
+    access_log: Path | None = _operation(
         PathName(),
         "write one line of JSON per session to this file; - is standard output",
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from operator import attrgetter
 from pathlib import Path
@@ -71,6 +72,23 @@ _RATE = Bounded(float, 0.01, 10**6)
 _RATE_OR_NONE = Bounded(float, 0, 10**6)
 
 
+#: Declare a setting of one section of the reference.
+_network = partial(option, "network")
+_state = partial(option, "state")
+_store = partial(option, "store")
+_results = partial(option, "results")
+_identity = partial(option, "identity")
+_lobby = partial(option, "lobby")
+_matchmaking = partial(option, "matchmaking")
+_websocket = partial(option, "websocket")
+_rooms = partial(option, "rooms")
+_games = partial(option, "games")
+_pods = partial(option, "pods")
+_strangers = partial(option, "strangers")
+_operation = partial(option, "operation")
+_trust = partial(option, "trust")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """
@@ -80,83 +98,67 @@ class Settings:
     sections of the reference follow each other in the order of the fields.
     """
 
-    interface: str = option(
-        "network", Address(), "IPv4 or IPv6 address to listen on", "127.0.0.1"
+    interface: str = _network(
+        Address(), "IPv4 or IPv6 address to listen on", "127.0.0.1"
     )
-    port: int = option(
-        "network", _PORT, "TCP port of the lobby; 0 takes any free one", 4600
-    )
-    advertise: str | None = option(
-        "network",
+    port: int = _network(_PORT, "TCP port of the lobby; 0 takes any free one", 4600)
+    advertise: str | None = _network(
         Text(),
         "host name or address that players connect to; required if the interface is "
         "0.0.0.0 or ::, otherwise the interface",
     )
-    ports: tuple[int, int] = option(
-        "network",
-        PortRange(),
-        "UDP ports of game servers, first-last",
-        (46000, 46063),
+    ports: tuple[int, int] = _network(
+        PortRange(), "UDP ports of game servers, first-last", (46000, 46063)
     )
-    udp: Literal["direct", "relay"] = option(
-        "network",
+    udp: Literal["direct", "relay"] = _network(
         Choice(("direct", "relay")),
         "how players over UDP reach game servers: direct, or relay, in which all "
         "players connect to the node, at the first of the ports, and the node relays "
         "their actions",
         "direct",
     )
-    udp_address: str | None = option(
-        "network",
+    udp_address: str | None = _network(
         LobbyAddress(),
         "with udp relay: host:port at which players reach the first of the ports, if "
         "not at advertise: for example a load balancer that passes UDP on",
     )
-    http: str | None = option(
-        "network",
+    http: str | None = _network(
         Endpoint(),
         "where to serve /ws, /health and /ready: a port on the interface, or an "
         "endpoint such as tcp:8080:interface=10.0.0.1; off unless set",
     )
-    gateway_link: str | None = option(
-        "network",
+    gateway_link: str | None = _network(
         LinkEndpoint(),
         "accept links of gateways here: unix:/path, or a port or tls:HOST:PORT for "
         "TLS with certificates of the authority; off unless set",
     )
-    realm: str = option(
-        "network",
+    realm: str = _network(
         REALM,
         "domain that the names of game servers end with, at least two labels",
         "game.vinom",
     )
-    state_dir: Path = option(
-        "state",
+    state_dir: Path = _state(
         PathName(),
         "directory of keys, certificates, recordings, results and the admin socket",
         _state_dir,
     )
-    recordings_days: float = option(
-        "state",
+    recordings_days: float = _state(
         Bounded(float, 0, 3650),
         "how long to keep recordings of matches, days; 0 records nothing",
         7.0,
     )
-    recordings_mb: int = option(
-        "state",
+    recordings_mb: int = _state(
         Bounded(int, 0, 1 << 24),
         "disk space that recordings may use, MB (10^6 bytes); 0 records nothing",
         1000,
     )
-    recordings_ids: Literal["yes", "no"] = option(
-        "state",
+    recordings_ids: Literal["yes", "no"] = _state(
         Choice(("yes", "no")),
         "whether recordings hold the ids of players: yes or no; they hold the names in "
         "any case",
         "yes",
     )
-    store: StoreAddress | Literal["memory"] = option(
-        "store",
+    store: StoreAddress | Literal["memory"] = _store(
         StoreUrl(),
         "where queues, players and matches are stored: memory (this node alone), "
         "redis://[user[:password]@]host:port/db, rediss://... (over TLS), or "
@@ -164,513 +166,424 @@ class Settings:
         "act as one service",
         "memory",
     )
-    store_password_file: Path | None = option(
-        "store", PathName(), "file with the password of the Redis"
+    store_password_file: Path | None = _store(
+        PathName(), "file with the password of the Redis"
     )
-    store_ca: Path | None = option(
-        "store",
+    store_ca: Path | None = _store(
         PathName(),
         "authority that signed the certificate of a rediss:// store, PEM; those that "
         "the system trusts unless set",
     )
-    store_prefix: str = option(
-        "store",
+    store_prefix: str = _store(
         LABEL,
         "name of this deployment in the keys of the Redis, which begin with "
         "vinom:1:NAME:; several deployments may share one Redis",
         "main",
     )
-    lease_seconds: float = option(
-        "store",
+    lease_seconds: float = _store(
         Bounded(float, 0.3, 3600),
         "how long a node owns what it owns after its last renewal, of which there are "
         "five in that time; others then take over",
         10.0,
     )
-    node_link: str | None = option(
-        "store",
+    node_link: str | None = _store(
         Endpoint(),
         "port, or Twisted endpoint, for other nodes of the deployment, over TLS with "
         "certificates of its authority; without it a player of this node's match who "
         "comes back to another node has to come to this one",
     )
-    direct_lobby: str | None = option(
-        "store",
+    direct_lobby: str | None = _store(
         LobbyAddress(),
         "host:port at which players reach the lobby of this node and of no other; "
         "clients that can go to the node of their room are sent there, all others are "
         "served through node_link",
     )
-    direct_websocket: str | None = option(
-        "store",
+    direct_websocket: str | None = _store(
         WebSocketUrl(),
         "the same for browsers: URL of the WebSocket of this node and of no other",
     )
-    results_most: int = option(
-        "results",
+    results_most: int = _results(
         Bounded(int, 0, 10**6),
         "results of rounds to keep, the newest; each takes about 1 KB of disk; 0 keeps "
         "none",
         10_000,
     )
-    results_days: float = option(
-        "results",
-        Bounded(float, 0.01, 3650),
-        "how long to keep results, sent or not, days",
-        30.0,
+    results_days: float = _results(
+        Bounded(float, 0.01, 3650), "how long to keep results, sent or not, days", 30.0
     )
-    results_url: str | None = option(
-        "results",
+    results_url: str | None = _results(
         HttpsUrl(example="https://game.example.org/results", is_local_http=True),
         "post each result to this URL; https, or http on this machine; requires "
         "results_secret_file",
     )
-    results_secret_file: Path | None = option(
-        "results",
+    results_secret_file: Path | None = _results(
         PathName(),
         "file with the secrets that these requests are signed with, one per line: "
         "whsec_ and the Base64 of 24 to 64 random bytes; read again on SIGHUP",
     )
-    results_authority_file: Path | None = option(
-        "results",
+    results_authority_file: Path | None = _results(
         PathName(),
         "authority of the web server of results_url, PEM; those that the system trusts "
         "unless set",
     )
-    guests: GuestPolicy = option(
-        "identity",
+    guests: GuestPolicy = _identity(
         Choice(("no", "loopback", "yes")),
         "who may play under any name without proof: no, loopback (players on this "
         "machine) or yes",
         "loopback",
     )
-    auth: tuple[str, ...] = option(
-        "identity",
+    auth: tuple[str, ...] = _identity(
         Text(),
         "a checker of names and passwords, see --help-auth; may be repeated",
         many=True,
     )
-    identity_keys_file: Path | None = option(
-        "identity",
+    identity_keys_file: Path | None = _identity(
         PathName(),
         "public keys of a provider of JWTs, PEM or JSON Web Key Set; read again on "
         "SIGHUP",
     )
-    identity_keys_url: str | None = option(
-        "identity",
+    identity_keys_url: str | None = _identity(
         HttpsUrl(),
         "fetch these keys from here instead (JSON Web Key Set), again each hour and "
         "when a token names an unknown key",
     )
-    identity_authority_file: Path | None = option(
-        "identity",
+    identity_authority_file: Path | None = _identity(
         PathName(),
         "authority of the web server of identity_keys_url, PEM; those that the system "
         "trusts unless set",
     )
-    identity_issuer: str | None = option(
-        "identity", Text(), "the iss claim of the provider's JWTs"
+    identity_issuer: str | None = _identity(
+        Text(), "the iss claim of the provider's JWTs"
     )
-    identity_audience: str | None = option(
-        "identity", Text(), "the aud claim of the provider's JWTs"
+    identity_audience: str | None = _identity(
+        Text(), "the aud claim of the provider's JWTs"
     )
-    identity_claim: tuple[str, ...] = option(
-        "identity",
+    identity_claim: tuple[str, ...] = _identity(
         ClaimName(),
         "a claim of the provider's JWTs that games may read, such as rank; may be "
         "repeated",
         many=True,
     )
-    identity_name_claim: str | None = option(
-        "identity",
+    identity_name_claim: str | None = _identity(
         ClaimName(),
         "the claim of the provider's JWTs that holds a player's display name; unless "
         "set, players choose their names",
     )
-    player_key_seconds: float = option(
-        "identity",
+    player_key_seconds: float = _identity(
         Bounded(float, 60, 10**8),
         "how long a player key stays valid after its last use",
         21600.0,
     )
-    guest_rate: float = option(
-        "identity",
+    guest_rate: float = _identity(
         _RATE,
         "new guests per second of one address; four times that of its network (an "
         "IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one address",
         10.0,
     )
-    guest_burst: int = option(
-        "identity",
+    guest_burst: int = _identity(
         Bounded(int, 1, 10**6),
         "most new guests at once of one address; four times that of its network",
         500,
     )
-    allow_plaintext: bool = option(
-        "lobby",
-        Switch(),
-        "accept lobby lines without TLS from other machines too",
-        False,
+    allow_plaintext: bool = _lobby(
+        Switch(), "accept lobby lines without TLS from other machines too", False
     )
-    line_limit: int = option(
-        "lobby",
+    line_limit: int = _lobby(
         Bounded(int, 256, 1 << 20),
         "longest message that a client may send, bytes",
         2048,
     )
-    connections_per_address: int = option(
-        "lobby",
+    connections_per_address: int = _lobby(
         Bounded(int, 1, 1 << 20),
         "most connections of one address to a port at once, for an IPv6 /64 counts as "
         "one; four times that of its network (an IPv4 /24, an IPv6 /48)",
         256,
     )
-    max_connections: int = option(
-        "lobby",
+    max_connections: int = _lobby(
         Bounded(int, 1, 1 << 20),
         "most connections to a port at once; descriptor_reserve is a limit too",
         60_000,
     )
-    descriptor_reserve: int = option(
-        "lobby",
+    descriptor_reserve: int = _lobby(
         Bounded(int, 0, 1 << 20),
         "file descriptors that newcomers cannot take; when only these are left, each "
         "newcomer replaces the oldest connection that is not in play; 0 reserves none",
         128,
     )
-    tls_hello_rate: float = option(
-        "lobby",
+    tls_hello_rate: float = _lobby(
         _RATE,
         "TLS handshakes per second of one address to a port, five times that at once; "
         "an IPv6 /64 counts as one",
         50.0,
     )
-    message_rate: float = option(
-        "lobby",
+    message_rate: float = _lobby(
         Bounded(float, 0.1, 10**6),
         "messages per second of one line, three times that at once",
         10.0,
     )
-    hello_seconds: float = option(
-        "lobby",
+    hello_seconds: float = _lobby(
         Bounded(float, 0.1, 3600),
         "how long a new connection may take to send its hello, or the headers of an "
         "HTTP request, and before them for the TLS handshake",
         10.0,
     )
-    fill_seconds: float = option(
-        "lobby",
+    fill_seconds: float = _lobby(
         Bounded(float, 0, 3600),
         "how long the first player in the queue waits before a match may start "
         "without all seats filled",
         5.0,
     )
-    accept_seconds: float = option(
-        "lobby",
+    accept_seconds: float = _lobby(
         Bounded(float, 0, 600),
         "how long players have to accept a match that was found for them; 0 does not "
         "ask them",
         0.0,
     )
-    party_size: int = option(
-        "lobby", Bounded(int, 1, 1000), "most members of one party", 16
-    )
-    party_away_seconds: float = option(
-        "lobby",
+    party_size: int = _lobby(Bounded(int, 1, 1000), "most members of one party", 16)
+    party_away_seconds: float = _lobby(
         Bounded(float, 1, 10**6),
         "how long a disconnected player stays in a party; a party that all have left "
         "is forgotten",
         60.0,
     )
-    queues: Mapping[str, QueueTable] | None = option(
-        "matchmaking",
+    queues: Mapping[str, QueueTable] | None = _matchmaking(
         JsonTable(read_tables),
         "queues with names, [queues.NAME] in the file: their game, options and rule",
     )
-    rating_days: float = option(
-        "matchmaking",
+    rating_days: float = _matchmaking(
         Bounded(float, 0.01, 3650),
         "how long a player's ratings are kept after the last round, days; a guest's as "
         "long as its player key, at most this",
         400.0,
     )
-    wait_warning_seconds: float = option(
-        "matchmaking",
+    wait_warning_seconds: float = _matchmaking(
         Bounded(float, 0, 10**6),
         "log it when a player has waited this long in a queue; 0 never",
         300.0,
     )
-    region: str | None = option(
-        "matchmaking",
-        REGION_NAME,
-        "where this node is, for rules that match players by latency",
+    region: str | None = _matchmaking(
+        REGION_NAME, "where this node is, for rules that match players by latency"
     )
-    regions: tuple[tuple[str, str], ...] = option(
-        "matchmaking",
+    regions: tuple[tuple[str, str], ...] = _matchmaking(
         RegionUrl(),
         "a region, and the URL of the page echo of a node there, to which players "
         "measure their latency; at most 16; may be repeated",
         many=True,
     )
-    token_seconds: float = option(
-        "lobby",
+    token_seconds: float = _lobby(
         Bounded(float, 10, 3600),
         "how long connect tokens and tickets stay valid",
         120.0,
     )
-    http_tls: bool = option(
-        "websocket",
-        Switch(),
-        "serve http over TLS, with the lobby's certificate",
-        False,
+    http_tls: bool = _websocket(
+        Switch(), "serve http over TLS, with the lobby's certificate", False
     )
-    twisted_tls: bool = option(
-        "websocket",
+    twisted_tls: bool = _websocket(
         Switch(),
         "speak TLS, at http and in the lobby, by Twisted's own implementation: a "
         "fallback, which serves about half as many players",
         False,
     )
-    page: Path | None = option(
-        "websocket",
+    page: Path | None = _websocket(
         PathName(),
         "directory of a web site to serve at http instead of Vinom's page; must have "
         "an index.html",
     )
-    origin: tuple[OriginRule, ...] = option(
-        "websocket",
+    origin: tuple[OriginRule, ...] = _websocket(
         OriginHost(),
         "a host whose web pages may connect, in addition to the node's own: "
         "example.com, *.example.com (hosts below it) or localhost:5173; may be "
         "repeated",
         many=True,
     )
-    browsers_only: bool = option(
-        "websocket",
+    browsers_only: bool = _websocket(
         Switch(),
         "refuse WebSockets of clients that, unlike browsers, send no Origin",
         False,
     )
-    any_origin: bool = option(
-        "websocket",
-        Switch(),
-        "for development only: let web pages of every site connect",
-        False,
+    any_origin: bool = _websocket(
+        Switch(), "for development only: let web pages of every site connect", False
     )
-    proxy: tuple[IPv4Network | IPv6Network, ...] = option(
-        "websocket",
+    proxy: tuple[IPv4Network | IPv6Network, ...] = _websocket(
         Network(),
         "trust this address, or network such as 10.0.0.0/8, of proxies: accept the "
         "PROXY protocol from it at the lobby's port and at http, and Forwarded and "
         "X-Forwarded-For at http; may be repeated",
         many=True,
     )
-    ping_seconds: float = option(
-        "websocket",
+    ping_seconds: float = _websocket(
         Bounded(float, 1, 3600),
         "seconds between WebSocket pings; a client that misses one is disconnected",
         20.0,
     )
-    deflate: bool = option(
-        "websocket",
+    deflate: bool = _websocket(
         Switch(),
         "compress WebSocket messages for clients that support it; takes more time "
         "than small messages save",
         False,
     )
-    dev_notes: Path | None = option(
-        "websocket",
-        PathName(),
-        "JSON file that the page keeps polling: see vinom dev",
+    dev_notes: Path | None = _websocket(
+        PathName(), "JSON file that the page keeps polling: see vinom dev"
     )
-    max_rooms: int = option(
-        "rooms", Bounded(int, 1, 10**6), "most rooms on this node at once", 10_000
+    max_rooms: int = _rooms(
+        Bounded(int, 1, 10**6), "most rooms on this node at once", 10_000
     )
-    rooms_per_address: int = option(
-        "rooms",
+    rooms_per_address: int = _rooms(
         Bounded(int, 1, 10**6),
         "most rooms that players of one address opened and that are not closed, and "
         "sixteen times that are seats and spectators' places in rooms; four times that "
         "for its network (an IPv4 /24, an IPv6 /48)",
         64,
     )
-    spectators_per_room: int = option(
-        "rooms", Bounded(int, 0, 10**6), "most spectators of one room", 256
+    spectators_per_room: int = _rooms(
+        Bounded(int, 0, 10**6), "most spectators of one room", 256
     )
-    room_close_seconds: float = option(
-        "rooms",
+    room_close_seconds: float = _rooms(
         Bounded(float, 0, 10**6),
         "how long a room stays open after the last person left; before play also "
         "after the last one was disconnected",
         30.0,
     )
-    grace_seconds: float = option(
-        "rooms",
+    grace_seconds: float = _rooms(
         Bounded(float, 0, 10**6),
         "how long a disconnected player keeps a seat, unless the game sets it",
         900.0,
     )
-    watch_matches: Literal["none", "by_id", "listed"] = option(
-        "rooms",
+    watch_matches: Literal["none", "by_id", "listed"] = _rooms(
         Choice(("none", "by_id", "listed")),
         "who may watch matches of others: none (nobody), by_id (anyone who has the "
         "match's id) or listed (anyone: list_rooms shows them)",
         "listed",
     )
-    checkpoints: Literal["yes", "no"] = option(
-        "games",
+    checkpoints: Literal["yes", "no"] = _games(
         Choice(("yes", "no")),
         "whether matches over UDP outlive their game process: yes or no",
         "yes",
     )
-    join_seconds: float = option(
-        "games",
+    join_seconds: float = _games(
         Bounded(float, 1, 600),
         "how long a match waits for its players to connect",
         10.0,
     )
-    matches_per_address: int = option(
-        "games",
+    matches_per_address: int = _games(
         Bounded(int, 1, 10**6),
         "most matches that are not over with players of one address; four times that "
         "for its network (an IPv4 /24, an IPv6 /48)",
         32,
     )
-    game: tuple[str, ...] = option(
-        "games",
+    game: tuple[str, ...] = _games(
         Text(),
         "a game in addition to the installed ones, package.module:Class; may be "
         "repeated",
         many=True,
     )
-    games: Mapping[str, GameTable] | None = option(
-        "games",
+    games: Mapping[str, GameTable] | None = _games(
         JsonTable(read_games),
         "games whose game servers are separate programs, in any language: "
         "[games.NAME] in the file, with their command, seats and more",
     )
-    warm: int = option(
-        "games", Bounded(int, 0, 1000), "game servers to keep ready for a match", 2
+    warm: int = _games(
+        Bounded(int, 0, 1000), "game servers to keep ready for a match", 2
     )
-    max_servers: int | None = option(
-        "games",
+    max_servers: int | None = _games(
         Bounded(int, 1, 60000),
         "most game servers at once, warm ones included; as many as ports unless set",
     )
-    rooms_per_process: int = option(
-        "games",
+    rooms_per_process: int = _games(
         Bounded(int, 1, 10**6),
         "matches that one game server hosts before it exits; it may host all of them "
         "at once",
         1,
     )
-    server_memory_mb: int = option(
-        "games",
-        Bounded(int, 64, 1 << 20),
-        "address space of one game server, MiB",
-        512,
+    server_memory_mb: int = _games(
+        Bounded(int, 64, 1 << 20), "address space of one game server, MiB", 512
     )
-    wall: Literal["yes", "no"] = option(
-        "games",
+    wall: Literal["yes", "no"] = _games(
         Choice(("yes", "no")),
         "have the kernel refuse game servers everything but their code, their link and "
         "their port: yes or no",
         "yes",
     )
-    game_data: tuple[Path, ...] = option(
-        "games",
+    game_data: tuple[Path, ...] = _games(
         PathName(),
         "a file or folder that games may read in game servers, in addition to their "
         "code; may be repeated",
         many=True,
     )
-    game_user: str | None = option(
-        "games",
+    game_user: str | None = _games(
         Text(),
         "run game servers as this user of the machine; requires a node that runs as "
         "root",
     )
-    input_rate: float = option(
-        "games",
+    input_rate: float = _games(
         _RATE,
         "actions per second of one player's connection, twice that at once, and 2.5 "
         "times as many packets, of which more count as lost; the same number of "
         "actions in rooms of the node",
         100.0,
     )
-    fleet: Literal["local", "kubernetes"] = option(
-        "pods",
+    fleet: Literal["local", "kubernetes"] = _pods(
         Choice(("local", "kubernetes")),
         "where game servers run: local (processes on this machine) or kubernetes (pods "
         "in a cluster), which needs pip install vinom[kubernetes]",
         "local",
     )
-    pods: PodTable | None = option(
-        "pods",
+    pods: PodTable | None = _pods(
         JsonTable(read_pods, attrgetter("image")),
         "for fleet kubernetes, [pods] in the file: their image, resources, machines "
         "and addresses",
     )
-    game_server_link: str | None = option(
-        "pods",
+    game_server_link: str | None = _pods(
         LinkEndpoint(),
         "accept links of pods here: a port or tls:HOST:PORT, for TLS with a "
         "certificate of the authority; required with fleet kubernetes",
     )
-    game_server_address: str | None = option(
-        "pods",
+    game_server_address: str | None = _pods(
         LobbyAddress(),
         "host:port at which pods reach game_server_link; required if that has no host, "
         "otherwise the same",
     )
-    game_server_any_node: str | None = option(
-        "pods",
+    game_server_any_node: str | None = _pods(
         LobbyAddress(),
         "host:port of the game_server_link of all nodes of this store, where host "
         "resolves to all their addresses, such as a headless Service: a pod whose "
         "node is gone dials them in turn, and one of them takes over its matches; for "
         "fleet kubernetes",
     )
-    kubeconfig: Path | None = option(
-        "pods",
+    kubeconfig: Path | None = _pods(
         PathName(),
         "kubeconfig file of the cluster; default: the service account of the pod",
     )
-    kubeconfig_context: str | None = option(
-        "pods", Text(), "context in that file; default: its current context"
+    kubeconfig_context: str | None = _pods(
+        Text(), "context in that file; default: its current context"
     )
-    hello_rate: float = option(
-        "strangers",
+    hello_rate: float = _strangers(
         _RATE,
         "hellos per second of one network (an IPv4 /24, an IPv6 /48) without a "
         "cookie, and as many with a valid one; twice that at once; at most 20 during "
         "an attack",
         500.0,
     )
-    nameless_rate: float = option(
-        "strangers",
+    nameless_rate: float = _strangers(
         _RATE_OR_NONE,
         "handshakes per second of one network without a server name, and so without "
         "a ticket; eight times that at once; at most 0.1 during an attack; 0 refuses "
         "them",
         0.5,
     )
-    handshake_rate: float = option(
-        "strangers",
+    handshake_rate: float = _strangers(
         _RATE,
         "handshakes per second of one address with one game server, over all its "
         "tickets; ten times that at once, a quarter of these unfinished",
         10.0,
     )
-    drain_seconds: float = option(
-        "operation",
+    drain_seconds: float = _operation(
         Bounded(float, 0, 10**6),
         "how long running matches, and rooms that cannot go to other nodes, may "
         "continue after SIGTERM or Ctrl-C",
         60.0,
     )
-    on_stop: Literal["drain", "leave"] = option(
-        "operation",
+    on_stop: Literal["drain", "leave"] = _operation(
         Choice(("drain", "leave")),
         "what SIGTERM and Ctrl-C do with running matches: drain hands them over to "
         "other nodes on this machine, if there is a Redis, and waits for the rest to "
@@ -678,41 +591,35 @@ class Settings:
         "takes them over",
         "drain",
     )
-    orphan_seconds: float = option(
-        "operation",
+    orphan_seconds: float = _operation(
         Bounded(float, SHORTEST_LEASE, 600),
         "how long a game server with a match goes on without a node before its matches "
         "are lost",
         45.0,
     )
-    admin: str | None = option(
-        "operation",
+    admin: str | None = _operation(
         Endpoint(),
         "where to serve the admin API and /metrics, in addition to the socket in the "
         "state directory: a port on the interface, or an endpoint; requires "
         "admin_token_file",
     )
-    admin_token_file: Path | None = option(
-        "operation", PathName(), "file with the bearer token of the admin API over TCP"
+    admin_token_file: Path | None = _operation(
+        PathName(), "file with the bearer token of the admin API over TCP"
     )
     log_format: str = log_format_option()
     log_level: str = log_level_option()
-    tls_certificate_file: Path | None = option(
-        "trust",
+    tls_certificate_file: Path | None = _trust(
         PathName(),
         "the lobby's certificate chain, leaf first, PEM; a private one unless set",
     )
-    tls_key_file: Path | None = option(
-        "trust", PathName(), "the key of that certificate, PEM"
-    )
-    authority_certificate_file: Path | None = option(
-        "trust",
+    tls_key_file: Path | None = _trust(PathName(), "the key of that certificate, PEM")
+    authority_certificate_file: Path | None = _trust(
         PathName(),
         "certificate of the authority that signs for game servers, PEM; a private "
         "one unless set",
     )
-    authority_key_file: Path | None = option(
-        "trust", PathName(), "the key of that authority, PEM"
+    authority_key_file: Path | None = _trust(
+        PathName(), "the key of that authority, PEM"
     )
 
     def __attrs_post_init__(self) -> None:

@@ -480,7 +480,7 @@ def option(
     section: str, kind: Kind, help: str, default: Any = None, *, many: bool = False
 ) -> Any:
     """
-    Declare one row of the table.
+    Declare one row of the table; a table has a partial of this for each section.
 
     :param section: the section of the reference page.
     :param kind: reads and checks the value.
