@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vinom.tools.chaos.deployment import children_of
+from vinom.tools.chaos.run import children_of
 
 #: Of pidfd_getfd(2), on every architecture.
 _PIDFD_GETFD = 438

@@ -8,7 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.node.settings import Settings
-from vinom.tools.doctor import game_servers
+from vinom.tools.doctor import machine
 
 
 class GameServersTests(SynchronousTestCase):
@@ -16,12 +16,12 @@ class GameServersTests(SynchronousTestCase):
         """
         Of a game server that ends before it has a link, its last words are shown.
         """
-        program = game_servers.game_server_program
+        program = machine.game_server_program
 
         def broken(*given: Any) -> Any:
             return attrs.evolve(program(*given), entry="no_such_module:main")
 
-        self.patch(game_servers, "game_server_program", broken)
-        (found,) = game_servers.examine_game_servers(Settings())
+        self.patch(machine, "game_server_program", broken)
+        (found,) = machine.examine_game_servers(Settings())
         self.assertEqual(found.verdict, "failure")
         self.assertIn("No module named 'no_such_module'", found.message)

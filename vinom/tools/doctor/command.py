@@ -25,11 +25,11 @@ from vinom.node.build import check_program, find_checkers
 from vinom.node.games import all_games
 from vinom.node.settings import TABLE, Settings, gather
 from vinom.tools.doctor.findings import Finding, Subject, count_verdicts, summary
-from vinom.tools.doctor.game_servers import examine_game_servers
 from vinom.tools.doctor.gateway import examine_gateway
 from vinom.tools.doctor.machine import (
     clock,
     examine_disk,
+    examine_game_servers,
     examine_limits,
     examine_wall,
     is_clock_synchronised,
