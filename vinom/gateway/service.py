@@ -46,7 +46,7 @@ from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.routing.sources import (
     UNREACHABLE,
     FileRules,
-    RedisSource,
+    RedisRules,
     Routes,
     redis_source,
 )
@@ -175,7 +175,7 @@ class Gateway(MultiService):
             self.handover = Handover(
                 settings.handover, reactor, self.ports, self.draining
             )
-        self.redis: RedisSource | None = None
+        self.redis: RedisRules | None = None
         self.checks = HealthChecks(
             self.router,
             self.health,
@@ -188,13 +188,12 @@ class Gateway(MultiService):
             self._own(FileRules(settings.routes, self.routes, reactor))
         if isinstance(settings.store, StoreAddress):
             self.redis = self._redis()
-            for service in self.redis.services:
-                self._own(service)
+            self._own(self.redis)
 
     def _own(self, service: Service) -> None:
         self.addService(service)  # type: ignore[no-untyped-call]  # Twisted's
 
-    def _redis(self) -> RedisSource:
+    def _redis(self) -> RedisRules:
         settings = self.settings
         assert isinstance(settings.store, StoreAddress)
         return redis_source(
@@ -421,7 +420,7 @@ class Gateway(MultiService):
         if unreachable:
             found["unreachable"] = unreachable
         if self.redis is not None:
-            found["store"] = self.redis.rules.why or "ok"
+            found["store"] = self.redis.why or "ok"
         return found
 
     def status(self) -> Mapping[str, Any]:

@@ -18,14 +18,14 @@ from tests.support.redis_servers import (
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import read_store_address
 from vinom.gateway.routing.router import Router
-from vinom.gateway.routing.sources import RedisSource, Routes, redis_source
+from vinom.gateway.routing.sources import RedisRules, Routes, redis_source
 from vinom.store.redis.client import Owner
 
 RULE = '{"a": {"strategy": "round_robin", "endpoints": ["h:%d"]}}'
 
 
 class RedisRulesTests(TestCase):
-    def begin(self, server: RedisServer, seconds: float) -> RedisSource:
+    def begin(self, server: RedisServer, seconds: float) -> RedisRules:
         """Read rules of a server."""
         self.server, self.prefix = server, new_prefix()
         self.router = Router()
@@ -41,14 +41,10 @@ class RedisRulesTests(TestCase):
             prefix=self.prefix,
             seconds=seconds,
         )
-        for service in source.services:
-            service.startService()
+        source.startService()
 
         async def stop() -> None:
-            for service in reversed(source.services):
-                gone = service.stopService()
-                if gone is not None:
-                    await gone
+            await source.stopService()
             # txredisapi reads the rest of what came in a later turn.
             await deferLater(reactor, 0.05)  # type: ignore[arg-type]
 
@@ -70,7 +66,7 @@ class RedisRulesTests(TestCase):
         A change that is announced is in use at once; rules that are removed are gone.
         """
         source = self.begin(shared_server(), 600.0)
-        await until(lambda: source.subscriber.is_subscribed and self.routes.mistake)
+        await until(lambda: source.services[1].is_subscribed and self.routes.mistake)
         self.set("SET", "routing:rules", RULE % 1)
         self.set("HSET", "realm:mapping", "1", "g:2")
         self.set("PUBLISH", "routing:changed", "")
@@ -117,7 +113,7 @@ class RedisRulesTests(TestCase):
         self.set("HSET", "services", "a", "65536")
         await until(lambda: "a has the code '65536'" in str(self.routes.mistake))
         self.assertEqual(self.port(), 1)
-        self.assertIsNone(source.rules.why)
+        self.assertIsNone(source.why)
 
     async def test_redis_is_lost(self) -> None:
         """
@@ -128,12 +124,12 @@ class RedisRulesTests(TestCase):
         self.set("SET", "routing:rules", RULE % 1)
         await until(lambda: self.port() == 1)
         server.pause()
-        await until(lambda: source.rules.why)
+        await until(lambda: source.why)
         self.assertEqual(self.port(), 1)
         server.wake()
         self.set("SET", "routing:rules", RULE % 2)
         await until(lambda: self.port() == 2)
-        self.assertIsNone(source.rules.why)
+        self.assertIsNone(source.why)
 
     async def test_redis_comes_back_empty(self) -> None:
         """

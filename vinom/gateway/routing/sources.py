@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.application.service import Service
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -217,7 +218,7 @@ class FileRules(Repeating):
         self._routes.offer(document)
 
 
-class RedisRules(Service):
+class RedisRules(MultiService):
     """
     Read rules from Redis: at the start, at each message, and every few seconds.
 
@@ -226,6 +227,7 @@ class RedisRules(Service):
     have no rules, remove the key while Redis runs, or write ``{}``.
 
     :ivar why: why the last read failed; ``None`` if it did not.
+    :ivar client: sends commands to the Redis.
     """
 
     name = "rules"
@@ -239,7 +241,8 @@ class RedisRules(Service):
         :param clock: times the reads.
         :param seconds: time between two reads.
         """
-        self._stored, self._routes = stored, routes
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self._stored, self._routes, self.client = stored, routes, stored.client
         self._clock, self._seconds = clock, seconds
         self._next = Timer(self._clock)
         self._is_reading = self._is_changed = False
@@ -252,9 +255,10 @@ class RedisRules(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self.changed()
 
-    def stopService(self) -> None:
-        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+    def stopService(self) -> Deferred[Any]:
         self._next.cancel()
+        stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopped
 
     def changed(self) -> None:
         """The rules may have changed: read them."""
@@ -302,26 +306,6 @@ class RedisRules(Service):
             self._next.start(self._seconds, self.changed)
 
 
-@attrs.frozen
-class RedisSource:
-    """
-    The services that read rules from Redis.
-
-    :ivar client: sends commands.
-    :ivar subscriber: gets announcements of changes.
-    :ivar rules: passes the rules to the routes.
-    """
-
-    client: RedisClient
-    subscriber: RedisSubscriber
-    rules: RedisRules
-
-    @property
-    def services(self) -> list[Service]:
-        """All of them, in the order in which they start."""
-        return [self.client, self.subscriber, self.rules]
-
-
 def redis_source(
     address: StoreAddress,
     authority: bytes | None,
@@ -333,9 +317,9 @@ def redis_source(
     *,
     prefix: str,
     seconds: float,
-) -> RedisSource:
+) -> RedisRules:
     """
-    Make the services that read rules from a Redis.
+    Make what reads rules from a Redis, with its client and its subscriber.
 
     :param address: the address, with the login.
     :param authority: the authority that signed the certificate of Redis, PEM; ``None``
@@ -378,4 +362,6 @@ def redis_source(
         reactor,
         entropy,
     )
-    return RedisSource(client, subscriber, rules)
+    for service in (client, subscriber):
+        service.setServiceParent(rules)  # type: ignore[no-untyped-call]  # Twisted's
+    return rules

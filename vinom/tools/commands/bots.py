@@ -17,7 +17,7 @@ from vinom.base.model import SEED_BYTES
 from vinom.base.printable import say, say_json
 from vinom.client.load.bot import Bot, Crowd, Habits
 from vinom.client.load.tally import Tally
-from vinom.client.sdk import Client, connect
+from vinom.client.sdk import Client
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
 from vinom.net.dtls.bad_network import LONGEST_DELAY, Conditioner, Conditions
@@ -264,23 +264,17 @@ class BotRun:
 
     def _newcomer(self, name: str, chance: Chance) -> Any:
         plan = self._plan
-        lobby = plan.lobby
 
         def ready(client: Client) -> Bot:
             return Bot(self._reactor, client, plan.habits, self.tally, chance)
 
         def greet() -> Deferred[Bot]:
-            return connect(
-                self._reactor,
-                lobby.host,
-                lobby.port,
-                name=name,
-                tls=lobby.tls,
-                tls_name=lobby.tls_name,
-                datagram_filter=self._conditioner(name),
-                # This measures UDP: fall back on nothing else.
-                way="udp",
-            ).addCallback(ready)
+            network = self._conditioner(name)
+            # This measures UDP: fall back on nothing else.
+            client = plan.lobby.connect(
+                self._reactor, name, datagram_filter=network, way="udp"
+            )
+            return client.addCallback(ready)
 
         return greet
 

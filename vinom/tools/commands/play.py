@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,11 @@ class LobbyAddress:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    def connect(self, reactor: Any, name: str, **more: Any) -> Deferred[Client]:
+        """Log in there; *more* is as `vinom.client.sdk.connect` takes it."""
+        more |= {"tls": self.tls, "tls_name": self.tls_name}
+        return connect(reactor, self.host, self.port, name=name, **more)
 
 
 def add_lobby_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,16 +166,7 @@ def run(options: argparse.Namespace) -> int:
     screen = Screen(sys.stdout)
 
     def build(reactor: Any) -> MazeGame:
-        def dial() -> Deferred[Client]:
-            return connect(
-                reactor,
-                lobby.host,
-                lobby.port,
-                name=name,
-                tls=lobby.tls,
-                tls_name=lobby.tls_name,
-            )
-
+        dial = partial(lobby.connect, reactor, name)
         game = MazeGame(reactor, dial, str(lobby), wish, screen)
         screen.enter()
         screen.read_keys(reactor, game.press)
