@@ -22,7 +22,7 @@ from vinom.tools.chaos.report import Report
 from vinom.tools.chaos.run import ChaosRun
 from vinom.tools.commands.child_node import redis_executable
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.play import parse_json
+from vinom.tools.commands.play import add_number, parse_json
 
 DESCRIPTION = """
 Start a node with its game servers on this machine, in a temporary directory and on free
@@ -47,29 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE.MODULE:CLASS",
         help="play this game, or the installed one of this name (maze)",
     )
-    parser.add_argument(
-        "--matches", type=int, default=20, help="play this many at the same time (20)"
-    )
-    parser.add_argument(
+    add_number(parser, "--matches", 20, "play this many at the same time")
+    add_number(
+        parser,
         "--minutes",
-        type=float,
-        default=2.0,
-        help="start matches and kill processes for this long after the first match "
-        "has been found (2)",
+        2.0,
+        "start matches and kill processes for this long after the first match has "
+        "been found",
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--grace",
-        type=float,
-        default=60.0,
+        60.0,
+        "leave matches that still run this long after that",
         metavar="SECONDS",
-        help="leave matches that still run this long after that (60)",
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--loss",
-        type=float,
-        default=0.0,
+        0.0,
+        "lose this percentage of datagrams in each direction",
         metavar="PERCENT",
-        help="lose this percentage of datagrams in each direction (0)",
     )
     parser.add_argument(
         "--kill",
@@ -79,19 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "starts a Redis); move: move matches to other game servers, as an operator "
         "does; restart: restart the node while matches go on, as for an upgrade (none)",
     )
-    parser.add_argument(
+    add_number(
+        parser,
         "--every",
-        type=float,
-        default=5.0,
+        5.0,
+        "mean time between two kills or moves",
         metavar="SECONDS",
-        help="mean time between two kills or moves (5)",
     )
-    parser.add_argument(
-        "--pace",
-        type=float,
-        default=4.0,
-        help="let each bot act this often per second (4)",
-    )
+    add_number(parser, "--pace", 4.0, "let each bot act this often per second")
     parser.add_argument(
         "--options", metavar="JSON", help="play with these options of the game"
     )

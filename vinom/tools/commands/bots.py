@@ -26,6 +26,7 @@ from vinom.tools.commands.foreground import run_in_foreground
 from vinom.tools.commands.play import (
     LobbyAddress,
     add_lobby_arguments,
+    add_number,
     lobby_address,
     parse_json,
 )
@@ -40,35 +41,18 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "Applies to the datagrams of matches, in each direction; lobby lines are "
         "not affected.",
     )
-    group.add_argument(
-        "--loss",
-        metavar="PERCENT",
-        type=float,
-        default=0.0,
-        help="lose this share of datagrams (0)",
+    add_number(group, "--loss", 0.0, "lose this share of datagrams", metavar="PERCENT")
+    add_number(group, "--delay-ms", 0.0, "delay each datagram")
+    add_number(
+        group, "--jitter-ms", 0.0, "vary the delay by up to this, at most --delay-ms"
     )
-    group.add_argument(
-        "--delay-ms", type=float, default=0.0, help="delay each datagram (0)"
-    )
-    group.add_argument(
-        "--jitter-ms",
-        type=float,
-        default=0.0,
-        help="vary the delay by up to this, at most --delay-ms (0)",
-    )
-    group.add_argument(
-        "--duplicate",
-        metavar="PERCENT",
-        type=float,
-        default=0.0,
-        help="deliver this share twice (0)",
-    )
-    group.add_argument(
+    add_number(group, "--duplicate", 0.0, "deliver this share twice", metavar="PERCENT")
+    add_number(
+        group,
         "--reorder",
+        0.0,
+        "hold this share back, so that others overtake it",
         metavar="PERCENT",
-        type=float,
-        default=0.0,
-        help="hold this share back, so that others overtake it (0)",
     )
     group.add_argument(
         "--network-seed", type=int, help="lose the same datagrams in each run (--seed)"
@@ -121,27 +105,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="maze",
         help="play this installed game, or package.module:Class (maze)",
     )
-    parser.add_argument(
-        "--players", type=int, default=4, help="start this many bots (4)"
-    )
-    parser.add_argument(
+    add_number(parser, "--players", 4, "start this many bots")
+    add_number(
+        parser,
         "--seconds",
-        type=float,
-        default=30.0,
-        help="queue for this long, then play running matches to their end (30)",
+        30.0,
+        "queue for this long, then play running matches to their end",
     )
-    parser.add_argument(
-        "--grace",
-        type=float,
-        default=60.0,
-        help="leave matches that run this much longer (60)",
-    )
-    parser.add_argument(
-        "--pace",
-        type=float,
-        default=8.0,
-        help="let each bot act this often per second (8)",
-    )
+    add_number(parser, "--grace", 60.0, "leave matches that run this much longer")
+    add_number(parser, "--pace", 8.0, "let each bot act this often per second")
     parser.add_argument(
         "--options", metavar="JSON", help="play with these options of the game"
     )

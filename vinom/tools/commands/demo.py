@@ -19,6 +19,7 @@ from vinom.tools.commands.child_node import NodeFailed, redis_executable
 from vinom.tools.commands.demo_maze import MazeDemo
 from vinom.tools.commands.demo_nodes import LETTERS, NodesDemo
 from vinom.tools.commands.foreground import run_in_foreground
+from vinom.tools.commands.play import add_number
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 #: Seconds between two pictures, and between two lines without a terminal.
@@ -44,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="let this many bots play with each other (4; with --nodes 8)",
     )
-    parser.add_argument(
-        "--pace",
-        type=float,
-        default=6.0,
-        help="let each bot move this often per second (6)",
-    )
+    add_number(parser, "--pace", 6.0, "let each bot move this often per second")
     parser.add_argument(
         "--plain", action="store_true", help="print lines of text, on a terminal too"
     )

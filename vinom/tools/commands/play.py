@@ -121,6 +121,19 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def add_number(
+    parser: Any, flag: str, default: float, help: str, metavar: str | None = None
+) -> None:
+    """Declare an option that is a number, whose help ends with its default."""
+    parser.add_argument(
+        flag,
+        type=type(default),
+        default=default,
+        metavar=metavar,
+        help=f"{help} ({default:g})",
+    )
+
+
 def parse_json(flag: str, text: str | None) -> Any:
     """
     Read an option that is one JSON object.

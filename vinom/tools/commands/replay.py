@@ -24,6 +24,7 @@ from vinom.play.game_loader import load_game, load_games
 from vinom.play.hosting.guarding import guard_games
 from vinom.play.play import Play
 from vinom.play.recording import Recording, ReplayResult, read_recording, replay
+from vinom.tools.commands.play import add_number
 
 #: Longest pause between two things that happen, when watched, seconds.
 _LONGEST_WAIT = 2.0
@@ -44,12 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replay with this class instead of the installed game",
     )
     parser.add_argument("--watch", action="store_true", help="draw it while it plays")
-    parser.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        help="with --watch: play this many times as fast (1)",
-    )
+    add_number(parser, "--speed", 1.0, "with --watch: play this many times as fast")
 
 
 def run(options: argparse.Namespace) -> int:
