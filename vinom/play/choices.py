@@ -181,7 +181,7 @@ def clean_name(name: str, field: str = "data.name") -> str:
         why = "a name must not have characters that look like a space; use spaces"
     elif _most_marks(cleaned) > MARKS:
         why = f"a name must have at most {MARKS} combining marks on one character"
-    elif not _is_visible(cleaned):
+    elif _is_mark(cleaned[0]):
         why = "a name must have a character that can be seen, and begin with one"
     else:
         return cleaned
@@ -196,11 +196,6 @@ def cut_name(name: str) -> str:
 
 def _is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
-
-
-def _is_visible(name: str) -> bool:
-    """Is the first character one that marks can stand on?"""
-    return not _is_mark(name[0])
 
 
 def _most_marks(name: str) -> int:

@@ -281,7 +281,9 @@ class Connecting:
         """
         self._waits = waits
         waits.add(self, deadline)
-        done: Deferred[None] = Deferred(lambda _: self._fail(_cancelled()))
+        done: Deferred[None] = Deferred(
+            lambda _: self._fail(ConnectingCancelledError(None))
+        )
         self._done = done
         self._reactor.addWriter(self)
         return done
@@ -362,10 +364,6 @@ class Connecting:
             self._waits.remove(self)
             self._waits = None
         self._socket = None
-
-
-def _cancelled() -> Exception:
-    return ConnectingCancelledError(None)
 
 
 @lru_cache(256)

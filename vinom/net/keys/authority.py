@@ -137,19 +137,24 @@ def leaf(
     )
 
 
+def is_authority(certificate: x509.Certificate) -> bool:
+    """May the owner of a certificate sign others?"""
+    try:
+        extension = certificate.extensions.get_extension_for_class(
+            x509.BasicConstraints
+        )
+    except x509.ExtensionNotFound:
+        return False
+    return extension.value.ca
+
+
 def check_usable(certificate: x509.Certificate, now: datetime.datetime) -> None:
     """
     Check that an authority's certificate can sign today.
 
     :raises Misconfigured: it cannot; the message says why.
     """
-    try:
-        constraints = certificate.extensions.get_extension_for_class(
-            x509.BasicConstraints
-        ).value
-    except x509.ExtensionNotFound:
-        constraints = x509.BasicConstraints(False, None)
-    if not constraints.ca:
+    if not is_authority(certificate):
         raise Misconfigured(
             "the authority's certificate may not sign others: it lacks the CA flag"
         )

@@ -132,11 +132,11 @@ class TimedChannel(HTTPChannel):
             self.transport.pauseProducing()
             return
         if self._deadline is None:
-            self._arm(self._deadlines.head)
+            self._arm(self.site.deadlines.head)
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
-        self._arm(self._deadlines.body)
+        self._arm(self.site.deadlines.body)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
@@ -189,10 +189,6 @@ class TimedChannel(HTTPChannel):
         self._disarm()
         self.site.turns.remove(self)
         super().connectionLost(reason)
-
-    @property
-    def _deadlines(self) -> RequestDeadlines:
-        return self.site.deadlines
 
     def _next(self) -> None:
         """Read the next request, as soon as the client has taken the answers so far."""

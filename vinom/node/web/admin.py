@@ -146,12 +146,6 @@ def admin_pages(
             )
         return results
 
-    async def list_results(body: bytes, query: Query) -> Any:
-        return await kept_results().listed(*_page_of(query))
-
-    async def list_dead(body: bytes, query: Query) -> Any:
-        return await kept_results().dead(*_page_of(query))
-
     async def send_again(body: bytes) -> Any:
         return await kept_results().send_again(decode_json(_sends, body).cursor)
 
@@ -173,8 +167,12 @@ def admin_pages(
             ("POST", "results/dead/send"): send_again,
         },
         {
-            ("GET", "results"): list_results,
-            ("GET", "results/dead"): list_dead,
+            ("GET", "results"): lambda body, query: kept_results().listed(
+                *_page_of(query)
+            ),
+            ("GET", "results/dead"): lambda body, query: kept_results().dead(
+                *_page_of(query)
+            ),
         },
     )
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vinom.base.limits.buckets import is_loopback
 from vinom.errors import Misconfigured
+from vinom.net.keys.authority import is_authority
 from vinom.net.keys.files import read_certificates, read_private
 from vinom.node.build import has_tls
 from vinom.node.settings import Settings
@@ -179,7 +180,7 @@ def look_at(
     found = read_certificates(certificate_file, settings[0])[0]
     key = read_private(key_file, settings[1])
     try:
-        names, is_authority = _names(found), _is_authority(found)
+        names, signs = _names(found), is_authority(found)
         fits = _public(key.public_key()) == _public(found.public_key())  # type: ignore[attr-defined]  # every private key has one
     except ValueError as error:
         # An extension is malformed, or present twice.
@@ -192,7 +193,7 @@ def look_at(
         names,
         found.not_valid_before_utc.timestamp(),
         found.not_valid_after_utc.timestamp(),
-        is_authority,
+        signs,
     )
 
 
@@ -214,16 +215,6 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     found = extension.value
     addresses = found.get_values_for_type(x509.IPAddress)
     return (*found.get_values_for_type(x509.DNSName), *map(str, addresses))
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        extension = certificate.extensions.get_extension_for_class(
-            x509.BasicConstraints
-        )
-    except x509.ExtensionNotFound:
-        return False
-    return extension.value.ca
 
 
 #: What browsers offer (ALPN), in their order.
