@@ -120,8 +120,6 @@ class SettingsTests(SynchronousTestCase):
             if row.name == "store_ca":
                 environment["VINOM_STORE"] = "rediss://redis.internal"
             is_direct = row.name.startswith("direct_")
-            if is_direct:
-                environment["VINOM_NODE_LINK"] = "4700"
             if row.name in ("node_link", "game_server_any_node") or is_direct:
                 environment["VINOM_STORE"] = "redis://redis.internal"
             if "VINOM_STORE" in environment or row.name == "store_ca":
@@ -259,7 +257,7 @@ class SettingsTests(SynchronousTestCase):
         for text in ("https://n1/ws", "wss:///ws", "wss://n1/ws;x", "n1.example.org"):
             self.assert_misconfigured("must look like", {"direct_websocket": text}, {})
         self.assert_misconfigured(
-            "set node_link", {"direct_lobby": "n1.example.org:4600"}, {}
+            "that all nodes share", {"direct_lobby": "n1.example.org:4600"}, {}
         )
 
     def test_toml_types(self) -> None:

@@ -33,7 +33,6 @@ class EmptiedStoreTests(TestCase):
         self.addCleanup(lambda: self.server.kill())
         self.shared = (
             *shared_by_nodes(self, self.server.url),
-            "--node-link=0",
             "--fill-seconds=0",
             "--join-seconds=600",
             "--warm=1",

@@ -68,7 +68,6 @@ class MovingTests(TestCase):
                 f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
                 "--lease-seconds=5",
                 "--warm=0",
-                "--node-link=0",
                 "--drain-seconds=20",
                 *arguments,
             ],

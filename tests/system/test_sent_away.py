@@ -40,7 +40,6 @@ class SentAwayTests(TestCase):
             *self.shared,
             f"--http={self.http}",
             "--warm=0",
-            "--node-link=0",
             "--lease-seconds=2",
             f"--direct-lobby=127.0.0.1:{at or port}",
             f"--direct-websocket=ws://127.0.0.1:{at or self.http}/ws",

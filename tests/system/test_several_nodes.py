@@ -49,7 +49,6 @@ class SeveralNodesTests(TestCase):
             *self.shared,
             f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
             "--warm=1",
-            "--node-link=0",
         )
         line = admin_of(node)
         await until(lambda: line.get("status")["store"]["lease"])

@@ -56,7 +56,6 @@ class SilentNodeTests(TestCase):
             *self.shared[1:],
             f"--lease-seconds={LEASE:g}",
             "--warm=0",
-            "--node-link=0",
             *games,
         )
         await until(lambda: status_of(node)["store"]["lease"])

@@ -94,7 +94,7 @@ class Ending:
         if not why:
             await self._move()
             return
-        if self._settings.node_link is not None:
+        if self._settings.link is not None:
             _log.info("rooms stay here: {why}", why=why)
         await self._drain()
 
@@ -146,8 +146,8 @@ class Ending:
         settings, stores = self._settings, self._parts.base.stores
         if stores.client is None:
             return "there are no other nodes without --store redis://..."
-        if settings.node_link is None:
-            return "this node has no node_link"
+        if settings.link is None:
+            return "this node shares no authority with others"
         try:
             others = await stores.nodes.nodes()
         except StoreUnavailable as error:
@@ -158,7 +158,7 @@ class Ending:
                 *facts.addresses
             }:
                 return ""
-        return "no other node has a lease and a node_link"
+        return "no other node has a lease, and an authority to share"
 
     async def _move(self) -> None:
         """Hand over what can be; the rest has `drain_seconds`, as without others."""

@@ -227,7 +227,7 @@ class NodeLinks(Service):
             if lease.node.node_id == node_id:
                 where = lease.node.addresses.get(SERVES)
         if where is None:
-            raise NoCapacity("it is gone, or has no node_link")
+            raise NoCapacity("it is gone, or has an authority of its own")
         host, _, port = where.rpartition(":")
         endpoint = wrapClientTLS(
             self._tls.client(node_id),

@@ -193,7 +193,7 @@ class Listeners:
                 parts.fleet.is_child,
             )
             self._listens("gateway_link", port)
-        if settings.node_link is not None and parts.base.links is not None:
+        if settings.link is not None and parts.base.links is not None:
             site = link_site(
                 parts.base.node_tls,
                 parts.lobby.matches.admit,
@@ -202,7 +202,7 @@ class Listeners:
                 settings,
                 reactor,
             )
-            self._listen("node_link", settings.node_link, site)
+            self._listen("node_link", settings.link, site)
 
     def open_lobby(self, parts: Parts) -> None:
         """Listen for lobby lines: last, for then everything else is open, too."""

@@ -44,7 +44,6 @@ from vinom.node.problems import (
     Others,
     Problems,
     expired,
-    missing_link,
     own_authority,
     wrong_clock,
 )
@@ -261,13 +260,11 @@ class Node(MultiService):
             ids = {one.node.node_id for one in await stores.nodes.nodes()}
             others.look(ids - {stores.node_id}, time.monotonic())
 
-        is_alone = stores.client is None or self._settings.node_link is not None
-        has_own = self._settings.authority_certificate_file is None
+        can_share = stores.client is None or self._settings.link is not None
         return Problems(
             {
                 "game_servers": lambda: parts.fleet.servers.problem,
-                "node_link": lambda: missing_link(others.count),
-                "authority": lambda: own_authority(others.count if has_own else 0),
+                "authority": lambda: own_authority(others.count),
                 "clock": lambda: wrong_clock(stores.clock_ahead()),
                 "certificates": lambda: expired(parts.keys.expiries(), time.time()),
                 "descriptors": Lately(
@@ -282,7 +279,7 @@ class Node(MultiService):
                 ),
             },
             self._reactor,
-            None if is_alone else find_others,
+            None if can_share else find_others,
         )
 
     def _recordings_stopped(self) -> float:

@@ -171,18 +171,3 @@ def own_authority(others: int) -> str:
         "own: players who come here cannot be sent to matches of others; set "
         "authority_certificate_file and authority_key_file to the same on all of them"
     )
-
-
-def missing_link(others: int) -> str:
-    """
-    Say what is missing without ``node_link``.
-
-    :param others: how many other nodes share the store.
-    """
-    if not others:
-        return ""
-    return (
-        f"{others} other nodes share the store, and this one has no node_link: players "
-        "who come here for a room of another node are refused with busy, and a drain "
-        "cannot move rooms; set node_link on all of them"
-    )

@@ -189,8 +189,8 @@ class Settings:
     node_link: str | None = _store(
         Endpoint(),
         "port, or Twisted endpoint, for other nodes of the deployment, over TLS with "
-        "certificates of its authority; without it a player of this node's match who "
-        "comes back to another node has to come to this one",
+        "certificates of its authority; a free port of the interface unless set, if "
+        "nodes share a store and an authority",
     )
     direct_lobby: str | None = _store(
         LobbyAddress(),
@@ -652,6 +652,12 @@ class Settings:
                 "admin over TCP needs a bearer token: set admin_token_file"
             )
 
+    @property
+    def link(self) -> str | None:
+        """Where other nodes reach this one; ``None`` if none can."""
+        is_shared = self.store != "memory" and self.authority_certificate_file
+        return self.node_link or ("0" if is_shared else None)
+
     def _check_store(self) -> None:
         """Check what several nodes need in common."""
         if self.node_link is not None and self.store == "memory":
@@ -660,10 +666,11 @@ class Settings:
                 "remove node_link"
             )
         for name in ("direct_lobby", "direct_websocket"):
-            if getattr(self, name) is not None and self.node_link is None:
+            if getattr(self, name) is not None and self.link is None:
                 raise Misconfigured(
-                    f"{name} sends players of other nodes here, and those who cannot "
-                    f"come need a link: set node_link, too, or remove {name}"
+                    f"{name} sends players of other nodes here: set store to a Redis, "
+                    "and authority_certificate_file and authority_key_file, to those "
+                    f"that all nodes share, or remove {name}"
                 )
         is_tls = self.store != "memory" and self.store.is_tls
         if self.store_ca is not None and not is_tls:

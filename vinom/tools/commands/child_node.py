@@ -414,7 +414,6 @@ class RedisChild(Child):
             f"--store=redis://{self.host}:{self.port}/0",
             f"--authority-certificate-file={authority / 'ca.pem'}",
             f"--authority-key-file={authority / 'ca.key'}",
-            "--node-link=0",
         )
 
     def command(self) -> list[str]:

@@ -35,7 +35,7 @@ def _trust(path: Path | None, setting: str) -> ssl.SSLContext:
 
 def examine_store(settings: Settings) -> list[Finding]:
     """Find the Redis as the node would, and look at it, its clock, and our link."""
-    about, link = Subject("store"), settings.node_link
+    about, link = Subject("store"), settings.link
     if settings.store == "memory":
         message = (
             "memory, nothing to reach: queues and matches belong to this node and end "
@@ -44,12 +44,15 @@ def examine_store(settings: Settings) -> list[Finding]:
         return [about.ok(message)]
     findings = [
         Subject("node link").warning(
-            "there is a store and no node_link: beside a second node, players who come "
-            "to the other one than their room are refused with busy",
-            "set node_link on all nodes that share the store",
+            "there is a store and an authority of its own: beside a second node, "
+            "players who come to the other one than their room are refused with busy",
+            "set authority_certificate_file and authority_key_file to the same on all "
+            "nodes that share the store",
         )
         if link is None
-        else Subject("node link").ok(f"{link}, for nodes that share the store")
+        else Subject("node link").ok(
+            f"{link if link != '0' else 'a free port'}, for nodes that share the store"
+        )
     ]
     try:
         found = find_store(*login_of(settings))
