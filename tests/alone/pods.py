@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from tests.support.child_gateways import short_folder
 from tests.support.child_nodes import admin_of, shared_by_nodes, status_of
 from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.cut import CuttableWay
@@ -87,8 +86,7 @@ class PodTroubleTests(PodNodeCase):
         A node is killed in the middle of a match. The pod plays on, dials the next
         node, which adopts it, and the match is played to its end.
         """
-        place = Place(Path(tempfile.mkdtemp(prefix="vinom-")))
-        self.addCleanup(shutil.rmtree, place.state_dir, True)
+        place = Place(short_folder(self))
         config = self.configure()
 
         async def start() -> Twistd:
@@ -118,7 +116,7 @@ class PodTroubleTests(PodNodeCase):
         await self.until(lambda: match.view is not None)
         before = {one["metadata"]["uid"] for one in self.pods()}
         node.process.signalProcess("KILL")
-        await node.end()
+        await node.ended
         again = await start()
         await again.says("has a link again")
         self.assertEqual(fleet()["rooms"], 1)

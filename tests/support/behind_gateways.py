@@ -16,59 +16,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import tests.support.child_nodes
 import tests.support.pages
-from tests.support.child_gateways import write_routes
+from tests.support.child_gateways import TWISTD, write_routes
 from tests.support.ending import end
+from tests.support.programs import Program
 from tests.support.whole_node import WholeNode
 from tests.system.test_node import Twistd, environment
-from vinom.tools.commands.child_node import ChildNode, NodeFailed, free_port
+from vinom.tools.commands.child_node import ChildNode, free_port
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 #: Settings of a node that are the gateway's too, where there is one: TLS ends there.
 _TLS = ("--tls-certificate-file", "--tls-key-file")
 #: A node's own certificate, below its state directory.
 _OWN_TLS = ("authority/lobby.pem", "authority/lobby.key")
-
-
-class _Gateway(ProcessProtocol):
-    """A gateway's process."""
-
-    transport: Any
-
-    def __init__(self) -> None:
-        self.output = b""
-        self.ready: Deferred[None] = Deferred()
-        self.gone: Deferred[None] = Deferred()
-        self._missing = 0
-
-    def wait(self, ports: int) -> Deferred[None]:
-        """Fires when it listens at so many ports, or fails."""
-        self._missing = ports
-        self._look()
-        return self.ready
-
-    def outReceived(self, data: bytes) -> None:
-        self.output += data
-        self._look()
-
-    errReceived = outReceived
-
-    def processEnded(self, reason: Failure) -> None:
-        if not self.ready.called:
-            self.ready.errback(NodeFailed(self.output.decode(errors="replace")))
-        self.gone.callback(None)
-
-    def _look(self) -> None:
-        is_open = self._missing and self.output.count(b"listens at") >= self._missing
-        if is_open and not self.ready.called:
-            self.ready.callback(None)
 
 
 class Front:
@@ -89,7 +52,7 @@ class Front:
         self._front, self.port = [lobby], free_port()
         self.http = 0
         self._own: list[str] = []
-        self._process: _Gateway | None = None
+        self._process: Program | None = None
 
     def behind(self, arguments: Sequence[str]) -> list[str]:
         """Change the arguments of a node into those of one behind this gateway."""
@@ -144,7 +107,8 @@ class Front:
             own = [*own, *(f"{name}={Path(state_dir) / one}" for name, one in files)]
         where = self._host.replace(":", "\\:")
         return [
-            *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+            *TWISTD,
+            "vinom-gateway",
             *(f"--listen=tcp:{one}:interface={where}" for one in self._front),
             f"--routes={self._folder / 'routes.toml'}",
             f"--access-log={self._folder / 'access.log'}",
@@ -172,18 +136,19 @@ class Front:
         :param spawn: the reactor.
         :param state_dir: the node's.
         """
-        self._process = _Gateway()
+        self._process = Program()
         command = self.command(state_dir)
         spawn.spawnProcess(self._process, command[0], command, environment())
-        await self._process.wait(len(self._front))
+        for port in self._front:
+            await self._process.printed(b":%d (" % port)
 
     async def close(self) -> int:
         """Stop the gateway, and remove its files; returns how many sessions it had."""
         if self._process is not None:
             process, self._process = self._process, None
             with suppress(ProcessExitedAlready):
-                process.transport.signalProcess("TERM")
-                await process.gone
+                process.transport.signalProcess("TERM")  # type: ignore[union-attr]
+                await process.ended
         return self.clear()
 
 
@@ -326,7 +291,8 @@ def shared_gateway() -> tuple[int, int]:
     write_routes(folder / "routes.toml", {"web": rule})
     gateway = subprocess.Popen(
         [
-            *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+            *TWISTD,
+            "vinom-gateway",
             f"--listen=tcp:{front}:interface=127.0.0.1",
             f"--routes={folder / 'routes.toml'}",
             *("--new-connections=10000", "--max-connections-per-address=10000"),

@@ -12,7 +12,6 @@ from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import TestCase
 
 from vinom.base.messages.catalogue import PROTOCOL
-from vinom.tools.commands.child_node import ChildNode
 
 
 class Typed(LineReceiver):
@@ -64,8 +63,12 @@ class Typed(LineReceiver):
         return heard
 
 
-async def typed(test: TestCase, node: ChildNode, name: str) -> Typed:
-    """Be a player at a node, with nothing but JSON, until the end of a test."""
+async def typed(test: TestCase, node: Any, name: str) -> Typed:
+    """
+    Be a player at a node, with nothing but JSON, until the end of a test.
+
+    :param node: has a ``host`` and a ``port``.
+    """
     endpoint = HostnameEndpoint(reactor, node.host, node.port)
     line = await connectProtocol(endpoint, Typed())
     test.addCleanup(line.transport.abortConnection)

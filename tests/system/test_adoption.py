@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_gateways import short_folder
 from tests.support.cut_links import cut_links
 from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
@@ -38,10 +38,7 @@ class Adopting(TestCase):
     spawner: Any = reactor
 
     def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        state_dir = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, state_dir, True)
-        self.place = Place(state_dir)
+        self.place = Place(short_folder(self))
         self.clients: list[Client] = []
         self.strays: set[int] = set()
         self.addCleanup(self.end_strays)
@@ -69,7 +66,7 @@ class Adopting(TestCase):
     async def kill(self, node: Twistd) -> None:
         """End a node without a goodbye."""
         node.process.signalProcess("KILL")
-        await node.end()
+        await node.ended
 
     def ask(self, path: str) -> Any:
         return AdminLine(self.place.state_dir / "admin.sock").get(path)
@@ -241,7 +238,7 @@ class UnitTests(Adopting):
         before = self.playing()["pid"]
         for number in ("KILL", "TERM"):
             node.process.signalProcess(number)
-            await node.end()
+            await node.ended
             node = await self.start("--on-stop=leave")
             await until(lambda: self.playing()["stage"] == "listening")
             self.assertEqual(self.playing()["pid"], before)

@@ -6,23 +6,20 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import Leaf
+from tests.support.child_gateways import short_folder
 from tests.support.programs import Program, start_program
-from tests.system.test_node import Place, Twistd, environment
+from tests.system.test_node import Place, Twistd, environment, vinom
 from vinom.errors import Misconfigured
 from vinom.node.settings import Settings
 from vinom.tools.commands.child_node import free_port
@@ -35,21 +32,13 @@ class DoctorTests(TestCase):
     timeout = 120
 
     def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        self.folder = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.folder = short_folder(self)
         self.place = Place(self.folder / "state")
 
     async def ask(self, *arguments: str) -> tuple[dict[str, Any], int]:
         """Run the doctor; returns its findings by name, and its exit code."""
-        found: Any = await getProcessOutputAndValue(
-            sys.executable,
-            ["-c", _VINOM, "doctor", "--json", *arguments],
-            environment(),
-            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
-        )
-        out, err, code = found
-        self.assertEqual(err, b"")
+        code, out, err = await vinom("doctor", "--json", *arguments)
+        self.assertEqual(err, "")
         return {one["name"]: one for one in json.loads(out)["findings"]}, code
 
     def assert_verdicts(self, found: dict[str, Any], **verdicts: str) -> None:
@@ -198,4 +187,4 @@ class DoctorTests(TestCase):
         self.assertEqual(code, 0, found)
         self.assert_verdicts(found, lobby_tls="ok", http_tls="ok")
         self.assertIn("offers h2 and http/1.1", found["http tls"]["message"])
-        self.assertNotIn("TLS with", node.printed)
+        self.assertNotIn("TLS with", node.text)

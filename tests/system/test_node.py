@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.support.child_gateways import TWISTD, short_folder
+from tests.support.lines import Typed, typed
+from tests.support.programs import Program
 from vinom.tools.commands.child_node import free_port, free_port_range
-
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -34,52 +29,32 @@ def environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
-class Twistd(ProcessProtocol):
+class Twistd(Program):
     """
-    A ``twistd -n vinom``.
+    A ``twistd -n vinom``; both its streams are its output.
 
     :ivar port: of its lobby, as it was given.
-    :ivar printed: what it wrote so far, both streams.
-    :ivar ended: fires with its exit code.
     """
 
     def __init__(
         self, *arguments: str, spawner: Any = reactor, **variables: str
     ) -> None:
+        super().__init__()
         ports = [one for one in arguments if one.startswith("--port=")]
         self.port = int(ports[-1].partition("=")[2])
-        self.printed = ""
-        self.ended: Deferred[int | None] = Deferred()
-        self.code: int | None = None
-        command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom"]
         self.process = spawner.spawnProcess(
-            self, sys.executable, [*command, *arguments], environment(**variables)
+            self,
+            sys.executable,
+            [*TWISTD, "vinom", *arguments],
+            environment(**variables),
         )
 
-    def outReceived(self, data: bytes) -> None:
-        self.printed += data.decode()
-
-    errReceived = outReceived
-
-    def processEnded(self, reason: Failure) -> None:
-        error: Any = reason.value
-        self.code = error.exitCode
-        self.ended.callback(self.code)
+    def errReceived(self, data: bytes) -> None:
+        self.outReceived(data)
 
     async def says(self, words: str) -> None:
         """Wait until it has printed these words."""
-        for _ in range(1200):
-            if words in self.printed:
-                return
-            assert not self.ended.called, self.printed
-            await deferLater(reactor, 0.05)
-        raise AssertionError(f"not said: {words!r}\n{self.printed}")
-
-    async def end(self) -> int | None:
-        """Wait for its end; returns the exit code."""
-        if not self.ended.called:
-            await self.ended
-        return self.code
+        await self.printed(words.encode())
 
     def kill(self) -> Deferred[int | None] | None:
         """Make sure that nothing is left."""
@@ -89,34 +64,16 @@ class Twistd(ProcessProtocol):
         return self.ended
 
 
-class LineClient(Protocol):
-    """Talk to the lobby, a JSON object at a time."""
-
-    def __init__(self) -> None:
-        self._held = b""
-        self.heard: list[dict[str, Any]] = []
-        self.closed = False
-
-    def ask(self, kind: str, **data: Any) -> None:
-        assert self.transport is not None
-        self.transport.write(json.dumps({"type": kind, "data": data}).encode() + b"\n")
-
-    def dataReceived(self, data: bytes) -> None:
-        *lines, self._held = (self._held + data).split(b"\n")
-        self.heard += map(json.loads, lines)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.closed = True
-
-    async def hears(self, kind: str) -> dict[str, Any]:
-        """Wait for a message of this type."""
-        for _ in range(1200):
-            for message in self.heard:
-                if message["type"] == kind:
-                    found: dict[str, Any] = message["data"]
-                    return found
-            await deferLater(reactor, 0.05)
-        raise AssertionError(f"no {kind}: {self.heard}")
+async def vinom(*arguments: str) -> tuple[int, str, str]:
+    """Run one of the commands; returns its exit code and what it printed."""
+    program = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
+    out, err, code = await getProcessOutputAndValue(
+        sys.executable,
+        ["-c", program, *arguments],
+        environment(),
+        reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
+    )
+    return code, out.decode(), err.decode()
 
 
 @attrs.define
@@ -124,6 +81,7 @@ class Place:
     """Where one test's node lives."""
 
     state_dir: Path
+    host: str = "127.0.0.1"
     port: int = attrs.field(factory=free_port)
     ports: tuple[int, int] = attrs.field(factory=lambda: free_port_range(8))
 
@@ -139,50 +97,42 @@ class Place:
         ]
 
 
-class NodeTests(TestCase):
+class OneNode(TestCase):
+    """Has a place for a node, and starts it there."""
+
     timeout = 180
-    #: What ``/health`` may answer while the node drains.
-    healthy: tuple[int, ...] = (200,)
 
     def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        self.place = Place(Path(tempfile.mkdtemp(prefix="vinom-")))
-        self.addCleanup(shutil.rmtree, self.place.state_dir, True)
+        self.place = Place(short_folder(self))
 
     def start(self, *arguments: str, **variables: str) -> Twistd:
         node = Twistd(*self.place.arguments(), *arguments, **variables)
         self.addCleanup(node.kill)
         return node
 
-    async def vinom(self, *arguments: str) -> tuple[int, str, str]:
+    async def serving(self, *arguments: str) -> Twistd:
+        """Start a node, and wait until it serves."""
+        node = self.start(*arguments)
+        await node.says("vinom.node: vinom ")
+        return node
+
+
+class NodeTests(OneNode):
+    #: What ``/health`` may answer while the node drains.
+    healthy: tuple[int, ...] = (200,)
+
+    async def vinom(self, command: str, *arguments: str) -> tuple[int, str, str]:
         """Run one of the operator's commands on this node."""
-        command, *rest = arguments
-        out, err, code = await getProcessOutputAndValue(
-            sys.executable,
-            [
-                "-c",
-                "import sys; from vinom.tools.commands.cli import main; "
-                "sys.exit(main())",
-                command,
-                f"--state-dir={self.place.state_dir}",
-                *rest,
-            ],
-            environment(),
-            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
-        )
-        return code, out.decode(), err.decode()
+        return await vinom(command, f"--state-dir={self.place.state_dir}", *arguments)
 
     async def get(self, port: int, path: str, *headers: str) -> tuple[int, bytes]:
         """Ask over TCP; returns status and body."""
         return await deferToThread(_get, port, path, headers)
 
-    async def lone_match(self) -> tuple[LineClient, dict[str, Any]]:
+    async def lone_match(self) -> tuple[Typed, dict[str, Any]]:
         """Queue alone for a game that can be played alone."""
-        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.place.port)
-        client: Any = await endpoint.connect(Factory.forProtocol(LineClient))
-        client.ask("hello", protocol=1, name="ann")
-        client.ask("queue", game="roomecho")
-        return client, await client.hears("match_found")
+        client = await typed(self, self.place, "ann")
+        return client, await client.ask("queue", "match_found", game="roomecho")
 
     async def test_life(self) -> None:
         """
@@ -191,12 +141,11 @@ class NodeTests(TestCase):
         http, admin = free_port(), free_port()
         token = self.place.state_dir / "token"
         token.write_text("correct-horse-battery\n")
-        node = self.start(
+        node = await self.serving(
             f"--http={http}", f"--admin={admin}", f"--admin-token-file={token}"
         )
-        await node.says("vinom.node: vinom ")
         for words in ("EPollReactor", f"127.0.0.1:{node.port}", "memory storage"):
-            self.assertIn(words, node.printed)
+            self.assertIn(words, node.text)
         for name in ("admin.sock", "control.sock"):
             mode = (self.place.state_dir / name).stat().st_mode
             self.assertTrue(stat.S_ISSOCK(mode))
@@ -231,10 +180,10 @@ class NodeTests(TestCase):
         self.assertIn((await self.get(http, "/health"))[0], self.healthy)
         code, out, _ = await self.vinom("end", found["match_id"])
         self.assertEqual(code, 0)
-        self.assertEqual(await node.end(), 0)
-        self.assertIn("no match and no room is left", node.printed)
-        self.assertNotIn("Traceback", node.printed)
-        self.assertTrue(client.closed)
+        self.assertEqual(await node.ended, 0)
+        self.assertIn("no match and no room is left", node.text)
+        self.assertNotIn("Traceback", node.text)
+        self.assertFalse(client.transport.connected)
         code, _, err = await self.vinom("status")
         self.assertEqual(code, 2)
         self.assertIn("no node answers", err)
@@ -243,36 +192,32 @@ class NodeTests(TestCase):
         """
         The second Ctrl-C does not wait for running matches, and leaves nobody.
         """
-        node = self.start()
-        await node.says("vinom.node: vinom ")
+        node = await self.serving()
         await self.lone_match()
         node.process.signalProcess("INT")
         await node.says("draining")
         node.process.signalProcess("INT")
-        self.assertEqual(await node.end(), 0)
-        self.assertIn("stopping at once", node.printed)
-        self.assertNotIn("Traceback", node.printed)
+        self.assertEqual(await node.ended, 0)
+        self.assertIn("stopping at once", node.text)
+        self.assertNotIn("Traceback", node.text)
 
     async def test_drain_has_an_end(self) -> None:
         """
         A match that goes on for longer than the node waits does not hold it.
         """
-        node = self.start("--drain-seconds=0.5")
-        await node.says("vinom.node: vinom ")
+        node = await self.serving("--drain-seconds=0.5")
         await self.lone_match()
         code, out, _ = await self.vinom("drain")
         self.assertEqual((code, out.split(":")[0]), (0, "draining"))
-        self.assertEqual(await node.end(), 0)
-        self.assertIn("1 matches and 0 rooms did not end in time", node.printed)
+        self.assertEqual(await node.ended, 0)
+        self.assertIn("1 matches and 0 rooms did not end in time", node.text)
 
     async def test_refusals_are_one_line(self) -> None:
         """
         What an operator got wrong is one line on the terminal, and no traceback.
         """
-        node = self.start()
-        await node.says("vinom.node: vinom ")
-        elsewhere = tempfile.mkdtemp(prefix="vinom-")
-        self.addCleanup(shutil.rmtree, elsewhere, True)
+        await self.serving()
+        elsewhere = short_folder(self)
         for arguments, words in (
             ([], "another node seems to use this state directory"),
             (
@@ -291,10 +236,10 @@ class NodeTests(TestCase):
         ):
             with self.subTest(arguments):
                 wrong = self.start(*arguments)
-                self.assertEqual(await wrong.end(), 1, wrong.printed)
-                self.assertIn(words, wrong.printed.splitlines()[-1])
-                self.assertEqual(wrong.printed.count(words), 1, wrong.printed)
-                self.assertNotIn("Traceback", wrong.printed)
+                self.assertEqual(await wrong.ended, 1, wrong.text)
+                self.assertIn(words, wrong.text.splitlines()[-1])
+                self.assertEqual(wrong.text.count(words), 1, wrong.text)
+                self.assertNotIn("Traceback", wrong.text)
         # The running one was not disturbed.
         await self.lone_match()
 
@@ -304,16 +249,13 @@ class NodeTests(TestCase):
         """
         node = self.start("--interface=::1", VINOM_LOG_FORMAT="json")
         await node.says('"vinom.node"')
-        endpoint = HostnameEndpoint(reactor, "::1", self.place.port)
-        client: Any = await endpoint.connect(Factory.forProtocol(LineClient))
-        client.ask("hello", protocol=1, name="ann")
-        client.ask("queue", game="roomecho")
-        found = await client.hears("match_found")
+        self.place.host = "::1"
+        _, found = await self.lone_match()
         self.assertEqual(found["host"], "::1")
         node.process.signalProcess("INT")
         node.process.signalProcess("TERM")
-        await node.end()
-        records = [json.loads(line) for line in node.printed.splitlines()]
+        await node.ended
+        records = [json.loads(line) for line in node.text.splitlines()]
         self.assertIn(found["match_id"], {r.get("match_id") for r in records})
 
 

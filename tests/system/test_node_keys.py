@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import ssl
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,46 +12,20 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.internet.utils import getProcessOutputAndValue
-from twisted.trial.unittest import TestCase
 
+from tests.support.child_gateways import short_folder
+from tests.support.lines import Typed, typed
 from tests.support.programs import until_warm
-from tests.system.test_node import LineClient, Place, Twistd, environment
+from tests.system.test_node import OneNode, vinom
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
 
 
-class NodeKeyTests(TestCase):
-    timeout = 180
-
-    def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        self.place = Place(Path(tempfile.mkdtemp(prefix="vinom-")))
-        self.addCleanup(shutil.rmtree, self.place.state_dir, True)
-
-    async def start(self, *arguments: str) -> Twistd:
-        node = Twistd(*self.place.arguments(), *arguments)
-        self.addCleanup(node.kill)
-        await node.says("vinom.node: vinom ")
-        return node
-
-    def vinom(self, *arguments: str) -> Deferred[tuple[bytes, bytes, int]]:
-        """Run one of the commands."""
-        program = (
-            "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
-        )
-        return getProcessOutputAndValue(
-            sys.executable,
-            ["-c", program, *arguments],
-            environment(),
-            reactor=reactor,  # type: ignore[arg-type]  # it spawns processes
-        )
-
+class NodeKeyTests(OneNode):
     async def leaf_seen_with(self, anchor: str) -> bytes:
         """Open TLS to the lobby, trusting only *anchor*; returns its certificate."""
         return await deferToThread(_leaf_seen_with, self.place.port, anchor)
@@ -64,20 +35,22 @@ class NodeKeyTests(TestCase):
         While bots play match after match every kind of key is rotated, twice: no
         match fails, and clients that pinned any of the authorities open the lobby.
         """
-        await self.start()
+        await self.serving()
         await until_warm(self.place.state_dir)
         admin = AdminLine(self.place.state_dir / "admin.sock")
         anchor_path = self.place.state_dir / "authority" / "ca.pem"
         anchors = [anchor_path.read_text()]
-        bots = self.vinom(
-            "bots",
-            f"--connect=127.0.0.1:{self.place.port}",
-            "--game=maze",
-            "--players=6",
-            "--seconds=6",
-            '--options={"rows": 2, "cols": 4}',
-            "--pace=10",
-            "--json",
+        bots = ensureDeferred(
+            vinom(
+                "bots",
+                f"--connect=127.0.0.1:{self.place.port}",
+                "--game=maze",
+                "--players=6",
+                "--seconds=6",
+                '--options={"rows": 2, "cols": 4}',
+                "--pace=10",
+                "--json",
+            )
         )
         for _ in range(2):
             await deferLater(reactor, 1.5)
@@ -87,17 +60,17 @@ class NodeKeyTests(TestCase):
                 )
                 self.assertEqual(told["kind"], kind)
             anchors.append(anchor_path.read_text())
-        out, err, code = await bots
-        self.assertEqual(code, 0, err.decode())
+        code, out, err = await bots
+        self.assertEqual(code, 0, err)
         matches = json.loads(out)["matches"]
         self.assertEqual(matches["failed"], 0)
         self.assertGreater(matches["finished"], 0)
         self.assertEqual(len(set(anchors)), 3)
         leaves = {await self.leaf_seen_with(anchor) for anchor in anchors}
         self.assertEqual(len(leaves), 1)
-        out, _, code = await self.vinom("keys", f"--state-dir={self.place.state_dir}")
+        code, out, _ = await vinom("keys", f"--state-dir={self.place.state_dir}")
         self.assertEqual(code, 0)
-        states = [line.split()[1:3] for line in out.decode().splitlines()]
+        states = [line.split()[1:3] for line in out.splitlines()]
         self.assertEqual(states.count(["token", "accepted"]), 2)
         self.assertEqual(states.count(["ca", "accepted"]), 2)
         self.assertEqual(states.count(["lobby", "active"]), 1)
@@ -119,14 +92,11 @@ class NodeKeyTests(TestCase):
             (elsewhere / "authority" / "lobby.pem").unlink()
 
         renew()
-        node = await self.start(
+        node = await self.serving(
             f"--tls-certificate-file={certificate}", f"--tls-key-file={key}"
         )
         first = await self.leaf_seen_with(anchor)
-        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.place.port)
-        line: Any = await endpoint.connect(Factory.forProtocol(LineClient))
-        line.ask("hello", protocol=1, name="ann")
-        await line.hears("welcome")
+        line = await typed(self, self.place, "ann")
         certificate.write_text("nothing")
         node.process.signalProcess("HUP")
         await node.says("certificates are not reloaded")
@@ -135,11 +105,10 @@ class NodeKeyTests(TestCase):
         node.process.signalProcess("HUP")
         await node.says("certificates are reloaded")
         self.assertNotEqual(await self.leaf_seen_with(anchor), first)
-        self.assertFalse(line.closed)
-        line.ask("queue", game="roomecho")
-        await line.hears("match_found")
-        self.assertEqual(node.printed.count("not reloaded"), 1)
-        self.assertNotIn("Traceback", node.printed)
+        self.assertTrue(line.transport.connected)
+        await line.ask("queue", "match_found", game="roomecho")
+        self.assertEqual(node.text.count("not reloaded"), 1)
+        self.assertNotIn("Traceback", node.text)
 
     async def test_hangup_reads_the_providers_keys(self) -> None:
         """
@@ -147,11 +116,10 @@ class NodeKeyTests(TestCase):
         good, those of a key that is gone are not, and a file without a key changes
         nothing but the log.
         """
-        keys = Path(tempfile.mkdtemp(prefix="vinom-keys-")) / "keys.pem"
-        self.addCleanup(shutil.rmtree, keys.parent, True)
+        keys = short_folder(self) / "keys.pem"
         old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         keys.write_bytes(_public(old))
-        node = await self.start(
+        node = await self.serving(
             f"--identity-keys-file={keys}",
             "--identity-issuer=https://login.example",
             "--identity-audience=vinom",
@@ -170,7 +138,7 @@ class NodeKeyTests(TestCase):
             await deferLater(reactor, 0.05)
         self.assertTrue(await self.is_welcome(new))
         self.assertFalse(await self.is_welcome(old))
-        self.assertNotIn("Traceback", node.printed)
+        self.assertNotIn("Traceback", node.text)
 
     async def is_welcome(self, key: ec.EllipticCurvePrivateKey) -> bool:
         """Say hello with a token of this key."""
@@ -181,12 +149,10 @@ class NodeKeyTests(TestCase):
             "exp": int(time.time()) + 600,
         }
         token = jwt.encode(claims, key, "ES256")
-        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.place.port)
-        line: Any = await endpoint.connect(Factory.forProtocol(LineClient))
-        line.ask("hello", protocol=1, credentials={"token": token})
-        for _ in range(400):
-            if line.heard:
-                break
+        endpoint = HostnameEndpoint(reactor, self.place.host, self.place.port)
+        line = await connectProtocol(endpoint, Typed())
+        line.say("hello", protocol=1, credentials={"token": token})
+        while not line.heard:
             await deferLater(reactor, 0.05)
         line.transport.loseConnection()
         said = line.heard[0]
