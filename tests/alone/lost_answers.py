@@ -16,7 +16,12 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
+from tests.support.child_nodes import (
+    admin_of,
+    shared_by_nodes,
+    start_leased_node,
+    start_node,
+)
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed
 from tests.support.losing import LosingWay
@@ -58,15 +63,11 @@ class LostAnswersTests(TestCase):
         self.a, self.b = await gatherResults(
             [
                 Deferred.fromCoroutine(
-                    start_node(self, f"--store={url}", *arguments, "--warm=0")
+                    start_leased_node(self, f"--store={url}", *arguments, "--warm=0")
                 )
                 for url in urls
             ]
         )
-        for node in (self.a, self.b):
-            await until(
-                lambda node=node: self.ask_node(node, "status")["store"]["lease"]
-            )
         self.numbers = count(1)
 
     def ask_node(self, node: ChildNode, page: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from vinom.net.keys.authority import Authority
@@ -25,6 +26,16 @@ async def start_node(
     node = ChildNode(spawner, arguments, **options)
     test.addCleanup(node.stop)
     await node.start()
+    return node
+
+
+async def start_leased_node(
+    test: TestCase, *arguments: str, **options: Any
+) -> ChildNode:
+    """Start a node that shares a store, and wait until others can reach it."""
+    node = await start_node(test, *arguments, **options)
+    while not status_of(node)["store"]["lease"]:
+        await deferLater(reactor, 0.05)  # type: ignore[arg-type]
     return node
 
 

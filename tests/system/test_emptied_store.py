@@ -10,7 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, status_of
+from tests.support.child_nodes import shared_by_nodes, start_leased_node, status_of
 from tests.support.hanging_up import hang_up
 from tests.support.marks import place_marks
 from tests.support.redis_servers import RedisServer, until
@@ -44,11 +44,8 @@ class EmptiedStoreTests(TestCase):
         )
 
     async def start(self) -> ChildNode:
-        node = ChildNode(reactor, self.shared, game_ports=4)
-        self.addCleanup(node.stop)
+        node = await start_leased_node(self, *self.shared, game_ports=4)
         self.addCleanup(hang_up, self.clients)
-        await node.start()
-        await until(lambda: status_of(node)["store"]["lease"])
         return node
 
     async def begin(self) -> None:

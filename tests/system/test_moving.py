@@ -19,7 +19,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from tests.support import counting
-from tests.support.child_nodes import admin_of, shared_by_nodes
+from tests.support.child_nodes import admin_of, shared_by_nodes, start_leased_node
 from tests.support.lines import Typed, typed
 from tests.support.redis_servers import redis_for, until
 from tests.support.tapping import (
@@ -60,23 +60,18 @@ class MovingTests(TestCase):
 
     async def start(self, *arguments: str) -> ChildNode:
         """Start a node, and wait until others can reach it."""
-        node = ChildNode(
-            reactor,
-            [
-                *self.shared,
-                *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
-                f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
-                "--lease-seconds=5",
-                "--warm=0",
-                "--drain-seconds=20",
-                *arguments,
-            ],
+        node = await start_leased_node(
+            self,
+            *self.shared,
+            *(f"--game={one.__module__}:{one.__name__}" for one in GAMES),
+            f"--game={TicTacToe.__module__}:{TicTacToe.__name__}",
+            "--lease-seconds=5",
+            "--warm=0",
+            "--drain-seconds=20",
+            *arguments,
         )
-        self.addCleanup(node.stop)
-        # Before it: they would try to come back.
+        # Before it stops: they would try to come back.
         self.addCleanup(self.hang_up)
-        await node.start()
-        await until(lambda: self.admin(node).get("status")["store"]["lease"])
         return node
 
     def hang_up(self) -> None:

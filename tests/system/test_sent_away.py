@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, start_node, status_of
+from tests.support.child_nodes import shared_by_nodes, start_leased_node, status_of
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.redis_servers import redis_for, until
@@ -35,7 +35,7 @@ class SentAwayTests(TestCase):
         :param at: the port that players are sent to; its own unless given.
         """
         port, self.http = free_port(), free_port()
-        node = await start_node(
+        return await start_leased_node(
             self,
             *self.shared,
             f"--http={self.http}",
@@ -45,8 +45,6 @@ class SentAwayTests(TestCase):
             f"--direct-websocket=ws://127.0.0.1:{at or self.http}/ws",
             port=port,
         )
-        await until(lambda: status_of(node)["store"]["lease"])
-        return node
 
     async def player(self, node: ChildNode, name: str) -> Client:
         """Connect to a node."""

@@ -7,22 +7,19 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import (
-    Deferred,
     gatherResults,
 )
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import admin_of, shared_by_nodes, start_node
+from tests.support.child_nodes import admin_of, shared_by_nodes, start_leased_node
 from tests.support.lines import typed
-from tests.support.match_bots import play_one
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_for, until
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
-from vinom.client.match import Match, MatchResult
-from vinom.client.sdk import connect
+from vinom.client.match import Match
 from vinom.games.tictactoe import TicTacToe
 from vinom.tools.commands.child_node import ChildNode
 
@@ -44,15 +41,12 @@ class SeveralNodesTests(TestCase):
 
     async def start(self) -> ChildNode:
         """Start a node, and wait until others can reach it."""
-        node = await start_node(
+        return await start_leased_node(
             self,
             *self.shared,
             f"--game={QuickMaze.__module__}:{QuickMaze.__name__}",
             "--warm=1",
         )
-        line = admin_of(node)
-        await until(lambda: line.get("status")["store"]["lease"])
-        return node
 
     def lobby(self, node: ChildNode, **who: Any) -> LobbyClient:
         """Be a player at a node."""
@@ -70,22 +64,6 @@ class SeveralNodesTests(TestCase):
         searches.append(second.find_match(TicTacToe.name))
         found: list[MatchFound] = await gatherResults(searches)
         return found
-
-    async def test_play(self) -> None:
-        """
-        Two players who queue at two nodes are matched at once, and play to the end.
-        """
-        ended: list[Deferred[MatchResult]] = []
-        running = []
-        for number, node in enumerate((self.a, self.b, self.a, self.b)):
-            client = await connect(reactor, node.host, node.port, name=f"p{number}")
-            running.append(
-                play_one(client, number, lambda match: ended.append(match.ended))
-            )
-        await until(lambda: len(ended) == 4)
-        results = await gatherResults(ended)
-        self.assertEqual([result.reason for result in results], ["finished"] * 4)
-        await gatherResults(running)
 
     async def test_back_through_another_node(self) -> None:
         """

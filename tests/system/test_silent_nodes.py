@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_nodes import shared_by_nodes, start_node, status_of
+from tests.support.child_nodes import shared_by_nodes, start_leased_node, status_of
 from tests.support.counting import CountingAhead, CountingBehind
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed, typed
@@ -50,7 +50,7 @@ class SilentNodeTests(TestCase):
             f"--game={game.__module__}:{game.__name__}"
             for game in (CountingAhead, CountingBehind)
         ]
-        node = await start_node(
+        return await start_leased_node(
             self,
             f"--store=redis://127.0.0.1:{redis_port}/0",
             *self.shared[1:],
@@ -58,8 +58,6 @@ class SilentNodeTests(TestCase):
             "--warm=0",
             *games,
         )
-        await until(lambda: status_of(node)["store"]["lease"])
-        return node
 
     async def sit_down(self, game: str) -> None:
         """Ann and Bob play at A, and each has tapped once."""

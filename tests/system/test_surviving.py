@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from tests.support.child_nodes import shared_by_nodes, status_of
+from tests.support.child_nodes import shared_by_nodes, start_leased_node, status_of
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import redis_for, until
 from vinom.base.messages.lobby import Hello
@@ -59,20 +59,11 @@ class SurvivingTests(TestCase):
         self.seen: dict[str, list[int]] = {}
 
     async def start(self, *arguments: str) -> ChildNode:
-        node = ChildNode(
-            reactor,
-            [
-                *self.shared,
-                "--lease-seconds=2",
-                "--warm=0",
-                *arguments,
-            ],
+        node = await start_leased_node(
+            self, *self.shared, "--lease-seconds=2", "--warm=0", *arguments
         )
-        self.addCleanup(node.stop)
-        # Before it: they would try to come back.
+        # Before it stops: they would try to come back.
         self.addCleanup(self.hang_up)
-        await node.start()
-        await until(lambda: status_of(node)["store"]["lease"])
         return node
 
     def hang_up(self) -> None:

@@ -150,10 +150,10 @@ class Ticked(Adding):
 
 
 class CheckerCase(SynchronousTestCase):
-    make: Callable[[], Game[Any, Any]] = Adding
+    make: type[Game[Any, Any]] = Adding
 
     def setUp(self) -> None:
-        self.match = PlayedMatch(type(self).make)
+        self.match = PlayedMatch(self.make)
 
     def check(self) -> Checked:
         """Check the match as it is."""
@@ -161,7 +161,7 @@ class CheckerCase(SynchronousTestCase):
         folder.mkdir()
         for name, data in self.match.files.items():
             (folder / name).write_bytes(data)
-        checker = Checker(type(self).make(), Guard(), [folder])
+        checker = Checker(self.make(), Guard(), [folder])
         return checker.check("m1", self.match.witnesses)
 
     def verify_broken(self, *promises: str) -> str:
@@ -465,44 +465,24 @@ class CheckerTests(CheckerCase):
         self.assertIn("seat 1 saw another state at version 3", words)
 
 
-class BrokenGameCase(CheckerCase):
-    """Play a game with a fault in two processes."""
-
-    def play(self) -> None:
-        self.match.play(7)
-        self.match.go_on(self.match.checkpoint())
-        self.match.play(7, 7)
-        self.match.end()
-
-
-class HidingTests(BrokenGameCase):
-    make = Hiding
+class BrokenGameTests(CheckerCase):
+    """A game with a fault is played in two processes."""
 
     def test_found(self) -> None:
         """
-        What a game keeps outside its state is missed after the change of process.
+        What a game keeps outside its state is missed after the change of process; one
+        that draws from the system does not replay; inputs that a game holds back are
+        lost.
         """
-        self.play()
-        self.assertIn("differs", self.verify_broken("recording", "states"))
-
-
-class GuessingTests(BrokenGameCase):
-    make = Guessing
-
-    def test_found(self) -> None:
-        """
-        A game that draws from the system does not replay.
-        """
-        self.play()
-        self.assertIn("recording", self.verify_broken("recording", "states"))
-
-
-class LosingTests(BrokenGameCase):
-    make = Losing
-
-    def test_found(self) -> None:
-        """
-        Inputs that a game holds back outside its state are lost with its process.
-        """
-        self.play()
-        self.assertIn("differs", self.verify_broken("recording", "states"))
+        for make, words in (
+            (Hiding, "differs"),
+            (Guessing, "recording"),
+            (Losing, "differs"),
+        ):
+            with self.subTest(make.__name__):
+                self.make, self.match = make, PlayedMatch(make)
+                self.match.play(7)
+                self.match.go_on(self.match.checkpoint())
+                self.match.play(7, 7)
+                self.match.end()
+                self.assertIn(words, self.verify_broken("recording", "states"))
