@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from math import inf
-from time import monotonic
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -48,13 +47,14 @@ class Slices:
     """Let the reactor have its turn during long work."""
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock, self._began = clock, monotonic()
+        self._clock, self._began = clock, clock.seconds()
 
     async def rest(self) -> None:
         """Wait for the next turn, if this one was long enough."""
-        if monotonic() - self._began > _SLICE_SECONDS:
+        # The time of day may be set back.
+        if abs(self._clock.seconds() - self._began) > _SLICE_SECONDS:
             await deferLater(self._clock, 0)
-            self._began = monotonic()
+            self._began = self._clock.seconds()
 
 
 class Running(Protocol):
