@@ -21,6 +21,7 @@ from benchmarks.games.echoes import EachEcho
 from benchmarks.machine import build, cpu_of, load
 from benchmarks.node import SEATS, Node
 from benchmarks.play import DENSE
+from benchmarks.several import redis, shared
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.fleet.control.link import ControlClient, ControlServer
 from vinom.fleet.control.messages import CONTROL_PROTOCOL, Kept, Ready
@@ -256,4 +257,23 @@ def checkpoints(size: Size, folder: Path, say: Say) -> list[Figure]:
                 run_dense(size, udpload, players, times, f"--checkpoints={word}")
             )
     what = f"{players} players in rooms of 20 Hz, with against without"
-    return [*figures, ratio(what, pairs["yes"], pairs["no"], "server_share", 1.15)]
+    figures.append(ratio(what, pairs["yes"], pairs["no"], "server_share", 1.15))
+    return figures + _with_a_redis(size, folder, udpload, say)
+
+
+def _with_a_redis(size: Size, folder: Path, udpload: Path, say: Say) -> list[Figure]:
+    """Have copies of all matches in a Redis, for the death of the machine."""
+    players, times = size.count(1000), (size.seconds(2.0), size.seconds(8.0))
+    alone: list[dict[str, Any]] = []
+    copied: list[dict[str, Any]] = []
+    with redis(folder, None) as (store, _):
+        more = shared(folder, store)
+        for run in range(size.runs):
+            say(f"copies in a Redis: run {run + 1} of {size.runs}")
+            alone.append(run_dense(size, udpload, players, times))
+            copied.append(run_dense(size, udpload, players, times, *more))
+    what = f"{players:,} players in rooms of 20 Hz, with a Redis against without"
+    return [
+        ratio(f"{what}: node and game server", copied, alone, "both_cpu", 1.25),
+        ratio(f"{what}: p99", copied, alone, "p99_us", 1.1),
+    ]

@@ -120,7 +120,6 @@ def shared(folder: Path, store: str) -> tuple[str, ...]:
         f"--store={store}",
         f"--authority-certificate-file={authority / 'ca.pem'}",
         f"--authority-key-file={authority / 'ca.key'}",
-        "--node-link=0",
     )
 
 

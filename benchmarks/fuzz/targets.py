@@ -50,7 +50,8 @@ def admission(data: bytes) -> None:
     if not isinstance(verdict, Answer):
         return
     assert len(verdict.datagram) <= len(data), "an answer longer than its request"
-    if data[_COOKIE - 1] == 0:
+    # Records of connections that are gone have another answer, without a cookie.
+    if verdict.reason != "not_associated" and data[_COOKIE - 1] == 0:
         again = judge.judge(_with_cookie(data, verdict.datagram), _ADDRESS, 1.0)
         assert again != Drop("bad_cookie"), "its own cookie is refused"
         elsewhere = judge.judge(
