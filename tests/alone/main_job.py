@@ -25,9 +25,8 @@ PORTS = 64
 WARM = 4
 MATCHES = 50
 ROUNDS = 5
-#: What a node may grow by in each round once it has seen everything twice, bytes: it
-#: remembers guests and ends, 0.2 MB, and CPython gets memory by the MB. Of 13 rounds
-#: five took next to nothing, the others 0.8 to 1.1 MB.
+#: What a node may grow by in each round once it has seen everything twice, bytes. Of
+#: 13 rounds five took nothing, the others 1 MB, for 0.2 MB of guests and ends.
 GROWTH = 1.5e6
 #: How long a node may take to close what its last players left, seconds.
 PATIENCE = 30.0
