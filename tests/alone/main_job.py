@@ -25,8 +25,7 @@ PORTS = 64
 WARM = 4
 MATCHES = 50
 ROUNDS = 5
-#: What a node may grow by in each round once it has seen everything twice, bytes. Of
-#: 13 rounds five took nothing, the others 1 MB, for 0.2 MB of guests and ends.
+#: What a node may grow by in each later round, bytes: 0.2 MB are guests and ends.
 GROWTH = 1.5e6
 #: How long a node may take to close what its last players left, seconds.
 PATIENCE = 30.0
@@ -62,7 +61,7 @@ class ManyMatchesTests(TestCase):
 
     timeout = 400
     more: tuple[str, ...] = ()
-    growth: float = GROWTH
+    growth = GROWTH
     links = 0
 
     async def play_round(self, number: int) -> list[MatchResult]:
