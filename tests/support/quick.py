@@ -66,6 +66,15 @@ class Second(Game[Taps, Tap]):
         return {"points": s.points, "is_over": s.is_over}
 
 
+class Longer(Second):
+    """The same, for a minute."""
+
+    name = "longer"
+
+    def deadline(self, s: Taps) -> float | None:
+        return None if s.is_over else 60.0
+
+
 class Brawl(Second):
     """Two teams of three, and a draw after a moment."""
 

@@ -11,21 +11,19 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
+from vinom.node.settings import Settings
+from vinom.tools.doctor import machine
 from vinom.tools.doctor.findings import Finding, Subject, count_verdicts, summary
 from vinom.tools.doctor.machine import (
     clock,
     descriptors,
     descriptors_needed,
     disk,
+    examine_game_servers,
     receive_buffer,
     state_directory,
 )
-from vinom.tools.doctor.network import (
-    Reach,
-    probed_sizes,
-    public_host,
-    reachability,
-)
+from vinom.tools.doctor.network import Reach, probed_sizes, public_host, reachability
 from vinom.tools.doctor.ports import Owner, Tried, control_socket, game_ports, listening
 from vinom.tools.doctor.trust import (
     Certificate,
@@ -323,3 +321,19 @@ class TrustTests(DoctorCase):
         (found,) = examine_pair("authority", (certificate, key))
         words = f"{key} does not belong to {certificate}"
         self.assert_found(found, "failure", words, "vinom keys rotate ca")
+
+
+class GameServersTests(SynchronousTestCase):
+    def test_prints_why(self) -> None:
+        """
+        Of a game server that ends before it has a link, its last words are shown.
+        """
+        program = machine.game_server_program
+
+        def broken(*given: Any) -> Any:
+            return attrs.evolve(program(*given), entry="no_such_module:main")
+
+        self.patch(machine, "game_server_program", broken)
+        (found,) = examine_game_servers(Settings())
+        self.assertEqual(found.verdict, "failure")
+        self.assertIn("No module named 'no_such_module'", found.message)
