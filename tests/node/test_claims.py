@@ -191,15 +191,16 @@ class ClaimsTests(SynchronousTestCase):
 
     def test_started_again(self) -> None:
         """
-        A node that is started again in the place of one that was killed need not wait
-        for the end of the lease: nobody else gets the game server.
+        A node that is started again in the place of one that was killed, also twice,
+        need not wait for the end of a lease: nobody else gets the game server.
         """
         self.first.claims.write(self.first.record())
-        again = self.node("n1b", "n1")
-        (record,) = again.files.read()
-        again.claims.found(record)
-        self.assertTrue(self.successResultOf(again.claims.settled("s1")))
-        self.assertTrue(again.claims.is_ours("s1"))
+        for node_id in ("n1b", "n1c"):
+            again = self.node(node_id, "n1")
+            (record,) = again.files.read()
+            again.claims.found(record)
+            self.assertTrue(self.successResultOf(again.claims.settled("s1")))
+            self.assertTrue(again.claims.is_ours("s1"))
         self.die()
         self.assertEqual(self.second.left("n1"), [])
         self.assertTrue(again.files.has("s1"))

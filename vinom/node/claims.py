@@ -126,6 +126,11 @@ class Claims:
         claim = self._claims.get(record.server_id)
         if claim is None:
             claim = self._claims[record.server_id] = _Claim(1, self._clock.seconds())
+        self._write(claim, record)
+        self._ask(record.server_id, claim)
+
+    def _write(self, claim: _Claim, record: ServerRecord) -> None:
+        """Write the file of a game server that is this node's."""
         claim.record = replace(
             record,
             protocol=CONTROL_PROTOCOL,
@@ -134,7 +139,6 @@ class Claims:
             recordings=self._recordings,
         )
         self._files.write(claim.record)
-        self._ask(record.server_id, claim)
 
     def forget(self, server_id: str) -> None:
         """Remove the record of a game server, if there is one."""
@@ -230,6 +234,9 @@ class Claims:
                 return
             # The store may have been lost since: then the record is new to it.
             claim.fence = found.fence or 1
+            if claim.record is not None:
+                # Or the next node would take the one before this for its owner.
+                self._write(claim, claim.record)
         if claim.record is None:
             if not await self._store.forget(server_id, claim.fence):
                 self._lost(server_id, claim)
