@@ -14,9 +14,7 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from twisted.internet import reactor
@@ -30,6 +28,7 @@ from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
 from tests.support.fairness import Story, Trouble, judge, matches, prematches
 from tests.support.needs import do_without, path_of
+from tests.support.programs import short_folder
 from tests.support.quick import Brawl
 from tests.support.redis_servers import (
     RedisServer,
@@ -109,8 +108,7 @@ class CrowdTests(TestCase):
         path_of("nginx")
         if not NGINX_STREAM.exists():
             do_without("not installed: nginx's stream (Debian: libnginx-mod-stream)")
-        self.folder = Path(tempfile.mkdtemp(prefix="vinom-crowd-"))
-        self.addCleanup(rmtree, self.folder, ignore_errors=True)
+        self.folder = short_folder(self)
         # Workers of nginx give up being root.
         self.folder.chmod(0o755)
         Authority.open(self.folder, "game.vinom", reactor.seconds)

@@ -30,13 +30,12 @@ from tests.support.child_gateways import (
     ROOT,
     TWISTD,
     ChildGateway,
-    short_folder,
     start_gateway,
     until,
     write_routes,
 )
 from tests.support.child_nodes import start_http_node
-from tests.support.programs import start_program
+from tests.support.programs import short_folder, start_program
 from vinom.net.streams.packets import HEADER_BYTES, Kind, Packet, PacketReader, encode
 from vinom.tools.commands.child_node import free_port
 

@@ -12,11 +12,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from tests.support.child_gateways import short_folder
 from tests.support.child_nodes import admin_of, shared_by_nodes, status_of
 from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.cut import CuttableWay
 from tests.support.pod_nodes import PodNodeCase
+from tests.support.programs import short_folder
 from tests.support.redis_servers import redis_for
 from tests.support.roll_call import RollCall
 from tests.system.test_node import Place, Twistd

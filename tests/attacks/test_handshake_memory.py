@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from shutil import rmtree
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
 from tests.support.game_process import GameProcess
 from tests.support.ledger import IS_FULL
+from tests.support.programs import short_folder
 from vinom.net.dtls.client import DtlsClient
 
 #: What the game server may grow under the attack, bytes.
@@ -50,9 +48,7 @@ class HandshakeMemoryTests(SynchronousTestCase):
         skip = "reads /proc"
 
     def setUp(self) -> None:
-        folder = tempfile.mkdtemp(prefix="vinom-")
-        self.addCleanup(rmtree, folder, ignore_errors=True)
-        self.server = GameProcess(Path(folder))
+        self.server = GameProcess(short_folder(self))
         self.addCleanup(self.server.stop)
         for number in range(12):
             # What every first handshake makes, such as OpenSSL's tables.

@@ -13,8 +13,6 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from textwrap import dedent
 from typing import Any
 
@@ -25,6 +23,7 @@ from tests.deploy.kustomized import documents, kubectl, one
 from tests.deploy.test_kubernetes import SECRETS
 from tests.support.ending import end
 from tests.support.needs import needs
+from tests.support.programs import short_folder
 from tests.support.redis_servers import redis_for
 from vinom.errors import Misconfigured
 from vinom.gateway.dialing import LinkTls
@@ -157,8 +156,7 @@ class TwoMachinesTests(SynchronousTestCase):
         Nodes with these files find each other, see nothing wrong with themselves, and
         hand over to each other.
         """
-        folder = Path(mkdtemp(prefix="vinom-"))
-        self.addCleanup(rmtree, folder)
+        folder = short_folder(self)
         redis = redis_for(self)
         Authority.open(folder, "game.vinom", time.time)
         for name in ("ca.pem", "ca.key"):

@@ -12,12 +12,12 @@ import subprocess
 import time
 import tomllib
 from pathlib import Path
-from tempfile import mkdtemp
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.child_gateways import TWISTD
 from tests.support.needs import needs
+from tests.support.programs import short_folder
 from tests.system.test_gateway import EchoServer
 from vinom.base.settings.sources import Sources
 from vinom.gateway.routing.rules import check_rules
@@ -206,8 +206,7 @@ class UnitTests(SynchronousTestCase):
         connects is refused or waits for long, and who is connected stays.
         """
         needs("openssl")
-        folder = Path(mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        folder = short_folder(self)
         echo = EchoServer()
         self.addCleanup(echo.kill)
         text = (UNITS / "gateway.toml").read_text(encoding="utf-8")

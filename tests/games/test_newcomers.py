@@ -9,12 +9,12 @@ from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.model import MatchPlan, SeatPlan
-from vinom.errors import Refused
+from vinom.errors import Refused, Rejected
 from vinom.game import Game, Seat
 from vinom.games.arena import Arena, Move
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
-from vinom.games.owedrahn import OweDrahn, Ready
+from vinom.games.owedrahn import OweDrahn, Ready, Roll
 from vinom.play.recording import (
     encode_ending,
     encode_header,
@@ -139,6 +139,8 @@ class NewcomerTests(SynchronousTestCase):
         table.now = 1.0
         self.assertEqual(room.add_seat(SeatPlan("p2", "late"), 2.0), 2)
         self.assertEqual(table.view()["status"], ["alive", "alive", "watching"])
+        with self.assertRaises(Rejected):
+            room.act(2, Roll(), 2.0)
         while not table.rounds:
             table.pass_time(5.0)
         self.assertEqual(table.rounds[0].outcome.scores[2], 0)

@@ -218,21 +218,6 @@ class RoundTests(DrahnCase):
 
 
 class PeopleTests(DrahnCase):
-    def test_late_joiners_watch(self) -> None:
-        """
-        A player who comes during a round watches it, and plays the next.
-        """
-        scene = Scene(2)
-        scene.begin()
-        scene.join(2)
-        self.assertEqual(scene.status(), ["alive", "alive", "watching"])
-        self.assertEqual(self.refusal(scene, 2, Roll()), "not_your_turn")
-        scene.put_out()
-        self.assertEqual(scene.balances()[2], 0)
-        scene.wait()
-        scene.begin()
-        self.assertEqual(scene.status(), ["alive"] * 3)
-
     def test_a_leaver_is_out(self) -> None:
         """
         A player who leaves is out and owes the stake; of two, the other wins.

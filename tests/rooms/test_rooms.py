@@ -325,15 +325,6 @@ class ActTests(PairCase):
         self.world.turn()
         self.assertEqual(only(self.ann.heard())["data"]["ack"], {"0": 1})
 
-    def test_no_action(self) -> None:
-        """
-        An action that the game does not have names the field at fault.
-        """
-        said = only(self.ann.act(1, word=5))
-        self.assertEqual(said["error"]["code"], "bad_action")
-        self.assertEqual(said["error"]["details"]["field"], "word")
-        self.assertEqual(said["id"], 1)
-
     def test_too_fast(self) -> None:
         """
         Actions have their own rate: above it they are refused, then the line is closed.

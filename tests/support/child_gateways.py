@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +82,6 @@ def _value(value: Any) -> str:
         inside = ", ".join(f"{key} = {_value(one)}" for key, one in value.items())
         return f"{{{inside}}}"
     return json.dumps(value)
-
-
-def short_folder(test: TestCase) -> Path:
-    """Make a folder for sockets, whose names must be short; gone after the test."""
-    folder = Path(tempfile.mkdtemp(prefix="vinom-"))
-    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 async def start_gateway(

@@ -1,8 +1,13 @@
-"""Child processes for tests: started, listened to, and made sure to be gone."""
+"""
+Child processes for tests: started, listened to, and made sure to be gone; and folders
+for their sockets.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +17,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.needs import PACKAGES, path_of
 from vinom.node.asking import AdminLine
@@ -99,6 +104,13 @@ def start_foreign(test: TestCase, *command: str) -> Program:
     return start_program(
         test, *command, environ={"PATH": os.environ["PATH"], "HOME": home}
     )
+
+
+def short_folder(test: SynchronousTestCase) -> Path:
+    """Make a folder for sockets, whose names must be short; gone after the test."""
+    folder = Path(tempfile.mkdtemp(prefix="vinom-"))
+    test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 async def until_warm(state_dir: Path) -> None:

@@ -14,11 +14,11 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_gateways import short_folder
 from tests.support.cut_links import cut_links
 from tests.support.ending import is_running
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
+from tests.support.programs import short_folder
 from tests.support.redis_servers import until
 from tests.support.units import UnderUnit
 from tests.system.test_node import Place, Twistd

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.programs import short_folder
 from tests.support.whole_node import WholeNode
 from tests.system.test_gateway import GatewayCase, all_of
 from vinom.net.streams.packets import Kind, Packet, encode
@@ -35,11 +34,8 @@ def few_descriptors() -> Iterator[None]:
 
 class DescriptorTests(SynchronousTestCase):
     def setUp(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="vinom-token-"))
-        token = folder / "token"
+        token = short_folder(self) / "token"
         token.write_text("0123456789abcdef")
-        self.addCleanup(folder.rmdir)
-        self.addCleanup(token.unlink)
         self.admin = free_port()
         with few_descriptors():
             self.node = WholeNode(

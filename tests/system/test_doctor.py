@@ -17,8 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.certificates import Leaf
-from tests.support.child_gateways import short_folder
-from tests.support.programs import Program, start_program
+from tests.support.programs import Program, short_folder, start_program
 from tests.system.test_node import Place, Twistd, environment, vinom
 from vinom.errors import Misconfigured
 from vinom.node.settings import Settings

@@ -10,7 +10,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -25,14 +24,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.lobby.conversation.test_identity import pem, token
 from tests.support.certificates import authority
-from tests.support.child_gateways import short_folder
+from tests.support.child_gateways import TWISTD
+from tests.support.programs import short_folder
 from tests.support.redis_servers import new_prefix, shared_server
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
 from vinom.tools.commands.child_node import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20.0
-_TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
 class EchoServer:
@@ -210,8 +209,8 @@ class GatewayCase(SynchronousTestCase):
         with self.log.open("wb") as log:
             gateway = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", _TWISTD, "-n"),
-                    *("--pidfile=", "vinom-gateway"),
+                    *TWISTD,
+                    "vinom-gateway",
                     f"--listen=tcp:{self.port}:interface=127.0.0.1",
                     f"--admin=tcp:{self.admin}:interface=127.0.0.1",
                     f"--admin-token-file={token}",
@@ -552,7 +551,8 @@ class GatewayTests(GatewayCase):
         """Run a gateway that cannot start, to its end."""
         return subprocess.run(
             [
-                *(sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vinom-gateway"),
+                *TWISTD,
+                "vinom-gateway",
                 f"--routes={self.folder / 'routes.toml'}",
                 *arguments,
             ],

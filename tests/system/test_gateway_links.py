@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -24,6 +23,7 @@ from zope.interface import implementer
 
 from tests.support.child_gateways import ChildGateway, start_gateway, until
 from tests.support.child_nodes import admin_of, start_node, status_of
+from tests.support.programs import short_folder
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import ListRooms, RoomList
@@ -98,8 +98,7 @@ class GatewayLinksTests(TestCase):
     timeout = 180
 
     def setUp(self) -> None:
-        self.folder = Path(mkdtemp(prefix="vinom-"))
-        self.addCleanup(rmtree, self.folder, ignore_errors=True)
+        self.folder = short_folder(self)
 
     def authority(self, name: str = "authority") -> tuple[str, ...]:
         """Make the authority of a deployment; gives a node's settings."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,6 +12,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from tests.support.programs import short_folder
 from vinom.errors import Misconfigured
 from vinom.node.listening import listen_privately
 from vinom.node.node import Node
@@ -25,9 +23,7 @@ class ListeningTests(TestCase):
     """Private sockets."""
 
     def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        self.folder = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.folder = short_folder(self)
         self.path = self.folder / "control.sock"
 
     def listen(self) -> IListeningPort:
@@ -85,8 +81,7 @@ class EndpointTests(TestCase):
         """
         An invalid endpoint ends the start in words, not with a traceback.
         """
-        folder = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, folder, True)
+        folder = short_folder(self)
         for wrong in ("tcp:99999999", "nothing:1", "tcp:x", "unix:"):
             node = Node(Settings(port=0, warm=0, http=wrong, state_dir=folder), reactor)
             error = self.assertRaises(SystemExit, node.startService)

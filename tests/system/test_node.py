@@ -16,9 +16,9 @@ from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from tests.support.child_gateways import TWISTD, short_folder
+from tests.support.child_gateways import TWISTD
 from tests.support.lines import Typed, typed
-from tests.support.programs import Program
+from tests.support.programs import Program, short_folder
 from vinom.tools.commands.child_node import free_port, free_port_range
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
+from tests.support.programs import short_folder
 from vinom.errors import Misconfigured
 from vinom.net.keys.authority import Authority
 from vinom.node.build import (
@@ -51,9 +50,7 @@ class NodeInsideTests(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
-        # Not below the test's own directory: a socket's path has to be short.
-        state_dir = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, state_dir, True)
+        state_dir = short_folder(self)
         self.settings = Settings(
             port=0, state_dir=state_dir, ports=free_port_range(4), warm=0
         )

@@ -17,9 +17,8 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from tests.support.child_gateways import short_folder
 from tests.support.lines import Typed, typed
-from tests.support.programs import until_warm
+from tests.support.programs import short_folder, until_warm
 from tests.system.test_node import OneNode, vinom
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine

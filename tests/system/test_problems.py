@@ -8,18 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from http.client import HTTPConnection
-from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certificates import authority
+from tests.support.programs import short_folder
 from tests.support.redis_servers import redis_for
 from tests.support.whole_node import WholeNode
 from vinom.net.keys.authority import Authority
@@ -95,8 +93,7 @@ class NoGameServerTests(SynchronousTestCase):
         Its balancer, its operator and Prometheus see that it can start none, and why;
         and that it can again.
         """
-        folder = Path(tempfile.mkdtemp(prefix="vinom-python-"))
-        self.addCleanup(rmtree, folder)
+        folder = short_folder(self)
         python = folder / "python"
         python.symlink_to(sys.executable)
         self.node = WholeNode("--warm=1", python=str(python))
@@ -135,8 +132,7 @@ class StartedBadlyTests(SynchronousTestCase):
         Its log has one line about each, its status says so while it lasts, and doctor
         and Prometheus see it.
         """
-        folder = Path(tempfile.mkdtemp(prefix="vinom-tls-"))
-        self.addCleanup(rmtree, folder)
+        folder = short_folder(self)
         leaf = authority().issue("localhost", ends=timedelta(hours=-1))
         (folder / "leaf.pem").write_bytes(leaf.certificate)
         (folder / "leaf.key").write_bytes(leaf.key)
@@ -167,8 +163,7 @@ class SharedStoreTests(SynchronousTestCase):
     """Two nodes with a Redis and two authorities; one machine's clock is wrong."""
 
     def setUp(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="vinom-shared-"))
-        self.addCleanup(rmtree, self.folder)
+        self.folder = short_folder(self)
         self.redis = redis_for(self)
         Authority.open(self.folder, "game.vinom", time.time)
         self.shared = [

@@ -5,10 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from msgspec import json
@@ -17,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certificates import leaf
 from tests.support.ending import end
 from tests.support.needs import do_without, path_of
+from tests.support.programs import short_folder
 from tests.support.websockets import frame, read_frames
 from tests.support.whole_node import WholeNode
 from vinom.tools.commands.child_node import free_port
@@ -54,8 +53,7 @@ class BehindProxy(SynchronousTestCase):
         )
         self.addCleanup(self.node.stop)
         self.node.wait()
-        self.folder = Path(tempfile.mkdtemp(prefix="vinom-proxy-"))
-        self.addCleanup(rmtree, self.folder, ignore_errors=True)
+        self.folder = short_folder(self)
         # Workers of a proxy give up being root.
         self.folder.chmod(0o755)
         self.port = free_port()

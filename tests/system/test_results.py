@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from msgspec import convert
@@ -22,6 +20,7 @@ from twisted.trial.unittest import TestCase
 import tests
 from tests.support.child_nodes import start_node
 from tests.support.lines import Typed, typed
+from tests.support.programs import short_folder
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
@@ -44,9 +43,7 @@ class ResultsTests(TestCase):
     timeout = 180
 
     def setUp(self) -> None:
-        # Short, as the path of a socket must be.
-        self.state = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(rmtree, self.state, ignore_errors=True)
+        self.state = short_folder(self)
         secret = Path(self.mktemp())
         secret.write_text(f"{SECRET}\n")
         self.receiver_port = free_port()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.programs import short_folder
 from vinom.fleet.gameserver.rehearsal import rehearse, rehearse_reactor
 
 
@@ -41,9 +41,7 @@ class RehearsalTests(SynchronousTestCase):
         """
         Neither a descriptor nor a file with a key is there afterwards.
         """
-        # Not below the test's own directory: a socket's path has to be short.
-        folder = Path(tempfile.mkdtemp(prefix="vinom-"))
-        self.addCleanup(shutil.rmtree, folder, True)
+        folder = short_folder(self)
         self.patch(tempfile, "tempdir", str(folder))
         before = descriptors()
         rehearse()

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.internet.testing import (
+    AccumulatingProtocol,
+    StringTransportWithDisconnection,
+)
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,22 +70,12 @@ class SniffTests(SynchronousTestCase):
             self.assertIsNotNone(sniff(data[:21]))
 
 
-class Served(Protocol):
-    """What takes a connection over."""
-
-    def __init__(self) -> None:
-        self.got = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self.got += data
-
-
 class SniffingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.chosen: list[Spoken] = []
         self.ended: list[tuple[Any, bool]] = []
-        self.served: Served | None = Served()
+        self.served: AccumulatingProtocol | None = AccumulatingProtocol()
 
     def connect(self) -> tuple[Sniffing, StringTransportWithDisconnection]:
         """Make a connection."""
@@ -99,7 +91,7 @@ class SniffingTests(SynchronousTestCase):
         sniffing.makeConnection(transport)
         return sniffing, transport
 
-    def choose(self, spoken: Spoken) -> Served | None:
+    def choose(self, spoken: Spoken) -> AccumulatingProtocol | None:
         """Choose what serves."""
         self.chosen.append(spoken)
         return self.served
@@ -110,12 +102,12 @@ class SniffingTests(SynchronousTestCase):
         """
         for data, spoken in EXAMPLES.items():
             for cut in range(1, len(data)):
-                self.chosen, self.served = [], Served()
+                self.chosen, self.served = [], AccumulatingProtocol()
                 _, transport = self.connect()
                 transport.protocol.dataReceived(data[:cut])
                 transport.protocol.dataReceived(data[cut:])
                 self.assertEqual(self.chosen, [spoken])
-                self.assertEqual(self.served.got, data)
+                self.assertEqual(self.served.data, data)
                 self.assertIs(transport.protocol, self.served)
         self.clock.advance(6.0)
         self.assertEqual(self.ended, [])

@@ -26,19 +26,13 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from tests.support.child_gateways import TWISTD
 from tests.support.kubernetes_api.objects import Change, merged, now_text
 from tests.support.kubernetes_api.proxy import Forward
 from tests.support.kubernetes_api.server import NODES, PODS, SERVICES, ApiServer
 
 #: Stands for an image's entry point: the program as an operator starts it.
-GAME_SERVER = (
-    sys.executable,
-    "-c",
-    "from twisted.scripts.twistd import run; run()",
-    "-n",
-    "--pidfile=",
-    "vinom-gameserver",
-)
+GAME_SERVER = (*TWISTD, "vinom-gameserver")
 
 
 @attrs.define(eq=False)
