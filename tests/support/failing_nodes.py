@@ -379,7 +379,9 @@ class FailingNode(LobbyWorld):
             go_on=lambda _: succeed(False),
         )
         parts.requests = self.requests
-        settings: Any = SimpleNamespace(lease_seconds=LEASE, orphan_seconds=0.0)
+        settings: Any = SimpleNamespace(
+            lease_seconds=LEASE, orphan_seconds=0.0, udp="direct"
+        )
         self.watch = StoreWatch(parts, settings, clock, dict, lambda: True)
         self.lease.startService()
         for service in self.watch.services:

@@ -206,6 +206,32 @@ class AnotherNodeTests(TestCase):
         shutil.rmtree(node.state_dir)
         await self.end_at(other, await self.go_on_at(other))
 
+    async def test_relay_dies(self) -> None:
+        """
+        A node to which its players are connected is killed: their match goes on at
+        another one as soon as its lease is over.
+        """
+        self.shared = (*self.shared, "--udp=relay")
+        node, other = await self.start_machines()
+        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
+        self.playing(node)
+        await node.kill()
+        await self.end_at(other, await self.go_on_at(other))
+
+    async def test_relay_starts_again(self) -> None:
+        """
+        If it is started again, its match goes on there, or at the other.
+        """
+        self.shared = (*self.shared, "--udp=relay")
+        node, other = await self.start_machines()
+        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
+        self.playing(node)
+        await node.kill()
+        await node.start_again()
+        matches = await self.go_on_at(other)
+        owner = node if self.playing(node) else other
+        await self.end_at(owner, matches)
+
     async def test_machine_that_slept(self) -> None:
         """
         A machine hangs until another one has gone on with its match, and wakes: it

@@ -369,6 +369,8 @@ class Fleet(Service):
         self._is_pumping = self._must_pump = False
         self.is_draining = self.is_stopping = self.leaves_matches = False
         self.copy_of: CopyOf = lambda match_id, fence: None
+        #: Called to go on from a copy, as `go_on`, which players reach.
+        self.resume: Callable[[StoredMatch, MatchCopy, IMatchWatch], None] = self.go_on
         self._storing = Timer(clock)
 
     def startService(self) -> None:
@@ -685,7 +687,7 @@ class Fleet(Service):
                 # The node that had it may still have its lease.
                 await deferLater(self._clock, _TICK)
         if match is not None:
-            self.go_on(match, copy, request.watch)
+            self.resume(match, copy, request.watch)
             return
         for ask in self._going_on.pop(end.match_id, ()):
             ask(None)
@@ -715,6 +717,11 @@ class Fleet(Service):
         """Another node has gone on with a match of this one: end it without a word."""
         if (server := self._placed.get(match_id)) is not None:
             server.rooms.take_away(match_id)
+        self.kill(match_id)
+
+    def kill(self, match_id: str) -> None:
+        """Kill the game server of a match, which goes on elsewhere, if it can."""
+        if (server := self._placed.get(match_id)) is not None:
             server.kill()
 
     def has_link(self, server_id: str) -> bool:

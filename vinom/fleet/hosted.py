@@ -838,7 +838,8 @@ class HostedRooms:
             # A game server that ended the match has written all of it.
             last = (kept.length if end.reason == "lost" else 0, bytes(kept.recorded))
             self._files.take_back(request.plan.match_id, part=kept.part, last=last)
-        if end.reason == "lost" and not request.kept.number and request.rescue(end):
+        is_unknown = end.reason == "lost" and not request.kept.number
+        if is_unknown and not request.is_withdrawn and request.rescue(end):
             return
         request.over()
         self._call(request, lambda watch: watch.ended(end))

@@ -19,6 +19,7 @@ from vinom.fleet.control.messages import CookieKeyReport, FromRelayed, Ready, To
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import Readable
 from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.records import MatchCopy, StoredMatch
 from vinom.fleet.server import FleetStatus, ServerProcess
 
 
@@ -62,6 +63,10 @@ class SeveralFleets(MultiService):
         having = (one for one in self._all if one.has_server(server_id))
         fleet = next(having, self._common)
         fleet.move(server_id, readable)
+
+    def go_on(self, match: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
+        """Go on with a match from its copy; those with a command have none."""
+        self._common.go_on(match, copy, watch)
 
     def _with(self, match_id: str) -> Fleet:
         """Find the fleet that plays a match."""

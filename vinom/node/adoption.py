@@ -40,7 +40,8 @@ class Shared:
     """
     The means to go on with matches of other nodes.
 
-    :ivar claims: records which game servers are this node's.
+    :ivar claims: records which game servers are this node's; ``None`` if those of other
+        nodes cannot be had.
     :ivar games: the games of this node.
     :ivar reaches: can this node link to a game server, by its id and its handle?
     :ivar bring: moves the recording of a match here, from the folder of its node.
@@ -49,7 +50,7 @@ class Shared:
     :ivar moved: called with each match that another node has taken over.
     """
 
-    claims: Claims
+    claims: Claims | None
     games: Container[str]
     reaches: Callable[[str, str], Deferred[bool]]
     bring: Callable[[str, Path], None]
@@ -74,7 +75,7 @@ class Adoption:
     :ivar now: the time, seconds since the Unix epoch.
     :ivar key_seconds: how long player keys are valid.
     :ivar is_relayed: did the earlier node have the players' connections? Then they are
-        gone, and their matches cannot go on.
+        gone, and their matches go on from their copies only.
     :ivar shared: ``None`` if no other node can go on with a match of this one.
     """
 
@@ -90,22 +91,27 @@ class Adoption:
 
     def begin(self) -> None:
         """Adopt all game servers that still run, before players connect."""
-        shared = self.shared
-        if shared is not None:
-            shared.claims.taken = self._taken
+        claims = self._claims
+        if self.shared is not None:
             self.fleet.copy_of = partial(
-                shared.copy_of, owned_elsewhere=self._check_owner
+                self.shared.copy_of, owned_elsewhere=self._check_owner
             )
+        if claims is not None:
+            claims.taken = self._taken
         for record in self.records.read():
-            if shared is None:
+            if claims is None:
                 self._adopt(record)
                 continue
             # Another node may have it by now. Until that is known it is not called.
-            shared.claims.found(record)
-            settled = shared.claims.settled(record.server_id)
-            self._adopt(record, shared.claims.settled)
+            claims.found(record)
+            settled = claims.settled(record.server_id)
+            self._adopt(record, claims.settled)
             settled.addCallback(self._settled, record.server_id)
         self.processes.clear()
+
+    @property
+    def _claims(self) -> Claims | None:
+        return None if self.shared is None else self.shared.claims
 
     def _settled(self, is_ours: bool, server_id: str) -> None:
         if is_ours:
@@ -118,15 +124,15 @@ class Adoption:
         :param node_id: id of that node; empty for those of stopping nodes.
         :raises StoreUnavailable: some may be left; call this again.
         """
-        shared = self.shared
-        if shared is None:
+        shared, claims = self.shared, self._claims
+        if shared is None or claims is None:
             return
-        for record in await shared.claims.left(node_id, self._can_adopt):
+        for record in await claims.left(node_id, self._can_adopt):
             try:
-                await self._take_over(shared, record)
+                await self._take_over(shared, claims, record)
             except LeaseLost:
                 # Another node may take it before this one has a new lease.
-                shared.claims.again(record)
+                claims.again(record)
             except Exception:
                 # They are this node's now, so no other node takes over the others.
                 _log.failure(
@@ -140,7 +146,9 @@ class Adoption:
             and await self.shared.reaches(record.server_id, record.handle)
         )
 
-    async def _take_over(self, shared: Shared, record: ServerRecord) -> None:
+    async def _take_over(
+        self, shared: Shared, claims: Claims, record: ServerRecord
+    ) -> None:
         # First of all: the node that had it may be starting again.
         folder = Path(record.folder)
         is_other = folder.resolve() != self.records.folder.resolve()
@@ -152,13 +160,13 @@ class Adoption:
             one for one in record.matches if await self.matches.own(one.plan, placement)
         ]
         if not running:
-            shared.claims.forget(record.server_id)
+            claims.forget(record.server_id)
             return
         if is_own_folder(Path(record.recordings)):
             for one in running:
                 shared.bring(one.plan.match_id, Path(record.recordings))
         record = replace(record, matches=tuple(running))
-        shared.claims.write(record)
+        claims.write(record)
         self._adopt(record)
         shared.adopted()
 
@@ -190,7 +198,7 @@ class Adoption:
                 record.hosts,
                 has_result=record.rounds > 0,
             )
-            self.fleet.go_on(match, copy, self.matches)
+            self.fleet.resume(match, copy, self.matches)
             shared.adopted()
             _log.warn(
                 "match {match_id} goes on here: its machine is gone",
@@ -218,8 +226,8 @@ class Adoption:
 
     def offer(self) -> None:
         """Let other nodes take over all matches from now on: this node drains."""
-        if self.shared is not None:
-            self.shared.claims.offer(self.fleet.has_link)
+        if (claims := self._claims) is not None:
+            claims.offer(self.fleet.has_link)
 
     def write_copies(self) -> None:
         """Write the copies of all matches again: the store may have lost some."""
@@ -227,8 +235,8 @@ class Adoption:
 
     def check_owned(self) -> None:
         """Find out which game servers are still this node's, which has a new lease."""
-        if self.shared is not None:
-            self.shared.claims.check_owned()
+        if (claims := self._claims) is not None:
+            claims.check_owned()
 
     def _taken(self, server_id: str) -> None:
         """Forget a game server that another node has taken over."""
@@ -273,11 +281,11 @@ class Adoption:
             if self.is_relayed:
                 for one in record.matches:
                     _log.warn(
-                        "match {match_id} is lost: its players were connected to the "
-                        "node that ended (udp = relay)",
+                        "players of match {match_id} were connected to the node that "
+                        "ended (udp = relay)",
                         match_id=one.plan.match_id,
                     )
-                    self.fleet.close_room(one.plan.match_id, "lost")
+                    self.fleet.kill(one.plan.match_id)
             return
         if settled is None:
             self._lose(True, record)

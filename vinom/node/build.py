@@ -584,6 +584,9 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
         }
         fleet = SeveralFleets(common, own)
     processes.arrived = fleet.arrived
+    relay = udp_relay(base, fleet)
+    if relay is not None:
+        common.resume = relay.go_on
     return FleetParts(
         common,
         fleet,
@@ -591,7 +594,7 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
         tuple(own_processes.values()),
         files,
         claims,
-        udp_relay(base, fleet),
+        relay,
     )
 
 
@@ -810,7 +813,7 @@ def build_parts(
         settings.token_seconds,
     )
     shared = None
-    if fleet.claims is not None and base.stores.matches is not None:
+    if base.stores.matches is not None:
         shared = Shared(
             fleet.claims,
             games,

@@ -225,7 +225,8 @@ class StoreWatch:
             clock,
             self,
             settings.lease_seconds,
-            settings.orphan_seconds + AWAY_MARGIN,
+            # Players of a relay have left with their node, and see no other way on.
+            settings.orphan_seconds + AWAY_MARGIN if settings.udp == "direct" else 0.0,
         )
         stores.client.watch(self._store_changed)
         if stores.replicated is not None:

@@ -21,6 +21,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.model import MatchEnd, MatchPlan, Placement, ServerAddress, Ticket
@@ -46,6 +47,7 @@ from vinom.fleet.gameserver.relay import Relays
 from vinom.fleet.gameserver.room import HostedRoom, Played
 from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
+from vinom.fleet.records import MatchCopy, StoredMatch
 from vinom.fleet.relay.room import RelayedRoom
 from vinom.fleet.several import AnyFleet
 from vinom.game import Game
@@ -100,6 +102,8 @@ class _Match:
         rooms.
     :ivar is_withdrawn: true if *watch* is no longer called.
     :ivar is_end_due: true until *watch* has been sent the end.
+    :ivar resumes: called when a game server goes on with a match of another node, whose
+        players come here from now on.
     """
 
     plan: MatchPlan
@@ -114,6 +118,7 @@ class _Match:
     is_withdrawn: bool = False
     end: MatchEnd | None = None
     is_end_due: bool = False
+    resumes: Callable[[Placement], None] | None = None
 
     def take(self, message: FromRelayed) -> None:
         """Handle a message of its game server to the players."""
@@ -150,7 +155,10 @@ class _Match:
             self.watch.started(match_id)
 
     def resumed(self, match_id: str, placement: Placement) -> None:
-        """Do nothing: its players stay where they are."""
+        """Its players stay where they are, if they were here."""
+        resumes, self.resumes = self.resumes, None
+        if resumes is not None:
+            resumes(placement)
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         if self.relayed is not None and 0 <= seat < len(self.plan.seats):
@@ -353,6 +361,21 @@ class UdpRelay(Service):
             lambda _: Placement(self.label, where.address, where.port, anchor)
         )
 
+    def go_on(self, match: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
+        """Go on with a match of a node that is gone: see `Fleet.go_on`."""
+        plan = match.record.plan
+        relayed = _Match(plan, (), watch, self._seconds, self.figures)
+
+        def resumes(there: Placement) -> None:
+            def resumed(here: Placement) -> None:
+                here = attrs.evolve(here, went_back=there.went_back)
+                watch.resumed(plan.match_id, here)
+
+            self._placed(relayed).addCallbacks(resumed, _expect_end)
+
+        relayed.resumes = resumes
+        self._fleet.go_on(match, copy, relayed)
+
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
         """
         Admit one more handshake.
@@ -536,6 +559,11 @@ def _is_usable(state: RelayState, version: int) -> bool:
         and all(0 <= at < len(state.views) for at in state.shown.values())
         and (not state.views or -1 in state.shown)
     )
+
+
+def _expect_end(failure: Failure) -> None:
+    """The match was over before its players could come: they know its end."""
+    failure.trap(NoCapacity)
 
 
 def _as_it_is(action: bytes) -> bytes:
