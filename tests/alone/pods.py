@@ -127,7 +127,7 @@ class PodTroubleTests(PodNodeCase):
             lambda: before.isdisjoint(one["metadata"]["uid"] for one in self.pods())
         )
         again.process.signalProcess("TERM")
-        await again.end()
+        await again.ended
         self.assertEqual(self.pods(), [])
 
     async def test_pod_is_killed(self) -> None:
