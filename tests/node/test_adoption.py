@@ -15,7 +15,12 @@ from tests.store.contract import facts
 from tests.support.supply import FleetWorld
 from vinom.base.model import MatchEnd, MatchPlan, Placement
 from vinom.errors import LeaseLost
-from vinom.fleet.records import ServerRecord, ServerRecords
+from vinom.fleet.records import (
+    MatchCopy,
+    ServerRecord,
+    ServerRecords,
+    StoredMatch,
+)
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -108,7 +113,8 @@ class SharedTests(SynchronousTestCase):
         self.brought: list[tuple[str, Path]] = []
         self.looked = 0
         self.moved: list[str] = []
-        self.is_reached = True
+        self.is_reached, self.why = True, ""
+        self.rooms: dict[str, Any] = {}
         self.fault: Exception | None = None
         self.dead = FleetWorld(rooms_per_process=2)
         for match_id in ("m1", "m2"):
@@ -137,12 +143,19 @@ class SharedTests(SynchronousTestCase):
                 {"maze"},
                 lambda server_id, handle: succeed(self.is_reached),
                 lambda *moved: self.brought.append(moved),
-                MemoryCheckpointStore(self.nodes, "n2", lambda: 1),
+                self.copies("n2"),
+                lambda plan, data: self.why,
                 self.look,
                 self.moved.append,
             ),
         )
         self.adoption.begin()
+
+    def copies(self, node_id: str) -> MemoryCheckpointStore:
+        """Give a node a way to the copies of matches."""
+        return MemoryCheckpointStore(
+            self.nodes, node_id, lambda: self.leases[node_id].number, self.rooms
+        )
 
     def claims(self, node_id: str) -> Claims:
         found = self.nodes.register(facts(node_id), 10.0)
@@ -171,6 +184,9 @@ class SharedTests(SynchronousTestCase):
 
     def disown(self, match_id: str) -> None:
         self.disowned.append(match_id)
+
+    def resumed(self, match_id: str, placement: Placement) -> None:
+        self.moved.append(match_id)
 
     def seat_changed(self, *_: Any) -> None:
         pass
@@ -211,6 +227,34 @@ class SharedTests(SynchronousTestCase):
         self.world.supply.hosting("m1").dial_again()
         self.world.settle()
         self.assertEqual(self.world.fleet.status().rooms, 1)
+
+    def test_machine_is_gone(self) -> None:
+        """
+        A match goes on from its copy at a node that can read it; its node, when the
+        machine is back, has its game server no more.
+        """
+        record = self.first._files.read()[0]
+        one = record.matches[0]
+        placement = Placement("s1", "play.example", 46000, "ANCHOR")
+        copy = StoredMatch(
+            one, self.server_id, placement, 0.0, b"kept", 3, 4, 1, True, 99.0
+        )
+        MatchCopy(self.copies("n1"), "m1", 1, self.moved.append).write(copy)
+        self.end_lease()
+
+        def go_on() -> bool | None:
+            going_on = Deferred.fromCoroutine(self.adoption.go_on(one.plan))
+            return self.successResultOf(going_on)
+
+        self.why = "its schema is another one"
+        self.assertEqual((go_on(), self.rooms["m1"].node_id), (None, ""))
+        self.why = ""
+        self.assertEqual((go_on(), self.rooms["m1"].node_id), (True, "n2"))
+        self.world.settle()
+        self.assertEqual((self.adopted, self.moved), (["m1"], ["m1"]))
+        again = self.claims("n1")
+        again.found(record)
+        self.assertFalse(self.successResultOf(again.settled(self.server_id)))
 
     def test_one_fails(self) -> None:
         """

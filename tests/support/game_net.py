@@ -420,7 +420,7 @@ class GameNet:
         game: str = "teller",
         checkpoint: bytes = b"",
         number: int = 0,
-        went_back: bool = False,
+        forgotten: int = 0,
     ) -> MatchPlan:
         """Open a room, with a ticket for each seat, or go on with a match."""
         if not self.is_bound:
@@ -428,7 +428,7 @@ class GameNet:
         plan = self.plan(match_id, seats, game)
         tickets = tuple(self.ticket(match_id, seat) for seat in range(seats))
         if checkpoint:
-            order = OpenRoom(plan, tickets, False, (), checkpoint, number, 2, went_back)
+            order = OpenRoom(plan, tickets, False, (), checkpoint, number, 2, forgotten)
             self.server.received(order)
         else:
             self.place(plan, tickets)

@@ -605,8 +605,10 @@ class Fleet(Service):
     async def _stop(self) -> None:
         self.is_stopping = True
         self._refuse("this node is stopping")
-        while self._takeovers:
-            self._end_takeover(self._takeovers.popleft(), "shutdown")
+        for takeover in self._takeovers:
+            if takeover.label or not self.leaves_matches:
+                self._end_takeover(takeover, "shutdown")
+        self._takeovers.clear()
         if self._servers:
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
@@ -686,9 +688,15 @@ class Fleet(Service):
             except (NoCapacity, StoreUnavailable):
                 # The node that had it may still have its lease.
                 await deferLater(self._clock, _TICK)
-        if match is not None:
-            self.resume(match, copy, request.watch)
+        if self.is_stopping:
+            # The next node goes on with it.
             return
+        if match is not None and not request.closing:
+            self.resume(match, copy, request.watch)
+            for seat in request.kicked:
+                self.kick(end.match_id, seat)
+            return
+        copy.over()
         for ask in self._going_on.pop(end.match_id, ()):
             ask(None)
         request.watch.ended(end)
@@ -713,11 +721,17 @@ class Fleet(Service):
         self._going_on.setdefault(plan.match_id, [])
         self._pump()
 
+    @property
+    def has_address(self) -> bool:
+        """Is there an address for one more match?"""
+        waiting = sum(one.where is None for one in self._takeovers)
+        return self._supply.addresses().free > waiting + len(self._waiting)
+
     def take_away(self, match_id: str) -> None:
         """Another node has gone on with a match of this one: end it without a word."""
-        if (server := self._placed.get(match_id)) is not None:
-            server.rooms.take_away(match_id)
-        self.kill(match_id)
+        server = self._placed.get(match_id)
+        if server is not None and server.rooms.take_away(match_id):
+            server.kill()
 
     def kill(self, match_id: str) -> None:
         """Kill the game server of a match, which goes on elsewhere, if it can."""
@@ -991,7 +1005,7 @@ class Fleet(Service):
     @property
     def has_matches(self) -> bool:
         """Does any match have a game server, or go on soon at another?"""
-        return bool(self._placed or self._takeovers) or any(
+        return bool(self._placed or self._takeovers or self._going_on) or any(
             server.takeover is not None for server in self._servers
         )
 

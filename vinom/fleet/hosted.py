@@ -33,6 +33,7 @@ from vinom.fleet.control.messages import (
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.records import MatchCopy, MatchRecord, StoredMatch
 from vinom.net.frames import FRAME_LIMIT
+from vinom.play.hosting.checkpoints import FORGOTTEN
 from vinom.play.hosting.recordings import Recordings
 
 #: Returns why nobody here can read a checkpoint; an empty text if somebody can.
@@ -84,7 +85,8 @@ class KeptCheckpoint:
     :ivar length: of that part, bytes.
     :ivar recorded: the last bytes of it.
     :ivar version: of its state.
-    :ivar is_copy: players may have seen more than is in it.
+    :ivar copied_at: when it was written, seconds since the Unix epoch, if players may
+        have seen more than is in it.
     """
 
     number: int = 0
@@ -93,7 +95,7 @@ class KeptCheckpoint:
     length: int = 0
     recorded: bytearray = attrs.field(factory=bytearray)
     version: int = 0
-    is_copy: bool = False
+    copied_at: float | None = None
     _resumed: list[float] = attrs.field(factory=list)
     _in_vain: int = 0
     _least: int = 0
@@ -123,7 +125,7 @@ class KeptCheckpoint:
         if len(recorded) > 2 * _MOST_RECORDED:
             del recorded[:-_MOST_RECORDED]
         self.length, self.version = message.length, message.version
-        self.is_copy = False
+        self.copied_at = None
 
     def take_unsent(self, message: Kept) -> None:
         """
@@ -182,7 +184,7 @@ class KeptCheckpoint:
     def of(cls, stored: StoredMatch) -> KeptCheckpoint:
         """Go on from the copy of a match whose machine is gone."""
         number, data, part = stored.number, stored.checkpoint, stored.part
-        kept = cls(number, data, part, version=stored.version, is_copy=True)
+        kept = cls(number, data, part, version=stored.version, copied_at=stored.at)
         kept.next_part()
         return kept
 
@@ -435,7 +437,10 @@ class HostedRooms:
         request, kept = match.request, match.request.kept
         now = self._now()
         room = _Room(request, now + self._timeouts.open, is_resumed=True)
-        room.went_back = kept.is_copy
+        forgotten = 0
+        if kept.copied_at is not None:
+            age = max(0.0, self._clock.seconds() - kept.copied_at)
+            room.went_back, forgotten = True, FORGOTTEN + round(1000 * age)
         self._rooms[request.plan.match_id] = room
         room.was_played, room.ends_by = match.is_played, now + match.left
         room.tickets = {one.label: one for one in match.tickets}
@@ -450,7 +455,7 @@ class HostedRooms:
             kept.data,
             kept.number,
             kept.part,
-            kept.is_copy,
+            forgotten,
         )
         self._deliver(order, files)
         if (relay := request.relay) is not None:
@@ -658,14 +663,14 @@ class HostedRooms:
                 message.is_report,
             )
 
-    def store(self, record: MatchRecord, placement: Placement) -> bool:
+    def store(self, record: MatchRecord, server_id: str, placement: Placement) -> bool:
         """
         Bring the copy of a match up to date.
 
         :returns: ``False`` if it was older.
         """
         room = self._rooms.get(record.plan.match_id)
-        if room is None or room.stage in ("opening", "closing"):
+        if room is None:
             return True
         kept, copy = room.request.kept, room.request.copy
         if copy is None or not kept.data or copy.number >= kept.number:
@@ -676,7 +681,9 @@ class HostedRooms:
         copy.write(
             StoredMatch(
                 record,
+                server_id,
                 placement,
+                self._clock.seconds(),
                 kept.data,
                 kept.number,
                 kept.version,
@@ -706,10 +713,22 @@ class HostedRooms:
         room = self._rooms.get(match_id)
         return room is not None and room.request.plan.game in self._timeouts.stored
 
-    def take_away(self, match_id: str) -> None:
-        """Another node has gone on with a match: nobody hears of this one any more."""
+    def take_away(self, match_id: str) -> bool:
+        """
+        Another node has gone on with a match: nobody hears of this one any more.
+
+        :returns: ``True`` if it was the only one here; else it is closed.
+        """
         if (room := self._rooms.get(match_id)) is not None:
             room.request.is_withdrawn = True
+        if len(self._rooms) > 1:
+            self.close(match_id, "lost")
+        return len(self._rooms) == 1
+
+    def give_up(self) -> None:
+        """Another node goes on with the game server, and writes copies of its own."""
+        for room in self._rooms.values():
+            room.request.over()
 
     def unsent(self, checkpoints: Sequence[Kept]) -> None:
         """Take what the game server wrote, before it died, while it had no link."""

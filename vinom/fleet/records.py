@@ -67,7 +67,9 @@ class StoredMatch(Struct, frozen=True):
     """
     A match, as a node of another machine goes on with it.
 
+    :ivar server_id: of its game server.
     :ivar placement: where it was played.
+    :ivar at: when it was written, seconds since the Unix epoch.
     :ivar checkpoint: the newest; it has this number, and `version` is its state's.
     :ivar part: which part of its recording was being written.
     :ivar is_played: has any player come?
@@ -75,7 +77,9 @@ class StoredMatch(Struct, frozen=True):
     """
 
     record: MatchRecord
+    server_id: str
     placement: Placement
+    at: float
     checkpoint: bytes
     number: int
     version: int
@@ -85,6 +89,7 @@ class StoredMatch(Struct, frozen=True):
 
 
 _read_stored = msgspec.msgpack.Decoder(StoredMatch).decode
+write_stored = msgspec.msgpack.Encoder().encode
 
 
 @attrs.define(eq=False)
@@ -119,7 +124,7 @@ class MatchCopy:
         """
         Take the match over, to go on from its copy; ``None`` if there is none.
 
-        :raises NoCapacity: another node has it.
+        :raises NoCapacity: another node has it, or has to go on with it.
         :raises StoreUnavailable: the store does not answer.
         """
         claim = await self._store.claim(self.match_id, False)
@@ -131,12 +136,13 @@ class MatchCopy:
         try:
             return _read_stored(claim.data)
         except msgspec.MsgspecError as error:
-            self._log.error(
-                "the copy of match {match_id} cannot be read: {why}",
-                match_id=self.match_id,
-                why=str(error),
-            )
-            return None
+            await self.release(claim.data)
+            raise NoCapacity(f"a copy of another version of Vinom: {error}") from error
+
+    async def release(self, data: bytes) -> None:
+        """Let another node go on: this one cannot."""
+        await self._store.release(self.match_id, self.fence, data, 0.0)
+        self.fence = 0
 
     def write(self, match: StoredMatch) -> None:
         """Replace the copy: now, or as soon as the last one is there."""
@@ -158,7 +164,7 @@ class MatchCopy:
                 # The node that had it before may still have its lease.
                 self.fence = (await store.claim(match_id, True)).fence
             while self.fence and not self._is_over and (match := self._next):
-                self._next, data = None, msgspec.msgpack.encode(match)
+                self._next, data = None, write_stored(match)
                 is_ahead = self.stored is not None
                 if not await store.put(match_id, self.fence, data, 0.0, is_ahead):
                     self.fence = 0

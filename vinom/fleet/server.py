@@ -616,6 +616,7 @@ class ServerProcess:
     def give_up(self) -> None:
         """Another node goes on with it: send it nothing more."""
         self._recorded = {}
+        self.rooms.give_up()
         self._release()
 
     def _release(self) -> None:
@@ -669,7 +670,7 @@ class ServerProcess:
         if (where := self._where) is not None:
             placement = self._placement(where)
             for record in self._recorded.values():
-                self.rooms.store(record, placement)
+                self.rooms.store(record, self.server_id, placement)
 
     def kill(self) -> None:
         """End it at once."""
@@ -945,17 +946,12 @@ class ServerProcess:
     def _kept(self, message: Kept) -> None:
         """Answer a checkpoint, where that is needed."""
         match_id, number = message.match_id, message.number
-        if self.rooms.awaits_store(match_id):
-            record, where = self._recorded.get(match_id), self._where
-            if (
-                record
-                and where
-                and not self.rooms.store(record, self._placement(where))
-            ):
+        is_awaited, where = self.rooms.awaits_store(match_id), self._where
+        if is_awaited and where is not None and match_id in self._recorded:
+            record, placement = self._recorded[match_id], self._placement(where)
+            if not self.rooms.store(record, self.server_id, placement):
                 return
-        if self._link is not None and (
-            self._link.is_lossy or self.rooms.awaits_store(match_id)
-        ):
+        if self._link is not None and (self._link.is_lossy or is_awaited):
             # Until it knows that this is here, it shows nothing of it.
             self.send(KeptTaken(match_id, number))
         elif not (self._is_lent or self._has_ended):

@@ -17,12 +17,14 @@ from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchPlan, Placement
 from vinom.errors import LeaseLost, NoCapacity, StoreUnavailable
 from vinom.fleet.fleet import Fleet
+from vinom.fleet.hosted import Readable
 from vinom.fleet.local.fleet import is_own_folder
 from vinom.fleet.records import (
     MatchCopy,
     ServerRecord,
     ServerRecords,
     record_path,
+    write_stored,
 )
 from vinom.lobby.matches.service import Matches
 from vinom.node.claims import Claims
@@ -46,6 +48,7 @@ class Shared:
     :ivar reaches: can this node link to a game server, by its id and its handle?
     :ivar bring: moves the recording of a match here, from the folder of its node.
     :ivar copies: of matches, for the death of a machine.
+    :ivar why_not: says why no game here can go on from a checkpoint; or nothing.
     :ivar adopted: called when players may have been waiting for a match.
     :ivar moved: called with each match that another node has taken over.
     """
@@ -55,6 +58,7 @@ class Shared:
     reaches: Callable[[str, str], Deferred[bool]]
     bring: Callable[[str, Path], None]
     copies: ICheckpointStore
+    why_not: Readable
     adopted: Callable[[], None]
     moved: Callable[[str], None]
 
@@ -180,7 +184,7 @@ class Adoption:
         shared = self.shared
         if shared is None:
             return False
-        if plan.game not in shared.games:
+        if plan.game not in shared.games or not self.fleet.has_address:
             return None
         copy = shared.copy_of(plan.match_id, self._check_owner)
         try:
@@ -189,7 +193,16 @@ class Adoption:
             return None
         if match is None:
             return False
-        if await self.matches.own(plan, match.placement):
+        if why := shared.why_not(plan, match.checkpoint):
+            _log.warn("match {match_id}: {why}", match_id=plan.match_id, why=why)
+            await copy.release(write_stored(match))
+            return None
+        if self._claims is not None:
+            # Its node would go on with it when the machine is back.
+            await self._claims.bury(match.server_id)
+        if not await self.matches.own(plan, match.placement):
+            copy.over()
+        else:
             record = match.record
             self.matches.adopt(
                 plan,

@@ -820,6 +820,7 @@ def build_parts(
             fleet.processes.reaches,
             base.recordings.bring,
             base.stores.matches,
+            Reader(games).why_not,
             requests.look_again,
             rooms.ownership.vanish,
         )

@@ -307,6 +307,12 @@ class Claims:
         self._found = [one for one in found if one not in ours]
         return ours
 
+    async def bury(self, server_id: str) -> None:
+        """Have nobody go on with a game server whose machine is gone."""
+        found = await self._store.claim(server_id)
+        if found.kind == "claimed":
+            await self._store.forget(server_id, found.fence)
+
     def again(self, record: ServerRecord) -> None:
         """Have `left` return it later, unless another node takes it over meanwhile."""
         self._found.append(record)

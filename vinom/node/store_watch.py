@@ -27,6 +27,8 @@ from vinom.store.interfaces import ILobbyStore, INodeStore
 _AT_ONCE = 100
 #: Suspended entries of players who are not back yet expire after this time, seconds.
 _ENTRY_SECONDS = 30.0
+#: How long a match that cannot go on at one node may take to go on at another, seconds.
+_ELSEWHERE_SECONDS = 60.0
 #: How long the end of a match is remembered, seconds.
 _MEMORY_SECONDS = 600.0
 
@@ -131,6 +133,17 @@ class Takeover(Repeating):
                 "{call} failed for {what}", call=called.__name__, what=what
             )
 
+    async def _goes_on(self, plan: MatchPlan) -> bool | None:
+        try:
+            return await self._survivor.go_on(plan)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            self._log.failure(
+                "cannot go on with match {match_id}", match_id=plan.match_id
+            )
+            return None
+
     async def _bury(self, lease: NodeLease) -> None:
         node_id, lost, went_on = lease.node.node_id, 0, 0
         now = self._clock.seconds()
@@ -144,8 +157,8 @@ class Takeover(Repeating):
             before = lost + went_on
             for match in matches:
                 plan = match.plan
-                goes_on = match.is_placed and await self._survivor.go_on(plan)
-                if goes_on or (goes_on is None and now < first + self._lease):
+                goes_on = match.is_placed and await self._goes_on(plan)
+                if goes_on or (goes_on is None and now < first + _ELSEWHERE_SECONDS):
                     went_on += goes_on is True
                     continue
                 who = tuple(

@@ -94,7 +94,7 @@ class GoOnTests(SynchronousTestCase):
             net.run(0.2)
         other = GameNet(seed=1)
         other.reactor.rightNow = net.reactor.seconds()
-        other.open(checkpoint=data, number=number, went_back=True)
+        other.open(checkpoint=data, number=number, forgotten=10_000)
         back = [
             GamePlayer(
                 other,

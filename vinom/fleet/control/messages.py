@@ -70,7 +70,8 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
         match. A game server that cannot read it answers `RoomEnded`, "lost".
     :ivar number: the checkpoint's number; the next checkpoint has the following one.
     :ivar part: which part of the recording to write; the first is 1.
-    :ivar went_back: were players perhaps shown more than the checkpoint has?
+    :ivar forgotten: how many versions, and messages, players were perhaps shown that
+        the checkpoint has not; 0 for none.
     """
 
     plan: MatchPlan
@@ -80,7 +81,7 @@ class OpenRoom(ToServer, frozen=True, tag="open_room"):
     checkpoint: bytes = b""
     number: int = 0
     part: int = 1
-    went_back: bool = False
+    forgotten: int = 0
 
 
 class AddTicket(ToServer, frozen=True, tag="add_ticket"):

@@ -32,13 +32,7 @@ from vinom.game import Game, Outcome
 from vinom.net.frames import FRAME_LIMIT
 from vinom.net.packets.reliable import MessageStream
 from vinom.play.choices import action_reader
-from vinom.play.hosting.checkpoints import (
-    FORGOTTEN,
-    Codecs,
-    KeptEvent,
-    KeptPlay,
-    resume_from,
-)
+from vinom.play.hosting.checkpoints import Codecs, KeptEvent, KeptPlay, resume_from
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import part_name
 from vinom.play.recording import Part
@@ -154,15 +148,17 @@ def read_kept(data: bytes, plan: MatchPlan) -> KeptMatch:
     return kept
 
 
-def after_loss(kept: KeptMatch) -> KeptMatch:
+def after_loss(kept: KeptMatch, forgotten: int) -> KeptMatch:
     """
     Go on from a checkpoint that is older than what players were shown.
 
     No player sees a version go back, or a message's number twice. Messages that wait
     are sent again, even if they have arrived.
+
+    :param forgotten: more versions, and messages, than they were shown.
     """
-    seats = tuple(replace(one, first=one.first + FORGOTTEN) for one in kept.seats)
-    version = kept.version and kept.version + FORGOTTEN
+    seats = tuple(replace(one, first=one.first + forgotten) for one in kept.seats)
+    version = kept.version and kept.version + forgotten
     return replace(kept, seats=seats, version=version)
 
 

@@ -185,8 +185,8 @@ class HostedMatches:
         kept, resumed, part = None, None, None
         if asked.checkpoint:
             kept = read_kept(asked.checkpoint, plan)
-            if asked.went_back:
-                kept = after_loss(kept)
+            if asked.forgotten:
+                kept = after_loss(kept, asked.forgotten)
             codec = self._codecs.of(game)
             if codec is None:
                 raise Unreadable(f"states of {game.name} cannot be read here")
