@@ -15,12 +15,7 @@ from tests.store.contract import facts
 from tests.support.supply import FleetWorld
 from vinom.base.model import MatchEnd, MatchPlan, Placement
 from vinom.errors import LeaseLost
-from vinom.fleet.records import (
-    MatchCopy,
-    ServerRecord,
-    ServerRecords,
-    StoredMatch,
-)
+from vinom.fleet.records import MatchCopy, ServerRecord, ServerRecords, StoredMatch
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore

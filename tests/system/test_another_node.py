@@ -159,12 +159,16 @@ class AnotherNodeTests(TestCase):
         self.seen.clear()
         await self.finish(other, matches, [node], 1)
 
-    async def start_machines(self) -> list[ChildNode]:
-        """Start two nodes as on two machines, and a match at the first."""
-        self.shared = (*self.shared, "--orphan-seconds=6")
-        nodes = await self.start_both()
-        await self.begin(nodes[0])
-        return nodes
+    async def start_machines(
+        self, *arguments: str, age: float = 1.0
+    ) -> tuple[ChildNode, ChildNode]:
+        """Start two nodes as on two machines, and a match at the first with a copy."""
+        self.shared = (*self.shared, "--orphan-seconds=6", *arguments)
+        node, other = await self.start_both()
+        await self.begin(node)
+        await deferLater(reactor, age)  # type: ignore[arg-type]
+        self.playing(node)
+        return node, other
 
     async def go_on_at(self, other: ChildNode) -> list[Match]:
         """Let both players go on at another node; they are told that it went back."""
@@ -197,9 +201,6 @@ class AnotherNodeTests(TestCase):
         one goes on with the match; its players are told that it went back.
         """
         node, other = await self.start_machines()
-        # As old as its copy may be.
-        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
-        self.playing(node)
         gone = node.kill()
         self.end_strays()
         await gone
@@ -211,10 +212,7 @@ class AnotherNodeTests(TestCase):
         A node to which its players are connected is killed: their match goes on at
         another one as soon as its lease is over.
         """
-        self.shared = (*self.shared, "--udp=relay")
-        node, other = await self.start_machines()
-        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
-        self.playing(node)
+        node, other = await self.start_machines("--udp=relay")
         await node.kill()
         await self.end_at(other, await self.go_on_at(other))
 
@@ -222,15 +220,11 @@ class AnotherNodeTests(TestCase):
         """
         If it is started again, its match goes on there, or at the other.
         """
-        self.shared = (*self.shared, "--udp=relay")
-        node, other = await self.start_machines()
-        await deferLater(reactor, 1.0)  # type: ignore[arg-type]
-        self.playing(node)
+        node, other = await self.start_machines("--udp=relay")
         await node.kill()
         await node.start_again()
         matches = await self.go_on_at(other)
-        owner = node if self.playing(node) else other
-        await self.end_at(owner, matches)
+        await self.end_at(node if self.playing(node) else other, matches)
 
     async def test_machine_that_slept(self) -> None:
         """
@@ -239,7 +233,7 @@ class AnotherNodeTests(TestCase):
         """
         stored = "tests.support.games:StoredTicTacToe"
         self.shared = tuple(one.replace(GAME, stored) for one in self.shared)
-        node, other = await self.start_machines()
+        node, other = await self.start_machines(age=0.0)
         server = self.playing(node)["pid"]
         for pid in (node.pid, server):
             os.kill(pid, signal.SIGSTOP)
