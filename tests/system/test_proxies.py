@@ -40,10 +40,8 @@ def handshake(host: str = NAME, *more: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-class BehindProxy(SynchronousTestCase):
+class BehindProxy:
     """A node, a proxy in front of it, and players who come by way of the proxy."""
-
-    __test__ = False
 
     def serve(self, *arguments: str, proxy: str = "--proxy=127.0.0.1") -> None:
         """Start a node that believes a proxy on this machine, if it shall."""
@@ -133,6 +131,18 @@ class BehindProxy(SynchronousTestCase):
         first: dict[str, Any] = json.decode(found.data)[0]
         return first
 
+    def start(self) -> None:
+        """Start the proxy."""
+
+    def test_limits(self) -> None:
+        """
+        Limits count players one by one, whom Caddy names by X-Forwarded-For, nginx's
+        stream by version 1 of the PROXY protocol, and HAProxy by version 2.
+        """
+        self.serve("--guests=yes", "--connections-per-address=2")
+        self.start()
+        self.check_limits()
+
     def check_limits(self) -> None:
         """Each player's own address counts, and nobody can choose another one."""
         forged = ("X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9")
@@ -156,31 +166,23 @@ class BehindProxy(SynchronousTestCase):
         self.assertEqual(said["error"]["code"], "unauthorized")
 
 
-class CaddyTests(BehindProxy):
-    __test__ = True
+class CaddyTests(BehindProxy, SynchronousTestCase):
+    def setUp(self) -> None:
+        path_of("caddy")
 
     def start(self) -> None:
         config = self.written(
             "Caddyfile", (f"{NAME} {{", f"http://{NAME}:{self.port} {{")
         )
         config.write_text("{\n\tadmin off\n}\n" + config.read_text())
-        caddy = path_of("caddy")
-        self.run_proxy(caddy, "run", "--config", str(config), "--adapter", "caddyfile")
-
-    def test_limits(self) -> None:
-        """
-        Behind Caddy, which writes X-Forwarded-For, limits count players one by one.
-        """
-        path_of("caddy")
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
-        self.check_limits()
+        self.run_proxy(
+            path_of("caddy"), "run", "--config", str(config), "--adapter", "caddyfile"
+        )
 
     def test_guests(self) -> None:
         """
         Behind Caddy nobody is a guest from this machine.
         """
-        path_of("caddy")
         self.serve()
         self.start()
         self.check_guests()
@@ -189,15 +191,12 @@ class CaddyTests(BehindProxy):
         """
         Nor if the operator did not set proxy: what Caddy writes gives it away.
         """
-        path_of("caddy")
         self.serve(proxy="")
         self.start()
         self.check_guests()
 
 
-class NginxTests(BehindProxy):
-    __test__ = True
-
+class NginxTests(BehindProxy, SynchronousTestCase):
     def start(self) -> None:
         nginx = path_of("nginx")
         config = self.written(
@@ -214,19 +213,8 @@ class NginxTests(BehindProxy):
         if not NGINX_STREAM.exists():
             do_without("not installed: nginx's stream (Debian: libnginx-mod-stream)")
 
-    def test_limits(self) -> None:
-        """
-        Behind nginx's stream, which sends version 1 of the PROXY protocol, limits
-        count players one by one.
-        """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
-        self.check_limits()
 
-
-class HAProxyTests(BehindProxy):
-    __test__ = True
-
+class HAProxyTests(BehindProxy, SynchronousTestCase):
     def start(self, *changes: tuple[str, str]) -> None:
         haproxy = path_of("haproxy")
         config = self.written(
@@ -239,15 +227,6 @@ class HAProxyTests(BehindProxy):
 
     def setUp(self) -> None:
         path_of("haproxy")
-
-    def test_limits(self) -> None:
-        """
-        Behind HAProxy, with version 2 of the PROXY protocol, limits count players one
-        by one.
-        """
-        self.serve("--guests=yes", "--connections-per-address=2")
-        self.start()
-        self.check_limits()
 
     def test_http(self) -> None:
         """

@@ -275,6 +275,7 @@ class StoreWatch:
     def _assert_again(self) -> None:
         self._assert_matches()
         self._parts.lobby.matchmaker.assert_owned()
+        self._parts.lobby.parties.look_again()
         # Of all: one who waits for nothing may be back in what it had left.
         self._messages_missed()
 

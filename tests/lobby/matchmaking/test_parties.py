@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -438,6 +439,21 @@ class AwayTests(SynchronousTestCase):
         self.assertEqual(party["host"], world.ids["bob"])
         self.assertEqual(len(party["members"]), 1)
         self.assertEqual(world.come_back("ann"), [])
+
+    def test_failover(self) -> None:
+        """
+        A member who stayed away has left, also if a failover has lost that.
+        """
+        world = PartyWorld("ann", "bob")
+        state, names = world.lobby.state, ("parties", "party_of")
+        kept = deepcopy([getattr(state, name) for name in names])
+        world.lines["bob"].hang_up()
+        world.clock.advance(60.1)
+        for name, value in zip(names, kept, strict=True):
+            setattr(state, name, value)
+        world.parties.look_again()
+        world.clock.advance(0.1)
+        self.assertEqual(len(world.party("ann")["members"]), 1)
 
     def test_lost_without_a_store(self) -> None:
         """

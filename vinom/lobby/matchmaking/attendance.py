@@ -14,6 +14,9 @@ from vinom.base.limits.logged import log_unless_away
 from vinom.lobby.conversation.online import Online
 from vinom.store.patience import RETRY_SECONDS
 
+#: A store loses seconds when its replica takes its place; so many players at most are
+#: looked at then.
+_LATELY, _MOST_LET_GO = 60.0, 1000
 #: What is done about a player.
 _Step = Callable[[str], Coroutine[Any, Any, None]]
 
@@ -42,6 +45,8 @@ class Attendance:
         self._online, self._clock, self.seconds = online, clock, seconds
         self._stays_away = stays_away
         self._alarms: dict[str, IDelayedCall] = {}
+        # When the last of those who stayed away gave up their places.
+        self._let_go: dict[str, float] = {}
 
     def __contains__(self, player_id: str) -> bool:
         return player_id in self._alarms
@@ -62,6 +67,14 @@ class Attendance:
         if (alarm := self._alarms.pop(player_id, None)) is not None:
             alarm.cancel()
 
+    def again(self) -> None:
+        """Look again at those who stayed away lately: the store may have lost that."""
+        lately = self._clock.seconds() - _LATELY
+        let_go, self._let_go = self._let_go, {}
+        for player_id, at in let_go.items():
+            if at > lately and player_id not in self:
+                self.expect(player_id, 0.0)
+
     def stop(self) -> None:
         """Wait for nobody."""
         for player_id in tuple(self._alarms):
@@ -80,6 +93,9 @@ class Attendance:
         absence = await self._online.absence(player_id)
         if absence >= self.seconds:
             await self._stays_away(player_id)
+            self._let_go[player_id] = self._clock.seconds()
+            if len(self._let_go) > _MOST_LET_GO:
+                del self._let_go[next(iter(self._let_go))]
         elif absence:
             # The player was at another node meanwhile: this is another absence.
             self.expect(player_id, self.seconds - absence)

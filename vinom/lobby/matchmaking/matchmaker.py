@@ -414,9 +414,10 @@ class Matchmaker(Service):
 
     def assert_owned(self) -> None:
         """
-        Put lone players back in their queues who were sent that they wait: the store
-        may have lost what was written last.
+        Put lone players back in their queues who were sent that they wait, and look
+        again at those who stayed away: the store may have lost what was written last.
         """
+        self._away.again()
         for entry in self._updates.listed().values():
             if not entry.party_id:
                 self._run(patiently(self._clock, partial(self._assert, entry)))

@@ -648,6 +648,10 @@ class Parties(Service):
 
     # Members who are away.
 
+    def look_again(self) -> None:
+        """The store may have lost that members who stayed away have left."""
+        self._away.again()
+
     async def _forget(self, player_id: str) -> None:
         """Take a player who stayed away out of the party, unless it plays."""
         party = (await self._store.of_player(player_id)).party
