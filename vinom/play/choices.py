@@ -55,7 +55,15 @@ def action_reader(game: Game[Any, Any]) -> Callable[[bytes], Any]:
 
     The function raises `Refused`, `Code.BAD_ACTION`, naming the field.
     """
-    return _reader(msgspec.msgpack.Decoder(game.actions).decode)
+    decode = action_decoder(game)
+
+    def read(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except UNREADABLE as error:
+            raise unreadable(error) from error
+
+    return read
 
 
 def json_action_reader(game: Game[Any, Any]) -> Callable[[bytes | Raw], Any]:
@@ -99,23 +107,13 @@ def _json_reader(actions: Any) -> Callable[[bytes | Raw], Any]:
     return read
 
 
-def _reader(decode: Callable[..., Any]) -> Callable[[bytes | Raw], Any]:
-    def read(data: bytes | Raw) -> Any:
-        try:
-            return decode(data)
-        except UNREADABLE as error:
-            raise unreadable(error) from error
-
-    return read
-
-
-def _read(kind: type[Struct], text: bytes, code: Code) -> Struct:
+def _read(kind: type[Struct], text: bytes, code: Code, root: str = "") -> Struct:
     try:
         choice = msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        details = {"field": field_of(str(error)) or ""}
-        raise Refused(code, str(error), details) from error
-    ensure_short_numbers(choice, code)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        field = f"{root}.{field_of(str(error)) or ''}".strip(".")
+        raise Refused(code, str(error), {"field": field}) from error
+    ensure_short_numbers(choice, code, root)
     return choice
 
 
@@ -238,17 +236,9 @@ def canonical_loadout(
 
 
 def _canonical(kind: type[Struct], text: bytes, code: Code, root: str) -> bytes:
-    try:
-        if text == b"{}":
-            return _defaults(kind)
-        choice = msgspec.json.decode(text, type=kind)
-    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        field = field_of(str(error))
-        raise Refused(
-            code, str(error), {"field": f"{root}.{field}" if field else root}
-        ) from None
-    ensure_short_numbers(choice, code, root)
-    return _sorted(choice)
+    if text == b"{}":
+        return _defaults(kind, code, root)
+    return _sorted(_read(kind, text, code, root))
 
 
 def _sorted(choice: Struct) -> bytes:
@@ -258,9 +248,9 @@ def _sorted(choice: Struct) -> bytes:
 
 
 @lru_cache(256)
-def _defaults(kind: type[Struct]) -> bytes:
+def _defaults(kind: type[Struct], code: Code, root: str) -> bytes:
     """Write a type's defaults, once per type, because most players send them."""
-    return _sorted(msgspec.json.decode(b"{}", type=kind))
+    return _sorted(_read(kind, b"{}", code, root))
 
 
 def canonical_claims(claims: Mapping[str, Any], field: str) -> bytes:

@@ -26,9 +26,9 @@ from vinom.play.choices import action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, seat_at, table_of
-from vinom.play.seats import Absences, RoomSeats, SeatState, StandIns, TickInputs
+from vinom.play.seats import Absences, SeatState, StandIns, TickInputs
 from vinom.play.states import fingerprint
-from vinom.play.views import NoViews, Views
+from vinom.play.views import NoViews, Views, encode_json
 
 _HERE = str(Path(vinom.__file__).resolve().parent)
 _GAMES = str(Path(_HERE, "games"))
@@ -204,6 +204,7 @@ MOST_AT_ONCE = 10
 REJECTED = "rejected"
 
 _PRESENT = SeatState.PRESENT
+_AWAITED = frozenset((SeatState.AWAITED, SeatState.DROPPED))
 
 
 class Room:
@@ -263,8 +264,8 @@ class Room:
         )
         self.play = Play(game, record, guard or Guard(), plan)
         self._views: Views = Views(game, self.play.ask)
-        self._seats = RoomSeats.awaiting(len(plan.seats))
-        self.presence = self._seats.presence
+        self._json: Views = Views(game, self.play.ask, encode_json)
+        self.presence = [SeatState.AWAITED] * len(plan.seats)
         self._absences = Absences(game)
         self._stand_ins = StandIns(game, self.decode_action, plan.seed, self.play.ask)
         self.inputs = TickInputs()
@@ -281,7 +282,7 @@ class Room:
             elif resumed is not None:
                 self._resume(resumed, now)
         except GAME_ERRORS as error:
-            self._crash(error)
+            self.fail(error)
 
     def _resume(self, resumed: Resumed, now: float) -> None:
         """Go on where another process stopped; match time has stood still since."""
@@ -370,7 +371,7 @@ class Room:
         except Rejected:
             raise
         except GAME_ERRORS as error:
-            self._crash(error)
+            self.fail(error)
         else:
             # Most inputs change only the state.
             if (
@@ -462,7 +463,7 @@ class Room:
             return
         if self.phase == "gathering":
             self.presence[seat] = SeatState.LEFT
-            if self._seats.staying() < self.game.seats[0]:
+            if self._staying() < self.game.seats[0]:
                 self._close("void")
             else:
                 self._start_if_complete(now)
@@ -511,7 +512,7 @@ class Room:
                     case Due.NOTHING:
                         return
         except GAME_ERRORS as error:
-            self._crash(error)
+            self.fail(error)
 
     # What it shows.
 
@@ -548,7 +549,7 @@ class Room:
 
     def present(self) -> tuple[int, ...]:
         """List the seats that are connected now."""
-        return self._seats.present()
+        return tuple(seat for seat, how in enumerate(self.presence) if how is _PRESENT)
 
     def has_news(self, shown: int) -> bool:
         """Is there an effect, or another version than *shown*?"""
@@ -590,7 +591,7 @@ class Room:
         if play.version == 0 or audience is NOBODY:
             return b""
         try:
-            return self._views.show_json(play.state, play.version, audience)
+            return self._json.show(play.state, play.version, audience)
         except GAME_ERRORS as error:
             self._fail_to_show(error)
             return b""
@@ -602,7 +603,7 @@ class Room:
 
     def setup_json(self) -> bytes:
         """Return the constant part of the view: JSON, perhaps empty."""
-        return self._guarded(self._views.setup_json, self.play.state) or b""
+        return self._guarded(self._json.setup, self.play.state) or b""
 
     def setup(self) -> bytes:
         """Return the constant part of the view: MessagePack, perhaps empty."""
@@ -624,14 +625,18 @@ class Room:
     def _fail_to_show(self, error: BaseException) -> None:
         if isinstance(error, TooSlow):
             # All rooms waited for it once; each further view would take as long.
-            self._views = NoViews(self.game)
-        self._crash(error)
+            self._views = self._json = NoViews(self.game)
+        self.fail(error)
 
     # How play goes.
 
     def _start_if_complete(self, now: float) -> None:
-        if self._seats.is_complete():
+        if not _AWAITED.intersection(self.presence):
             self._start(now)
+
+    def _staying(self) -> int:
+        """Count the seats that were not given up."""
+        return len(self.presence) - self.presence.count(SeatState.LEFT)
 
     def _start(self, now: float) -> None:
         self.phase = "playing"
@@ -645,7 +650,7 @@ class Room:
             elif how is SeatState.BOT:
                 self._absences.begin_bot(seat, 0.0)
                 self._arm()
-            elif how is not SeatState.PRESENT:
+            elif how is not _PRESENT:
                 self.presence[seat] = SeatState.DROPPED
                 self._absences.begin(seat, now, 0.0)
                 self._notify_game(self.play.seat_dropped, seat, now)
@@ -656,7 +661,7 @@ class Room:
         self._absences.end(seat)
         self.inputs.forget(seat)
         self._notify_game(self.play.seat_left, seat, now, time)
-        if not self._seats.staying():
+        if not self._staying():
             self._close(self._quiet_end())
         else:
             self._pause_if_empty(now)
@@ -673,7 +678,7 @@ class Room:
         try:
             call(seat, self.match_time(now) if time is None else time)
         except GAME_ERRORS as error:
-            self._crash(error)
+            self.fail(error)
         else:
             self._after_change(now)
 
@@ -709,7 +714,7 @@ class Room:
         )
 
     def _pause_if_empty(self, now: float) -> None:
-        if self.phase != "closed" and self._seats.is_empty():
+        if self.phase != "closed" and _PRESENT not in self.presence:
             self.time.pause(now)
             self._arm()
 
@@ -776,7 +781,7 @@ class Room:
 
     def fail(self, error: BaseException) -> None:
         """End the room, with a report: the game made something that is unusable."""
-        self._crash(error)
+        self._close("crashed", self._report(error))
 
     def _quiet_end(self) -> str:
         """Return the reason for closing a room that is no longer needed."""
@@ -788,9 +793,6 @@ class Room:
 
     def _report(self, error: BaseException) -> str:
         return crash_report(self.plan, self.version, self.play.time, error)
-
-    def _crash(self, error: BaseException) -> None:
-        self._close("crashed", self._report(error))
 
     def _close(self, reason: str, report: str | None = None) -> None:
         # The last view is part of the end: a game that fails to make it has crashed,

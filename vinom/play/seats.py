@@ -1,7 +1,7 @@
 """
 The seats of a room: their states, their bots and deadlines, their players.
 
-`RoomSeats` has the state of each seat. `Absences` has the deadlines of dropped seats
+`SeatState` is the state of a seat. `Absences` has the deadlines of dropped seats
 (`Game.absent`), `StandIns` asks their bots, and `TickInputs` keeps actions for the next
 tick. The functions at the end deal seats to teams, and find a player's seat.
 """
@@ -110,33 +110,26 @@ def _first(times: dict[int, float]) -> tuple[int, float]:
     return seat, at
 
 
-@attrs.define(eq=False, init=False)
+def _chance_of_bots(seed: bytes | int) -> Chance:
+    # A fork: the game's own draws, from the same seed, are never repeated.
+    return Chance(seed).fork("bots")
+
+
+@attrs.define(eq=False)
 class StandIns:
-    """A game's bots, called like clients: they get the same bytes as a player."""
+    """
+    A game's bots, called like clients: they get the same bytes as a player.
+
+    Its arguments are the rules, what decodes an action from MessagePack, or raises, the
+    match's seed, and what calls the game (`vinom.play.play.Play.ask`).
+    """
 
     _game: Game[Any, Any]
     _read: Callable[[bytes], Any]
-    _chance: Chance
-    _ask: Callable[..., Any]
-
-    def __init__(
-        self,
-        game: Game[Any, Any],
-        read: Callable[[bytes], Any],
-        seed: bytes | int,
-        ask: Callable[..., Any] = ask_plainly,
-    ) -> None:
-        """
-        Start without bots.
-
-        :param game: the rules.
-        :param read: decodes an action from MessagePack, or raises.
-        :param seed: the match's.
-        :param ask: calls the game: see `vinom.play.play.Play.ask`.
-        """
-        self._game, self._read, self._ask = game, read, ask
-        # A fork: the game's own draws, from the same seed, are never repeated.
-        self._chance = Chance(seed).fork("bots")
+    _chance: Chance = attrs.field(
+        converter=_chance_of_bots, on_setattr=attrs.setters.NO_OP
+    )
+    _ask: Callable[..., Any] = ask_plainly
 
     def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
         """
@@ -175,43 +168,6 @@ class SeatState(Enum):
     DROPPED = "dropped"
     BOT = "bot"
     LEFT = "left"
-
-
-@attrs.define(eq=False)
-class RoomSeats:
-    """
-    All seats of a room.
-
-    :ivar presence: each seat's state; a seat's number is its index.
-    """
-
-    presence: list[SeatState]
-
-    @classmethod
-    def awaiting(cls, count: int) -> RoomSeats:
-        """Make seats whose players have not connected yet."""
-        return cls([SeatState.AWAITED] * count)
-
-    def present(self) -> tuple[int, ...]:
-        """List the seats that are connected now."""
-        return tuple(
-            seat for seat, how in enumerate(self.presence) if how is SeatState.PRESENT
-        )
-
-    def staying(self) -> int:
-        """Count the seats that were not given up."""
-        return sum(how is not SeatState.LEFT for how in self.presence)
-
-    def is_complete(self) -> bool:
-        """Is no player awaited any more?"""
-        return all(
-            how in (SeatState.PRESENT, SeatState.LEFT, SeatState.BOT)
-            for how in self.presence
-        )
-
-    def is_empty(self) -> bool:
-        """Is no player connected?"""
-        return SeatState.PRESENT not in self.presence
 
 
 @attrs.define(eq=False)

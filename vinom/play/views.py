@@ -85,44 +85,46 @@ class Patches:
 EVERYBODY = "all"
 #: Sorts sets and dicts: equal views are equal bytes, in any process.
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_encode_json = msgspec.json.Encoder().encode
+encode_json = msgspec.json.Encoder().encode
 
 
-@attrs.define(eq=False, init=False)
 class Views:
     """
-    A room's views in MessagePack and JSON, kept until the state changes.
+    A room's views in one encoding, kept until the state changes.
 
     The game's errors pass through; a view that failed once then stays empty.
 
     :ivar has_one_audience: whether all seats and spectators see the same.
     """
 
-    has_one_audience: bool
-    _game: Game[Any, Any]
-    _ask: Callable[..., Any]
-    _version: int
-    _shown: dict[Hashable, bytes]
-    _setup: bytes | None
-    _json_version: int
-    _json: dict[Hashable, bytes]
-    _setup_json: bytes | None
+    __slots__ = (
+        "_ask",
+        "_encode",
+        "_game",
+        "_setup",
+        "_shown",
+        "_version",
+        "has_one_audience",
+    )
 
     def __init__(
-        self, game: Game[Any, Any], ask: Callable[..., Any] = ask_plainly
+        self,
+        game: Game[Any, Any],
+        ask: Callable[..., Any] = ask_plainly,
+        encode: Callable[[Any], bytes] = _encode,
     ) -> None:
         """
         Start without views.
 
         :param game: the rules.
         :param ask: calls the game: see `vinom.play.play.Play.ask`.
+        :param encode: writes a view: as MessagePack, or `encode_json`.
         """
-        self._game, self._ask = game, ask
+        self._game, self._ask, self._encode = game, ask, encode
         self.has_one_audience = type(game).audience is Game.audience
-        self._version, self._shown = 0, {}
-        self._setup = None
-        self._json_version, self._json = 0, {}
-        self._setup_json = None
+        self._version = 0
+        self._shown: dict[Hashable, bytes] = {}
+        self._setup: bytes | None = None
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
         """Return the audience of a seat; ``None`` stands for spectators."""
@@ -138,7 +140,7 @@ class Views:
         return audience
 
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Return an audience's view of one version of the state, MessagePack."""
+        """Return an audience's view of one version of the state."""
         if version != self._version:
             self._version, self._shown = version, {}
         encoded = self._shown.get(audience)
@@ -146,41 +148,23 @@ class Views:
             # Kept before the call: after a failure the game is not called again.
             self._shown[audience] = b""
             view = self._ask("view", self._game.view, state, audience)
-            self._shown[audience] = encoded = _encode(view)
+            self._shown[audience] = encoded = self._encode(view)
         return encoded
-
-    def show_json(self, state: Any, version: int, audience: Hashable) -> bytes:
-        """Return an audience's view of one version of the state, JSON."""
-        if version != self._json_version:
-            self._json_version, self._json = version, {}
-        encoded = self._json.get(audience)
-        if encoded is None:
-            self._json[audience] = b""
-            view = self._ask("view", self._game.view, state, audience)
-            self._json[audience] = encoded = _encode_json(view)
-        return encoded
-
-    def setup_json(self, state: Any) -> bytes:
-        """Return the constant part of the view, JSON; perhaps empty."""
-        if self._setup_json is None:
-            self._setup_json = b""
-            shown = self._ask("setup", self._game.setup, state)
-            if shown is not None:
-                self._setup_json = _encode_json(shown)
-        return self._setup_json
 
     def setup(self, state: Any) -> bytes:
-        """Return the constant part of the view, MessagePack; perhaps empty."""
+        """Return the constant part of the view; perhaps empty."""
         if self._setup is None:
             self._setup = b""
             shown = self._ask("setup", self._game.setup, state)
             if shown is not None:
-                self._setup = _encode(shown)
+                self._setup = self._encode(shown)
         return self._setup
 
 
 class NoViews(Views):
     """Empty views, for a game that took too long to make one and isn't asked again."""
+
+    __slots__ = ()
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
         """Return an audience that is shown nothing."""
@@ -193,5 +177,3 @@ class NoViews(Views):
     def setup(self, state: Any) -> bytes:
         """Return an empty view."""
         return b""
-
-    show_json, setup_json = show, setup

@@ -21,9 +21,9 @@ from vinom.play.hosting.checkpoints import (
     read_checkpoint,
     resume_from,
 )
-from vinom.play.hosting.host import Recording, RoomHost
+from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import Keeping
-from vinom.play.hosting.recordings import part_name
+from vinom.play.hosting.recordings import MatchRecording, part_name
 from vinom.play.recording import Part
 from vinom.play.room import Resumed, Room
 from vinom.play.states import StateCodec, codec_of
@@ -152,7 +152,7 @@ class OwnPolicy:
         self,
         plan: MatchPlan,
         game: Game[Any, Any],
-        recording: Recording,
+        recording: MatchRecording,
         resumed: Resumed | None = None,
     ) -> Room:
         return Room(

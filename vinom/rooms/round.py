@@ -27,8 +27,9 @@ from vinom.game import Game
 from vinom.lobby.matches.service import ResultWatch
 from vinom.play.choices import json_action_reader
 from vinom.play.guard import Guard
-from vinom.play.hosting.host import RecordingStore, RoomHost
+from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import RoomKeeper
+from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.seating import BotSeat, Member, Seating
 
@@ -261,7 +262,7 @@ class RoomContext:
     clock: IReactorTime
     entropy: Callable[[int], bytes]
     turns: TurnEnd
-    recordings: RecordingStore
+    recordings: Recordings
     bounds: RoomBounds = RoomBounds()
     guard: Guard | None = None
     results: ResultWatch | None = None

@@ -40,7 +40,7 @@ from vinom.game import Game
 from vinom.play.clock import JOIN_TIMEOUT
 from vinom.play.guard import Guard
 from vinom.play.hosting.checkpoints import Codecs
-from vinom.play.hosting.host import RecordingStore
+from vinom.play.hosting.recordings import Recordings
 
 
 @attrs.frozen
@@ -133,7 +133,7 @@ class HostedMatches:
         self,
         games: Mapping[str, Game[Any, Any]],
         runtime: Runtime,
-        recordings: RecordingStore,
+        recordings: Recordings,
         options: GameServerOptions,
         guard: Guard | None,
         outbox: NodeOutbox,

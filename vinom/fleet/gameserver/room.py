@@ -58,7 +58,8 @@ from vinom.net.packets.seat import (
 from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
 from vinom.play.guard import Guard
-from vinom.play.hosting.host import Recording, RoomHost
+from vinom.play.hosting.host import RoomHost
+from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.room import Resumed, Room, outcome_facts
 from vinom.play.seats import SeatState
 from vinom.play.views import EVERYBODY
@@ -255,7 +256,7 @@ class HostedRoom:
         alarms: Alarms,
         report: Callable[[ToNode], None],
         over: Callable[[HostedRoom], None],
-        recording: Recording | None = None,
+        recording: MatchRecording | None = None,
         guard: Guard | None = None,
         is_relayed: bool = False,
         join_timeout: float = JOIN_TIMEOUT,

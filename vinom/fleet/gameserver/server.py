@@ -41,7 +41,8 @@ from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.game import Game
 from vinom.play.guard import Guard
-from vinom.play.hosting.host import LONGEST_TEXT, RecordingStore
+from vinom.play.hosting.host import LONGEST_TEXT
+from vinom.play.hosting.recordings import Recordings
 
 #: How long a hand-over may take when the time to drain is over, seconds.
 LAST_HAND_OVER = 2.0
@@ -120,7 +121,7 @@ class GameServer:
         server_id: str,
         games: Mapping[str, Game[Any, Any]],
         runtime: Runtime,
-        recordings: RecordingStore,
+        recordings: Recordings,
         stopped: Callable[[], None],
         options: GameServerOptions | None = None,
         process: ProcessHooks | None = None,

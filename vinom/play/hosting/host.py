@@ -17,10 +17,9 @@ from twisted.logger import Logger
 
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Event, Game, Outcome
+from vinom.game import Event, Outcome
 from vinom.play.choices import UNREADABLE, unreadable
-from vinom.play.play import Recorded
-from vinom.play.recording import Part
+from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.room import (
     BotFailed,
     Closed,
@@ -40,67 +39,6 @@ LONGEST_TEXT = 200
 UNSENDABLE: Final = (TypeError, ValueError, RecursionError, MsgspecError)
 
 _Data = TypeVar("_Data")
-
-
-class Recording(Protocol):
-    """The recording of a match in progress; no method fails."""
-
-    @property
-    def length(self) -> int:
-        """Count its bytes, held ones too."""
-
-    def news(self, is_all: bool = False) -> bytes:
-        """
-        Take the bytes that were added since the last call; they end at `length`.
-
-        :param is_all: whether to take again what is not in the file yet.
-        """
-
-    def record(self, recorded: Recorded) -> None:
-        """Record one call to the game."""
-
-    def close(self, end: MatchEnd, state: Any, report: str | None = None) -> str:
-        """Write the end; returns the path of the crash report, or an empty text."""
-
-
-class RecordingStore(Protocol):
-    """
-    Where matches are written down: `vinom.play.hosting.recordings.Recordings`.
-
-    :ivar stopped: counts recordings that ended before their match.
-    """
-
-    stopped: int
-
-    def open(
-        self,
-        plan: MatchPlan,
-        game: Game[Any, Any],
-        opened_at: float,
-        files: tuple[int, ...] = (),
-        part: Part | None = None,
-    ) -> Recording:
-        """
-        Begin a recording.
-
-        :param opened_at: seconds since the Unix epoch.
-        :param files: inode numbers of open files that came for it.
-        :param part: what it begins with, if the match began elsewhere.
-        """
-
-    def claim(self, inode: int) -> int | None:
-        """Give away an open file that came; ``None`` if it did not."""
-
-    def sweep(self, now: float) -> int:
-        """
-        Remove recordings that are too old, or the oldest if they take too much space.
-
-        :param now: seconds since the Unix epoch.
-        :returns: how many were removed.
-        """
-
-    def flush(self) -> None:
-        """Write everything that is still held in memory; the process ends."""
 
 
 class Keeper(Protocol):
@@ -191,7 +129,7 @@ class RoomHost:
     def __init__(
         self,
         room: Room,
-        recording: Recording,
+        recording: MatchRecording,
         counts_refused: bool = False,
         part: int = 1,
     ) -> None:
@@ -343,7 +281,7 @@ class RoomHost:
                 return
 
 
-def write_end(recording: Recording, room: Played, closed: Closed) -> MatchEnd:
+def write_end(recording: MatchRecording, room: Played, closed: Closed) -> MatchEnd:
     """
     Record and log the end of a room.
 
