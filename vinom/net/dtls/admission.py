@@ -238,15 +238,6 @@ NAMELESS = Rate(1.0, 8.0)
 NOTICES = Rate(200.0, 200.0)
 
 
-def unfinished_of(handshakes: Rate) -> int:
-    """
-    Return how many handshakes of one address may be in progress at once.
-
-    They have memory, so it is less than the burst; finishing one takes one round trip.
-    """
-    return int(handshakes.at_once) // 4
-
-
 CALM = StrangerLimits(hellos=Rate(500.0, 1000.0), nameless=Rate(0.5, 4.0))
 #: Used while many datagrams are useless. A player needs two hellos, and repeats them.
 TIGHT = StrangerLimits(hellos=Rate(20.0, 40.0), nameless=Rate(0.1, 1.0))
@@ -395,8 +386,13 @@ class Admission:
 
     @property
     def unfinished(self) -> int:
-        """Most handshakes of one address that are in progress at once."""
-        return unfinished_of(self._policy.handshakes)
+        """
+        Most handshakes of one address that are in progress at once.
+
+        They have memory, so it is less than the burst; finishing one takes one round
+        trip.
+        """
+        return int(self._policy.handshakes.at_once) // 4
 
     @property
     def tickets(self) -> int:

@@ -92,10 +92,6 @@ _HAS_KEYS = b"SSLv3/TLS read change cipher spec"
 RecordError = SSL.Error
 
 
-class ChannelClosed(Exception):
-    """The peer sent its close_notify, after the payloads already returned."""
-
-
 class ChannelBroken(Exception):
     """
     OpenSSL gave up; `flush` returns its alert for the peer.
@@ -131,13 +127,13 @@ class DtlsChannel:
     """
 
     __slots__ = (
-        "_connection",
         "_delay",
         "_early",
         "_flight_at",
         "_mtu",
         "_resend_at",
         "_shortest",
+        "connection",
         "flight",
         "is_finished",
         "max_payload",
@@ -151,9 +147,9 @@ class DtlsChannel:
         :param context: the settings of the server's or the client's end.
         :param mtu: longest datagram to send, bytes.
         """
-        self._connection = SSL.Connection(context, None)
-        self._connection.set_ciphertext_mtu(mtu)
-        self.memory = memory_of(self._connection)
+        self.connection = SSL.Connection(context, None)
+        self.connection.set_ciphertext_mtu(mtu)
+        self.memory = memory_of(self.connection)
         self._mtu = mtu
         self.flight: list[bytes] = []
         self._flight_at = 0.0
@@ -164,15 +160,10 @@ class DtlsChannel:
         self.is_finished = False
         self.max_payload = 0
 
-    @property
-    def connection(self) -> SSL.Connection:
-        """OpenSSL's object, for reading its state; use `DtlsChannel` to feed it."""
-        return self._connection
-
     def open_as_client(self, server_name: str, now: float) -> list[bytes]:
         """Begin; returns the first flight."""
-        self._connection.set_connect_state()
-        self._connection.set_tlsext_host_name(server_name.encode("ascii"))
+        self.connection.set_connect_state()
+        self.connection.set_tlsext_host_name(server_name.encode("ascii"))
         self._step()
         return self._keep(now)
 
@@ -182,10 +173,10 @@ class DtlsChannel:
 
         :raises ChannelBroken: the hello asks for something we do not support.
         """
-        self._connection.set_accept_state()
-        self._connection.bio_write(hello)
+        self.connection.set_accept_state()
+        self.connection.bio_write(hello)
         try:
-            self._connection.DTLSv1_listen()
+            self.connection.DTLSv1_listen()
         except SSL.Error as error:
             raise ChannelBroken(error) from error
         self._step()
@@ -202,7 +193,7 @@ class DtlsChannel:
         datagram = without_plaintext_alerts(datagram)
         if not datagram:
             return []
-        before = self._connection.get_state_string()
+        before = self.connection.get_state_string()
         self._forget_timeout()
         self._feed(datagram)
         return self._advanced(before, now)
@@ -217,11 +208,11 @@ class DtlsChannel:
         plain, sealed = client_records(datagram)
         if not (plain or sealed):
             return None
-        before = self._connection.get_state_string()
+        before = self.connection.get_state_string()
         self._forget_timeout()
         if plain:
             self._feed(plain)
-        if sealed and self._connection.get_state_string() != _HAS_KEYS:
+        if sealed and self.connection.get_state_string() != _HAS_KEYS:
             sealed = sealed[: self._early]
             self._early -= len(sealed)
         if sealed:
@@ -234,31 +225,31 @@ class DtlsChannel:
         # we repeat flights ourselves. It can still expire in between, which is why
         # `flush` drops a hello in front of something else.
         try:
-            self._connection.DTLSv1_handle_timeout()
+            self.connection.DTLSv1_handle_timeout()
         except SSL.Error as error:
             raise ChannelBroken(error) from error
         self.memory.take()
 
     def _feed(self, records: bytes) -> None:
-        self._connection.bio_write(records)
+        self.connection.bio_write(records)
         self._step()
 
     def _advanced(self, before: bytes, now: float) -> list[bytes]:
-        if self._connection.get_state_string() != before:
+        if self.connection.get_state_string() != before:
             self._delay = FIRST_RESEND
         return self._keep(now)
 
     def _step(self) -> None:
         try:
-            self._connection.do_handshake()
+            self.connection.do_handshake()
         except SSL.WantReadError:
             return
         except SSL.Error as error:
             raise ChannelBroken(error) from error
         self.is_finished = True
-        if "CHACHA20" in (self._connection.get_cipher_name() or ""):
+        if "CHACHA20" in (self.connection.get_cipher_name() or ""):
             self._shortest = SHORTEST_WITHOUT_NONCE
-        self.max_payload = self._connection.get_cleartext_mtu()
+        self.max_payload = self.connection.get_cleartext_mtu()
 
     def _keep(self, now: float) -> list[bytes]:
         """Take what OpenSSL wrote; keep it, in case it is lost on the way."""
@@ -274,7 +265,7 @@ class DtlsChannel:
             self._resend_at = now + self._delay
         return flight
 
-    def receive(self, datagram: bytes, payloads: list[bytes]) -> None:
+    def receive(self, datagram: bytes, payloads: list[bytes]) -> Ending | None:
         """
         Open the records of a datagram into *payloads*.
 
@@ -283,28 +274,22 @@ class DtlsChannel:
         :param datagram: empty for records that arrived with the end of the
             handshake, or before it.
         :param payloads: the list to add to.
-        :raises ChannelClosed: the peer sent close_notify.
-        :raises ChannelBroken: OpenSSL gave up on the peer.
+        :returns: how the association ends behind them; ``None`` if it does not.
         """
         memory = self.memory
         try:
             if is_one_record(datagram):
-                if len(datagram) < RECORD_HEADER + self._shortest:
-                    return
                 # There is only one payload; asking for a second one would cost as
                 # much as the first.
-                payloads.append(memory.open_one(datagram))
-                return
+                if len(datagram) >= RECORD_HEADER + self._shortest:
+                    payloads.append(memory.open_one(datagram))
+                return None
             if datagram := without_short_records(datagram, self._shortest):
                 memory.put(datagram)
             while True:
                 payloads.append(memory.open())
-        except SSL.WantReadError:
-            return
-        except SSL.ZeroReturnError:
-            raise ChannelClosed from None
-        except SSL.Error as error:
-            raise ChannelBroken(error) from error
+        except RecordError as error:
+            return ending_of(error)
 
     def send(self, *payloads: bytes) -> None:
         """
@@ -329,7 +314,7 @@ class DtlsChannel:
         if self.is_finished:
             # If it broke before, it ends without close_notify.
             with suppress(SSL.Error):
-                self._connection.shutdown()
+                self.connection.shutdown()
         return self.flush()
 
     def flush(self) -> list[bytes]:
@@ -354,7 +339,7 @@ class DtlsChannel:
         # OpenSSL goes first: its copies have new record numbers. A peer that took
         # a record out of order and then could not use it needs them.
         with suppress(SSL.Error):
-            self._connection.DTLSv1_handle_timeout()
+            self.connection.DTLSv1_handle_timeout()
         self.flight = self.flush() or self.flight
         self._flight_at = now
         return self.flight

@@ -14,7 +14,6 @@ from service_identity.pyopenssl import verify_hostname
 from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
     ChannelBroken,
-    ChannelClosed,
     Connected,
     Disconnected,
     DtlsChannel,
@@ -112,13 +111,7 @@ class DtlsClient:
 
     def _open_records(self, datagram: bytes, now: float) -> None:
         payloads: list[bytes] = []
-        ending: Ending | None = None
-        try:
-            self._channel.receive(datagram, payloads)
-        except ChannelClosed:
-            ending = "closed"
-        except ChannelBroken:
-            ending = "failed"
+        ending = self._channel.receive(datagram, payloads)
         if payloads:
             self._received_at = now
             for payload in payloads:

@@ -7,6 +7,8 @@ Layouts: RFC 6347, sections 4.1 to 4.3; docs/protocol/udp-handshake.rst.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from vinom.errors import PeerError
@@ -255,6 +257,18 @@ def is_one_record(datagram: bytes) -> bool:
     return int.from_bytes(datagram[11:13]) + RECORD_HEADER == len(datagram)
 
 
+def _records(data: bytes) -> Iterator[bytes]:
+    """Cut *data* into its records, without a tail that is no whole one."""
+    place = 0
+    while place + RECORD_HEADER <= len(data):
+        size = int.from_bytes(data[place + 11 : place + RECORD_HEADER])
+        after = place + RECORD_HEADER + size
+        if after > len(data):
+            return
+        yield data[place:after]
+        place = after
+
+
 def without_short_records(datagram: bytes, shortest: int) -> bytes:
     """
     Remove encrypted records that nobody can have sealed, and a tail that is no record.
@@ -264,17 +278,11 @@ def without_short_records(datagram: bytes, shortest: int) -> bytes:
 
     :param shortest: of a record's body, bytes.
     """
-    kept = []
-    place, end = 0, len(datagram)
-    while place + RECORD_HEADER <= end:
-        size = int.from_bytes(datagram[place + 11 : place + RECORD_HEADER])
-        after = place + RECORD_HEADER + size
-        if after > end:
-            break
-        if size >= shortest or datagram[place + 3 : place + 5] == _NO_EPOCH:
-            kept.append(datagram[place:after])
-        place = after
-    return b"".join(kept)
+    return b"".join(
+        record
+        for record in _records(datagram)
+        if len(record) >= RECORD_HEADER + shortest or record[3:5] == _NO_EPOCH
+    )
 
 
 def without_plaintext_alerts(datagram: bytes) -> bytes:
@@ -286,18 +294,13 @@ def without_plaintext_alerts(datagram: bytes) -> bytes:
     address could end it; see also `without_short_records`.
     """
     kept = []
-    place, end = 0, len(datagram)
-    while place + RECORD_HEADER <= end:
-        size = RECORD_HEADER + int.from_bytes(datagram[place + 11 : place + 13])
-        if place + size > end:
-            break
-        if datagram[place + 3 : place + 5] == _NO_EPOCH:
-            is_kept = datagram[place] != ALERT
+    for record in _records(datagram):
+        if record[3:5] == _NO_EPOCH:
+            is_kept = record[0] != ALERT
         else:
-            is_kept = size >= RECORD_HEADER + SHORTEST_SEALED
+            is_kept = len(record) >= RECORD_HEADER + SHORTEST_SEALED
         if is_kept:
-            kept.append(datagram[place : place + size])
-        place += size
+            kept.append(record)
     return kept[0] if len(kept) == 1 else b"".join(kept)
 
 
@@ -311,22 +314,16 @@ def client_records(datagram: bytes) -> tuple[bytes, list[bytes]]:
     :returns: the plaintext ones, joined; and the encrypted ones.
     """
     plain, sealed = [], []
-    place, end = 0, len(datagram)
-    while place + RECORD_HEADER <= end:
-        body = place + RECORD_HEADER
-        after = body + int.from_bytes(datagram[place + 11 : body])
-        if after > end:
-            break
-        kind, epoch = datagram[place], datagram[place + 3 : place + 5]
+    for record in _records(datagram):
+        kind, epoch, body = record[0], record[3:5], record[RECORD_HEADER:]
         if epoch == _FIRST_EPOCH:
-            if after - body >= SHORTEST_SEALED:
-                sealed.append(datagram[place:after])
+            if len(body) >= SHORTEST_SEALED:
+                sealed.append(record)
         elif epoch == _NO_EPOCH and (
-            (kind == CHANGE_CIPHER_SPEC and datagram[body:after] == b"\1")
-            or (kind == HANDSHAKE and _is_of_client(datagram[body:after]))
+            (kind == CHANGE_CIPHER_SPEC and body == b"\1")
+            or (kind == HANDSHAKE and _is_of_client(body))
         ):
-            plain.append(datagram[place:after])
-        place = after
+            plain.append(record)
     return b"".join(plain), sealed
 
 
@@ -354,11 +351,7 @@ def without_repeated_hello(flight: bytes) -> bytes:
 
     Nothing is behind a hello in one flight, so those before something else are such.
     """
-    records, place = [], 0
-    while place < len(flight):
-        after = place + RECORD_HEADER + int.from_bytes(flight[place + 11 : place + 13])
-        records.append(flight[place:after])
-        place = after
+    records = list(_records(flight))
     last = _hello_number(records[-1]) if records else None
     return b"".join(
         record for record in records if _hello_number(record) in (None, last)

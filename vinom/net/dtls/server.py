@@ -22,7 +22,6 @@ from vinom.net.dtls.association import (
 from vinom.net.dtls.channel import (
     LONGEST_DATAGRAM,
     ChannelBroken,
-    ChannelClosed,
     Connected,
     Disconnected,
     DtlsChannel,
@@ -205,13 +204,7 @@ class DtlsServer:
     ) -> bool:
         """Open what a datagram holds; returns whether there were payloads."""
         payloads: list[bytes] = []
-        ending: Ending | None = None
-        try:
-            association.channel.receive(datagram, payloads)
-        except ChannelClosed:
-            ending = "closed"
-        except ChannelBroken:
-            ending = "failed"
+        ending = association.channel.receive(datagram, payloads)
         if datagram or payloads or ending is not None:
             self._opened(association, payloads, ending, now)
         return bool(payloads)
@@ -226,13 +219,7 @@ class DtlsServer:
         newer = self._unproved.get(older.address)
         for association in (older,) if newer is None else (older, newer):
             payloads: list[bytes] = []
-            ending: Ending | None = None
-            try:
-                association.channel.receive(datagram, payloads)
-            except ChannelClosed:
-                ending = "closed"
-            except ChannelBroken:
-                ending = "failed"
+            ending = association.channel.receive(datagram, payloads)
             if payloads or ending is not None:
                 self._opened(association, payloads, ending, now)
                 return True
@@ -574,11 +561,6 @@ class DtlsServer:
             self.figures[f"handshake_{reason or 'closed'}"] += 1
         elif reason is not None:
             self.events.append(Disconnected(association, reason))
-
-    @property
-    def has_news(self) -> bool:
-        """Are there events or datagrams to take?"""
-        return bool(self.events or self.datagrams)
 
     def take_events(self) -> list[ServerEvent]:
         """Return what happened since the last call, oldest first."""
