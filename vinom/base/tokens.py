@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from binascii import a2b_base64
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 import attrs
 import jwt
@@ -41,6 +42,7 @@ _ALGORITHM = "EdDSA"
 _TO_BASE64 = str.maketrans("-_+/=", "+/!!!")
 
 _ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
+_SHORT = and_(instance_of(str), min_len(1), max_len(64))
 
 
 @attrs.frozen
@@ -57,17 +59,11 @@ class Claims:
     """
 
     realm: str = attrs.field(validator=and_(instance_of(str), min_len(1), max_len(253)))
-    match_id: str = attrs.field(
-        validator=and_(instance_of(str), min_len(1), max_len(64))
-    )
-    player_id: str = attrs.field(
-        validator=and_(instance_of(str), min_len(1), max_len(64))
-    )
+    match_id: str = attrs.field(validator=_SHORT)
+    player_id: str = attrs.field(validator=_SHORT)
     seat: int = attrs.field(validator=[instance_of(int), ge(0), le(255)])
     expires_at: float
-    token_id: str = attrs.field(
-        validator=and_(instance_of(str), min_len(1), max_len(64))
-    )
+    token_id: str = attrs.field(validator=_SHORT)
 
 
 class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +98,12 @@ class TokenSigner:
         """
         self.key_id = key_id
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
-        self._key = _private_key(key_id, private_pem)
+        self._key: Ed25519PrivateKey = _read_key(
+            key_id,
+            partial(load_pem_private_key, private_pem, password=None),
+            Ed25519PrivateKey,
+            "private",
+        )
         # The same for all; the rest of a token is made faster without PyJWT.
         headers = {"kid": key_id, "typ": _TYPE}
         empty = self._jws.encode(b"", self._key, _ALGORITHM, headers)
@@ -139,7 +140,12 @@ class TokenVerifier:
         :raises Misconfigured: one of the keys isn't such a key.
         """
         self._jws = jwt.PyJWS(algorithms=[_ALGORITHM])
-        self._keys = {name: _public_key(name, pem) for name, pem in keys.items()}
+        self._keys: dict[str, Ed25519PublicKey] = {
+            name: _read_key(
+                name, partial(load_pem_public_key, pem), Ed25519PublicKey, "public"
+            )
+            for name, pem in keys.items()
+        }
         # Keys by the first part (the header) of valid tokens. A signer writes the same
         # header each time, so PyJWT reads it once, and later tokens need only their
         # signature checked. With PyJWT that takes two thirds longer.
@@ -224,26 +230,13 @@ def _unbase64(text: str) -> bytes:
     return a2b_base64(text.translate(_TO_BASE64) + padding, strict_mode=True)
 
 
-def _private_key(key_id: str, pem: bytes) -> Ed25519PrivateKey:
+def _read_key(key_id: str, read: Callable[[], object], kind: type, what: str) -> Any:
     try:
-        key = load_pem_private_key(pem, password=None)
+        key = read()
     except (ValueError, TypeError) as error:
         raise Misconfigured(
-            f"token key {key_id!r} must be a private key in PEM"
+            f"token key {key_id!r} must be a {what} key in PEM"
         ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Misconfigured(f"token key {key_id!r} must be an Ed25519 private key")
-    return key
-
-
-def _public_key(key_id: str, pem: bytes) -> Ed25519PublicKey:
-    # Parsed once: doing it per token costs more than the signature.
-    try:
-        key = load_pem_public_key(pem)
-    except ValueError as error:
-        raise Misconfigured(
-            f"token key {key_id!r} must be a public key in PEM"
-        ) from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise Misconfigured(f"token key {key_id!r} must be an Ed25519 public key")
+    if not isinstance(key, kind):
+        raise Misconfigured(f"token key {key_id!r} must be an Ed25519 {what} key")
     return key

@@ -80,7 +80,7 @@ class FrontDoorTests(FrontDoorCase):
         late = self.connect(get())
         head, _, body = late.value().partition(b"\r\n\r\n")
         self.assertIn(b" 429 ", head.split(b"\r\n")[0])
-        self.assertIn(b"content-length: %d" % len(body), head)
+        self.assertIn(b"content-length: %d" % len(body), head.lower())
         self.assertEqual(
             json.decode(body)["error"]["code"], Code.TOO_MANY_CONNECTIONS.value
         )

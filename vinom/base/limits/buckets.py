@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import inf
 from operator import itemgetter
 
@@ -79,6 +79,19 @@ class TokenBucket:
             self._counted = now
 
 
+def address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """
+    Read an address without its mark or zone; ``None`` if it isn't one.
+
+    ``::ffff:10.0.0.1`` is 10.0.0.1: a socket for both families shows that.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 @lru_cache(4096)
 def network_of(host: str) -> str:
     """
@@ -87,15 +100,12 @@ def network_of(host: str) -> str:
     It is the address itself, or the /64 of an IPv6 address: somebody who has one
     address of it has them all. An IPv4-mapped IPv6 address is its IPv4 address.
     """
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         return host
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+    if isinstance(address, IPv6Address):
+        return str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+    return str(address)
 
 
 @lru_cache(4096)
@@ -106,15 +116,8 @@ def is_loopback(host: str) -> bool:
     One that a proxy stands in front of is not (see `vinom.net.lines.forwarded`): it has
     a mark behind a ``%``, as a zone of IPv6 has.
     """
-    if "%" in host:
-        return False
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback
+    address = None if "%" in host else address_of(host)
+    return address is not None and address.is_loopback
 
 
 @lru_cache(4096)
@@ -124,19 +127,13 @@ def wide_network_of(host: str) -> str:
 
     Each loopback address counts as its own network.
     """
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
+    address = address_of(host)
+    if address is None:
         return host
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        if mapped is None:
-            if address.is_loopback:
-                return str(address)
-            return str(IPv6Address(int(address) >> 80 << 80)) + "/48"
-        address = mapped
     if address.is_loopback:
         return str(address)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Address(int(address) >> 80 << 80)) + "/48"
     return str(address).rpartition(".")[0] + ".0/24"
 
 

@@ -20,6 +20,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.reactor.alarm import Timer
+
 _log = Logger()
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -48,11 +50,11 @@ class Rounds:
     """
 
     def __init__(self, clock: IReactorTime, period: float) -> None:
-        self._clock, self._step_seconds = clock, period / _STEPS
+        self._step_seconds = period / _STEPS
         self._steps: list[dict[Visited, None]] = [{} for _ in range(_STEPS)]
         self._places: dict[Visited, int] = {}
         self._at = 0
-        self._call: IDelayedCall | None = None
+        self._timer = Timer(clock)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -61,20 +63,18 @@ class Rounds:
         """Visit it from now on; the first time when a period is over."""
         self._places[visited] = self._at
         self._steps[self._at][visited] = None
-        if self._call is None:
-            self._call = self._clock.callLater(self._step_seconds, self._step)
+        self._timer.ensure(self._step_seconds, self._step)
 
     def leave(self, visited: Visited) -> None:
         """Visit it no more."""
         place = self._places.pop(visited, None)
         if place is not None:
             del self._steps[place][visited]
-        if not self._places and self._call is not None:
-            self._call.cancel()
-            self._call = None
+        if not self._places:
+            self._timer.cancel()
 
     def _step(self) -> None:
-        self._call = self._clock.callLater(self._step_seconds, self._step)
+        self._timer.ensure(self._step_seconds, self._step)
         self._at = (self._at + 1) % _STEPS
         for visited in tuple(self._steps[self._at]):
             visited.visit()
@@ -100,7 +100,7 @@ class Waits:
         self._queue: dict[Waiting, float] = {}
         self._timers: dict[Waiting, IDelayedCall] = {}
         self._latest = 0.0
-        self._alarm: IDelayedCall | None = None
+        self._alarm = Timer(clock)
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._timers)
@@ -114,15 +114,14 @@ class Waits:
             )
             return
         self._queue[waiting] = self._latest = deadline
-        if self._alarm is None:
+        if not self._alarm.is_running:
             self._arm(deadline)
 
     def remove(self, waiting: Waiting) -> None:
         """Call it no more."""
         if self._queue.pop(waiting, None) is not None:
-            if not self._queue and self._alarm is not None:
+            if not self._queue:
                 self._alarm.cancel()
-                self._alarm = None
             return
         timer = self._timers.pop(waiting, None)
         if timer is not None:
@@ -130,10 +129,9 @@ class Waits:
 
     def _arm(self, deadline: float) -> None:
         delay = max(0.0, deadline - self._clock.seconds())
-        self._alarm = self._clock.callLater(delay, self._ring)
+        self._alarm.ensure(delay, self._ring)
 
     def _ring(self) -> None:
-        self._alarm = None
         now, queue = self._clock.seconds(), self._queue
         while queue:
             waiting = next(iter(queue))
@@ -141,7 +139,7 @@ class Waits:
                 break
             del queue[waiting]
             waiting.overdue()
-        if queue and self._alarm is None:
+        if queue:
             self._arm(queue[next(iter(queue))])
 
     def _ring_one(self, waiting: Waiting) -> None:

@@ -31,12 +31,12 @@ class JsonTable:
     """
     A table in the file, which is JSON in the other sources.
 
-    :ivar take: checks it.
-    :ivar shown: writes a short text for it.
+    :ivar accept: checks it.
+    :ivar show: writes a short text for it.
     """
 
-    take: Callable[[Any], Any]
-    shown: Callable[[Any], str] = ", ".join
+    accept: Callable[[Any], Any]
+    show: Callable[[Any], str] = ", ".join
     metavar: str = "JSON"
 
     def read(self, text: str) -> Any:
@@ -45,12 +45,6 @@ class JsonTable:
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise ValueError(f"must be a JSON object: {error}") from None
         return self.accept(table)
-
-    def accept(self, value: Any) -> Any:
-        return self.take(value)
-
-    def show(self, value: Any) -> str:
-        return self.shown(value)
 
 
 def read_named(

@@ -38,14 +38,14 @@ class Kind(Protocol):
         :raises ValueError: what is wrong, as the end of a sentence about the setting.
         """
 
-    def accept(self, value: Any) -> Any:
+    def accept(self, value: Any, /) -> Any:
         """
         Check a value from TOML.
 
         :raises ValueError: as `read`.
         """
 
-    def show(self, value: Any) -> str:
+    def show(self, value: Any, /) -> str:
         """Write a value as the command line has it."""
 
 
@@ -214,15 +214,8 @@ _LINK_PORT = re.compile(
 
 
 @attrs.frozen
-class LinkEndpoint(Text):
+class LinkEndpoint(Endpoint):
     """Where gateways connect: a UNIX socket, or a port over TLS."""
-
-    metavar: str = "ENDPOINT"
-
-    def accept(self, value: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        return super().accept(value)
 
     def read(self, text: str) -> str:
         if text.startswith("unix:/") and len(text.encode()) <= 5 + LONGEST_SOCKET_PATH:

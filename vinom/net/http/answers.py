@@ -64,16 +64,23 @@ def close_code_of(reason: Reason) -> int | None:
     return _CLOSE_CODES.get(reason)
 
 
-def own_answer(status: int, words: str, keeps: bool, is_head: bool = False) -> bytes:
+def own_answer(
+    status: int,
+    words: str,
+    keeps: bool,
+    is_head: bool = False,
+    code: Code | None = None,
+) -> bytes:
     """
-    Write an answer of the gateway.
+    Write an answer without a request's help, as the gateway and full ports do.
 
     :param status: HTTP status.
     :param words: an explanation.
     :param keeps: does the connection stay open?
     :param is_head: does it answer HEAD, so that no body follows?
+    :param code: the refusal's; without one, what the status means.
     """
-    code = _CODES.get(status, Code.BAD_MESSAGE)
+    code = code or _CODES.get(status, Code.BAD_MESSAGE)
     error: dict[str, Any] = {"code": code.value, "message": words, "details": {}}
     body = json.encode({"error": error}) + b"\n"
     fields = [

@@ -108,8 +108,8 @@ def request_fields(
     is_tls: bool,
     authority: bytes,
     proxies: Proxies,
-    version: bytes = b"1.1",
-    by_name: Mapping[bytes, list[bytes]] | None = None,
+    version: bytes,
+    by_name: Mapping[bytes, list[bytes]],
 ) -> Sender:
     """
     Write the headers of a request for a back end.
@@ -122,8 +122,6 @@ def request_fields(
     :param version: the client's HTTP version.
     :param by_name: the same headers, as sorted by `named`.
     """
-    if by_name is None:
-        by_name = named(fields)
     ends = tokens(by_name.get(b"connection", ())) - _END_TO_END
     is_trusted = proxies.trusts(peer)
     host = _client_of(by_name, peer, proxies) if is_trusted else peer
@@ -177,7 +175,7 @@ def _stays(name: bytes) -> _Stays:
 def answer_fields(
     fields: Sequence[tuple[bytes, bytes]],
     version: bytes,
-    by_name: Mapping[bytes, list[bytes]] | None = None,
+    by_name: Mapping[bytes, list[bytes]],
 ) -> list[tuple[bytes, bytes]]:
     """
     Write the headers of an answer for a client, except those that frame the body.
@@ -186,8 +184,6 @@ def answer_fields(
     :param version: the back end's HTTP version.
     :param by_name: the same headers, as sorted by `named`.
     """
-    if by_name is None:
-        by_name = named(fields)
     gone: Set[bytes] = _ENDS
     if b"connection" in by_name:
         gone = gone | (tokens(by_name[b"connection"]) - _END_TO_END)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 import attrs
 
-from vinom.base.limits.buckets import is_loopback
+from vinom.base.limits.buckets import address_of, is_loopback
 
 #: Marks an address that a proxy stands in front of, as IPv6 writes a zone: limits count
 #: the address, but nobody behind a proxy is a guest from this machine.
@@ -66,11 +66,8 @@ class Proxies:
         """Is this the address of such a proxy?"""
         if not self.networks:
             return False
-        try:
-            address = _plain(ip_address(host.partition("%")[0]))
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks)
+        address = address_of(host)
+        return address is not None and any(address in one for one in self.networks)
 
     def client(self, peer: str, given: Forwarding) -> str:
         """
@@ -124,17 +121,8 @@ def _read_node(node: str) -> str | None:
         node = node[1:-1]
         if ":" not in node:
             return None
-    if "%" in node:
-        return None
-    try:
-        return str(_plain(ip_address(node)))
-    except ValueError:
-        return None
-
-
-def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Write ``::ffff:10.0.0.1`` as 10.0.0.1: a socket for both families shows that."""
-    return getattr(address, "ipv4_mapped", None) or address
+    address = None if "%" in node else address_of(node)
+    return None if address is None else str(address)
 
 
 def _forwarded_nodes(lines: Iterable[str]) -> list[str | None]:

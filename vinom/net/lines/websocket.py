@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.messages.lobby import carries_token
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
@@ -151,7 +152,7 @@ class WebSocketLine:
         self._queued_bytes = 0
         self._is_closing = self._is_over = self._is_asked = self._is_cut = False
         self._is_counted = True
-        self._alarm: IDelayedCall | None = None
+        self._alarm: Timer | None = None
 
     def begin(
         self, transport: _Transport, greeting: bytes, is_first: bool = False
@@ -226,7 +227,8 @@ class WebSocketLine:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over."""
-        self._disarm()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._is_cut = self.has_unsent
         self._is_closing = True
         self._send = None
@@ -381,16 +383,11 @@ class WebSocketLine:
     def _buffer(self, data: bytes) -> None:
         """Leave to the transport what did not fit."""
         self._below.write(data)
-        if self._is_closing:
-            # Nobody sends more but TLS itself, and that after this.
-            self.is_behind = True
-        else:
-            self._wait_for_room()
-
-    def _wait_for_room(self) -> None:
-        """Have `resumeProducing` called when the transport's buffer is empty."""
-        # A producer that pulls is asked for more just then; and once at first.
-        self._below.registerProducer(self, False)
+        # While it closes nobody sends more but TLS itself, and that after this.
+        if not self._is_closing:
+            # A producer that pulls is asked for more when the transport's buffer is
+            # empty, and once at first.
+            self._below.registerProducer(self, False)
         self.is_behind = True
 
     def _bound(self, message: bytes) -> None:
@@ -450,19 +447,10 @@ class WebSocketLine:
         # Twisted keeps a connection open as long as it has a producer.
         if self.is_behind or self._send is None:
             self._below.unregisterProducer()
-        delay = self._shared.bounds.close_seconds
-        self._alarm = self._shared.clock.callLater(delay, self._give_up)
+        self._alarm = Timer(self._shared.clock)
+        self._alarm.start(self._shared.bounds.close_seconds, self.abort)
 
     def _report_lost(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.lost()
-
-    def _give_up(self) -> None:
-        self._alarm = None
-        self.abort()
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None

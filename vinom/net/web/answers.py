@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import attrs
 from msgspec import MsgspecError, Struct, json
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Turns
 from vinom.errors import Code, Refused, StoreUnavailable, field_of
 
@@ -120,9 +121,12 @@ class TimedChannel(HTTPChannel):
     site: QuietSite
     transport: Any
     is_pipelined = False
-    _deadline: IDelayedCall | None = None
     _is_answering = _is_full = _is_over = False
     _behind = b""
+
+    def connectionMade(self) -> None:
+        self._deadline = Timer(self.site.clock)
+        super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
@@ -131,16 +135,16 @@ class TimedChannel(HTTPChannel):
             self._behind += data
             self.transport.pauseProducing()
             return
-        if self._deadline is None:
-            self._arm(self.site.deadlines.head)
+        if not self._deadline.is_running:
+            self._deadline.start(self.site.deadlines.head, self._overdue)
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
-        self._arm(self.site.deadlines.body)
+        self._deadline.start(self.site.deadlines.body, self._overdue)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
-        self._disarm()
+        self._deadline.cancel()
         self._is_answering = True
         self._behind = self.take_behind()
         super().allContentReceived()
@@ -179,14 +183,14 @@ class TimedChannel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         # As in `HTTPChannel`, but without a log line, which strangers could cause.
-        self._disarm()
+        self._deadline.cancel()
         self.setTimeout(None)
         self._is_over = True
         self.loseConnection()
-        self._deadline = self.callLater(_CLOSE, self._give_up)
+        self._deadline.start(_CLOSE, self.transport.abortConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._disarm()
+        self._deadline.cancel()
         self.site.turns.remove(self)
         super().connectionLost(reason)
 
@@ -207,23 +211,9 @@ class TimedChannel(HTTPChannel):
         self.transport.resumeProducing()
         self.dataReceived(self.take_behind())
 
-    def _arm(self, delay: float) -> None:
-        self._disarm()
-        self._deadline = self.callLater(delay, self._overdue)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
     def _overdue(self) -> None:
-        self._deadline = None
         self.transport.write(_TOO_LATE)
         self.timeoutConnection()
-
-    def _give_up(self) -> None:
-        self._deadline = None
-        self.transport.abortConnection()
 
 
 _TOO_LATE = (
@@ -247,7 +237,7 @@ class QuietSite(Site):
         super().__init__(
             root, requestFactory=BoundedRequest, timeout=_IDLE, reactor=clock
         )
-        self.turns = Turns(clock)
+        self.clock, self.turns = clock, Turns(clock)
 
     def log(self, request: HTTPRequest) -> None:
         """Write no access log."""

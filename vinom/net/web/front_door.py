@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import json
 from twisted.internet.interfaces import (
     IHandshakeListener,
     IProtocolFactory,
@@ -30,7 +29,7 @@ from zope.interface import implementer
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.reactor.direct import FEW, bound_reads, socket_under
 from vinom.base.reactor.waits import Rounds
-from vinom.errors import Refused
+from vinom.net.http.answers import own_answer
 from vinom.net.lines.proxied import when_peer_known
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tls import why_tls_failed
@@ -67,14 +66,10 @@ class FrontDoor(WrappingFactory):
         self.page, self.path = page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
         self.handshakes = Rounds(clock, handshake_seconds)
-        self._log = BoundedLog(_log, clock)
+        self.log = BoundedLog(_log, clock)
 
     def buildProtocol(self, addr: Any) -> Any:
         return _Visitor(self, addr)
-
-    def note_failure(self, host: str, why: str) -> None:
-        """Log that TLS ended a connection."""
-        self._log.info("TLS with {host} failed: {why}", host=host, why=why)
 
 
 @implementer(IHandshakeListener)
@@ -132,7 +127,9 @@ class _Visitor(Protocol):
         self._door.page.reserve.leave(self)
         why = why_tls_failed(reason)
         if why is not None:
-            self._door.note_failure(self._host, why)
+            self._door.log.info(
+                "TLS with {host} failed: {why}", host=self._host, why=why
+            )
         if self._is_counted:
             self._is_counted = False
             self._door.page.leave(self._host)
@@ -174,7 +171,8 @@ class _Visitor(Protocol):
             # An answer would need a finished TLS handshake.
             self.abort()
         else:
-            self.transport.write(_answer(refusal))
+            answer = own_answer(429, refusal.message, keeps=False, code=refusal.code)
+            self.transport.write(answer)
             self.transport.loseConnection()
 
     @property
@@ -185,22 +183,3 @@ class _Visitor(Protocol):
         self._door.page.direct.remove(self._descriptor)
         self._door.handshakes.leave(self)
         self._door.rounds.leave(self)
-
-
-def _answer(refusal: Refused) -> bytes:
-    """
-    Write a refusal without a request; in the form of `vinom.net.web.answers.refuse`.
-    """
-    error: dict[str, Any] = {
-        "code": refusal.code,
-        "message": refusal.message,
-        "details": {},
-    }
-    body = json.encode({"error": error}) + b"\n"
-    return (
-        b"HTTP/1.1 429 Too Many Requests\r\n"
-        b"content-type: application/json\r\n"
-        b"cache-control: no-store\r\n"
-        b"connection: close\r\n"
-        b"content-length: %d\r\n\r\n%b" % (len(body), body)
-    )
