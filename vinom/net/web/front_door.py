@@ -66,10 +66,14 @@ class FrontDoor(WrappingFactory):
         self.page, self.path = page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
         self.handshakes = Rounds(clock, handshake_seconds)
-        self.log = BoundedLog(_log, clock)
+        self._log = BoundedLog(_log, clock)
 
     def buildProtocol(self, addr: Any) -> Any:
         return _Visitor(self, addr)
+
+    def note_failure(self, host: str, why: str) -> None:
+        """Log that TLS ended a connection."""
+        self._log.info("TLS with {host} failed: {why}", host=host, why=why)
 
 
 @implementer(IHandshakeListener)
@@ -127,9 +131,7 @@ class _Visitor(Protocol):
         self._door.page.reserve.leave(self)
         why = why_tls_failed(reason)
         if why is not None:
-            self._door.log.info(
-                "TLS with {host} failed: {why}", host=self._host, why=why
-            )
+            self._door.note_failure(self._host, why)
         if self._is_counted:
             self._is_counted = False
             self._door.page.leave(self._host)
