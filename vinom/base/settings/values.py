@@ -214,8 +214,15 @@ _LINK_PORT = re.compile(
 
 
 @attrs.frozen
-class LinkEndpoint(Endpoint):
+class LinkEndpoint(Text):
     """Where gateways connect: a UNIX socket, or a port over TLS."""
+
+    metavar: str = "ENDPOINT"
+
+    def accept(self, value: Any) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return super().accept(value)
 
     def read(self, text: str) -> str:
         if text.startswith("unix:/") and len(text.encode()) <= 5 + LONGEST_SOCKET_PATH:
