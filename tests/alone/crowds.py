@@ -23,7 +23,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import admin_of
-from tests.support.counting import CountingAhead
+from tests.support.counting import Counting
 from tests.support.crowds import GOOD, Crowd, Habits
 from tests.support.ending import end
 from tests.support.fairness import Story, Trouble, judge, matches, prematches
@@ -66,7 +66,7 @@ LEASE = 2.0
 MARGIN, BACK = 5.0, LEASE + (3.0 if IS_FULL else 15.0)
 #: Longer than Redis is stopped, so that this is no reason for a failover.
 DOWN_AFTER = 8.0
-GAMES = (Brawl, CountingAhead)
+GAMES = (Brawl, Counting)
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 NGINX = """
@@ -207,7 +207,7 @@ class CrowdTests(TestCase):
         lobby = LobbyClient(reactor, balancer, Hello(1, name=f"t{len(self.clients)}"))
         client = PlayerRooms(reactor, lobby)
         self.clients.append(client)
-        room = await client.join(JoinRoom(CountingAhead.name, room_id))
+        room = await client.join(JoinRoom(Counting.name, room_id))
         self.tappers.append(Player(room))
 
     def hang_up(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.store.lobby_contract import prematch
 from tests.support.lobbies import running
 from vinom.base.model import Estate, LeftMatch, MatchEnd, MatchPlan, Prematch
 from vinom.errors import StoreUnavailable
+from vinom.fleet.local.fleet import this_process
 from vinom.node.store_watch import Takeover
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -161,6 +163,21 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual([end.match_id for end in self.ends], ["m1"])
         self.assertEqual(self.running(), 1)
         self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
+
+    def test_process_has_ended(self) -> None:
+        """
+        Nobody waits for the lease of a node of this machine whose process has ended.
+        """
+        child = subprocess.Popen(["true"])
+        child.wait()
+        this = this_process()
+        gone = f"{this.partition(chr(10))[0]}\n{child.pid}\n"
+        for node_id, process in (("here", this), ("dead", gone), ("there", f"x{gone}")):
+            node = attrs.evolve(facts(node_id), process=process)
+            self.successResultOf(self.nodes.register(node, 100.0))
+        self.clock.pump([1.0] * 3)
+        left = self.successResultOf(self.nodes.nodes())
+        self.assertEqual({one.node.node_id for one in left}, {"here", "there"})
 
     def test_machine_is_gone(self) -> None:
         """

@@ -37,13 +37,6 @@ class Counting(Game[Taps, Tap]):
         return [*s.counts]
 
 
-class CountingAhead(Counting):
-    """The same; a state leaves only when it is stored."""
-
-    name = "counting-ahead"
-    durability = "ahead"
-
-
 class CountingOpen(Counting):
     """The same for up to four; players may come after the start."""
 

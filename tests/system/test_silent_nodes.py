@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import shared_by_nodes, start_leased_node, status_of
-from tests.support.counting import CountingAhead, CountingBehind
+from tests.support.counting import Counting, CountingBehind
 from tests.support.cut import CuttableWay
 from tests.support.lines import Typed, typed
 from tests.support.redis_servers import redis_for, until
@@ -48,7 +48,7 @@ class SilentNodeTests(TestCase):
     async def start(self, redis_port: int) -> ChildNode:
         games = [
             f"--game={game.__module__}:{game.__name__}"
-            for game in (CountingAhead, CountingBehind)
+            for game in (Counting, CountingBehind)
         ]
         return await start_leased_node(
             self,
@@ -143,7 +143,7 @@ class SilentNodeTests(TestCase):
         nothing more of its room and writes nothing; its player's line ends.
         """
         await self.check(
-            CountingAhead.name,
+            Counting.name,
             lambda: os.kill(self.a.pid, signal.SIGSTOP),
             lambda: os.kill(self.a.pid, signal.SIGCONT),
         )

@@ -548,6 +548,7 @@ class NodeFacts:
     :ivar players: how many have a line to it.
     :ivar rooms: how many rooms and matches it hosts.
     :ivar token_keys: public keys of its connect tokens by id, PEM.
+    :ivar process: of its machine: see `vinom.fleet.local.fleet.this_process`.
     """
 
     node_id: str
@@ -556,6 +557,7 @@ class NodeFacts:
     players: int = 0
     rooms: int = 0
     token_keys: Mapping[str, str] = attrs.field(factory=dict)
+    process: str = ""
 
 
 @attrs.frozen

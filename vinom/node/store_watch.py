@@ -16,6 +16,7 @@ from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchEnd, MatchPlan, NodeFacts, NodeLease, Prematch
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
+from vinom.fleet.local.fleet import has_ended, this_process
 from vinom.lobby.conversation.online import Reporting
 from vinom.node.build import AWAY_MARGIN, Parts
 from vinom.node.lease import heartbeat_of
@@ -100,9 +101,14 @@ class Takeover(Repeating):
 
     async def _clear_up(self) -> None:
         try:
+            running = await self._nodes.nodes()
+            for lease in running:
+                if has_ended(lease.node.process):
+                    # Nobody needs to wait for the end of its lease.
+                    await self._nodes.leave(lease.node.node_id, lease.number)
             expired = await self._nodes.nodes(expired=True)
             dead = _keys(expired)
-            known, self._known = self._known, dead | _keys(await self._nodes.nodes())
+            known, self._known = self._known, dead | _keys(running)
             if known - self._known:
                 self._survivor.nothing_left()
             if self._clock.seconds() < self._not_before:
@@ -316,6 +322,7 @@ class StoreWatch:
                 name: key.decode()
                 for name, key in parts.base.authority.token_keys().items()
             },
+            this_process(),
         )
 
     def lease_granted(self) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -674,6 +675,28 @@ def machine() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
+
+
+@cache
+def this_process() -> str:
+    """Name this process for others of its machine: `has_ended`."""
+    pid = os.getpid()
+    return f"{machine()}\n{pid}\n{birth_of(pid)}"
+
+
+def has_ended(process: str) -> bool:
+    """Has a process of this machine ended? ``False`` if that cannot be seen."""
+    there, _, rest = process.partition("\n")
+    pid, _, birth = rest.partition("\n")
+    if there != machine() or not pid.isdecimal():
+        return False
+    with suppress(PermissionError):
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+    now = birth_of(int(pid))
+    return HIDDEN not in (birth, now) and birth != now
 
 
 def _read_handle(handle: str) -> tuple[int, str, Path | None] | None:
