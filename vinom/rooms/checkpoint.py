@@ -263,7 +263,7 @@ def _checkpoint(room: NodeRoom, codec: StateCodec) -> Checkpoint:
             for seat, who in enumerate(seating.seats)
             if isinstance(who, BotSeat)
         ),
-        seating.teams(),
+        tuple(sorted(seating.teams.items())),
         tuple((one.seat, one.name, one.player_id) for one in seating.former.values()),
         tuple(sorted(seating.kicked)),
         room.broadcast.number,
@@ -307,8 +307,7 @@ def restore(
     for seat, name in kept.bots:
         seats += [None] * (seat + 1 - len(seats))
         seats[seat] = BotSeat(seat, name)
-    for seat, team in kept.teams:
-        seating.restore_team(seat, team)
+    seating.teams.update(kept.teams)
     for seat, name, player_id in kept.former:
         seating.former[seat] = RoomSeat(seat, name, player_id, "left")
     seating.kicked.update(kept.kicked)

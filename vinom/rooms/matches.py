@@ -8,7 +8,7 @@ and costs nothing otherwise; the match's players may as well come and go over UD
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from twisted.logger import Logger
@@ -158,18 +158,6 @@ class MatchPolicy:
             match_id = self._match.plan.match_id
             self._matches.watch(match_id, self)
             self._fleet.follow(match_id, self._relay)
-
-    def keeps_seat(self, member: Member) -> bool:
-        """Keep a seat as long as the match does; a spectator has none."""
-        return member.seat is not None
-
-    def emptied(self, room: NodeRoom) -> None:
-        """Close the room; the match goes on."""
-        room.close("abandoned")
-
-    def host_of(self, members: Sequence[Member]) -> Member | None:
-        """Choose nobody: what a host may is settled in a match."""
-        return None
 
     def lay(self, room: NodeRoom, plan: MatchPlan, now: float) -> Host:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -31,7 +31,7 @@ from vinom.rooms.checkpoint import keep, restore
 from vinom.rooms.directory import RoomDirectory
 from vinom.rooms.room import NodeRoom, State
 from vinom.rooms.round import RoomContext, RoomTerms
-from vinom.rooms.seating import BotSeat, Member
+from vinom.rooms.seating import BotSeat
 
 #: Rooms that are handed to other nodes, or ended after their node, at once.
 _AT_ONCE = 100
@@ -65,9 +65,6 @@ class OwnPolicy:
     def entered(self) -> None:
         """Do nothing."""
 
-    def emptied(self, room: NodeRoom) -> None:
-        """Do nothing: the room closes after `RoomBounds.close_seconds`."""
-
     def closed(self) -> None:
         """Do nothing."""
 
@@ -85,21 +82,6 @@ class OwnPolicy:
         return room.free_seat(
             SeatPlan(player.player_id, player.name, loadout, claims=player.claims)
         )
-
-    def keeps_seat(self, member: Member) -> bool:
-        """Keep no place for longer than the grace of the room."""
-        return False
-
-    def host_of(self, members: Sequence[Member]) -> Member | None:
-        """Choose whoever sits here longest, if possible somebody who is connected."""
-        host: Member | None = None
-        for member in members:
-            if member.seat is None:
-                continue
-            if member.conversation is not None:
-                return member
-            host = host or member
-        return host
 
     def state(self, room: NodeRoom) -> State:
         """Find how far it is."""

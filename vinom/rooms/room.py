@@ -83,15 +83,6 @@ class RoomPolicy(Protocol):
     def entered(self) -> None:
         """Somebody is a member now."""
 
-    def keeps_seat(self, member: Member) -> bool:
-        """Is a place kept, however long its player is away?"""
-
-    def emptied(self, room: NodeRoom) -> None:
-        """The last member has left."""
-
-    def host_of(self, members: Sequence[Member]) -> Member | None:
-        """Choose the member who may kick, start and so on."""
-
     def state(self, room: NodeRoom) -> State:
         """Find how far it is."""
 
@@ -396,7 +387,8 @@ class NodeRoom:
         self._disconnect(member)
         if self.round.is_closed:
             return
-        keeps_seat = self.policy.keeps_seat(member)
+        # A match keeps a place, however long its player is away.
+        keeps_seat = not self.is_own and member.seat is not None
         member.lost_at = inf if keeps_seat else self.context.seconds()
         seat, played = member.seat, self.round.played
         self._choose_host()
@@ -427,16 +419,16 @@ class NodeRoom:
         self.announce_left(member, reason)
         self.changed()
         self.round.flush_soon()
-        if not self.members:
-            self.policy.emptied(self)
+        if not (self.members or self.is_own):
+            self.close("abandoned")
 
     def hand_over(self, member: Member, dialed: DialedSeat) -> None:
         """A player of a match came over UDP: it is no longer a member here."""
         self._remove(member)
         self.seating.sit(dialed.seat or 0, dialed)
         self.round.find_deadlines()
-        if not self.members:
-            self.policy.emptied(self)
+        if not (self.members or self.is_own):
+            self.close("abandoned")
 
     def restored(self) -> None:
         """Those who were here at another node are members now."""
@@ -457,7 +449,7 @@ class NodeRoom:
             conversation.departed(self.room_id)
 
     def _choose_host(self) -> None:
-        host = self.policy.host_of(self.members)
+        host = self.seating.oldest() if self.is_own else None
         if host is not self.seating.host:
             self.seating.host = host
             self.changed()

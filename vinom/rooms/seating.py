@@ -210,6 +210,7 @@ class Seating:
     :ivar seats: who has each seat; ``None`` is a free one.
     :ivar former: by seat, players of what is played who have left.
     :ivar kicked: ids of players who cannot come back.
+    :ivar teams: by seat, those that the host named.
     """
 
     def __init__(self, name: str, game: Game[Any, Any]) -> None:
@@ -228,12 +229,18 @@ class Seating:
         # Players for whom seats are kept, and until when.
         self._expected: dict[str, float] = {}
         # Of seats, taken or not; only those for which the host named one.
-        self._teams: dict[int, int] = {}
+        self.teams: dict[int, int] = {}
 
     @property
     def host_seat(self) -> int | None:
         """The host's seat, if there is a host."""
         return None if self.host is None else self.host.seat
+
+    def oldest(self) -> Member | None:
+        """Find who sits here longest, if possible somebody who is connected."""
+        seated = [member for member in self.members if member.seat is not None]
+        here = (member for member in seated if member.conversation is not None)
+        return next(here, seated[0] if seated else None)
 
     def refuse_kicked(self, player_id: str) -> None:
         """
@@ -317,7 +324,7 @@ class Seating:
         """Give somebody a seat, and the team that it has."""
         before = self.seats[seat]
         # The seat of a match has its team, whoever plays it over whichever way.
-        who.team = self._teams.get(seat) if before is None else before.team
+        who.team = self.teams.get(seat) if before is None else before.team
         self.seats[seat] = who
         self.former.pop(seat, None)
         self._expected.pop(who.player_id, None)
@@ -341,15 +348,7 @@ class Seating:
             if who is not None:
                 who.seat = seat
         # The players took their teams along; a later newcomer's is up to the rules.
-        self._teams.clear()
-
-    def teams(self) -> tuple[tuple[int, int], ...]:
-        """List the seats for which the host named a team, with it."""
-        return tuple(sorted(self._teams.items()))
-
-    def restore_team(self, seat: int, team: int) -> None:
-        """Note which team the host named for a seat, on another node."""
-        self._teams[seat] = team
+        self.teams.clear()
 
     def set_team(self, seat: int, team: int | None) -> None:
         """
@@ -374,9 +373,9 @@ class Seating:
                 {"field": "data.team"},
             )
         if team is None:
-            self._teams.pop(seat, None)
+            self.teams.pop(seat, None)
         else:
-            self._teams[seat] = team
+            self.teams[seat] = team
         who = self.at(seat)
         if who is not None:
             who.team = team

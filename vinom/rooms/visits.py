@@ -165,16 +165,12 @@ class Visit:
         self._wire.say(encode_request(request, id))
         try:
             answer = await answered.addTimeout(ANSWER_SECONDS, self._clock)
-        except TimeoutError:
+        except (TimeoutError, CancelledError) as error:
             self._waiting.pop(id, None)
             self._give_up(request)
+            if isinstance(error, CancelledError):
+                raise
             raise _unreachable("the node of this room does not answer") from None
-        except CancelledError:
-            self._waiting.pop(id, None)
-            self._give_up(request)
-            raise
-        finally:
-            self._waiting.pop(id, None)
         if isinstance(answer, Failed):
             self._end_if_unused()
             raise _as_refused(answer)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.reactor.steady import pass_evenly
-from vinom.base.settings.options import TableOptions, check_pidfile
+from vinom.base.settings.options import TableOptions, TwistdProgram, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
@@ -185,42 +185,32 @@ class GameServerService(Service):
             self._reactor.stop()
 
 
-class _Program(MultiService):
+class _Program(TwistdProgram):
     """
-    The game server as twistd runs it; our settings choose the log's format.
+    The game server as twistd runs it.
 
     It ends if it hangs for longer than its lease, even if no node is left to kill it.
     """
 
-    def __init__(self, options: Options, program: Service) -> None:
+    def __init__(self, options: Options, program: IService) -> None:
         """
         :param options: of the command line, parsed.
         :param program: runs.
         """
+        super().__init__(options, program)
         limits = options["settings"].limits
         lease = LEASE_SECONDS if limits is None else limits.lease_seconds
         self._proving = LoopingCall(self._prove, lease + _HANG_MARGIN)
-        attach: Any = MultiService.__init__
-        attach(self)
-        self._options = options
-        adopt: Any = program.setServiceParent
-        adopt(self)
 
     def startService(self) -> None:
         """Run it."""
         self._proving.start(_PROOF_SECONDS)
-        start: Any = super().startService
-        start()
+        super().startService()
 
     def _prove(self, seconds: float) -> None:
         # A thread that needs no interpreter ends the process otherwise, and writes to
         # stderr where it hangs.
         faulthandler.dump_traceback_later(seconds, exit=True, file=2)
-
-    def setServiceParent(self, parent: Any) -> None:
-        self._options.set_observer(parent)
-        attach: Any = MultiService.setServiceParent
-        attach(self, parent)
 
 
 def makeService(options: Options) -> IService:

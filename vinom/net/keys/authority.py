@@ -32,6 +32,7 @@ from vinom.net.keys.files import (
     read_certificates,
     read_signing_key,
     write_secret,
+    writing,
 )
 from vinom.net.keys.tokens import TokenKeyring
 
@@ -299,20 +300,17 @@ class AuthorityFiles:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self_signed(key, old.certificate.subject, at)
         cross = cross_signed(old.certificate, old.key, certificate, at, at + accepted)
-        self._make_folder()
+        with writing(self._formers):
+            self._formers.mkdir(mode=0o700, exist_ok=True)
         numbers = [_number(path) for path in self._formers.glob("*.pem")]
         path = self._formers / f"{max(numbers, default=0) + 1:04}.pem"
         write_secret(path, pem_of(old.certificate) + pem_of(cross))
         write_secret(self._next_certificate_path, pem_of(certificate))
         write_secret(self._next_key_path, private_pem(key))
-        try:
-            # This is the moment of the change: if this process dies after it, `_settle`
-            # does the rest.
+        # This is the moment of the change: if this process dies after it, `_settle` does
+        # the rest.
+        with writing(self._key_path):
             self._next_key_path.replace(self._key_path)
-        except OSError as error:
-            raise Misconfigured(
-                f"cannot write {self._key_path}: {error.strerror}"
-            ) from error
         self._settle(key)
         return Signing(certificate, key, self._read_formers(certificate, now))
 
@@ -351,14 +349,6 @@ class AuthorityFiles:
                 formers.append(Former(certificate, cross, path))
                 successor = certificate
         return tuple(formers)
-
-    def _make_folder(self) -> None:
-        try:
-            self._formers.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise Misconfigured(
-                f"cannot write {self._formers}: {error.strerror}"
-            ) from error
 
 
 def read_configured(certificate_file: Path, key_file: Path) -> Signing:
@@ -581,9 +571,7 @@ class Authority:
 
         :raises Misconfigured: the authority has expired.
         """
-        issued = self.node(node_id)
-        links = b"".join(map(pem_of, self._links()))
-        return Issued(issued.certificate + links, issued.key)
+        return self._with_links(self.node(node_id))
 
     def gateway(self, name: str, life: datetime.timedelta) -> Issued:
         """
@@ -612,12 +600,14 @@ class Authority:
             issued = Issued(certificate_path.read_bytes(), key_path.read_bytes())
             if self._is_valid(certificate_path, wanted):
                 return issued
-        made = self._sign("vinom lobby", wanted, _LOBBY_LIFE)
-        links = b"".join(map(pem_of, self._links()))
-        issued = Issued(made.certificate + links, made.key)
+        issued = self._with_links(self._sign("vinom lobby", wanted, _LOBBY_LIFE))
         write_secret(key_path, issued.key)
         write_secret(certificate_path, issued.certificate)
         return issued
+
+    def _with_links(self, made: Issued) -> Issued:
+        links = b"".join(map(pem_of, self._links()))
+        return Issued(made.certificate + links, made.key)
 
     def _links(self) -> list[x509.Certificate]:
         """

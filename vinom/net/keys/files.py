@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -114,6 +116,19 @@ def _named(path: Path, setting: str | None) -> str:
     return str(path) if setting is None else f"{path} ({setting})"
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """
+    Say what cannot be written.
+
+    :raises Misconfigured: an `OSError` came.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path}: {error.strerror}") from error
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """
     Write a file that only this user can read, atomically.
@@ -121,15 +136,13 @@ def write_secret(path: Path, content: bytes) -> None:
     :raises Misconfigured: it cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with writing(path):
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(fd, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(fd)
         draft.replace(path)
-    except OSError as error:
-        raise Misconfigured(f"cannot write {path}: {error.strerror}") from error
 
 
 def private_pem(key: PrivateKey) -> bytes:

@@ -19,6 +19,7 @@ from vinom.net.keys.files import (
     public_pem,
     read_private,
     write_secret,
+    writing,
 )
 
 #: How much clocks may differ, seconds: what verifiers allow on top of an expiry.
@@ -93,7 +94,8 @@ class TokenKeyring:
         for key in self._keys:
             if key.key_id == name:
                 key.since = now
-                _date(key.path, now)
+                with writing(key.path):
+                    os.utime(key.path, (now, now))
                 self._use(key)
 
     def drop(self, now: float, life: float) -> list[str]:
@@ -144,15 +146,9 @@ def _make(folder: Path, number: int, now: float) -> Path:
     key = ed25519.Ed25519PrivateKey.generate()
     path = folder / f"{number:04}-{key_id(key)}.pem"
     write_secret(path, private_pem(key))
-    _date(path, now)
-    return path
-
-
-def _date(path: Path, now: float) -> None:
-    try:
+    with writing(path):
         os.utime(path, (now, now))
-    except OSError as error:
-        raise Misconfigured(f"cannot write {path}: {error.strerror}") from error
+    return path
 
 
 def _read(path: Path) -> _TokenKey:
