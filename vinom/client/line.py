@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -121,14 +122,9 @@ class LobbyLine(Protocol):
         number = next(self._numbers)
         self._asked[number] = answer
         self.transport.write(encode_request(request, number) + b"\n")
-        overdue = self._clock.callLater(self._timeout, self._give_up, number)
-
-        def answered(result: Any) -> Any:
-            if overdue.active():
-                overdue.cancel()
-            return result
-
-        return answer.addBoth(answered)
+        return answer.addTimeout(
+            self._timeout, self._clock, partial(self._give_up, number)
+        )
 
     def say(self, message: bytes) -> None:
         """Send a whole message without waiting for an answer."""
@@ -168,13 +164,10 @@ class LobbyLine(Protocol):
         elif answer.id is None:
             self._news(answer.push)
 
-    def _give_up(self, number: RequestId) -> None:
-        waiting = self._asked.pop(number, None)
-        if waiting is not None:
-            waiting.errback(
-                LineLost(f"the lobby did not answer within {self._timeout:g} s")
-            )
-            self.transport.abortConnection()
+    def _give_up(self, number: RequestId, _: object, seconds: float) -> Failure:
+        self._asked.pop(number, None)
+        self.transport.abortConnection()
+        return Failure(LineLost(f"the lobby did not answer within {seconds:g} s"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_open = False

@@ -103,7 +103,9 @@ class ResumeSecrets:
                         "outcome": closed.outcome,
                     },
                 )
-            self._count_guess(host)
+            now = self._now()
+            if not self._failures.take(host, now):
+                raise _too_many(self._failures.wait(host, now))
             raise Refused(
                 Code.BAD_RESUME,
                 "this resume token is wrong, used up or expired; if you are known by "
@@ -161,16 +163,6 @@ class ResumeSecrets:
         wait = self._failures.wait(host, self._now())
         if wait > 0:
             raise _too_many(wait)
-
-    def _count_guess(self, host: str) -> None:
-        """
-        Count a wrong resume token; a right one from that address is still taken.
-
-        :raises Refused: there were too many.
-        """
-        now = self._now()
-        if not self._failures.take(host, now):
-            raise _too_many(self._failures.wait(host, now))
 
 
 def _too_many(wait: float) -> Refused:

@@ -411,7 +411,9 @@ class Rooms(Service):
         room_id: str,
     ) -> RoomAnswer:
         if is_match_id(room_id):
-            node_id = await self._node_of_match(room_id)
+            node_id = ""
+            if self._visits is not None and self._matches is not None:
+                node_id = await self._matches.owner(room_id) or ""
         else:
             create = getattr(request, "create", False)
             opens = create is not False and not getattr(request, "spectate", False)
@@ -443,14 +445,6 @@ class Rooms(Service):
         return match_id in self._rooms or (
             self._matches is not None and self._matches.has(match_id)
         )
-
-    async def _node_of_match(self, match_id: str) -> str:
-        """Find which other node has a match; empty if none has."""
-        if self._visits is None or self._matches is None:
-            return ""
-        return await self._matches.owner(match_id) or ""
-
-    # Coming back.
 
     def _take_back(
         self, conversation: Conversation, room_id: str, membership: Membership

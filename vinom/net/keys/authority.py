@@ -307,8 +307,8 @@ class AuthorityFiles:
         write_secret(path, pem_of(old.certificate) + pem_of(cross))
         write_secret(self._next_certificate_path, pem_of(certificate))
         write_secret(self._next_key_path, private_pem(key))
-        # This is the moment of the change: if this process dies after it, `_settle` does
-        # the rest.
+        # This is the moment of the change: if this process dies after it, `_settle`
+        # does the rest.
         with writing(self._key_path):
             self._next_key_path.replace(self._key_path)
         self._settle(key)

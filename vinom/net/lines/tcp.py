@@ -342,7 +342,8 @@ class FirstByteProtocol(Protocol):
         clock, bounds = self._lines.clock, self._lines.bounds
         self._opened_at = clock.seconds()
         self._lines.reserve.join(self, self.transport)
-        self._alarm.start(bounds.first_byte_seconds, self._overdue)
+        late = Code.TIMEOUT, "no hello came in time"
+        self._alarm.start(bounds.first_byte_seconds, self._refuse, *late)
         when_peer_known(self.transport, self._admit)
 
     def _admit(self) -> None:
@@ -411,9 +412,6 @@ class FirstByteProtocol(Protocol):
         assert self.transport is not None
         self._inner = inner
         inner.makeConnection(self.transport)
-
-    def _overdue(self) -> None:
-        self._refuse(Code.TIMEOUT, "no hello came in time")
 
     def _refuse(self, code: Code, why: str) -> None:
         self._lines.log.info("refused {host}: {code}", host=self._host, code=code.value)

@@ -14,6 +14,7 @@ from struct import Struct as Layout
 from struct import error as LayoutError
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from vinom.errors import PeerError
 
@@ -298,15 +299,9 @@ def input_size(actions: Sequence[bytes]) -> int:
 
 def write_player_probe(probe: Probe) -> bytes:
     """Make a PING or PONG of a player."""
-    return _PROBE.pack(
-        PLAYER_PONG if probe.is_answer else PLAYER_PING,
-        probe.number,
-        probe.state,
-        probe.message,
-        probe.stamp,
-        probe.highest,
-        probe.received,
-    )
+    number, state, message, is_answer, *body = astuple(probe)
+    kind = PLAYER_PONG if is_answer else PLAYER_PING
+    return _PROBE.pack(kind, number, state, message, *body)
 
 
 def write_bye(number: int, state: int, message: int) -> bytes:
@@ -530,14 +525,9 @@ def messages_size(parts: Sequence[tuple[bool, bytes]]) -> int:
 
 def write_server_probe(probe: ServerProbe) -> bytes:
     """Make a PING or PONG of a game server."""
-    return _PROBE_ANSWER.pack(
-        SERVER_PONG if probe.is_answer else SERVER_PING,
-        probe.number,
-        probe.input,
-        probe.stamp,
-        probe.highest,
-        probe.received,
-    )
+    number, acked, is_answer, *body = astuple(probe)
+    kind = SERVER_PONG if is_answer else SERVER_PING
+    return _PROBE_ANSWER.pack(kind, number, acked, *body)
 
 
 def write_reject(

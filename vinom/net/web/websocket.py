@@ -75,7 +75,8 @@ class WebSocketPage(Resource):
             request.setHeader(b"upgrade", b"websocket")
             request.setHeader(b"sec-websocket-version", b"13")
             wrong = Refused(Code.BAD_MESSAGE, str(error))
-            return self._refuse(request, host, wrong, error.status)
+            self._note(host, wrong)
+            return refuse(request, wrong, error.status)
         except Refused as refusal:
             # Only the origin check raises this. The page may read it: a failed
             # handshake gives its script no reason.
@@ -144,12 +145,6 @@ class WebSocketPage(Resource):
     def leave(self, host: str) -> None:
         """Stop counting a connection that did not become a WebSocket."""
         self._websockets.connections.leave(host)
-
-    def _refuse(
-        self, request: Request, host: str, refusal: Refused, status: int
-    ) -> bytes:
-        self._note(host, refusal)
-        return refuse(request, refusal, status)
 
     def _note(self, host: str, refusal: Refused) -> None:
         """Count a refusal, and log it within bounds."""

@@ -264,7 +264,12 @@ class RoomHost:
                     for outlet in outlets:
                         outlet.forfeited(effect.seat, now)
                 elif isinstance(effect, BotFailed):
-                    log_bot_failed(room, effect)
+                    _log.error(
+                        "match {match_id}: the bot of seat {seat} failed: {report}",
+                        match_id=room.plan.match_id,
+                        seat=effect.seat,
+                        report=effect.report,
+                    )
                 elif isinstance(effect, Closed):
                     self.ended_at = now
                     end = write_end(self.recording, room, effect)
@@ -305,13 +310,3 @@ def write_end(recording: MatchRecording, room: Played, closed: Closed) -> MatchE
         version=end.version,
     )
     return end
-
-
-def log_bot_failed(room: Played, failed: BotFailed) -> None:
-    """Log why a bot was stopped."""
-    _log.error(
-        "match {match_id}: the bot of seat {seat} failed: {report}",
-        match_id=room.plan.match_id,
-        seat=failed.seat,
-        report=failed.report,
-    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -380,16 +381,9 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
             inner_path = f"{path}.{name}" if path else name
             chance = is_chance or type(value) is Chance
             for inner in _variants(getattr(value, name), inner_path, chance):
-                whole = _replaced(value, name, inner.state)
-                if whole is not None:
+                # Some fields check what they hold.
+                with suppress(ValueError, TypeError):
+                    whole = msgspec.structs.replace(value, **{name: inner.state})
                     yield attrs.evolve(inner, state=whole)
     if changed is not None:
         yield Variant(path, changed, is_chance)
-
-
-def _replaced(value: Any, name: str, item: Any) -> Any:
-    try:
-        return msgspec.structs.replace(value, **{name: item})
-    except (ValueError, TypeError):
-        # The class itself refuses such a value.
-        return None

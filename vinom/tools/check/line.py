@@ -353,11 +353,12 @@ class Line:
         return False
 
     def _view(self, seat: int) -> Any:
+        return msgspec.msgpack.decode(self._shown(seat))
+
+    def _shown(self, seat: int | None) -> bytes:
         play = self.play
         audience = self._views.audience_of(play.state, seat)
-        return msgspec.msgpack.decode(
-            self._views.show(play.state, play.version, audience)
-        )
+        return self._views.show(play.state, play.version, audience)
 
     def _ask_bot(self, seat: int, view: Any) -> Any:
         _, self._actions.chance = self._actions.chance.draw()
@@ -375,9 +376,7 @@ class Line:
         """Encode the views that a room would send now."""
         play = self.play
         for seat in (*range(len(self.plan.seats)), None):
-            audience = self._views.audience_of(play.state, seat)
-            shown = self._views.show(play.state, play.version, audience)
-            self.longest = max(self.longest, len(shown))
+            self.longest = max(self.longest, len(self._shown(seat)))
         if self._setup_bytes is None:
             self._setup_bytes = self._views.setup(play.state)
             if self._setup_bytes:
@@ -414,9 +413,7 @@ class Line:
         """Write down what happened, and the state that follows."""
         play = self.play
         events, play.events = play.events, []
-        shown = self._views.show(
-            play.state, play.version, self._views.audience_of(play.state, None)
-        )
+        shown = self._shown(None)
         self.trial.trace.append(
             f"{play.time:.3f} {what} {seat} {self.twice.hash_of(play.state)} "
             f"{fingerprint(shown)} {plain(events)!r}"
@@ -425,9 +422,7 @@ class Line:
     def finish(self) -> None:
         """Replay the recording, from its bytes."""
         play = self.play
-        shown = self._views.show(
-            play.state, play.version, self._views.audience_of(play.state, None)
-        )
+        shown = self._shown(None)
         end = MatchEnd(
             "check", "ended", version=play.version, view_hash=fingerprint(shown)
         )

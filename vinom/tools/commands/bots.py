@@ -227,13 +227,6 @@ class BotRun:
         """Leave now."""
         self._crowd.leave()
 
-    def _conditioner(self, name: str) -> Conditioner | None:
-        """Give each bot a network of its own: none may change another's datagrams."""
-        plan = self._plan
-        if plan.network is None:
-            return None
-        return Conditioner(self._reactor, plan.network, f"{plan.network_seed} {name}")
-
     def _newcomer(self, name: str, chance: Chance) -> Any:
         plan = self._plan
 
@@ -241,7 +234,10 @@ class BotRun:
             return Bot(self._reactor, client, plan.habits, self.tally, chance)
 
         def greet() -> Deferred[Bot]:
-            network = self._conditioner(name)
+            network = None
+            if plan.network is not None:
+                seed = f"{plan.network_seed} {name}"
+                network = Conditioner(self._reactor, plan.network, seed)
             # This measures UDP: fall back on nothing else.
             client = plan.lobby.connect(
                 self._reactor, name, datagram_filter=network, way="udp"
