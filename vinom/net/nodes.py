@@ -220,15 +220,6 @@ def frame(message: Question | Answer) -> bytes:
     return framed(msgspec.msgpack.encode(message))
 
 
-def read_question(payload: bytes) -> Question:
-    """
-    Read a message of a node that dialed.
-
-    :raises PeerError: it is not one of the messages; names the field.
-    """
-    return _read(_questions, payload)
-
-
 def read_answer(payload: bytes) -> Answer:
     """
     Read a message of a node that was dialed.
@@ -456,7 +447,7 @@ class NodeAnswers(_NodeLink):
             visitor.slowed(visit in self._slow)
 
     def _take(self, payload: bytes) -> None:
-        message = read_question(payload)
+        message = _read(_questions, payload)
         match message:
             case Greeting(protocol, node_id):
                 if protocol != NODE_PROTOCOL:

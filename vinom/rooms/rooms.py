@@ -446,6 +446,8 @@ class Rooms(Service):
             self._matches is not None and self._matches.has(match_id)
         )
 
+    # Coming back.
+
     def _take_back(
         self, conversation: Conversation, room_id: str, membership: Membership
     ) -> Followed:

@@ -8,7 +8,7 @@ Caddy, nginx and HAProxy write.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 import attrs
@@ -87,7 +87,8 @@ class Proxies:
             return behind_proxy(peer) if given else peer
         found = set()
         if given.forwarded:
-            found.add(self._nearest(_forwarded_nodes(given.forwarded)))
+            nodes = [node for line in given.forwarded for node in _elements(line)]
+            found.add(self._nearest(nodes))
         if given.x_forwarded_for:
             joined = ",".join(given.x_forwarded_for)
             found.add(self._nearest([node.strip(" \t") for node in joined.split(",")]))
@@ -123,19 +124,6 @@ def _read_node(node: str) -> str | None:
             return None
     address = None if "%" in node else address_of(node)
     return None if address is None else str(address)
-
-
-def _forwarded_nodes(lines: Iterable[str]) -> list[str | None]:
-    """
-    Read each element's ``for``; ``None`` stands for one without, or a malformed line.
-
-    Lines are read one by one, so that a quote which a client left open cannot swallow
-    the line that a proxy added.
-    """
-    nodes: list[str | None] = []
-    for line in lines:
-        nodes += _elements(line)
-    return nodes
 
 
 def _elements(line: str) -> list[str | None]:

@@ -381,9 +381,9 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
             inner_path = f"{path}.{name}" if path else name
             chance = is_chance or type(value) is Chance
             for inner in _variants(getattr(value, name), inner_path, chance):
-                # Some fields check what they hold.
+                # The class itself may refuse such a value.
                 with suppress(ValueError, TypeError):
-                    whole = msgspec.structs.replace(value, **{name: inner.state})
-                    yield attrs.evolve(inner, state=whole)
+                    other = msgspec.structs.replace(value, **{name: inner.state})
+                    yield attrs.evolve(inner, state=other)
     if changed is not None:
         yield Variant(path, changed, is_chance)

@@ -234,6 +234,7 @@ class BotRun:
             return Bot(self._reactor, client, plan.habits, self.tally, chance)
 
         def greet() -> Deferred[Bot]:
+            # Each bot has one of its own: none may change another's datagrams.
             network = None
             if plan.network is not None:
                 seed = f"{plan.network_seed} {name}"
