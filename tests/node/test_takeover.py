@@ -168,9 +168,8 @@ class TakeoverTests(SynchronousTestCase):
         """
         Nobody waits for the lease of a node of this machine whose process has ended.
         """
-        child = subprocess.Popen(["true"])
-        child.wait()
-        this = this_process()
+        with subprocess.Popen(["true"]) as child:
+            this = this_process()
         gone = f"{this.partition(chr(10))[0]}\n{child.pid}\n"
         for node_id, process in (("here", this), ("dead", gone), ("there", f"x{gone}")):
             node = attrs.evolve(facts(node_id), process=process)
@@ -181,10 +180,8 @@ class TakeoverTests(SynchronousTestCase):
 
     def test_machine_is_gone(self) -> None:
         """
-        A match that has a copy goes on; one that perhaps goes on elsewhere has a minute
-        for that.
+        A match that has a copy goes on; others may do so elsewhere for a minute.
         """
-        noted: Any = self.noted
 
         async def go_on(plan: MatchPlan) -> bool | None:
             if plan.match_id == "m2":
@@ -192,7 +189,7 @@ class TakeoverTests(SynchronousTestCase):
             self.estates.plans["dead"].remove(plan)
             return True
 
-        noted.go_on = go_on
+        self.noted.go_on = go_on
         self.die()
         self.clock.pump([0.5] * 12)
         self.assertEqual((self.running(), self.ends), (2, []))

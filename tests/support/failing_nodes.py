@@ -274,6 +274,8 @@ class Shared:
 
     def abandon(self, node_id: str, most: int, seconds: float) -> Any:
         state, of = self.state, self._shares.owners.get
+        if not node_id:
+            return succeed(Estate([], list(self._shares.expected[self._node])))
         if self._shares.nodes.left(node_id) > 0:
             return succeed(None)
         prematches = [

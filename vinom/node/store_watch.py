@@ -13,7 +13,14 @@ from twisted.logger import Logger
 
 from vinom import __version__
 from vinom.base.limits.logged import in_background
-from vinom.base.model import MatchEnd, MatchPlan, NodeFacts, NodeLease, Prematch
+from vinom.base.model import (
+    Estate,
+    MatchEnd,
+    MatchPlan,
+    NodeFacts,
+    NodeLease,
+    Prematch,
+)
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
 from vinom.fleet.local.fleet import has_ended, this_process
@@ -81,7 +88,7 @@ class Takeover(Repeating):
         self._known: set[tuple[str, int]] = set()
         self._nodes, self._lobby = nodes, lobby
         self._clock, self._lease = clock, lease
-        self._not_before = 0.0
+        self._not_before, self._is_unsure = 0.0, False
 
     def startService(self) -> None:
         super().startService()
@@ -114,6 +121,10 @@ class Takeover(Repeating):
             if self._clock.seconds() < self._not_before:
                 return
             self._lost_at = {k: v for k, v in self._lost_at.items() if k in dead}
+            if self._is_unsure:
+                ours = await self._lobby.abandon("", _AT_ONCE, _ENTRY_SECONDS)
+                await self._wait_for(ours or Estate((), ()))
+                self._is_unsure = False
             await self._try(self._survivor.adopt_left, "")
             for lease in expired:
                 await self._try(self._bury, lease)
@@ -138,6 +149,13 @@ class Takeover(Repeating):
             self._log.failure(
                 "{call} failed for {what}", call=called.__name__, what=what
             )
+
+    async def _wait_for(self, left: Estate) -> None:
+        """Wait for players of a node that is gone."""
+        for player_id in left.players:
+            await self._try(self._survivor.player_lost, player_id)
+        for prematch in left.prematches:
+            await self._try(self._survivor.prematch_over, prematch)
 
     async def _goes_on(self, plan: MatchPlan) -> bool | None:
         try:
@@ -181,11 +199,11 @@ class Takeover(Repeating):
             if lost + went_on == before:
                 # It has come back, and goes on with them; or others do.
                 break
+        # Until there is an answer: these players may be this node's.
+        self._is_unsure = True
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
-            for player_id in left.players:
-                await self._try(self._survivor.player_lost, player_id)
-            for prematch in left.prematches:
-                await self._try(self._survivor.prematch_over, prematch)
+            await self._wait_for(left)
+        self._is_unsure = False
         if count := await self._survivor.end_rooms(node_id):
             self._log.warn(
                 "ended {count} rooms of node {node_id}: nobody came back to them",

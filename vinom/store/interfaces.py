@@ -303,6 +303,8 @@ class ILobbyStore(Interface):
         The caller owns these entries from now on. Those that have a player without a
         line to a running node are suspended.
 
+        :param node_id: of that node; empty lists only for whom this one waits, which
+            may not have got an answer.
         :param most: so many of each at most.
         :param seconds: after this time suspended ones are gone, if nobody has resumed
             or removed them: the caller may never have got the answer.

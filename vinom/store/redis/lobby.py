@@ -336,10 +336,13 @@ class RedisLobbyStore:
             count, players, ended = found
             prematches = [one for one in map(_read_prematch, ended) if one is not None]
             return (
-                Estate(prematches, [one.decode() for one in players]) if count else None
+                Estate(prematches, [one.decode() for one in players])
+                if count or players
+                else None
             )
 
         lifetime = str(round(1000 * seconds))
+        node_id = node_id or self.client.owner.node_id
         return self._run("abandon", node_id, str(most), lifetime).addCallback(read)
 
 

@@ -1,7 +1,8 @@
--- Returns how many of all there were, whom they concern, and the prematches as they were.
+-- Returns how many of all there were, whom they concern, and the prematches as they were; of the
+-- caller itself those for whom it waits.
 local from, most, lifetime = unpack(ARGV, 4, 6)
 if is_alive(from) then
-  return { 0, {}, {} }
+  return { 0, from == ARGV[2] and call('ZRANGE', P .. 'away-of:' .. from, 0, most) or {}, {} }
 end
 local ended, players = {}, {}
 local prematches = call('SPOP', P .. 'prematches-of:' .. from, most)
