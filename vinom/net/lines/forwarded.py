@@ -87,8 +87,8 @@ class Proxies:
             return behind_proxy(peer) if given else peer
         found = set()
         if given.forwarded:
-            # One by one, so that a quote which a client left open cannot swallow the line
-            # that a proxy added.
+            # One by one, so that a quote which a client left open cannot swallow the
+            # line that a proxy added.
             nodes = [node for line in given.forwarded for node in _elements(line)]
             found.add(self._nearest(nodes))
         if given.x_forwarded_for:
