@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -13,6 +16,12 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill game servers that a test has left, such as those whose node it killed."""
+    for pid in filter(is_running, pids):
+        os.kill(pid, signal.SIGKILL)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.cut_links import cut_links
-from tests.support.ending import is_running
+from tests.support.ending import is_running, kill_all
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.programs import short_folder
@@ -41,13 +41,7 @@ class Adopting(TestCase):
         self.place = Place(short_folder(self))
         self.clients: list[Client] = []
         self.strays: set[int] = set()
-        self.addCleanup(self.end_strays)
-
-    def end_strays(self) -> None:
-        """End game servers whose node a test has killed for good."""
-        for pid in self.strays:
-            if is_running(pid):
-                os.kill(pid, signal.SIGKILL)
+        self.addCleanup(kill_all, self.strays)
 
     async def start(self, *arguments: str, **variables: str) -> Twistd:
         node = Twistd(

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.support.child_nodes import admin_of, shared_by_nodes
-from tests.support.ending import is_running
+from tests.support.ending import is_running, kill_all
 from tests.support.hanging_up import hang_up
 from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import redis_for, until
@@ -49,13 +49,7 @@ class AnotherNodeTests(TestCase):
         self.clients: list[Client] = []
         self.strays: set[int] = set()
         self.seen: dict[int, list[int]] = {}
-        self.addCleanup(self.end_strays)
-
-    def end_strays(self) -> None:
-        """End game servers that a failed test has left."""
-        for pid in self.strays:
-            if is_running(pid):
-                os.kill(pid, signal.SIGKILL)
+        self.addCleanup(kill_all, self.strays)
 
     async def start(self, *arguments: str) -> ChildNode:
         node = ChildNode(reactor, [*self.shared, *arguments], game_ports=8)

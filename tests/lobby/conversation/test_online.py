@@ -123,6 +123,22 @@ class TwoNodesTests(SynchronousTestCase):
         store.go_on()
         self.assertEqual(ann.heard()[-1]["data"]["state"], "matched")
 
+    def test_late_news_of_a_party(self) -> None:
+        """
+        Who left a party is not taken back there by what a node sent before that.
+        """
+        ann, _ = self.one.hello("ann")
+        (made,) = ann.ask("create_party", open=True)
+        late: list[Any] = []
+        self.patch(
+            MemoryOnlineStore, "send", lambda _, *sent: silent(late.append(sent))
+        )
+        self.two.hello("bob")[0].ask("join_party", party_id=made["data"]["party_id"])
+        ann.ask("leave_party")
+        self.assertIn(b"party_update", late[0][1])
+        self.one.online.passed(*late[0])
+        self.assertEqual(ann.heard(), [])
+
     def test_errors_travel(self) -> None:
         """
         A player of another node is sent what went wrong, as at one node.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -286,28 +287,20 @@ class AskTests(SynchronousTestCase):
         self.assertEqual(code(bob.ask("queue", game="duel")), "not_now")
         self.assertIn("dissolved", [m["data"].get("state") for m in ann.heard()])
 
-    def test_cancel_while_it_dissolves(self) -> None:
+    def test_cancel_while_it_ends(self) -> None:
         """
-        Who cancels in the moment in which another one declines is out of the queue, and
-        not refused because of a match that never comes.
+        Who cancels in the moment in which another one declines, or the time to accept
+        ends, is out of the queue, and not refused because of a match that never comes.
         """
-        store = Faulty()
-        world, ann, bob = asked(store=store)
-        store.before["leave"] = lambda: bob.ask("decline")
-        (said,) = ann.ask("cancel")[-1:]
-        self.assertEqual(said["data"]["state"], "idle", said)
-        self.assertEqual(world.waiting(), [])
-
-    def test_cancel_while_it_is_silent(self) -> None:
-        """
-        Who cancels in the moment in which the time to accept ends is out of the queue.
-        """
-        store = Faulty()
-        world = AskingWorld(store=store)
-        ann, _ = world.queue("ann", "bob")
-        store.before["leave"] = lambda: world.clock.advance(10.1)
-        (said,) = ann.ask("cancel")[-1:]
-        self.assertEqual(said["data"]["state"], "idle", said)
+        for seconds in (0.0, 10.1):
+            store = Faulty()
+            world, ann, bob = asked(store=store)
+            declines = partial(bob.ask, "decline")
+            silence = partial(world.clock.advance, seconds)
+            store.before["leave"] = silence if seconds else declines
+            (said,) = ann.ask("cancel")[-1:]
+            self.assertEqual(said["data"]["state"], "idle", said)
+            self.assertEqual(world.waiting(), [])
 
     def test_asked_before_the_answer(self) -> None:
         """

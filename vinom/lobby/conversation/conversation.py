@@ -361,15 +361,26 @@ class Conversation:
         if self.is_open and self.player is not None:
             self.line.send(message)
 
-    def send(self, push: Push) -> None:
+    def send(self, push: Push, is_passed: bool = False) -> bool:
         """
         Send the player what happened, unless it knows its party as it was after that.
 
         `MatchFound` may end the line.
+
+        :param is_passed: another node sent it, perhaps before what this one has read.
+        :returns: ``False`` if that must be looked up instead: a match of a player who
+            waits for none, or a party that the player is not in.
         """
+        if is_passed:
+            is_found = isinstance(push, QueueStatus | PrematchFound | MatchFound)
+            if is_found and self.queue_state == "idle":
+                return False
+            if isinstance(push, PartyUpdate) and push.party.party_id != self.party_id:
+                return False
         if self._note(push):
             self._talk.pushed(push)
             self._flush()
+        return True
 
     def warn(self, refusal: Refused) -> None:
         """Send the player what went wrong."""

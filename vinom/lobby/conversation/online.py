@@ -15,8 +15,6 @@ from zope.interface import implementer
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.catalogue import decode_answer
 from vinom.base.messages.envelope import Failed, Push, Told, encode_failure, encode_push
-from vinom.base.messages.lobby import MatchFound, QueueStatus
-from vinom.base.messages.parties import PrematchFound
 from vinom.base.model import LineEnd, Player, Prematch, Whereabouts
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.waits import Repeating
@@ -27,8 +25,6 @@ from vinom.store.patience import if_unsure
 
 #: A message to nodes: look where these players are, and send them what they missed.
 _LOOK = b""
-#: What moves a player who waits, and can be read from the store.
-_FOUND = (PrematchFound, MatchFound, QueueStatus)
 #: Lines that one step records again.
 _AT_ONCE = 500
 #: How often lines are recorded again: much less than their lifetime in the store,
@@ -369,14 +365,8 @@ class Online:
             answer = decode_answer(message)
             match answer:
                 case Told(push):
-                    late = []
-                    for player_id, one in self._divide(player_ids)[0]:
-                        if isinstance(push, _FOUND) and one.queue_state == "idle":
-                            # It may be older than what this node has read.
-                            late.append(player_id)
-                        else:
-                            one.send(push)
-                    self.missed(late)
+                    here, _ = self._divide(player_ids)
+                    self.missed([who for who, one in here if not one.send(push, True)])
                 case Failed(code, text, details):
                     refusal = Refused(Code(code), text, details)
                     for one in self.here(player_ids):
