@@ -13,7 +13,7 @@ from tests.support.lobbies import silent
 from tests.support.supply import FleetWorld
 from vinom.errors import NoCapacity
 from vinom.fleet.control.messages import Kept, KeptTaken, OpenRoom
-from vinom.fleet.records import MatchCopy, StoredMatch
+from vinom.fleet.records import MatchCopy
 from vinom.store.memory.nodes import MemoryNodeStore
 from vinom.store.memory.rooms import MemoryCheckpointStore
 
@@ -44,9 +44,8 @@ class CopyTests(SynchronousTestCase):
         """The game server sends a checkpoint."""
         self.hosting.say(Kept("m1", number, 0, data, version=number))
 
-    def read(self, world: FleetWorld) -> tuple[MatchCopy, Deferred[StoredMatch | None]]:
-        copy: Any = world.fleet.copy_of("m1", fence=0)
-        return copy, Deferred.fromCoroutine(copy.read())
+    def copy(self, world: FleetWorld) -> Any:
+        return world.fleet.copy_of("m1", fence=0)
 
     def test_goes_on(self) -> None:
         """
@@ -56,12 +55,11 @@ class CopyTests(SynchronousTestCase):
         """
         other = FleetWorld(seed=8)
         self.join("n2", other)
-        self.failureResultOf(self.read(other)[1], NoCapacity)
+        self.failureResultOf(self.copy(other).read(), NoCapacity)
         self.world.wait(5)
         self.join("n2", other)
-        copy, reading = self.read(other)
-        match = self.successResultOf(reading)
-        assert match is not None
+        copy = self.copy(other)
+        match = self.successResultOf(copy.read())
         other.fleet.go_on(match, copy, other.watch)
         other.settle()
         hosting = other.supply.hosting("m1")

@@ -238,8 +238,7 @@ class SharedTests(SynchronousTestCase):
         self.end_lease()
 
         def go_on() -> bool | None:
-            going_on = Deferred.fromCoroutine(self.adoption.go_on(one.plan))
-            return self.successResultOf(going_on)
+            return self.successResultOf(self.adoption.go_on(one.plan))
 
         self.why = "its schema is another one"
         self.assertEqual((go_on(), self.rooms["m1"].node_id), (None, ""))

@@ -153,16 +153,14 @@ class AnotherNodeTests(TestCase):
         self.seen.clear()
         await self.finish(other, matches, [node], 1)
 
-    async def start_machines(
-        self, *arguments: str, age: float = 1.0
-    ) -> tuple[ChildNode, ChildNode]:
+    async def start_machines(self, *more: str, age: float = 1.0) -> list[ChildNode]:
         """Start two nodes as on two machines, and a match at the first with a copy."""
-        self.shared = (*self.shared, "--orphan-seconds=6", *arguments)
+        self.shared = (*self.shared, "--orphan-seconds=6", *more)
         node, other = await self.start_both()
         await self.begin(node)
         await deferLater(reactor, age)  # type: ignore[arg-type]
         self.playing(node)
-        return node, other
+        return [node, other]
 
     async def go_on_at(self, other: ChildNode) -> list[Match]:
         """Let both players go on at another node; they are told that it went back."""
@@ -196,7 +194,7 @@ class AnotherNodeTests(TestCase):
         """
         node, other = await self.start_machines()
         gone = node.kill()
-        self.end_strays()
+        kill_all(self.strays)
         await gone
         shutil.rmtree(node.state_dir)
         await self.end_at(other, await self.go_on_at(other))

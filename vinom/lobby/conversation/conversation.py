@@ -368,8 +368,9 @@ class Conversation:
         `MatchFound` may end the line.
 
         :param is_passed: another node sent it, perhaps before what this one has read.
-        :returns: ``False`` if that must be looked up instead: a match of a player who
-            waits for none, or a party that the player is not in.
+        :returns: ``False`` if that must be looked up: a match of a player who waits for
+            none, or a party that the player is not in, instead; after the end of a
+            match, too, for its player may wait again since.
         """
         if is_passed:
             is_found = isinstance(push, QueueStatus | PrematchFound | MatchFound)
@@ -380,7 +381,7 @@ class Conversation:
         if self._note(push):
             self._talk.pushed(push)
             self._flush()
-        return True
+        return not (is_passed and isinstance(push, MatchEnded))
 
     def warn(self, refusal: Refused) -> None:
         """Send the player what went wrong."""
