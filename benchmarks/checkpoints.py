@@ -272,7 +272,7 @@ def _with_a_redis(size: Size, folder: Path, udpload: Path, say: Say) -> list[Fig
             say(f"copies in a Redis: run {run + 1} of {size.runs}")
             alone.append(run_dense(size, udpload, players, times))
             copied.append(run_dense(size, udpload, players, times, *more))
-    what = f"{players:,} players in rooms of 20 Hz, with a Redis against without"
+    what = f"{players:,} players of 20 Hz, copies against none"
     return [
         ratio(f"{what}: node and game server", copied, alone, "both_cpu", 1.25),
         ratio(f"{what}: p99", copied, alone, "p99_us", 1.1),
