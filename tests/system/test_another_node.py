@@ -209,9 +209,7 @@ class AnotherNodeTests(TestCase):
         await self.end_at(other, await self.go_on_at(other))
 
     async def test_relay_starts_again(self) -> None:
-        """
-        If it is started again, its match goes on there, or at the other.
-        """
+        """If it is started again, its match goes on there, or at the other."""
         node, other = await self.start_machines("--udp=relay")
         await node.kill()
         await node.start_again()
