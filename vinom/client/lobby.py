@@ -441,14 +441,12 @@ class LobbyClient:
                     status = await line.ask(queue)
                     listen(status)
                 except LobbyRefusal as refusal:
-                    # Its match goes on elsewhere, soon.
-                    is_matched = (refusal.code, state) == (
-                        Code.ALREADY_IN_MATCH,
-                        "matched",
-                    )
-                    if refusal.code != Code.ALREADY_QUEUED and not is_matched:
+                    if refusal.code == Code.ALREADY_IN_MATCH and state == "matched":
+                        # It goes on elsewhere, soon.
+                        pass
+                    elif refusal.code != Code.ALREADY_QUEUED:
                         raise
-                    if not is_matched and queued_for != queue.game:
+                    elif queued_for != queue.game:
                         # We still queue for another game, from an older line.
                         await line.ask(Cancel())
                         listen(await line.ask(queue))

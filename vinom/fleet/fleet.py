@@ -344,6 +344,8 @@ class Fleet(Service):
         # By match that goes on soon: what its next game server is asked first; called
         # with none if the match is over.
         self._going_on: dict[str, list[Callable[[ServerProcess | None], None]]] = {}
+        # Matches whose copies are being read.
+        self._rescued: set[str] = set()
         self._servers = Roster(self._waiting.over)
         self._placed = self._servers.placed
         self._pacing, self._refilling = StartPacing(), RefillPacing()
@@ -673,6 +675,7 @@ class Fleet(Service):
         if request.copy is None or self.is_stopping:
             return False
         self._going_on.setdefault(end.match_id, [])
+        self._rescued.add(end.match_id)
         work = self._go_on_from_copy(request, request.copy, end)
         in_background(self._log, work, "a match does not go on from its copy")
         return True
@@ -688,6 +691,7 @@ class Fleet(Service):
             except (NoCapacity, StoreUnavailable):
                 # The node that had it may still have its lease.
                 await deferLater(self._clock, _TICK)
+        self._rescued.discard(end.match_id)
         if self.is_stopping:
             # The next node goes on with it.
             return
@@ -708,13 +712,9 @@ class Fleet(Service):
         :param copy: that was read.
         :param watch: receives what happens to it.
         """
-        plan, hosts, kept = (
-            match.record.plan,
-            match.record.hosts,
-            KeptCheckpoint.of(match),
-        )
-        request = MatchRequest(plan, (), watch, hosts=hosts, attempts=1, kept=kept)
-        request.copy = copy
+        plan, hosts = match.record.plan, match.record.hosts
+        request = MatchRequest(plan, (), watch, hosts=hosts, attempts=1)
+        request.kept, request.copy = KeptCheckpoint.of(match), copy
         left = match.ends_at - self._clock.seconds()
         one = Resumable(request, (), match.is_played, left, self._now())
         self._takeovers.append(Takeover("", None, None, (one,)))
@@ -1005,7 +1005,7 @@ class Fleet(Service):
     @property
     def has_matches(self) -> bool:
         """Does any match have a game server, or go on soon at another?"""
-        return bool(self._placed or self._takeovers or self._going_on) or any(
+        return bool(self._placed or self._takeovers or self._rescued) or any(
             server.takeover is not None for server in self._servers
         )
 

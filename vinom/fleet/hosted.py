@@ -669,27 +669,27 @@ class HostedRooms:
 
         :returns: ``False`` if it was older.
         """
-        room = self._rooms.get(record.plan.match_id)
+        match_id, now = record.plan.match_id, self._clock.seconds()
+        room = self._rooms.get(match_id)
         if room is None:
             return True
         kept, copy = room.request.kept, room.request.copy
         if copy is None or not kept.data or copy.number >= kept.number:
             return True
-        if record.plan.game in self._timeouts.stored:
-            match_id = record.plan.match_id
+        if self.awaits_store(match_id):
             copy.stored = lambda number: self._send(KeptTaken(match_id, number))
         copy.write(
             StoredMatch(
                 record,
                 server_id,
                 placement,
-                self._clock.seconds(),
+                now,
                 kept.data,
                 kept.number,
                 kept.version,
                 kept.part,
                 room.stage == "played",
-                self._clock.seconds() + room.ends_by - self._now(),
+                now + room.ends_by - self._now(),
             )
         )
         return False
@@ -727,8 +727,8 @@ class HostedRooms:
 
     def give_up(self) -> None:
         """Another node goes on with the game server, and writes copies of its own."""
-        for room in self._rooms.values():
-            room.request.over()
+        for one in self._copies():
+            one.over()
 
     def unsent(self, checkpoints: Sequence[Kept]) -> None:
         """Take what the game server wrote, before it died, while it had no link."""

@@ -138,17 +138,22 @@ class Takeover(Repeating):
             # The next look goes on: each step may be done twice.
             return
 
-    async def _try(self, called: Callable[[_What], Any], what: _What) -> None:
-        """Do it for one; should it fail, others do not wait, and it is tried again."""
+    async def _try(self, called: Callable[[_What], Any], what: _What) -> Any:
+        """
+        Do it for one; should it fail, others do not wait, and it is tried again.
+
+        :returns: what came of it; ``None`` if it failed.
+        """
         try:
-            if (done := called(what)) is not None:
-                await done
+            done = called(what)
+            return done if done is None else await done
         except StoreUnavailable:
             raise
         except Exception:
             self._log.failure(
                 "{call} failed for {what}", call=called.__name__, what=what
             )
+            return None
 
     async def _wait_for(self, left: Estate) -> None:
         """Wait for players of a node that is gone."""
@@ -156,17 +161,6 @@ class Takeover(Repeating):
             await self._try(self._survivor.player_lost, player_id)
         for prematch in left.prematches:
             await self._try(self._survivor.prematch_over, prematch)
-
-    async def _goes_on(self, plan: MatchPlan) -> bool | None:
-        try:
-            return await self._survivor.go_on(plan)
-        except StoreUnavailable:
-            raise
-        except Exception:
-            self._log.failure(
-                "cannot go on with match {match_id}", match_id=plan.match_id
-            )
-            return None
 
     async def _bury(self, lease: NodeLease) -> None:
         node_id, lost, went_on = lease.node.node_id, 0, 0
@@ -181,7 +175,9 @@ class Takeover(Repeating):
             before = lost + went_on
             for match in matches:
                 plan = match.plan
-                goes_on = match.is_placed and await self._goes_on(plan)
+                goes_on = match.is_placed and await self._try(
+                    self._survivor.go_on, plan
+                )
                 if goes_on or (goes_on is None and now < first + _ELSEWHERE_SECONDS):
                     went_on += goes_on is True
                     continue
