@@ -49,9 +49,9 @@ class CopyTests(SynchronousTestCase):
 
     def test_goes_on(self) -> None:
         """
-        When the lease of its node is over another one goes on with it from the newest
-        checkpoint, and players learn that it went back. The first node is told so; what
-        it then ends, it ends without a word. In the end nothing is left in the store.
+        When its node's lease is over, another node goes on with the match from the
+        newest checkpoint and tells the players that it went back. The first node learns
+        of this and ends its own game server silently. Nothing is left in the store.
         """
         other = FleetWorld(seed=8)
         self.join("n2", other)

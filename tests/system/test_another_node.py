@@ -163,7 +163,7 @@ class AnotherNodeTests(TestCase):
         return [node, other]
 
     async def go_on_at(self, other: ChildNode) -> list[Match]:
-        """Let both players go on at another node; they are told that it went back."""
+        """Let both players go on at another node, which says that play went back."""
         keys = [client.identity.key for client in self.clients]
         await hang_up(self.clients)
         matches = []
@@ -190,7 +190,7 @@ class AnotherNodeTests(TestCase):
     async def test_machine_dies(self) -> None:
         """
         A machine is gone, with its node, its game servers and all their files. Another
-        one goes on with the match; its players are told that it went back.
+        one goes on with the match; its players learn that play went back.
         """
         node, other = await self.start_machines()
         gone = node.kill()

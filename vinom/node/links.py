@@ -98,7 +98,7 @@ class NodeTls:
         return self._kept("pod", lambda anchor: serving_context(chain()))
 
     def _kept(self, kind: str, make: Callable[[bytes], Any]) -> Any:
-        """Make a context anew for another authority, or after some time."""
+        """Make a new context for another authority, or after some time."""
         anchor, now = self._authority.anchor, time.monotonic()
         made, of, context = self._made.get(kind, (0.0, b"", None))
         if context is None or of != anchor or now > made + _RENEWAL:

@@ -110,7 +110,7 @@ class TwoNodesTests(SynchronousTestCase):
 
     def test_matched_during_a_hello(self) -> None:
         """
-        Who is matched while a hello is answered is sent that, not how it was before.
+        A player who is matched during the hello is sent the match, not the old state.
         """
         _, said = self.one.queued("ann", "duel")
         self.shared["store"] = store = Faulty(self.store)
@@ -315,8 +315,8 @@ class TwoNodesTests(SynchronousTestCase):
 
     def test_listed_where_nobody_listens(self) -> None:
         """
-        Who leaves, and is listed elsewhere by a store that was rolled back, waits no
-        more, though that node hears no others for a moment.
+        A player who leaves is taken out of the queue even if a store that was rolled
+        back lists the line at another node, which hears nobody for a moment.
         """
         ann, said = self.one.queued("ann", "party")
         shared = self.one.online.store.shared

@@ -258,7 +258,7 @@ def is_one_record(datagram: bytes) -> bool:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """Cut *data* into its records, without a tail that is no whole one."""
+    """Cut *data* into its whole records; leave out an incomplete tail."""
     place = 0
     while place + RECORD_HEADER <= len(data):
         size = int.from_bytes(data[place + 11 : place + RECORD_HEADER])
