@@ -233,20 +233,17 @@ class LockOutTests(SynchronousTestCase):
 
     def test_failing_hellos(self) -> None:
         """
-        Somebody who also sees our answers sends whole hellos that nobody can agree
-        on: the player's tries are given back, and it gets no alert.
+        Somebody who also sees our answers sends whole hellos that nobody can agree on,
+        with a player's name or without one: the player's tries are given back, and it
+        gets no alert.
         """
-        self.fail_hellos(NAME, 60)
-        self.assertEqual(self.net.server.handshakes, 0)
-        self.assertEqual(self.net.server.take_events(), [])
-        self.net.connect(address=ANN)
-
-    def test_failing_hellos_without_a_name(self) -> None:
-        """
-        The same for clients that send no server name.
-        """
-        self.fail_hellos(None, 20)
-        self.assertEqual(self.net.admission.outcomes["no_server_name"], 0)
+        for name, count in ((NAME, 60), (None, 20)):
+            self.setUp()
+            self.fail_hellos(name, count)
+            self.assertEqual(self.net.server.handshakes, 0)
+            self.assertEqual(self.net.server.take_events(), [])
+            self.assertEqual(self.net.admission.outcomes["no_server_name"], 0)
+            self.net.connect(address=ANN)
 
     def test_many_failing_hellos(self) -> None:
         """

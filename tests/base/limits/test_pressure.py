@@ -39,15 +39,6 @@ class BudgetsTests(SynchronousTestCase):
             taken = [budgets.take(b"a", now) for _ in range(5)]
             self.assertEqual(taken, [True] * count + [False] * (5 - count))
 
-    def test_networks_do_not_share(self) -> None:
-        """
-        A noisy network takes nothing from a quiet one.
-        """
-        budgets = Budgets(Rate(0.0, 1.0), b"salt")
-        self.assertTrue(budgets.take(b"a", 0.0))
-        self.assertFalse(budgets.take(b"a", 0.0))
-        self.assertTrue(budgets.take(b"b", 0.0))
-
     def test_tightened(self) -> None:
         """
         What was left under a large rate is not kept under a small one.

@@ -23,35 +23,18 @@ class AlarmTests(SynchronousTestCase):
 
     def test_rings(self) -> None:
         """
-        It rings at its deadline, once.
+        It rings at its deadline, once, wherever that moved meanwhile; one that moved
+        away costs no second call.
         """
-        self.deadline = 3.0
-        self.alarm.arm()
-        self.clock.pump([1.0] * 6)
-        self.assertEqual([3.0], self.rung)
-
-    def test_moved_away(self) -> None:
-        """
-        A deadline that moved away costs no second call.
-        """
-        self.deadline = 3.0
-        self.alarm.arm()
-        self.deadline = 5.0
-        self.alarm.arm()
-        self.assertEqual(1, len(self.clock.getDelayedCalls()))
-        self.clock.pump([1.0] * 6)
-        self.assertEqual([5.0], self.rung)
-
-    def test_moved_here(self) -> None:
-        """
-        A deadline that moved nearer is kept.
-        """
-        self.deadline = 5.0
-        self.alarm.arm()
-        self.deadline = 2.0
-        self.alarm.arm()
-        self.clock.pump([1.0] * 3)
-        self.assertEqual([2.0], self.rung)
+        for first, then in ((3.0, 3.0), (3.0, 5.0), (5.0, 2.0)):
+            self.setUp()
+            self.deadline = first
+            self.alarm.arm()
+            self.deadline = then
+            self.alarm.arm()
+            self.assertEqual(1, len(self.clock.getDelayedCalls()))
+            self.clock.pump([1.0] * 6)
+            self.assertEqual([then], self.rung)
 
     def test_stopped(self) -> None:
         """
