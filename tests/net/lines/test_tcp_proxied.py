@@ -77,14 +77,6 @@ class ProxiedLineTests(LineCase):
         self.assertEqual(self.lines.connections.total, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_nobody_is_of_this_machine(self) -> None:
-        """
-        A player of the proxy's own machine has no privileges of loopback.
-        """
-        self.open_port()
-        self.come("10.0.0.1", V1.replace(b"203.0.113.7", b"127.0.0.1") + b"{}\n")
-        self.assertEqual(self.ears[0].line.host, "127.0.0.1%proxied")
-
     def test_half_closed(self) -> None:
         """
         A player who sends all and closes that half still gets the answers.
