@@ -133,7 +133,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_results.ResultsTests, ()),
     (test_adoption.AdoptionTests, ()),
     (test_another_node.AnotherNodeTests, ()),
-    (test_coming_back.ComingBackTests, ()),
     (test_coming_back.JavaScriptTests, ()),
     (test_demo.BotsTests, ()),
     (test_emptied_store.EmptiedStoreTests, ()),

@@ -147,3 +147,22 @@ class CookieTests(StrangerCase):
     @property
     def answered(self) -> int:
         return self.net.admission.outcomes["cookie_asked"]
+
+    def test_one_network_asks_on(self) -> None:
+        """
+        Of one network few hellos are answered while it floods us: nobody is
+        drowned in our answers by somebody who pretends to be him.
+        """
+        hello = client_hello(b"z" * 26 + NAME[26:])
+        answers = 0
+        for number in range(5000):
+            answers += len(self.send(hello, (f"192.0.2.{number % 250}", 1)))
+        self.assertLessEqual(answers, 1000)
+        self.assertTrue(self.net.admission.pressure.is_high)
+        self.net.now += 1.0
+        answers = sum(len(self.send(hello)) for _ in range(1000))
+        self.assertLessEqual(answers, 40)
+        # An attacker who has seen a player's ticket gets a few more answers.
+        answers = sum(len(self.send(client_hello(NAME))) for _ in range(1000))
+        self.assertLessEqual(answers, 8)
+        self.assert_nothing_made()

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from tests.support.child_nodes import admin_of, start_node
-from tests.support.counters import Counter, players_of, stop_counting
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.programs import start_program, until_warm
@@ -29,58 +28,6 @@ def game_process(node: ChildNode, match_id: str) -> int:
     ]
     assert isinstance(pid, int)
     return pid
-
-
-class ComingBackTests(TestCase):
-    """A match of four outlives its game processes."""
-
-    timeout = 120
-
-    async def begin(self, **how: Any) -> list[Counter]:
-        """Start a node, and a match of four."""
-        self.node = await start_node(
-            self, "--game=tests.support.roll_call:RollCall", "--warm=2"
-        )
-        await until_warm(Path(self.node.state_dir))
-        self.players = await players_of(self, self.node, **how)
-        return self.players
-
-    async def kill_and_wait(self) -> None:
-        """Kill the game process, and wait until all players play again."""
-        before = [player.said for player in self.players]
-        os.kill(game_process(self.node, self.players[0].match.match_id), signal.SIGKILL)
-        await until(
-            lambda: all(
-                player.heard > said
-                for player, said in zip(self.players, before, strict=True)
-            )
-        )
-
-    async def check(self) -> None:
-        """Stop counting: nothing is missing, and nothing was seen to go back."""
-        await stop_counting(self, self.players)
-
-    async def test_killed(self) -> None:
-        """
-        A game process that is killed three times costs a moment each time; no number
-        that a player said is missing or doubled, and no version goes back.
-        """
-        players = await self.begin()
-        for _ in range(3):
-            await self.kill_and_wait()
-        await self.check()
-        self.assertTrue(all(player.match.joins == 4 for player in players))
-
-    async def test_killed_for_those_on_lines(self) -> None:
-        """
-        The same for players who play by way of the node: their lines stay, and play
-        pauses for a moment.
-        """
-        players = await self.begin(way="lobby")
-        for _ in range(2):
-            await self.kill_and_wait()
-        await self.check()
-        self.assertEqual({player.match.joins for player in players}, {1})
 
 
 class JavaScriptTests(TestCase):
