@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from benchmarks.soak.gateways.processes import Backend, GatewayProcess, write_rules
+from benchmarks.soak.gateways.processes import Backend, GatewayProcess
 from benchmarks.soak.gateways.records import compare
 from tests.support.redis_servers import redis_for
 from tests.support.requests_under_load import Load
@@ -186,52 +186,3 @@ class RulesUnderLoadTests(TestCase):
         before = len(load.answers)
         await asyncio.sleep(10.0 if IS_FULL else 2.0)
         self.assertGreater(len(load.answers), before + 20)
-
-    async def test_outlier(self) -> None:
-        """
-        A back end that answers 500 to half of its requests gets none within ten
-        seconds, and has its share again within thirty after it is well; the access log
-        has one line for each connection of the clients.
-        """
-        self.all = self.backends(3)
-        rule = {
-            "strategy": "round_robin",
-            "endpoints": [one.endpoint for one in self.all],
-            "path": "/",
-        }
-        write_rules(self.folder / "routes.toml", {"site": rule})
-        gateway = self.gateway(f"--routes={self.folder / 'routes.toml'}")
-        await deferToThread(self.fail_half, gateway)
-
-    def fail_half(self, gateway: GatewayProcess) -> None:
-        load = Load(gateway.port)
-        asyncio.run(load.run(CLIENTS, self.bad_for_a_while(gateway, load)))
-        self.assertEqual(load.wrong, [])
-        self.assertEqual({one.status for one in load.answers}, {200, 500})
-        self.check_log(gateway, load)
-
-    async def bad_for_a_while(self, gateway: GatewayProcess, load: Load) -> None:
-        """Have one back end fail, and watch who answers."""
-        bad = self.all[0]
-        usable = f'vinom_gateway_backend_usable{{backend="{bad.endpoint}"}}'
-        for _ in range(3 if IS_FULL else 1):
-            await asyncio.sleep(1.0)
-            self.assertIn(bad.name, {one.backend for one in load.answers[-100:]})
-            failed = time.monotonic()
-            await asyncio.to_thread(bad.order, "fail")
-            await self.until(lambda: not gateway.metric(usable), "out", 10.0)
-            out = time.monotonic()
-            self.assertLess(out - failed, 10.0)
-            await asyncio.to_thread(bad.order, "well")
-            await asyncio.sleep(1.0)
-            late = [one for one in load.answers if one.began > out]
-            self.assertGreater(len(late), 20)
-            self.assertNotIn(bad.name, {one.backend for one in late})
-            self.assertEqual({one.status for one in late}, {200})
-            await self.until(lambda: gateway.metric(usable), "back", 30.0)
-            back = time.monotonic()
-            await asyncio.sleep(1.5)
-            again = [one for one in load.answers if one.began > back]
-            share = sum(one.backend == bad.name for one in again)
-            self.assertGreater(share, len(again) / 6)
-            self.assertEqual({one.status for one in again}, {200})

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from socket import create_server
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -27,15 +25,12 @@ from websockets.sync.client import connect
 
 from benchmarks.soak.gateways.processes import Backend
 from tests.support.child_gateways import (
-    ROOT,
-    TWISTD,
     ChildGateway,
     start_gateway,
     until,
-    write_routes,
 )
 from tests.support.child_nodes import start_http_node
-from tests.support.programs import short_folder, start_program
+from tests.support.programs import short_folder
 from vinom.net.streams.packets import HEADER_BYTES, Kind, Packet, PacketReader, encode
 from vinom.tools.commands.child_node import free_port
 
@@ -252,60 +247,6 @@ class UpgradeTests(TestCase):
             gateway.program.transport.signalProcess("KILL")  # type: ignore[union-attr]
             await gateway.program.ended
 
-    async def test_replaced_as_it_drains(self) -> None:
-        """
-        A gateway that was sent SIGTERM may still hand over: when it has gone, the next
-        one serves everybody.
-        """
-        options = (f"--handover={short_folder(self) / 's'}", "--drain-lag=3")
-        port = free_port()
-        old = await start_gateway(self, self.services, *options, port=port)
-        os.kill(old.pid, signal.SIGTERM)
-        await old.program.printed(b"draining")
-        new = await start_gateway(self, self.services, *options, port=port)
-        await self.exits(old)
-        client = await self.open(port)
-        client.transport.write(b"{}")
-        await client.has(2)
-        self.assertEqual(client.got, b"{}")
-        client.transport.loseConnection()
-        for _ in range(2):
-            os.kill(new.pid, signal.SIGTERM)
-            await new.program.printed(b"draining")
-        await self.exits(new)
-
-    async def test_socket_activation(self) -> None:
-        """
-        systemd may hold the port: who connects between two runs waits, and is served.
-        """
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
-        write_routes(folder / "routes.toml", self.services)
-        held = create_server(("127.0.0.1", 0), backlog=100)
-        self.addCleanup(held.close)
-        for _ in range(2):
-            client = await self.open(held.getsockname()[1])
-            client.transport.write(b"{waited")
-            program = start_program(
-                self,
-                "/bin/sh",
-                "-c",
-                'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=vinom; exec "$@"',
-                "sh",
-                *TWISTD,
-                "vinom-gateway",
-                "--listen=systemd:domain=INET:index=0",
-                f"--routes={folder / 'routes.toml'}",
-                "--drain-lag=0",
-                environ=dict(os.environ, PYTHONPATH=str(ROOT)),
-                childFDs={0: "w", 1: "r", 2: "r", 3: held.fileno()},
-            )
-            await client.has(7)
-            self.assertEqual(client.got, b"{waited")
-            client.transport.loseConnection()
-            program.transport.signalProcess("TERM")  # type: ignore[union-attr]
-            self.assertEqual(await program.ended, 0, program.text)
-
     async def test_drain(self) -> None:
         """
         A gateway that drains is not ready at once, takes newcomers until the lag is
@@ -360,29 +301,6 @@ class UpgradeTests(TestCase):
         await self.exits(gateway)
         outcomes = sorted(one["outcome"] for one in gateway.sessions())
         self.assertEqual(outcomes, ["done", "done", "done", "draining"])
-
-    async def test_signals(self) -> None:
-        """
-        A gateway without clients exits with 0 after SIGTERM; a second one ends it at
-        once, and its clients are sent why.
-        """
-        gateway = await start_gateway(self, self.services, "--drain-lag=0")
-        client = await self.open(gateway.port)
-        client.transport.write(b"{}")
-        await client.has(2)
-        client.transport.loseConnection()
-        os.kill(gateway.pid, signal.SIGTERM)
-        await self.exits(gateway)
-        gateway = await start_gateway(self, self.services, "--drain-lag=600")
-        client = await self.open(gateway.port)
-        client.transport.write(b"{}\n")
-        await client.has(3)
-        os.kill(gateway.pid, signal.SIGTERM)
-        await gateway.program.printed(b"draining")
-        os.kill(gateway.pid, signal.SIGTERM)
-        await client.has(10**6)
-        self.assertIn(b'"code":"draining"', client.got)
-        await self.exits(gateway)
 
 
 def status(url: str, method: str = "GET", token: str = "") -> int:

@@ -169,10 +169,7 @@ _OTHERS = {
     (test_node_keys.NodeKeyTests, "test_rotation_drops_nobody"),
     # There is no node, and so nothing for a gateway to be in front of.
     (test_demo.BotsTests, "test_no_node"),
-    # TLS ends at the gateway, which has one port for all: it offers HTTP's ALPN there,
-    # and its own log has what failed. Endpoints of Twisted's are the node's.
-    (test_tls_clients.TlsClientTests, "test_openssl"),
-    (test_tls_clients.TlsClientTests, "test_failure_is_logged"),
+    # TLS ends at the gateway. Endpoints of Twisted's are the node's.
     (test_tls_clients.TlsClientTests, "test_endpoint"),
 }
 if not test_another_node.IS_FULL:

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 from websockets.sync.server import serve
 
 from tests.lobby.conversation.test_identity import KEY, pem, token
@@ -31,13 +31,10 @@ class Told(Resource):
 
     isLeaf = True
 
-    def render(self, request: Any) -> bytes | int:
+    def render(self, request: Any) -> bytes:
         body = request.content.read()
         for name in (b"x-forwarded-for", b"x-forwarded-proto"):
             request.setHeader(b"saw-" + name, request.getHeader(name) or b"")
-        if request.path == b"/stop":
-            request.write(b"half")
-            return NOT_DONE_YET
         if request.path.startswith(b"/give/"):
             return bytes(range(256)) * (int(request.path[6:]) // 256)
         return sha256(body).hexdigest().encode()
@@ -129,39 +126,6 @@ class GatewayHttpTests(TestCase):
         sessions = gateway.sessions()
         self.assertEqual({one["outcome"] for one in sessions}, {"done"})
         self.assertEqual(len(sessions), 12)
-
-    async def test_slow(self) -> None:
-        """
-        curl sees that an answer whose back end hangs is not whole, plain and over TLS;
-        when it sends a body too slowly it is answered 408.
-        """
-        rule = {
-            "strategy": "round_robin",
-            "endpoints": [f"127.0.0.1:{self.site()}"],
-            "match": {"path": "/"},
-        }
-        gateway = await start_gateway(
-            self,
-            {"site": rule},
-            *self.tls,
-            *("--http-answer-seconds=0.5", "--http-body-seconds=0.5"),
-            "--http-body-rate=1000000",
-        )
-        sent = self.folder / "body"
-        sent.write_bytes(bytes(100_000))
-        for scheme in ("http", "https"):
-            base = f"{scheme}://localhost:{gateway.port}"
-            program = start_foreign(
-                self, "curl", "-sS", "--cacert", str(self.anchor), f"{base}/stop"
-            )
-            # CURLE_PARTIAL_FILE, or CURLE_RECV_ERROR for a connection that was reset.
-            self.assertIn(await program.ended, (18, 56), program.errors)
-            self.assertEqual(program.text, "half")
-            found = await self.curl(
-                *(f"{base}/x", "--data-binary", f"@{sent}", "--limit-rate", "4k"),
-                *("-H", "Expect:", "-o", "/dev/null", "-w", "%{http_code}"),
-            )
-            self.assertEqual(found, "408")
 
     async def test_websockets(self) -> None:
         """

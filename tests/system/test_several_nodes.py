@@ -17,9 +17,8 @@ from tests.support.lines import typed
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_for, until
 from vinom.base.messages.catalogue import PROTOCOL
-from vinom.base.messages.lobby import Hello, MatchFound
+from vinom.base.messages.lobby import Hello
 from vinom.client.lobby import LobbyClient
-from vinom.client.match import Match
 from vinom.games.tictactoe import TicTacToe
 from vinom.tools.commands.child_node import ChildNode
 
@@ -54,40 +53,6 @@ class SeveralNodesTests(TestCase):
         lobby = LobbyClient(reactor, endpoint, Hello(PROTOCOL, **who))
         self.addCleanup(lobby.close)
         return lobby
-
-    async def find(self, *lobbies: LobbyClient) -> list[MatchFound]:
-        """Have two players queue, one after the other: the node of the last matches."""
-        waiting: list[object] = []
-        first, second = lobbies
-        searches = [first.find_match(TicTacToe.name, on_status=waiting.append)]
-        await until(lambda: waiting)
-        searches.append(second.find_match(TicTacToe.name))
-        found: list[MatchFound] = await gatherResults(searches)
-        return found
-
-    async def test_back_through_another_node(self) -> None:
-        """
-        A player whose line was cut comes back through a node that does not host the
-        match, gets a new ticket there, and plays over UDP.
-        """
-        ann, bob = self.lobby(self.a, name="ann"), self.lobby(self.b, name="bob")
-        first = await self.find(ann, bob)
-        self.assertEqual(first[0].match_id, first[1].match_id)
-        key = bob.identity.key
-        again = self.lobby(self.a, player_key=key)
-        found = await again.whereabouts()
-        assert isinstance(found, MatchFound)
-        self.assertEqual(found.match_id, first[1].match_id)
-        self.assertEqual(found.seat, first[1].seat)
-        self.assertNotEqual(found.server_name, first[1].server_name)
-        matches = []
-        for lobby, way_in in ((ann, first[0]), (again, found)):
-            match = Match(reactor, lobby, way_in, way="udp")
-            self.addCleanup(match.leave)
-            match.start()
-            matches.append(match)
-        await gatherResults([match.joined for match in matches])
-        self.assertEqual([match.way for match in matches], ["udp", "udp"])
 
     async def test_room_of_another_node(self) -> None:
         """
