@@ -27,7 +27,6 @@ from vinom.fleet.fleet import Fleet
 from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
-from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.life import ServerTimeouts
 from vinom.fleet.pool import PoolPolicy
@@ -72,9 +71,8 @@ async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any
     supply = KubernetesFleet(
         reactor,
         api,
-        Pods(reactor, api, template),
+        template,
         PortRing(20000, 20000 + 2 * matches),
-        time.monotonic,
         os.urandom,
         lease_seconds=45.0,
     )

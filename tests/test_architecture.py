@@ -51,7 +51,7 @@ ADAPTERS: dict[str, str] = {
     "matchmaking/attendance matchmaking/ratings matchmaking/rounds "
     "results/sending results/service",
     "fleet": "control/link fleet gameserver/* hosted kubernetes/api "
-    "kubernetes/fleet kubernetes/pods local/fleet "
+    "kubernetes/fleet kubernetes/pod local/fleet "
     "local/forklink local/forkserver local/outliving records relay/* server "
     "several",
     "play": "game_loader hosting/*",

@@ -25,15 +25,15 @@ from twisted.trial.unittest import TestCase
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.clusters import OnCluster, until
 from tests.support.kubernetes_api.objects import Failed, merged
-from tests.support.kubernetes_api.server import PODS, SERVICES
+from tests.support.kubernetes_api.server import PODS
 from vinom.base.model import ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import api as kubernetes_api
 from vinom.fleet.kubernetes import fleet as fleet_module
+from vinom.fleet.kubernetes import pod as pod_module
 from vinom.fleet.kubernetes.api import ApiError, KubernetesApi, PodWatch, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
-from vinom.fleet.kubernetes.objects import MATCH, OWNER
-from vinom.fleet.kubernetes.pods import Pods
+from vinom.fleet.kubernetes.objects import MATCH, OWNER, is_running
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
 from vinom.net.keys.authority import Authority
@@ -72,9 +72,8 @@ class _OnCluster(OnCluster):
         fleet = KubernetesFleet(
             reactor,
             api,
-            Pods(reactor, api, PodTemplate(table, owner, self.environment())),
+            PodTemplate(table, owner, self.environment()),
             PortRing(*self.ports),
-            time.monotonic,
             os.urandom,
             lease_seconds=lease_seconds,
         )
@@ -99,7 +98,24 @@ def waiting_status(message: str) -> dict[str, Any]:
     return {"containerStatuses": [container]}
 
 
-class KubernetesContractTests(FleetContract, _OnCluster):
+class PodContract(FleetContract):
+    """The contract of every fleet, as pods keep it."""
+
+    async def test_port_that_cannot_be_had(self) -> None:
+        """
+        A pod that cannot bind its port is replaced, because that is part of its spec;
+        no address is lost.
+        """
+        fleet = self.make_fleet()
+        reached, server = await self.started(fleet)
+        server.refuses = 1
+        server.need()
+        await self.assertFailure(reached, NoCapacity)
+        await server.gone
+        self.assertEqual(fleet.addresses().free, 3)
+
+
+class KubernetesContractTests(PodContract, _OnCluster):
     """The contract of every fleet, with the real game server in each pod."""
 
     image = "vinom-gameserver"
@@ -113,7 +129,7 @@ class KubernetesContractTests(FleetContract, _OnCluster):
         }
 
 
-class RealClusterTests(FleetContract, TestCase):
+class RealClusterTests(PodContract, TestCase):
     """The same on a cluster that is there, with pods that only sleep."""
 
     timeout = 300
@@ -148,9 +164,8 @@ class RealClusterTests(FleetContract, TestCase):
         fleet = KubernetesFleet(
             reactor,
             api,
-            Pods(reactor, api, template),
+            template,
             PortRing(47000, 47002),
-            time.monotonic,
             os.urandom,
             lease_seconds=75,
         )
@@ -162,7 +177,8 @@ class RealClusterTests(FleetContract, TestCase):
             await deferLater(reactor, 0.2)
 
     def is_running(self, fleet: KubernetesFleet, server_id: str) -> bool:
-        return fleet.is_running(server_id)
+        pod = fleet._pods.get(server_id)
+        return pod is not None and pod.value is not None and is_running(pod.value)
 
     def kill(self, fleet: KubernetesFleet, server_id: str) -> None:
         # From outside, by a client of its own.
@@ -397,8 +413,7 @@ class KubernetesFleetTests(_OnCluster):
         reached, _ = await self.running(fleet)
         reached.addErrback(lambda f: f.trap(NoCapacity))
         self.fail_twice("delete")
-        template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
-        self.server.objects.create(PODS, "games", template.pod("lost", "s9", "x"))
+        self.create("lost", "node-1")
         await until(lambda: len(self.stored()) == 2)
         await until(lambda: len(self.stored()) == 1)
 
@@ -409,8 +424,7 @@ class KubernetesFleetTests(_OnCluster):
         fleet = self.make_fleet()
         reached, _ = await self.running(fleet)
         reached.addErrback(lambda f: f.trap(NoCapacity))
-        template = PodTemplate(read_pods({"image": "sleeper"}), "node-1", {})
-        self.server.objects.create(PODS, "games", template.pod("lost", "s9", "x"))
+        self.create("lost", "node-1")
         await until(lambda: len(self.stored()) == 2)
         await until(lambda: len(self.stored()) == 1)
 
@@ -419,7 +433,7 @@ class KubernetesFleetTests(_OnCluster):
         A pod that is to be killed on a machine that is lost is over when its lease is,
         which counts from its last answer.
         """
-        self.patch(fleet_module, "_END_SECONDS", 0.3)
+        self.patch(pod_module, "_END_SECONDS", 0.3)
         fleet = self.make_fleet(lease_seconds=3600)
         reached, server = await self.running(fleet)
         reached.addErrback(lambda f: f.trap(NoCapacity))
@@ -485,7 +499,7 @@ class KubernetesFleetTests(_OnCluster):
         )
         fleet.release("s1")
         await fleet.close()
-        await until(lambda: later.is_running("s1"))
+        await until(lambda: self.is_running(later, "s1"))
         self.assertEqual((server.gone.called, again.gone.called), (False, False))
         later.stop("s1")
         await again.gone
@@ -509,7 +523,7 @@ class KubernetesFleetTests(_OnCluster):
         self.server.objects.remove(PODS, pod)
         await server.gone
         late.callback(pod)
-        self.assertFalse(fleet.is_running("s1"))
+        self.assertFalse(self.is_running(fleet, "s1"))
         self.assertEqual(len(server.exits), 1)
 
     async def test_owner_is_not_certain(self) -> None:
@@ -522,17 +536,22 @@ class KubernetesFleetTests(_OnCluster):
         later, again = self.make_fleet("node-2"), ContractServer("s1")
         later.share(ours.__contains__)
         self.assertTrue(later.adopt(again, handle, where))
-        await until(lambda: later.is_running("s1"))
+        await until(lambda: self.is_running(later, "s1"))
         self.assertEqual(self.stored()[0]["metadata"]["labels"][OWNER], "node-1")
         ours.add("s1")
         later.call("s1")
         await until(lambda: self.stored()[0]["metadata"]["labels"][OWNER] == "node-2")
 
+    def create(self, name: str, node: str) -> None:
+        """Make a pod of a node, which no fleet here has asked for."""
+        table, relayed = read_pods({"image": "sleeper"}), ServerAddress("node", 1)
+        template = PodTemplate(table, node, {}, relayed)
+        self.server.objects.create(PODS, "games", template.pod(name, name, "x", 0))
+
     async def beside_pods(self, node: str) -> KubernetesFleet:
         """Start a fleet that finds pods of a node: pending, running and ended."""
         for name in ("pending", "running", "ended"):
-            template = PodTemplate(read_pods({"image": "sleeper"}), node, {})
-            self.server.objects.create(PODS, "games", template.pod(name, name, "x"))
+            self.create(name, node)
         await until(lambda: len(self.kubelet.running) == 3)
         for name, phase in (("pending", "Pending"), ("ended", "Failed")):
             pod = next(o for o in self.stored() if o["metadata"]["name"] == name)
@@ -575,7 +594,7 @@ class KubernetesFleetTests(_OnCluster):
         An API server that has just started refuses to delete: the pod is deleted when
         it has read the roles, and only one line is logged.
         """
-        self.patch(fleet_module, "_AGAIN_LATER", 0.2)
+        self.patch(kubernetes_api, "_AGAIN_LATER", 0.2)
         fleet = self.make_fleet()
         pods = [await self.running(fleet, name) for name in ("s1", "s2")]
         for reached, _ in pods:
@@ -594,8 +613,7 @@ class KubernetesFleetTests(_OnCluster):
         at a time, however often pods are listed.
         """
         self.patch(fleet_module, "_TIDY_SECONDS", 0.05)
-        template = PodTemplate(read_pods({"image": "sleeper"}), "node-9", {})
-        self.server.objects.create(PODS, "games", template.pod("ended", "s9", "x"))
+        self.create("ended", "node-9")
         await until(lambda: len(self.kubelet.running) == 1)
         (pod,) = self.stored()
         self.server.objects.replace(PODS, merged(pod, {"status": {"phase": "Failed"}}))
@@ -630,8 +648,7 @@ class KubernetesFleetTests(_OnCluster):
         A pod whose host port another node's pod has on each machine is given up at
         once, so that the next one gets another port.
         """
-        self.pods = {"reach": "host_port"}
-        table = read_pods({"image": "sleeper", "reach": "host_port"})
+        table = read_pods({"image": "sleeper"})
         taken = PodTemplate(table, "node-9", {}).pod("p9", "s9", "x", self.ports[0])
         self.server.objects.create(PODS, "games", taken)
         fleet = self.make_fleet()
@@ -677,10 +694,11 @@ class KubernetesFleetTests(_OnCluster):
     async def test_pod_security(self) -> None:
         """
         A pod with nothing but an image meets the level "restricted" of Pod Security,
-        if players reach it by a Service.
+        if the node relays its players.
         """
-        table = read_pods({"image": "sleeper", "reach": "node_port"})
-        spec = PodTemplate(table, "node-1", {}).pod("p1", "s1", "x")["spec"]
+        table, relayed = read_pods({"image": "sleeper"}), ServerAddress("node", 1)
+        template = PodTemplate(table, "node-1", {}, relayed)
+        spec = template.pod("p1", "s1", "x", 30000)["spec"]
         (container,) = spec["containers"]
         self.assertEqual(
             spec["securityContext"],
@@ -690,7 +708,7 @@ class KubernetesFleetTests(_OnCluster):
         self.assertEqual(
             container["securityContext"]["capabilities"], {"drop": ["ALL"]}
         )
-        self.assertNotIn("hostPort", str(container["ports"]))
+        self.assertNotIn("ports", container)
         self.assertNotIn("hostNetwork", spec)
 
     async def test_watch_after_an_outage(self) -> None:
@@ -742,62 +760,34 @@ class KubernetesFleetTests(_OnCluster):
 
     async def test_rights(self) -> None:
         """
-        The role gives a node what it uses, in one way of running or another, and no
-        more.
+        The role gives a node what it uses, and no more.
         """
-        for pods, server_id in (
-            ({"proof": "token", "address": "external"}, "s1"),
-            ({"reach": "node_port"}, "s2"),
-        ):
-            self.pods = pods
-            fleet = self.make_fleet(server_id)
-            reached, server = await self.running(fleet, server_id)
-            await fleet.prove(server_id, b"token:x")
-            server.need()
-            await reached
-            fleet.plays(server_id, ("m-1",))
-            await until(lambda: MATCH in str(self.stored()))
-            # After a lost connection it looks for a pod that no list has.
-            for pod in self.stored():
-                self.server.objects.remove(PODS, pod)
-            self.server.objects.forget_history()
-            self.server.cut_watches()
-            await server.gone
-        reached, _ = await self.running(fleet, "s3")
+        self.pods = {"proof": "token", "address": "external"}
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        await fleet.prove("s1", b"token:x")
+        server.need()
+        await reached
+        fleet.plays("s1", ("m-1",))
+        await until(lambda: MATCH in str(self.stored()))
+        # After a lost connection it looks for a pod that no list has.
+        for pod in self.stored():
+            self.server.objects.remove(PODS, pod)
+        self.server.objects.forget_history()
+        self.server.cut_watches()
+        await server.gone
+        reached, _ = await self.running(fleet, "s2")
         failed = self.assertFailure(reached, NoCapacity)
-        for fleet in self.fleets:
-            await fleet.close()
+        await fleet.close()
         await failed
         access = self.server.access
         self.assertEqual(access.used, access.granted())
-
-    async def test_services(self) -> None:
-        """
-        A pod with a Service is reached at the Service's port, and not by its own.
-        """
-        self.pods = {"reach": "node_port"}
-        # The pod runs, and is needed, before the Service is there.
-        self.server.disturb("create", "services", delay=0.3)
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        self.assertEqual(self.stored(SERVICES), [])
-        server.need()
-        where = await reached
-        ip = self.stored()[0]["status"]["podIP"]
-        self.assertNotEqual(ip, "127.0.0.1")
-        self.assertEqual(server.binds, [(ip, 7700)])
-        service = self.stored(SERVICES)[0]
-        self.assertEqual(where.port, service["spec"]["ports"][0]["nodePort"])
-        # It goes with its pod.
-        fleet.stop("s1")
-        await server.gone
-        await until(lambda: not self.stored(SERVICES))
 
     async def test_host_port(self) -> None:
         """
         A pod with a host port has it from the start, and is reached there.
         """
-        self.pods = {"reach": "host_port", "address": "external"}
+        self.pods = {"address": "external"}
         fleet = self.make_fleet()
         reached, server = await self.running(fleet)
         self.assertEqual(fleet.addresses().free, 3)

@@ -26,7 +26,6 @@ from vinom.fleet.kubernetes import fleet as fleet_module
 from vinom.fleet.kubernetes.api import ApiError
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
 from vinom.fleet.kubernetes.objects import OWNER, is_ended, is_running, label_of
-from vinom.fleet.kubernetes.pods import Pods
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
 
@@ -171,14 +170,12 @@ class Run:
             read_pods({"image": "i", "grace_seconds": 5}), "node-1", {}
         )
         api: Any = self.cluster
-        self.kind = Pods(self.clock, api, template)
         self.template = template
         self.fleet = KubernetesFleet(
             self.clock,
             api,
-            self.kind,
+            template,
             PortRing(47000, 47002),
-            self.clock.seconds,
             bytes,
             lease_seconds=75,
         )

@@ -206,9 +206,8 @@ class SettingsTests(SynchronousTestCase):
             ),
             ({**whole, "pods": '{"image": 5}'}, "image must be a text, not a whole"),
             (
-                {**whole, "pods": '{"image": "a", "reach": "port"}'},
-                "reach must be one of host_network, host_port, node_port, "
-                "load_balancer, not 'port'",
+                {**whole, "pods": '{"image": "a", "proof": "port"}'},
+                "proof must be one of secret, token, not 'port'",
             ),
             (
                 {**whole, "pods": '{"image": "a", "port": 70000}'},

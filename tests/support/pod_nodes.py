@@ -41,7 +41,6 @@ image = "vinom-gameserver"
 namespace = "games"
 owner = "{owner}"
 proof = "{proof}"
-reach = "{reach}"
 grace_seconds = 10
 labels = {{ "example.org/team" = "blue" }}
 requests = {{ cpu = "100m", memory = "64Mi" }}
@@ -65,7 +64,6 @@ class PodNodeCase(TestCase):
     def configure(
         self,
         proof: str = "secret",
-        reach: str = "host_network",
         owner: str = "node-1",
         link: int = 0,
     ) -> Path:
@@ -81,7 +79,6 @@ class PodNodeCase(TestCase):
                 owner=owner,
                 game=GAME,
                 proof=proof,
-                reach=reach,
             )
         )
         return config

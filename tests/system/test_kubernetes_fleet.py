@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.internet.threads import deferToThread
 
 from tests.support.child_nodes import admin_of
-from tests.support.kubernetes_api.server import SERVICES
 from tests.support.pod_nodes import PodNodeCase
 from tests.support.quick import QuickMaze
 from vinom.tools.commands.child_node import free_port_range
@@ -33,17 +32,16 @@ class PodNodeTests(PodNodeCase):
 
     async def test_a_match_by_token(self) -> None:
         """
-        The same, with a pod that the API server vouches for, and that has a network of
-        its own behind a Service.
+        The same, with a pod that the API server vouches for.
         """
-        node = await self.start("--warm=1", proof="token", reach="node_port")
+        node = await self.start("--warm=1", proof="token")
         await self.warm(node, 1)
         await self.check_match(node)
 
     async def test_behind_the_relay(self) -> None:
         """
         Players who can reach no pod connect to the node: pods have no port of a
-        machine, no Service and no address then, whatever ``reach`` says.
+        machine and no address then.
         """
         first, last = free_port_range(3)
         node = await self.start(
@@ -52,14 +50,11 @@ class PodNodeTests(PodNodeCase):
             f"--ports={first}-{last}",
             # Not where the node listens: what is before it has this name.
             f"--udp-address=localhost:{first}",
-            reach="node_port",
         )
         await self.warm(node, 1)
         (pod,) = self.pods()
-        self.assertNotIn("hostNetwork", pod["spec"])
         self.assertNotIn("ports", pod["spec"]["containers"][0])
         await self.check_match(node)
-        self.assertEqual(self.server.objects.list(SERVICES), [])
         await self.warm(node, 1)
         admin = admin_of(node)
         match = {"game": QuickMaze.name, "players": [{"name": "a"}, {"name": "b"}]}

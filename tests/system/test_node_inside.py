@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.programs import short_folder
 from vinom.errors import Misconfigured
+from vinom.fleet.kubernetes.template import PodTable
 from vinom.net.keys.authority import Authority
 from vinom.node.build import (
     find_checkers,
@@ -236,10 +237,19 @@ class NodeInsideTests(TestCase):
 
     def test_bounds_of_the_fleet(self) -> None:
         """
-        Without a cap of its own the ports are the cap; warm ones come on top.
+        Without a cap of its own the ports are the cap; warm ones come on top, except
+        pods, which have a port from their start.
         """
         settings = attrs.evolve(self.settings, ports=(5000, 5009), warm=3)
         self.assertEqual(fleet_settings(settings).policy.most, 13)
+        pods = attrs.evolve(
+            settings,
+            fleet="kubernetes",
+            pods=PodTable("image"),
+            game_server_link="4700",
+            game_server_address="node:4700",
+        )
+        self.assertEqual(fleet_settings(pods).policy.most, 10)
         settings = attrs.evolve(settings, max_servers=5, advertise="play.example")
         self.assertEqual(fleet_settings(settings).policy.most, 5)
         self.assertEqual(game_ports(settings).advertise, "play.example")

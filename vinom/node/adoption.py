@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ class Shared:
 
     claims: Claims | None
     games: Container[str]
-    reaches: Callable[[str, str], Deferred[bool]]
+    reaches: Callable[[str, str], Awaitable[bool]]
     bring: Callable[[str, Path], None]
     copies: ICheckpointStore
     why_not: Readable

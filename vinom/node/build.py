@@ -1108,7 +1108,6 @@ def supply_of(
     # Imported only here: it takes half a second and 60 MB.
     from vinom.fleet.kubernetes.api import KubernetesApi
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
-    from vinom.fleet.kubernetes.pods import Pods
 
     environment = {
         **others,
@@ -1123,15 +1122,13 @@ def supply_of(
     relayed = ServerAddress(*settings.udp_place) if settings.udp == "relay" else None
     api = KubernetesApi(reactor, cluster)
     owner = table.owner or _own_name()
-    template = PodTemplate(table, owner, environment, relayed is not None)
     return KubernetesFleet(
         reactor,
         api,
-        Pods(reactor, api, template, relayed),
+        PodTemplate(table, owner, environment, relayed),
         # Nodes with the same ports must not all begin with the same one: a machine has
         # each port once.
         PortRing(*settings.ports, begin=int.from_bytes(base.entropy(4)) / 2**32),
-        time.monotonic,
         base.entropy,
         lease_seconds=settings.orphan_seconds + AWAY_MARGIN,
     )
@@ -1233,19 +1230,21 @@ def fleet_settings(settings: Settings, warm: int | None = None) -> FleetSettings
 
     :param warm: how many to keep ready; as the settings say unless given.
     """
-    first, last = settings.ports
-    most = settings.max_servers
-    pods = settings.pods
+    pods, most = settings.pods, settings.max_servers
     if warm is None:
         warm = settings.warm
+    if most is None:
+        first, last = settings.ports
+        # Warm ones have no port yet, and come in addition to those that play; but pods
+        # have theirs from the start.
+        most = last - first + 1 + (warm if pods is None else 0)
     away = settings.orphan_seconds + AWAY_MARGIN
     return FleetSettings(
         realm=settings.realm,
         has_udp=settings.udp == "direct",
         policy=PoolPolicy(
             warm=warm,
-            # Warm ones have no port yet: they come in addition to those that play.
-            most=last - first + 1 + warm if most is None else most,
+            most=most,
             rooms_per_process=settings.rooms_per_process,
         ),
         # They end by themselves; one that hangs is killed a little later.

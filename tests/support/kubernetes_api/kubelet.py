@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from tests.support.child_gateways import TWISTD
 from tests.support.kubernetes_api.objects import Change, merged, now_text
 from tests.support.kubernetes_api.proxy import Forward
-from tests.support.kubernetes_api.server import NODES, PODS, SERVICES, ApiServer
+from tests.support.kubernetes_api.server import NODES, PODS, ApiServer
 
 #: Stands for an image's entry point: the program as an operator starts it.
 GAME_SERVER = (*TWISTD, "vinom-gameserver")
@@ -118,29 +118,9 @@ class Kubelet:
     # Pods.
 
     def _changed(self, change: Change) -> None:
-        if change.kind is SERVICES and change.type == "ADDED":
-            for one in self.running.values():
-                if (pod := self._pod(one.uid)) is not None:
-                    self._serve(one, pod, change.value)
-        if change.kind is PODS and change.type == "DELETED":
-            self._collect(change.value)
         if change.kind is PODS and change.type == "ADDED":
             uid = change.value["metadata"]["uid"]
             self._reactor.callLater(0, self._schedule, uid)
-
-    def _collect(self, pod: dict[str, Any]) -> None:
-        """
-        Delete what a pod owned.
-
-        Source: concepts/architecture/garbage-collection/#owners-dependents.
-        """
-        uid = pod["metadata"]["uid"]
-        for service in self._server.objects.list(SERVICES):
-            owners = service["metadata"].get("ownerReferences") or ()
-            if any(owner["uid"] == uid for owner in owners):
-                self._reactor.callLater(
-                    0, self._server.objects.remove, SERVICES, service
-                )
 
     def retry(self) -> None:
         """Look again at all pods that could not be scheduled or started."""
@@ -229,12 +209,10 @@ class Kubelet:
         meta = pod["metadata"]
         one = Running(uid, meta["name"], meta["namespace"])
         self.running[uid] = one
-        one.ip = self._address(pod["spec"])
+        one.ip = self._address()
         for port in container.get("ports") or ():
             if port.get("hostPort"):
                 self._forward(one, port["hostPort"], port["containerPort"])
-        for service in self._server.objects.list(SERVICES):
-            self._serve(one, pod, service)
         command = [
             *(container.get("command") or entry),
             *(container.get("args") or ()),
@@ -326,16 +304,13 @@ class Kubelet:
 
     # Networks.
 
-    def _address(self, spec: dict[str, Any]) -> str:
+    def _address(self) -> str:
         """
-        Give a pod its address: the machine's, or one of its own.
+        Give a pod an address of its own.
 
-        Source: concepts/workloads/pods/#pod-networking; the ``hostNetwork`` of
-        reference/kubernetes-api/workload-resources/pod-v1/. Here it is one of the
+        Source: concepts/workloads/pods/#pod-networking. Here it is one of the
         loopback's, which has 16 million.
         """
-        if spec.get("hostNetwork"):
-            return self._host
         self._addresses += 1
         return f"{self._network}.{self._addresses % 250 + 1}"
 
@@ -343,22 +318,6 @@ class Kubelet:
         forward = Forward(self._reactor, (one.ip, to))
         forward.open(self._host, port)
         one.forwards.append(forward)
-
-    def _serve(
-        self, one: Running, pod: dict[str, Any], service: dict[str, Any]
-    ) -> None:
-        """
-        Forward the ports of a Service to a pod that it selects.
-
-        Source: concepts/services-networking/service/#type-nodeport. A Service that
-        selects several pods would need a choice, which nobody needs here.
-        """
-        selector = service["spec"].get("selector") or {}
-        labels = pod["metadata"].get("labels") or {}
-        if selector and selector.items() <= labels.items():
-            for port in service["spec"]["ports"]:
-                if port.get("nodePort") and port.get("protocol") == "UDP":
-                    self._forward(one, port["nodePort"], port["targetPort"])
 
     # Ends.
 

@@ -24,11 +24,9 @@ class _Back(DatagramProtocol):
 
 class Forward(DatagramProtocol):
     """
-    Forwards one UDP port, as kube-proxy does for a NodePort, and the container runtime
-    for a host port.
+    Forwards one UDP port, as the container runtime does for a host port.
 
-    Each player has a port of its own towards the pod, as with source NAT (source:
-    tutorials/services/source-ip/#source-ip-for-services-with-type-nodeport).
+    Each player has a port of its own towards the pod, as with source NAT.
 
     :ivar pod: where datagrams go.
     :ivar came: how many came from there.

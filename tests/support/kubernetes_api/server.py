@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import randrange
 from typing import Any
 
 import attrs
@@ -36,7 +34,6 @@ from tests.support.kubernetes_api.objects import (
 from vinom.net.keys.authority import Authority
 
 PODS = Kind("", "v1", "pods", "Pod", schemas.compiled("pod-v1"))
-SERVICES = Kind("", "v1", "services", "Service", schemas.compiled("service-v1"))
 NODES = Kind("", "v1", "nodes", "Node", schemas.compiled("node-v1"), False)
 
 
@@ -129,7 +126,7 @@ class ApiServer:
         self.end_pod: Callable[[dict[str, Any], int], None] | None = None
         #: Tokens of pods: name and uid of the pod, and the audiences.
         self.pod_tokens: dict[str, tuple[str, str, tuple[str, ...]]] = {}
-        for kind in (PODS, SERVICES, NODES):
+        for kind in (PODS, NODES):
             self.objects.add_kind(kind)
         self.objects.add_kind(
             Kind(
@@ -447,24 +444,9 @@ class ApiServer:
             name = meta.get("name") or meta.get("generateName", "")
             self.objects.check(kind, body)
             self.quota.check(self.objects, kind, namespace, name)
-            if kind is SERVICES:
-                self._serve_service(body)
             answer = self.objects.create(kind, namespace, body)
         request.setResponseCode(201)
         return answer
-
-    def _serve_service(self, body: dict[str, Any]) -> None:
-        """
-        Give a Service its ports and addresses.
-
-        Source: concepts/services-networking/service/#type-nodeport (a port of
-        30000-32767) and #loadbalancer (the address comes later, in the status).
-        """
-        spec = body["spec"]
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
-            for port in spec["ports"]:
-                port.setdefault("nodePort", _free_node_port())
-        body["status"] = {"loadBalancer": {}}
 
     def delete(
         self, kind: Kind, namespace: str, name: str, query: dict[str, str], body: Any
@@ -570,18 +552,6 @@ class ApiServer:
                 },
             }
         return {**asked, "metadata": {}, "status": status}
-
-
-def _free_node_port() -> int:
-    """Find a port of that range that no other program of this machine has."""
-    while True:
-        port = randrange(30000, 32768)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def _selected(query: dict[str, str]) -> Callable[[dict[str, Any]], bool]:

@@ -1,15 +1,17 @@
 """
 Kubernetes' official client, used in threads because its calls block.
 
-`PodWatch` watches the pods of this node, in a thread, as long as the node runs.
+`Requests` repeats what must be answered. `PodWatch` watches the pods of this node, in a
+thread, as long as the node runs.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,9 +26,11 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.config.incluster_config import load_incluster_config
 from kubernetes.config.kube_config import list_kube_config_contexts, load_kube_config
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from vinom.errors import Misconfigured, VinomError
@@ -44,6 +48,14 @@ _WATCH_SECONDS = 290
 _SILENT_SECONDS = 120.0
 #: Selects pods in the phases Succeeded and Failed, by their fields.
 ENDED = "status.phase!=Pending,status.phase!=Running,status.phase!=Unknown"
+#: Waits between the attempts at one request, seconds.
+_AGAIN = (0.2, 1.0, 3.0)
+#: Later waits, for requests that are repeated until they are answered, seconds.
+_AGAIN_LATER = 10.0
+#: Statuses of a deletion that was not carried out, and need not be logged: it is not
+#: needed any more, was logged before, or the object is gone.
+_HARMLESS = (0, 401, 403, 404, 409)
+
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -205,23 +217,21 @@ class KubernetesApi:
         """Read a game server."""
         return self._ask(self._core.read_namespaced_pod, name, self.namespace)
 
-    def delete(
-        self, name: str, grace: int, preconditions: Object | None = None
-    ) -> Deferred[Object]:
+    def delete(self, name: str, grace: int, uid: str = "") -> Deferred[Object]:
         """
         End a game server.
 
         :param grace: how long it may take, seconds. With 0 its object is removed at
             once, even if it still runs.
-        :param preconditions: its ``uid``.
+        :param uid: refuse to end another one of this name.
         """
         body: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "gracePeriodSeconds": grace,
         }
-        if preconditions:
-            body["preconditions"] = preconditions
+        if uid:
+            body["preconditions"] = {"uid": uid}
         return self._ask(
             self._core.delete_namespaced_pod, name, self.namespace, body=body
         )
@@ -245,21 +255,11 @@ class KubernetesApi:
         )
         return listed
 
-    # Services and machines.
-
-    def create_service(self, service: Object) -> Deferred[Object]:
-        """Create a Service."""
-        return self._ask(self._core.create_namespaced_service, self.namespace, service)
-
-    def find_service(self, name: str) -> Deferred[Object]:
-        """Read a Service."""
-        return self._ask(self._core.read_namespaced_service, name, self.namespace)
+    # Machines and tokens.
 
     def find_machine(self, name: str) -> Deferred[Object]:
         """Read a Node: a machine of the cluster."""
         return self._ask(self._core.read_node, name)
-
-    # Tokens.
 
     def review(self, token: str, audience: str) -> Deferred[Object]:
         """Check whose token this is; the result is the status of a TokenReview."""
@@ -362,6 +362,153 @@ def _refusal(code: Any, reason: Any, body: Any) -> ApiError:
         reason = " ".join(str(reason).split())
         message = f"HTTP {code} {reason}" if code else f"no answer: {reason}"
     return ApiError(int(code or 0), reason, message)
+
+
+#: Makes a request.
+Ask = Callable[[], Deferred[Object]]
+
+
+class Requests:
+    """
+    Repeat requests of a fleet, which end with it.
+
+    :ivar api: the cluster's.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, api: KubernetesApi, chance: Callable[[], float]
+    ) -> None:
+        """
+        :param reactor: the clock.
+        :param api: the cluster's.
+        :param chance: returns random numbers from 0 to 1.
+        """
+        self._reactor, self.api, self._chance = reactor, api, chance
+        self._is_closed = self._is_forbidden = False
+        self._pauses: set[Deferred[None]] = set()
+        # Objects that are being removed.
+        self._removing: set[tuple[str, int, str]] = set()
+
+    def close(self) -> None:
+        """Repeat nothing any more."""
+        self._is_closed = True
+        for pause in tuple(self._pauses):
+            pause.cancel()
+
+    async def answered(
+        self, ask: Ask, is_wanted: Callable[[], bool], is_endless: bool = True
+    ) -> Object:
+        """
+        Repeat a request until the API server answers.
+
+        :param is_wanted: is the answer still needed?
+        :param is_endless: is it repeated more than a few times?
+        :raises ApiError: the answer is a refusal, or is not needed any more.
+        """
+        waits = chain(_AGAIN, repeat(_AGAIN_LATER) if is_endless else ())
+        while True:
+            try:
+                return await ask()
+            except ApiError as error:
+                wait = next(waits, None)
+                if not error.is_passing or wait is None:
+                    raise
+                self._log.debug(
+                    "a request is repeated, because it was not answered: {why}",
+                    why=str(error),
+                )
+            await self._wait(wait, is_wanted)
+
+    async def delete(
+        self, name: str, grace: int, uid: str, is_wanted: Callable[[], bool]
+    ) -> None:
+        """
+        End a pod: repeat that until the API server carries it out.
+
+        One that has just started refuses everything until it has read the roles.
+
+        :param grace: see `KubernetesApi.delete`.
+        :raises ApiError: the object is gone or was replaced, the request is wrong, or
+            it is not needed any more.
+        """
+        while True:
+            try:
+                await self.answered(
+                    lambda: self.api.delete(name, grace, uid), is_wanted
+                )
+            except ApiError as error:
+                if error.status not in (401, 403):
+                    raise
+                if not self._is_forbidden:
+                    self._is_forbidden = True
+                    self._log.warn(
+                        "pods cannot be deleted: {why}; this is tried again", why=error
+                    )
+                await self._wait(_AGAIN_LATER, is_wanted)
+            else:
+                self._is_forbidden = False
+                return
+
+    def remove(self, name: str, grace: int, uid: str = "") -> None:
+        """Delete the object of a pod that is over, unless it is gone already."""
+        asked = name, grace, uid
+        if asked in self._removing:
+            # It is listed again and again while nobody may delete it.
+            return
+        self._removing.add(asked)
+
+        def refused(failure: Failure) -> None:
+            error = failure.value
+            if not isinstance(error, ApiError) or error.status not in _HARMLESS:
+                self._log.warn(
+                    "{name} cannot be deleted: {why}",
+                    name=name,
+                    why=failure.getErrorMessage(),
+                )
+
+        removed = Deferred.fromCoroutine(self.delete(name, grace, uid, lambda: True))
+        removed.addErrback(refused)
+        removed.addBoth(lambda _: self._removing.discard(asked))
+
+    async def _wait(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
+        """
+        Wait for about this long.
+
+        :raises ApiError: the request is not needed any more.
+        """
+        await self.pause(seconds * (0.5 + self._chance()))
+        if self._is_closed or not is_wanted():
+            raise ApiError(0, "NotWanted", "it is not needed any more")
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the fleet exists."""
+        pause: Deferred[None] = deferLater(self._reactor, seconds)
+        self._pauses.add(pause)
+        try:
+            await pause
+        except CancelledError:
+            pass
+        finally:
+            self._pauses.discard(pause)
+
+
+def begin(
+    work: Coroutine[Deferred[Any], Any, None],
+    log: Callable[..., None],
+    what: str,
+    **values: str,
+) -> Deferred[None]:
+    """
+    Begin some work, and log why it fails.
+
+    :param log: logs it, at a level.
+    :param what: what failed, and ``{why}``.
+    """
+    return Deferred.fromCoroutine(work).addErrback(
+        lambda failure: log(what, **values, why=failure.getErrorMessage())
+    )
 
 
 #: Shortest and longest wait after a failure, seconds; half or more of it at random.

@@ -45,9 +45,9 @@ def name_of(pod: Object) -> str:
     return str(pod["metadata"]["name"])
 
 
-def uid_of(pod: Object) -> str:
-    """Return the uid, which distinguishes an object from earlier ones of its name."""
-    return str(pod["metadata"]["uid"])
+def uid_of(pod: Object | None) -> str:
+    """Return what distinguishes it from others of its name; empty if it is unknown."""
+    return "" if pod is None else str(pod["metadata"]["uid"])
 
 
 def label_of(pod: Object, label: str) -> str:
@@ -58,6 +58,11 @@ def label_of(pod: Object, label: str) -> str:
 def is_ended(pod: Object) -> bool:
     """Have its processes ended permanently?"""
     return _status(pod).get("phase") in ("Succeeded", "Failed")
+
+
+def is_going(pod: Object) -> bool:
+    """Has somebody asked it to end?"""
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def is_pending(pod: Object) -> bool:
@@ -130,6 +135,19 @@ def _why_unschedulable(pod: Object) -> str | None:
         ):
             return str(condition.get("message", ""))
     return None
+
+
+def address_of(machine: Object, wanted: str) -> str:
+    """
+    Find an address in a Node object; empty if there is none.
+
+    :param wanted: "external" or "internal".
+    """
+    kind = {"external": "ExternalIP", "internal": "InternalIP"}[wanted]
+    for one in (machine.get("status") or {}).get("addresses") or ():
+        if one["type"] == kind:
+            return str(one["address"])
+    return ""
 
 
 def _status(pod: Object) -> Mapping[str, Any]:

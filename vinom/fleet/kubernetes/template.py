@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from vinom.base.model import ServerAddress
 from vinom.base.settings.named import explain
 from vinom.base.settings.values import LABEL
 from vinom.fleet.kubernetes.objects import (
@@ -18,9 +19,6 @@ from vinom.fleet.kubernetes.objects import (
     SERVER,
     Object,
 )
-
-#: How players reach a pod.
-Reach = Literal["host_network", "host_port", "node_port", "load_balancer"]
 
 #: Where the secret of a pod's identity comes from.
 Proof = Literal["secret", "token"]
@@ -52,11 +50,10 @@ class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar annotations: annotations for pods.
     :ivar environment: more variables of the game server.
     :ivar service_account: service account of pods; the namespace's default unless set.
-    :ivar reach: how players reach a pod.
-    :ivar port: UDP port in a pod, if it has a network of its own.
-    :ivar address: which address of the machine players connect to, if they connect to
-        one: "host" (from the pod's status), "external" or "internal" (the first of
-        that type in the Node object), or any other text as a name or address.
+    :ivar port: UDP port in a pod, to which one of its machine's is forwarded.
+    :ivar address: which address of the machine players connect to: "host" (from the
+        pod's status), "external" or "internal" (the first of that type in the Node
+        object), or any other text as a name or address.
     :ivar proof: how a pod proves who it is: "secret": by a secret in its spec that
         works once; "token": by a token of its service account, which the API server
         checks.
@@ -79,7 +76,6 @@ class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
     annotations: dict[str, str] = {}
     environment: dict[str, str] = {}
     service_account: str = ""
-    reach: Reach = "host_network"
     port: Annotated[int, Meta(ge=1, le=65535)] = 7700
     address: _Text = "host"
     proof: Proof = "secret"
@@ -151,34 +147,41 @@ def check_names(owner: str, namespace: str) -> None:
 
 
 class PodTemplate:
-    """Makes the manifests of pods and of their Services."""
+    """
+    Makes the manifests of a node's pods.
+
+    :ivar table: of the settings.
+    :ivar owner: the node; a label's value.
+    :ivar relayed: where the players of all pods connect, if the node relays them.
+    :ivar selector: label selector of all pods of this node.
+    :ivar others: label selector of the pods of all other nodes.
+    """
 
     def __init__(
         self,
         table: PodTable,
         owner: str,
         environment: Mapping[str, str],
-        is_relayed: bool = False,
+        relayed: ServerAddress | None = None,
     ) -> None:
         """
         :param table: of the settings.
         :param owner: the node; a label's value.
         :param environment: variables of every game server of this node.
-        :param is_relayed: whether players connect to the node, so that pods need no
-            port.
+        :param relayed: where the players of all pods connect, if the node relays them.
         """
-        self.table, self.owner = table, owner
-        #: How players reach a pod; ``None`` if they do not.
-        self.reach: Reach | None = None if is_relayed else table.reach
+        self.table, self.owner, self.relayed = table, owner, relayed
+        self.selector = f"{ROLE}={GAME_SERVER},{OWNER}={owner}"
+        self.others = f"{ROLE}={GAME_SERVER},{OWNER}!={owner}"
         self._environment = dict(environment)
 
-    def pod(self, name: str, server_id: str, secret: str, host_port: int = 0) -> Object:
+    def pod(self, name: str, server_id: str, secret: str, host_port: int) -> Object:
         """
         Make a pod.
 
         :param secret: proves the pod's identity; not used with tokens.
-        :param host_port: UDP port of the machine that is forwarded to the pod; 0 for
-            none.
+        :param host_port: UDP port of the machine that is forwarded to the pod, unless
+            the node relays players.
         """
         table = self.table
         variables = {
@@ -214,11 +217,14 @@ class PodTemplate:
                 )
                 if value
             }
-        if self.reach not in (None, "host_network"):
-            port: Object = {"containerPort": table.port, "protocol": "UDP"}
-            if host_port:
-                port["hostPort"] = host_port
-            container["ports"] = [port]
+        if self.relayed is None:
+            container["ports"] = [
+                {
+                    "containerPort": table.port,
+                    "hostPort": host_port,
+                    "protocol": "UDP",
+                }
+            ]
         spec: Object = {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
@@ -231,8 +237,6 @@ class PodTemplate:
             "restartPolicy": "Never",
             "containers": [container],
         }
-        if self.reach == "host_network":
-            spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
         if table.node_selector:
             spec["nodeSelector"] = table.node_selector
         if table.service_account:
@@ -250,46 +254,6 @@ class PodTemplate:
                 "annotations": dict(table.annotations),
             },
             "spec": spec,
-        }
-
-    def service(self, name: str, server_id: str, pod: Object) -> Object:
-        """
-        Make the Service of one pod; it is deleted with the pod, by its owner reference.
-
-        :param pod: the pod, as read from the API server.
-        """
-        table = self.table
-        kind = "LoadBalancer" if self.reach == "load_balancer" else "NodePort"
-        meta = pod["metadata"]
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": name,
-                "labels": self._labels(server_id),
-                "ownerReferences": [
-                    {
-                        "apiVersion": "v1",
-                        "kind": "Pod",
-                        "name": meta["name"],
-                        "uid": meta["uid"],
-                    }
-                ],
-            },
-            "spec": {
-                "type": kind,
-                # Keeps the addresses of players, which limits depend on.
-                "externalTrafficPolicy": "Local",
-                "selector": {SERVER: server_id},
-                "ports": [
-                    {
-                        "name": "game",
-                        "protocol": "UDP",
-                        "port": table.port,
-                        "targetPort": table.port,
-                    }
-                ],
-            },
         }
 
     def _labels(self, server_id: str) -> dict[str, str]:
