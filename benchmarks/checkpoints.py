@@ -27,7 +27,7 @@ from vinom.fleet.control.link import ControlClient, ControlServer
 from vinom.fleet.control.messages import CONTROL_PROTOCOL, Kept, Ready
 from vinom.fleet.gameserver.keeping import Checkpoints, MatchKeeper
 from vinom.fleet.gameserver.room import HostedSeat
-from vinom.fleet.hosted import KeptCheckpoint
+from vinom.fleet.match import KeptCheckpoint
 from vinom.game import Game, Table
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording

@@ -24,14 +24,15 @@ from tests.support.supply import RecordingWatch, match_plan, ticket
 from vinom.base.limits.logged import BoundedLog, LogBounds
 from vinom.fleet.control.link import ControlServer
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.kubernetes.api import KubernetesApi, find_cluster
 from vinom.fleet.kubernetes.fleet import KubernetesFleet
 from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.life import ServerTimeouts
-from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.match import RoomTimeouts
+from vinom.fleet.policy import PoolPolicy
+from vinom.fleet.pool import PoolMeans
 from vinom.fleet.port_ring import PortRing
-from vinom.fleet.server import FleetSettings
+from vinom.fleet.server import FleetSettings, Program
 from vinom.net.keys.authority import Authority
 from vinom.node.links import NodeTls, listen_for_pods
 
@@ -77,17 +78,21 @@ async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any
         lease_seconds=45.0,
     )
     fleet = Fleet(
-        supply,
-        authority,
-        reactor,
-        os.urandom,
-        FleetSettings(
-            "game.vinom",
-            PoolPolicy(warm=matches, most=3 * matches, starting=32),
-            ServerTimeouts(start=120.0, bind=15.0, leave=45.0),
+        PoolMeans(
+            authority,
+            reactor,
+            time.monotonic,
+            os.urandom,
+            RoomTimeouts({"maze": 600.0}),
         ),
-        RoomTimeouts({"maze": 600.0}),
-        time.monotonic,
+        Program(
+            supply,
+            FleetSettings(
+                "game.vinom",
+                PoolPolicy(warm=matches, most=3 * matches, starting=32),
+                ServerTimeouts(start=120.0, bind=15.0, leave=45.0),
+            ),
+        ),
     )
     began_with = time.process_time()
     fleet.startService()

@@ -21,7 +21,7 @@ from vinom.fleet.control.messages import (
     RoomEnded,
     SeatChanged,
 )
-from vinom.fleet.hosted import MOST_IN_VAIN, MOST_RESUMED
+from vinom.fleet.match import MOST_IN_VAIN, MOST_RESUMED
 
 
 def last(server: FakeGameServer, kind: type) -> object:

@@ -6,11 +6,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.model import MatchPlan, SeatPlan
-from vinom.fleet.hosted import MatchRequest
-from vinom.fleet.pool import (
+from vinom.fleet.match import MatchMeans, RoomTimeouts, RunningMatch
+from vinom.fleet.policy import (
     MOST_PASSED,
     PoolCounts,
     PoolPolicy,
@@ -138,10 +139,11 @@ class RefillPacingTests(SynchronousTestCase):
         self.assertAlmostEqual(pacing.begins_at, 6.11)
 
 
-def request(name: str, *hosts: str) -> MatchRequest:
+def request(name: str, *hosts: str) -> RunningMatch:
     plan = MatchPlan(name, "duel", (SeatPlan("p", "P"),), 1)
-    watch: Any = None
-    return MatchRequest(plan, (), watch, hosts=hosts)
+    nobody: Any = None
+    means = MatchMeans(Clock(), Clock().seconds, RoomTimeouts({}), None, nobody, nobody)
+    return RunningMatch.make(means, plan, nobody, hosts=hosts)
 
 
 class WaitingMatchesTests(SynchronousTestCase):

@@ -33,11 +33,11 @@ from vinom.fleet.control.messages import (
     RotateCookies,
 )
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.hosted import RoomTimeouts
-from vinom.fleet.pool import PoolPolicy, RefillPacing
+from vinom.fleet.match import RoomTimeouts
+from vinom.fleet.policy import PoolPolicy, RefillPacing
+from vinom.fleet.pool import PoolMeans
 from vinom.fleet.port_ring import GamePorts, RelayedPorts
-from vinom.fleet.server import FleetSettings
-from vinom.fleet.several import SeveralFleets
+from vinom.fleet.server import FleetSettings, Program
 
 
 class SeveralWorld(Supplied):
@@ -50,26 +50,29 @@ class SeveralWorld(Supplied):
         self.supplies = {
             name: MemorySupply(self.clock, self.ports) for name in ("maze", "pong")
         }
-        common, own = [self.make(name, at) for at, name in enumerate(self.supplies)]
-        self.fleet = SeveralFleets(common, {"pong": own})
+        common, own = [
+            Program(
+                supply,
+                FleetSettings(
+                    "game.vinom",
+                    PoolPolicy(warm=1, most=5),
+                    has_udp=isinstance(self.ports, GamePorts),
+                ),
+            )
+            for supply in self.supplies.values()
+        ]
+        means = PoolMeans(
+            self.issuer,
+            self.clock,
+            self.clock.seconds,
+            Random(0).randbytes,
+            RoomTimeouts({"maze": 100.0, "pong": 100.0}),
+        )
+        self.fleet = Fleet(means, common, {"pong": own})
         for supply in self.supplies.values():
             supply.factory = ControlServer(self.clock, self.fleet.arrived)
         self.fleet.startService()
         self.settle()
-
-    def make(self, name: str, at: int) -> Fleet:
-        return Fleet(
-            self.supplies[name],
-            self.issuer,
-            self.clock,
-            Random(at).randbytes,
-            FleetSettings(
-                "game.vinom",
-                PoolPolicy(warm=1, most=5),
-                has_udp=isinstance(self.ports, GamePorts),
-            ),
-            RoomTimeouts({"maze": 100.0, "pong": 100.0}),
-        )
 
     def place(self, match_id: str, game: str) -> Deferred[Placement]:
         """Ask for a game server."""
@@ -79,8 +82,8 @@ class SeveralWorld(Supplied):
         return placed
 
 
-class SeveralFleetsTests(SynchronousTestCase):
-    """`SeveralFleets`."""
+class SeveralProgramsTests(SynchronousTestCase):
+    """Game servers of two programs."""
 
     def setUp(self) -> None:
         self.world = world = SeveralWorld()

@@ -52,12 +52,13 @@ from vinom.fleet.control.messages import (
     encode,
 )
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.interfaces import IFleet, IGameServer, IMatchWatch
-from vinom.fleet.pool import PoolPolicy, RefillPacing
+from vinom.fleet.match import RoomTimeouts
+from vinom.fleet.policy import PoolPolicy, RefillPacing
+from vinom.fleet.pool import PoolMeans
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.records import MatchRecord, ServerRecord
-from vinom.fleet.server import FleetSettings
+from vinom.fleet.server import FleetSettings, Program
 from vinom.net.frames import FrameReader
 
 
@@ -473,19 +474,24 @@ class FleetWorld(Supplied):
             rooms_per_process=rooms_per_process,
         )
         self.issuer = FakeIssuer()
+        settings = FleetSettings(
+            "game.vinom", PoolPolicy(warm, most, rooms_per_process)
+        )
         self.fleet = Fleet(
-            self.supply,
-            self.issuer,
-            self.clock,
-            Random(seed).randbytes,
-            FleetSettings(
-                realm="game.vinom",
-                policy=PoolPolicy(warm, most, rooms_per_process),
+            PoolMeans(
+                self.issuer,
+                self.clock,
+                self.clock.seconds,
+                Random(seed).randbytes,
+                RoomTimeouts({"maze": longest}, stored=stored),
+                lambda plan, data: "",
             ),
-            RoomTimeouts({"maze": longest}, stored=stored),
-            files=self.files,
-            records=self.records,
-            readable=lambda plan, data: "",
+            Program(
+                self.supply,
+                FleetSettings("game.vinom", policy),
+                self.files,
+                self.records,
+            ),
         )
         self.supplies = {"maze": self.supply}
         self.supply.factory = ControlServer(self.clock, self.fleet.arrived)

@@ -27,15 +27,16 @@ from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.control.link import ControlServer
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.local import fleet as local
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
 from vinom.fleet.local.forklink import ForkLink, arguments
 from vinom.fleet.local.forkserver import Start, Started
 from vinom.fleet.local.outliving import IS_ADOPTED, PLAYS_ON
-from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.match import RoomTimeouts
+from vinom.fleet.policy import PoolPolicy
+from vinom.fleet.pool import PoolMeans
 from vinom.fleet.port_ring import GamePorts, PortRing
-from vinom.fleet.server import FleetSettings
+from vinom.fleet.server import FleetSettings, Program
 from vinom.tools.commands.child_node import free_port_range
 
 PROGRAMS = "tests.support.game_processes"
@@ -563,12 +564,14 @@ class FleetTests(TestCase):
             os.environ,
         )
         fleet = Fleet(
-            local,
-            FakeIssuer(),
-            reactor,
-            Random(1).randbytes,
-            FleetSettings("game.vinom", policy=PoolPolicy(warm=1)),
-            RoomTimeouts({"maze": 60.0}),
+            PoolMeans(
+                FakeIssuer(),
+                reactor,
+                reactor.seconds,
+                Random(1).randbytes,
+                RoomTimeouts({"maze": 60.0}),
+            ),
+            Program(local, FleetSettings("game.vinom", PoolPolicy(warm=1))),
         )
         control = await UNIXServerEndpoint(reactor, path).listen(
             ControlServer(reactor, fleet.arrived)

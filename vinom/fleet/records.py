@@ -51,7 +51,7 @@ class MatchRecord(Struct, frozen=True):
     One match.
 
     :ivar since: when it was recorded, seconds since the Unix epoch.
-    :ivar hosts: as in `vinom.fleet.hosted.MatchRequest`.
+    :ivar hosts: as in `vinom.fleet.match.RunningMatch`.
     :ivar known: its players, if no store has them.
     :ivar rounds: number of the latest round whose result its node has stored.
     """

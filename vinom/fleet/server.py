@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from signal import SIGTERM
-from typing import Any
+from typing import Protocol
 
 import attrs
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -18,6 +16,7 @@ from zope.interface import implementer
 from vinom.base.model import (
     Exit,
     Issued,
+    MatchEnd,
     Placement,
     ServerAddress,
 )
@@ -37,32 +36,15 @@ from vinom.fleet.control.messages import (
     Kept,
     KeptTaken,
     Known,
-    MatchStarted,
     Ready,
-    RecordingData,
-    RelayEvent,
-    RelayFailed,
-    RelayRefusal,
-    RelayState,
-    RelayTaken,
     RoomEnded,
     RoomOpened,
     RotateCookies,
-    RoundEnded,
-    SeatChanged,
     Stop,
     TicketAdded,
     TokenKeys,
     TokenKeysTaken,
     ToServer,
-)
-from vinom.fleet.hosted import (
-    HostedRooms,
-    MatchRequest,
-    Readable,
-    Resumable,
-    RoomTimeouts,
-    round_of,
 )
 from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.life import (
@@ -77,8 +59,9 @@ from vinom.fleet.life import (
     Wanted,
     open_server_life,
 )
-from vinom.fleet.pool import PoolPolicy
-from vinom.fleet.records import MatchRecord, Records, ServerRecord
+from vinom.fleet.match import HostedMatches, Readable, RunningMatch
+from vinom.fleet.policy import PoolPolicy
+from vinom.fleet.records import Records, ServerRecord
 from vinom.net.keys.authority import Authority
 from vinom.play.hosting.recordings import Recordings
 
@@ -100,6 +83,24 @@ class FleetSettings:
     timeouts: ServerTimeouts = attrs.field(factory=ServerTimeouts)
     stop_seconds: float = 3.0
     has_udp: bool = True
+
+
+@attrs.frozen
+class Program:
+    """
+    A program, of which each game server is a process.
+
+    :ivar supply: starts and stops game servers, and gives them addresses.
+    :ivar settings: the operator's.
+    :ivar files: what matches write; ``None``: game servers open their own files.
+    :ivar records: where game servers with matches are written down; ``None``: no later
+        node finds them.
+    """
+
+    supply: IFleet
+    settings: FleetSettings
+    files: Recordings | None = None
+    records: Records | None = None
 
 
 @attrs.frozen
@@ -199,7 +200,7 @@ class Takeover:
     label: str
     credentials: Credentials | None
     where: ServerAddress | None
-    matches: tuple[Resumable, ...]
+    matches: tuple[RunningMatch, ...]
     is_moved: bool = False
 
     def end(self, verdict: str, supply: IFleet, why: str = "") -> None:
@@ -210,31 +211,32 @@ class Takeover:
             match.end(verdict, why)
 
 
-@attrs.frozen
-class ServerReports:
-    """
-    What a `ServerProcess` calls in its fleet.
+class ServerWatch(Protocol):
+    """What a `ServerProcess` calls: `vinom.fleet.pool.Pool`."""
 
-    :ivar listening: players can reach it.
-    :ivar keys_taken: it accepts the token keys with this number.
-    :ivar match_over: a match has left it.
-    :ivar full: it hosts no more matches than it has.
-    :ivar drains: it was asked to end from outside, and has matches; ``True``: at once.
-    :ivar gone: it is gone; its remaining matches are lost.
-    :ivar changed: something happened to it that the fleet may act on.
-    :ivar moved: it came from one stage of its life to another.
-    :ivar took_over: it goes on with what another one left.
-    """
+    def listening(self) -> None:
+        """Players can reach one."""
 
-    listening: Callable[[], None]
-    keys_taken: Callable[[str, int], None]
-    match_over: Callable[[ServerProcess, str], None]
-    full: Callable[[ServerProcess], None]
-    drains: Callable[[ServerProcess, bool], None]
-    gone: Callable[[ServerProcess], None]
-    changed: Callable[[], None]
-    moved: Callable[[ServerProcess, Stage, Stage], None]
-    took_over: Callable[[ServerProcess, Takeover], None]
+    def keys_taken(self, server_id: str, number: int) -> None:
+        """One accepts the token keys with this number."""
+
+    def full(self, server: ServerProcess) -> None:
+        """One hosts no more matches than it has."""
+
+    def drains(self, server: ServerProcess, is_last: bool) -> None:
+        """One was asked to end from outside, and has matches; `True`: at once."""
+
+    def gone(self, server: ServerProcess) -> None:
+        """One is gone; its remaining matches are lost."""
+
+    def changed(self) -> None:
+        """Something happened to one that the pool may act on."""
+
+    def moved(self, server: ServerProcess, before: Stage, stage: Stage) -> None:
+        """One came from one stage of its life to another."""
+
+    def took_over(self, takeover: Takeover) -> None:
+        """One goes on with what another one left."""
 
 
 @implementer(IGameServer)
@@ -242,7 +244,7 @@ class ServerProcess:
     """
     Start a game server, give it an address and matches, watch it, and end it.
 
-    :ivar rooms: its rooms.
+    :ivar rooms: its matches.
     :ivar stage: of its life.
     :ivar figures: the latest that it reported, by name.
     :ivar cookie_keys: the cookie keys that it reported last, without secrets.
@@ -263,48 +265,29 @@ class ServerProcess:
     def __init__(
         self,
         server_id: str,
-        supply: IFleet,
+        program: Program,
         issuer: Authority,
-        settings: FleetSettings,
-        room_timeouts: RoomTimeouts,
-        reports: ServerReports,
-        clock: IReactorTime,
         now: Callable[[], float],
-        files: Recordings | None = None,
-        records: Records | None = None,
+        watch: ServerWatch,
     ) -> None:
         """
         :param server_id: its label inside the realm.
-        :param supply: starts and stops it, and gives it an address.
+        :param program: of which it is a process.
         :param issuer: signs its certificate.
-        :param settings: realm, rooms of one process, and timeouts.
-        :param room_timeouts: how long rooms may take.
-        :param reports: called with what happens to it.
-        :param clock: for the time that tickets may take.
         :param now: seconds on a clock that nobody sets.
-        :param files: of its matches; ``None``: they have none of ours.
-        :param records: where it is written down while it has matches; ``None``: no
-            later node finds it.
+        :param watch: called with what happens to it.
         """
-        self._records = records
-        self._recorded: dict[str, MatchRecord] = {}
+        settings, self._records = program.settings, program.records
         self.server_id = self.label = server_id
         self.takeover: Takeover | None = None
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
         self.has_dialed, self.end = False, ""
-        self.rooms = HostedRooms(
-            settings.policy.rooms_per_process,
-            self.send,
-            clock,
-            now,
-            room_timeouts,
-            files,
-        )
-        self._supply, self._issuer, self._realm = supply, issuer, settings.realm
+        self.rooms = HostedMatches(settings.policy.rooms_per_process)
+        self._supply, self._issuer, self._realm = program.supply, issuer, settings.realm
         self._has_udp = settings.has_udp
-        self._reports, self._now = reports, now
+        self._watch, self._now = watch, now
         self._facts = ServerFacts(settings.timeouts, now() + settings.timeouts.start)
         self.stage: Stage = self._facts.stage
         self._life = open_server_life(self._facts)
@@ -379,10 +362,10 @@ class ServerProcess:
     def ended(self, how: Exit) -> None:
         self._has_ended, self._port, self.end = True, None, str(how)
         if self._records is not None:
-            if self._recorded and not self._records.is_ours(self.server_id):
+            is_recorded = any(match.record is not None for match in self.rooms)
+            if is_recorded and not self._records.is_ours(self.server_id):
                 self.was_ours = self._records.settled(self.server_id)
             self._records.forget(self.server_id)
-        self._recorded = {}
         is_expected = self.stage == "leaving" and (
             how.status == 0 or how.signal == SIGTERM
         )
@@ -403,7 +386,7 @@ class ServerProcess:
     @property
     def keeps_address(self) -> bool:
         """Is its address kept for another one that goes on with its matches?"""
-        return self.rooms.can_go_on or (
+        return any(match.can_go_on for match in self.rooms) or (
             self.takeover is not None and self.takeover.where is not None
         )
 
@@ -411,15 +394,6 @@ class ServerProcess:
     def is_needed(self) -> bool:
         """Does it have matches, or will it have some?"""
         return bool(self.rooms) or self.takeover is not None
-
-    @property
-    def all_matches(self) -> set[str]:
-        """Its matches, and those that it is about to take over."""
-        taken_over = () if self.takeover is None else self.takeover.matches
-        return {
-            *self.rooms.match_ids,
-            *(one.request.plan.match_id for one in taken_over),
-        }
 
     def take_over(self, takeover: Takeover) -> None:
         """Go on, once players can reach it, with matches of one that is gone."""
@@ -441,7 +415,7 @@ class ServerProcess:
             return "it is doing so already"
         why = self.rooms.why_not_moved(readable)
         if not why:
-            self.rooms.hand_over()
+            self.rooms.hand_over(self)
             self.leave(ask=False)
         return why
 
@@ -452,42 +426,47 @@ class ServerProcess:
             and not self.rooms.is_handing_over
             and self.rooms.end_what_stays(readable)
         ):
-            self.rooms.hand_over()
+            self.rooms.hand_over(self)
             self.leave(ask=False)
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Was it asked to hand its matches over?"""
+        return self.rooms.is_handing_over
 
     def end_matches(
         self, verdict: str | None
-    ) -> tuple[list[MatchRequest], Takeover | None]:
+    ) -> tuple[list[RunningMatch], Takeover | None]:
         """
         End its matches, because it is gone, but for those that go on elsewhere.
 
         :param verdict: the reason, if it is not the usual one.
         :returns: matches that had not begun; and what another one takes over.
         """
-        displaced, resumable = self.rooms.gone(verdict)
+        matches, rooms = tuple(self.rooms), self.rooms
         label, where = self.label, self._where
+        states = [one.server_gone(verdict, rooms.is_handing_over) for one in matches]
+        with_states = tuple(zip(matches, states, strict=True))
+        begin = [match for match, state in with_states if state == "begins"]
+        go_on = [match for match, state in with_states if state == "goes on"]
         if self.takeover is not None:
             where = self.takeover.where
             if verdict is None:
-                resumable += self.takeover.matches
+                go_on += self.takeover.matches
             else:
                 for match in self.takeover.matches:
                     match.end(verdict)
-        if resumable and (self._credentials is not None or not self._has_udp):
-            takeover = Takeover(
-                label,
-                self._credentials,
-                where,
-                tuple(resumable),
-                self.rooms.is_handing_over,
+        if go_on and (self._credentials is not None or not self._has_udp):
+            left = tuple(go_on)
+            return begin, Takeover(
+                label, self._credentials, where, left, rooms.is_handing_over
             )
-            return displaced, takeover
-        for match in resumable:
+        for match in go_on:
             match.end("lost")
         if where is not None:
             # It was kept, and nobody needs it.
             self._supply.free(where)
-        return displaced, None
+        return begin, None
 
     def need(self) -> None:
         """A match needs it: get it an address."""
@@ -514,10 +493,14 @@ class ServerProcess:
     def _link_again(self, ready: Ready) -> None:
         """Go on with what it played without a link."""
         self._unanswered, self._port = 0, ready.port or self._port
-        where = self._where
-        assert where is not None
-        lost = self.rooms.linked_again(ready.matches, self._placement(where))
-        self._match_gone(*lost)
+        reported, lost = {one.match_id: one for one in ready.matches}, 0
+        placement = self._placement
+        for match in self.rooms:
+            if (one := reported.get(match.match_id)) is None:
+                self._match_over(match, MatchEnd(match.match_id, "lost"))
+                lost += 1
+            else:
+                match.linked_again(one, placement)
         file, descriptors = self._lend_unsent()
         again = not self._is_adopted
         self.send(Adopted(self.rooms.match_ids, file, again), descriptors)
@@ -529,7 +512,7 @@ class ServerProcess:
             server=self.server_id,
             pid=ready.pid,
             count=len(self.rooms),
-            lost=len(lost),
+            lost=lost,
         )
         self._do(self._life.dialed)
         if self.rooms.is_used_up:
@@ -563,7 +546,9 @@ class ServerProcess:
     def _take_unsent(self) -> None:
         """Take what it wrote, while it had no link, before it ended."""
         for file in self._unsent:
-            self.rooms.unsent(read_unsent(file))
+            for message in read_unsent(file):
+                if (match := self.rooms.get(message.match_id)) is not None:
+                    match.take_unsent(message)
         self._close_unsent()
 
     def _close_unsent(self) -> None:
@@ -571,7 +556,7 @@ class ServerProcess:
         for file in files:
             os.close(file)
 
-    def adopt(self, record: ServerRecord, requests: Sequence[MatchRequest]) -> bool:
+    def adopt(self, record: ServerRecord, matches: Mapping[str, RunningMatch]) -> bool:
         """
         Go on with a game server that an earlier node started.
 
@@ -581,13 +566,15 @@ class ServerProcess:
             return False
         self._where, self._anchor = record.where, record.anchor.encode("ascii")
         self._port, self.has_listened, self._is_adopted = record.where.port, True, True
-        self._recorded = {one.plan.match_id: one for one in record.matches}
         self._other_keys = {k: v.encode() for k, v in record.token_keys.items()}
         # Another one can take its matches over if the same authority signs for it.
         self.label = record.label
         self._issue()
-        for request in requests:
-            self.rooms.adopt(request, self._recorded[request.plan.match_id].rounds)
+        self.rooms.spare = 0
+        for one in record.matches:
+            match = matches[one.plan.match_id]
+            match.adopt(self, one)
+            self.rooms.add(match)
         self.trust(self._issuer.token_keys())
         self._do(self._life.adopt)
         self._call()
@@ -608,19 +595,23 @@ class ServerProcess:
 
         :returns: ``False`` if it has nothing to play, or if no later node finds it.
         """
-        if self.stage not in ("listening", "away") or not self._recorded:
+        is_recorded = any(match.record is not None for match in self.rooms)
+        if self.stage not in ("listening", "away") or not is_recorded:
             return False
         self._release()
         return True
 
     def give_up(self) -> None:
         """Another node goes on with it: send it nothing more."""
-        self._recorded = {}
-        self.rooms.give_up()
+        for match in self.rooms:
+            # That one writes the records and copies.
+            match.record = None
+            if match.copy is not None:
+                match.copy.over()
         self._release()
 
     def _release(self) -> None:
-        self._match_gone(*self.rooms.cut_off())
+        self._end_own()
         self._supply.release(self.server_id)
         if self._link is not None:
             link, self._link = self._link, None
@@ -630,64 +621,67 @@ class ServerProcess:
     def lost(self) -> None:
         """Its link is closed."""
         self._link = None
-        if self.stage == "listening" and self.rooms.outlive:
+        if self.stage == "listening" and any(one.outlives_link for one in self.rooms):
             self._log.warn(
                 "game server {server} plays on without a link", server=self.server_id
             )
-            self._match_gone(*self.rooms.cut_off())
+            self._end_own()
             self._do(self._life.cut_off)
-            return
-        self.rooms.unreachable()
-        self._do(self._life.link_lost)
+        else:
+            self._do(self._life.link_lost)
 
-    def _match_gone(self, *match_ids: str) -> None:
-        for match_id in match_ids:
-            self._reports.match_over(self, match_id)
-            self._forget(match_id)
+    def _end_own(self) -> None:
+        """End the rooms of this node: it has no link to them any more."""
+        for match in self.rooms:
+            if match.is_own:
+                self._match_over(match, MatchEnd(match.match_id, "lost"))
+
+    def _match_over(self, match: RunningMatch, end: MatchEnd) -> None:
+        if self.rooms.remove(match):
+            match.ended(end)
+            if match.record is not None:
+                self._write()
 
     # What a later node has to know.
 
-    def open(self, request: MatchRequest) -> None:
+    def open(self, match: RunningMatch) -> None:
         """Host a match."""
-        self._record(request)
-        self.rooms.open(request)
+        self.rooms.spare -= 1
+        self._host(match)
+        match.open(self)
         self._supply.plays(self.server_id, self.rooms.match_ids)
 
-    def _record(self, request: MatchRequest) -> None:
+    def _host(self, match: RunningMatch) -> None:
+        self.rooms.add(match)
         # First: a match that nobody remembers would be played for nobody.
-        records, where = self._records, self._where
-        if records is not None and where is not None and not request.is_own:
-            record = records.record(request.plan, request.hosts)
-            self._recorded[request.plan.match_id] = record
-            self._write()
-
-    def _forget(self, match_id: str) -> None:
-        if self._recorded.pop(match_id, None) is not None:
+        if self._records is not None and self._where is not None and not match.is_own:
+            match.record = self._records.record(match.plan, match.hosts)
             self._write()
 
     def store(self) -> None:
         """Bring the copies of its matches up to date."""
-        if (where := self._where) is not None:
-            placement = self._placement(where)
-            for record in self._recorded.values():
-                self.rooms.store(record, self.server_id, placement)
+        if self._where is not None:
+            placement = self._placement
+            for match in self.rooms:
+                match.store(self.server_id, placement)
+
+    def drop(self, match: RunningMatch) -> None:
+        """End a match that another node has gone on with."""
+        if len(self.rooms) > 1:
+            match.close("lost")
+        else:
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""
         self._do(self._life.overdue)
 
-    def _note_round(self, match_id: str, outcome: dict[str, Any]) -> None:
-        """Its result is kept here: the next node must not keep it again."""
-        record, number = self._recorded.get(match_id), round_of(outcome)
-        if record is not None and number > record.rounds:
-            self._recorded[match_id] = replace(record, rounds=number)
-            self._write()
-
     def _write(self) -> None:
         handle, where = self._supply.handle(self.server_id), self._where
         if self._records is None:
             return
-        if not self._recorded or not handle or where is None:
+        records = tuple(one.record for one in self.rooms if one.record is not None)
+        if not records or not handle or where is None:
             self._records.forget(self.server_id)
             return
         self._records.write(
@@ -697,7 +691,7 @@ class ServerProcess:
                 handle,
                 where,
                 self._anchor.decode("ascii"),
-                tuple(self._recorded.values()),
+                records,
                 token_keys={k: v.decode() for k, v in self._token_keys.items()},
             )
         )
@@ -736,13 +730,15 @@ class ServerProcess:
         credentials = self._credentials
         if credentials is not None and now >= credentials.renew_at:
             self.renew_certificate()
-        if self.stage == "listening" and (match_id := self.rooms.late()) is not None:
-            self._log.error(
-                "game server {server} does not answer for match {match_id}",
-                server=self.server_id,
-                match_id=match_id,
-            )
-            self._do(self._life.overdue)
+        for match in self.rooms if self.stage == "listening" else ():
+            if match.is_stuck():
+                self._log.error(
+                    "game server {server} does not answer for match {match_id}",
+                    server=self.server_id,
+                    match_id=match.match_id,
+                )
+                self._do(self._life.overdue)
+                break
 
     def _beat(self) -> None:
         if self._unanswered >= MISSED_HEARTBEATS:
@@ -810,15 +806,15 @@ class ServerProcess:
         if self.stage != "binding":
             return  # It is leaving already.
         self._where, self.has_listened = where, True
-        self._reports.listening()
+        self._watch.listening()
         if self.takeover is not None:
             takeover, self.takeover = self.takeover, None
             if takeover.where is not None and takeover.where != where:
                 self._supply.free(takeover.where)
-            self._reports.took_over(self, takeover)
+            self._watch.took_over(takeover)
             for match in takeover.matches:
-                self._record(match.request)
-                self.rooms.resume(match)
+                self._host(match)
+                match.resume(self)
             self._supply.plays(self.server_id, self.rooms.match_ids)
         self._do(self._life.reached)
 
@@ -842,7 +838,7 @@ class ServerProcess:
         step(self._now())
         if facts.stage != before:
             self.stage = facts.stage
-            self._reports.moved(self, before, facts.stage)
+            self._watch.moved(self, before, facts.stage)
         effects, facts.outbox = facts.outbox, []
         for effect in effects:
             match effect:
@@ -862,12 +858,14 @@ class ServerProcess:
                 case Gone():
                     # Not before all was read that it sent.
                     self._take_unsent()
-                    self._reports.gone(self)
-        self._reports.changed()
+                    self._watch.gone(self)
+        self._watch.changed()
 
-    def _placement(self, where: ServerAddress) -> Placement:
+    @property
+    def _placement(self) -> Placement:
+        assert self._where is not None
         anchor = self._anchor.decode("ascii")
-        return Placement(self.label, where.address, where.port, anchor)
+        return Placement(self.label, self._where.address, self._where.port, anchor)
 
     # Its messages.
 
@@ -881,7 +879,6 @@ class ServerProcess:
             match message:
                 # First of all: one comes for every state.
                 case Kept():
-                    self.rooms.kept(message)
                     self._kept(message)
                 case Alive():
                     if message.number:
@@ -893,63 +890,53 @@ class ServerProcess:
                     self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                     self.cookie_keys = message.cookie_keys
                 case TokenKeysTaken(number):
-                    self._reports.keys_taken(self.server_id, number)
+                    self._watch.keys_taken(self.server_id, number)
                 case Bound() | BindFailed():
                     self._port_answered(message)
-                case RoomOpened(match_id):
-                    if (where := self._where) is not None:
-                        self.rooms.opened(match_id, self._placement(where))
                 case TicketAdded(label):
-                    self.rooms.ticket_added(label)
-                case SeatChanged(match_id, seat, state):
-                    self.rooms.seat_changed(match_id, seat, state)
-                case MatchStarted(match_id):
-                    self.rooms.started(match_id)
-                case RoundEnded(match_id, outcome):
-                    self.rooms.round_ended(match_id, outcome)
-                    self._note_round(match_id, outcome)
-                case (
-                    RelayState()
-                    | RelayEvent()
-                    | RelayRefusal()
-                    | RelayTaken()
-                    | RelayFailed()
-                ):
-                    self.rooms.relayed(message)
+                    for match in self.rooms:
+                        match.admissions.accepted(label)
                 case RoomEnded(end, number):
-                    if end.match_id in self.rooms:
-                        if number and self._link is not None and self._link.is_lossy:
-                            # Until it knows that this is here, players are not sent it.
-                            self.send(KeptTaken(end.match_id, number))
-                        self._reports.match_over(self, end.match_id)
-                        self.rooms.ended(end)
-                        self._forget(end.match_id)
-                    if self.rooms.is_used_up:
-                        # One that could host more does not know that it gets none.
-                        ask = self._is_adopted
-                        self._do(lambda now: self._life.leave(ask, now))
-                    else:
-                        if self._is_draining:
-                            # Perhaps this was the one that could not go on elsewhere.
-                            self._reports.drains(self, False)
-                        self._reports.changed()
-                case RecordingData():
-                    self.rooms.recorded(message)
+                    self._room_ended(end, number)
                 case Draining(is_last):
                     self._draining(is_last)
                 case Ready():
                     raise PeerError("a game server sends ready only once, at first")
+                case RoomOpened(match_id):
+                    if (opened := self.rooms.get(match_id)) is not None:
+                        opened.opened(self._placement)
+                case _:
+                    about = self.rooms.get(message.match_id)
+                    if about is not None and about.received(message):
+                        self._write()
         except PeerError:
             self._do(self._life.overdue)
             raise
 
+    def _room_ended(self, end: MatchEnd, number: int) -> None:
+        if (match := self.rooms.get(end.match_id)) is not None:
+            if number and self._link is not None and self._link.is_lossy:
+                # Until it knows that this is here, players are not sent it.
+                self.send(KeptTaken(end.match_id, number))
+            self._match_over(match, end)
+        if self.rooms.is_used_up:
+            # One that could host more does not know that it gets none.
+            ask = self._is_adopted
+            self._do(lambda now: self._life.leave(ask, now))
+            return
+        if self._is_draining:
+            # Perhaps this was the one that could not go on elsewhere.
+            self._watch.drains(self, False)
+        self._watch.changed()
+
     def _kept(self, message: Kept) -> None:
-        """Answer a checkpoint, where that is needed."""
+        """Take a checkpoint, and answer it where that is needed."""
         match_id, number = message.match_id, message.number
-        is_awaited, where = self.rooms.awaits_store(match_id), self._where
-        if is_awaited and where is not None and match_id in self._recorded:
-            record, placement = self._recorded[match_id], self._placement(where)
-            if not self.rooms.store(record, self.server_id, placement):
+        match, is_awaited = self.rooms.get(match_id), False
+        if match is not None:
+            match.kept.take(message)
+            is_awaited = match.awaits_store
+            if is_awaited and not match.store(self.server_id, self._placement):
                 return
         if self._link is not None and (self._link.is_lossy or is_awaited):
             # Until it knows that this is here, it shows nothing of it.
@@ -962,7 +949,7 @@ class ServerProcess:
     def _draining(self, is_last: bool = False) -> None:
         """It was asked to end from outside: it gets no more matches."""
         if is_last:
-            self._reports.drains(self, True)
+            self._watch.drains(self, True)
             return
         self._log.info("game server {server} drains", server=self.server_id)
         self._is_draining = True
@@ -970,8 +957,8 @@ class ServerProcess:
         if self.stage in ("warm", "binding") or not self.rooms:
             self._do(lambda now: self._life.leave(False, now))
         else:
-            self._reports.full(self)
-            self._reports.drains(self, False)
+            self._watch.full(self)
+            self._watch.drains(self, False)
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
         if self.stage == "leaving":
@@ -991,8 +978,8 @@ class ServerProcess:
             self.takeover = attrs.evolve(self.takeover, where=None)
         self._life.bind_failed(self._now())
         self.stage = self._facts.stage
-        self._reports.moved(self, "binding", self.stage)
+        self._watch.moved(self, "binding", self.stage)
         binding.callback(False)
         if self.takeover is not None:
             self.need()
-        self._reports.changed()
+        self._watch.changed()

@@ -17,8 +17,8 @@ from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchPlan, Placement
 from vinom.errors import LeaseLost, NoCapacity, StoreUnavailable
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.hosted import Readable
 from vinom.fleet.local.fleet import is_own_folder
+from vinom.fleet.match import Readable
 from vinom.fleet.records import (
     MatchCopy,
     ServerRecord,

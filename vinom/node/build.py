@@ -44,16 +44,16 @@ from vinom.errors import Misconfigured
 from vinom.fleet.control.messages import CONTROL_PROTOCOL
 from vinom.fleet.fleet import Fleet
 from vinom.fleet.gameserver.keeping import Reader
-from vinom.fleet.hosted import RoomTimeouts
 from vinom.fleet.kubernetes.template import PodTable, PodTemplate
 from vinom.fleet.life import ServerTimeouts
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, machine
 from vinom.fleet.local.forklink import User
-from vinom.fleet.pool import PoolPolicy
+from vinom.fleet.match import RoomTimeouts
+from vinom.fleet.policy import PoolPolicy
+from vinom.fleet.pool import PoolMeans
 from vinom.fleet.port_ring import GamePorts, PortRing, RelayedPorts
 from vinom.fleet.records import Records, ServerRecords
-from vinom.fleet.server import FleetSettings
-from vinom.fleet.several import AnyFleet, SeveralFleets
+from vinom.fleet.server import FleetSettings, Program
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds
 from vinom.lobby.conversation.identity import (
@@ -467,18 +467,16 @@ class FleetParts:
     """
     What game servers are reached by.
 
-    :ivar common: those of games in Python.
     :ivar servers: those of all games.
-    :ivar processes: the processes of common ones.
+    :ivar processes: the processes of games in Python.
     :ivar own_processes: those of games with a command of their own.
-    :ivar files: records of common ones with matches.
+    :ivar files: records of those with matches.
     :ivar claims: the same in the store; ``None`` if no other node can go on with them.
     :ivar relay: has the connections of all players over UDP; ``None`` if game servers
         have them.
     """
 
-    common: Fleet
-    servers: AnyFleet
+    servers: Fleet
     processes: LocalFleet | KubernetesFleet
     own_processes: tuple[LocalFleet, ...]
     files: ServerRecords
@@ -491,7 +489,7 @@ class FleetParts:
         return any(one.is_child(peer) for one in every)
 
     @property
-    def for_players(self) -> AnyFleet | UdpRelay:
+    def for_players(self) -> Fleet | UdpRelay:
         """Where players reach their matches."""
         return self.servers if self.relay is None else self.relay
 
@@ -542,56 +540,41 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
             name for name, game in base.games.items() if game.durability == "store"
         ),
     )
-    common = Fleet(
-        processes,
-        base.authority,
-        base.clock,
-        base.entropy,
-        fleet_settings(settings),
-        timeouts,
-        # A monotonic clock: a step of the other one must not end a match.
-        time.monotonic,
-        base.recordings,
-        records,
-        Reader(base.games).why_not,
-    )
-    fleet: AnyFleet = common
-    own_processes: dict[str, LocalFleet] = {}
+    own: dict[str, Program] = {}
+    own_processes: list[LocalFleet] = []
     if settings.games:
         control = control_socket or settings.control_socket
         program = game_server_program(settings, control_socket)
-        own_processes = {
-            name: LocalFleet(
+        for name, table in settings.games.items():
+            supply = LocalFleet(
                 base.reactor,
                 own_program(program, name, table, control),
                 ports,
                 os.environ,
             )
-            for name, table in settings.games.items()
-        }
-        own = {
-            # Such a game server opens its own files, and does not outlive us.
-            name: Fleet(
-                supply,
-                base.authority,
-                base.clock,
-                base.entropy,
-                fleet_settings(settings, settings.games[name].warm),
-                timeouts,
-                time.monotonic,
-            )
-            for name, supply in own_processes.items()
-        }
-        fleet = SeveralFleets(common, own)
+            own_processes.append(supply)
+            own[name] = Program(supply, fleet_settings(settings, table.warm))
+    fleet = Fleet(
+        PoolMeans(
+            base.authority,
+            base.clock,
+            # A monotonic clock: a step of the other one must not end a match.
+            time.monotonic,
+            base.entropy,
+            timeouts,
+            Reader(base.games).why_not,
+        ),
+        Program(processes, fleet_settings(settings), base.recordings, records),
+        own,
+    )
     processes.arrived = fleet.arrived
     relay = udp_relay(base, fleet)
     if relay is not None:
-        common.resume = relay.go_on
+        fleet.resume = relay.go_on
     return FleetParts(
-        common,
         fleet,
         processes,
-        tuple(own_processes.values()),
+        tuple(own_processes),
         files,
         claims,
         relay,
@@ -826,7 +809,7 @@ def build_parts(
         )
     adoption = Adoption(
         fleet.files,
-        fleet.common,
+        fleet.servers,
         fleet.processes,
         lobby.matches,
         base.stores.players,
@@ -1274,7 +1257,7 @@ def game_ports(settings: Settings) -> GamePorts | RelayedPorts:
     return GamePorts(ring, interface, settings.public_host, time.monotonic)
 
 
-def udp_relay(base: Base, fleet: AnyFleet) -> UdpRelay | None:
+def udp_relay(base: Base, fleet: Fleet) -> UdpRelay | None:
     """
     Make what has the connections of players over UDP; ``None`` if game servers do.
 

@@ -40,6 +40,7 @@ from vinom.fleet.control.messages import (
     ToNode,
     ToRelayed,
 )
+from vinom.fleet.fleet import Fleet
 from vinom.fleet.gameserver.matches import LinkSamples
 from vinom.fleet.gameserver.player_port import PlayerPort, PortLimits
 from vinom.fleet.gameserver.reception import Workload
@@ -49,7 +50,6 @@ from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.fleet.records import MatchCopy, StoredMatch
 from vinom.fleet.relay.room import RelayedRoom
-from vinom.fleet.several import AnyFleet
 from vinom.game import Game
 from vinom.net.keys.authority import Authority
 from vinom.net.packets.codec import COUNTER_LIMIT
@@ -206,7 +206,7 @@ class UdpRelay(Service):
 
     def __init__(
         self,
-        fleet: AnyFleet,
+        fleet: Fleet,
         issuer: Authority,
         games: Mapping[str, Game[Any, Any]],
         runtime: Runtime,
@@ -531,7 +531,7 @@ class UdpRelay(Service):
         if self._seconds() >= self._renew_at:
             self.renew_certificate()
 
-    def all_keys(self, fleet: AnyFleet) -> RelayedKeys:
+    def all_keys(self, fleet: Fleet) -> RelayedKeys:
         """Return its keys and those of the game servers of *fleet*, as one."""
         return RelayedKeys(fleet, self)
 
@@ -601,7 +601,7 @@ class RelayedKeys:
     With a relay, `vinom.node.keys.Keys` uses it in place of `Fleet`.
     """
 
-    fleet: AnyFleet
+    fleet: Fleet
     relay: UdpRelay
 
     def share_token_keys(self) -> Deferred[None]:
