@@ -50,10 +50,10 @@ ADAPTERS: dict[str, str] = {
     "matchmaking/updates matchmaking/parties matchmaking/prematch "
     "matchmaking/attendance matchmaking/ratings matchmaking/rounds "
     "results/sending results/service",
-    "fleet": "control/link fleet gameserver/* hosted kubernetes/api "
+    "fleet": "control/link fleet gameserver/* kubernetes/api "
     "kubernetes/fleet kubernetes/pod local/fleet "
-    "local/forklink local/forkserver local/outliving records relay/* server "
-    "several",
+    "local/forklink local/forkserver local/outliving match pool records relay/* "
+    "server",
     "play": "game_loader hosting/*",
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* "
     "lines/https lines/limits lines/proxied lines/secure lines/sniffed "

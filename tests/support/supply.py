@@ -474,9 +474,7 @@ class FleetWorld(Supplied):
             rooms_per_process=rooms_per_process,
         )
         self.issuer = FakeIssuer()
-        settings = FleetSettings(
-            "game.vinom", PoolPolicy(warm, most, rooms_per_process)
-        )
+        policy = PoolPolicy(warm, most, rooms_per_process)
         self.fleet = Fleet(
             PoolMeans(
                 self.issuer,

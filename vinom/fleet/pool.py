@@ -88,11 +88,7 @@ class Roster:
         if stage == "listening" and server.rooms.spare:
             self._with_room[server.server_id] = server
         else:
-            self.full(server)
-
-    def full(self, server: ServerProcess) -> None:
-        """It hosts no more matches."""
-        self._with_room.pop(server.server_id, None)
+            self._with_room.pop(server.server_id, None)
 
     def remove(self, server: ServerProcess) -> None:
         """Remove a game server that is gone."""
@@ -105,8 +101,14 @@ class Roster:
 
     def any_with_room(self) -> ServerProcess | None:
         """Find the oldest that can host one more room; overloaded ones come last."""
-        found = self._with_room.values()
-        return next((s for s in found if not s.is_overloaded), next(iter(found), None))
+        found = self._with_room
+        while found and not next(iter(found.values())).rooms.spare:
+            del found[next(iter(found))]
+        able = (one for one in found.values() if one.rooms.spare)
+        first = next(able, None)
+        if first is None or not first.is_overloaded:
+            return first
+        return next((one for one in able if not one.is_overloaded), first)
 
     def by_stage(self) -> dict[str, int]:
         """Count them by stage of their life; stages without any count 0."""
@@ -421,20 +423,13 @@ class Pool:
 
     # What they report (`vinom.fleet.server.ServerWatch`).
 
-    def listening(self) -> None:
-        self._pacing.worked()
-
     def keys_taken(self, server_id: str, number: int) -> None:
         self._watch.keys_taken(server_id, number)
 
-    def full(self, server: ServerProcess) -> None:
-        self.servers.full(server)
-
-    def changed(self) -> None:
-        self.pump()
-
     def moved(self, server: ServerProcess, before: Stage, stage: Stage) -> None:
         self.servers.moved(server, before, stage)
+        if stage == "listening":
+            self._pacing.worked()
 
     def took_over(self, takeover: Takeover) -> None:
         why = "moved" if takeover.is_moved else "died" if takeover.label else "machine"
@@ -520,8 +515,6 @@ class Pool:
                 # No other game server has room; it asks its players to come later.
             self._refilling.taken(self._now())
             server.open(self.waiting.take(self._now()))
-            if not server.rooms.spare:
-                self.servers.full(server)
 
     def _resize(self) -> None:
         # A match that is to go on needs a warm one, even while no new match is taken.

@@ -214,14 +214,8 @@ class Takeover:
 class ServerWatch(Protocol):
     """What a `ServerProcess` calls: `vinom.fleet.pool.Pool`."""
 
-    def listening(self) -> None:
-        """Players can reach one."""
-
     def keys_taken(self, server_id: str, number: int) -> None:
         """One accepts the token keys with this number."""
-
-    def full(self, server: ServerProcess) -> None:
-        """One hosts no more matches than it has."""
 
     def drains(self, server: ServerProcess, is_last: bool) -> None:
         """One was asked to end from outside, and has matches; `True`: at once."""
@@ -229,8 +223,8 @@ class ServerWatch(Protocol):
     def gone(self, server: ServerProcess) -> None:
         """One is gone; its remaining matches are lost."""
 
-    def changed(self) -> None:
-        """Something happened to one that the pool may act on."""
+    def pump(self) -> None:
+        """Act on what has happened to one."""
 
     def moved(self, server: ServerProcess, before: Stage, stage: Stage) -> None:
         """One came from one stage of its life to another."""
@@ -806,7 +800,6 @@ class ServerProcess:
         if self.stage != "binding":
             return  # It is leaving already.
         self._where, self.has_listened = where, True
-        self._watch.listening()
         if self.takeover is not None:
             takeover, self.takeover = self.takeover, None
             if takeover.where is not None and takeover.where != where:
@@ -859,7 +852,7 @@ class ServerProcess:
                     # Not before all was read that it sent.
                     self._take_unsent()
                     self._watch.gone(self)
-        self._watch.changed()
+        self._watch.pump()
 
     @property
     def _placement(self) -> Placement:
@@ -927,7 +920,7 @@ class ServerProcess:
         if self._is_draining:
             # Perhaps this was the one that could not go on elsewhere.
             self._watch.drains(self, False)
-        self._watch.changed()
+        self._watch.pump()
 
     def _kept(self, message: Kept) -> None:
         """Take a checkpoint, and answer it where that is needed."""
@@ -957,7 +950,6 @@ class ServerProcess:
         if self.stage in ("warm", "binding") or not self.rooms:
             self._do(lambda now: self._life.leave(False, now))
         else:
-            self._watch.full(self)
             self._watch.drains(self, False)
 
     def _port_answered(self, answer: Bound | BindFailed) -> None:
@@ -982,4 +974,4 @@ class ServerProcess:
         binding.callback(False)
         if self.takeover is not None:
             self.need()
-        self._watch.changed()
+        self._watch.pump()
