@@ -24,7 +24,7 @@ from tests.support.lobbies import (
 from vinom.base.messages.operators import OutsidePlayer, decode_start
 from vinom.base.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.errors import Code, LeaseLost, NoCapacity, Refused, StoreUnavailable
-from vinom.fleet.fleet import NO_GAME_SERVER
+from vinom.fleet.pool import NO_GAME_SERVER
 from vinom.lobby.conversation.online import Online
 from vinom.play.play import table_of
 from vinom.store.memory.lobby import MemoryLobbyStore
