@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from random import Random
-
-import attrs
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.supply import (
-    FakeIssuer,
-    MemorySupply,
-    RecordingWatch,
-    Supplied,
-    game_ports,
-    match_plan,
-    ticket,
-)
-from vinom.base.model import Placement
+from tests.support.supply import FleetWorld, ticket
 from vinom.errors import NoCapacity
-from vinom.fleet.control.link import ControlServer
 from vinom.fleet.control.messages import (
     AddTicket,
     Bind,
@@ -32,61 +17,15 @@ from vinom.fleet.control.messages import (
     RelayWatch,
     RotateCookies,
 )
-from vinom.fleet.fleet import Fleet
-from vinom.fleet.match import RoomTimeouts
-from vinom.fleet.policy import PoolPolicy, RefillPacing
-from vinom.fleet.pool import PoolMeans
-from vinom.fleet.port_ring import GamePorts, RelayedPorts
-from vinom.fleet.server import FleetSettings, Program
-
-
-class SeveralWorld(Supplied):
-    """Game servers of two programs, "maze" and "pong", and the time."""
-
-    def __init__(self, ports: GamePorts | RelayedPorts | None = None) -> None:
-        self.clock = Clock()
-        self.issuer, self.watch = FakeIssuer(), RecordingWatch()
-        self.ports = ports or game_ports(self.clock, 4)
-        self.supplies = {
-            name: MemorySupply(self.clock, self.ports) for name in ("maze", "pong")
-        }
-        common, own = [
-            Program(
-                supply,
-                FleetSettings(
-                    "game.vinom",
-                    PoolPolicy(warm=1, most=5),
-                    has_udp=isinstance(self.ports, GamePorts),
-                ),
-            )
-            for supply in self.supplies.values()
-        ]
-        means = PoolMeans(
-            self.issuer,
-            self.clock,
-            self.clock.seconds,
-            Random(0).randbytes,
-            RoomTimeouts({"maze": 100.0, "pong": 100.0}),
-        )
-        self.fleet = Fleet(means, common, {"pong": own})
-        for supply in self.supplies.values():
-            supply.factory = ControlServer(self.clock, self.fleet.arrived)
-        self.fleet.startService()
-        self.settle()
-
-    def place(self, match_id: str, game: str) -> Deferred[Placement]:
-        """Ask for a game server."""
-        plan = attrs.evolve(match_plan(match_id), game=game)
-        placed = self.fleet.place(plan, [ticket(match_id, 0)], self.watch)
-        self.settle()
-        return placed
+from vinom.fleet.policy import RefillPacing
+from vinom.fleet.port_ring import RelayedPorts
 
 
 class SeveralProgramsTests(SynchronousTestCase):
     """Game servers of two programs."""
 
     def setUp(self) -> None:
-        self.world = world = SeveralWorld()
+        self.world = world = FleetWorld(warm=1, most=5, own=("pong",))
         self.places = {
             game: self.successResultOf(world.place(f"{game}-1", game))
             for game in ("maze", "pong")
@@ -225,7 +164,7 @@ class RelayedPortsTests(SynchronousTestCase):
         A game server whose players are connected to the node is given no port, no
         certificate and no keys; as many as there are ports play at once.
         """
-        world = SeveralWorld(RelayedPorts("play.example", 46000, 2))
+        world = FleetWorld(RelayedPorts("play.example", 46000, 2), warm=1, most=5)
         placed = [world.place(f"maze-{number}", "maze") for number in range(3)]
         for one in placed[:2]:
             place = self.successResultOf(one)
@@ -253,7 +192,7 @@ class RelayedPortsTests(SynchronousTestCase):
         A match whose players are connected to the node outlives its game server, which
         has no certificate that another one could take over.
         """
-        world = SeveralWorld(RelayedPorts("play.example", 46000, 2))
+        world = FleetWorld(RelayedPorts("play.example", 46000, 2), warm=1, most=5)
         self.successResultOf(world.place("maze-0", "maze"))
         supply = world.supplies["maze"]
         supply.hosting("maze-0").say(Kept("maze-0", 1, 0, b"kept"))

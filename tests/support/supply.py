@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -56,7 +56,7 @@ from vinom.fleet.interfaces import IFleet, IGameServer, IMatchWatch
 from vinom.fleet.match import RoomTimeouts
 from vinom.fleet.policy import PoolPolicy, RefillPacing
 from vinom.fleet.pool import PoolMeans
-from vinom.fleet.port_ring import GamePorts, PortRing
+from vinom.fleet.port_ring import GamePorts, PortRing, RelayedPorts
 from vinom.fleet.records import MatchRecord, ServerRecord
 from vinom.fleet.server import FleetSettings, Program
 from vinom.net.frames import FrameReader
@@ -208,7 +208,7 @@ class MemorySupply:
     """
 
     clock: Clock
-    ports: GamePorts
+    ports: GamePorts | RelayedPorts
     factory: ControlServer | None = None
     rooms_per_process: int = 1
     started: list[FakeGameServer] = attrs.field(factory=list)
@@ -430,11 +430,56 @@ class MemoryFiles:
         self.taken(last)
 
 
-class Supplied:
-    """Game servers, their supplies by program, and the time."""
+class FleetWorld:
+    """
+    A `Fleet`, its game servers, and the time.
 
-    clock: Clock
-    supplies: Mapping[str, MemorySupply]
+    :param own: games that have a program of their own.
+    """
+
+    def __init__(
+        self,
+        ports: int | RelayedPorts = 4,
+        warm: int = 0,
+        most: int = 50,
+        rooms_per_process: int = 1,
+        longest: float = 100.0,
+        seed: int = 7,
+        stored: frozenset[str] = frozenset(),
+        own: tuple[str, ...] = (),
+    ) -> None:
+        self.clock, self.records = Clock(), MemoryRecords()
+        self.files, self.issuer = MemoryFiles(), FakeIssuer()
+        self.ports = game_ports(self.clock, ports) if isinstance(ports, int) else ports
+        self.supplies = {
+            name: MemorySupply(
+                self.clock, self.ports, rooms_per_process=rooms_per_process
+            )
+            for name in ("maze", *own)
+        }
+        self.supply = self.supplies["maze"]
+        settings = FleetSettings(
+            "game.vinom",
+            PoolPolicy(warm, most, rooms_per_process),
+            has_udp=isinstance(ports, int),
+        )
+        self.fleet = Fleet(
+            PoolMeans(
+                self.issuer,
+                self.clock,
+                self.clock.seconds,
+                Random(seed).randbytes,
+                RoomTimeouts(dict.fromkeys(self.supplies, longest), stored=stored),
+                lambda plan, data: "",
+            ),
+            Program(self.supply, settings, self.files, self.records),
+            {name: Program(self.supplies[name], settings) for name in own},
+        )
+        for supply in self.supplies.values():
+            supply.factory = ControlServer(self.clock, self.fleet.arrived)
+        self.watch = RecordingWatch()
+        self.fleet.startService()
+        self.settle()
 
     def settle(self) -> None:
         """Let everything happen that takes no time."""
@@ -451,51 +496,6 @@ class Supplied:
         for _ in range(seconds):
             self.clock.advance(1)
             self.settle()
-
-
-class FleetWorld(Supplied):
-    """A `Fleet`, its game servers, and the time."""
-
-    def __init__(
-        self,
-        ports: int = 4,
-        warm: int = 0,
-        most: int = 50,
-        rooms_per_process: int = 1,
-        longest: float = 100.0,
-        seed: int = 7,
-        stored: frozenset[str] = frozenset(),
-    ) -> None:
-        self.clock, self.records = Clock(), MemoryRecords()
-        self.files = MemoryFiles()
-        self.supply = MemorySupply(
-            self.clock,
-            game_ports(self.clock, ports),
-            rooms_per_process=rooms_per_process,
-        )
-        self.issuer = FakeIssuer()
-        policy = PoolPolicy(warm, most, rooms_per_process)
-        self.fleet = Fleet(
-            PoolMeans(
-                self.issuer,
-                self.clock,
-                self.clock.seconds,
-                Random(seed).randbytes,
-                RoomTimeouts({"maze": longest}, stored=stored),
-                lambda plan, data: "",
-            ),
-            Program(
-                self.supply,
-                FleetSettings("game.vinom", policy),
-                self.files,
-                self.records,
-            ),
-        )
-        self.supplies = {"maze": self.supply}
-        self.supply.factory = ControlServer(self.clock, self.fleet.arrived)
-        self.watch = RecordingWatch()
-        self.fleet.startService()
-        self.settle()
 
     def after(self, dead: FleetWorld) -> list[bool]:
         """
@@ -519,9 +519,9 @@ class FleetWorld(Supplied):
         self.clock.advance(RefillPacing().after)
         self.settle()
 
-    def place(self, match_id: str) -> Deferred[Placement]:
+    def place(self, match_id: str, game: str = "maze") -> Deferred[Placement]:
         """Ask for a game server."""
-        plan = match_plan(match_id)
+        plan = attrs.evolve(match_plan(match_id), game=game)
         placed = self.fleet.place(plan, [ticket(match_id, 0)], self.watch)
         self.settle()
         return placed
