@@ -95,7 +95,12 @@ REACTOR_USERS = (
 #: Library to the files, or packages, that may know it.
 HOMES: dict[str, tuple[str, ...]] = {
     "OpenSSL": ("net/dtls/", "net/lines/", "net/openssl", "tools/doctor/"),
-    "service_identity": ("net/dtls/", "net/lines/", "client/"),
+    "service_identity": (
+        "net/dtls/",
+        "net/lines/",
+        "client/",
+        "tools/doctor/trust",
+    ),
     "cryptography": (
         "base/tokens",
         "net/dtls/",

@@ -7,18 +7,20 @@ The owner of a port that is taken is found in ``/proc`` (source: proc(5)).
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from glob import iglob
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
 
 from vinom.base.limits.buckets import is_loopback
 from vinom.base.settings.values import LONGEST_SOCKET_PATH
@@ -61,6 +63,21 @@ class Tried:
         """Does the running node have it?"""
         return self.owner is not None and self.owner.is_ours
 
+    @property
+    def who(self) -> str:
+        """Its owner, in words."""
+        return str(self.owner or "a process that this user cannot see")
+
+
+def try_ports(
+    kind: socket.SocketKind, interface: str, ports: Iterable[int], node: int | None
+) -> dict[int, Tried]:
+    """Bind each port for a moment; find the owners of those that are taken."""
+    problems = {port: bind_problem(kind, interface, port) for port in ports}
+    taken = [port for port, problem in problems.items() if problem == "EADDRINUSE"]
+    known = owners("tcp" if kind == socket.SOCK_STREAM else "udp", taken, node)
+    return {port: Tried(why, known.get(port)) for port, why in problems.items()}
+
 
 def listening(name: str, where: str, setting: str, tried: Tried) -> Finding:
     """Judge a TCP port that the node listens on."""
@@ -73,49 +90,48 @@ def listening(name: str, where: str, setting: str, tried: Tried) -> Finding:
         how = f"stop it, or set {setting} to another port"
         if tried.owner is None:
             how += "; to see which process it is, run this as root"
-        who = tried.owner or "a process that this user cannot see"
-        return about.failure(f"{where} is used by {who}", how)
-    return _not_bindable(name, where, setting, tried.problem)
+        return about.failure(f"{where} is used by {tried.who}", how)
+    return _not_bindable(about, where, setting, tried.problem)
 
 
-def _not_bindable(name: str, where: str, setting: str, problem: str) -> Finding:
-    about = Subject(name)
-    if problem == "EADDRNOTAVAIL":
-        return about.failure(
+def _not_bindable(about: Subject, where: str, setting: str, problem: str) -> Finding:
+    found, how = {
+        "EADDRNOTAVAIL": (
             f"{where} is not at an address of this machine",
             f"set interface, or the address in {setting}, to one that the machine has "
             "(ip address lists them)",
-        )
-    if problem == "EACCES":
-        return about.failure(
+        ),
+        "EACCES": (
             f"this user may not listen on {where}",
             f"set {setting} to ports from 1024, or give the node CAP_NET_BIND_SERVICE",
-        )
-    return about.failure(
-        f"{where} cannot be used ({problem})",
-        f"set interface or {setting} to an address and a port that this machine has",
+        ),
+    }.get(
+        problem,
+        (
+            f"{where} cannot be used ({problem})",
+            f"set interface or {setting} to an address and a port that this machine "
+            "has",
+        ),
     )
+    return about.failure(found, how)
 
 
 def game_ports(
-    first: int,
-    last: int,
     tried: Mapping[int, Tried],
-    ephemeral: tuple[int, int] | None,
-    reserved: frozenset[int],
+    ephemeral: Sequence[int],
+    reserved: Container[int],
     is_public: bool,
 ) -> Iterator[Finding]:
     """
     Judge the UDP ports of game servers.
 
     :param tried: one for each port of the range.
-    :param first: of the range.
-    :param last: of the range.
-    :param ephemeral: the range from which the kernel assigns ports to any program.
-    :param reserved: ports that the kernel excludes from it.
+    :param ephemeral: the ports that the kernel assigns to any program.
+    :param reserved: ports that the kernel excludes from these.
     :param is_public: do players connect from other machines?
     """
-    about, total = Subject("game ports"), last - first + 1
+    about, total = Subject("game ports"), len(tried)
+    first, last = min(tried), max(tried)
     free = sum(one.problem is None for one in tried.values())
     ours = sum(one.is_ours for one in tried.values())
     lost = {port: one for port, one in tried.items() if one.problem and not one.is_ours}
@@ -126,7 +142,7 @@ def game_ports(
     elif free + ours == 0:
         first_problem, *others = {str(one.problem) for one in lost.values()}
         if first_problem != "EADDRINUSE" and not others:
-            yield _not_bindable(about.name, where, "ports", first_problem)
+            yield _not_bindable(about, where, "ports", first_problem)
         else:
             yield about.failure(
                 f"{where}: none of them is usable: {_list_taken(lost)}",
@@ -139,21 +155,15 @@ def game_ports(
             "stop the processes that have them, or set ports to another range; "
             "until then fewer matches fit",
         )
-    if is_public and ephemeral is not None:
-        open_to_all = [
-            port
-            for port in range(first, last + 1)
-            if ephemeral[0] <= port <= ephemeral[1] and port not in reserved
-        ]
-        if open_to_all:
-            yield Subject("reserved ports").warning(
-                f"{len(open_to_all)} of {where} are in the range "
-                f"{ephemeral[0]}-{ephemeral[1]}, from which the kernel assigns "
-                "ports to any program",
-                f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add "
-                "the ports that are reserved already), or set ports outside of "
-                "that range",
-            )
+    shared = [one for one in tried if one in ephemeral and one not in reserved]
+    if is_public and shared:
+        yield Subject("reserved ports").warning(
+            f"{len(shared)} of {where} are in the range "
+            f"{ephemeral[0]}-{ephemeral[-1]}, from which the kernel assigns ports to "
+            "any program",
+            f"sysctl -w net.ipv4.ip_local_reserved_ports={first}-{last} (add the ports "
+            "that are reserved already), or set ports outside of that range",
+        )
 
 
 def _list_taken(lost: Mapping[int, Tried]) -> str:
@@ -163,7 +173,7 @@ def _list_taken(lost: Mapping[int, Tried]) -> str:
         one = lost[port]
         if one.problem != "EADDRINUSE":
             return f"not usable ({one.problem})"
-        return f"by {one.owner or 'a process that this user cannot see'}"
+        return f"by {one.who}"
 
     items = []
     for owner, ports in groupby(sorted(lost), key=who):
@@ -218,28 +228,24 @@ def owners(
     :param proc: where the kernel's files about processes are.
     """
     wanted = frozenset(ports)
-    inodes: dict[str, int] = {}
-    for table in (kind, f"{kind}6"):
-        with suppress(OSError):
-            inodes |= sockets_at((proc / "net" / table).read_text(), wanted, kind)
-    if not inodes:
-        return {}
+    table = "".join(_text(proc / "net" / name) for name in (kind, f"{kind}6"))
+    inodes = sockets_at(table, wanted, kind)
     found: dict[int, Owner] = {}
-    for pid, inode in _open_sockets(proc):
-        port = inodes.get(inode)
-        if port is not None and port not in found:
-            is_ours = bool(node) and _descends(pid, node or 0, proc)
-            found[port] = Owner(pid, _program(pid, proc), is_ours)
-    if node and not os.access(proc / str(node) / "fd", os.R_OK):
+    for link in iglob(f"{proc}/[0-9]*/fd/*") if inodes else ():
+        # The process may have ended, or belong to another user.
+        with suppress(OSError):
+            port = inodes.get(os.readlink(link))
+            if port is not None and port not in found:
+                pid = int(Path(link).parts[-3])
+                is_ours = bool(node) and _descends(pid, node or 0, proc)
+                found[port] = Owner(pid, _program(pid, proc), is_ours)
+    if inodes and node and not os.access(proc / str(node) / "fd", os.R_OK):
         # A node hides itself, and its game servers, from its own user, to whom all
         # other processes of that user are open: what is hidden and has this user is
         # the node's.
         its = Owner(node, _program(node, proc), True)
-        for table in (kind, f"{kind}6"):
-            with suppress(OSError):
-                text = (proc / "net" / table).read_text()
-                for port in sockets_at(text, wanted, kind, os.geteuid()).values():
-                    found.setdefault(port, its)
+        for port in sockets_at(table, wanted, kind, os.geteuid()).values():
+            found.setdefault(port, its)
     return found
 
 
@@ -247,55 +253,45 @@ def sockets_at(
     table: str, ports: frozenset[int], kind: str, uid: int | None = None
 ) -> dict[str, int]:
     """
-    Read a table of sockets.
+    Read tables of sockets.
 
-    :param table: one of ``/proc/net``.
+    :param table: those of ``/proc/net``.
     :param ports: the ports to look for.
     :param kind: ``"tcp"`` (listeners only) or ``"udp"``.
     :param uid: of this user only.
-    :returns: inode to port.
+    :returns: what a descriptor of the socket links to, and its port.
     """
     found = {}
-    for line in table.splitlines()[1:]:
+    for line in table.splitlines():
         words = line.split()
-        if len(words) < 10 or (kind == "tcp" and words[3] != _LISTENS):
+        # Not the line of titles.
+        if len(words) < 10 or words[0] == "sl":
+            continue
+        if kind == "tcp" and words[3] != _LISTENS:
             continue
         port = int(words[1].rpartition(":")[2], 16)
         if port in ports and uid in (None, int(words[7])):
-            found[words[9]] = port
+            found[f"socket:[{words[9]}]"] = port
     return found
 
 
-def _open_sockets(proc: Path) -> Iterator[tuple[int, str]]:
-    """List process and inode of every socket that this user may see."""
-    for folder in proc.iterdir():
-        if not folder.name.isdecimal():
-            continue
-        # The process may have ended, or belong to another user.
-        with suppress(OSError):
-            for entry in (folder / "fd").iterdir():
-                with suppress(OSError):
-                    target = os.readlink(entry)
-                    if target.startswith("socket:["):
-                        yield int(folder.name), target[8:-1]
+def _text(path: Path) -> str:
+    """Read a file of the kernel's; empty if it is hidden, or its process has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _program(pid: int, proc: Path) -> str:
-    with suppress(OSError):
-        return (proc / str(pid) / "comm").read_text().strip()
-    return "a program"
+    return _text(proc / str(pid) / "comm").strip() or "a program"
 
 
 def _descends(pid: int, ancestor: int, proc: Path) -> bool:
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        try:
-            stat = (proc / str(pid) / "stat").read_text()
-        except OSError:
-            return False
+    while pid > 1 and pid != ancestor:
         # The program's name before it may contain blanks and brackets.
-        pid = int(stat.rpartition(")")[2].split()[1])
+        stat = _text(proc / str(pid) / "stat").rpartition(")")[2].split()
+        pid = int(stat[1]) if stat else 0
     return pid == ancestor
 
 
@@ -323,42 +319,12 @@ def listener_of(path: Path) -> int | None:
 
 def open_files_limit(pid: int, proc: Path = PROC) -> tuple[int, int] | None:
     """Read a process's limit of open files: soft and hard; ``None`` if hidden."""
-    with suppress(OSError, ValueError):
-        for line in (proc / str(pid) / "limits").read_text().splitlines():
-            if line.startswith("Max open files"):
-                soft, hard = line.removeprefix("Max open files").split()[:2]
-                return int(soft), int(hard)
-    return None
+    text = _text(proc / str(pid) / "limits")
+    found = re.search(r"^Max open files +(\d+) +(\d+)", text, re.MULTILINE)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 _IPV4 = Path("/proc/sys/net/ipv4")
-
-
-class EndpointProbe:
-    """
-    Stands in for the reactor, and records where an endpoint would listen.
-
-    :ivar at: interface and port; ``None`` for an endpoint that isn't TCP.
-    """
-
-    def __init__(self) -> None:
-        self.at: tuple[str, int] | None = None
-
-    def listenTCP(
-        self, port: int, factory: Any, backlog: int = 50, interface: str = ""
-    ) -> Any:
-        self.at = (interface, port)
-        return succeed(None)
-
-    def listenSSL(
-        self,
-        port: int,
-        factory: Any,
-        context: Any,
-        backlog: int = 50,
-        interface: str = "",
-    ) -> Any:
-        return self.listenTCP(port, factory, backlog, interface)
 
 
 def examine_ports(settings: Settings, node: int | None) -> Iterator[Finding]:
@@ -400,9 +366,9 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
     """
     if where.isdecimal():
         return interface, int(where)
-    probe: Any = EndpointProbe()
+    reactor: Any = MemoryReactor()
     try:
-        opening = serverFromString(probe, where).listen(Factory())
+        opening = serverFromString(reactor, where).listen(Factory())
     except AttributeError:
         # It calls another method of the reactor: it is not a TCP port.
         return None
@@ -410,10 +376,9 @@ def tcp_place(where: str, interface: str) -> tuple[str, int] | None:
         raise ValueError(str(error)) from error
     # Others fail like this.
     opening.addErrback(lambda _: None)
-    if probe.at is None:
-        return None
-    host, port = probe.at
-    return host or "0.0.0.0", port
+    for port, *_, host in (*reactor.tcpServers, *reactor.sslServers):
+        return host or "0.0.0.0", port
+    return None
 
 
 def _endpoint(name: str, where: str, interface: str, node: int | None) -> Finding:
@@ -439,46 +404,24 @@ def _tcp(
     where = f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
     if port == 0:
         return Subject(name).ok(f"{where}: any free port, another one at each start")
-    problem = bind_problem(socket.SOCK_STREAM, interface, port)
-    owner = None
-    if problem == "EADDRINUSE":
-        owner = owners("tcp", [port], node).get(port)
-    return listening(name, where, setting, Tried(problem, owner))
+    tried = try_ports(socket.SOCK_STREAM, interface, [port], node)[port]
+    return listening(name, where, setting, tried)
 
 
 def _game_ports(settings: Settings, node: int | None) -> Iterator[Finding]:
     first, last = settings.ports
-    problems = {
-        port: bind_problem(socket.SOCK_DGRAM, settings.interface, port)
-        for port in range(first, last + 1)
-    }
-    taken = [port for port, problem in problems.items() if problem == "EADDRINUSE"]
-    known = owners("udp", taken, node)
-    tried = {
-        port: Tried(problem, known.get(port)) for port, problem in problems.items()
-    }
+    span, interface = range(first, last + 1), settings.interface
+    (ephemeral,) = _ranges("ip_local_port_range") or [range(0)]
+    reserved = _ranges("ip_local_reserved_ports")
     return game_ports(
-        first,
-        last,
-        tried,
-        _ephemeral(),
-        _reserved(),
-        not is_loopback(settings.interface),
+        try_ports(socket.SOCK_DGRAM, interface, span, node),
+        ephemeral,
+        {port for ports in reserved for port in ports},
+        not is_loopback(interface),
     )
 
 
-def _ephemeral() -> tuple[int, int] | None:
-    with suppress(OSError, ValueError):
-        first, last = (_IPV4 / "ip_local_port_range").read_text().split()
-        return int(first), int(last)
-    return None
-
-
-def _reserved() -> frozenset[int]:
-    found: set[int] = set()
-    with suppress(OSError, ValueError):
-        listed = (_IPV4 / "ip_local_reserved_ports").read_text().strip()
-        for part in filter(None, listed.split(",")):
-            first, _, last = part.partition("-")
-            found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
+def _ranges(name: str) -> list[range]:
+    """Read a setting of the kernel that lists ports: "1 3", or "1-3,5"."""
+    found = re.findall(r"(\d+)(?:[-\s]+(\d+))?", _text(_IPV4 / name))
+    return [range(int(first), int(last or first) + 1) for first, last in found]

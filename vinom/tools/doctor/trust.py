@@ -8,15 +8,18 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
 
 from vinom.base.limits.buckets import is_loopback
 from vinom.errors import Misconfigured
@@ -31,43 +34,23 @@ from vinom.tools.doctor.ports import tcp_place
 SOON_SECONDS = 14 * 86400.0
 
 
-@attrs.frozen
-class Certificate:
-    """
-    One certificate. Times: Unix seconds.
-
-    :ivar names: host names and addresses that it is for.
-    :ivar is_authority: may it sign other certificates?
-    """
-
-    names: tuple[str, ...]
-    begins_at: float
-    ends_at: float
-    is_authority: bool
-
-
-def covers(names: Sequence[str], host: str) -> bool:
-    """Is a certificate with these names valid for *host*? (source: RFC 6125, 6.4)"""
+def covers(certificate: x509.Certificate, host: str) -> bool:
+    """Is a certificate valid for the host that players connect to?"""
+    verify: Callable[[x509.Certificate, str], None] = verify_certificate_ip_address
     try:
-        wanted = ip_address(host)
+        ip_address(host)
     except ValueError:
-        host = host.lower().rstrip(".")
-        _, _, parent = host.partition(".")
-        lowered = {name.lower() for name in names}
-        return host in lowered or (bool(parent) and f"*.{parent}" in lowered)
-    return any(_is_address(name, wanted) for name in names)
-
-
-def _is_address(name: str, wanted: object) -> bool:
+        verify, host = verify_certificate_hostname, host.rstrip(".")
     try:
-        return ip_address(name) == wanted
-    except ValueError:
+        verify(certificate, host)
+    except (VerificationError, CertificateError):
         return False
+    return True
 
 
 def judge_certificate(
     name: str,
-    found: Certificate,
+    found: x509.Certificate,
     now: float,
     how: str,
     *,
@@ -77,28 +60,51 @@ def judge_certificate(
     """
     Judge a certificate.
 
+    :param now: Unix time, seconds.
     :param how: how to replace it.
     :param host: what players connect to, if it must be for that.
     :param signs: must it be an authority's?
     """
     about = Subject(name)
-    if signs and not found.is_authority:
+    if signs and not is_authority(found):
         problem = "the certificate is not an authority's"
         yield about.failure(problem, f"{how}: one with basicConstraints CA:TRUE")
         return
-    yield _in_time(name, found, now, how)
-    if host is not None and not covers(found.names, host):
-        names = ", ".join(found.names) or "nothing"
+    begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
+    left = ends.timestamp() - now
+    if now < begins.timestamp():
+        message = f"it is valid only from {begins:%Y-%m-%d}"
+        yield about.failure(message, f"set the clock right, or {how}")
+    elif left <= 0:
+        yield about.failure(f"it expired on {ends:%Y-%m-%d}", how)
+    elif left < SOON_SECONDS:
+        message = f"valid until {ends:%Y-%m-%d}, {left / 86400:.1f} days"
+        yield about.warning(message, how)
+    else:
+        yield about.ok(f"valid until {ends:%Y-%m-%d}")
+    if host is not None and not covers(found, host):
         yield about.failure(
-            f"it is for {names}, but players connect to {host}",
+            f"it is for {', '.join(_names(found)) or 'nothing'}, but players connect "
+            f"to {host}",
             f"get a certificate for {host}, or set advertise to one of its names",
         )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """List the hosts of a certificate (clients look nowhere else: RFC 6125, 6.4.4)."""
+    kind = x509.SubjectAlternativeName
+    try:
+        found = certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = found.get_values_for_type(x509.IPAddress)
+    return [*found.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
 
 def examine_pair(
     name: str,
     files: tuple[Path, Path],
-    settings: tuple[str, str] | None = None,
+    settings: tuple[str, str] | tuple[None, None] = (None, None),
     *,
     host: str | None = None,
     signs: bool = False,
@@ -111,110 +117,24 @@ def examine_pair(
     """
     certificate, key = files
     how = f"put a new certificate and key in {certificate} and {key}, then SIGHUP"
-    if settings is None:
+    if settings[0] is None:
         how = (
             f"vinom keys rotate ca; after it has expired, move {certificate.parent} "
             "away and start again"
         )
     try:
-        found = look_at(certificate, key, settings or (None, None))
+        found = read_certificates(certificate, settings[0])[0]
+        private: Any = read_private(key, settings[1])
+        if private.public_key() != found.public_key():
+            raise Misconfigured(f"{key} does not belong to {certificate}")
+        now = time.time()
+        yield from judge_certificate(name, found, now, how, host=host, signs=signs)
     except Misconfigured as error:
         yield Subject(name).refused(error, how)
-        return
-    yield from judge_certificate(name, found, time.time(), how, host=host, signs=signs)
-
-
-def handshake(
-    name: str, where: str, offered: Sequence[str], problem: str | None
-) -> Finding:
-    """
-    Judge a handshake of TLS.
-
-    :param offered: the protocols that the client named (ALPN).
-    :param problem: why it failed; ``None`` if it did not.
-    """
-    about = Subject(name)
-    client = f"a client that offers {' and '.join(offered)}, as browsers do"
-    if problem is None:
-        return about.ok(f"{where} serves {client}")
-    return about.failure(
-        f"{where} does not serve {client}: {problem}",
-        'look for "TLS with" in the node\'s log, and install the newest vinom',
-    )
-
-
-def _in_time(name: str, found: Certificate, now: float, how: str) -> Finding:
-    """Judge the time in which a certificate is valid."""
-    about = Subject(name)
-    if now < found.begins_at:
-        return about.failure(
-            f"it is valid only from {_day(found.begins_at)}",
-            f"set the clock right, or {how}",
-        )
-    if now >= found.ends_at:
-        return about.failure(f"it expired on {_day(found.ends_at)}", how)
-    message = f"valid until {_day(found.ends_at)}"
-    if found.ends_at - now < SOON_SECONDS:
-        return about.warning(
-            f"{message}, {(found.ends_at - now) / 86400:.1f} days", how
-        )
-    return about.ok(message)
-
-
-def _day(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
-
-
-def look_at(
-    certificate_file: Path,
-    key_file: Path,
-    settings: tuple[str, str] | tuple[None, None] = (None, None),
-) -> Certificate:
-    """
-    Read the first certificate of a file, and the key that should be its own.
-
-    :param settings: the settings that name the two files; none for the node's own.
-    :raises Misconfigured: a file cannot be read or contains something else, or the key
-        is not the certificate's.
-    """
-    found = read_certificates(certificate_file, settings[0])[0]
-    key = read_private(key_file, settings[1])
-    try:
-        names, signs = _names(found), is_authority(found)
-        fits = _public(key.public_key()) == _public(found.public_key())  # type: ignore[attr-defined]  # every private key has one
     except ValueError as error:
         # An extension is malformed, or present twice.
-        raise Misconfigured(
-            f"{certificate_file} holds a certificate that cannot be read: {error}"
-        ) from error
-    if not fits:
-        raise Misconfigured(f"{key_file} does not belong to {certificate_file}")
-    return Certificate(
-        names,
-        found.not_valid_before_utc.timestamp(),
-        found.not_valid_after_utc.timestamp(),
-        signs,
-    )
-
-
-def _public(key: object) -> bytes:
-    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # as above
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )
-    return encoded
-
-
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except x509.ExtensionNotFound:
-        # Clients of today look nowhere else (RFC 6125, 6.4.4).
-        return ()
-    found = extension.value
-    addresses = found.get_values_for_type(x509.IPAddress)
-    return (*found.get_values_for_type(x509.DNSName), *map(str, addresses))
+        message = f"{certificate} holds a certificate that cannot be read: {error}"
+        yield Subject(name).failure(message, how)
 
 
 #: What browsers offer (ALPN), in their order.
@@ -227,7 +147,7 @@ _HEADER = b"PROXY UNKNOWN\r\n"
 _ALL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
+def examine_tls(settings: Settings, node: int | None) -> Iterator[Finding]:
     """
     Shake hands with the running node wherever players use TLS.
 
@@ -240,18 +160,15 @@ def examine_tls(settings: Settings, node: int | None) -> list[Finding]:
             place = tcp_place(str(settings.http), settings.interface)
             if place is not None:
                 places["http tls"] = place
-    return [
-        _try(name, _ALL.get(host, host), port, settings, node)
-        for name, (host, port) in places.items()
+    for name, (host, port) in places.items():
         # Only the node knows which free port it took.
-        if port
-    ]
+        if port:
+            yield _try(Subject(name), _ALL.get(host, host), port, settings, node)
 
 
 def _try(
-    name: str, host: str, port: int, settings: Settings, node: int | None
+    about: Subject, host: str, port: int, settings: Settings, node: int | None
 ) -> Finding:
-    about = Subject(name)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if node is None:
         return about.not_checked(
@@ -263,30 +180,30 @@ def _try(
     except OSError as error:
         return about.not_checked(
             f"{where} cannot be reached: {error.strerror or error}",
-            f"see to the finding named {name.removesuffix(' tls')}",
+            f"see to the finding named {about.name.removesuffix(' tls')}",
         )
-    with connection:
-        # The proxy's header precedes our own TLS, but not an endpoint's.
-        if name == "http tls" and settings.http_tls:
-            source = ip_address(connection.getsockname()[0])
-            if any(source in proxies for proxies in settings.proxy):
-                connection.sendall(_HEADER)
-        return handshake(name, where, _OFFERED, _handshake_problem(connection))
-
-
-def _handshake_problem(connection: socket.socket) -> str | None:
-    """Shake hands; return why that failed, or ``None``."""
     context = ssl.create_default_context()
     # Another finding judges the certificate.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(_OFFERED)
-    try:
-        context.wrap_socket(connection).close()
-    except ssl.SSLError as error:
-        return (error.reason or str(error)).lower().replace("_", " ")
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+    client = f"a client that offers {' and '.join(_OFFERED)}, as browsers do"
+    with connection:
+        # The proxy's header precedes our own TLS, but not an endpoint's.
+        if about.name == "http tls" and settings.http_tls:
+            source = ip_address(connection.getsockname()[0])
+            if any(source in proxies for proxies in settings.proxy):
+                connection.sendall(_HEADER)
+        try:
+            context.wrap_socket(connection).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+            if isinstance(error, ssl.SSLError):
+                why = (error.reason or str(error)).lower().replace("_", " ")
+            return about.failure(
+                f"{where} does not serve {client}: {why}",
+                'look for "TLS with" in the node\'s log, and install the newest vinom',
+            )
+    return about.ok(f"{where} serves {client}")
 
 
 def examine_strangers(settings: Settings, seen: Mapping[str, int]) -> Iterator[Finding]:
