@@ -103,7 +103,7 @@ class ManualTests(SynchronousTestCase):
                 name, *arguments = shlex.split(line.partition(" > ")[0], comments=True)
                 command = cli.command_of(name)
                 parser = argparse.ArgumentParser(exit_on_error=False)
-                command.add_arguments(parser)
+                cli.declare(command, parser)
                 try:
                     parser.parse_args(arguments)
                 except (argparse.ArgumentError, SystemExit) as error:

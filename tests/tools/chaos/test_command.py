@@ -11,6 +11,7 @@ from vinom.net.dtls.bad_network import Conditions
 from vinom.tools.chaos import command
 from vinom.tools.chaos.plan import Plan
 from vinom.tools.chaos.report import Report
+from vinom.tools.commands.cli import declare
 from vinom.tools.promises.witness import Broken
 
 
@@ -20,8 +21,7 @@ class OptionsTests(SynchronousTestCase):
     def plan(self, *typed: str) -> Plan:
         """Read a command line."""
         parser = argparse.ArgumentParser()
-        parser.description = "x"
-        command.add_arguments(parser)
+        declare(command, parser)
         return command.read_plan(parser.parse_args(typed))
 
     def test_defaults(self) -> None:
@@ -67,10 +67,10 @@ class OptionsTests(SynchronousTestCase):
         """
         for typed, words in (
             (["--kill", "gameserver,cat"], "--kill cat: must be one or more of"),
-            (["--matches", "0"], "--matches 0 must be 1 to 200"),
+            (["--matches", "0"], "--matches 0 must be 1 or more"),
             (["--matches", "201"], "for a game of 4 players"),
             (["--loss", "100"], "--loss 100 must be a percentage"),
-            (["--minutes", "0"], "--minutes 0.0 must be greater than 0"),
+            (["--minutes", "0"], "--minutes 0 must be greater than 0"),
             (["--every", "nan"], "--every nan must be"),
             (["--game", "nosuch"], "no installed game is called 'nosuch'"),
             (["--game", "tests.support.games:Teller"], "it has no bot method"),

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.games import Cards
 from vinom.errors import Misconfigured
 from vinom.tools.check import command
+from vinom.tools.commands.cli import declare
 
 
 class Shaky(Cards):
@@ -74,7 +75,7 @@ class CheckTests(SynchronousTestCase):
     ) -> tuple[int, str, str]:
         """Run the command; the exit code, what it prints, and its progress."""
         parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
+        declare(command, parser)
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr):
             code = command.run(parser.parse_args(arguments), seconds)

@@ -8,13 +8,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
 from vinom.net.dtls.bad_network import Conditions
-from vinom.tools.commands.bots import add_network_arguments, network_conditions
+from vinom.tools.commands import bots
+from vinom.tools.commands.bots import network_conditions
+from vinom.tools.commands.cli import declare
 
 
 def asked(*arguments: str) -> Conditions | None:
     """What comes of a command line."""
     parser = argparse.ArgumentParser()
-    add_network_arguments(parser)
+    declare(bots, parser)
     return network_conditions(parser.parse_args(arguments))
 
 

@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certificates import authority
 from vinom.errors import Misconfigured
 from vinom.play.game_loader import find_game
+from vinom.tools.commands import play
+from vinom.tools.commands.cli import declare
 from vinom.tools.commands.play import (
     LobbyAddress,
-    add_lobby_arguments,
     lobby_address,
     parse_address,
     parse_json,
@@ -21,8 +22,8 @@ from vinom.tools.commands.play import (
 class DialingTests(SynchronousTestCase):
     def read(self, *words: str) -> LobbyAddress:
         parser = argparse.ArgumentParser()
-        add_lobby_arguments(parser)
-        return lobby_address(parser.parse_args(words))
+        declare(play, parser)
+        return lobby_address(parser.parse_args(["maze", *words]))
 
     def test_addresses(self) -> None:
         """

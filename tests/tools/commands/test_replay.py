@@ -21,6 +21,7 @@ from vinom.play.hosting.recordings import Recordings
 from vinom.play.recording import read_recording
 from vinom.play.room import Closed, Room
 from vinom.tools.commands import replay as command
+from vinom.tools.commands.cli import declare
 
 
 class Slower(Teller):
@@ -68,7 +69,7 @@ class ReplayTests(SynchronousTestCase):
 
     def run_command(self, *arguments: str) -> tuple[int, str]:
         parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
+        declare(command, parser)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             code = command.run(parser.parse_args(arguments))

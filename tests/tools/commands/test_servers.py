@@ -8,12 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Misconfigured
 from vinom.tools.commands.admin import VERBS, show_servers
+from vinom.tools.commands.cli import declare
 
 
 def typed(command: str, *words: str) -> argparse.Namespace:
     """Read the words of a command line."""
     parser = argparse.ArgumentParser()
-    VERBS[command].add_arguments(parser)
+    declare(VERBS[command], parser)
     return parser.parse_args(words)
 
 

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.settings.values import Switch
 from vinom.node.settings import TABLE, Settings
-from vinom.tools.commands.cli import main
+from vinom.tools.commands.cli import declare, main
 from vinom.tools.doctor import command
 from vinom.tools.doctor.findings import Subject
 from vinom.tools.doctor.machine import examine_wall, wall
@@ -80,7 +80,7 @@ class CommandTests(SynchronousTestCase):
         What the node is given, the doctor can be given.
         """
         parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
+        declare(command, parser)
         for row in TABLE:
             is_switch = isinstance(row.kind, Switch)
             typed = [f"--{row.flag}"] if is_switch else [f"--{row.flag}", "x"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from pathlib import Path
 
 import msgspec
 
@@ -22,7 +20,7 @@ from vinom.tools.chaos.report import Report
 from vinom.tools.chaos.run import ChaosRun
 from vinom.tools.commands.child_node import redis_executable
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.play import add_number, parse_json
+from vinom.tools.commands.play import parse_json
 
 DESCRIPTION = """
 Start a node with its game servers on this machine, in a temporary directory and on free
@@ -38,70 +36,33 @@ the run, and the matches played until then are checked.
 _MOST_BOTS = 800
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.description = f"{parser.description}. {DESCRIPTION}"
-    parser.add_argument(
-        "--game",
-        default="maze",
-        metavar="PACKAGE.MODULE:CLASS",
-        help="play this game, or the installed one of this name (maze)",
-    )
-    add_number(parser, "--matches", 20, "play this many at the same time")
-    add_number(
-        parser,
-        "--minutes",
-        2.0,
-        "start matches and kill processes for this long after the first match has "
-        "been found",
-    )
-    add_number(
-        parser,
-        "--grace",
-        60.0,
-        "leave matches that still run this long after that",
-        metavar="SECONDS",
-    )
-    add_number(
-        parser,
-        "--loss",
-        0.0,
-        "lose this percentage of datagrams in each direction",
-        metavar="PERCENT",
-    )
-    parser.add_argument(
-        "--kill",
-        default="",
-        metavar="KIND[,KIND]",
-        help="kill processes of these kinds: gameserver, hang, node, store (which also "
-        "starts a Redis); move: move matches to other game servers, as an operator "
-        "does; restart: restart the node while matches go on, as for an upgrade (none)",
-    )
-    add_number(
-        parser,
-        "--every",
-        5.0,
-        "mean time between two kills or moves",
-        metavar="SECONDS",
-    )
-    add_number(parser, "--pace", 4.0, "let each bot act this often per second")
-    parser.add_argument(
-        "--options", metavar="JSON", help="play with these options of the game"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        help="repeat the kills, losses and choices of bots of the run with this seed",
-    )
-    parser.add_argument(
-        "--keep",
-        type=Path,
-        metavar="FOLDER",
-        help="copy recordings and the node's log here if a promise was broken",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print only one JSON object"
-    )
+OPTIONS = """
+--game PACKAGE.MODULE:CLASS = maze
+               play this game, or the installed one of this name
+--matches N >=1 = 20
+               play this many at the same time
+--minutes MINUTES >0 = 2
+               start matches and kill processes for this long after the first match has
+               been found
+--grace SECONDS >0 = 60
+               leave matches that still run this long after that
+--loss PERCENT 0..90 = 0
+               lose this percentage of datagrams in each direction
+--kill KIND[,KIND]
+               kill processes of these kinds: gameserver, hang, node, store (which also
+               starts a Redis); move: move matches to other game servers, as an operator
+               does; restart: restart the node while matches go on, as for an upgrade
+               (none)
+--every SECONDS >0 = 5
+               mean time between two kills or moves
+--pace RATE >0 = 4
+               let each bot act this often per second
+--options JSON
+               play with these options of the game
+--seed SEED    repeat the kills, losses and choices of bots of the run with this seed
+--keep FOLDER  copy recordings and the node's log here if a promise was broken
+--json         print only one JSON object
+"""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -158,22 +119,12 @@ def read_plan(options: argparse.Namespace) -> Plan:
             f"--game {options.game}: it has no bot method, which this command needs: "
             f"write {type(game).__name__}.bot"
         )
-    bots = options.matches * game.seats[1]
-    if not (options.matches >= 1 and bots <= _MOST_BOTS):
+    most = _MOST_BOTS // game.seats[1]
+    if options.matches > most:
         raise Misconfigured(
-            f"--matches {options.matches} must be 1 to {_MOST_BOTS // game.seats[1]} "
-            f"for a game of {game.seats[1]} players"
+            f"--matches {options.matches} must be 1 to {most} for a game of "
+            f"{game.seats[1]} players"
         )
-    if not 0 <= options.loss <= 90:
-        raise Misconfigured(f"--loss {options.loss:g} must be a percentage, 0 to 90")
-    for flag, number in (
-        ("--minutes", options.minutes),
-        ("--every", options.every),
-        ("--pace", options.pace),
-        ("--grace", options.grace),
-    ):
-        if not 0 < number < math.inf:
-            raise Misconfigured(f"{flag} {number} must be greater than 0")
     wanted = parse_json("--options", options.options)
     try:
         read_options(game, msgspec.json.encode(wanted or {}))
@@ -181,7 +132,7 @@ def read_plan(options: argparse.Namespace) -> Plan:
         raise Misconfigured(f"--options: {error}") from None
     if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
         raise Misconfigured(f"--keep {options.keep} is a file: name a folder")
-    kinds = _kinds(options.kill)
+    kinds = _kinds(options.kill or "")
     seconds = options.minutes * 60
     seed = str(options.seed) if options.seed is not None else os.urandom(4).hex()
     return Plan(

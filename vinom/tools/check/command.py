@@ -15,7 +15,6 @@ import attrs
 from msgspec import structs
 
 from vinom.base.printable import in_columns, say
-from vinom.errors import Misconfigured
 from vinom.game import Game
 from vinom.play.game_loader import find_game
 from vinom.play.hosting.guarding import guard_games
@@ -51,41 +50,21 @@ played within 10 seconds. Exit with 0 if nothing was found, else with 1.
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.description = f"{parser.description}. {DESCRIPTION}"
-    parser.add_argument(
-        "game",
-        metavar="PACKAGE.MODULE:CLASS",
-        help="check this game, or the installed one of this name",
-    )
-    parser.add_argument(
-        "--games",
-        type=int,
-        help="play this many games per number of players, however long it takes",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        help="play for this long; every number of players gets a game, which is cut "
-        "short if the time is over",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="the seed of the first game of each number of players; the next game has "
-        "the next seed (0)",
-    )
-    parser.add_argument(
-        "--jobs", type=int, help="play in this many processes (one per processor)"
-    )
-    parser.add_argument(
-        "--secrets",
-        action="store_true",
-        help="print who is shown which field of the state, as a table to keep under "
-        "version control, instead of the findings",
-    )
+OPTIONS = """
+game PACKAGE.MODULE:CLASS
+              check this game, or the installed one of this name
+--games N >=1
+              play this many games per number of players, however long it takes
+--seconds SECONDS >=0
+              play for this long; every number of players gets a game, which is cut
+              short if the time is over
+--seed SEED = 0
+              the seed of the first game of each number of players; the next game has
+              the next seed
+--jobs N >=1  play in this many processes (one per processor)
+--secrets     print who is shown which field of the state, as a table to keep under
+              version control, instead of the findings
+"""
 
 
 def run(
@@ -96,30 +75,17 @@ def run(
 
     :param seconds: the clock, in seconds from any beginning.
     :returns: exit code: 0 if nothing was found, 1 if something was.
-    :raises Misconfigured: there is no such game, or an option is out of range.
+    :raises Misconfigured: there is no such game.
     """
-    most, within = _how_much(options)
+    # Games per number of players, and for how long.
+    most = math.inf if options.games is None else options.games
+    within = math.inf if options.seconds is None else options.seconds
+    if most == within == math.inf:
+        most, within = _GAMES, _SECONDS
     check = _Check(options, *find_game(options.game), seconds)
     if options.secrets:
         return check.print_secrets()
     return check.run(most, within)
-
-
-def _how_much(options: argparse.Namespace) -> tuple[float, float]:
-    """Read how many games per number of players to play, and for how long."""
-    games, within = options.games, options.seconds
-    if games is not None and games < 1:
-        raise Misconfigured(f"--games {games} must be 1 or more")
-    if within is not None and not 0 <= within < math.inf:
-        raise Misconfigured(f"--seconds {within} must be 0 or more")
-    if options.jobs is not None and options.jobs < 1:
-        raise Misconfigured(f"--jobs {options.jobs} must be 1 or more")
-    if games is None and within is None:
-        return _GAMES, _SECONDS
-    return (
-        math.inf if games is None else games,
-        math.inf if within is None else within,
-    )
 
 
 class _Check:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -50,32 +49,16 @@ class Verb:
     One command.
 
     :ivar request: reads the arguments that were typed.
-    :ivar arguments: names, and what argparse takes for them; see `_argument`.
-    :ivar is_exclusive: at most one of *arguments* may be typed.
+    :ivar options: its arguments; see `vinom.tools.commands.cli.declare`.
     """
 
     request: Callable[[argparse.Namespace], Request]
-    arguments: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    is_exclusive: bool = False
+    options: str = ""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's arguments, and those that every row has."""
-        own: Any = parser
-        if self.is_exclusive:
-            own = parser.add_mutually_exclusive_group()
-        for name, keywords in self.arguments:
-            own.add_argument(name, **keywords)
-        parser.add_argument(
-            "--state-dir",
-            type=Path,
-            metavar="PATH",
-            default=None,
-            help="the node's state directory (default: VINOM_STATE_DIR, else "
-            "~/.local/state/vinom)",
-        )
-        parser.add_argument(
-            "--json", action="store_true", help="print the node's answer as JSON"
-        )
+    @property
+    def OPTIONS(self) -> str:
+        """Its arguments, and those that every row has."""
+        return self.options + _COMMON
 
     def run(self, options: argparse.Namespace) -> int:
         """
@@ -104,10 +87,6 @@ class Verb:
         return 0
 
 
-def _argument(name: str, help: str, **keywords: Any) -> tuple[str, Mapping[str, Any]]:
-    return name, {"help": help, **keywords}
-
-
 def _do(page: str, done: str, body: Any = None) -> Request:
     """Request an action; *done* is printed if the node takes it."""
     return Request(page, lambda answer: done, "POST", body)
@@ -125,6 +104,8 @@ def _kick(options: argparse.Namespace) -> Request:
 
 
 def _rooms(options: argparse.Namespace) -> Request:
+    if options.end is not None and options.kick is not None:
+        raise Misconfigured("give --end or --kick, not both")
     if options.end is not None:
         return _do(f"rooms/{_part(options.end)}/end", f"{options.end} is over")
     if options.kick is not None:
@@ -353,8 +334,13 @@ def _show_facts(answer: Answer) -> str:
     return in_columns([(name, str(value)) for name, value in answer.items()])
 
 
-_MATCH = _argument("match_id", "as listed by vinom matches")
-_PLAYER = _argument("player_id", "as listed by vinom matches")
+_COMMON = """
+--state-dir FOLDER  the node's state directory (default: VINOM_STATE_DIR, else
+                    ~/.local/state/vinom)
+--json              print the node's answer as JSON
+"""
+_MATCH = """
+match_id            as listed by vinom matches"""
 
 #: Command to what it does; the lines of help are in `vinom.tools.commands.cli`.
 VERBS: dict[str, Verb] = {
@@ -362,91 +348,48 @@ VERBS: dict[str, Verb] = {
     "matches": Verb(lambda options: Request("matches", show_matches)),
     "rooms": Verb(
         _rooms,
-        (
-            _argument("--end", "end this room", metavar="ROOM"),
-            _argument(
-                "--kick",
-                "remove this player from this room, by its player_id",
-                nargs=2,
-                metavar=("ROOM", "PLAYER"),
-            ),
-        ),
-        is_exclusive=True,
+        """
+--end ROOM          end this room
+--kick ROOM PLAYER  remove this player from this room, by its player_id""",
     ),
-    "kick": Verb(_kick, (_MATCH, _PLAYER)),
+    "kick": Verb(_kick, f"{_MATCH}\nplayer_id           as listed by vinom matches"),
     "end": Verb(
         lambda options: _do(
             f"matches/{_part(options.match_id)}/end",
             f"match {options.match_id} is being ended",
         ),
-        (_MATCH,),
+        _MATCH,
     ),
     "servers": Verb(lambda options: Request("status", show_servers)),
     "drain": Verb(
         _drain,
-        (
-            _argument(
-                "server",
-                "move the matches of this game server (vinom servers lists them) to "
-                "another one, and keep the node running; needs --move",
-                nargs="?",
-                metavar="SERVER",
-            ),
-            _argument(
-                "--move",
-                "hand players and rooms to other nodes at once (as SIGTERM does where "
-                "there are others)",
-                action="store_true",
-            ),
-        ),
+        """
+server [SERVER]     move the matches of this game server (vinom servers lists them) to
+                    another one, and keep the node running; needs --move
+--move              hand players and rooms to other nodes at once (as SIGTERM does where
+                    there are others)""",
     ),
     "keys": Verb(
         _keys,
-        (
-            _argument(
-                "action",
-                "list them (the default), or rotate: let a new one take over",
-                nargs="?",
-                choices=("list", "rotate"),
-                default="list",
-            ),
-            _argument(
-                "kind",
-                "which to rotate: the token key (the default), the authority, or the "
-                "cookie keys of game servers",
-                nargs="?",
-                choices=("token", "ca", "cookie"),
-                default="token",
-            ),
-        ),
+        """
+action {list|rotate} = list
+                    list them (the default), or rotate: let a new one take over
+kind {token|ca|cookie} = token
+                    which to rotate: the token key (the default), the authority, or the
+                    cookie keys of game servers""",
     ),
     "results": Verb(
         _results,
-        (
-            _argument("--after", "list those after this one", metavar="CURSOR"),
-            _argument(
-                "--limit",
-                "list at most this many, the oldest first (default: 100)",
-                metavar="N",
-                type=int,
-            ),
-            _argument(
-                "--dead", "list those that could not be sent", action="store_true"
-            ),
-            _argument(
-                "--send",
-                "send this one again, which could not be sent",
-                metavar="CURSOR",
-            ),
-            _argument(
-                "--send-all",
-                "send all again that could not be sent",
-                action="store_true",
-            ),
-        ),
+        """
+--after CURSOR      list those after this one
+--limit N           list at most this many, the oldest first (default: 100)
+--dead              list those that could not be sent
+--send CURSOR       send this one again, which could not be sent
+--send-all          send all again that could not be sent""",
     ),
     "explain": Verb(
         lambda options: Request(f"explain/{_part(options.player_id)}", _show_facts),
-        (_argument("player_id", "as listed by vinom matches, or in the log"),),
+        """
+player_id           as listed by vinom matches, or in the log""",
     ),
 }

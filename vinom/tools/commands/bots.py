@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Container
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -20,67 +18,47 @@ from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.errors import Misconfigured
 from vinom.game import Chance, Game
-from vinom.net.dtls.bad_network import LONGEST_DELAY, Conditioner, Conditions
+from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.play.game_loader import find_game
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.play import (
-    LobbyAddress,
-    add_lobby_arguments,
-    add_number,
-    lobby_address,
-    parse_json,
-)
+from vinom.tools.commands.play import LOBBY, LobbyAddress, lobby_address, parse_json
 
-_LONGEST_MS = LONGEST_DELAY * 1000
-
-
-def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that simulate a bad network."""
-    group = parser.add_argument_group(
-        "bad network",
-        "Applies to the datagrams of matches, in each direction; lobby lines are "
-        "not affected.",
-    )
-    add_number(group, "--loss", 0.0, "lose this share of datagrams", metavar="PERCENT")
-    add_number(group, "--delay-ms", 0.0, "delay each datagram")
-    add_number(
-        group, "--jitter-ms", 0.0, "vary the delay by up to this, at most --delay-ms"
-    )
-    add_number(group, "--duplicate", 0.0, "deliver this share twice", metavar="PERCENT")
-    add_number(
-        group,
-        "--reorder",
-        0.0,
-        "hold this share back, so that others overtake it",
-        metavar="PERCENT",
-    )
-    group.add_argument(
-        "--network-seed", type=int, help="lose the same datagrams in each run (--seed)"
-    )
+OPTIONS = f"""
+{LOBBY.strip()}
+--game GAME = maze      play this installed game, or package.module:Class
+--players N >=1 = 4     start this many bots
+--seconds SECONDS >=0 = 30
+                        queue for this long, then play running matches to their end
+--grace SECONDS >=0 = 60
+                        leave matches that run this much longer
+--pace RATE >0 = 8      let each bot act this often per second
+--options JSON          play with these options of the game
+--seed SEED             make the same choices in each run
+--json                  print only one JSON object
+[bad network]
+                        Applies to the datagrams of matches, in each direction; lobby
+                        lines are not affected.
+--loss PERCENT 0..100 = 0
+                        lose this share of datagrams
+--delay-ms MS 0..60000 = 0
+                        delay each datagram
+--jitter-ms MS 0..60000 = 0
+                        vary the delay by up to this, at most --delay-ms
+--duplicate PERCENT 0..100 = 0
+                        deliver this share twice
+--reorder PERCENT 0..100 = 0
+                        hold this share back, so that others overtake it
+--network-seed SEED     lose the same datagrams in each run (--seed)
+"""
 
 
 def network_conditions(options: argparse.Namespace) -> Conditions | None:
     """
-    Read what `add_network_arguments` declared.
+    Read the options of a bad network.
 
     :returns: ``None`` to leave the network alone.
-    :raises Misconfigured: an option is out of range.
+    :raises Misconfigured: its delay varies by more than that.
     """
-    for flag, percent in (
-        ("--loss", options.loss),
-        ("--duplicate", options.duplicate),
-        ("--reorder", options.reorder),
-    ):
-        if not 0 <= percent <= 100:
-            raise Misconfigured(f"{flag} {percent:g} must be a percentage, 0 to 100")
-    for flag, ms in (
-        ("--delay-ms", options.delay_ms),
-        ("--jitter-ms", options.jitter_ms),
-    ):
-        if not 0 <= ms <= _LONGEST_MS:
-            raise Misconfigured(
-                f"{flag} {ms:g} must be 0 to {_LONGEST_MS:.0f} (milliseconds)"
-            )
     if options.jitter_ms > options.delay_ms:
         raise Misconfigured("--jitter-ms must be at most --delay-ms")
     asked = Conditions(
@@ -97,33 +75,6 @@ def network_conditions(options: argparse.Namespace) -> Conditions | None:
 _LAST_WORDS = 1.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    add_lobby_arguments(parser)
-    parser.add_argument(
-        "--game",
-        default="maze",
-        help="play this installed game, or package.module:Class (maze)",
-    )
-    add_number(parser, "--players", 4, "start this many bots")
-    add_number(
-        parser,
-        "--seconds",
-        30.0,
-        "queue for this long, then play running matches to their end",
-    )
-    add_number(parser, "--grace", 60.0, "leave matches that run this much longer")
-    add_number(parser, "--pace", 8.0, "let each bot act this often per second")
-    parser.add_argument(
-        "--options", metavar="JSON", help="play with these options of the game"
-    )
-    parser.add_argument("--seed", type=int, help="make the same choices in each run")
-    parser.add_argument(
-        "--json", action="store_true", help="print only one JSON object"
-    )
-    add_network_arguments(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     """
     Play and print the report.
@@ -131,33 +82,17 @@ def run(options: argparse.Namespace) -> int:
     :returns: exit code: 0 if every match went well, 1 if one failed or none began.
     :raises Misconfigured: an option is out of range.
     """
-    if options.players < 1:
-        raise Misconfigured(f"--players {options.players} must be 1 or more")
-    if not 0 < options.pace < math.inf:
-        raise Misconfigured(f"--pace {options.pace} must be a number above 0")
-    if not (0 <= options.seconds < math.inf and 0 <= options.grace < math.inf):
-        raise Misconfigured("--seconds and --grace must be numbers, 0 or more")
     network = network_conditions(options)
     name, game = find_game(options.game)
-    seed = (
-        os.urandom(SEED_BYTES) if options.seed is None else str(options.seed).encode()
+    wanted = parse_json("--options", options.options)
+    habits, lobby = Habits(name, game, wanted, options.pace), lobby_address(options)
+    code, ran = run_in_foreground(
+        lambda reactor: BotRun(reactor, options, lobby, habits, network)
     )
-    plan = BotPlan(
-        lobby_address(options),
-        Habits(name, game, parse_json("--options", options.options), options.pace),
-        options.players,
-        options.seconds,
-        # A game that never ends by itself is left when the time is over.
-        options.grace if _ends(game) else 0.0,
-        seed,
-        network,
-        seed.hex() if options.network_seed is None else str(options.network_seed),
-    )
-    code, ran = run_in_foreground(lambda reactor: BotRun(reactor, plan))
     tally = ran.tally
     report = tally.report()
     if not tally.started:
-        reason = why_none(tally.reasons, plan.lobby, options.seconds)
+        reason = why_none(tally.reasons, lobby, options.seconds)
         say(f"vinom bots: {reason}", file=sys.stderr)
     for kind, reason in tally.reasons.items():
         say(f"vinom bots: {kind}: {reason}", file=sys.stderr)
@@ -169,31 +104,6 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-@attrs.frozen
-class BotPlan:
-    """
-    The plan of a run of bots; see the options of `add_arguments`.
-
-    :ivar lobby: where to connect.
-    :ivar habits: what bots play, and how.
-    :ivar players: number of bots.
-    :ivar seconds: for how long to queue.
-    :ivar grace: for how long to play on after that, seconds.
-    :ivar seed: of the bots' choices.
-    :ivar network: what happens to datagrams; ``None`` leaves them alone.
-    :ivar network_seed: of the network's choices.
-    """
-
-    lobby: LobbyAddress
-    habits: Habits
-    players: int
-    seconds: float
-    grace: float
-    seed: bytes
-    network: Conditions | None = None
-    network_seed: str = ""
-
-
 class BotRun:
     """
     One run of bots.
@@ -201,24 +111,43 @@ class BotRun:
     :ivar tally: collects the results.
     """
 
-    def __init__(self, reactor: Any, plan: BotPlan) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        options: argparse.Namespace,
+        lobby: LobbyAddress,
+        habits: Habits,
+        network: Conditions | None,
+    ) -> None:
         """
         :param reactor: runs it.
-        :param plan: what to do.
+        :param options: those of `OPTIONS`.
+        :param lobby: where to connect.
+        :param habits: what bots play, and how.
+        :param network: what happens to datagrams; ``None`` leaves them alone.
         """
-        self._reactor, self._plan = reactor, plan
-        game = plan.habits.game
+        self._reactor, self._lobby, self._habits = reactor, lobby, habits
+        self._network, game = network, habits.game
         self.tally = Tally(type(game).audience is Game.audience, _ends(game))
-        chance = Chance(int.from_bytes(plan.seed[-SEED_BYTES:], "big"))
-        names = [f"bot-{number}" for number in range(1, plan.players + 1)]
+        seed = (
+            os.urandom(SEED_BYTES)
+            if options.seed is None
+            else str(options.seed).encode()
+        )
+        losses = options.network_seed
+        self._network_seed = seed.hex() if losses is None else str(losses)
+        chance = Chance(int.from_bytes(seed[-SEED_BYTES:], "big"))
+        names = [f"bot-{number}" for number in range(1, options.players + 1)]
         newcomers = [self._newcomer(name, chance.fork(name)) for name in names]
-        self._crowd = Crowd(reactor, newcomers, self.tally, plan.seconds, plan.grace)
+        # A game that never ends by itself is left when the time is over.
+        grace = options.grace if _ends(game) else 0.0
+        self._crowd = Crowd(reactor, newcomers, self.tally, options.seconds, grace)
 
     async def run(self) -> int:
         """Play; returns the exit code."""
         await self._crowd.run()
         # Until the last goodbyes are sent.
-        network = self._plan.network
+        network = self._network
         stay = 0.0 if network is None else network.longest + _LAST_WORDS
         await deferLater(self._reactor, stay)
         return 1 if self.tally.failed or not self.tally.started else 0
@@ -228,19 +157,18 @@ class BotRun:
         self._crowd.leave()
 
     def _newcomer(self, name: str, chance: Chance) -> Any:
-        plan = self._plan
 
         def ready(client: Client) -> Bot:
-            return Bot(self._reactor, client, plan.habits, self.tally, chance)
+            return Bot(self._reactor, client, self._habits, self.tally, chance)
 
         def greet() -> Deferred[Bot]:
             # Each bot has one of its own: none may change another's datagrams.
             network = None
-            if plan.network is not None:
-                seed = f"{plan.network_seed} {name}"
-                network = Conditioner(self._reactor, plan.network, seed)
+            if self._network is not None:
+                seed = f"{self._network_seed} {name}"
+                network = Conditioner(self._reactor, self._network, seed)
             # This measures UDP: fall back on nothing else.
-            client = plan.lobby.connect(
+            client = self._lobby.connect(
                 self._reactor, name, datagram_filter=network, way="udp"
             )
             return client.addCallback(ready)

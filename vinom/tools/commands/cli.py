@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from vinom import __version__
@@ -54,12 +57,98 @@ def command_of(name: str) -> Any:
     """
     Import a command.
 
-    :returns: something with ``add_arguments`` and ``run``: its module, or its row
-        of `vinom.tools.commands.admin.VERBS`.
+    :returns: something with ``OPTIONS`` and ``run``: its module, or its row of
+        `vinom.tools.commands.admin.VERBS`.
     """
     if name in _ADMIN:
         return importlib.import_module("vinom.tools.commands.admin").VERBS[name]
     return importlib.import_module(_PACKAGES.get(name, f"vinom.tools.commands.{name}"))
+
+
+#: What the words stand for that options take; all others for text.
+_KINDS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("N", "SEED", "PORT"), int),
+    **dict.fromkeys(("SECONDS", "MINUTES", "RATE", "MS", "PERCENT"), float),
+    **dict.fromkeys(("FILE", "DIR", "FOLDER"), Path),
+}
+
+
+def declare(command: Any, parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments of a command.
+
+    Its ``OPTIONS`` are the text that its users read: names, and beside or below each
+    its help. ``--name`` is a switch, ``--name WORD`` takes a value; a name without
+    dashes is an argument. ``WORD...`` may be repeated, ``[WORD]`` left out, ``{a|b}``
+    are choices. Limits (``>0``, ``>=0`` or ``1..5``) and the default (``= 4``) follow.
+    ``[title]`` begins a group.
+
+    :param command: see `command_of`. Its ``DESCRIPTION`` and what its ``prepare``
+        declares are added.
+    """
+    group: Any = parser
+    for entry in re.split(r"\n(?=\S)", command.OPTIONS.strip()):
+        if entry.startswith("["):
+            title, _, about = entry[1:].partition("]")
+            group = parser.add_argument_group(title, about.strip())
+        elif entry:
+            _declare_one(group, entry)
+    if hasattr(command, "DESCRIPTION"):
+        parser.description = f"{parser.description}. {command.DESCRIPTION}"
+    if hasattr(command, "prepare"):
+        command.prepare(parser)
+
+
+def _declare_one(parser: Any, entry: str) -> None:
+    signature, text = re.split(r"\s{2,}", entry, maxsplit=1)
+    signature, _, default = signature.partition(" = ")
+    name, *words = signature.split()
+    limits = words.pop() if words and words[-1][0] in ">0123456789" else ""
+    how: dict[str, Any] = {"help": " ".join(text.split())}
+    if not words and name.startswith("--"):
+        how["action"] = "store_true"
+    elif words and words[0].startswith("{"):
+        how["choices"] = words[0].strip("{}").split("|")
+        if default:
+            how |= {"nargs": "?", "default": default}
+    elif words:
+        is_many, may_lack = words[0].endswith("..."), words[0].startswith("[")
+        words[0] = words[0].removesuffix("...")
+        if may_lack:
+            words[0] = words[0].strip("[]")
+        how["metavar"] = words[0] if len(words) == 1 else tuple(words)
+        kind = how["type"] = _reader(name, words[0], limits)
+        if default:
+            how |= {"default": kind(default), "help": f"{how['help']} ({default})"}
+        if is_many and name.startswith("--"):
+            how |= {"action": "append", "default": []}
+        elif is_many or may_lack or len(words) > 1:
+            how["nargs"] = "+" if is_many else "?" if may_lack else len(words)
+    parser.add_argument(name, **how)
+
+
+def _reader(name: str, word: str, limits: str) -> Callable[[str], Any]:
+    """Make what reads a value, and refuses a number that is beyond its limits."""
+    kind = _KINDS.get(word, str)
+    if not limits:
+        return kind
+    sign, least, most = re.findall(r"(>?=?)(\d+)\.*(\d*)", limits)[0]
+    low, high = float(least), float(most or sys.float_info.max)
+    words = f"{least} to {most}" if most else f"{least} or more"
+    if sign == ">":
+        low, words = math.nextafter(low, high), f"greater than {least}"
+    if word == "PERCENT":
+        words = f"a percentage, {words}"
+
+    def read(text: str) -> Any:
+        number = kind(text)
+        if not low <= number <= high:
+            raise Misconfigured(f"{name} {text} must be {words}")
+        return number
+
+    # If it is no number, argparse says so with this name.
+    read.__name__ = kind.__name__
+    return read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,20 +171,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subparser = commands.add_parser(name, help=line, description=line)
         if name == typed:
             command = command_of(name)
-            command.add_arguments(subparser)
+            declare(command, subparser)
             subparser.set_defaults(run=command.run)
-    options, unknown = parser.parse_known_args(given)
-    if unknown:
-        # Of `parse_args` the usage would be that of all commands.
-        asked = commands.choices.get(options.command, parser)
-        asked.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if options.command is None:
-        parser.print_help()
-        return 0
     try:
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            # Of `parse_args` the usage would be that of all commands.
+            asked = commands.choices.get(options.command, parser)
+            asked.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if options.command is None:
+            parser.print_help()
+            return 0
         code: int = options.run(options)
     except Misconfigured as error:
-        say(f"vinom {options.command}: {error}", file=sys.stderr)
+        say(f"vinom {typed}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader of our output closed it, as `head` does.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from typing import Any
@@ -13,42 +12,29 @@ from twisted.internet.task import LoopingCall
 
 from vinom.base.printable import say
 from vinom.client.terminal.screen import WATCHING, Screen, can_draw
-from vinom.errors import Misconfigured
 from vinom.tools.commands.bots import describe
 from vinom.tools.commands.child_node import NodeFailed, redis_executable
 from vinom.tools.commands.demo_maze import MazeDemo
 from vinom.tools.commands.demo_nodes import LETTERS, NodesDemo
 from vinom.tools.commands.foreground import run_in_foreground
-from vinom.tools.commands.play import add_number
 
 _NAMES = ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
 #: Seconds between two pictures, and between two lines without a terminal.
 _PICTURE, _LINE = 0.1, 1.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        help="end this long after the node has started (default: at Ctrl-C)",
-    )
-    parser.add_argument(
-        "--nodes",
-        type=int,
-        default=1,
-        help="start this many nodes with a Redis, and show who is where; press n to "
-        f"kill one (1; at most {len(LETTERS)})",
-    )
-    parser.add_argument(
-        "--players",
-        type=int,
-        help="let this many bots play with each other (4; with --nodes 8)",
-    )
-    add_number(parser, "--pace", 6.0, "let each bot move this often per second")
-    parser.add_argument(
-        "--plain", action="store_true", help="print lines of text, on a terminal too"
-    )
+OPTIONS = f"""
+--seconds SECONDS >0
+               end this long after the node has started (default: at Ctrl-C)
+--nodes N 1..{len(LETTERS)} = 1
+               start this many nodes, at most {len(LETTERS)}, with a Redis, and show
+               who is where; press n to kill one
+--players N 2..{len(_NAMES)}
+               let this many bots play with each other (4; with --nodes 8)
+--pace RATE >0 = 6
+               let each bot move this often per second
+--plain        print lines of text, on a terminal too
+"""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,18 +42,11 @@ def run(options: argparse.Namespace) -> int:
     Show it.
 
     :returns: exit code: 0 unless no match started.
-    :raises Misconfigured: an option is out of range.
+    :raises Misconfigured: there is no Redis for several nodes.
     """
     nodes, players = options.nodes, options.players
-    if not 1 <= nodes <= len(LETTERS):
-        raise Misconfigured(f"--nodes {nodes} must be 1 to {len(LETTERS)}")
     if players is None:
         players = 4 if nodes == 1 else len(_NAMES)
-    if not 2 <= players <= len(_NAMES):
-        raise Misconfigured(f"--players {players} must be 2 to {len(_NAMES)}")
-    for flag, number in (("--pace", options.pace), ("--seconds", options.seconds)):
-        if number is not None and not 0 < number < math.inf:
-            raise Misconfigured(f"{flag} {number} must be a number above 0")
     draws = can_draw(sys.stdout, os.environ) and not options.plain
     screen = Screen(sys.stdout) if draws else None
     redis = redis_executable() if nodes > 1 else ""

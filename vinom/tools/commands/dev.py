@@ -42,28 +42,15 @@ from vinom.tools.commands.foreground import run_in_foreground
 _PAUSE = 0.25
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("game", metavar="PACKAGE.MODULE:CLASS", help="play this game")
-    parser.add_argument(
-        "--http",
-        type=int,
-        help="serve the page at this port (default: a free one, 8080 first)",
-    )
-    parser.add_argument(
-        "--page",
-        type=Path,
-        metavar="DIR",
-        help="serve this web site instead of Vinom's page; must have an index.html",
-    )
-    parser.add_argument(
-        "--origin",
-        action="append",
-        default=[],
-        metavar="HOST[:PORT]",
-        help="let web pages of this host connect too, such as localhost:5173; may be "
-        "repeated",
-    )
+OPTIONS = """
+game PACKAGE.MODULE:CLASS
+             play this game
+--http PORT  serve the page at this port (default: a free one, 8080 first)
+--page DIR   serve this web site instead of Vinom's page; must have an index.html
+--origin HOST[:PORT]...
+             let web pages of this host connect too, such as localhost:5173; may be
+             repeated
+"""
 
 
 def run(options: argparse.Namespace) -> int:

@@ -16,42 +16,21 @@ from vinom.net.keys.authority import Authority, private_folder
 from vinom.net.keys.files import write_secret
 from vinom.node.settings import Settings
 
-#: How long a certificate is valid by default, days.
-DAYS = 365
-_MOST_DAYS = 3650
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "folder",
-        type=Path,
-        metavar="FOLDER",
-        help="write link.pem, link.key and authority.pem here",
-    )
-    parser.add_argument(
-        "--name",
-        default="gateway",
-        metavar="NAME",
-        help="name of the gateway in the certificate (default: gateway)",
-    )
-    parser.add_argument(
-        "--days",
-        type=int,
-        default=DAYS,
-        metavar="N",
-        help=f"days for which the certificate is valid (default: {DAYS})",
-    )
-    for name, text in (
-        ("state-dir", "state directory of a node that has a private authority"),
-        ("authority-certificate-file", "the authority of the nodes, PEM"),
-        ("authority-key-file", "the key of that authority, PEM"),
-        ("realm", "the realm of the nodes"),
-    ):
-        variable = _variable(name)
-        parser.add_argument(
-            f"--{name}", metavar="PATH", help=f"{text} (default: {variable})"
-        )
+OPTIONS = """
+folder FOLDER         write link.pem, link.key and authority.pem here
+--name NAME = gateway
+                      name of the gateway in the certificate
+--days N 1..3650 = 365
+                      days for which the certificate is valid
+--state-dir PATH      state directory of a node that has a private authority (default:
+                      VINOM_STATE_DIR)
+--authority-certificate-file PATH
+                      the authority of the nodes, PEM (default:
+                      VINOM_AUTHORITY_CERTIFICATE_FILE)
+--authority-key-file PATH
+                      the key of that authority, PEM (default: VINOM_AUTHORITY_KEY_FILE)
+--realm REALM         the realm of the nodes (default: VINOM_REALM)
+"""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,8 +44,6 @@ def run(options: argparse.Namespace) -> int:
             f"--name {options.name!r} must be 1 to 63 lower-case letters, digits and "
             "hyphens, with no hyphen at either end"
         )
-    if not 1 <= options.days <= _MOST_DAYS:
-        raise Misconfigured(f"--days {options.days} must be from 1 to {_MOST_DAYS}")
     defaults = Settings()
     certificate = _path(options, "authority-certificate-file")
     key = _path(options, "authority-key-file")
@@ -96,13 +73,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _variable(name: str) -> str:
-    return f"VINOM_{name.replace('-', '_').upper()}"
-
-
 def _given(options: argparse.Namespace, name: str) -> str | None:
-    found: str | None = getattr(options, name.replace("-", "_"))
-    return found or os.environ.get(_variable(name)) or None
+    name = name.replace("-", "_")
+    found: str | None = getattr(options, name)
+    variable = f"VINOM_{name.upper()}"
+    return found or os.environ.get(variable) or None
 
 
 def _path(options: argparse.Namespace, name: str) -> Path | None:

@@ -9,7 +9,6 @@ import os
 import ssl
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -22,7 +21,21 @@ from vinom.client.terminal.screen import Screen, can_draw
 from vinom.errors import Misconfigured
 from vinom.tools.commands.foreground import run_in_foreground
 
-_DEFAULT = "127.0.0.1:4600"
+#: Options that choose a lobby; see `lobby_address`.
+LOBBY = """
+--connect HOST:PORT = 127.0.0.1:4600
+                 connect to this lobby
+--tls            use TLS, with the authorities that this machine trusts
+--tls-authority FILE
+                 use TLS, with this authority's certificate (PEM)
+--tls-name NAME  expect this name in the lobby's certificate (default: HOST)
+"""
+OPTIONS = f"""
+game {{maze}}      play this game
+{LOBBY.strip()}
+--name NAME      show this name to others (default: your user name)
+--options JSON   play with these options of the game
+"""
 
 
 @attrs.frozen
@@ -51,35 +64,9 @@ class LobbyAddress:
         return connect(reactor, self.host, self.port, name=name, **more)
 
 
-def add_lobby_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--connect`` and the options of TLS."""
-    parser.add_argument(
-        "--connect",
-        metavar="HOST:PORT",
-        default=_DEFAULT,
-        help=f"connect to this lobby ({_DEFAULT})",
-    )
-    parser.add_argument(
-        "--tls",
-        action="store_true",
-        help="use TLS, with the authorities that this machine trusts",
-    )
-    parser.add_argument(
-        "--tls-authority",
-        metavar="FILE",
-        type=Path,
-        help="use TLS, with this authority's certificate (PEM)",
-    )
-    parser.add_argument(
-        "--tls-name",
-        metavar="NAME",
-        help="expect this name in the lobby's certificate (default: HOST)",
-    )
-
-
 def lobby_address(options: argparse.Namespace) -> LobbyAddress:
     """
-    Read what `add_lobby_arguments` declared.
+    Read the options of `LOBBY`.
 
     :raises Misconfigured: an address or a file is invalid.
     """
@@ -121,19 +108,6 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def add_number(
-    parser: Any, flag: str, default: float, help: str, metavar: str | None = None
-) -> None:
-    """Declare an option that is a number, whose help ends with its default."""
-    parser.add_argument(
-        flag,
-        type=type(default),
-        default=default,
-        metavar=metavar,
-        help=f"{help} ({default:g})",
-    )
-
-
 def parse_json(flag: str, text: str | None) -> Any:
     """
     Read an option that is one JSON object.
@@ -150,18 +124,6 @@ def parse_json(flag: str, text: str | None) -> Any:
     if not isinstance(value, dict):
         raise Misconfigured(f"{flag} must be a JSON object, such as {{}}")
     return value
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("game", choices=["maze"], help="play this game")
-    add_lobby_arguments(parser)
-    parser.add_argument(
-        "--name", help="show this name to others (default: your user name)"
-    )
-    parser.add_argument(
-        "--options", metavar="JSON", help="play with these options of the game"
-    )
 
 
 def run(options: argparse.Namespace) -> int:

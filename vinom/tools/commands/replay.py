@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import time
@@ -24,28 +23,18 @@ from vinom.play.game_loader import load_game, load_games
 from vinom.play.hosting.guarding import guard_games
 from vinom.play.play import Play
 from vinom.play.recording import Recording, ReplayResult, read_recording, replay
-from vinom.tools.commands.play import add_number
 
 #: Longest pause between two things that happen, when watched, seconds.
 _LONGEST_WAIT = 2.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument(
-        "files",
-        metavar="FILE",
-        type=Path,
-        nargs="+",
-        help="replay these .vinomrec files",
-    )
-    parser.add_argument(
-        "--game",
-        metavar="PACKAGE.MODULE:CLASS",
-        help="replay with this class instead of the installed game",
-    )
-    parser.add_argument("--watch", action="store_true", help="draw it while it plays")
-    add_number(parser, "--speed", 1.0, "with --watch: play this many times as fast")
+OPTIONS = """
+files FILE...        replay these .vinomrec files
+--game PACKAGE.MODULE:CLASS
+                     replay with this class instead of the installed game
+--watch              draw it while it plays
+--speed RATE >0 = 1  with --watch: play this many times as fast
+"""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,8 +47,6 @@ def run(options: argparse.Namespace) -> int:
         one of several could not be replayed.
     :raises Misconfigured: the only file, or its game, cannot be read.
     """
-    if not 0 < options.speed < math.inf:
-        raise Misconfigured(f"--speed {options.speed} must be a number above 0")
     named = None if options.game is None else load_game(options.game)
     codes = []
     for path in options.files:

@@ -57,38 +57,22 @@ Exit code: 0 if nothing fails, 1 if something does, 2 if an argument is invalid.
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+OPTIONS = """
+--answer            only answer probes, at the last free game port, until Ctrl-C
+--for SECONDS >0    with --answer: stop after this many seconds
+--probe HOST:PORT   only probe a machine where vinom doctor --answer runs
+--gateway PATH      only examine the gateway with this TOML file, and VINOM_GATEWAY_*
+--json              print findings as JSON
+--config PATH       read the node's settings from this TOML file
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Declare all settings of a node, too."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     # Otherwise an unknown option could pass as the abbreviation of a setting.
     parser.allow_abbrev = False
-    parser.add_argument(
-        "--answer",
-        action="store_true",
-        help="only answer probes, at the last free game port, until Ctrl-C",
-    )
-    parser.add_argument(
-        "--for",
-        dest="seconds",
-        metavar="SECONDS",
-        type=float,
-        help="with --answer: stop after this many seconds",
-    )
-    parser.add_argument(
-        "--probe",
-        metavar="HOST:PORT",
-        help="only probe a machine where vinom doctor --answer runs",
-    )
-    parser.add_argument(
-        "--gateway",
-        metavar="PATH",
-        help="only examine the gateway with this TOML file, and VINOM_GATEWAY_*",
-    )
-    parser.add_argument("--json", action="store_true", help="print findings as JSON")
-    parser.add_argument(
-        "--config", metavar="PATH", help="read the node's settings from this TOML file"
-    )
     for row in TABLE:
         how: dict[str, Any] = {"metavar": row.kind.metavar}
         if isinstance(row.kind, Switch):
@@ -109,8 +93,9 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.answer and options.probe:
         raise Misconfigured("give --answer on one machine and --probe on the other")
-    if options.seconds is not None and not (options.answer and options.seconds > 0):
-        raise Misconfigured("--for must be more than 0 seconds, and needs --answer")
+    seconds = getattr(options, "for")
+    if seconds is not None and not options.answer:
+        raise Misconfigured("--for needs --answer")
     if options.probe:
         return _show(probe(options.probe, os.urandom), options.json)
     if options.gateway:
@@ -118,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
         return _show(examine_gateway(path, os.environ), options.json)
     settings = _settings(options)
     if options.answer:
-        answer(settings, options.seconds, lambda line: say(line, flush=True))
+        answer(settings, seconds, lambda line: say(line, flush=True))
         return 0
     return _show(examine(settings), options.json)
 
