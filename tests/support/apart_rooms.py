@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 
@@ -20,18 +21,11 @@ from vinom.fleet.control.messages import (
     ToServer,
 )
 from vinom.fleet.gameserver.relay import Relays
-from vinom.fleet.gameserver.room import HostedRoom
+from vinom.fleet.gameserver.room import HostedRoom, Played
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
+from vinom.play.room import Room
 from vinom.rooms.rooms import Rooms
-
-
-class Nowhere:
-    """A UDP port that nobody uses."""
-
-    def send(self, *_: Any) -> None:
-        raise AssertionError("nobody is there")
-
-    close = send
 
 
 class NearFleet:
@@ -50,7 +44,8 @@ class NearFleet:
         self._watches: dict[str, tuple[IMatchWatch, Any]] = {}
         seconds = self._clock.seconds
         self._alarms = Alarms(self._clock, seconds)
-        self._requests = Relays(self.hosted, self._clock, seconds, self._tell, _nobody)
+        runtime = Runtime(cast(Any, self._clock), seconds, bytes)
+        self._requests = Relays(self.hosted, runtime, self._tell, _nobody)
 
     def place(
         self,
@@ -66,19 +61,12 @@ class NearFleet:
         game = self._world.games[plan.game]
         recording = self._world.recordings.open(plan, game, now)
         try:
-            hosted = HostedRoom(
-                plan,
-                game,
-                now,
-                port=Nowhere(),
-                alarms=self._alarms,
-                report=self._tell,
-                over=lambda hosted: None,
-                recording=recording,
-                is_relayed=True,
-            )
+            room = Room(plan, game, now, record=recording.record, away_timeout=math.inf)
         except Refused:
             return fail(NoCapacity("it cannot be"))
+        hosted = HostedRoom(
+            Played.here(room, recording), self._alarms, self._tell, _nobody, True
+        )
         self._watches[match_id] = watch, relay
         self.hosted[match_id] = hosted
         hosted.end_turn(now)
@@ -116,9 +104,8 @@ class NearFleet:
             tell(message, watch, relay)
 
 
-def _nobody(line: object) -> None:
-    """Here nobody dials a game server."""
-    raise AssertionError("nobody is there")
+def _nobody(_: object) -> None:
+    """Do nothing: no player comes here."""
 
 
 class ApartWorld(RoomsWorld):

@@ -233,12 +233,14 @@ class RelayNet(GameNet):
     @property
     def associations(self) -> int:
         """How many connections there are."""
-        return len(self.relay.port.dtls.associations)
+        port = self.relay.players.port
+        return 0 if port is None else len(port.dtls.associations)
 
     @property
     def port(self) -> Any:
         """The port that players connect to."""
-        return self.relay.port.datagrams
+        assert self.relay.players.port is not None
+        return self.relay.players.port.datagrams
 
     @property
     def is_left(self) -> bool:
@@ -248,4 +250,5 @@ class RelayNet(GameNet):
     @property
     def unseated(self) -> int:
         """How many connections have no seat."""
-        return len(self.relay.port.reception)
+        port = self.relay.players.port
+        return 0 if port is None else len(port.reception)

@@ -296,7 +296,7 @@ class KeptFirstTests(SynchronousTestCase):
         """
 
         def late(checkpoints: keeping.Checkpoints) -> bool:
-            return checkpoints.sink.has_left()
+            return checkpoints.has_left()
 
         def unsent(messages: MessageStream) -> tuple[Part, ...]:
             return ()

@@ -566,7 +566,7 @@ class UnsentTests(SynchronousTestCase):
         net, players = self.begin()
         self.cut(net, self.make_file())
         net.run(0.1)
-        file = net.server.matches._unsent
+        file = net.server.matches.checkpoints._unsent
         assert file is not None
         file._left = 0
         self.link(net)

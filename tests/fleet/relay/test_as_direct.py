@@ -59,7 +59,7 @@ class RelayedPlayTests(Relayed, test_server.PlayTests):
             self.assertEqual(["closed"], player.lost)
         self.assertEqual(1, net.stopped)
         self.assertEqual(({}, {}), (net.server.rooms, net.relay.rooms))
-        self.assertEqual(0, net.relay.port.dtls.admission.tickets)
+        self.assertEqual(0, net.relay.players.port.dtls.admission.tickets)
 
 
 class RelayedDensityTests(Relayed, test_server.DensityTests):

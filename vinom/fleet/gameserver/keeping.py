@@ -25,8 +25,13 @@ from twisted.logger import Logger
 from vinom.base.model import MatchPlan
 from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, Refused, Unreadable
-from vinom.fleet.control.checkpoints import change_after, change_between
+from vinom.fleet.control.checkpoints import (
+    UnsentCheckpoints,
+    change_after,
+    change_between,
+)
 from vinom.fleet.control.messages import Kept
+from vinom.fleet.gameserver.outbox import NodeOutbox
 from vinom.fleet.gameserver.seats import KeptDoor, SeatDoor
 from vinom.game import Game, Outcome
 from vinom.net.frames import FRAME_LIMIT
@@ -267,29 +272,15 @@ class Hosted(Protocol):
     host: RoomHost
 
     @property
+    def is_open(self) -> bool:
+        """Is it not over?"""
+
+    def pause(self, now: float) -> None:
+        """Let match time stand still, and inputs wait: nothing could be kept."""
+
+    @property
     def seats(self) -> Sequence[Watched]:
         """Its seats; another list once one was added."""
-
-
-class CheckpointSink(Protocol):
-    """
-    Sends checkpoints to the node.
-
-    :ivar is_away: is there no node that has answered?
-    :ivar is_lossy: can what was sent be lost with this process?
-    """
-
-    is_away: bool
-    is_lossy: bool
-
-    def keep(self, checkpoints: Sequence[Kept]) -> None:
-        """Send checkpoints at once, all of them together."""
-
-    def has_left(self) -> bool:
-        """Has everything been written, or is there nothing to write to?"""
-
-    def keeps(self) -> bool:
-        """Are checkpoints kept, by a node or in a file that outlives this process?"""
 
 
 class Checkpoints:
@@ -297,24 +288,33 @@ class Checkpoints:
     Send the checkpoints of all matches before anything else.
 
     Datagrams are sent at the end of a turn of the port, and checkpoints before them:
-    one for each match that has changed, all with one system call.
+    one for each match that has changed, all with one system call. While there is no
+    node, they go to a file that outlives this process.
+
+    :ivar is_away: are there matches, and no node that has answered?
+    :ivar is_lossy: can what was sent to the node be lost with this process?
     """
 
+    _log = Logger()
+
     def __init__(
-        self, clock: IReactorTime, seconds: Callable[[], float], sink: CheckpointSink
+        self, clock: IReactorTime, seconds: Callable[[], float], outbox: NodeOutbox
     ) -> None:
         """
         Begin without matches.
 
         :param clock: for checkpoints that no datagram follows.
         :param seconds: the clock of the matches.
-        :param sink: sends checkpoints to the node.
+        :param outbox: sends to the node.
         """
-        self.sink = sink
-        self._clock, self._seconds = clock, seconds
+        self._clock, self._seconds, self._outbox = clock, seconds, outbox
         self._due: dict[MatchKeeper, None] = {}
         self._kept: dict[MatchKeeper, None] = {}
         self._later = Timer(self._clock)
+        self._unsent: UnsentCheckpoints | None = None
+        # Is something in neither place that players may be about to see?
+        self._has_lost = False
+        self.is_away = self.is_lossy = False
 
     def begin(self, keeper: MatchKeeper) -> None:
         """Keep one more match."""
@@ -332,8 +332,31 @@ class Checkpoints:
             now = self._seconds()
             taken = [one for keeper in due if (one := keeper.take(now)) is not None]
             if taken:
-                self.sink.keep(taken)
-        return self.sink.has_left()
+                self.keep(taken)
+        return self.has_left()
+
+    def keep(self, checkpoints: Sequence[Kept]) -> None:
+        """Send checkpoints at once, all of them together."""
+        unsent = self._unsent
+        if self.is_away and unsent is not None and not unsent.write(checkpoints):
+            self._log.error("checkpoints cannot be written: the file for them is full")
+            unsent.close()
+            # What was about to be shown stays here.
+            self._unsent, self._has_lost = None, True
+            self._clock.callLater(0, self._pause_all)
+        self._outbox.send_all(checkpoints)
+
+    def has_left(self) -> bool:
+        """Has everything left that was sent, or is nobody there to take it?"""
+        return not (self._has_lost or self._outbox.is_behind())
+
+    def keeps(self) -> bool:
+        """Does anything keep checkpoints: a node, or a file that outlives this?"""
+        return not self.is_away or self._unsent is not None
+
+    def living(self) -> list[MatchKeeper]:
+        """List the matches that can go on elsewhere."""
+        return [one for one in self._kept if one.hosted.is_open and not one.is_over]
 
     def leave(self, now: float) -> bool:
         """
@@ -342,9 +365,9 @@ class Checkpoints:
         :returns: whether all have been sent; if not, call it again soon.
         """
         for keeper in self._kept:
-            keeper.freeze()
-        self._due |= self._kept
-        self._kept.clear()
+            if not keeper.is_frozen:
+                keeper.is_frozen = True
+                self._due[keeper] = None
         return self.may_send()
 
     def forget(self, keeper: MatchKeeper) -> None:
@@ -359,16 +382,67 @@ class Checkpoints:
     def stop(self) -> None:
         """Send no more, because the process ends."""
         self._due.clear()
+        self._kept.clear()
         self._later.cancel()
+
+    # While there is no node.
+
+    def unlinked(self, now: float) -> None:
+        """
+        Keep checkpoints without a node: what players see must outlive this process.
+
+        Without a file for them, `ahead` games pause until there is a node again. Others
+        play on, and may be resumed from before the link was lost.
+        """
+        was_away, self.is_away = self.is_away, True
+        if self.keeps():
+            # What was sent last may not have arrived.
+            wholes = [keeper.whole(now) for keeper in self.living()]
+            self.keep([one for one in wholes if one is not None])
+        elif not was_away:
+            self._pause([one for one in self.living() if one.is_ahead])
+
+    def _pause(self, paused: Sequence[MatchKeeper]) -> None:
+        now = self._seconds()
+        for keeper in paused:
+            keeper.hosted.pause(now)
+        if paused:
+            self._log.warn(
+                "{count} matches wait for a link: what players saw could not be kept",
+                count=len(paused),
+            )
+
+    def _pause_all(self) -> None:
+        """Pause, unless a node has come meanwhile."""
+        if self._has_lost:
+            self._pause(self.living())
+
+    def use_file(self, descriptor: int | None) -> None:
+        """Write there what cannot be sent, from now on; ``None`` for no file."""
+        if self._unsent is not None:
+            self._unsent.close()
+        self._unsent = None if descriptor is None else UnsentCheckpoints(descriptor)
+
+    def note_whole(self, kept: Kept) -> None:
+        """Later ones are changes of this one, and the link for it may be refused."""
+        if self.is_away and self._unsent is not None:
+            self.keep([kept])
+
+    def answered(self) -> None:
+        """A node has answered, and keeps checkpoints."""
+        self.is_away = self._has_lost = False
 
 
 class MatchKeeper:
     """
     Keep one match: see `vinom.play.hosting.host.Keeper`.
 
+    :ivar hosted: the match.
     :ivar number: number of the latest checkpoint.
     :ivar taken: number of the latest one that the node has confirmed.
     :ivar is_ahead: is nothing shown that could be lost?
+    :ivar is_over: can no other process go on with the match any more?
+    :ivar is_frozen: is nothing more shown, because another process goes on with it?
     """
 
     _log = Logger()
@@ -394,9 +468,9 @@ class MatchKeeper:
         self.is_ahead = durability in ("ahead", "store")
         # Does the node answer each checkpoint when the store has it?
         self._is_stored = durability == "store"
-        self._hosted, self._host, self._codec = hosted, host, codec
-        self._checkpoints, self._sink = checkpoints, checkpoints.sink
-        self._is_over = self._is_frozen = False
+        self.hosted, self._host, self._codec = hosted, host, codec
+        self._checkpoints = checkpoints
+        self.is_over = self.is_frozen = False
         checkpoints.begin(self)
         # The contents of the latest checkpoint.
         self._version = self._changes = -1
@@ -416,15 +490,15 @@ class MatchKeeper:
 
     def may_show(self, now: float) -> bool:
         """Is everything that would be shown now kept, or kept before it is sent?"""
-        if self._is_over:
+        if self.is_over:
             return True
         if self._host.ended_at is not None:
             return self.taken >= self.number
-        sink = self._sink
-        if self._is_frozen or not sink.has_left():
+        checkpoints = self._checkpoints
+        if self.is_frozen or not checkpoints.has_left():
             return False
         # Only without a node is it a question what keeps them.
-        if self.is_ahead and sink.is_away and not sink.keeps():
+        if self.is_ahead and checkpoints.is_away and not checkpoints.keeps():
             return False
         host = self._host
         room = host.room
@@ -432,28 +506,19 @@ class MatchKeeper:
             return self._is_safe()
         effects = room.effects
         if (
-            sink.is_lossy
+            checkpoints.is_lossy
             or self._is_stored
             or len(host.outlets) > 1
             or (effects and any(type(one) is not Emitted for one in effects))
         ):
             # Messages to the node itself must not arrive there before this.
-            self._checkpoints.discard(self)
+            checkpoints.discard(self)
             taken = self.take(now)
             if taken is not None:
-                sink.keep((taken,))
-            return sink.has_left() and self._is_safe()
-        self._checkpoints.add(self)
+                checkpoints.keep((taken,))
+            return checkpoints.has_left() and self._is_safe()
+        checkpoints.add(self)
         return True
-
-    @property
-    def is_over(self) -> bool:
-        """Can no other process go on with the match any more?"""
-        return self._is_over
-
-    def freeze(self) -> None:
-        """Show nothing more, because another process goes on with the match."""
-        self._is_frozen = True
 
     def _has_changed(self) -> bool:
         """Is anything new besides the state?"""
@@ -466,7 +531,7 @@ class MatchKeeper:
 
     def _count_changes(self) -> int:
         changes = 0
-        for seat in self._hosted.seats:
+        for seat in self.hosted.seats:
             changes += seat.door.changes + seat.messages.next + seat.relay_epoch
         return changes
 
@@ -475,8 +540,8 @@ class MatchKeeper:
         return (
             self.taken >= self.number
             or not self.is_ahead
-            or self._is_over
-            or not (self._sink.is_lossy or self._is_stored)
+            or self.is_over
+            or not (self._checkpoints.is_lossy or self._is_stored)
         )
 
     def take(self, now: float, is_first: bool = False) -> Kept | None:
@@ -488,7 +553,7 @@ class MatchKeeper:
         """
         host = self._host
         room = host.room
-        if self._is_over or room.phase == "closed":
+        if self.is_over or room.phase == "closed":
             return None
         changes, play = self._count_changes(), room.play
         try:
@@ -509,11 +574,11 @@ class MatchKeeper:
                 why=str(error),
             )
             # The node's checkpoint is older than the state that players will see.
-            self._is_over = True
+            self.is_over = True
         self._version, self._changes = play.version, changes
         self._acted, self._presence = host.acted[:], self._known_presence
         self.number += 1
-        base, data = (0, b"") if self._is_over else self._cut(rest)
+        base, data = (0, b"") if self.is_over else self._cut(rest)
         return Kept(
             room.plan.match_id,
             self.number,
@@ -527,8 +592,8 @@ class MatchKeeper:
     def end(self) -> int:
         """Number the match's end, which is reported instead of a last checkpoint."""
         self.number += 1
-        sink = self._sink
-        if not self.is_ahead or (sink.keeps() and not sink.is_lossy):
+        checkpoints = self._checkpoints
+        if not self.is_ahead or (checkpoints.keeps() and not checkpoints.is_lossy):
             self.taken = self.number
         return self.number
 
@@ -574,7 +639,7 @@ class MatchKeeper:
 
     def _write_lasting(self, changes: int) -> None:
         """Write a checkpoint's beginning again, if it has changed."""
-        room, seats = self._host.room, self._hosted.seats
+        room, seats = self._host.room, self.hosted.seats
         plan, presence = room.plan, room.presence
         if (
             changes == self._changes

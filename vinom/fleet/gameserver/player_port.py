@@ -6,7 +6,8 @@ Packets of players with a seat go to their rooms, which answer once per turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -14,11 +15,15 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 
 from vinom.base.model import Ticket
+from vinom.base.reactor.alarm import Alarms
+from vinom.base.reactor.figures import LOSS_BOUNDS, RTT_BOUNDS, Histogram
 from vinom.base.reactor.steady import on_clock_of_day, on_reactors_clock
+from vinom.base.reactor.turns import TurnWatch
 from vinom.base.tokens import TokenVerifier
 from vinom.errors import Code, PeerError
-from vinom.fleet.control.messages import Bind, CookieKeyReport
+from vinom.fleet.control.messages import Bind, CookieKeyReport, ToNode
 from vinom.fleet.gameserver.reception import Reception, Workload
+from vinom.fleet.gameserver.relay import Relays
 from vinom.fleet.gameserver.room import Connection, HostedRoom
 from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
 from vinom.net.dtls.admission import Admission, StrangerPolicy
@@ -67,7 +72,7 @@ class PlayerPort:
         may_send: Callable[[], bool] | None = None,
     ) -> None:
         """
-        Start without connections, and without having opened the port.
+        Open the port.
 
         :param bind: the port, its names, certificate and keys.
         :param rooms: by match id.
@@ -77,9 +82,9 @@ class PlayerPort:
             reason, in its figures.
         :param may_send: as for `DatagramPort`.
         :raises Misconfigured: certificate or keys are not usable.
+        :raises CannotListenError: it is in use, or not available here.
         """
-        self._bind, self._limits = bind, limits.connection
-        self._reactor, self._seconds = runtime.reactor, runtime.seconds
+        self._limits, self._seconds = limits.connection, runtime.seconds
         self._figures = workload.figures
         verifier = TokenVerifier(bind.token_keys, bind.realm)
         self.certificates = ServerCertificates(bind.certificate, bind.key)
@@ -103,70 +108,25 @@ class PlayerPort:
             may_send=may_send,
         )
         self.reception = Reception(rooms, verifier, runtime, self.datagrams, workload)
-        self._listening: IListeningPort | None = None
         self._touched: dict[HostedRoom, None] = {}
         # The time of this turn: asked once, not for each payload.
         self._now: float | None = None
-
-    def listen(self) -> None:
-        """
-        Open the port.
-
-        :raises CannotListenError: it is in use, or not available here.
-        """
-        self._listening = self._reactor.listenUDP(
-            self._bind.port,
+        self._listening: IListeningPort | None = runtime.reactor.listenUDP(
+            bind.port,
             self.datagrams,
-            interface=self._bind.interface,
+            interface=bind.interface,
             maxPacketSize=_LONGEST_DATAGRAM,
         )
 
     def close(self) -> Deferred[Any]:
-        """Send what is left, such as the last goodbyes, and close the port."""
+        """Close all connections, send what is left, and close the port."""
+        self.reception.close()
         self.datagrams.flush()
         listening, self._listening = self._listening, None
         return (
             succeed(None)
             if listening is None
             else maybeDeferred(listening.stopListening)
-        )
-
-    # Who may come.
-
-    def admit(self, ticket: Ticket) -> None:
-        """Let a ticket's holder connect; admission counts by the reactor's clock."""
-        expires_at = on_reactors_clock(self._reactor, ticket.expires_at)
-        self.dtls.admission.add_ticket(attrs.evolve(ticket, expires_at=expires_at))
-
-    def tickets_of(self, match_id: str) -> tuple[Ticket, ...]:
-        """List the tickets of a match as they were given to `admit`."""
-        return tuple(
-            attrs.evolve(one, expires_at=on_clock_of_day(self._reactor, one.expires_at))
-            for one in self.dtls.admission.tickets_of(match_id)
-        )
-
-    def trust(self, token_keys: dict[str, bytes]) -> None:
-        """
-        Accept tokens of these keys, and no others.
-
-        :raises Misconfigured: a key is not usable.
-        """
-        self.reception.trust(TokenVerifier(token_keys, self._bind.realm))
-
-    def rotate_cookies(self) -> None:
-        """Make cookies with a new key."""
-        self.dtls.admission.rotate_cookies(self._reactor.seconds())
-
-    def cookie_keys(self) -> tuple[CookieKeyReport, ...]:
-        """List the ages of the cookie keys; not their times, because clocks differ."""
-        now = self._reactor.seconds()
-        return tuple(
-            CookieKeyReport(
-                key.number,
-                now - key.since,
-                None if key.until is None else key.until - now,
-            )
-            for key in self.dtls.admission.cookie_keys(now)
         )
 
     def measure(self) -> dict[str, float]:
@@ -235,7 +195,9 @@ class PlayerPort:
             return
         try:
             now = self._seconds()
-            connection = Connection.open(association, self._limits, now, self._figures)
+            connection = Connection.open(
+                association, self.datagrams, self._limits, now, self._figures
+            )
         except PeerError as error:
             self.reception.log.info("a connection is refused: {why}", why=str(error))
             self.datagrams.close(association)
@@ -257,4 +219,181 @@ class PlayerPort:
     def dismiss(self, connection: Connection) -> None:
         """Keep a refused connection for a while, so that its player gets the reason."""
         self.reception.add(connection)
-        connection.flush(self.datagrams)
+        connection.flush()
+
+
+class Players:
+    """
+    The players of the matches of one process, and the port that they come to.
+
+    A game server has one, and so has a node that relays: to players both are the same.
+
+    :ivar rooms: the matches, by id.
+    :ivar figures: counts, such as dropped packets by reason.
+    :ivar alarms: ring the matches.
+    :ivar relays: pass on what players do who are connected to the node.
+    :ivar workload: refuses newcomers during an overload.
+    :ivar port: where they come; ``None`` before it is open, and if they all come to the
+        node.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        limits: PortLimits,
+        report: Callable[[ToNode], None],
+        turns: TurnWatch | None = None,
+    ) -> None:
+        """
+        Start without matches, and without a port.
+
+        :param runtime: serves them.
+        :param limits: of their connections.
+        :param report: sends to the node.
+        :param turns: as for `Workload`.
+        """
+        self.rooms: dict[str, HostedRoom] = {}
+        self.figures: Counter[str] = Counter()
+        self.workload = Workload(self.figures, turns)
+        self.alarms = Alarms(runtime.reactor, runtime.seconds)
+        self.relays = Relays(self.rooms, runtime, report, self.dismiss)
+        self.port: PlayerPort | None = None
+        self._runtime, self._limits = runtime, limits
+        self._reactor, self._seconds = runtime.reactor, runtime.seconds
+        self._realm = ""
+        self._links = LinkSamples()
+
+    def listen(
+        self, bind: Bind, may_send: Callable[[], bool] | None = None
+    ) -> PlayerPort:
+        """
+        Open the port.
+
+        :param bind: as for `PlayerPort`, which raises the same.
+        :param may_send: as for `DatagramPort`.
+        """
+        self._realm = bind.realm
+        self.port = PlayerPort(
+            bind, self.rooms, self._runtime, self._limits, self.workload, may_send
+        )
+        return self.port
+
+    def close(self) -> Deferred[Any]:
+        """Close all connections, send what is left, and close the port."""
+        return succeed(None) if self.port is None else self.port.close()
+
+    # Who may come.
+
+    def admit(self, tickets: Iterable[Ticket]) -> None:
+        """Let their holders connect; admission counts by the reactor's clock."""
+        if self.port is not None:
+            for ticket in tickets:
+                at = on_reactors_clock(self._reactor, ticket.expires_at)
+                evolved = attrs.evolve(ticket, expires_at=at)
+                self.port.dtls.admission.add_ticket(evolved)
+
+    def tickets_of(self, match_id: str) -> tuple[Ticket, ...]:
+        """List the tickets of a match as they were given to `admit`."""
+        if self.port is None:
+            return ()
+        return tuple(
+            attrs.evolve(one, expires_at=on_clock_of_day(self._reactor, one.expires_at))
+            for one in self.port.dtls.admission.tickets_of(match_id)
+        )
+
+    def kick(self, match_id: str, seat: int) -> None:
+        """Remove a seat's player for good; no effect after the match."""
+        if (hosted := self.rooms.get(match_id)) is not None:
+            now = self._seconds()
+            connection = hosted.kick(seat, now)
+            if connection is not None:
+                self.dismiss(connection)
+            hosted.end_turn(now)
+
+    def dismiss(self, connection: Connection) -> None:
+        """Keep a refused connection for a while, so that its player gets the reason."""
+        if self.port is not None:
+            self.port.dismiss(connection)
+
+    def forget(self, hosted: HostedRoom) -> None:
+        """Drop a match that is over."""
+        match_id = hosted.room.plan.match_id
+        del self.rooms[match_id]
+        self.relays.forget(hosted)
+        if self.port is not None:
+            self.port.dtls.admission.remove_match(match_id)
+            self.port.certificates.forget(match_id)
+
+    def trust(self, token_keys: dict[str, bytes]) -> None:
+        """
+        Accept tokens of these keys, and no others.
+
+        :raises Misconfigured: a key is not usable.
+        """
+        if self.port is not None:
+            self.port.reception.trust(TokenVerifier(token_keys, self._realm))
+
+    def rotate_cookies(self) -> None:
+        """Make cookies with a new key."""
+        if self.port is not None:
+            self.port.dtls.admission.rotate_cookies(self._reactor.seconds())
+
+    def cookie_keys(self) -> tuple[CookieKeyReport, ...]:
+        """List the ages of the cookie keys; not their times, because clocks differ."""
+        if self.port is None:
+            return ()
+        now = self._reactor.seconds()
+        return tuple(
+            CookieKeyReport(
+                key.number,
+                now - key.since,
+                None if key.until is None else key.until - now,
+            )
+            for key in self.port.dtls.admission.cookie_keys(now)
+        )
+
+    # Figures.
+
+    def measure(self) -> dict[str, float]:
+        """Count what came, and what became of it."""
+        return {**self.figures, **({} if self.port is None else self.port.measure())}
+
+    def measure_links(self) -> dict[str, float]:
+        """Measure every player's link; to be called once per second."""
+        return self._links.measure(self.rooms.values())
+
+
+@attrs.define
+class LinkSamples:
+    """
+    Measure every player's link at each heartbeat.
+
+    A node sends one per second, so the histograms count player-seconds, and play
+    itself costs nothing more.
+    """
+
+    _rtt: Histogram = attrs.field(factory=lambda: Histogram(RTT_BOUNDS))
+    _loss: Histogram = attrs.field(factory=lambda: Histogram(LOSS_BOUNDS))
+
+    def measure(self, rooms: Collection[HostedRoom]) -> dict[str, float]:
+        """Count rooms and players, and average their links: seconds and shares."""
+        links = [
+            seat.connection.link
+            for hosted in rooms
+            for seat in hosted.seats
+            if seat.connection is not None and seat.present
+        ]
+        figures: dict[str, float] = {"rooms": len(rooms), "players": len(links)}
+        for name, known, samples in (
+            ("rtt_seconds", [link.rtt for link in links], self._rtt),
+            ("jitter_seconds", [link.jitter for link in links], None),
+            ("loss", [link.loss for link in links], self._loss),
+        ):
+            values = [value for value in known if value is not None]
+            if values:
+                figures[name] = sum(values) / len(values)
+            if samples is not None:
+                for value in values:
+                    samples.add(value)
+                figures |= samples.figures(name)
+        return figures

@@ -282,7 +282,7 @@ class Reception:
             self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
-        connection.flush(self.port)
+        connection.flush()
         if connection.link.phase == "over":
             self._connections.pop(connection, None)
 
@@ -291,5 +291,5 @@ class Reception:
         self._alarm.stop()
         for connection in self._connections:
             connection.link.end()
-            connection.flush(self.port)
+            connection.flush()
         self._connections.clear()

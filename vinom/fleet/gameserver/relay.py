@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from msgspec import MsgspecError, json, msgpack
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vinom.base.model import MatchEnd
+from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (
     RelayAction,
@@ -30,6 +30,7 @@ from vinom.fleet.control.messages import (
     ToRelayed,
 )
 from vinom.fleet.gameserver.room import Connection, HostedRoom, HostedSeat
+from vinom.fleet.gameserver.seats import Runtime
 from vinom.game import Event, Outcome
 from vinom.net.frames import FRAME_LIMIT
 
@@ -44,7 +45,12 @@ _unpack = msgpack.Decoder().decode
 
 
 class Relay:
-    """An outlet: one room's relayed seats, and its spectators in the node."""
+    """
+    An outlet: one room's relayed seats, and its spectators in the node.
+
+    :ivar missed: while there is no link, the newest events of the game, oldest first:
+        the node has to show them later. ``None`` while there is one.
+    """
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Relay:
         self._has_failed = self._has_ended = False
         self._phase = ""
         self._applied: dict[int, int] = {}
+        self.missed: deque[RelayEvent] | None = None
         hosted.host.outlets = (self, *hosted.host.outlets)
 
     def stop(self) -> None:
@@ -175,9 +182,12 @@ class Relay:
 
     def emitted(self, event: Event, version: int, now: float) -> None:
         """Send an event of the game."""
-        self._report(
-            RelayEvent(self._match_id, version, event.kind, event.data, event.to)
-        )
+        kind, data = event.kind, event.data
+        relayed = RelayEvent(self._match_id, version, kind, data, event.to)
+        if self.missed is None:
+            self._report(relayed)
+        else:
+            self.missed.append(relayed)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Do nothing: the room itself reports the outcome to the node."""
@@ -187,7 +197,8 @@ class Relay:
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """Send the last state: nothing follows the room's own report of its end."""
-        self._send_state(now)
+        if self.missed is None:
+            self._send_state(now)
         self._has_ended = True
 
     def show(self, now: float) -> bool:
@@ -198,7 +209,9 @@ class Relay:
         """
         hosted = self._hosted
         is_new = hosted.room.version != self._shown
-        if not (self._has_ended or (is_new and self._must_wait(hosted))):
+        if self._has_ended or self.missed is not None:
+            return True
+        if not (is_new and self._must_wait(hosted)):
             self._send_state(now)
         return True
 
@@ -282,53 +295,6 @@ class Relay:
         return [-1, *relayed]
 
 
-class MissedEvents:
-    """
-    An outlet while there is no link: what the node has to show its players later.
-
-    :ivar events: the newest, oldest first.
-    """
-
-    def __init__(self, hosted: HostedRoom) -> None:
-        """
-        Note events from now on.
-
-        :param hosted: the room.
-        """
-        self._host, self._match_id = hosted.host, hosted.room.plan.match_id
-        self.events: deque[RelayEvent] = deque(maxlen=_MOST_MISSED)
-        self._host.outlets = (*self._host.outlets, self)
-
-    def stop(self) -> None:
-        """Note no more."""
-        host = self._host
-        host.outlets = tuple(outlet for outlet in host.outlets if outlet is not self)
-
-    # vinom.play.hosting.host.Outlet
-
-    def started(self, now: float) -> None:
-        """Do nothing: the next state's phase reports it."""
-
-    def emitted(self, event: Event, version: int, now: float) -> None:
-        """Note an event of the game."""
-        self.events.append(
-            RelayEvent(self._match_id, version, event.kind, event.data, event.to)
-        )
-
-    def round_over(self, outcome: Outcome, now: float) -> None:
-        """Do nothing: the room itself reports the outcome to the node."""
-
-    def forfeited(self, seat: int, now: float) -> None:
-        """Do nothing: the room itself reports the seat to the node."""
-
-    def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
-        """Do nothing: the room itself reports its end."""
-
-    def show(self, now: float) -> bool:
-        """Do nothing: the node is sent the newest state."""
-        return True
-
-
 def _as_json(packed: bytes) -> bytes:
     """
     Convert a MessagePack view to JSON; empty if there is nothing.
@@ -364,8 +330,7 @@ class Relays:
     def __init__(
         self,
         rooms: Mapping[str, HostedRoom],
-        clock: IReactorTime,
-        seconds: Callable[[], float],
+        runtime: Runtime,
         report: Callable[[ToNode], None],
         dismiss: Callable[[Connection], None],
     ) -> None:
@@ -373,17 +338,15 @@ class Relays:
         Start without relays.
 
         :param rooms: by match id.
-        :param clock: ends a turn; its seconds are not read.
-        :param seconds: a clock that never goes back.
+        :param runtime: its reactor ends a turn.
         :param report: sends to the node.
         :param dismiss: gets connections that a relayed player has replaced.
         """
-        self._rooms, self._clock, self._seconds = rooms, clock, seconds
+        self._rooms, self._seconds = rooms, runtime.seconds
         self._report, self._dismiss = report, dismiss
         self._relays: dict[HostedRoom, Relay] = {}
-        self._missed: dict[HostedRoom, MissedEvents] = {}
         self._touched: dict[HostedRoom, None] = {}
-        self._later: IDelayedCall | None = None
+        self._later = Timer(runtime.reactor)
 
     def take(self, message: ToRelayed) -> None:
         """Handle a message about a player of the node; ignored after the match."""
@@ -395,36 +358,35 @@ class Relays:
             self._let_go(hosted, now)
             return
         relay = self._relays.get(hosted)
-        if relay is None:
-            relay = self._relays[hosted] = Relay(
-                hosted, self._report, self._dismiss, self._must_wait
+        if relay is None or relay.missed is not None:
+            older, relay = (
+                relay,
+                Relay(hosted, self._report, self._dismiss, self._must_wait),
             )
-            self._send_missed(hosted)
+            self._relays[hosted] = relay
+            if older is not None and older.missed is not None:
+                # The node shows them before the state after them.
+                older.stop()
+                for event in older.missed:
+                    self._report(event)
         relay.take(message, now)
         if hosted.room.game.states == "every":
             hosted.end_turn(now)
             return
         self._touched[hosted] = None
-        if self._later is None:
-            self._later = self._clock.callLater(0, self._end_turn)
+        self._later.ensure(0, self._end_turn)
 
     def unlinked(self, now: float) -> None:
         """Let go of all players of the node: it cannot be sent anything."""
-        for hosted in [one for one in self._relays if not one.is_relayed]:
+        for hosted, relay in tuple(self._relays.items()):
+            if hosted.is_relayed or relay.missed is not None:
+                continue
             for seat in hosted.seats:
                 if seat.is_relayed:
                     match_id = hosted.room.plan.match_id
                     self._report(RelayTaken(match_id, seat.number, seat.relay_epoch))
-            self._missed[hosted] = MissedEvents(hosted)
-            self._let_go(hosted, now)
-
-    def _send_missed(self, hosted: HostedRoom) -> None:
-        """Send the events that the node has missed, before the state after them."""
-        missed = self._missed.pop(hosted, None)
-        if missed is not None:
-            missed.stop()
-            for event in missed.events:
-                self._report(event)
+            relay.missed = deque(maxlen=_MOST_MISSED)
+            self._release(hosted, now)
 
     def refuse(self, hosted: HostedRoom, seat: int, number: int, no: Refused) -> None:
         """Send the node why an action of a relayed seat was not applied."""
@@ -435,13 +397,15 @@ class Relays:
     def forget(self, hosted: HostedRoom) -> None:
         """Drop the relay of a room that is over."""
         self._relays.pop(hosted, None)
-        self._missed.pop(hosted, None)
 
     def _let_go(self, hosted: HostedRoom, now: float) -> None:
         """Stop relaying a room: no player of the node plays or watches any more."""
         relay = self._relays.pop(hosted, None)
         if relay is not None:
             relay.stop()
+        self._release(hosted, now)
+
+    def _release(self, hosted: HostedRoom, now: float) -> None:
         for seat in hosted.seats:
             if seat.is_relayed:
                 seat.is_relayed = False
@@ -453,12 +417,10 @@ class Relays:
         if not self.is_behind():
             return False
         self._touched[hosted] = None
-        if self._later is None:
-            self._later = self._clock.callLater(_BEHIND_PAUSE, self._end_turn)
+        self._later.ensure(_BEHIND_PAUSE, self._end_turn)
         return True
 
     def _end_turn(self) -> None:
-        self._later = None
         touched, self._touched = self._touched, {}
         now = self._seconds()
         for hosted in touched:

@@ -8,16 +8,16 @@ makes one broadcast. Times are seconds on a monotonic clock.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
 from vinom.base.limits.buckets import TokenBucket
 from vinom.base.messages.lobby import SeatName
-from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.base.model import MatchEnd, SeatPlan
 from vinom.base.reactor.alarm import Alarms
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (
@@ -29,11 +29,11 @@ from vinom.fleet.control.messages import (
     SeatChanged,
     ToNode,
 )
-from vinom.fleet.gameserver.keeping import KeptMatch
 from vinom.fleet.gameserver.seats import ConnectionLimits, SeatDoor
 from vinom.game import Event as GameEvent
-from vinom.game import Game, Outcome
+from vinom.game import Outcome
 from vinom.net.dtls.association import Association
+from vinom.net.dtls.port import DatagramPort
 from vinom.net.packets.codec import COUNTER_LIMIT, state_tails
 from vinom.net.packets.quality import ACK_DELAY
 from vinom.net.packets.reliable import (
@@ -56,11 +56,9 @@ from vinom.net.packets.seat import (
     SeatLink,
 )
 from vinom.play.choices import action_decoder, json_action_reader
-from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
-from vinom.play.guard import Guard
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording
-from vinom.play.room import Resumed, Room, outcome_facts
+from vinom.play.room import Room, outcome_facts
 from vinom.play.seats import SeatState
 from vinom.play.views import EVERYBODY
 
@@ -84,6 +82,7 @@ class Connection:
     A player's connection; it has a room and a seat once its JOIN was accepted.
 
     :ivar association: the DTLS association.
+    :ivar port: sends to it.
     :ivar link: its packets.
     :ivar allowance: for packets.
     :ivar figures: counts refusals by code, for all connections.
@@ -92,6 +91,7 @@ class Connection:
     """
 
     association: Association
+    port: DatagramPort
     link: SeatLink
     allowance: TokenBucket
     figures: Counter[str]
@@ -102,6 +102,7 @@ class Connection:
     def open(
         cls,
         association: Association,
+        port: DatagramPort,
         limits: ConnectionLimits,
         now: float,
         figures: Counter[str],
@@ -110,6 +111,7 @@ class Connection:
         Make the connection of a new association.
 
         :param association: the DTLS association, just opened.
+        :param port: sends to it.
         :param limits: for packets and inputs.
         :param now: the time.
         :param figures: counts refusals by code.
@@ -118,6 +120,7 @@ class Connection:
         inputs = TokenBucket(limits.inputs, limits.input_burst)
         return cls(
             association,
+            port,
             SeatLink(association.max_payload, now, inputs.take),
             TokenBucket(limits.packets, limits.packet_burst),
             figures,
@@ -138,7 +141,7 @@ class Connection:
             self.figures[f"errors_{code}"] += 1
         self.link.refuse(code, message, now, retry_after)
 
-    def flush(self, port: DatagramSender) -> bool:
+    def flush(self) -> bool:
         """
         Send the link's packets; close the connection if the link is over.
 
@@ -147,11 +150,11 @@ class Connection:
         link = self.link
         packets = link.take_packets()
         if packets:
-            port.send(self.association, *packets)
+            self.port.send(self.association, *packets)
         if link.phase != "over":
             return False
         self.association.owner = None
-        port.close(self.association)
+        self.port.close(self.association)
         return True
 
 
@@ -184,36 +187,10 @@ class HostedSeat:
     state: str = ""
 
 
-class DatagramSender(Protocol):
-    """Sends to players: `vinom.net.dtls.port.DatagramPort`."""
-
-    def send(self, association: Association, *payloads: bytes) -> None:
-        """Send payloads to one player."""
-
-    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
-        """Send one payload to each of some players."""
-
-    def close(self, association: Association) -> None:
-        """End the connection of a player."""
-
-
-class NoPort:
-    """The port of a game server that has none: nobody is connected to it."""
-
-    def send(self, association: Association, *payloads: bytes) -> None:
-        """Do nothing."""
-
-    def send_each(self, payloads: Iterable[tuple[Association, bytes]]) -> None:
-        """Do nothing."""
-
-    def close(self, association: Association) -> None:
-        """Do nothing."""
-
-
 @attrs.frozen
 class Played:
     """
-    A room, and how its players' actions are read.
+    What gets the inputs of a match's players, and makes its states.
 
     :ivar host: a `RoomHost`, or what is the same to players for a room that another
         process plays (`vinom.fleet.relay.room.RelayedRoom`).
@@ -227,6 +204,18 @@ class Played:
     read_json: Callable[[bytes], Any]
     is_elsewhere: bool = False
 
+    @classmethod
+    def here(cls, room: Room, recording: MatchRecording, part: int = 1) -> Played:
+        """
+        Play a match in this process.
+
+        :param room: just opened, and recorded by *recording*.
+        :param recording: gets the end.
+        :param part: which part of its recording *recording* is.
+        """
+        host = RoomHost(room, recording, counts_refused=True, part=part)
+        return cls(host, action_decoder(room.game), json_action_reader(room.game))
+
 
 class HostedRoom:
     """
@@ -237,6 +226,7 @@ class HostedRoom:
     :ivar room: the same room, here because every packet needs it.
     :ivar seats: by number; a newcomer's is added.
     :ivar is_relayed: whether it is a room of the node.
+    :ivar is_started: whether the node was sent that match time has started.
     :ivar read: reads an action of a player over UDP.
     :ivar read_json: reads an action of a player of the node.
     :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time; or
@@ -248,73 +238,33 @@ class HostedRoom:
 
     def __init__(
         self,
-        plan: MatchPlan,
-        game: Game[Any, Any],
-        now: float,
-        *,
-        port: DatagramSender,
+        played: Played,
         alarms: Alarms,
         report: Callable[[ToNode], None],
         over: Callable[[HostedRoom], None],
-        recording: MatchRecording | None = None,
-        guard: Guard | None = None,
         is_relayed: bool = False,
-        join_timeout: float = JOIN_TIMEOUT,
-        kept: KeptMatch | None = None,
-        resumed: Resumed | None = None,
-        part: int = 1,
-        played: Played | None = None,
     ) -> None:
         """
-        Open the room.
+        Let players come.
 
-        :param plan: the players, their loadouts, the options and the seed.
-        :param game: the rules.
-        :param now: when the room is opened.
-        :param port: sends to players.
+        :param played: the match.
         :param alarms: rings this room; its deadlines are on the caller's clock.
         :param report: sends to the node.
         :param over: called once, when all players have received the end or had time to.
-        :param recording: gets all calls to the game.
-        :param guard: interrupts calls to the game that take too long.
         :param is_relayed: see `vinom.fleet.control.messages.OpenRoom`.
-        :param join_timeout: how long the room waits for its players.
-        :param kept: the checkpoint that it goes on from; ``None`` for a new match.
-        :param resumed: the same, as the game's own state; ``None`` before play began.
-        :param part: which part of its recording *recording* is.
-        :param played: the room, if another process plays it; then the others from
-            *recording* on are not used.
-        :raises Refused: the game does not accept this plan.
         """
-        if played is None:
-            assert recording is not None
-            room = Room(
-                plan,
-                game,
-                now,
-                join_timeout,
-                record=recording.record,
-                guard=guard,
-                away_timeout=inf if is_relayed else AWAY_TIMEOUT,
-                resumed=resumed,
-            )
-            host = RoomHost(room, recording, counts_refused=True, part=part)
-            played = Played(host, action_decoder(game), json_action_reader(game))
         self.host: RoomHost = played.host
         self.room: Room = played.host.room
-        room = self.room
+        plan, game = self.room.plan, self.room.game
         self.read, self.read_json = played.read, played.read_json
         self.host.outlets = (self,)
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
-        if kept is not None:
-            self._go_on(kept, now)
-        self.is_relayed = is_relayed
+        self.is_relayed, self.is_started = is_relayed, False
         self.ticks_soon = game.tick_hz >= SOON_HZ or played.is_elsewhere
         self.name = f"match {plan.match_id}"
-        self._port, self._alarms = port, alarms
-        self._report, self._over = report, over
+        self._alarms, self._report, self._over = alarms, report, over
         self._shown = 0
-        self._has_one_audience = room.has_one_audience
+        self._has_one_audience = self.room.has_one_audience
         self._shows_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id, seat.team)
@@ -325,27 +275,8 @@ class HostedRoom:
         # Since when nothing may happen; what players sent meanwhile.
         self._is_paused = False
         self._late: list[tuple[Connection, HostedSeat, list[SeatEvent]]] = []
-        self._is_started = kept is not None and bool(room.version)
         self._outcome: dict[str, Any] | None = None
         alarms.add(self)
-
-    def _go_on(self, kept: KeptMatch, now: float) -> None:
-        """Take over the seats of a process that is gone; nobody is connected yet."""
-        self.host.acted[:], self.host.applied[:] = kept.acted, kept.applied
-        self.seats = tuple(
-            HostedSeat(
-                number,
-                SeatDoor.of(seat.door),
-                MessageStream.of(seat.first, seat.parts),
-                came=seat.came,
-                relay_epoch=seat.relay_epoch,
-            )
-            for number, seat in enumerate(kept.seats)
-        )
-        if not kept.version:
-            for number, how in enumerate(kept.presence):
-                if how == SeatState.LEFT.value:
-                    self.room.leave(number, now)
 
     def report_seats(self) -> None:
         """Report what the node may not know, after the process before this was gone."""
@@ -371,7 +302,7 @@ class HostedRoom:
             room.plan.match_id,
             room.plan,
             version=room.play.version,
-            is_started=self._is_started,
+            is_started=self.is_started,
             seats={seat.number: seat.state for seat in self.seats if seat.state},
             outcome=self._outcome,
             part=self.host.part,
@@ -510,7 +441,7 @@ class HostedRoom:
     ) -> None:
         """Give up a seat whose player has left for good."""
         if connection is not None:
-            connection.flush(self._port)
+            connection.flush()
             self._release(connection, seat)
         seat.present = False
         self.room.leave(seat.number, now)
@@ -564,7 +495,7 @@ class HostedRoom:
 
     def started(self, now: float) -> None:
         """Report that match time has started."""
-        self._is_started = True
+        self.is_started = True
         self._report(MatchStarted(self.room.plan.match_id))
 
     def emitted(self, event: GameEvent, version: int, now: float) -> None:
@@ -603,6 +534,7 @@ class HostedRoom:
         if version >= COUNTER_LIMIT - 1:
             room.close("time_limit", now)
         sent: list[tuple[Association, bytes]] = []
+        port: DatagramPort | None = None
         applied = self.host.applied
         has_one_audience = self._has_one_audience
         made: dict[Hashable, list[bytes]] = {}
@@ -637,12 +569,14 @@ class HostedRoom:
             answered = applied[seat.number]
             packet = connection.link.make_state(version, tails, answered, now)
             if packet is not None:
+                # All players of a process come to the same one.
+                port = connection.port
                 sent.append((connection.association, packet))
             else:
                 connection.link.state(version, tails, answered, now)
                 is_all = False
-        if sent:
-            self._port.send_each(sent)
+        if sent and port is not None:
+            port.send_each(sent)
         return is_all and room.phase != "closed"
 
     def cannot_send(self, what: str, why: object, now: float) -> None:
@@ -714,10 +648,9 @@ class HostedRoom:
 
     def _flush_links(self, now: float) -> None:
         """Send what the links have beside states, and let go of those that are over."""
-        port = self._port
         for seat in self.seats:
             connection = seat.connection
-            if connection is not None and connection.flush(port):
+            if connection is not None and connection.flush():
                 self.lost(connection, seat, now)
 
     def can_wait(self, connection: Connection) -> bool:
@@ -820,7 +753,7 @@ class HostedRoom:
             connection = seat.connection
             if connection is not None:
                 connection.link.end()
-                connection.flush(self._port)
+                connection.flush()
 
     def part(self) -> None:
         """Close the remaining connections, and call *over*."""

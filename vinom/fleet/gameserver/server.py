@@ -10,7 +10,6 @@ monotonic clock; tokens and tickets use seconds since the Unix epoch.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -34,9 +33,8 @@ from vinom.fleet.control.messages import (
 from vinom.fleet.gameserver.lease import Lease
 from vinom.fleet.gameserver.matches import GameServerOptions, HostedMatches, title_of
 from vinom.fleet.gameserver.outbox import NodeOutbox
-from vinom.fleet.gameserver.player_port import PlayerPort
-from vinom.fleet.gameserver.reception import Workload
-from vinom.fleet.gameserver.room import Connection, HostedRoom
+from vinom.fleet.gameserver.player_port import PlayerPort, Players
+from vinom.fleet.gameserver.room import HostedRoom
 from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.local.outliving import ENDS, IS_ADOPTED, PLAYS_ON
 from vinom.game import Game
@@ -106,11 +104,9 @@ class GameServer:
     """
     Host rooms for one node.
 
-    :ivar matches: has them.
-    :ivar rooms: the same, by match id.
-    :ivar port: where players come; ``None`` before it is bound, and if they all come
-        to the node.
-    :ivar figures: counts, such as dropped packets by reason.
+    :ivar matches: hosts them.
+    :ivar players: are served at its port.
+    :ivar rooms: the matches, by id.
     :ivar lease: how long it may play.
     """
 
@@ -142,11 +138,17 @@ class GameServer:
         self._server_id, self._runtime, self._stopped = server_id, runtime, stopped
         self._reactor: IReactorTime = runtime.reactor
         self._seconds = runtime.seconds
-        self.figures: Counter[str] = Counter()
-        self._workload = Workload(self.figures, self._process.turns)
         self._outbox = NodeOutbox(
             self._reactor, self._seconds, options.lease, self.stop, self._fall_silent
         )
+        self.players = Players(
+            runtime,
+            options.port,
+            lambda message: self._outbox.send(message),
+            self._process.turns,
+        )
+        self.players.relays.is_behind = lambda: self._outbox.is_behind()
+        self.rooms = self.players.rooms
         self.matches = HostedMatches(
             games,
             runtime,
@@ -154,11 +156,9 @@ class GameServer:
             options,
             self._process.guard,
             self._outbox,
+            self.players,
             self._forget,
-            self._dismiss,
         )
-        self.rooms = self.matches.rooms
-        self.port: PlayerPort | None = None
         # Also if it was ordered to do without a port.
         self._bound_to: Bind | None = None
         self.lease = Lease(options.lease)
@@ -178,11 +178,16 @@ class GameServer:
         """
         Use a link over which `ready` was sent; otherwise as `NodeOutbox.linked`.
 
-        :param is_lossy: see `HostedMatches`.
+        :param is_lossy: see `Checkpoints`.
         """
         self.lease.linked(self._seconds())
-        self.matches.is_lossy = is_lossy
+        self.matches.checkpoints.is_lossy = is_lossy
         self._outbox.linked(send, is_behind, send_all)
+
+    @property
+    def port(self) -> PlayerPort | None:
+        """Where players come; ``None`` if there is no port."""
+        return self.players.port
 
     @property
     def plays_on(self) -> bool:
@@ -200,14 +205,14 @@ class GameServer:
             self._server_id,
             pid,
             CONTROL_PROTOCOL,
-            matches=(*self.matches.playing(self.port), *self._outbox.ended),
+            matches=(*self.matches.playing(), *self._outbox.ended),
             label="" if bound_to is None else bound_to.server,
             port=0 if bound_to is None else bound_to.port,
         )
 
     def unlinked(self) -> None:
         """Note that the control link is lost: matches are played on for a while."""
-        self.matches.is_lossy = False
+        self.matches.checkpoints.is_lossy = False
         self._outbox.unlinked()
         if not self._shutdown.is_over:
             self._outbox.wait(bool(self.matches.own()))
@@ -239,7 +244,7 @@ class GameServer:
             case messages.Heartbeat():
                 self._outbox.forget(self.rooms)
                 self.lease.beat(message.number, self._seconds())
-                keys = () if self.port is None else self.port.cookie_keys()
+                keys = self.players.cookie_keys()
                 alive = messages.Alive(message.number, self.measure(), keys)
                 self._outbox.send(alive)
             case Bind():
@@ -247,11 +252,11 @@ class GameServer:
             case messages.OpenRoom():
                 self._open_room(message)
             case messages.AddTicket():
-                if self.port is not None and message.ticket.match_id in self.rooms:
-                    self.port.admit(message.ticket)
+                if message.ticket.match_id in self.rooms:
+                    self.players.admit([message.ticket])
                 self._outbox.send(messages.TicketAdded(message.ticket.label))
             case messages.Kick():
-                self.matches.kick(message.match_id, message.seat)
+                self.players.kick(message.match_id, message.seat)
             case messages.CloseRoom():
                 self.matches.close(message.reason, [message.match_id])
             case messages.KeptTaken():
@@ -266,10 +271,9 @@ class GameServer:
                 | messages.RelayNewcomer()
                 | messages.RelayAction()
             ):
-                self.matches.relays.take(message)
+                self.players.relays.take(message)
             case messages.RotateCookies():
-                if self.port is not None:
-                    self.port.rotate_cookies()
+                self.players.rotate_cookies()
             case messages.Adopted(match_ids, file, again):
                 self.matches.use_file(file)
                 self._adopted(match_ids, again)
@@ -278,12 +282,11 @@ class GameServer:
 
     def _take_keys(self, order: messages.TokenKeys) -> None:
         """Replace the token keys; before a port is bound, `Bind` will bring them."""
-        if self.port is not None:
-            try:
-                self.port.trust(order.keys)
-            except Misconfigured as error:
-                self._log.error("token keys are refused: {why}", why=str(error))
-                return
+        try:
+            self.players.trust(order.keys)
+        except Misconfigured as error:
+            self._log.error("token keys are refused: {why}", why=str(error))
+            return
         self._outbox.send(messages.TokenKeysTaken(order.number))
 
     def _bind(self, bind: Bind) -> None:
@@ -294,15 +297,7 @@ class GameServer:
         # Without a port the node has the players' connections.
         if bind.port:
             try:
-                port = PlayerPort(
-                    bind,
-                    self.rooms,
-                    self._runtime,
-                    self._options.port,
-                    self._workload,
-                    self._may_send,
-                )
-                port.listen()
+                port = self.players.listen(bind, self._may_send)
             except (CannotListenError, Misconfigured) as error:
                 self._log.warn("port {port}: {why}", port=bind.port, why=str(error))
                 self._outbox.send(messages.BindFailed(bind.port, str(error)))
@@ -310,7 +305,6 @@ class GameServer:
             # Players of a match that goes on here know the port already. What they send
             # is read once the match is open: before that nobody would answer it.
             port.datagrams.pause()
-            self.port = port
         self._bound_to = bind
         self._process.bound()
         self._outbox.send(messages.Bound(bind.port))
@@ -327,7 +321,7 @@ class GameServer:
                 raise Misconfigured(
                     "this game server has no port, or hosts no more rooms"
                 )
-            hosted = self.matches.open(asked, self.port)
+            hosted = self.matches.open(asked)
         except (Refused, Misconfigured, Unreadable) as error:
             self._log.error(
                 "match {match_id} cannot be hosted: {why}",
@@ -345,9 +339,7 @@ class GameServer:
         self._process.entitle(title_of(self.rooms.values()))
         if not asked.is_relayed and not self._is_adopted:
             self._process.outlives(PLAYS_ON)
-        if self.port is not None:
-            for ticket in asked.tickets:
-                self.port.admit(ticket)
+        self.players.admit(asked.tickets)
         self._outbox.send(messages.RoomOpened(match_id))
         if asked.checkpoint:
             hosted.report_seats()
@@ -392,17 +384,11 @@ class GameServer:
             self._reactor.callLater(0, self._fall_silent)
         return False
 
-    def _dismiss(self, connection: Connection) -> None:
-        if self.port is not None:
-            self.port.dismiss(connection)
-
     def _forget(self, hosted: HostedRoom) -> None:
         self.matches.forget(hosted)
         self._process.entitle(title_of(self.rooms.values()))
         if not (self._is_adopted or self.matches.own() or self._outbox.plays_on):
             self._process.outlives(ENDS)
-        if self.port is not None:
-            self.port.dtls.admission.remove_match(hosted.room.plan.match_id)
         # Later: this may be in the middle of a turn that delivers.
         self._reactor.callLater(0, self._stop_if_done)
 
@@ -410,11 +396,11 @@ class GameServer:
         """Return the figures of this game server, for metrics."""
         turns = self._process.turns
         return {
-            **self.figures,
-            "overloaded": float(self._workload.is_high(self._seconds())),
+            **self.players.measure(),
+            **self.players.measure_links(),
+            "overloaded": float(self.players.workload.is_high(self._seconds())),
             **self.matches.measure(),
             **({} if turns is None else turns.figures()),
-            **({} if self.port is None else self.port.measure()),
         }
 
     # The end.
@@ -437,7 +423,7 @@ class GameServer:
         for hosted in self.rooms.values():
             hosted.let_go()
         # Players' connections are closed, so that they look where to go on.
-        self._close_port()
+        self._close()
 
     def stop(self) -> Deferred[None]:
         """
@@ -448,7 +434,8 @@ class GameServer:
         if self._shutdown.is_over:
             return succeed(None)
         done = self._shutdown.wait()
-        if self.matches.is_away and not self.matches.keeps():
+        checkpoints = self.matches.checkpoints
+        if checkpoints.is_away and not checkpoints.keeps():
             # Others go on with what waits here.
             self._fall_silent()
         elif not self._shutdown.is_stopping:
@@ -478,8 +465,9 @@ class GameServer:
         At once if it has said that this is to end, or is gone. Matches that were not
         handed over are still here then, if it took too long.
         """
-        is_alone = self._shutdown.is_stopping or self.matches.is_away
-        if self._shutdown.is_over or is_alone or not self.matches.keepers():
+        checkpoints = self.matches.checkpoints
+        is_alone = self._shutdown.is_stopping or checkpoints.is_away
+        if self._shutdown.is_over or is_alone or not checkpoints.living():
             return succeed(None)
         done = self._shutdown.wait()
         done.addTimeout(LAST_HAND_OVER, self._reactor, onTimeoutCancel=lambda *_: None)
@@ -506,13 +494,7 @@ class GameServer:
 
     def _close(self) -> None:
         """Close the players' connections and the port, then call *stopped*."""
-        if self.port is not None:
-            self.port.reception.close()
-        self._close_port()
-
-    def _close_port(self) -> None:
-        closed = succeed(None) if self.port is None else self.port.close()
-        closed.addBoth(self._ended)
+        self.players.close().addBoth(self._ended)
 
     def _ended(self, _: object) -> None:
         # Unasked, because counts since the last heartbeat must not be lost.

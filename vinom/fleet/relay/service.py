@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vinom.base.model import MatchEnd, MatchPlan, Placement, ServerAddress, Ticket
-from vinom.base.reactor.alarm import Alarms
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import Misconfigured, NoCapacity, Refused
 from vinom.fleet.control.messages import (
@@ -41,10 +40,7 @@ from vinom.fleet.control.messages import (
     ToRelayed,
 )
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.gameserver.matches import LinkSamples
-from vinom.fleet.gameserver.player_port import PlayerPort, PortLimits
-from vinom.fleet.gameserver.reception import Workload
-from vinom.fleet.gameserver.relay import Relays
+from vinom.fleet.gameserver.player_port import Players, PortLimits
 from vinom.fleet.gameserver.room import HostedRoom, Played
 from vinom.fleet.gameserver.seats import Runtime
 from vinom.fleet.interfaces import IMatchWatch
@@ -198,8 +194,8 @@ class UdpRelay(Service):
     Serve the players of all matches at one UDP port.
 
     :ivar label: the label of its certificate, inside the realm.
+    :ivar players: are served at its port.
     :ivar rooms: matches with players here, by id.
-    :ivar figures: counts, such as dropped packets by reason.
     """
 
     name = "relay"
@@ -224,37 +220,18 @@ class UdpRelay(Service):
         :param settings: the operator's.
         :raises Misconfigured: the authority cannot sign.
         """
-        self.rooms: dict[str, HostedRoom] = {}
-        self.figures: Counter[str] = Counter()
         self.label = b32encode(runtime.entropy(10)).decode("ascii").lower()
         self._fleet, self._issuer, self._games = fleet, issuer, games
         self._reactor, self._seconds = runtime.reactor, runtime.seconds
         self._turns, self._settings = turns, settings
         self._matches: dict[str, _Match] = {}
         self._touched: dict[_Match, None] = {}
-        self._samples, self._measured = LinkSamples(), dict[str, float]()
-        issued = issuer.issue(self.label)
+        self._measured: dict[str, float] = {}
+        self._issued = issuer.issue(self.label)
         self._anchor = issuer.anchor
         self._renew_at = self._seconds() + _RENEWAL_SECONDS
-        bind = Bind(
-            settings.interface,
-            settings.port,
-            self.label,
-            settings.realm,
-            issued.certificate,
-            issued.key,
-            issuer.token_keys(),
-        )
-        workload = Workload(self.figures)
-        self.port = PlayerPort(bind, self.rooms, runtime, settings.limits, workload)
-        self._alarms = Alarms(self._reactor, self._seconds)
-        self._relays = Relays(
-            self.rooms,
-            self._reactor,
-            self._seconds,
-            self._to_follower,
-            self.port.dismiss,
-        )
+        self.players = Players(runtime, settings.limits, self._to_follower)
+        self.rooms = self.players.rooms
         self._loop = LoopingCall(self._measure)
         self._loop.clock = self._reactor
         self._emptied: Deferred[None] | None = None
@@ -265,7 +242,18 @@ class UdpRelay(Service):
 
         :raises CannotListenError: it is in use, or not available here.
         """
-        self.port.listen()
+        settings, issued = self._settings, self._issued
+        self.players.listen(
+            Bind(
+                settings.interface,
+                settings.port,
+                self.label,
+                settings.realm,
+                issued.certificate,
+                issued.key,
+                self._issuer.token_keys(),
+            )
+        )
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -286,8 +274,7 @@ class UdpRelay(Service):
             )
             self._emptied = emptied
             await emptied
-        self.port.reception.close()
-        await self.port.close()
+        await self.players.close()
 
     # Placing matches (as `vinom.fleet.fleet.Fleet`).
 
@@ -314,7 +301,8 @@ class UdpRelay(Service):
         """
         if relay is not None:
             return self._fleet.place(plan, tickets, watch, relay, hosts)
-        match = _Match(plan, tuple(tickets), watch, self._seconds, self.figures)
+        figures = self.players.figures
+        match = _Match(plan, tuple(tickets), watch, self._seconds, figures)
         placed = self._fleet.place(plan, (), match, hosts=hosts)
         return placed.addCallback(lambda _: self._placed(match))
 
@@ -340,19 +328,15 @@ class UdpRelay(Service):
             is_packed=True,
         )
         match.hosted = self.rooms[match_id] = HostedRoom(
-            plan,
-            game,
-            self._seconds(),
-            port=self.port.datagrams,
-            alarms=self._alarms,
-            report=lambda message: self._report(match, message),
-            over=self._forget,
-            played=Played(relayed, _as_it_is, _packing(game), is_elsewhere=True),
+            Played(relayed, _as_it_is, _packing(game), is_elsewhere=True),
+            self.players.alarms,
+            lambda message: self._report(match, message),
+            self._forget,
         )
         self._matches[match_id] = match
-        for ticket in match.tickets:
-            self.port.admit(ticket)
-        self.port.certificates.keep(match_id)
+        self.players.admit(match.tickets)
+        if self.players.port is not None:
+            self.players.port.certificates.keep(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
         self._fleet.follow(match_id, match.take, True)
@@ -364,7 +348,7 @@ class UdpRelay(Service):
     def go_on(self, match: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
         """Go on with a match of a node that is gone: see `Fleet.go_on`."""
         plan = match.record.plan
-        relayed = _Match(plan, (), watch, self._seconds, self.figures)
+        relayed = _Match(plan, (), watch, self._seconds, self.players.figures)
 
         def resumes(there: Placement) -> None:
             def resumed(here: Placement) -> None:
@@ -385,17 +369,12 @@ class UdpRelay(Service):
         match = self._matches.get(ticket.match_id)
         if match is None or match.end is not None:
             return fail(NoCapacity("the match is over"))
-        self.port.admit(ticket)
+        self.players.admit([ticket])
         return succeed(None)
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect if the match is over."""
-        if (hosted := self.rooms.get(match_id)) is not None:
-            now = self._seconds()
-            connection = hosted.kick(seat, now)
-            if connection is not None:
-                self.port.dismiss(connection)
-            hosted.end_turn(now)
+        self.players.kick(match_id, seat)
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; no effect if it is over."""
@@ -410,7 +389,7 @@ class UdpRelay(Service):
             return
         if isinstance(message, RelaySeat) and message.how == "join":
             match.relayed.disown(message.seat)
-        self._relays.take(message)
+        self.players.relays.take(message)
 
     def follow(
         self,
@@ -426,7 +405,7 @@ class UdpRelay(Service):
         match = self._matches.get(match_id)
         if match is not None:
             match.follower = relay
-            self._relays.take(RelayWatch(match_id, relay is not None))
+            self.players.relays.take(RelayWatch(match_id, relay is not None))
 
     def is_overloaded(self, match_id: str) -> bool:
         """Did its game server last report that it is overloaded?"""
@@ -471,7 +450,7 @@ class UdpRelay(Service):
         if hosted is None or number is None:
             return
         if hosted.seats[seat].is_relayed:
-            self._relays.refuse(hosted, seat, number, no)
+            self.players.relays.refuse(hosted, seat, number, no)
         else:
             hosted.refuse(hosted.seats[seat], number, no, self._seconds())
 
@@ -483,14 +462,10 @@ class UdpRelay(Service):
             self._to_follower(message)
 
     def _forget(self, hosted: HostedRoom) -> None:
-        match_id = hosted.room.plan.match_id
-        del self.rooms[match_id]
-        match = self._matches.pop(match_id)
+        self.players.forget(hosted)
+        match = self._matches.pop(hosted.room.plan.match_id)
         # They refer to each other, and may hold many views.
         match.relayed = match.hosted = match.follower = None
-        self._relays.forget(hosted)
-        self.port.dtls.admission.remove_match(match_id)
-        self.port.certificates.forget(match_id)
         if not self.rooms and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -499,7 +474,7 @@ class UdpRelay(Service):
 
     def share_token_keys(self) -> None:
         """Accept the tokens of the issuer's keys, and no others."""
-        self.port.trust(self._issuer.token_keys())
+        self.players.trust(self._issuer.token_keys())
 
     def renew_certificate(self) -> None:
         """
@@ -509,8 +484,9 @@ class UdpRelay(Service):
         """
         self._renew_at = self._seconds() + _RENEWAL_SECONDS
         try:
-            issued = self._issuer.issue(self.label)
-            self.port.certificates.use(issued.certificate, issued.key)
+            issued = self._issued = self._issuer.issue(self.label)
+            if self.players.port is not None:
+                self.players.port.certificates.use(issued.certificate, issued.key)
         except Misconfigured as error:
             _log.error("no new certificate for players: {why}", why=str(error))
         else:
@@ -518,16 +494,16 @@ class UdpRelay(Service):
 
     def rotate_cookies(self) -> None:
         """Make cookies with a new key."""
-        self.port.rotate_cookies()
+        self.players.rotate_cookies()
 
     def cookie_keys(self) -> tuple[CookieKeyReport, ...]:
         """List the cookie keys, without their secrets."""
-        return self.port.cookie_keys()
+        return self.players.cookie_keys()
 
     # Figures.
 
     def _measure(self) -> None:
-        self._measured = self._samples.measure(self.rooms.values())
+        self._measured = self.players.measure_links()
         if self._seconds() >= self._renew_at:
             self.renew_certificate()
 
@@ -537,9 +513,7 @@ class UdpRelay(Service):
 
     def measure(self) -> dict[str, float]:
         """Return the figures of players here, as those of a game server."""
-        figures: dict[str, float] = dict(self.figures)
-        figures |= self._measured
-        figures |= self.port.measure()
+        figures = self.players.measure() | self._measured
         # Their game servers count them.
         figures["rooms"] = 0.0
         figures["relayed_matches"] = float(len(self.rooms))
