@@ -72,8 +72,13 @@ class Relay:
         self._hosted, self._report, self._dismiss = hosted, report, dismiss
         self._must_wait = must_wait
         self._match_id = hosted.room.plan.match_id
+        room = hosted.room
         self._read: Callable[[bytes], Any] = hosted.read_json
-        self._is_packed = False
+        self._view: Callable[[Hashable], bytes] = room.view_json
+        self._setup: Callable[[], bytes] = room.setup_json
+        if not hosted.is_relayed:
+            self._view = lambda audience: _as_json(room.view(audience))
+            self._setup = lambda: _as_json(room.setup())
         self._shown = 0
         self._has_failed = self._has_ended = False
         self._phase = ""
@@ -123,8 +128,8 @@ class Relay:
     def _begin_packed(self, now: float) -> None:
         """Relay what players over UDP are sent; they need the setup to begin with."""
         hosted = self._hosted
-        self._is_packed, self._read = True, hosted.read
         room = hosted.room
+        self._read, self._view, self._setup = hosted.read, room.view, room.setup
         setup = self._setup()
         if len(setup) > _MOST_BYTES:
             self._fail(f"a setup of {len(setup)} bytes, limit {_MOST_BYTES}", now)
@@ -265,22 +270,6 @@ class Relay:
                 setup,
             )
         )
-
-    def _view(self, audience: Hashable) -> bytes:
-        room = self._hosted.room
-        if self._is_packed:
-            return room.view(audience)
-        if self._hosted.is_relayed:
-            return room.view_json(audience)
-        return _as_json(room.view(audience))
-
-    def _setup(self) -> bytes:
-        room = self._hosted.room
-        if self._is_packed:
-            return room.setup()
-        if self._hosted.is_relayed:
-            return room.setup_json()
-        return _as_json(room.setup())
 
     def _fail(self, why: str, now: float) -> None:
         """Handle a view that cannot be sent through the node."""

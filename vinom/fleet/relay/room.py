@@ -292,18 +292,10 @@ class RelayedRoom:
         """Is there an effect, or another version than *shown*?"""
         return self.version != shown or bool(self.effects)
 
-    def view(self, audience: Hashable) -> bytes:
-        """Show the newest state that has arrived, MessagePack; empty if none has."""
-        return self.view_json(audience)
-
     def view_hash(self) -> str:
         """Return the fingerprint of what spectators see."""
         shown = self.view(self.audience_of(None))
         return fingerprint(shown) if shown else ""
-
-    def setup(self) -> bytes:
-        """Show what never changes, MessagePack."""
-        return self._setup
 
     @property
     def has_one_audience(self) -> bool:
@@ -318,7 +310,7 @@ class RelayedRoom:
         # The game server does not know this newcomer yet: show it what anybody may see.
         return self._shown.get(-1 if seat is None else seat, self._shown.get(-1))
 
-    def view_json(self, audience: Hashable) -> bytes:
+    def view(self, audience: Hashable) -> bytes:
         """Show the newest state that has arrived; empty if none has."""
         if audience == "all":
             return self._views[0] if self._views else b""
@@ -326,9 +318,12 @@ class RelayedRoom:
             return b""
         return self._views[audience]
 
-    def setup_json(self) -> bytes:
+    def setup(self) -> bytes:
         """Show what never changes."""
         return self._setup
+
+    # They are MessagePack if it is relayed to players over UDP, and otherwise JSON.
+    view_json, setup_json = view, setup
 
     def match_time(self, now: float) -> float:
         """Return the time of the newest state that has arrived."""

@@ -11,7 +11,6 @@ go to their game servers over the control links, and states come back the same w
 from __future__ import annotations
 
 from base64 import b32encode
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -88,8 +87,7 @@ class _Match:
     """
     One match, with the players whose connections we have.
 
-    :ivar figures: counts the messages of its game server for players.
-    :ivar now: seconds on a monotonic clock.
+    :ivar plan: of the match.
     :ivar watch: gets the reports of its game server.
     :ivar relayed: the room that is played elsewhere; ``None`` until it is open.
     :ivar hosted: its players here.
@@ -97,16 +95,14 @@ class _Match:
     :ivar follower: gets states and events for players and spectators in the node's
         rooms.
     :ivar is_withdrawn: true if *watch* is no longer called.
+    :ivar end: how it ended.
     :ivar is_end_due: true until *watch* has been sent the end.
     :ivar resumes: called when a game server goes on with a match of another node, whose
         players come here from now on.
     """
 
     plan: MatchPlan
-    tickets: tuple[Ticket, ...]
     watch: IMatchWatch
-    now: Callable[[], float]
-    figures: Counter[str]
     relayed: RelayedRoom | None = None
     hosted: HostedRoom | None = None
     greeted: Deferred[None] | None = None
@@ -115,30 +111,6 @@ class _Match:
     end: MatchEnd | None = None
     is_end_due: bool = False
     resumes: Callable[[Placement], None] | None = None
-
-    def take(self, message: FromRelayed) -> None:
-        """Handle a message of its game server to the players."""
-        self.figures["relayed_in"] += 1
-        if self.greeted is not None and isinstance(message, RelayState):
-            greeted, self.greeted = self.greeted, None
-            greeted.callback(None)
-        relayed = self.relayed
-        if relayed is None:
-            return
-        why = message.why if isinstance(message, RelayFailed) else None
-        if isinstance(message, RelayState) and not _is_usable(message, relayed.version):
-            why = "its game server sent an invalid state"
-        if why is not None:
-            _log.error(
-                "match {match_id} ends: it cannot be relayed: {why}",
-                match_id=message.match_id,
-                why=why,
-            )
-            relayed.close("crashed", 0.0)
-        else:
-            relayed.relayed(message)
-            if relayed.game.states == "every" and self.hosted is not None:
-                self.hosted.end_turn(self.now())
 
     # Reports of the game server (IMatchWatch).
 
@@ -169,13 +141,11 @@ class _Match:
             self.watch.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
-        self.end = end
+        self.end, self.is_end_due = end, True
         # The end must follow earlier states, which are sent at the end of this turn.
-        relayed, self.is_end_due = self.relayed, True
-        is_shown = relayed is not None and relayed.phase != "closed"
-        if relayed is not None:
-            relayed.ended(end)
-        if self.follower is None or not is_shown:
+        if self.relayed is not None and self.relayed.phase != "closed":
+            self.relayed.ended(end)
+        else:
             self.report_end()
         if self.greeted is not None:
             greeted, self.greeted = self.greeted, None
@@ -301,12 +271,13 @@ class UdpRelay(Service):
         """
         if relay is not None:
             return self._fleet.place(plan, tickets, watch, relay, hosts)
-        figures = self.players.figures
-        match = _Match(plan, tuple(tickets), watch, self._seconds, figures)
+        match = _Match(plan, watch)
         placed = self._fleet.place(plan, (), match, hosts=hosts)
-        return placed.addCallback(lambda _: self._placed(match))
+        return placed.addCallback(lambda _: self._placed(match, tickets))
 
-    def _placed(self, match: _Match) -> Deferred[Placement]:
+    def _placed(
+        self, match: _Match, tickets: Sequence[Ticket] = ()
+    ) -> Deferred[Placement]:
         plan = match.plan
         match_id = plan.match_id
         if match.end is not None:
@@ -334,12 +305,12 @@ class UdpRelay(Service):
             self._forget,
         )
         self._matches[match_id] = match
-        self.players.admit(match.tickets)
+        self.players.admit(tickets)
         if self.players.port is not None:
             self.players.port.certificates.keep(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
-        self._fleet.follow(match_id, match.take, True)
+        self._fleet.follow(match_id, lambda message: self._take(match, message), True)
         where = self._settings.advertise
         return greeted.addCallback(
             lambda _: Placement(self.label, where.address, where.port, anchor)
@@ -348,7 +319,7 @@ class UdpRelay(Service):
     def go_on(self, match: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
         """Go on with a match of a node that is gone: see `Fleet.go_on`."""
         plan = match.record.plan
-        relayed = _Match(plan, (), watch, self._seconds, self.players.figures)
+        relayed = _Match(plan, watch)
 
         def resumes(there: Placement) -> None:
             def resumed(here: Placement) -> None:
@@ -418,7 +389,31 @@ class UdpRelay(Service):
         if match is not None and (follower := match.follower) is not None:
             self._turns.call(lambda: follower(message))
 
-    # Events caused by players.
+    # What game servers send.
+
+    def _take(self, match: _Match, message: FromRelayed) -> None:
+        """Handle a message of a game server to the players of a match."""
+        self.players.figures["relayed_in"] += 1
+        if match.greeted is not None and isinstance(message, RelayState):
+            greeted, match.greeted = match.greeted, None
+            greeted.callback(None)
+        relayed = match.relayed
+        if relayed is None:
+            return
+        why = message.why if isinstance(message, RelayFailed) else None
+        if isinstance(message, RelayState) and not _is_usable(message, relayed.version):
+            why = "its game server sent an invalid state"
+        if why is not None:
+            _log.error(
+                "match {match_id} ends: it cannot be relayed: {why}",
+                match_id=message.match_id,
+                why=why,
+            )
+            relayed.close("crashed", 0.0)
+        else:
+            relayed.relayed(message)
+            if relayed.game.states == "every" and match.hosted is not None:
+                match.hosted.end_turn(self._seconds())
 
     def _touch(self, match: _Match) -> None:
         if match.hosted is None:
