@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from benchmarks.play import DENSE
 from benchmarks.several import redis, shared
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.fleet.control.link import ControlClient, ControlServer
-from vinom.fleet.control.messages import CONTROL_PROTOCOL, Kept, Ready
+from vinom.fleet.control.messages import CONTROL_PROTOCOL, Ready
 from vinom.fleet.gameserver.keeping import Checkpoints, MatchKeeper
 from vinom.fleet.gameserver.room import HostedSeat
 from vinom.fleet.match import KeptCheckpoint
@@ -100,8 +100,6 @@ class _Socket(StringTransport):
 class _BothEnds:
     """Matches on a game server and at their node, in one process, over a socket."""
 
-    is_away = is_lossy = False
-
     def __init__(self, rooms: int) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.ours.setblocking(False)
@@ -116,7 +114,8 @@ class _BothEnds:
         self.link._peer = None
         self.client.makeConnection(_Socket(self.ours))
         self.link.dataReceived(self.theirs.recv(1 << 16))
-        self.checkpoints = Checkpoints(clock, clock.seconds, self)
+        outbox: Any = self.client
+        self.checkpoints = Checkpoints(clock, clock.seconds, outbox)
         self.hosts = [self._open(number) for number in range(rooms)]
         self._time, self._count = 1.0, 0
 
@@ -133,21 +132,12 @@ class _BothEnds:
         room.take_effects()
         host = RoomHost(room, recording, counts_refused=True)
         hosted: Any = SimpleNamespace(
-            host=host, seats=tuple(HostedSeat(seat) for seat in range(4))
+            host=host, is_open=True, seats=tuple(HostedSeat(seat) for seat in range(4))
         )
         host.keeper = MatchKeeper(hosted, codec_of(Board()), self.checkpoints)
         return host
 
-    # The game server's line, and the node's end of it.
-
-    def keep(self, checkpoints: Sequence[Kept]) -> None:
-        self.client.send_all(checkpoints)
-
-    def keeps(self) -> bool:
-        return True
-
-    def has_left(self) -> bool:
-        return not self.client.is_behind()
+    # The node's end of it.
 
     def received(self, message: Any) -> None:
         self.kept[message.match_id].take(message)

@@ -12,7 +12,6 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from setproctitle import setproctitle
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
@@ -36,7 +35,7 @@ from vinom.base.wall.enclosure import settle
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.matches import GameServerOptions
-from vinom.fleet.gameserver.node_link import NodeLink
+from vinom.fleet.gameserver.node_link import LinkOptions, NodeLink
 from vinom.fleet.gameserver.player_port import PortLimits
 from vinom.fleet.gameserver.rehearsal import rehearse
 from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
@@ -215,40 +214,110 @@ def _prepared(settings: bytes) -> tuple[GameServerSettings, dict[str, Game[Any, 
     return read, games
 
 
-def make_game_server(
-    server_id: str,
-    read: GameServerSettings,
-    games: dict[str, Game[Any, Any]],
-    reactor: Any,
-    recordings: Recordings,
-    stopped: Callable[[], None],
-) -> GameServer:
+class GameServerProcess:
     """
-    Build the program of a process, with its clocks and its entropy.
+    What a game server's process runs: the program, and its link to the node.
 
-    :param read: its settings.
-    :param games: by name.
-    :param reactor: runs it.
-    :param recordings: where matches are recorded.
-    :param stopped: called once, when the process has nothing left to do.
+    :ivar server: the program.
+    :ivar has_failed: was there never a link?
     """
-    turns = TurnWatch(time.monotonic)
-    turns.start(reactor)
-    return GameServer(
-        server_id,
-        games,
-        Runtime(reactor, time.monotonic, os.urandom),
-        recordings,
-        stopped,
-        read.options(),
-        ProcessHooks(
-            turns=turns,
-            guard=guard_games(),
-            bound=_settle if read.is_walled else lambda: None,
-            entitle=lambda what: setproctitle(f"vinom game server {server_id}: {what}"),
-            outlives=outlives,
-        ),
-    )
+
+    def __init__(
+        self,
+        server_id: str,
+        read: GameServerSettings,
+        games: dict[str, Game[Any, Any]],
+        reactor: Any,
+        node: IStreamClientEndpoint,
+        options: LinkOptions | None = None,
+    ) -> None:
+        """
+        Build it, with its clocks and its entropy; nothing is opened before `start`.
+
+        :param server_id: its label inside the realm.
+        :param read: its settings.
+        :param games: by name.
+        :param reactor: runs it, and is stopped at its end.
+        :param node: where the node accepts links.
+        :param options: of the links; ``None`` for a node on this machine.
+        """
+        self._reactor, self._where, self.has_failed = reactor, read.control, False
+        self._recordings = recordings = read.make_recordings(reactor)
+        turns = TurnWatch(time.monotonic)
+        turns.start(reactor)
+        self.server = GameServer(
+            server_id,
+            games,
+            Runtime(reactor, time.monotonic, os.urandom),
+            recordings,
+            self._over,
+            read.options(),
+            ProcessHooks(
+                turns=turns,
+                guard=guard_games(),
+                bound=_settle if read.is_walled else lambda: None,
+                entitle=lambda what: setproctitle(
+                    f"vinom game server {server_id}: {what}"
+                ),
+                outlives=outlives,
+            ),
+        )
+        if options is not None:
+            # The node writes them, because it is on another machine.
+            recordings.send = self.server.send_recording
+        # Chance is for jitter only.
+        self._link = NodeLink(
+            reactor, node, self.server, recordings.take, random.random, options
+        )
+
+    def start(self) -> None:
+        """Dial the node."""
+        self._link.open().addErrback(self._unreachable)
+
+    def _unreachable(self, failure: Failure) -> None:
+        _log.error(
+            "cannot reach the node at {node}: {why}",
+            node=self._where,
+            why=failure.getErrorMessage(),
+        )
+        self.has_failed = True
+        self._reactor.callLater(0, self._stop_reactor)
+
+    def stop(self, drain_seconds: float = 0.0) -> Deferred[None]:
+        """
+        Let matches go on for a while, have others go on elsewhere, and end the rest.
+
+        :param drain_seconds: how long they may go on here.
+        """
+        return Deferred.fromCoroutine(self._stop(drain_seconds))
+
+    async def _stop(self, drain_seconds: float) -> None:
+        server = self.server
+        if server.rooms and drain_seconds:
+            _log.info(
+                "asked to stop: {count} matches may continue for {s:g} s",
+                count=len(server.rooms),
+                s=drain_seconds,
+            )
+            drained = server.drain()
+            drained.addTimeout(
+                drain_seconds, self._reactor, onTimeoutCancel=lambda *_: None
+            )
+            await drained
+        await server.hand_over_last()
+        await server.stop()
+        self._recordings.flush()
+
+    def _over(self) -> None:
+        """Send what is left, then stop: the program has nothing left to do."""
+        self._link.close()
+        # Two turns of the reactor: one for the link, one for what it left.
+        self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        # Unless SIGTERM was faster.
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
 
 def main(server_id: str, settings: dict[str, Any]) -> None:
@@ -264,31 +333,13 @@ def main(server_id: str, settings: dict[str, Any]) -> None:
     except (msgspec.ValidationError, Misconfigured) as error:
         raise SystemExit(f"game server {server_id}: {error}") from error
     reactor = _install_reactor()
-    recordings = read.make_recordings(reactor)
-    program = make_game_server(
-        server_id, read, games, reactor, recordings, lambda: _end(reactor, link)
-    )
     endpoint = clientFromString(reactor, f"{read.control}:timeout=5")
-    link = NodeLink(reactor, endpoint, program, recordings.take, random.random)
-    failed: list[Failure] = []
-
-    def unreachable(failure: Failure) -> None:
-        _log.error("cannot reach the node: {why}", why=failure.getErrorMessage())
-        failed.append(failure)
-        reactor.callLater(0, reactor.stop)
-
-    async def leave() -> None:
-        await program.hand_over_last()
-        await program.stop()
-
+    process = GameServerProcess(server_id, read, games, reactor, endpoint)
     # SIGTERM stops the reactor, which waits for this.
-    reactor.addSystemEventTrigger(
-        "before", "shutdown", lambda: Deferred.fromCoroutine(leave())
-    )
-    link.open().addErrback(unreachable)
+    reactor.addSystemEventTrigger("before", "shutdown", process.stop)
+    process.start()
     reactor.run()
-    recordings.flush()
-    if failed:
+    if process.has_failed:
         raise SystemExit(1)
 
 
@@ -310,16 +361,3 @@ def _install_reactor() -> Any:
 
     pass_evenly(reactor)
     return reactor
-
-
-def _end(reactor: Any, link: NodeLink) -> None:
-    """Send what is left, then stop."""
-    link.close()
-    # Two turns of the reactor: one for the link, one for what it left.
-    reactor.callLater(0, reactor.callLater, 0, _stop, reactor)
-
-
-def _stop(reactor: Any) -> None:
-    # Unless SIGTERM was faster.
-    with suppress(ReactorNotRunning):
-        reactor.stop()

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import faulthandler
-import random
 from collections.abc import Callable
 from pathlib import Path
+from socket import SOCK_STREAM, getaddrinfo
 from typing import Any
 
 from msgspec.structs import replace
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
     IProtocol,
     IProtocolFactory,
-    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from vinom.base.reactor.steady import pass_evenly
 from vinom.base.settings.options import TableOptions, TwistdProgram, check_pidfile
 from vinom.errors import Misconfigured
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
-from vinom.fleet.gameserver.main import GameServerSettings, make_game_server
-from vinom.fleet.gameserver.node_link import LinkOptions, NodeLink
+from vinom.fleet.gameserver.main import GameServerProcess, GameServerSettings
+from vinom.fleet.gameserver.node_link import LinkOptions
 from vinom.fleet.gameserver.settings import SOURCES, Settings
 from vinom.net.keys.authority import NODE_PURPOSE
 from vinom.net.keys.files import read_file
@@ -82,7 +77,6 @@ class GameServerService(Service):
     """One game server, from its link to its last match."""
 
     name = "gameserver"
-    _log = Logger("vinom.fleet.gameserver")
 
     def __init__(self, settings: Settings, reactor: Any) -> None:
         """
@@ -90,10 +84,11 @@ class GameServerService(Service):
         :param reactor: runs it.
         :raises Misconfigured: a file or a name in the settings is wrong.
         """
-        self._settings, self._reactor = settings, reactor
+        self._drain_seconds = settings.drain_seconds
         read = settings.limits or GameServerSettings(control="")
         # Paths on the node's machine, and its wall, do not apply in a pod.
-        read = replace(read, recordings=None, is_walled=False)
+        control = settings.node or ""
+        read = replace(read, control=control, recordings=None, is_walled=False)
         games = load_games((*read.games, *settings.game), read.installed)
         anchors = settings.authority
         if anchors is None:
@@ -104,12 +99,7 @@ class GameServerService(Service):
         except Exception as error:
             # OpenSSL raises many types of errors.
             raise Misconfigured(f"authority cannot be used: {error}") from error
-        host, _, port = (settings.node or "").rpartition(":")
-        self._recordings = read.make_recordings(reactor)
-        self._program = make_game_server(
-            settings.id or "", read, games, reactor, self._recordings, self._over
-        )
-        self._recordings.send = self._program.send_recording
+        host, _, port = control.rpartition(":")
         creator = OfContexts(lambda: context)
         endpoint = wrapClientTLS(
             creator,
@@ -124,13 +114,12 @@ class GameServerService(Service):
                 creator,
                 EachInTurn(reactor, host.strip("[]"), int(port), _OTHER_SECONDS),
             )
-        self._link = NodeLink(
+        self._process = GameServerProcess(
+            settings.id or "",
+            read,
+            games,
             reactor,
             endpoint,
-            self._program,
-            self._recordings.take,
-            # For jitter only.
-            random.random,
             LinkOptions(
                 _proof_of(settings),
                 lambda transport: check_peer(transport, NODE_PURPOSE),
@@ -139,50 +128,16 @@ class GameServerService(Service):
                 others,
             ),
         )
-        self._is_over = False
 
     def startService(self) -> None:
         """Dial the node."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._link.open().addErrback(self._unreachable)
-
-    def _unreachable(self, failure: Failure) -> None:
-        self._log.error(
-            "cannot reach the node at {node}: {why}",
-            node=self._settings.node,
-            why=failure.getErrorMessage(),
-        )
-        self._stop_reactor()
+        self._process.start()
 
     def stopService(self) -> Deferred[None]:
         """Let matches go on for a while, then end them."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        return Deferred.fromCoroutine(self._drain())
-
-    async def _drain(self) -> None:
-        seconds = self._settings.drain_seconds
-        if self._program.rooms and seconds:
-            self._log.info(
-                "asked to stop: {count} matches may continue for {s:g} s",
-                count=len(self._program.rooms),
-                s=seconds,
-            )
-            drained = self._program.drain()
-            drained.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda *_: None)
-            await drained
-            await self._program.hand_over_last()
-        await self._program.stop()
-        self._recordings.flush()
-
-    def _over(self) -> None:
-        """The program has nothing left to do."""
-        self._is_over = True
-        self._link.close()
-        self._reactor.callLater(0, self._reactor.callLater, 0, self._stop_reactor)
-
-    def _stop_reactor(self) -> None:
-        if self._reactor.running and self.running:
-            self._reactor.stop()
+        return self._process.stop(self._drain_seconds)
 
 
 class _Program(TwistdProgram):
@@ -228,28 +183,6 @@ def makeService(options: Options) -> IService:
     return program
 
 
-@implementer(IResolutionReceiver)
-class _Resolution:
-    """All addresses of a name."""
-
-    def __init__(self) -> None:
-        self._hosts: list[str] = []
-        self.done: Deferred[list[str]] = Deferred()
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """Do nothing: it cannot be cancelled."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """Add an address."""
-        host: Any = address
-        if host.host not in self._hosts:
-            self._hosts.append(host.host)
-
-    def resolutionComplete(self) -> None:
-        """Note that all addresses have come."""
-        self.done.callback(self._hosts)
-
-
 @implementer(IStreamClientEndpoint)
 class EachInTurn:
     """
@@ -276,11 +209,15 @@ class EachInTurn:
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         if not self._left:
-            found = _Resolution()
-            self._reactor.nameResolver.resolveHostName(found, self._host, self._port)
-            self._left = await found.done
-        if not self._left:
-            raise DNSLookupError(f"no address of {self._host} was found")
+            found = await deferToThreadPool(
+                self._reactor,
+                self._reactor.getThreadPool(),
+                getaddrinfo,
+                self._host,
+                self._port,
+                type=SOCK_STREAM,
+            )
+            self._left = list(dict.fromkeys(str(address[0]) for *_, address in found))
         host = self._left.pop(0)
         endpoint = HostnameEndpoint(
             self._reactor, host, self._port, timeout=self._timeout
