@@ -106,7 +106,6 @@ _ALONE = (FrameTests, CompressionTests)
 # - test_gateway and what begins so: they have gateways of their own.
 # - test_listening, test_node_inside: how a node starts and stops, inside of the test.
 # - test_one_address: a proxy's header, and memory; has a gateway of its own.
-# - test_port_ring: UDP ports of game servers, whose processes it kills.
 # - test_proxies: other proxies, in front of the node itself.
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
 #
