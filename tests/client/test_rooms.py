@@ -289,17 +289,6 @@ class NewsTests(RoomsCase):
         self.pass_time()
         self.assertFalse(self.bob_room.is_connected)
 
-    def test_event_and_round_end(self) -> None:
-        """
-        An event of the move that ends a round is delivered, though the round's end is
-        announced before the state that brings it.
-        """
-        self.act("event", "end")
-        self.assertEqual(self.told, ["round over", "said", "ended"])
-        self.assertEqual(self.bob_room.state, "over")
-        self.act("event")
-        self.assertEqual(self.told[3:], ["said"])
-
     def test_missed_both(self) -> None:
         """
         A member who was away for the last move receives it when it is back, once and in

@@ -29,8 +29,10 @@ def ended(reason: str = "finished", **facts: Any) -> MatchResult:
 
 
 class TallyTests(SynchronousTestCase):
-    def played(self, *results: MatchResult, is_seen: bool = True) -> Tally:
-        tally = Tally()
+    def played(
+        self, *results: MatchResult, is_seen: bool = True, **facts: Any
+    ) -> Tally:
+        tally = Tally(**facts)
         for _ in results:
             tally.found("m")
         if is_seen:
@@ -42,7 +44,8 @@ class TallyTests(SynchronousTestCase):
 
     def test_report(self) -> None:
         """
-        The report has the keys that others read, and no others.
+        The report has the keys that others read, and no others, also if nothing
+        happened.
         """
         tally = self.played(ended(), ended())
         tally.inputs = 8
@@ -52,6 +55,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(report["inputs_per_s"], 4.0)
         self.assertEqual(report["states_per_s"], 1.0)
         self.assertEqual(report["input_to_state_ms"], {"p50": None, "p99": None})
+        self.assertEqual(set(Tally().report()), KEYS)
 
     def test_rates_need_time(self) -> None:
         """
@@ -63,77 +67,37 @@ class TallyTests(SynchronousTestCase):
         tally.saw("m", 1.0001)
         self.assertEqual(tally.report()["states_per_s"], 0.0)
 
-    def test_empty(self) -> None:
+    def test_ends(self) -> None:
         """
-        A run in which nothing happened can be reported, too.
+        A match fails if it broke for one player, if a last view differs from what the
+        server announced or never arrived, or if one could not join. In games with
+        secrets only versions are compared. A player who leaves after the last round has
+        finished the match; before that only one of a game that never ends by itself. A
+        match to which others did not come is neither finished nor failed.
         """
-        self.assertEqual(set(Tally().report()), KEYS)
-
-    def test_lost_match_failed(self) -> None:
-        """
-        One player for whom the match broke makes it a failed match.
-        """
-        tally = self.played(ended(), ended("lost"))
-        self.assertEqual((tally.finished, tally.failed), (0, 1))
-        self.assertEqual(tally.report()["errors"], {"lost": 1})
-
-    def test_other_view(self) -> None:
-        """
-        A match whose last view differs from what the server announced failed.
-        """
-        tally = self.played(ended(seen_hash="cd"))
-        self.assertEqual(tally.report()["errors"], {"view_mismatch": 1})
-        self.assertEqual(tally.failed, 1)
-
-    def test_other_version(self) -> None:
-        """
-        A match whose last state never arrived failed.
-        """
-        tally = self.played(ended(seen_version=8))
-        self.assertEqual(tally.report()["errors"], {"version_mismatch": 1})
-
-    def test_private_views(self) -> None:
-        """
-        In games with secrets only versions are compared.
-        """
-        tally = Tally(shows_all=False)
-        tally.found("m")
-        tally.over(ended(seen_hash="cd"), has_joined=True)
-        self.assertEqual(tally.failed, 0)
-
-    def test_left_after_the_end(self) -> None:
-        """
-        A player who leaves after the last round has finished the match.
-        """
+        left = ended("left", view_hash="")
         outcome = {"round": 1, "places": [[0]], "scores": [1]}
-        tally = self.played(ended("left", outcome=outcome, view_hash=""))
-        self.assertEqual((tally.finished, tally.failed), (1, 0))
-
-    def test_left_before_the_end(self) -> None:
-        """
-        Leaving finishes a match only of a game that never ends by itself.
-        """
-        for ends, finished in ((True, 0), (False, 1)):
-            tally = Tally(ends=ends)
-            tally.found("m")
-            tally.saw("m", 1.0)
-            tally.over(ended("left", view_hash=""), has_joined=True)
-            self.assertEqual((tally.finished, tally.failed), (finished, 0))
-
-    def test_void(self) -> None:
-        """
-        A match to which others did not come is neither finished nor failed.
-        """
-        tally = self.played(ended("void", view_hash=""), is_seen=False)
-        self.assertEqual((tally.started, tally.finished, tally.failed), (0, 0, 0))
-
-    def test_never_joined(self) -> None:
-        """
-        A match that one could not join failed.
-        """
+        void = ended("void", view_hash="")
+        for tally, counts, errors in (
+            (self.played(ended(), ended("lost")), (0, 1), {"lost": 1}),
+            (self.played(ended(seen_hash="cd")), (0, 1), {"view_mismatch": 1}),
+            (self.played(ended(seen_version=8)), (0, 1), {"version_mismatch": 1}),
+            (self.played(ended(seen_hash="cd"), shows_all=False), (1, 0), {}),
+            (
+                self.played(ended("left", outcome=outcome, view_hash="")),
+                (1, 0),
+                {},
+            ),
+            (self.played(left, ends=True), (0, 0), {}),
+            (self.played(left, ends=False), (1, 0), {}),
+            (self.played(void, is_seen=False), (0, 0), {"void": 1}),
+        ):
+            self.assertEqual((tally.finished, tally.failed), counts)
+            self.assertEqual(tally.report()["errors"], errors)
+        self.assertEqual(self.played(void, is_seen=False).started, 0)
         tally = Tally()
         tally.found("m")
-        tally.over(ended("void", view_hash=""), has_joined=False)
+        tally.over(void, has_joined=False)
         self.assertEqual(tally.failed, 1)
 
     @given(st.lists(st.floats(0, 10), min_size=1, max_size=300))

@@ -87,6 +87,8 @@ class AnswerTests(RoomCase):
         """
         for due in ("soon", float("inf"), float("nan"), 1 << 5000, 1j):
             self.assertNotEqual(self.report_on(due=due), "", due)
+        why = "return a match time, or None for no deadline"
+        self.assertIn(why, self.report_on(due=float("nan")))
 
     def test_audiences(self) -> None:
         """

@@ -126,38 +126,6 @@ class ReplayTests(RecordingCase):
             (self.room.version, self.room.view_hash()),
         )
 
-    def test_everything_that_can_happen_replays(self) -> None:
-        """
-        Drops, returns, leaves, deadlines and rounds are in the recording.
-        """
-        inputs = [
-            (0.1, "act", 0, Say("hi")),
-            (0.2, "drop", 1, None),
-            (0.3, "act", 0, Say("wake 0.7")),
-            (0.9, "join", 1, None),
-            (1.0, "drop", 0, None),
-            (1.1, "drop", 1, None),
-            (3.0, "join", 0, None),
-            (3.1, "act", 0, Say("end")),
-            (3.2, "act", 0, Say("tell")),
-            (3.3, "leave", 1, None),
-        ]
-        recording = read_recording(self.play(games.Teller(), inputs))
-        result = replay(recording, games.Teller())
-        self.assertIsNone(result.differing)
-        self.assertEqual(result.version, self.room.version)
-        self.assertEqual(recording.ending.end.reason, "finished")
-
-    def test_ticks_replay(self) -> None:
-        """
-        A game with ticks replays step by step.
-        """
-        inputs = [(0.01, "act", 0, Say("a")), (0.15, "act", 1, Say("b"))]
-        recording = read_recording(self.play(games.Ticking(), inputs))
-        result = replay(recording, games.Ticking())
-        self.assertIsNone(result.differing)
-        self.assertEqual(result.version, self.room.version)
-
     def test_a_crash_replays(self) -> None:
         """
         The author gets the same failure again, on the same input.
