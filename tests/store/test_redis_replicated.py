@@ -334,20 +334,6 @@ class RealReplicaTests(TestCase):
         self.ann.do(2, word="two")
         await self.shows(self.bob, "two")
 
-    async def test_no_replica(self) -> None:
-        """
-        A Redis without a replica has one connection of a node, and no WAIT.
-        """
-        alone = redis_for(self)
-        self.port = alone.port
-        client, own = self.make_client("n3"), self.make_client("n3")
-        await self.start(client, "n3")
-        steps = ReplicatedSteps(client, own, TurnEnd(reactor))
-        store = RedisCheckpointStore(client, steps)
-        self.assertTrue(await store.put("r1", 1, b"data", 10.0, True))
-        self.assertFalse(own.running)
-        self.assertNotIn("cmdstat_wait", alone.command("INFO", "commandstats"))
-
 
 class World(RoomsWorld):
     """A node whose rooms are kept in a real Redis."""

@@ -17,7 +17,6 @@ from vinom.errors import Misconfigured
 from vinom.fleet.kubernetes.template import PodTable
 from vinom.net.keys.authority import Authority
 from vinom.node.build import (
-    find_checkers,
     fleet_settings,
     game_ports,
     game_server_program,
@@ -204,14 +203,6 @@ class NodeInsideTests(TestCase):
         )
         node = self.build(tls_key_file=self.write("-"))
         self.assertRaises(SystemExit, node.startService)
-
-    def test_passwords(self) -> None:
-        """
-        A file of names and passwords is a checker.
-        """
-        path = self.write("ann:secret\n")
-        settings = attrs.evolve(self.settings, auth=(f"file:{path}",))
-        self.assertEqual(len(find_checkers(settings, reactor.seconds)), 1)
 
     def test_game_servers_get_no_secrets(self) -> None:
         """

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from tests.support.lines import Typed, typed
-from tests.support.programs import short_folder, until_warm
+from tests.support.lines import typed
+from tests.support.programs import until_warm
 from tests.system.test_node import OneNode, vinom
 from vinom.net.keys.authority import Authority
 from vinom.node.asking import AdminLine
@@ -108,62 +103,6 @@ class NodeKeyTests(OneNode):
         await line.ask("queue", "match_found", game="roomecho")
         self.assertEqual(node.text.count("not reloaded"), 1)
         self.assertNotIn("Traceback", node.text)
-
-    async def test_hangup_reads_the_providers_keys(self) -> None:
-        """
-        SIGHUP has the keys of an identity provider read again: tokens of a new key are
-        good, those of a key that is gone are not, and a file without a key changes
-        nothing but the log.
-        """
-        keys = short_folder(self) / "keys.pem"
-        old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        keys.write_bytes(_public(old))
-        node = await self.serving(
-            f"--identity-keys-file={keys}",
-            "--identity-issuer=https://login.example",
-            "--identity-audience=vinom",
-        )
-        self.assertTrue(await self.is_welcome(old))
-        self.assertFalse(await self.is_welcome(new))
-        keys.write_text("nothing")
-        node.process.signalProcess("HUP")
-        await node.says("the identity provider's keys are not replaced, 1 stay in use")
-        self.assertTrue(await self.is_welcome(old))
-        keys.write_bytes(_public(new))
-        node.process.signalProcess("HUP")
-        for _ in range(200):
-            if await self.is_welcome(new):
-                break
-            await deferLater(reactor, 0.05)
-        self.assertTrue(await self.is_welcome(new))
-        self.assertFalse(await self.is_welcome(old))
-        self.assertNotIn("Traceback", node.text)
-
-    async def is_welcome(self, key: ec.EllipticCurvePrivateKey) -> bool:
-        """Say hello with a token of this key."""
-        claims = {
-            "iss": "https://login.example",
-            "aud": "vinom",
-            "sub": "ann",
-            "exp": int(time.time()) + 600,
-        }
-        token = jwt.encode(claims, key, "ES256")
-        endpoint = HostnameEndpoint(reactor, self.place.host, self.place.port)
-        line = await connectProtocol(endpoint, Typed())
-        line.say("hello", protocol=1, credentials={"token": token})
-        while not line.heard:
-            await deferLater(reactor, 0.05)
-        line.transport.loseConnection()
-        said = line.heard[0]
-        if said["type"] == "error":
-            self.assertEqual(said["error"]["code"], "unauthorized", said)
-        return bool(said["type"] == "welcome")
-
-
-def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-    )
 
 
 def _leaf_seen_with(port: int, anchor: str) -> bytes:
