@@ -42,7 +42,7 @@ async def _until(is_so: Any) -> None:
         await deferLater(reactor, 0.02)
 
 
-async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any]:
+async def _measure(kubeconfig: str, rounds: int, matches: int) -> dict[str, Any]:
     authority = Authority.open(Path(tempfile.mkdtemp()), "game.vinom", time.time)
     # The port must be known before the fleet is made, which passes it to pods.
     fleet: Fleet
@@ -67,7 +67,7 @@ async def _measure(kubeconfig: Path, rounds: int, matches: int) -> dict[str, Any
         "VINOM_GAMESERVER_NODE": f"127.0.0.1:{port.getHost().port}",
         "VINOM_GAMESERVER_AUTHORITY": authority.anchor.decode(),
     }
-    api = KubernetesApi(reactor, find_cluster(kubeconfig, None, ""))
+    api = KubernetesApi(reactor, find_cluster(kubeconfig, "", ""))
     template = PodTemplate(read_pods({"image": "stand-in"}), "bench", environment)
     supply = KubernetesFleet(
         reactor,
@@ -135,7 +135,7 @@ def _main() -> None:
 
     def begin() -> None:
         measuring = Deferred.fromCoroutine(
-            _measure(Path(kubeconfig), int(rounds), int(matches))
+            _measure(kubeconfig, int(rounds), int(matches))
         )
         measuring.addCallback(lambda result: print(json.dumps(result), flush=True))
         measuring.addErrback(found.append)

@@ -24,12 +24,12 @@ users: [{name: me, user: {token: x}}]
 
 
 class KubeconfigTests(SynchronousTestCase):
-    """The setting ``kubeconfig``."""
+    """The setting ``pods.kubeconfig``."""
 
-    def refused(self, path: Path, context: str | None = None) -> str:
+    def refused(self, path: Path, context: str = "") -> str:
         """Use a file; returns why it cannot be used."""
         return str(
-            self.assertRaises(Misconfigured, find_cluster, path, context, "games")
+            self.assertRaises(Misconfigured, find_cluster, str(path), context, "games")
         )
 
     def test_mistakes(self) -> None:
@@ -39,12 +39,12 @@ class KubeconfigTests(SynchronousTestCase):
         """
         path = Path(self.mktemp())
         why = self.refused(path)
-        self.assertIn(f"cannot read kubeconfig {path}: No such file", why)
+        self.assertIn(f"cannot read kubeconfig {path.absolute()}: No such file", why)
         for text in ("root:x:0:0:root", "[1, 2]", "{", "\t", "42", ""):
             path.write_text(text)
-            self.assertIn(f"kubeconfig {path}", self.refused(path), text)
+            self.assertIn(f"kubeconfig {path.absolute()}", self.refused(path), text)
         path.write_bytes(b"\xff\xfe\x00")
-        self.assertIn(f"kubeconfig {path}", self.refused(path))
+        self.assertIn(f"kubeconfig {path.absolute()}", self.refused(path))
         path.write_text(CONFIG)
         self.assertIn("object with name green", self.refused(path, "green"))
 
@@ -54,8 +54,8 @@ class KubeconfigTests(SynchronousTestCase):
         """
         path = Path(self.mktemp())
         path.write_text(CONFIG)
-        self.assertEqual(find_cluster(path, None, "").namespace, "games")
-        self.assertEqual(find_cluster(path, "blue", "other").namespace, "other")
+        self.assertEqual(find_cluster(str(path), "", "").namespace, "games")
+        self.assertEqual(find_cluster(str(path), "blue", "other").namespace, "other")
 
 
 class PatienceTests(SynchronousTestCase):

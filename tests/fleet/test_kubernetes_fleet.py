@@ -147,8 +147,7 @@ class RealClusterTests(PodContract, TestCase):
             await fleet.close()
 
     def cluster(self) -> KubernetesApi:
-        kubeconfig = Path(os.environ["KUBECONFIG"])
-        return KubernetesApi(reactor, find_cluster(kubeconfig, None, ""))
+        return KubernetesApi(reactor, find_cluster(os.environ["KUBECONFIG"], "", ""))
 
     def make_fleet(self) -> KubernetesFleet:
         table = read_pods(

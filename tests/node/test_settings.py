@@ -102,7 +102,6 @@ class SettingsTests(SynchronousTestCase):
             "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
             "node_link": "4700",
-            "fleet": "kubernetes",
             "pods": '{"image":"registry.example.org/game:1"}',
             "udp_address": "n1.example.org:46000",
             "game_server_address": "n1.example.org:4700",
@@ -145,7 +144,7 @@ class SettingsTests(SynchronousTestCase):
                         elif name != "admin" or row.name == "admin":
                             environment.setdefault(f"VINOM_{name.upper()}", str(key))
             if row.section == "pods":
-                away = {"fleet": "kubernetes", "pods": '{"image":"a"}'}
+                away = {"pods": '{"image":"a"}'}
                 for name, value in {**away, "game_server_link": "300"}.items():
                     environment.setdefault(f"VINOM_{name.upper()}", value)
             if row.name in ("results_secret_file", "results_authority_file"):
@@ -173,11 +172,10 @@ class SettingsTests(SynchronousTestCase):
         pods has none of it.
         """
         pods = '{"image": "a"}'
-        whole = {"fleet": "kubernetes", "pods": pods, "game_server_link": "4700"}
+        whole = {"pods": pods, "game_server_link": "4700"}
         for wrong, words in (
-            ({"pods": pods}, "pods is for game servers in pods"),
-            ({"game_server_link": "4700"}, "set fleet to kubernetes"),
-            ({"fleet": "kubernetes"}, "needs the table [pods]"),
+            ({"pods": pods}, "pods need game_server_link"),
+            ({"game_server_link": "4700"}, "set the table [pods] with an image"),
             (
                 {**whole, "game_server_link": "unix:/s"},
                 "pods cannot reach game_server_link unix:/s",

@@ -54,7 +54,7 @@ class OnCluster(TestCase):
         await self.server.stop()
 
     def api(self) -> KubernetesApi:
-        cluster = find_cluster(self.kubeconfig, None, "")
+        cluster = find_cluster(str(self.kubeconfig), "", "")
         return KubernetesApi(reactor, cluster)
 
     async def until(self, is_so: Callable[[], bool]) -> None:

@@ -28,8 +28,6 @@ GAME = f"{QuickMaze.__module__}:{QuickMaze.__name__}"
 
 #: A node, as the file of its settings has it.
 SETTINGS = """
-fleet = "kubernetes"
-kubeconfig = "{kubeconfig}"
 game_server_link = "tls:127.0.0.1:{link}"
 game = ["{game}"]
 guests = "yes"
@@ -38,6 +36,7 @@ fill_seconds = 600
 
 [pods]
 image = "vinom-gameserver"
+kubeconfig = "{kubeconfig}"
 namespace = "games"
 owner = "{owner}"
 proof = "{proof}"

@@ -235,7 +235,6 @@ class NodeInsideTests(TestCase):
         self.assertEqual(fleet_settings(settings).policy.most, 13)
         pods = attrs.evolve(
             settings,
-            fleet="kubernetes",
             pods=PodTable("image"),
             game_server_link="4700",
             game_server_address="node:4700",

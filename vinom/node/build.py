@@ -511,7 +511,7 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
     )
     claims: Claims | None = None
     # Pods dial other nodes only if they know where these are.
-    can_move = settings.fleet == "local" or settings.game_server_any_node is not None
+    can_move = settings.pods is None or settings.game_server_any_node is not None
     if stores.servers is not None and can_move and settings.udp == "direct":
         folder = base.recordings.directory
         claims = Claims(
@@ -1072,12 +1072,11 @@ def supply_of(
     """
     settings, reactor = base.settings, base.reactor
     program = game_server_program(settings, control_socket)
-    if settings.fleet == "local":
+    table = settings.pods
+    if table is None:
         return LocalFleet(
             reactor, program, ports, os.environ, mail=settings.servers_dir
         )
-    table = settings.pods
-    assert table is not None
     # What is searched for and recorded on this machine is not there.
     limits = {**program.settings, "control": "", "recordings": None, "installed": None}
     limits["lease_seconds"] = settings.orphan_seconds
@@ -1087,7 +1086,7 @@ def supply_of(
     others = {}
     if any_node is not None and settings.udp != "relay":
         others = {"VINOM_GAMESERVER_ANY_NODE": any_node}
-    cluster = cluster_of(table, settings.kubeconfig, settings.kubeconfig_context)
+    cluster = cluster_of(table)
     # Imported only here: it takes half a second and 60 MB.
     from vinom.fleet.kubernetes.api import KubernetesApi
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
@@ -1291,9 +1290,7 @@ def udp_relay(base: Base, fleet: Fleet) -> UdpRelay | None:
     )
 
 
-def cluster_of(
-    table: PodTable, kubeconfig: Path | None, context: str | None
-) -> Cluster:
+def cluster_of(table: PodTable) -> Cluster:
     """
     Find the cluster that pods run in.
 
@@ -1303,12 +1300,10 @@ def cluster_of(
         from vinom.fleet.kubernetes.api import find_cluster
     except ImportError as error:
         raise Misconfigured(
-            f"fleet kubernetes needs Kubernetes' Python client ({error}): "
+            f"pods need Kubernetes' Python client ({error}): "
             "pip install vinom[kubernetes]"
         ) from error
-    return find_cluster(
-        None if kubeconfig is None else kubeconfig.absolute(), context, table.namespace
-    )
+    return find_cluster(table.kubeconfig, table.context, table.namespace)
 
 
 def _own_name() -> str:

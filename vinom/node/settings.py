@@ -522,21 +522,15 @@ class Settings:
         "actions in rooms of the node",
         100.0,
     )
-    fleet: Literal["local", "kubernetes"] = _pods(
-        Choice(("local", "kubernetes")),
-        "where game servers run: local (processes on this machine) or kubernetes (pods "
-        "in a cluster), which needs pip install vinom[kubernetes]",
-        "local",
-    )
     pods: PodTable | None = _pods(
         JsonTable(read_pods, attrgetter("image")),
-        "for fleet kubernetes, [pods] in the file: their image, resources, machines "
-        "and addresses",
+        "[pods] in the file: run game servers as pods of a Kubernetes cluster, which "
+        "needs pip install vinom[kubernetes], and not as processes of this machine",
     )
     game_server_link: str | None = _pods(
         LinkEndpoint(),
         "accept links of pods here: a port or tls:HOST:PORT, for TLS with a "
-        "certificate of the authority; required with fleet kubernetes",
+        "certificate of the authority; required with pods",
     )
     game_server_address: str | None = _pods(
         LobbyAddress(),
@@ -547,15 +541,7 @@ class Settings:
         LobbyAddress(),
         "host:port of the game_server_link of all nodes of this store, where host "
         "resolves to all their addresses, such as a headless Service: a pod whose "
-        "node is gone dials them in turn, and one of them takes over its matches; for "
-        "fleet kubernetes",
-    )
-    kubeconfig: Path | None = _pods(
-        PathName(),
-        "kubeconfig file of the cluster; default: the service account of the pod",
-    )
-    kubeconfig_context: str | None = _pods(
-        Text(), "context in that file; default: its current context"
+        "node is gone dials them in turn, and one of them takes over its matches",
     )
     hello_rate: float = _strangers(
         _RATE,
@@ -688,26 +674,20 @@ class Settings:
 
     def _check_pods(self) -> None:
         """Check that settings for pods are complete, and that all have an effect."""
-        if self.fleet == "local":
+        if self.pods is None:
             for name in (
-                "pods",
                 "game_server_link",
                 "game_server_address",
                 "game_server_any_node",
-                "kubeconfig",
-                "kubeconfig_context",
             ):
                 if getattr(self, name) is not None:
                     raise Misconfigured(
-                        f"{name} is for game servers in pods: set fleet to "
-                        f"kubernetes, or remove {name}"
+                        f"{name} is for game servers in pods: set the table [pods] "
+                        f"with an image, or remove {name}"
                     )
             return
-        if self.pods is None or self.game_server_link is None:
-            raise Misconfigured(
-                "fleet kubernetes needs the table [pods] with an image, and "
-                "game_server_link, to which pods connect"
-            )
+        if self.game_server_link is None:
+            raise Misconfigured("pods need game_server_link, to which they connect")
         if self.game_server_any_node is not None and self.store == "memory":
             raise Misconfigured(
                 f"game_server_any_node {self.game_server_any_node} needs a Redis that "

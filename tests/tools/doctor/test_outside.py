@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -74,10 +75,8 @@ class ClusterTests(SynchronousTestCase):
         """Examine a node with a kubeconfig; returns the only finding."""
         settings = gather(
             {
-                "fleet": "kubernetes",
-                "pods": '{"image": "a"}',
+                "pods": json.dumps({"image": "a", "kubeconfig": str(kubeconfig)}),
                 "game_server_link": "4700",
-                "kubeconfig": str(kubeconfig),
             },
             {},
         )
@@ -112,7 +111,7 @@ class ClusterTests(SynchronousTestCase):
         self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
         sys.modules[name] = None  # type: ignore[assignment]  # Not to be imported.
         missing = self.examine(path)
-        self.assertIn("needs Kubernetes' Python client", missing.message)
+        self.assertIn("need Kubernetes' Python client", missing.message)
         self.assertEqual(missing.remedy, "pip install vinom[kubernetes]")
 
 

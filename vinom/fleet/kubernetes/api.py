@@ -8,6 +8,7 @@ thread, as long as the node runs.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -106,58 +107,67 @@ class Cluster:
     namespace: str
 
 
-def find_cluster(
-    kubeconfig: Path | None, context: str | None, namespace: str
-) -> Cluster:
+def find_cluster(kubeconfig: str, context: str, namespace: str) -> Cluster:
     """
     Find the cluster from a kubeconfig file, or from the pod in which this node runs.
 
-    :param kubeconfig: the file; ``None`` for the pod's own service account.
-    :param context: context in the file; its current one unless given.
+    :param kubeconfig: path of the file; empty for the pod's own service account.
+    :param context: context in the file; empty for its current one.
     :param namespace: empty for the namespace of the context, or of the pod.
     :raises Misconfigured: there is no cluster, or the file cannot be used.
     """
     configuration = Configuration()
-    if kubeconfig is not None:
-        try:
-            kubeconfig.read_bytes()
-        except OSError as error:
-            raise Misconfigured(
-                f"cannot read kubeconfig {kubeconfig}: {error.strerror}; set it to a "
-                "file that the node's user can read"
-            ) from error
+    found = (
+        _read_kubeconfig(kubeconfig, context, configuration)
+        if kubeconfig
+        else _read_service_account(namespace, configuration)
+    )
+    configuration.retries = False
+    configuration.connection_pool_maxsize = THREADS + 2
+    return Cluster(configuration, namespace or found or "default")
+
+
+def _read_service_account(namespace: str, configuration: Any) -> str:
+    """Read how this node's own pod reaches its cluster; returns the namespace."""
     try:
-        if kubeconfig is None:
-            load_incluster_config(client_configuration=configuration)
-            namespace = namespace or _NAMESPACE_FILE.read_text().strip()
-        else:
-            load_kube_config(
-                str(kubeconfig), context=context, client_configuration=configuration
-            )
-            contexts, current = list_kube_config_contexts(str(kubeconfig))
-            chosen = next((one for one in contexts if one["name"] == context), current)
-            namespace = namespace or chosen["context"].get("namespace", "")
+        load_incluster_config(client_configuration=configuration)
+        return namespace or _NAMESPACE_FILE.read_text().strip()
     except ConfigException as error:
-        if kubeconfig is None:
-            raise Misconfigured(
-                "fleet kubernetes: this node does not run in a pod with a service "
-                f"account ({error}): set kubeconfig to a file"
-            ) from error
         raise Misconfigured(
-            f"kubeconfig {kubeconfig} cannot be used: {error}; set kubeconfig to "
-            "another file, or kubeconfig_context to one of its contexts"
+            "this node makes pods, and does not run in one with a service account "
+            f"({error}): set pods.kubeconfig to a file"
         ) from error
     except OSError as error:
-        raise Misconfigured(f"fleet kubernetes: {error}") from error
+        raise Misconfigured(f"the service account of this pod: {error}") from error
+
+
+def _read_kubeconfig(name: str, context: str, configuration: Any) -> str:
+    """Read a kubeconfig file; returns the namespace of its context, if it has one."""
+    path = Path(os.path.expanduser(name)).absolute()
+    try:
+        path.read_bytes()
+        load_kube_config(
+            str(path), context=context or None, client_configuration=configuration
+        )
+        contexts, current = list_kube_config_contexts(str(path))
+        chosen = next((one for one in contexts if one["name"] == context), current)
+        return str(chosen["context"].get("namespace", ""))
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot read kubeconfig {path}: {error.strerror}; set it to a file that "
+            "the node's user can read"
+        ) from error
+    except ConfigException as error:
+        raise Misconfigured(
+            f"kubeconfig {path} cannot be used: {error}; set pods.kubeconfig to "
+            "another file, or pods.context to one of its contexts"
+        ) from error
     except Exception as error:
         # The client reads any YAML as if it were a kubeconfig.
         raise Misconfigured(
-            f"kubeconfig {kubeconfig} is not a kubeconfig file: set kubeconfig to a "
+            f"kubeconfig {path} is not a kubeconfig file: set pods.kubeconfig to a "
             "file that kubectl can use"
         ) from error
-    configuration.retries = False
-    configuration.connection_pool_maxsize = THREADS + 2
-    return Cluster(configuration, namespace or "default")
 
 
 class KubernetesApi:

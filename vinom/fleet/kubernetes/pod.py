@@ -84,13 +84,10 @@ class PodCommons:
     is_ours: Callable[[str], bool] = attrs.field(default=lambda _: True, init=False)
     is_shared: bool = attrs.field(default=False, init=False)
     problem: str = attrs.field(default="", init=False)
-    # Does the problem keep pods from being made, and not those made from running?
-    _is_refused: bool = attrs.field(default=False, init=False)
     _machines: dict[str, str] = attrs.field(factory=dict, init=False)
 
     def report(self, problem: str) -> None:
         """Log once, not for each pod, what keeps pods from starting; or nothing."""
-        self._is_refused = False
         before, self.problem = self.problem, problem
         if problem_key(problem) == problem_key(before):
             return
@@ -103,16 +100,6 @@ class PodCommons:
             self._log.info(
                 "game servers start again; the problem was: {why}", why=before
             )
-
-    def refused(self, problem: str) -> None:
-        """Note that no pod could be made."""
-        self.report(problem)
-        self._is_refused = True
-
-    def made(self) -> None:
-        """Note that a pod could be made."""
-        if self._is_refused:
-            self.report("")
 
     async def address(self, pod: Object, port: int) -> ServerAddress:
         """
@@ -245,7 +232,6 @@ class PodServer:
 
     def _made(self, made: Object) -> None:
         self._is_making = False
-        self._common.made()
         if self.value is None:
             self.look(made)
         self._ask_to_end()
@@ -261,12 +247,11 @@ class PodServer:
         why = f"the cluster makes no pod: {error}"
         if not isinstance(error, ApiError):
             self._log.failure("cannot make pod {name}", failure, name=self.name)
-            self._common.refused(why)
-        elif error.reason != "NotWanted":
-            self._common.refused(why)
-        if isinstance(error, ApiError) and error.status == 0:
+        elif error.status == 0:
             # It may have been made even so.
             self._common.requests.remove(self.name, KILL_SECONDS)
+        if self.ending is None:
+            self._common.report(why)
         self.leave(why)
 
     async def _reach(self) -> None:

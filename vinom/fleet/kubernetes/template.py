@@ -38,6 +38,9 @@ class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar image: image with a game server and the games.
     :ivar owner: name of this node in labels; default: its host name. No other running
         node may have the same.
+    :ivar kubeconfig: kubeconfig file of the cluster; default: the service account of
+        the node's own pod.
+    :ivar context: context in that file; default: its current context.
     :ivar namespace: where pods are made; default: the namespace of the node's own pod,
         or of the kubeconfig's context.
     :ivar command: starts a game server; the image's entry point unless set.
@@ -65,6 +68,8 @@ class PodTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     image: _Text
     owner: str = ""
+    kubeconfig: str = ""
+    context: str = ""
     namespace: str = ""
     command: tuple[str, ...] = ()
     pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""

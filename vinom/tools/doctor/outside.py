@@ -90,7 +90,7 @@ def examine_cluster(settings: Settings) -> list[Finding]:
     if table is None:
         return []
     try:
-        cluster = cluster_of(table, settings.kubeconfig, settings.kubeconfig_context)
+        cluster = cluster_of(table)
     except Misconfigured as error:
         # The remedy is the last part of the message.
         return [about.failure(*re.split(r"[:;] (?!.*[:;] )", str(error), maxsplit=1))]
@@ -101,8 +101,8 @@ def examine_cluster(settings: Settings) -> list[Finding]:
         return [
             about.failure(
                 f"the API server at {url} cannot be reached: {error}",
-                "start it, or set kubeconfig to the file of another cluster; until "
-                "then no match can begin",
+                "start it, or set pods.kubeconfig to the file of another cluster; "
+                "until then no match can begin",
             )
         ]
     return [about.ok(f"the API server at {url}, namespace {cluster.namespace}")]
