@@ -9,14 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.fleet.life import (
-    CutLink,
-    Gone,
-    Kill,
-    SayStop,
+    Effect,
     ServerFacts,
     ServerTimeouts,
-    Terminate,
-    Wanted,
     open_server_life,
 )
 
@@ -77,12 +72,12 @@ class ServerLifeTests(SynchronousTestCase):
         A game server gets an address, plays, leaves, and is gone when its process is.
         """
         facts = self.run_life("dialed", "need", "reached", "leave", "link_lost")
-        self.assertEqual(facts.outbox, [Wanted(), SayStop()])
+        self.assertEqual(facts.outbox, [Effect.ADDRESS, Effect.STOP])
         self.assertEqual(facts.stage, "leaving")
         facts = self.run_life(
             "dialed", "need", "reached", "leave", "link_lost", "exited"
         )
-        self.assertEqual(facts.outbox[2:], [Gone()])
+        self.assertEqual(facts.outbox[2:], [Effect.GONE])
 
     def test_exit_before_last_words(self):
         """
@@ -93,7 +88,7 @@ class ServerLifeTests(SynchronousTestCase):
         self.assertEqual(facts.stage, "leaving")
         self.assertEqual(facts.deadline, 4.0 + ServerTimeouts().read)
         facts = self.run_life("dialed", "need", "reached", "exited", "overdue")
-        self.assertEqual(facts.outbox[-1], CutLink())
+        self.assertEqual(facts.outbox[-1], Effect.CUT_LINK)
 
     def test_spoilt_port(self):
         """
@@ -102,7 +97,7 @@ class ServerLifeTests(SynchronousTestCase):
         facts = self.run_life("dialed", "need", "bind_failed")
         self.assertEqual((facts.stage, facts.deadline), ("warm", inf))
         facts = self.run_life("dialed", "need", "bind_failed", "need")
-        self.assertEqual(facts.outbox, [Wanted(), Wanted()])
+        self.assertEqual(facts.outbox, [Effect.ADDRESS, Effect.ADDRESS])
 
     def test_leave_before_dialing(self):
         """
@@ -110,7 +105,7 @@ class ServerLifeTests(SynchronousTestCase):
         only when it does not, again and again if need be.
         """
         facts = self.run_life("leave", "overdue", "overdue")
-        self.assertEqual(facts.outbox, [Terminate(), Kill(), Kill()])
+        self.assertEqual(facts.outbox, [Effect.TERMINATE, Effect.KILL, Effect.KILL])
 
     @given(st.lists(st.integers(0, 5), max_size=30))
     def test_any_life(self, choices):
@@ -130,10 +125,10 @@ class ServerLifeTests(SynchronousTestCase):
             if move == "bind_failed":
                 has_address = False
             for effect in world.facts.outbox:
-                if isinstance(effect, Wanted):
+                if effect is Effect.ADDRESS:
                     self.assertFalse(has_address)
                     has_address = True
-                elif isinstance(effect, Gone):
+                elif effect is Effect.GONE:
                     self.assertFalse(world.is_alive or world.is_linked)
                     ends += 1
             world.facts.outbox.clear()

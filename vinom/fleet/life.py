@@ -11,6 +11,7 @@ link was cut. It plays on until its lease is over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from math import inf
 from typing import Literal, Protocol
 
@@ -39,37 +40,21 @@ class ServerTimeouts:
     away: float = 50.0
 
 
-@attrs.frozen
-class Wanted:
-    """Give it an address: a match needs it."""
+class Effect(Enum):
+    """What the caller must do."""
 
-
-@attrs.frozen
-class SayStop:
-    """Ask it to end, over the link."""
-
-
-@attrs.frozen
-class Terminate:
-    """Ask its process to end by a signal: it has no link yet."""
-
-
-@attrs.frozen
-class Kill:
-    """Kill its process: a timeout passed."""
-
-
-@attrs.frozen
-class CutLink:
-    """Close the link of a process that is gone."""
-
-
-@attrs.frozen
-class Gone:
-    """It has ended, and all that it sent was read."""
-
-
-Effect = Wanted | SayStop | Terminate | Kill | CutLink | Gone
+    #: Give it an address: a match needs it.
+    ADDRESS = "address"
+    #: Ask it to end, over the link.
+    STOP = "stop"
+    #: Ask its process to end by a signal: it has no link yet.
+    TERMINATE = "terminate"
+    #: Kill its process: a timeout passed.
+    KILL = "kill"
+    #: Close the link of a process that is gone.
+    CUT_LINK = "cut link"
+    #: It has ended, and all that it sent was read.
+    GONE = "gone"
 
 
 @attrs.define(eq=False)
@@ -149,7 +134,7 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     @warm.upon(ServerInputs.need).to(binding)
     def bind(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("binding", now + facts.timeouts.bind)
-        facts.outbox.append(Wanted())
+        facts.outbox.append(Effect.ADDRESS)
 
     @binding.upon(ServerInputs.reached).to(listening)
     def listen(_: ServerInputs, facts: ServerFacts, now: float) -> None:
@@ -168,7 +153,7 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
         def part(_: ServerInputs, facts: ServerFacts, ask: bool, now: float) -> None:
             facts.enter("leaving", now + facts.timeouts.leave)
             if ask:
-                facts.outbox.append(SayStop())
+                facts.outbox.append(Effect.STOP)
 
     for state in (starting, away):
 
@@ -177,11 +162,11 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
             _: ServerInputs, facts: ServerFacts, ask: bool, now: float
         ) -> None:
             facts.enter("leaving", now + facts.timeouts.leave)
-            facts.outbox.append(Terminate())
+            facts.outbox.append(Effect.TERMINATE)
 
     def kill(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("leaving", now + facts.timeouts.leave)
-        facts.outbox.append(Kill())
+        facts.outbox.append(Effect.KILL)
 
     starting.upon(ServerInputs.overdue).to(unlinked)(kill)
     away.upon(ServerInputs.overdue).to(unlinked)(kill)
@@ -202,11 +187,11 @@ def _server_machine() -> Callable[[ServerFacts], ServerInputs]:
     @exited.upon(ServerInputs.overdue).loop()
     def cut(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("leaving", now + facts.timeouts.read)
-        facts.outbox.append(CutLink())
+        facts.outbox.append(Effect.CUT_LINK)
 
     def finish(_: ServerInputs, facts: ServerFacts, now: float) -> None:
         facts.enter("gone")
-        facts.outbox.append(Gone())
+        facts.outbox.append(Effect.GONE)
 
     starting.upon(ServerInputs.exited).to(gone)(finish)
     away.upon(ServerInputs.exited).to(gone)(finish)

@@ -48,15 +48,10 @@ from vinom.fleet.control.messages import (
 )
 from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.life import (
-    CutLink,
-    Gone,
-    Kill,
-    SayStop,
+    Effect,
     ServerFacts,
     ServerTimeouts,
     Stage,
-    Terminate,
-    Wanted,
     open_server_life,
 )
 from vinom.fleet.match import HostedMatches, Readable, RunningMatch
@@ -835,20 +830,20 @@ class ServerProcess:
         effects, facts.outbox = facts.outbox, []
         for effect in effects:
             match effect:
-                case Wanted():
+                case Effect.ADDRESS:
                     if self._wanted is not None:
                         wanted, self._wanted = self._wanted, None
                         takeover = self.takeover
                         wanted.callback(None if takeover is None else takeover.where)
-                case SayStop():
+                case Effect.STOP:
                     self.send(Stop())
-                case Terminate():
+                case Effect.TERMINATE:
                     self._supply.stop(self.server_id)
-                case Kill():
+                case Effect.KILL:
                     self._supply.stop(self.server_id, kill=True)
-                case CutLink():
+                case Effect.CUT_LINK:
                     self._close_link()
-                case Gone():
+                case Effect.GONE:
                     # Not before all was read that it sent.
                     self._take_unsent()
                     self._watch.gone(self)

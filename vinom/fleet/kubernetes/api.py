@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import attrs
 from kubernetes.client import (
@@ -77,21 +77,6 @@ class ApiError(VinomError):
     def is_passing(self) -> bool:
         """May the same request succeed a little later?"""
         return self.status in (0, 429) or self.status >= 500
-
-
-class _Answer(Protocol):
-    """The parts of urllib3's responses that we use."""
-
-    data: bytes
-    status: int
-
-    def stream(self, amt: int) -> Iterator[bytes]: ...
-
-    def shutdown(self) -> None: ...
-
-    def release_conn(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @attrs.frozen
@@ -310,7 +295,7 @@ class KubernetesApi:
                 return found, str(meta["resourceVersion"])
             more = {"_continue": meta["continue"]}
 
-    def watch_now(self, selector: str, version: str) -> _Answer:
+    def watch_now(self, selector: str, version: str) -> Any:
         """
         Begin a watch of game servers; blocks until it is accepted.
 
@@ -346,9 +331,9 @@ def ask(call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         answer.release_conn()
 
 
-def _asked(call: Callable[..., Any], *arguments: Any, **more: Any) -> _Answer:
+def _asked(call: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
     try:
-        answer: _Answer = call(*arguments, _preload_content=False, **more)
+        answer = call(*arguments, _preload_content=False, **more)
     except ApiException as error:
         raise _refusal(error.status, error.reason, error.body) from error
     except ValueError as error:

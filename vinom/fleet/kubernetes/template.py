@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -97,31 +97,18 @@ _OURS = {
 }
 
 
-_Table = TypeVar("_Table", bound=Struct)
-
-
-def read_table(value: Any, kind: type[_Table], what: str) -> _Table:
-    """
-    Read a table of the settings.
-
-    :param what: what the table must contain, for the error.
-    :raises ValueError: what is wrong, as the end of a sentence about the setting.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"must be a table: {what}")
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"is wrong: {explain(error, kind)}") from None
-
-
 def read_pods(value: Any) -> PodTable:
     """
     Check the table.
 
     :raises ValueError: what is wrong, as the end of a sentence about the setting.
     """
-    table = read_table(value, PodTable, "[pods] with an image")
+    if not isinstance(value, dict):
+        raise ValueError("must be a table: [pods] with an image")
+    try:
+        table = msgspec.convert(value, PodTable)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"is wrong: {explain(error, PodTable)}") from None
     for name, given in (("spec", table.spec), ("container", table.container)):
         wrong = sorted(_OURS[name] & set(given))
         if wrong:
@@ -129,26 +116,17 @@ def read_pods(value: Any) -> PodTable:
                 f"must not set {name}.{wrong[0]}, which the node sets: use the other "
                 "fields of the table"
             )
-    check_names(table.owner, table.namespace)
-    return table
-
-
-def check_names(owner: str, namespace: str) -> None:
-    """
-    Check that a cluster accepts these, if set, as a label's value and as a name.
-
-    :raises ValueError: what is wrong, as the end of a sentence about the setting.
-    """
-    if owner and not _LABEL.fullmatch(owner):
+    if table.owner and not _LABEL.fullmatch(table.owner):
         raise ValueError(
-            f"has the owner {owner!r}: use 1 to 50 lower-case letters, digits, "
+            f"has the owner {table.owner!r}: use 1 to 50 lower-case letters, digits, "
             "'-', '_' and '.', with a letter or digit at both ends"
         )
-    if namespace and not LABEL.fits(namespace):
+    if table.namespace and not LABEL.fits(table.namespace):
         raise ValueError(
-            f"has the namespace {namespace!r}: use 1 to 63 lower-case letters, digits "
-            "and '-', with a letter or digit at both ends"
+            f"has the namespace {table.namespace!r}: use 1 to 63 lower-case letters, "
+            "digits and '-', with a letter or digit at both ends"
         )
+    return table
 
 
 class PodTemplate:
