@@ -31,7 +31,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from vinom.errors import Misconfigured, VinomError
@@ -53,9 +52,6 @@ ENDED = "status.phase!=Pending,status.phase!=Running,status.phase!=Unknown"
 _AGAIN = (0.2, 1.0, 3.0)
 #: Later waits, for requests that are repeated until they are answered, seconds.
 _AGAIN_LATER = 10.0
-#: Statuses of a deletion that was not carried out, and need not be logged: it is not
-#: needed any more, was logged before, or the object is gone.
-_HARMLESS = (0, 401, 403, 404, 409)
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -418,16 +414,27 @@ class Requests:
 
     async def delete(
         self, name: str, grace: int, uid: str, is_wanted: Callable[[], bool]
-    ) -> None:
+    ) -> bool:
         """
-        End a pod: repeat that until the API server carries it out.
-
-        One that has just started refuses everything until it has read the roles.
+        End a pod: repeat that until the API server carries it out, or nobody needs it.
 
         :param grace: see `KubernetesApi.delete`.
-        :raises ApiError: the object is gone or was replaced, the request is wrong, or
-            it is not needed any more.
+        :returns: is the object gone already, or another one has its name?
+        :raises ApiError: the request is wrong.
         """
+        try:
+            await self._delete(name, grace, uid, is_wanted)
+        except ApiError as error:
+            if error.status not in (0, 404, 409):
+                raise
+            return error.status != 0
+        return False
+
+    async def _delete(
+        self, name: str, grace: int, uid: str, is_wanted: Callable[[], bool]
+    ) -> None:
+        # An API server that has just started refuses everything until it has read the
+        # roles.
         while True:
             try:
                 await self.answered(
@@ -453,19 +460,12 @@ class Requests:
             # It is listed again and again while nobody may delete it.
             return
         self._removing.add(asked)
-
-        def refused(failure: Failure) -> None:
-            error = failure.value
-            if not isinstance(error, ApiError) or error.status not in _HARMLESS:
-                self._log.warn(
-                    "{name} cannot be deleted: {why}",
-                    name=name,
-                    why=failure.getErrorMessage(),
-                )
-
-        removed = Deferred.fromCoroutine(self.delete(name, grace, uid, lambda: True))
-        removed.addErrback(refused)
-        removed.addBoth(lambda _: self._removing.discard(asked))
+        begin(
+            self.delete(*asked, lambda: True),
+            self._log.warn,
+            "pod {name} cannot be deleted: {why}",
+            name=name,
+        ).addBoth(lambda _: self._removing.discard(asked))
 
     async def _wait(self, seconds: float, is_wanted: Callable[[], bool]) -> None:
         """
@@ -490,7 +490,7 @@ class Requests:
 
 
 def begin(
-    work: Coroutine[Deferred[Any], Any, None],
+    work: Coroutine[Deferred[Any], Any, Any],
     log: Callable[..., None],
     what: str,
     **values: str,
@@ -544,21 +544,17 @@ class PodWatch:
         self._listed, self._seen, self._chance = listed, seen, chance
         self._is_over = threading.Event()
         self._answer: Any = None
-        self._ended: Deferred[None] | None = None
+        self._ended: Deferred[None] = Deferred()
         # Failures one after the other; and answers that the history is gone.
         self._failures = self._stale = 0
 
     def start(self) -> None:
         """Begin to watch."""
-        self._ended = Deferred()
         threading.Thread(target=self._run, name="kubernetes watch", daemon=True).start()
 
     def stop(self) -> Deferred[None]:
-        """End the thread; the result comes when it has ended."""
+        """End the thread, which was started; the result comes when it has ended."""
         self._is_over.set()
-        if self._ended is None:
-            self._ended = Deferred()
-            self._ended.callback(None)
         answer = self._answer
         if answer is not None:
             # This ends a read that is under way.
@@ -590,7 +586,7 @@ class PodWatch:
                 self._wait(error)
             except Exception as error:
                 self._wait(error)
-        self._reactor.callFromThread(self._over)
+        self._reactor.callFromThread(self._ended.callback, None)
 
     def _watch(self, version: str) -> str | None:
         """
@@ -653,10 +649,6 @@ class PodWatch:
     def _told(self, what: Callable[..., None], *arguments: Any) -> None:
         if not self._is_over.is_set():
             what(*arguments)
-
-    def _over(self) -> None:
-        if self._ended is not None and not self._ended.called:
-            self._ended.callback(None)
 
 
 def _events(answer: Any) -> Iterator[Object]:

@@ -528,19 +528,14 @@ class PodServer:
             )
 
     async def _delete(self, grace: int) -> None:
-        def is_wanted() -> bool:
-            return not self._is_over and self.ending == grace
-
-        try:
-            await self._common.requests.delete(
-                self.name, grace, uid_of(self.value), is_wanted
-            )
-        except ApiError as error:
-            if error.status in (404, 409):
-                # It is gone, or another object has its name.
-                self._over(Exit(None), is_gone=True)
-            elif is_wanted():
-                raise
+        is_gone = await self._common.requests.delete(
+            self.name,
+            grace,
+            uid_of(self.value),
+            lambda: not self._is_over and self.ending == grace,
+        )
+        if is_gone:
+            self._over(Exit(None), is_gone=True)
 
     def give_up(self) -> None:
         """Count it as over, though it is not seen to end."""
