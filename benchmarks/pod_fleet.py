@@ -73,7 +73,7 @@ async def _measure(kubeconfig: str, rounds: int, matches: int) -> dict[str, Any]
         reactor,
         api,
         template,
-        PortRing(20000, 20000 + 2 * matches),
+        PortRing(20000, 20000 + 3 * matches),
         os.urandom,
         lease_seconds=45.0,
     )

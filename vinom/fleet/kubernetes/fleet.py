@@ -118,7 +118,7 @@ class KubernetesFleet:
 
         :param is_ours: is it certain that no other node has a game server?
         """
-        self._common.is_ours, self._common.is_shared = is_ours, True
+        self._common.is_ours = is_ours
 
     @property
     def problem(self) -> str:

@@ -68,7 +68,6 @@ class PodCommons:
         stopped sending.
     :ivar forget: called with a pod that is over, or another node's.
     :ivar is_ours: is a game server certainly this node's?
-    :ivar is_shared: may other nodes take pods over?
     :ivar problem: why pods do not start; empty if no reason is known.
     """
 
@@ -82,7 +81,6 @@ class PodCommons:
     lease_seconds: float
     forget: Callable[[PodServer], None]
     is_ours: Callable[[str], bool] = attrs.field(default=lambda _: True, init=False)
-    is_shared: bool = attrs.field(default=False, init=False)
     problem: str = attrs.field(default="", init=False)
     _machines: dict[str, str] = attrs.field(factory=dict, init=False)
 
@@ -349,11 +347,11 @@ class PodServer:
         self._sightings += 1
         if how != "deleted":
             self.look(value)
-        elif self._common.is_shared and not is_ended(value):
+        elif is_ended(value):
+            self._over(exit_of(value), is_gone=True)
+        else:
             # It is gone, or labelled by another node: both look the same.
             self._doubt()
-        else:
-            self._over(exit_of(value), is_gone=True)
 
     def unlisted(self) -> None:
         """Note that it is missing in the list of all pods of this node."""
