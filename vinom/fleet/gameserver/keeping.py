@@ -181,22 +181,8 @@ def resumed_from(
     """
     if not kept.version:
         return None
-    play = KeptPlay(
-        kept.plan,
-        kept.schema,
-        kept.state,
-        kept.version,
-        kept.time,
-        kept.ticks,
-        kept.presence,
-        kept.applied,
-        kept.ended,
-        kept.linger,
-        kept.events,
-        kept.is_round_news,
-        kept.part,
-        kept.recorded,
-    )
+    # It has all of these attributes, in another order.
+    play = KeptPlay(*(getattr(kept, name) for name in KeptPlay.__struct_fields__))
     resumed = resume_from(play, game, codec)
     read = action_reader(game)
     try:
@@ -309,16 +295,20 @@ class Checkpoints:
         """
         self._clock, self._seconds, self._outbox = clock, seconds, outbox
         self._due: dict[MatchKeeper, None] = {}
-        self._kept: dict[MatchKeeper, None] = {}
+        self._kept: dict[str, MatchKeeper] = {}
         self._later = Timer(self._clock)
         self._unsent: UnsentCheckpoints | None = None
         # Is something in neither place that players may be about to see?
         self._has_lost = False
         self.is_away = self.is_lossy = False
 
-    def begin(self, keeper: MatchKeeper) -> None:
+    def begin(self, match_id: str, keeper: MatchKeeper) -> None:
         """Keep one more match."""
-        self._kept[keeper] = None
+        self._kept[match_id] = keeper
+
+    def of(self, match_id: str) -> MatchKeeper | None:
+        """Return what keeps a match; ``None`` if nothing does."""
+        return self._kept.get(match_id)
 
     def add(self, keeper: MatchKeeper) -> None:
         """Send a checkpoint of this match before the next datagram, and soon."""
@@ -356,7 +346,8 @@ class Checkpoints:
 
     def living(self) -> list[MatchKeeper]:
         """List the matches that can go on elsewhere."""
-        return [one for one in self._kept if one.hosted.is_open and not one.is_over]
+        kept = self._kept.values()
+        return [one for one in kept if one.hosted.is_open and not one.is_over]
 
     def leave(self, now: float) -> bool:
         """
@@ -364,16 +355,17 @@ class Checkpoints:
 
         :returns: whether all have been sent; if not, call it again soon.
         """
-        for keeper in self._kept:
+        for keeper in self._kept.values():
             if not keeper.is_frozen:
                 keeper.is_frozen = True
                 self._due[keeper] = None
         return self.may_send()
 
-    def forget(self, keeper: MatchKeeper) -> None:
+    def forget(self, match_id: str) -> None:
         """A match is over."""
-        self._due.pop(keeper, None)
-        self._kept.pop(keeper, None)
+        keeper = self._kept.pop(match_id, None)
+        if keeper is not None:
+            self.discard(keeper)
 
     def discard(self, keeper: MatchKeeper) -> None:
         """Send no more checkpoints of this match."""
@@ -382,7 +374,6 @@ class Checkpoints:
     def stop(self) -> None:
         """Send no more, because the process ends."""
         self._due.clear()
-        self._kept.clear()
         self._later.cancel()
 
     # While there is no node.
@@ -471,7 +462,7 @@ class MatchKeeper:
         self.hosted, self._host, self._codec = hosted, host, codec
         self._checkpoints = checkpoints
         self.is_over = self.is_frozen = False
-        checkpoints.begin(self)
+        checkpoints.begin(host.room.plan.match_id, self)
         # The contents of the latest checkpoint.
         self._version = self._changes = -1
         self._acted: list[int] = []

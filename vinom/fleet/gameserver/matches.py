@@ -191,8 +191,7 @@ class HostedMatches:
         """Drop a match that has left."""
         self._players.forget(hosted)
         self._slipped += hosted.room.time.slipped
-        if isinstance(hosted.host.keeper, MatchKeeper):
-            self.checkpoints.forget(hosted.host.keeper)
+        self.checkpoints.forget(hosted.room.plan.match_id)
 
     def drop(self) -> None:
         """Drop all matches without a word: they may be played elsewhere."""
@@ -212,8 +211,9 @@ class HostedMatches:
         if isinstance(message, messages.RoomEnded):
             hosted = self._rooms.get(message.end.match_id)
             if hosted is not None and not hosted.is_relayed:
-                if isinstance(hosted.host.keeper, MatchKeeper):
-                    message = replace(message, number=hosted.host.keeper.end())
+                keeper = self.checkpoints.of(message.end.match_id)
+                if keeper is not None:
+                    message = replace(message, number=keeper.end())
                 self._outbox.match_ended(hosted.playing(), message)
         self._outbox.send(message)
 
@@ -223,9 +223,10 @@ class HostedMatches:
         self._recordings.flush()
         playing, left = [], LONGEST_CHECKPOINT
         for hosted in self.own():
-            one, keeper = hosted.playing(), hosted.host.keeper
+            one = hosted.playing()
             one = replace(one, tickets=self._players.tickets_of(one.match_id))
-            if isinstance(keeper, MatchKeeper):
+            keeper = self.checkpoints.of(one.match_id)
+            if keeper is not None:
                 one = self._with_checkpoint(one, keeper, left)
                 left -= len(one.checkpoint)
             playing.append(one)
@@ -309,10 +310,11 @@ class HostedMatches:
         if answer.file:
             self.use_file(answer.file)
         hosted = self._rooms.get(answer.match_id)
-        if hosted is None or not isinstance(hosted.host.keeper, MatchKeeper):
+        keeper = self.checkpoints.of(answer.match_id)
+        if hosted is None or keeper is None:
             return
         # It may be on its way since before the end, which is taken at once.
-        hosted.host.keeper.taken = max(hosted.host.keeper.taken, answer.number)
+        keeper.taken = max(keeper.taken, answer.number)
         if hosted.host.is_held:
             hosted.end_turn(self._seconds())
 

@@ -144,7 +144,7 @@ class GameServer:
         self.players = Players(
             runtime,
             options.port,
-            lambda message: self._outbox.send(message),
+            self._outbox.send,
             self._process.turns,
         )
         self.players.relays.is_behind = lambda: self._outbox.is_behind()

@@ -24,7 +24,6 @@ from zope.interface import implementer
 from vinom.base.reactor.steady import pass_evenly
 from vinom.base.settings.options import TableOptions, TwistdProgram, check_pidfile
 from vinom.errors import Misconfigured
-from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.main import GameServerProcess, GameServerSettings
 from vinom.fleet.gameserver.node_link import LinkOptions
 from vinom.fleet.gameserver.settings import SOURCES, Settings
@@ -74,7 +73,11 @@ def _proof_of(settings: Settings) -> Callable[[], bytes]:
 
 
 class GameServerService(Service):
-    """One game server, from its link to its last match."""
+    """
+    One game server, from its link to its last match.
+
+    It ends if it hangs for longer than its lease, even if no node is left to kill it.
+    """
 
     name = "gameserver"
 
@@ -114,6 +117,7 @@ class GameServerService(Service):
                 creator,
                 EachInTurn(reactor, host.strip("[]"), int(port), _OTHER_SECONDS),
             )
+        self._proving = LoopingCall(_prove, read.lease_seconds + _HANG_MARGIN)
         self._process = GameServerProcess(
             settings.id or "",
             read,
@@ -132,6 +136,7 @@ class GameServerService(Service):
     def startService(self) -> None:
         """Dial the node."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._proving.start(_PROOF_SECONDS)
         self._process.start()
 
     def stopService(self) -> Deferred[None]:
@@ -140,32 +145,11 @@ class GameServerService(Service):
         return self._process.stop(self._drain_seconds)
 
 
-class _Program(TwistdProgram):
-    """
-    The game server as twistd runs it.
-
-    It ends if it hangs for longer than its lease, even if no node is left to kill it.
-    """
-
-    def __init__(self, options: Options, program: IService) -> None:
-        """
-        :param options: of the command line, parsed.
-        :param program: runs.
-        """
-        super().__init__(options, program)
-        limits = options["settings"].limits
-        lease = LEASE_SECONDS if limits is None else limits.lease_seconds
-        self._proving = LoopingCall(self._prove, lease + _HANG_MARGIN)
-
-    def startService(self) -> None:
-        """Run it."""
-        self._proving.start(_PROOF_SECONDS)
-        super().startService()
-
-    def _prove(self, seconds: float) -> None:
-        # A thread that needs no interpreter ends the process otherwise, and writes to
-        # stderr where it hangs.
-        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+def _prove(seconds: float) -> None:
+    """Note that this process does not hang; it ends if that is not repeated."""
+    # A thread that needs no interpreter ends the process otherwise, and writes to
+    # stderr where it hangs.
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
 
 
 def makeService(options: Options) -> IService:
@@ -175,7 +159,7 @@ def makeService(options: Options) -> IService:
     pass_evenly(reactor)
     check_pidfile(SOURCES.program, options.parent or {})
     try:
-        program: IService = _Program(
+        program: IService = TwistdProgram(
             options, GameServerService(options["settings"], reactor)
         )
     except Misconfigured as error:

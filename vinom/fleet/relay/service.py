@@ -110,7 +110,7 @@ class _Match:
     is_withdrawn: bool = False
     end: MatchEnd | None = None
     is_end_due: bool = False
-    resumes: Callable[[Placement], None] | None = None
+    resumes: Callable[[Placement], object] | None = None
 
     # Reports of the game server (IMatchWatch).
 
@@ -299,7 +299,7 @@ class UdpRelay(Service):
             is_packed=True,
         )
         match.hosted = self.rooms[match_id] = HostedRoom(
-            Played(relayed, _as_it_is, _packing(game), is_elsewhere=True),
+            Played(relayed, bytes, _packing(game), is_elsewhere=True),
             self.players.alarms,
             lambda message: self._report(match, message),
             self._forget,
@@ -321,14 +321,13 @@ class UdpRelay(Service):
         plan = match.record.plan
         relayed = _Match(plan, watch)
 
-        def resumes(there: Placement) -> None:
-            def resumed(here: Placement) -> None:
-                here = attrs.evolve(here, went_back=there.went_back)
-                watch.resumed(plan.match_id, here)
+        def resumed(here: Placement, there: Placement) -> None:
+            here = attrs.evolve(here, went_back=there.went_back)
+            watch.resumed(plan.match_id, here)
 
-            self._placed(relayed).addCallbacks(resumed, _expect_end)
-
-        relayed.resumes = resumes
+        relayed.resumes = lambda there: self._placed(relayed).addCallbacks(
+            resumed, _expect_end, callbackArgs=(there,)
+        )
         self._fleet.go_on(match, copy, relayed)
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
@@ -533,11 +532,6 @@ def _is_usable(state: RelayState, version: int) -> bool:
 def _expect_end(failure: Failure) -> None:
     """The match was over before its players could come: they know its end."""
     failure.trap(NoCapacity)
-
-
-def _as_it_is(action: bytes) -> bytes:
-    """Return an action of a player over UDP, which already is MessagePack."""
-    return action
 
 
 def _packing(game: Game[Any, Any]) -> Callable[[bytes], bytes]:
