@@ -180,6 +180,16 @@ class HostedMatches:
         )
         return hosted
 
+    def report_seats(self, hosted: HostedRoom) -> None:
+        """Report what the node may not know, after the process before this was gone."""
+        if hosted.room.version:
+            self.report(messages.MatchStarted(hosted.room.plan.match_id))
+        for seat, how in zip(hosted.seats, hosted.room.presence, strict=True):
+            if how is SeatState.LEFT:
+                hosted.seat_changed(seat, "left")
+            elif seat.came:
+                hosted.seat_changed(seat, "dropped")
+
     def close(self, reason: str, match_ids: Collection[str]) -> None:
         """End those of these matches that are played here."""
         now = self._seconds()
@@ -214,7 +224,7 @@ class HostedMatches:
                 keeper = self.checkpoints.of(message.end.match_id)
                 if keeper is not None:
                     message = replace(message, number=keeper.end())
-                self._outbox.match_ended(hosted.playing(), message)
+                self._outbox.match_ended(_playing(hosted), message)
         self._outbox.send(message)
 
     def playing(self) -> list[Playing]:
@@ -223,7 +233,7 @@ class HostedMatches:
         self._recordings.flush()
         playing, left = [], LONGEST_CHECKPOINT
         for hosted in self.own():
-            one = hosted.playing()
+            one = _playing(hosted)
             one = replace(one, tickets=self._players.tickets_of(one.match_id))
             keeper = self.checkpoints.of(one.match_id)
             if keeper is not None:
@@ -317,6 +327,20 @@ class HostedMatches:
         keeper.taken = max(keeper.taken, answer.number)
         if hosted.host.is_held:
             hosted.end_turn(self._seconds())
+
+
+def _playing(hosted: HostedRoom) -> Playing:
+    """Describe a match to a node that did not see it so far."""
+    room = hosted.room
+    return Playing(
+        room.plan.match_id,
+        room.plan,
+        version=room.play.version,
+        is_started=hosted.is_started,
+        seats={seat.number: seat.state for seat in hosted.seats if seat.state},
+        outcome=hosted.outcome,
+        part=hosted.host.part,
+    )
 
 
 def _go_on(hosted: HostedRoom, kept: KeptMatch, now: float) -> None:

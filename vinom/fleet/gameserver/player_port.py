@@ -7,7 +7,7 @@ Packets of players with a seat go to their rooms, which answer once per turn.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import attrs
@@ -65,25 +65,20 @@ class PlayerPort:
     def __init__(
         self,
         bind: Bind,
-        rooms: Mapping[str, HostedRoom],
-        runtime: Runtime,
-        limits: PortLimits,
-        workload: Workload,
+        players: Players,
         may_send: Callable[[], bool] | None = None,
     ) -> None:
         """
         Open the port.
 
         :param bind: the port, its names, certificate and keys.
-        :param rooms: by match id.
-        :param runtime: its clocks, entropy, and what opens the port.
-        :param limits: of connections.
-        :param workload: is sent how long turns take; dropped packets are counted, by
-            reason, in its figures.
+        :param players: come to it; dropped packets are counted, by reason, in their
+            figures.
         :param may_send: as for `DatagramPort`.
         :raises Misconfigured: certificate or keys are not usable.
         :raises CannotListenError: it is in use, or not available here.
         """
+        runtime, limits, workload = players.runtime, players.limits, players.workload
         self._limits, self._seconds = limits.connection, runtime.seconds
         self._figures = workload.figures
         verifier = TokenVerifier(bind.token_keys, bind.realm)
@@ -107,7 +102,9 @@ class PlayerPort:
             seconds=runtime.seconds,
             may_send=may_send,
         )
-        self.reception = Reception(rooms, verifier, runtime, self.datagrams, workload)
+        self.reception = Reception(
+            players.rooms, verifier, runtime, self.datagrams, workload
+        )
         self._touched: dict[HostedRoom, None] = {}
         # The time of this turn: asked once, not for each payload.
         self._now: float | None = None
@@ -226,8 +223,11 @@ class Players:
     """
     The players of the matches of one process, and the port that they come to.
 
-    A game server has one, and so has a node that relays: to players both are the same.
+    A game server has these, and so has a node that relays: to players both are the
+    same. What differs is what plays a match: `vinom.fleet.gameserver.room.Played`.
 
+    :ivar runtime: serves them.
+    :ivar limits: of their connections.
     :ivar rooms: the matches, by id.
     :ivar figures: counts, such as dropped packets by reason.
     :ivar alarms: ring the matches.
@@ -247,8 +247,8 @@ class Players:
         """
         Start without matches, and without a port.
 
-        :param runtime: serves them.
-        :param limits: of their connections.
+        :param runtime: see the attribute.
+        :param limits: see the attribute.
         :param report: sends to the node.
         :param turns: as for `Workload`.
         """
@@ -258,7 +258,7 @@ class Players:
         self.alarms = Alarms(runtime.reactor, runtime.seconds)
         self.relays = Relays(self.rooms, runtime, report, self.dismiss)
         self.port: PlayerPort | None = None
-        self._runtime, self._limits = runtime, limits
+        self.runtime, self.limits = runtime, limits
         self._reactor, self._seconds = runtime.reactor, runtime.seconds
         self._realm = ""
         self._links = LinkSamples()
@@ -273,9 +273,7 @@ class Players:
         :param may_send: as for `DatagramPort`.
         """
         self._realm = bind.realm
-        self.port = PlayerPort(
-            bind, self.rooms, self._runtime, self._limits, self.workload, may_send
-        )
+        self.port = PlayerPort(bind, self, may_send)
         return self.port
 
     def close(self) -> Deferred[Any]:
@@ -303,12 +301,17 @@ class Players:
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect after the match."""
-        if (hosted := self.rooms.get(match_id)) is not None:
-            now = self._seconds()
-            connection = hosted.kick(seat, now)
-            if connection is not None:
-                self.dismiss(connection)
-            hosted.end_turn(now)
+        hosted = self.rooms.get(match_id)
+        if hosted is None or not 0 <= seat < len(hosted.seats):
+            return
+        now, kicked = self._seconds(), hosted.seats[seat]
+        connection = kicked.connection
+        if connection is not None:
+            connection.refuse(Code.KICKED, "an operator removed you", now)
+        hosted.give_up(connection, kicked, now)
+        if connection is not None:
+            self.dismiss(connection)
+        hosted.end_turn(now)
 
     def dismiss(self, connection: Connection) -> None:
         """Keep a refused connection for a while, so that its player gets the reason."""

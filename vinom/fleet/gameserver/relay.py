@@ -141,7 +141,7 @@ class Relay:
     def _join(self, seat: HostedSeat, message: RelaySeat, now: float) -> None:
         hosted = self._hosted
         seat.door.shut()
-        older = hosted.replace(seat, None, now)
+        older = seat.replace(None, now)
         if older is not None:
             self._dismiss(older)
         if message.how == "join" or not seat.relay_epoch:

@@ -22,7 +22,6 @@ from vinom.base.reactor.alarm import Alarms
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (
     MatchStarted,
-    Playing,
     RelayTaken,
     RoomEnded,
     RoundEnded,
@@ -59,7 +58,6 @@ from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.room import Room, outcome_facts
-from vinom.play.seats import SeatState
 from vinom.play.views import EVERYBODY
 
 #: Pause between resends in a room that is over, seconds: short, so that the end
@@ -186,6 +184,33 @@ class HostedSeat:
     shown: int = 0
     state: str = ""
 
+    def replace(self, connection: Connection | None, now: float) -> Connection | None:
+        """
+        Give the seat to a newer connection.
+
+        :returns: the older one, which is refused.
+        """
+        older, self.connection = self.connection, connection
+        if older is not None:
+            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
+            older.room, older.seat = None, None
+        return older
+
+    def release(self, connection: Connection) -> None:
+        """Take the seat from a connection, if it has it."""
+        connection.room, connection.seat = None, None
+        if self.connection is connection:
+            self.connection = None
+
+    def send(self, data: bytes, now: float) -> None:
+        """Send its player an encoded message, until it is acknowledged."""
+        if self.messages.add(data):
+            if self.connection is not None:
+                self.connection.link.messages_added(now)
+        elif self.connection is not None:
+            # Its player connects again, and sees from the numbers that some are lost.
+            self.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)
+
 
 @attrs.frozen
 class Played:
@@ -227,6 +252,7 @@ class HostedRoom:
     :ivar seats: by number; a newcomer's is added.
     :ivar is_relayed: whether it is a room of the node.
     :ivar is_started: whether the node was sent that match time has started.
+    :ivar outcome: of the last round; ``None`` before one was over.
     :ivar read: reads an action of a player over UDP.
     :ivar read_json: reads an action of a player of the node.
     :ivar ticks_soon: whether ticks are so frequent that states acknowledge in time; or
@@ -275,48 +301,15 @@ class HostedRoom:
         # Since when nothing may happen; what players sent meanwhile.
         self._is_paused = False
         self._late: list[tuple[Connection, HostedSeat, list[SeatEvent]]] = []
-        self._outcome: dict[str, Any] | None = None
+        self.outcome: dict[str, Any] | None = None
         alarms.add(self)
-
-    def report_seats(self) -> None:
-        """Report what the node may not know, after the process before this was gone."""
-        if self.room.version:
-            self._report(MatchStarted(self.room.plan.match_id))
-        for seat, how in zip(self.seats, self.room.presence, strict=True):
-            if how is SeatState.LEFT:
-                self.seat_changed(seat, "left")
-            elif seat.came:
-                self.seat_changed(seat, "dropped")
-
-    # For a node that takes over.
 
     @property
     def is_open(self) -> bool:
         """Is the match not over?"""
         return self.host.ended_at is None
 
-    def playing(self) -> Playing:
-        """Describe the match to a node that did not see it so far."""
-        room = self.room
-        return Playing(
-            room.plan.match_id,
-            room.plan,
-            version=room.play.version,
-            is_started=self.is_started,
-            seats={seat.number: seat.state for seat in self.seats if seat.state},
-            outcome=self._outcome,
-            part=self.host.part,
-        )
-
     # Players who come and go.
-
-    def seat_of(self, resume: bytes) -> HostedSeat | None:
-        """Return the seat that a resume token is for; ``None`` if there is none."""
-        found = None
-        for seat in self.seats:
-            if seat.door.is_resumed_by(resume):
-                found = seat
-        return found
 
     def welcome(
         self,
@@ -338,26 +331,15 @@ class HostedRoom:
         """
         if self.room.phase == "closed":
             raise Refused(Code.NO_SUCH_MATCH, "this match is over")
-        resume = seat.door.offer(entropy)
-        self.replace(seat, connection, now)
+        room, resume = self.room, seat.door.offer(entropy)
+        seat.replace(connection, now)
         if seat.is_relayed:
             # The older connection is the node's, which must release it.
             seat.is_relayed = False
-            self._report(
-                RelayTaken(self.room.plan.match_id, seat.number, seat.relay_epoch)
-            )
+            self._report(RelayTaken(room.plan.match_id, seat.number, seat.relay_epoch))
         connection.room, connection.seat = self, seat
         seat.messages.acknowledge(asked.last_message)
-        welcome = self._welcome(seat, resume)
-        try:
-            connection.link.welcome(welcome, seat.messages, now)
-        except ValueError as error:
-            self.cannot_send("setup", error, now)
-            connection.refuse(Code.INTERNAL, "this game's setup cannot be sent", now)
-
-    def _welcome(self, seat: HostedSeat, resume: bytes) -> Welcome:
-        room = self.room
-        return Welcome(
+        welcome = Welcome(
             seat=seat.number,
             epoch=seat.door.epoch,
             resume=resume,
@@ -369,20 +351,11 @@ class HostedRoom:
             message=seat.messages.first,
             setup=room.setup(),
         )
-
-    def replace(
-        self, seat: HostedSeat, connection: Connection | None, now: float
-    ) -> Connection | None:
-        """
-        Give a seat to a newer connection.
-
-        :returns: the older one, which is refused.
-        """
-        older, seat.connection = seat.connection, connection
-        if older is not None:
-            older.refuse(Code.SEAT_TAKEN, "a newer connection has this seat", now)
-            older.room, older.seat = None, None
-        return older
+        try:
+            connection.link.welcome(welcome, seat.messages, now)
+        except ValueError as error:
+            self.cannot_send("setup", error, now)
+            connection.refuse(Code.INTERNAL, "this game's setup cannot be sent", now)
 
     def take(
         self,
@@ -419,7 +392,7 @@ class HostedRoom:
         if seat.connection is not None:
             seat.connection.figures[f"errors_{no.code}"] += 1
         reason = str(no.details.get("reason") or no.details.get("field") or "")
-        self.send(seat, encode(Refusal(seq, no.code, reason, no.message)), now)
+        seat.send(encode(Refusal(seq, no.code, reason, no.message)), now)
 
     def sit(self, seat: HostedSeat, now: float) -> None:
         """Count a seat's player as connected."""
@@ -442,7 +415,7 @@ class HostedRoom:
         """Give up a seat whose player has left for good."""
         if connection is not None:
             connection.flush()
-            self._release(connection, seat)
+            seat.release(connection)
         seat.present = False
         self.room.leave(seat.number, now)
         self.seat_changed(seat, "left")
@@ -451,7 +424,7 @@ class HostedRoom:
         """Release a seat whose connection is lost."""
         if seat.connection is not connection:
             return
-        self._release(connection, seat)
+        seat.release(connection)
         self.miss(seat, now)
 
     def add_seat(self, plan: SeatPlan, now: float) -> HostedSeat:
@@ -476,21 +449,6 @@ class HostedRoom:
             if self.host.ended_at is None:
                 self.seat_changed(seat, "dropped")
 
-    def kick(self, number: int, now: float) -> Connection | None:
-        """Remove a player for good; returns its connection, refused and released."""
-        if not 0 <= number < len(self.seats):
-            return None
-        connection = (seat := self.seats[number]).connection
-        if connection is not None:
-            connection.refuse(Code.KICKED, "an operator removed you", now)
-        self.give_up(connection, seat, now)
-        return connection
-
-    def _release(self, connection: Connection, seat: HostedSeat) -> None:
-        connection.room, connection.seat = None, None
-        if seat.connection is connection:
-            seat.connection = None
-
     # To players and the node (vinom.play.hosting.host.Outlet).
 
     def started(self, now: float) -> None:
@@ -505,7 +463,7 @@ class HostedRoom:
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Send the outcome of a round to all players and the node."""
         room, facts = self.room, outcome_facts(outcome)
-        self._outcome = facts
+        self.outcome = facts
         self._report(RoundEnded(room.plan.match_id, facts))
         self._send_all(Round(facts, room.version, room.view_hash()), now)
 
@@ -606,16 +564,7 @@ class HostedRoom:
             return
         for seat in self.seats:
             if (to is None or seat.number == to) and not seat.is_relayed:
-                self.send(seat, data, now)
-
-    def send(self, seat: HostedSeat, data: bytes, now: float) -> None:
-        """Send an encoded message to one seat, until it is acknowledged."""
-        if seat.messages.add(data):
-            if seat.connection is not None:
-                seat.connection.link.messages_added(now)
-        elif seat.connection is not None:
-            # Its player connects again, and sees from the numbers that some are lost.
-            seat.connection.refuse(Code.BUSY, "too many messages unacknowledged", now)
+                seat.send(data, now)
 
     def seat_changed(self, seat: HostedSeat, state: str) -> None:
         """Report a seat's new state to the node."""
@@ -762,5 +711,5 @@ class HostedRoom:
         self.let_go()
         for seat in self.seats:
             if seat.connection is not None:
-                self._release(seat.connection, seat)
+                seat.release(seat.connection)
         self._over(self)

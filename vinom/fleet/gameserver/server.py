@@ -342,7 +342,7 @@ class GameServer:
         self.players.admit(asked.tickets)
         self._outbox.send(messages.RoomOpened(match_id))
         if asked.checkpoint:
-            hosted.report_seats()
+            self.matches.report_seats(hosted)
         hosted.end_turn(self._seconds())
         # Now: until the first one is there a match dies with this process.
         self.matches.checkpoints.may_send()
