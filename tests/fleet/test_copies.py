@@ -15,7 +15,7 @@ from vinom.errors import NoCapacity
 from vinom.fleet.control.messages import Kept, KeptTaken, OpenRoom
 from vinom.fleet.records import MatchCopy
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.rooms import MemoryCheckpointStore
+from vinom.store.memory.owned import MemoryOwnedStore
 
 
 class CopyTests(SynchronousTestCase):
@@ -34,7 +34,7 @@ class CopyTests(SynchronousTestCase):
         """Give a node a lease, and a way to the store."""
         lease = self.successResultOf(self.nodes.register(facts(node_id), 5.0))
         self.leases[node_id] = lease
-        store = MemoryCheckpointStore(
+        store = MemoryOwnedStore(
             self.nodes, node_id, lambda: self.leases[node_id], self.rooms
         )
         taken = self.taken.append
@@ -86,7 +86,7 @@ class CopyTests(SynchronousTestCase):
         Copies get old while the store does not answer, which is counted, and are new
         when it does.
         """
-        away = self.patch(MemoryCheckpointStore, "put", silent)
+        away = self.patch(MemoryOwnedStore, "put", silent)
         self.keep(2, b"new")
         self.world.wait(1)
         self.assertEqual(self.world.fleet.status().old_copies, 1)
@@ -107,7 +107,7 @@ class CopyTests(SynchronousTestCase):
             heard = self.hosting.heard
             return [one.number for one in heard if isinstance(one, KeptTaken)]
 
-        self.patch(MemoryCheckpointStore, "put", lambda *_: late)
+        self.patch(MemoryOwnedStore, "put", lambda *_: late)
         self.keep(2, b"new")
         self.world.settle()
         self.assertNotIn(2, taken())

@@ -19,8 +19,7 @@ from vinom.fleet.records import MatchCopy, ServerRecord, ServerRecords, StoredMa
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.rooms import MemoryCheckpointStore
-from vinom.store.memory.servers import MemoryServerStore
+from vinom.store.memory.owned import MemoryOwnedStore
 
 
 class Found:
@@ -146,9 +145,9 @@ class SharedTests(SynchronousTestCase):
         )
         self.adoption.begin()
 
-    def copies(self, node_id: str) -> MemoryCheckpointStore:
+    def copies(self, node_id: str) -> MemoryOwnedStore:
         """Give a node a way to the copies of matches."""
-        return MemoryCheckpointStore(
+        return MemoryOwnedStore(
             self.nodes, node_id, lambda: self.leases[node_id].number, self.rooms
         )
 
@@ -158,10 +157,11 @@ class SharedTests(SynchronousTestCase):
         self.leases[node_id] = lease
         return Claims(
             ServerRecords(self.root / node_id, lambda: 1.0),
-            MemoryServerStore(self.nodes, node_id, lambda: lease.number, self.servers),
+            MemoryOwnedStore(
+                self.nodes, node_id, lambda: lease.number, self.servers, "server"
+            ),
             lease,
             node_id,
-            "machine",
             str(self.root.absolute()),
             self.clock,
         )

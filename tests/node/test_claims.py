@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.servers import MemoryServerStore
+from vinom.store.memory.owned import MemoryOwnedStore
 
 LEASE = 10.0
 
@@ -28,7 +27,7 @@ LEASE = 10.0
 class Door:
     """A store that may not answer, and that notes what it is asked."""
 
-    store: MemoryServerStore
+    store: MemoryOwnedStore
     is_away: bool = False
     loses: str = ""
     asked: list[str] = attrs.field(factory=list)
@@ -59,7 +58,9 @@ class Node:
         self.world, self.node_id, self.number = world, node_id, 0
         self.files = ServerRecords(world.root / (folder or node_id), lambda: 1.0)
         self.door = Door(
-            MemoryServerStore(world.nodes, node_id, lambda: self.number, world.servers)
+            MemoryOwnedStore(
+                world.nodes, node_id, lambda: self.number, world.servers, "server"
+            )
         )
         store: Any = self.door
         self.claims = Claims(
@@ -67,7 +68,6 @@ class Node:
             store,
             self,
             node_id,
-            "machine",
             f"recordings of {node_id}",
             world.clock,
             world.file_decides,
@@ -428,11 +428,10 @@ class ClaimsTests(SynchronousTestCase):
         self.first.claims.write(self.first.record())
         (data,) = [one.data for one in self.servers.values()]
         foreign = data.replace(b'"protocol":', b'"protocol":9')
-        put = partial(self.first.door.put, machine="machine")
         for number, bad in enumerate(
             (foreign, b"{", data.replace(b'"s1"', b'"../s1"'))
         ):
-            self.successResultOf(put(f"bad{number}", 1, data=bad))
+            self.successResultOf(self.first.door.put(f"bad{number}", 1, bad))
         self.die()
         found = Deferred.fromCoroutine(self.second.claims.left("n1", _no))
         self.assertEqual(self.successResultOf(found), [])

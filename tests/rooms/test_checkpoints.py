@@ -19,8 +19,8 @@ from vinom.rooms.ownership import NOT_KEPT
 from vinom.rooms.round import RoomBounds
 from vinom.rooms.visits import Visits
 from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.owned import MemoryOwnedStore
 from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.rooms import MemoryCheckpointStore
 
 SECONDS = 10.0
 
@@ -28,7 +28,7 @@ SECONDS = 10.0
 class Late:
     """A store that answers when the test says so, or that is away."""
 
-    def __init__(self, store: MemoryCheckpointStore) -> None:
+    def __init__(self, store: MemoryOwnedStore) -> None:
         self.store = store
         self.is_late = self.is_away = False
         self.waiting: list[tuple[Deferred[bool], Any]] = []
@@ -104,7 +104,7 @@ class Node(RoomsWorld):
         self.nodes, self.node_id = nodes, node_id
         self.number = 0
         self.is_alive = True
-        store = MemoryCheckpointStore(
+        store = MemoryOwnedStore(
             nodes.leases, node_id, lambda: self.number, nodes.rooms
         )
         self.store = Late(store)

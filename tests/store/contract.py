@@ -406,9 +406,9 @@ class OnlineStoreContract:
         self.assertEqual(await two.absence("ann"), 0)
 
 
-class CheckpointStoreContract:
+class RoomStoreContract:
     """
-    `vinom.store.interfaces.ICheckpointStore`.
+    `vinom.store.interfaces.IOwnedStore` of rooms.
 
     ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
     ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
@@ -477,7 +477,7 @@ class CheckpointStoreContract:
                 claim = await store.claim("r1", reserve)
                 self.assertEqual((claim.kind, claim.data), ("ended", b"finished"))
         self.assertFalse(await first.put("r1", 1, b"late", 60.0))
-        self.assertEqual(list(await second.orphans("", 10)), [])
+        self.assertEqual(list(await second.left("", 10)), [])
         claim = await second.claim("r1", True, True)
         self.assertEqual((claim.kind, claim.fence), ("new", 2))
         self.assertEqual((await second.claim("r1", True)).kind, "new")
@@ -530,11 +530,11 @@ class CheckpointStoreContract:
         await first.release("short", 1, b"one", 0.0)
         await first.release("long", 1, b"two", 1e9)
         await first.put("kept", 1, b"three", 0.0)
-        self.assertEqual(list(await second.orphans("", 10)), ["short"])
+        self.assertEqual(list(await second.left("", 10)), [b"short"])
         await second.claim("short", False)
-        self.assertEqual(list(await second.orphans("", 10)), [])
+        self.assertEqual(list(await second.left("", 10)), [])
         await second.remove("short", 2)
-        self.assertEqual(list(await second.orphans("", 10)), [])
+        self.assertEqual(list(await second.left("", 10)), [])
 
     async def test_two_ask_at_once(self) -> None:
         """
@@ -552,16 +552,16 @@ class CheckpointStoreContract:
         first, second = await self.make_stores()
         await first.put("short", 1, b"one", 0.0)
         await first.put("long", 1, b"two", 1e9)
-        self.assertEqual(list(await second.orphans("n1", 10)), [])
+        self.assertEqual(list(await second.left("n1", 10)), [])
         await self.end_lease()
-        self.assertEqual(list(await second.orphans("n1", 10)), ["short"])
+        self.assertEqual(list(await second.left("n1", 10)), [b"short"])
         await second.claim("short", False)
-        self.assertEqual(list(await second.orphans("n1", 10)), [])
+        self.assertEqual(list(await second.left("n1", 10)), [])
 
 
 class ServerStoreContract:
     """
-    `vinom.store.interfaces.IServerStore`.
+    `vinom.store.interfaces.IOwnedStore` of game servers.
 
     ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
     ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
@@ -572,16 +572,16 @@ class ServerStoreContract:
         While a node is well nobody else gets its game servers.
         """
         first, second = await self.make_stores()
-        self.assertTrue(await first.put("s1", 1, "here", b"one"))
-        self.assertTrue(await first.put("s1", 1, "here", b"\x00two"))
+        self.assertTrue(await first.put("s1", 1, b"one"))
+        self.assertTrue(await first.put("s1", 1, b"\x00two"))
         self.assertEqual((await second.claim("s1")).kind, "owned")
-        self.assertFalse(await second.put("s1", 1, "here", b"mine"))
-        self.assertFalse(await second.forget("s1", 1))
-        self.assertFalse(await second.offer("s1", 1, "here", b"mine"))
-        self.assertEqual(list(await second.left("n1", "here", 9)), [])
-        self.assertTrue(await first.forget("s1", 1))
-        self.assertTrue(await first.forget("s1", 1))
-        self.assertEqual((await second.claim("s1")).kind, "unknown")
+        self.assertFalse(await second.put("s1", 1, b"mine"))
+        self.assertFalse(await second.remove("s1", 1))
+        self.assertFalse(await second.release("s1", 1, b"mine"))
+        self.assertEqual(list(await second.left("n1", 9)), [])
+        self.assertTrue(await first.remove("s1", 1))
+        self.assertTrue(await first.remove("s1", 1))
+        self.assertEqual((await second.claim("s1")).kind, "gone")
 
     async def test_after_the_lease(self) -> None:
         """
@@ -590,26 +590,26 @@ class ServerStoreContract:
         forget it, with a new lease either.
         """
         first, second = await self.make_stores()
-        await first.put("s1", 1, "here", b"\x00\xff")
-        await first.put("s2", 1, "there", b"far")
+        await first.put("s1", 1, b"\x00\xff")
+        await attrs.evolve(first, machine="there").put("s2", 1, b"far")
         await self.end_lease()
-        for late in (first.put("s1", 1, "here", b"late"), first.claim("s1")):
+        for late in (first.put("s1", 1, b"late"), first.claim("s1")):
             with self.assertRaises(LeaseLost):
                 await late
-        self.assertEqual(list(await second.left("n1", "here", 9)), [b"\x00\xff"])
+        self.assertEqual(list(await second.left("n1", 9)), [b"\x00\xff"])
         claim = await second.claim("s1")
         self.assertEqual(
-            (claim.kind, claim.fence, claim.data), ("claimed", 2, b"\x00\xff")
+            (claim.kind, claim.fence, claim.data), ("adopted", 2, b"\x00\xff")
         )
-        self.assertEqual(list(await second.left("n1", "here", 9)), [])
+        self.assertEqual(list(await second.left("n1", 9)), [])
         await self.renew_lease()
-        self.assertFalse(await first.put("s1", 1, "here", b"late"))
-        self.assertFalse(await first.forget("s1", 1))
-        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+        self.assertFalse(await first.put("s1", 1, b"late"))
+        self.assertFalse(await first.remove("s1", 1))
+        self.assertFalse(await first.release("s1", 1, b"late"))
         self.assertEqual((await first.claim("s1")).kind, "owned")
-        self.assertTrue(await second.put("s1", 2, "here", b"next"))
+        self.assertTrue(await second.put("s1", 2, b"next"))
         again = await second.claim("s1")
-        self.assertEqual((again.kind, again.fence, again.data), ("claimed", 2, b"next"))
+        self.assertEqual((again.kind, again.fence, again.data), ("adopted", 2, b"next"))
 
     async def test_two_claim_at_once(self) -> None:
         """
@@ -617,12 +617,12 @@ class ServerStoreContract:
         that the node before is gone, because it has its state directory.
         """
         first, second = await self.make_stores()
-        await first.put("s1", 1, "here", b"one")
-        await first.offer("s1", 1, "here", b"one")
-        asked = [one.claim("s1", "n0") for one in (second, first, second)]
+        await first.put("s1", 1, b"one")
+        await first.release("s1", 1, b"one")
+        asked = [one.claim("s1", gone="n0") for one in (second, first, second)]
         claims = [await one for one in asked]
         # Redis may read the connection of either node first.
-        kinds = "claimed owned claimed", "owned claimed owned"
+        kinds = "adopted owned adopted", "owned adopted owned"
         self.assertIn(" ".join(one.kind for one in claims), kinds)
         self.assertEqual({one.fence for one in claims}, {2, 0})
 
@@ -632,11 +632,11 @@ class ServerStoreContract:
         for the end of its lease.
         """
         first, second = await self.make_stores()
-        await first.put("s1", 1, "here", b"one")
-        self.assertEqual((await second.claim("s1", "n9")).kind, "owned")
-        claim = await second.claim("s1", "n1")
-        self.assertEqual((claim.kind, claim.fence), ("claimed", 2))
-        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+        await first.put("s1", 1, b"one")
+        self.assertEqual((await second.claim("s1", gone="n9")).kind, "owned")
+        claim = await second.claim("s1", gone="n1")
+        self.assertEqual((claim.kind, claim.fence), ("adopted", 2))
+        self.assertFalse(await first.put("s1", 1, b"late"))
 
     async def test_offer(self) -> None:
         """
@@ -645,20 +645,21 @@ class ServerStoreContract:
         """
         first, second = await self.make_stores()
         for server_id in ("s1", "s2", "s3"):
-            await first.put(server_id, 1, "here", server_id.encode())
+            await first.put(server_id, 1, server_id.encode())
             data = server_id.encode()
-            self.assertTrue(await first.offer(server_id, 1, "here", data))
-            self.assertTrue(await first.offer(server_id, 1, "here", data))
-        self.assertEqual(len(await second.left("", "here", 9)), 3)
-        self.assertEqual(len(await second.left("", "here", 2)), 2)
-        self.assertEqual(list(await second.left("", "there", 9)), [])
-        self.assertFalse(await first.put("s1", 1, "here", b"late"))
+            self.assertTrue(await first.release(server_id, 1, data))
+            self.assertTrue(await first.release(server_id, 1, data))
+        self.assertEqual(len(await second.left("", 9)), 3)
+        self.assertEqual(len(await second.left("", 2)), 2)
+        there = attrs.evolve(second, machine="there")
+        self.assertEqual(list(await there.left("", 9)), [])
+        self.assertFalse(await first.put("s1", 1, b"late"))
         self.assertEqual((await second.claim("s1")).fence, 2)
-        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+        self.assertFalse(await first.release("s1", 1, b"late"))
         self.assertEqual((await first.claim("s2")).fence, 2)
-        self.assertTrue(await first.put("s2", 2, "here", b"back"))
-        self.assertTrue(await first.forget("s3", 1))
-        self.assertEqual(list(await second.left("", "here", 9)), [])
+        self.assertTrue(await first.put("s2", 2, b"back"))
+        self.assertTrue(await first.remove("s3", 1))
+        self.assertEqual(list(await second.left("", 9)), [])
 
     async def test_offered_as_it_is_now(self) -> None:
         """
@@ -666,14 +667,14 @@ class ServerStoreContract:
         was away before, or what changed did so after the first offer.
         """
         first, second = await self.make_stores()
-        self.assertTrue(await first.offer("s1", 1, "here", b"first"))
-        self.assertEqual(list(await second.left("", "here", 9)), [b"first"])
-        self.assertTrue(await first.offer("s1", 1, "here", b"newest"))
+        self.assertTrue(await first.release("s1", 1, b"first"))
+        self.assertEqual(list(await second.left("", 9)), [b"first"])
+        self.assertTrue(await first.release("s1", 1, b"newest"))
         claim = await second.claim("s1")
         self.assertEqual(
-            (claim.kind, claim.fence, claim.data), ("claimed", 2, b"newest")
+            (claim.kind, claim.fence, claim.data), ("adopted", 2, b"newest")
         )
-        self.assertFalse(await first.offer("s1", 1, "here", b"late"))
+        self.assertFalse(await first.release("s1", 1, b"late"))
 
     async def test_over(self) -> None:
         """
@@ -681,11 +682,11 @@ class ServerStoreContract:
         that slept, nor by one that has an old file.
         """
         first, second = await self.make_stores()
-        await first.put("s1", 1, "here", b"one")
-        await first.offer("s1", 1, "here", b"one")
+        await first.put("s1", 1, b"one")
+        await first.release("s1", 1, b"one")
         await second.claim("s1")
-        self.assertTrue(await second.forget("s1", 2))
-        self.assertFalse(await second.forget("s1", 2))
-        self.assertFalse(await first.put("s1", 1, "here", b"late"))
-        self.assertEqual((await first.claim("s1", "n1")).kind, "over")
-        self.assertEqual(list(await second.left("", "here", 9)), [])
+        self.assertTrue(await second.remove("s1", 2))
+        self.assertFalse(await second.remove("s1", 2))
+        self.assertFalse(await first.put("s1", 1, b"late"))
+        self.assertEqual((await first.claim("s1", gone="n1")).kind, "over")
+        self.assertEqual(list(await second.left("", 9)), [])

@@ -12,12 +12,12 @@ from tests.store.contract import (
     ANN,
     BOB,
     CAT,
-    CheckpointStoreContract,
     Heard,
     NodeStoreContract,
     OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
+    RoomStoreContract,
     ServerStoreContract,
     entry,
     facts,
@@ -26,24 +26,22 @@ from tests.store.lobby_contract import LobbyStoreContract, party
 from vinom.base.model import Player, Rating
 from vinom.node.stores import memory_stores
 from vinom.store.interfaces import (
-    ICheckpointStore,
     ILobbyStore,
     INodeStore,
     IOnlineStore,
+    IOwnedStore,
     IPlayerStore,
     IRatingStore,
-    IServerStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.owned import MemoryOwnedStore
 from vinom.store.memory.players import (
     Lines,
     MemoryOnlineStore,
     MemoryPlayerStore,
     MemoryRatingStore,
 )
-from vinom.store.memory.rooms import MemoryCheckpointStore
-from vinom.store.memory.servers import MemoryServerStore
 
 
 class MemoryLobbyStoreTests(LobbyStoreContract, TestCase):
@@ -213,16 +211,16 @@ class _TwoLeases:
 
     now = 1000.0
 
-    async def of_each(self, store: Any, port: Any) -> list[Any]:
-        """Make the stores: a class that implements this port."""
+    async def of_each(self, *more: str) -> list[MemoryOwnedStore]:
+        """Make the stores: of rooms, or of this kind, on this machine."""
         self.nodes = MemoryNodeStore(lambda: self.now)
         self.leases: dict[str, int] = {}
         entries: dict[str, Any] = {}
         stores = []
         for node_id in ("n1", "n2"):
             lease = partial(self.leases.__getitem__, node_id)
-            stores.append(store(self.nodes, node_id, lease, entries))
-            verifyObject(port, stores[-1])
+            stores.append(MemoryOwnedStore(self.nodes, node_id, lease, entries, *more))
+            verifyObject(IOwnedStore, stores[-1])
             self.leases[node_id] = await self.nodes.register(facts(node_id), 60.0)
         return stores
 
@@ -236,15 +234,15 @@ class _TwoLeases:
         self.leases["n1"] = await self.nodes.register(facts("n1"), 60.0)
 
 
-class MemoryCheckpointStoreTests(_TwoLeases, CheckpointStoreContract, TestCase):
+class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
     """Checkpoints in memory."""
 
-    async def make_stores(self) -> list[MemoryCheckpointStore]:
-        return await self.of_each(MemoryCheckpointStore, ICheckpointStore)
+    async def make_stores(self) -> list[MemoryOwnedStore]:
+        return await self.of_each()
 
 
-class MemoryServerStoreTests(_TwoLeases, ServerStoreContract, TestCase):
+class MemoryServerTests(_TwoLeases, ServerStoreContract, TestCase):
     """Game servers in memory."""
 
-    async def make_stores(self) -> list[MemoryServerStore]:
-        return await self.of_each(MemoryServerStore, IServerStore)
+    async def make_stores(self) -> list[MemoryOwnedStore]:
+        return await self.of_each("server", "here")

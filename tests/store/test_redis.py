@@ -19,12 +19,12 @@ from tests.store.contract import (
     BOB,
     CAT,
     PLACE,
-    CheckpointStoreContract,
     Heard,
     NodeStoreContract,
     OnlineStoreContract,
     PlayerStoreContract,
     RatingStoreContract,
+    RoomStoreContract,
     ServerStoreContract,
     entry,
     facts,
@@ -47,25 +47,23 @@ from tests.support.redis_servers import (
 from vinom.base.model import MatchEnd, NodeFacts, PartyMember, Player, QueueEntry
 from vinom.errors import LeaseLost
 from vinom.store.interfaces import (
-    ICheckpointStore,
     ILobbyStore,
     INodeStore,
     IOnlineStore,
+    IOwnedStore,
     IPlayerStore,
     IRatingStore,
-    IServerStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.redis.client import RedisClient
-from vinom.store.redis.dialing import RedisServerStore
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.owned import RedisOwnedStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,
     RedisRatingStore,
 )
-from vinom.store.redis.rooms import RedisCheckpointStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -530,13 +528,13 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
 class _TwoLeases(RedisCase):
     """The leases of two nodes, each with a client of its own."""
 
-    async def of_each(self, store: Any, port: Any) -> list[Any]:
-        """Make the stores: a class that implements this port."""
+    async def of_each(self, *more: str) -> list[RedisOwnedStore]:
+        """Make the stores: of rooms, or of this kind, on this machine."""
         other = await self.open_client("n2")
         await RedisNodeStore(other).register(NodeFacts("n2", {}, "1"), 60)
-        stores = [store(one) for one in (self.client, other)]
+        stores = [RedisOwnedStore(one, None, *more) for one in (self.client, other)]
         for one in stores:
-            verifyObject(port, one)
+            verifyObject(IOwnedStore, one)
         return stores
 
     async def end_lease(self) -> None:
@@ -549,11 +547,11 @@ class _TwoLeases(RedisCase):
         await RedisNodeStore(self.client).register(NodeFacts("n1", {}, "1"), 60)
 
 
-class RedisCheckpointStoreTests(_TwoLeases, CheckpointStoreContract):
+class RedisRoomTests(_TwoLeases, RoomStoreContract):
     """Checkpoints in Redis."""
 
-    async def make_stores(self) -> list[RedisCheckpointStore]:
-        return await self.of_each(RedisCheckpointStore, ICheckpointStore)
+    async def make_stores(self) -> list[RedisOwnedStore]:
+        return await self.of_each()
 
     async def test_a_node_is_listed_while_it_has_rooms(self) -> None:
         """
@@ -574,23 +572,23 @@ class RedisCheckpointStoreTests(_TwoLeases, CheckpointStoreContract):
         self.assertEqual(list(await nodes.nodes(expired=True)), [])
 
 
-class RedisServerStoreTests(_TwoLeases, ServerStoreContract):
+class RedisServerTests(_TwoLeases, ServerStoreContract):
     """Game servers in Redis."""
 
-    async def make_stores(self) -> list[RedisServerStore]:
-        return await self.of_each(RedisServerStore, IServerStore)
+    async def make_stores(self) -> list[RedisOwnedStore]:
+        return await self.of_each("server", "here")
 
     async def test_before_the_placement(self) -> None:
         """
         What another node must know of a game server is there before players learn of
         its match, though nothing waits for it.
         """
-        store = RedisServerStore(self.client)
+        store = RedisOwnedStore(self.client, None, "server", "here")
         matches = RedisLobbyStore(self.client, lambda: self.now)
         await matches.start(plan("m1", ANN, BOB))
         # Redis knows the script from here on.
-        await store.put("s0", 1, "here", b"zero")
-        put = store.put("s1", 1, "here", b"one")
+        await store.put("s0", 1, b"zero")
+        put = store.put("s1", 1, b"one")
         await matches.placed("m1", PLACE)
         self.assertTrue(self.successResultOf(put))
 

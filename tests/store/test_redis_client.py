@@ -28,8 +28,8 @@ from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.redis.client import Breaker, RedisClient
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.owned import RedisOwnedStore
 from vinom.store.redis.players import RedisOnlineStore
-from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.tools.commands.child_node import free_port
 
 
@@ -188,7 +188,7 @@ class DeadlineTests(RedisCase):
         client = make_client(server.port, "vinom:1:full:", deadline=20)
         await connected(self, client)
         await RedisNodeStore(client).register(facts("n1"), 60)
-        store = RedisCheckpointStore(client)
+        store = RedisOwnedStore(client)
         await store.put("room", 1, b"before", 10)
         server.pause()
         large = bytes(8 << 20)

@@ -23,8 +23,8 @@ from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.round import RoomBounds
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.owned import RedisOwnedStore
 from vinom.store.redis.replicated import ReplicatedSteps
-from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.store.redis.scripts import Script
 
 _SCRIPT = Script("return 1", "digest")
@@ -204,7 +204,7 @@ class ReplicatedTests(SynchronousTestCase):
         A room that closes while its checkpoint is on its way is removed after it.
         """
         self.connect()
-        store = RedisCheckpointStore(self.main, self.steps)  # type: ignore[arg-type]
+        store = RedisOwnedStore(self.main, self.steps)  # type: ignore[arg-type]
         store.put("r1", 1, b"", 1.0, True)
         store.remove("r1", 1)
         store.remove("r2", 1)
@@ -233,7 +233,7 @@ class RealReplicaTests(TestCase):
         self.steps.startService()
         self.addCleanup(self.steps.stopService)
         await self.start(self.client, "n1")
-        store = RedisCheckpointStore(self.client, self.steps)
+        store = RedisOwnedStore(self.client, self.steps)
         self.world = World(store)
         self.steps.watch(self.replica_changed)
         self.ann, self.bob = [await self.join(name) for name in ("ann", "bob")]
@@ -338,7 +338,7 @@ class RealReplicaTests(TestCase):
 class World(RoomsWorld):
     """A node whose rooms are kept in a real Redis."""
 
-    def __init__(self, store: RedisCheckpointStore) -> None:
+    def __init__(self, store: RedisOwnedStore) -> None:
         clock = Clock()
         clock.advance(1_000_000.0)
         LobbyWorld.__init__(

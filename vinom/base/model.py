@@ -743,41 +743,26 @@ class ResultCounts:
 
 
 @attrs.frozen
-class RoomClaim:
+class Claim:
     """
-    What came of asking for a room that is not on this node.
+    What came of asking for a room, a match or a game server that this node has not.
 
     :ivar kind: "adopted": it is this node's from now on; "new": nobody had it, and its
-        id is this node's now; "gone": nobody has it; "owned": another node has it;
-        "ended": a game was played in it, which has ended.
+        id is this node's now; "gone": nobody has recorded it; "over": it has ended, and
+        had several nodes; "owned": another node has it; "ended": a game was played in
+        this room, which has ended.
     :ivar fence: number of this ownership, larger than those of all earlier ones.
-    :ivar data: the latest checkpoint; empty if there is none. Of a room that has ended:
+    :ivar data: what was kept last; empty if there is nothing. Of a room that has ended:
         the reason.
-    :ivar seconds: of a room that is owned: when its owner's lease ends at the earliest.
-    :ivar node_id: of a room that is owned: its owner.
+    :ivar seconds: if it is owned: when its owner's lease ends at the earliest.
+    :ivar node_id: if it is owned: its owner.
     """
 
-    kind: Literal["adopted", "new", "gone", "owned", "ended"]
+    kind: Literal["adopted", "new", "gone", "over", "owned", "ended"]
     fence: int = 0
     data: bytes = attrs.field(default=b"", repr=False)
     seconds: float = 0.0
     node_id: str = ""
-
-
-@attrs.frozen
-class ServerClaim:
-    """
-    What came of asking for a game server that another node had.
-
-    :ivar kind: "claimed": it is this node's from now on; "owned": another node has it;
-        "over": it has no match any more; "unknown": nobody has recorded it.
-    :ivar fence: number of this ownership, larger than those of all earlier ones.
-    :ivar data: its record.
-    """
-
-    kind: Literal["claimed", "owned", "over", "unknown"]
-    fence: int = 0
-    data: bytes = attrs.field(default=b"", repr=False)
 
 
 @attrs.frozen

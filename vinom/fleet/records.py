@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchPlan, Placement, Player, ServerAddress
 from vinom.errors import NoCapacity, StoreUnavailable
-from vinom.store.interfaces import ICheckpointStore
+from vinom.store.interfaces import IOwnedStore
 
 #: Number of the layout; files with another one are dropped.
 FORMAT = 1
@@ -108,7 +108,7 @@ class MatchCopy:
         replica if the store has one; ``None`` if nobody waits for that.
     """
 
-    _store: ICheckpointStore
+    _store: IOwnedStore
     match_id: str
     fence: int
     owned_elsewhere: Callable[[str], None]

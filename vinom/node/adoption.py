@@ -28,7 +28,7 @@ from vinom.fleet.records import (
 )
 from vinom.lobby.matches.service import Matches
 from vinom.node.claims import Claims
-from vinom.store.interfaces import ICheckpointStore, IPlayerStore
+from vinom.store.interfaces import IOwnedStore, IPlayerStore
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.fleet import KubernetesFleet
@@ -57,7 +57,7 @@ class Shared:
     games: Container[str]
     reaches: Callable[[str, str], Awaitable[bool]]
     bring: Callable[[str, Path], None]
-    copies: ICheckpointStore
+    copies: IOwnedStore
     why_not: Readable
     adopted: Callable[[], None]
     moved: Callable[[str], None]

@@ -514,14 +514,16 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
     can_move = settings.pods is None or settings.game_server_any_node is not None
     if stores.servers is not None and can_move and settings.udp == "direct":
         folder = base.recordings.directory
-        claims = Claims(
-            files,
-            stores.servers,
-            base.lease,
-            stores.node_id,
+        where = (
             machine()
             if isinstance(processes, LocalFleet)
-            else f"pods:{processes.namespace}",
+            else f"pods:{processes.namespace}"
+        )
+        claims = Claims(
+            files,
+            stores.servers(where),
+            base.lease,
+            stores.node_id,
             "" if folder is None else str(folder.absolute()),
             base.reactor,
             # Pods of a node are taken from other machines, where its files are not.

@@ -25,7 +25,7 @@ from vinom.base.model import MatchPlan
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.fleet.control.messages import CONTROL_PROTOCOL
 from vinom.fleet.records import MatchRecord, ServerRecord, ServerRecords
-from vinom.store.interfaces import IServerStore
+from vinom.store.interfaces import IOwnedStore
 
 #: How long to wait for a store that does not answer, before the next try, seconds.
 _AGAIN_SECONDS = 1.0
@@ -85,20 +85,18 @@ class Claims:
     def __init__(
         self,
         files: ServerRecords,
-        store: IServerStore,
+        store: IOwnedStore,
         lease: Lease,
         node_id: str,
-        machine: str,
         recordings: str,
         clock: IReactorTime,
         file_decides: bool = True,
     ) -> None:
         """
         :param files: written first.
-        :param store: shared by all nodes.
+        :param store: of game servers on this machine, shared by all nodes.
         :param lease: of this node.
         :param node_id: id of this node.
-        :param machine: where its processes run.
         :param recordings: where it stores recordings; empty for nowhere.
         :param clock: times the attempts.
         :param file_decides: is a file enough if the store does not answer? Only where
@@ -106,7 +104,7 @@ class Claims:
         """
         self._file_decides = file_decides
         self._files, self._store, self._node_id = files, store, node_id
-        self._machine, self._recordings, self._clock = machine, recordings, clock
+        self._recordings, self._clock = recordings, clock
         self._lease = lease
         self._claims: dict[str, _Claim] = {}
         # Of other nodes: requested without an answer; and taken over, but not returned.
@@ -228,7 +226,7 @@ class Claims:
     async def _ask_once(self, server_id: str, claim: _Claim) -> None:
         lease = self._lease.number
         if not claim.fence:
-            found = await self._store.claim(server_id, claim.gone)
+            found = await self._store.claim(server_id, gone=claim.gone)
             if found.kind in ("owned", "over"):
                 self._lost(server_id, claim)
                 return
@@ -238,15 +236,15 @@ class Claims:
                 # Or the next node would take the one before this for its owner.
                 self._write(claim, claim.record)
         if claim.record is None:
-            if not await self._store.forget(server_id, claim.fence):
+            if not await self._store.remove(server_id, claim.fence):
                 self._lost(server_id, claim)
             elif claim.record is None and self._claims.get(server_id) is claim:
                 del self._claims[server_id]
                 self._settle(claim, True)
             return
         data = msgspec.json.encode(claim.record)
-        write = self._store.offer if claim.is_offered else self._store.put
-        is_ours = await write(server_id, claim.fence, self._machine, data)
+        write = self._store.release if claim.is_offered else self._store.put
+        is_ours = await write(server_id, claim.fence, data)
         if is_ours:
             claim.lease = lease
             self._settle(claim, True)
@@ -284,7 +282,7 @@ class Claims:
         :returns: those that are this node's from now on.
         :raises StoreUnavailable: others may be, too; the next call returns them.
         """
-        left = map(self._read, await self._store.left(node_id, self._machine, _MOST))
+        left = map(self._read, await self._store.left(node_id, _MOST))
         records = [
             record
             for record in left
@@ -310,8 +308,8 @@ class Claims:
     async def bury(self, server_id: str) -> None:
         """Have nobody go on with a game server whose machine is gone."""
         found = await self._store.claim(server_id)
-        if found.kind == "claimed":
-            await self._store.forget(server_id, found.fence)
+        if found.kind == "adopted":
+            await self._store.remove(server_id, found.fence)
 
     def again(self, record: ServerRecord) -> None:
         """Have `left` return it later, unless another node takes it over meanwhile."""
@@ -321,7 +319,7 @@ class Claims:
         lease = self._lease.number
         claim = await self._store.claim(server_id)
         del self._asked[server_id]
-        newest = self._read(claim.data) if claim.kind == "claimed" else None
+        newest = self._read(claim.data) if claim.kind == "adopted" else None
         if newest is None or newest.server_id != server_id:
             return
         if server_id not in self._claims:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
@@ -18,17 +19,17 @@ from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
 from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import RedisServerStore, make_dial
+from vinom.store.redis.dialing import make_dial
 from vinom.store.redis.inspection import FoundStore, find_store
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
+from vinom.store.redis.owned import RedisOwnedStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,
     RedisRatingStore,
 )
 from vinom.store.redis.replicated import ReplicatedSteps
-from vinom.store.redis.rooms import RedisCheckpointStore
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")
@@ -94,9 +95,9 @@ def redis_stores(
         RedisNodeStore(client),
         RedisRatingStore(client, now),
         online,
-        RedisCheckpointStore(client, replicated),
-        RedisServerStore(client),
-        RedisCheckpointStore(client, replicated, "checkpoint"),
+        RedisOwnedStore(client, replicated),
+        partial(RedisOwnedStore, client, None, "server"),
+        RedisOwnedStore(client, replicated, "checkpoint"),
         client,
         subscriber,
         replicated,

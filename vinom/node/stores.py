@@ -13,13 +13,12 @@ from twisted.logger import Logger
 
 from vinom.base.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.store.interfaces import (
-    ICheckpointStore,
     ILobbyStore,
     INodeStore,
     IOnlineStore,
+    IOwnedStore,
     IPlayerStore,
     IRatingStore,
-    IServerStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -42,7 +41,7 @@ class Stores:
     :ivar lobby: where players are.
     :ivar online: which node has a player's line; ``None`` with memory.
     :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
-    :ivar servers: game servers that outlive their nodes; ``None`` with memory.
+    :ivar servers: those of a machine that outlive their nodes; ``None`` with memory.
     :ivar matches: matches that outlive their machines; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
     :ivar subscriber: the one on which messages of other nodes come.
@@ -56,9 +55,9 @@ class Stores:
     nodes: INodeStore
     ratings: IRatingStore
     online: IOnlineStore | None = None
-    checkpoints: ICheckpointStore | None = None
-    servers: IServerStore | None = None
-    matches: ICheckpointStore | None = None
+    checkpoints: IOwnedStore | None = None
+    servers: Callable[[str], IOwnedStore] | None = None
+    matches: IOwnedStore | None = None
     client: RedisClient | None = None
     subscriber: RedisSubscriber | None = None
     replicated: ReplicatedSteps | None = None

@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vinom.base.messages.rooms import RoomFacts
-from vinom.base.model import MatchPlan, Player, RoomClaim, SeatPlan
+from vinom.base.model import Claim, MatchPlan, Player, SeatPlan
 from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
 from vinom.game import Game
@@ -366,7 +366,7 @@ class RoomOwnership:
         """
         self._not_before = self._context.seconds() + seconds
 
-    async def fetch(self, room_id: str, reserve: bool, again: bool) -> RoomClaim | None:
+    async def fetch(self, room_id: str, reserve: bool, again: bool) -> Claim | None:
         """
         Take a room over if its owner's lease is over.
 
@@ -418,7 +418,8 @@ class RoomOwnership:
         if self._keeping is None or self.is_draining or not self.takes_others:
             return 0
         store, ended = self._keeping.store, 0
-        for room_id in await store.orphans(node_id, _AT_ONCE):
+        for found in await store.left(node_id, _AT_ONCE):
+            room_id = found.decode()
             claim = await store.claim(room_id, False)
             if claim.kind == "adopted" and room_id not in self._directory.rooms:
                 ended += 1
@@ -432,9 +433,7 @@ class RoomOwnership:
                     _log.failure("room {room_id} failed at its end", room_id=room_id)
         return ended
 
-    def _adopt(
-        self, room_id: str, claim: RoomClaim, is_orphan: bool = False
-    ) -> NodeRoom:
+    def _adopt(self, room_id: str, claim: Claim, is_orphan: bool = False) -> NodeRoom:
         """
         Go on with a room from its checkpoint.
 
@@ -488,7 +487,7 @@ class RoomOwnership:
         return room
 
     def _lost_room(
-        self, room_id: str, claim: RoomClaim, kept: Checkpoint | None, why: str
+        self, room_id: str, claim: Claim, kept: Checkpoint | None, why: str
     ) -> Refused:
         """Forget a room that no node can go on with; returns what its players learn."""
         room = self._directory.rooms.get(room_id)
@@ -513,7 +512,7 @@ class RoomOwnership:
     def _go_on(
         self,
         room_id: str,
-        claim: RoomClaim,
+        claim: Claim,
         kept: Checkpoint,
         game: Game[Any, Any],
         resumed: Resumed | None,

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from vinom.base.model import (
+    Claim,
     Enqueued,
     EntryPage,
     Estate,
@@ -32,8 +33,6 @@ from vinom.base.model import (
     Prematch,
     QueueEntry,
     Rating,
-    RoomClaim,
-    ServerClaim,
     Standing,
     Started,
     Waiting,
@@ -525,128 +524,85 @@ class IOnlineStore(Interface):
         """Call *watch* about what other nodes send to this one."""
 
 
-class ICheckpointStore(Interface):
+class IOwnedStore(Interface):
     """
-    The latest checkpoint of each room, and which node has the room; or of each match.
+    Things that one node has and another takes over, and what it must know to go on.
 
-    A room is another node's only after its owner's lease is over, or after its owner
-    has released it. Each ownership has a
-    number (the fence), larger than all before. Nothing is kept for ever: a checkpoint
-    has a lifetime of a day after the last one.
+    They are of one kind: rooms, with their latest checkpoints; copies of matches; or
+    game servers with matches, with their records, each of which only nodes on one
+    machine find.
+
+    A thing is another node's only after its owner's lease is over, or after its owner
+    has released it. Each ownership has a number (the fence), larger than all before.
+    Nothing is kept for ever: what is kept has a lifetime of a day after the last write.
     """
 
     def put(
-        room_id: str, fence: int, data: bytes, grace: float, is_ahead: bool = False
+        thing_id: str,
+        fence: int,
+        data: bytes,
+        grace: float = 0.0,
+        is_ahead: bool = False,
     ) -> Deferred[bool]:
         """
-        Keep the latest checkpoint of a room of this node.
+        Keep the latest checkpoint, or record, of a thing of this node.
 
-        :param fence: number of this node's ownership; 1 for a new room.
-        :param data: the checkpoint.
-        :param grace: how long it waits for its players if this node dies, seconds.
+        :param fence: number of this node's ownership; 1 for a new one.
+        :param data: the checkpoint or record.
+        :param grace: how long a room waits for its players if this node dies, seconds.
         :param is_ahead: fire only when a replica of the store, if it has one, has the
             checkpoint, too.
-        :returns: fires ``False``, and keeps nothing, if another node has the room.
-        :raises LeaseLost: this node's own lease is over.
-        """
-
-    def release(room_id: str, fence: int, data: bytes, grace: float) -> Deferred[bool]:
-        """
-        Give up a room of this node, with its last checkpoint: the next may claim it.
-
-        :param grace: how long it waits for its players from now on, seconds.
-        :returns: fires ``False``, and changes nothing, if this node does not have it,
-            for example because it has released it before.
-        :raises LeaseLost: this node's own lease is over.
-        """
-
-    def claim(room_id: str, reserve: bool, again: bool = False) -> Deferred[RoomClaim]:
-        """
-        Take over a room that was released, or whose owner's lease is over.
-
-        :param reserve: if nobody has a room with this id, keep the id for this node.
-        :param again: even if a game has ended in an earlier room with it.
-        :raises LeaseLost: this node's own lease is over.
-        """
-
-    def remove(room_id: str, fence: int, ending: str = "") -> Deferred[bool]:
-        """
-        Forget a room of this node that has closed.
-
-        :param ending: if a game was played in it, why that ended: claims of the next
-            24 hours answer that.
-        :returns: fires ``False`` if another node has it.
-        """
-
-    def orphans(node_id: str, most: int) -> Deferred[Sequence[str]]:
-        """
-        List rooms of a node whose lease has been over for longer than their grace.
-
-        :param node_id: of that node; empty for rooms that were released, and for which
-            nobody came in their grace.
-        :param most: list at most this many.
-        """
-
-
-class IServerStore(Interface):
-    """
-    Game servers with matches: what a node must know to go on with them, and which node
-    has each.
-
-    A game server is another node's only after its node's lease is over, or after its
-    node has offered it. Each ownership has a number (the fence), larger than all
-    before. Nothing is kept for ever: a record has a lifetime of a day after the last
-    one.
-    """
-
-    def put(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
-        """
-        Keep the record of a game server of this node.
-
-        :param fence: number of this node's ownership; 1 for one that it has started.
-        :param machine: where it runs; only nodes there can go on with it.
-        :param data: the record.
         :returns: fires ``False``, and keeps nothing, if another node has it, or may
-            have it, because it is offered.
+            have it, because it is released.
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def claim(server_id: str, gone: str = "") -> Deferred[ServerClaim]:
+    def release(
+        thing_id: str, fence: int, data: bytes, grace: float = 0.0
+    ) -> Deferred[bool]:
         """
-        Take over a game server that is offered, or whose node's lease is over.
+        Let any node take over a thing of this node, as it is now.
+
+        A room is given up. A game server is this node's until another node takes it:
+        repeat this to write its newest record, and see whether one has.
+
+        :param grace: how long a room waits for its players from now on, seconds.
+        :returns: fires ``False``, and changes nothing, if this node does not have it,
+            for example because it has released the room before.
+        :raises LeaseLost: this node's own lease is over.
+        """
+
+    def claim(
+        thing_id: str, reserve: bool = False, again: bool = False, gone: str = ""
+    ) -> Deferred[Claim]:
+        """
+        Take over a thing that was released, or whose owner's lease is over.
 
         Of several nodes that ask, one gets it.
 
+        :param reserve: if nobody has a thing with this id, keep the id for this node.
+        :param again: even if a game has ended in an earlier room with it.
         :param gone: id of a node of which the caller knows that it has ended, whatever
             its lease.
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def offer(server_id: str, fence: int, machine: str, data: bytes) -> Deferred[bool]:
+    def remove(thing_id: str, fence: int, ending: str = "") -> Deferred[bool]:
         """
-        Let any node take over a game server of this node; repeated, see if one has.
+        Forget a thing of this node that is over, also a game server that it released.
 
-        :param fence: as in `put`.
-        :param machine: as in `put`.
-        :param data: its newest record, which may not have been put yet.
-        :returns: fires ``False`` if another node has it, or it is over.
-        :raises LeaseLost: this node's own lease is over.
-        """
-
-    def forget(server_id: str, fence: int) -> Deferred[bool]:
-        """
-        Forget a game server of this node, or one that it has offered: it has no match.
-
+        :param ending: if a game was played in a room, why that ended: claims of the
+            next 24 hours answer that.
         :returns: fires ``False`` if another node has it, or had it at its end.
         :raises LeaseLost: this node's own lease is over.
         """
 
-    def left(node_id: str, machine: str, most: int) -> Deferred[Sequence[bytes]]:
+    def left(node_id: str, most: int) -> Deferred[Sequence[bytes]]:
         """
-        List the records of game servers that may be taken over.
+        List what may be taken over: rooms only when their grace is over.
 
-        :param node_id: of the node that had them; empty for those that are offered.
-        :param machine: where they run.
+        :param node_id: of the node that had them; empty for those that were released.
         :param most: list at most this many.
-        :returns: none while the lease of that node lasts.
+        :returns: ids of rooms, or records of game servers on this machine; none while
+            the lease of that node lasts.
         """

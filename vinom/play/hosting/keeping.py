@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.play.hosting.checkpoints import Codecs
-from vinom.store.interfaces import ICheckpointStore
+from vinom.store.interfaces import IOwnedStore
 
 _log = Logger()
 
@@ -43,7 +43,7 @@ class Keeping:
 
     def __init__(
         self,
-        store: ICheckpointStore,
+        store: IOwnedStore,
         clock: IReactorTime,
         is_current: Callable[[], bool],
     ) -> None:

@@ -8,7 +8,7 @@ if ending and ARGV[7] ~= '2' then
 end
 if node ~= ARGV[2] then
   if not data and (node or '') == '' and ARGV[7] == '0' then
-    return { node and 'over' or 'unknown', '0', '', '0', '' }
+    return { node and 'over' or 'gone', '0', '', '0', '' }
   end
   if (node or '') ~= '' and node ~= ARGV[6] and is_alive(node) then
     local ends = tonumber(call('HGET', P .. 'node:' .. node, 'ends'))
@@ -19,4 +19,4 @@ if node ~= ARGV[2] then
   call('HDEL', P .. THING, 'ending')
 end
 -- If it was this node's, the answer to an earlier call was lost.
-return { data and 'claimed' or 'new', fence, data or '', '0', '' }
+return { data and 'adopted' or 'new', fence, data or '', '0', '' }
