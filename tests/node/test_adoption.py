@@ -32,6 +32,9 @@ class Found:
     def read(self) -> list[ServerRecord]:
         return self.records
 
+    def settled(self, server_id: str) -> Deferred[bool]:
+        return succeed(True)
+
     def clear(self) -> None:
         pass
 
@@ -132,8 +135,8 @@ class SharedTests(SynchronousTestCase):
             found,
             lambda: 0.0,
             60.0,
+            claims=self.second,
             shared=Shared(
-                self.second,
                 {"maze"},
                 lambda server_id, handle: succeed(self.is_reached),
                 lambda *moved: self.brought.append(moved),

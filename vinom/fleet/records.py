@@ -268,7 +268,7 @@ class ServerRecords:
 
     def write(self, record: ServerRecord) -> None:
         """Replace the file of a game server."""
-        path = record_path(self.folder, record.server_id)
+        path = self._path(record.server_id)
         partial = path.with_suffix(_PARTIAL)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -287,7 +287,7 @@ class ServerRecords:
     def forget(self, server_id: str) -> None:
         """Remove the file of a game server."""
         with suppress(OSError):
-            record_path(self.folder, server_id).unlink()
+            self._path(server_id).unlink()
 
     def is_ours(self, server_id: str) -> bool:
         """Always: only the next node with this state directory reads the files."""
@@ -299,7 +299,7 @@ class ServerRecords:
 
     def has(self, server_id: str) -> bool:
         """Does this game server have a file?"""
-        return record_path(self.folder, server_id).exists()
+        return self._path(server_id).exists()
 
     def read(self) -> list[ServerRecord]:
         """Read all files; log and remove those that cannot be read."""
@@ -325,7 +325,5 @@ class ServerRecords:
                 found.append(record)
         return found
 
-
-def record_path(folder: Path, server_id: str) -> Path:
-    """Name the file of a game server."""
-    return folder / f"{server_id}{_SUFFIX}"
+    def _path(self, server_id: str) -> Path:
+        return self.folder / f"{server_id}{_SUFFIX}"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vinom.base.limits.logged import in_background
@@ -21,9 +18,9 @@ from vinom.fleet.local.fleet import is_own_folder
 from vinom.fleet.match import Readable
 from vinom.fleet.records import (
     MatchCopy,
+    Records,
     ServerRecord,
     ServerRecords,
-    record_path,
     write_stored,
 )
 from vinom.lobby.matches.service import Matches
@@ -42,8 +39,6 @@ class Shared:
     """
     The means to go on with matches of other nodes.
 
-    :ivar claims: records which game servers are this node's; ``None`` if those of other
-        nodes cannot be had.
     :ivar games: the games of this node.
     :ivar reaches: can this node link to a game server, by its id and its handle?
     :ivar bring: moves the recording of a match here, from the folder of its node.
@@ -53,7 +48,6 @@ class Shared:
     :ivar moved: called with each match that another node has taken over.
     """
 
-    claims: Claims | None
     games: Container[str]
     reaches: Callable[[str, str], Awaitable[bool]]
     bring: Callable[[str, Path], None]
@@ -61,12 +55,6 @@ class Shared:
     why_not: Readable
     adopted: Callable[[], None]
     moved: Callable[[str], None]
-
-    def copy_of(
-        self, match_id: str, owned_elsewhere: Callable[[str], None], fence: int = 0
-    ) -> MatchCopy:
-        """Make what keeps the copy of a match: see `MatchCopy`."""
-        return MatchCopy(self.copies, match_id, fence, owned_elsewhere)
 
 
 @attrs.frozen
@@ -81,6 +69,8 @@ class Adoption:
     :ivar is_relayed: did the earlier node have the players' connections? Then they are
         gone, and their matches go on from their copies only.
     :ivar shared: ``None`` if no other node can go on with a match of this one.
+    :ivar claims: records which game servers are this node's; ``None`` if those of other
+        nodes cannot be had.
     """
 
     records: ServerRecords
@@ -92,30 +82,22 @@ class Adoption:
     key_seconds: float
     is_relayed: bool = False
     shared: Shared | None = None
+    claims: Claims | None = None
 
     def begin(self) -> None:
         """Adopt all game servers that still run, before players connect."""
-        claims = self._claims
         if self.shared is not None:
-            self.fleet.copy_of = partial(
-                self.shared.copy_of, owned_elsewhere=self._check_owner
-            )
-        if claims is not None:
-            claims.taken = self._taken
+            self.fleet.copy_of = self._copy_of
+        if self.claims is not None:
+            self.claims.taken = self._taken
         for record in self.records.read():
-            if claims is None:
-                self._adopt(record)
-                continue
-            # Another node may have it by now. Until that is known it is not called.
-            claims.found(record)
-            settled = claims.settled(record.server_id)
-            self._adopt(record, claims.settled)
-            settled.addCallback(self._settled, record.server_id)
+            if self.claims is not None:
+                # Another node may have it by now. Until that is known it is not called.
+                self.claims.found(record)
+                settled = self.claims.settled(record.server_id)
+                settled.addCallback(self._settled, record.server_id)
+            self._adopt(record)
         self.processes.clear()
-
-    @property
-    def _claims(self) -> Claims | None:
-        return None if self.shared is None else self.shared.claims
 
     def _settled(self, is_ours: bool, server_id: str) -> None:
         if is_ours:
@@ -128,7 +110,7 @@ class Adoption:
         :param node_id: id of that node; empty for those of stopping nodes.
         :raises StoreUnavailable: some may be left; call this again.
         """
-        shared, claims = self.shared, self._claims
+        shared, claims = self.shared, self.claims
         if shared is None or claims is None:
             return
         for record in await claims.left(node_id, self._can_adopt):
@@ -136,7 +118,7 @@ class Adoption:
                 await self._take_over(shared, claims, record)
             except LeaseLost:
                 # Another node may take it before this one has a new lease.
-                claims.again(record)
+                claims.again(record.server_id)
             except Exception:
                 # They are this node's now, so no other node takes over the others.
                 _log.failure(
@@ -154,11 +136,8 @@ class Adoption:
         self, shared: Shared, claims: Claims, record: ServerRecord
     ) -> None:
         # First of all: the node that had it may be starting again.
-        folder = Path(record.folder)
-        is_other = folder.resolve() != self.records.folder.resolve()
-        if is_other and is_own_folder(folder):
-            with suppress(OSError):
-                record_path(folder, record.server_id).unlink()
+        if is_own_folder(folder := Path(record.folder)):
+            ServerRecords(folder, self.now).forget(record.server_id)
         placement = _placement(record)
         running = [
             one for one in record.matches if await self.matches.own(one.plan, placement)
@@ -186,7 +165,7 @@ class Adoption:
             return False
         if plan.game not in shared.games or not self.fleet.has_address:
             return None
-        copy = shared.copy_of(plan.match_id, self._check_owner)
+        copy = self._copy_of(plan.match_id)
         try:
             match = await copy.read()
         except NoCapacity:
@@ -197,9 +176,9 @@ class Adoption:
             _log.warn("match {match_id}: {why}", match_id=plan.match_id, why=why)
             await copy.release(write_stored(match))
             return None
-        if self._claims is not None:
+        if self.claims is not None:
             # Its node would go on with it when the machine is back.
-            await self._claims.bury(match.server_id)
+            await self.claims.bury(match.server_id)
         if not await self.matches.own(plan, match.placement):
             copy.over()
         else:
@@ -218,6 +197,11 @@ class Adoption:
                 match_id=plan.match_id,
             )
         return True
+
+    def _copy_of(self, match_id: str, fence: int = 0) -> MatchCopy:
+        """Make what keeps the copy of a match; see `MatchCopy`."""
+        assert self.shared is not None
+        return MatchCopy(self.shared.copies, match_id, fence, self._check_owner)
 
     def _check_owner(self, match_id: str) -> None:
         work = self._take_away(match_id)
@@ -239,8 +223,8 @@ class Adoption:
 
     def offer(self) -> None:
         """Let other nodes take over all matches from now on: this node drains."""
-        if (claims := self._claims) is not None:
-            claims.offer(self.fleet.has_link)
+        if self.claims is not None:
+            self.claims.offer(self.fleet.has_link)
 
     def write_copies(self) -> None:
         """Write the copies of all matches again: the store may have lost some."""
@@ -248,8 +232,8 @@ class Adoption:
 
     def check_owned(self) -> None:
         """Find out which game servers are still this node's, which has a new lease."""
-        if (claims := self._claims) is not None:
-            claims.check_owned()
+        if self.claims is not None:
+            self.claims.check_owned()
 
     def _taken(self, server_id: str) -> None:
         """Forget a game server that another node has taken over."""
@@ -264,13 +248,10 @@ class Adoption:
             if self.shared is not None:
                 self.shared.moved(match_id)
 
-    def _adopt(
-        self,
-        record: ServerRecord,
-        claimed: Callable[[str], Deferred[bool]] | None = None,
-    ) -> None:
-        where, placement = record.where, _placement(record)
-        settled = None if claimed is None else claimed(record.server_id)
+    def _adopt(self, record: ServerRecord) -> None:
+        placement, server_id = _placement(record), record.server_id
+        records: Records = self.claims or self.records
+        settled = records.settled(server_id)
         for one in record.matches:
             for known in one.known:
                 expires_at = self.now() + self.key_seconds
@@ -281,15 +262,15 @@ class Adoption:
                 one.since,
                 one.hosts,
                 has_result=one.rounds > 0,
-                claimed=None if claimed is None else claimed(record.server_id),
+                claimed=records.settled(server_id),
             )
         if self.fleet.adopt(record, self.matches):
             _log.info(
                 "game server {server} still runs from an earlier node: {count} matches "
                 "at port {port}",
-                server=record.server_id,
+                server=server_id,
                 count=len(record.matches),
-                port=where.port,
+                port=placement.port,
             )
             if self.is_relayed:
                 for one in record.matches:
@@ -300,10 +281,7 @@ class Adoption:
                     )
                     self.fleet.kill(one.plan.match_id)
             return
-        if settled is None:
-            self._lose(True, record)
-        else:
-            settled.addCallback(self._lose, record)
+        settled.addCallback(self._lose, record)
 
     def _lose(self, is_ours: bool, record: ServerRecord) -> None:
         """End the matches of a game server that is gone, if no other node has them."""

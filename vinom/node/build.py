@@ -800,7 +800,6 @@ def build_parts(
     shared = None
     if base.stores.matches is not None:
         shared = Shared(
-            fleet.claims,
             games,
             fleet.processes.reaches,
             base.recordings.bring,
@@ -819,6 +818,7 @@ def build_parts(
         settings.player_key_seconds,
         fleet.relay is not None,
         shared,
+        fleet.claims,
     )
     sweeping = None
     if base.recordings.directory is not None:

@@ -107,9 +107,8 @@ class Claims:
         self._recordings, self._clock = recordings, clock
         self._lease = lease
         self._claims: dict[str, _Claim] = {}
-        # Of other nodes: requested without an answer; and taken over, but not returned.
-        self._asked: dict[str, ServerRecord] = {}
-        self._found: list[ServerRecord] = []
+        # Of other nodes: this one asks for them, or has them and has not returned them.
+        self._left: list[str] = []
         #: Called with the id of each game server that another node has taken over.
         self.taken: Callable[[str], None] = lambda _: None
 
@@ -261,6 +260,7 @@ class Claims:
         if self._claims.get(server_id) is not claim:
             return
         del self._claims[server_id]
+        self._left = [one for one in self._left if one != server_id]
         self._files.forget(server_id)
         self._settle(claim, False)
         self.taken(server_id)
@@ -282,10 +282,9 @@ class Claims:
         :returns: those that are this node's from now on.
         :raises StoreUnavailable: others may be, too; the next call returns them.
         """
-        left = map(self._read, await self._store.left(node_id, _MOST))
         records = [
             record
-            for record in left
+            for record in map(self._read, await self._store.left(node_id, _MOST))
             if record is not None
             and record.server_id not in self._claims
             and record.protocol == CONTROL_PROTOCOL
@@ -293,17 +292,17 @@ class Claims:
         # All at once: a cluster may take its time for each.
         answers = [ensureDeferred(can_adopt(record)) for record in records]
         for record, answer in zip(records, answers, strict=True):
-            if await answer:
-                self._asked[record.server_id] = record
+            if await answer and record.server_id not in self._left:
+                self._left.append(record.server_id)
         # With those of earlier calls, which may be this node's: then no other node
         # finds them.
-        for server_id in tuple(self._asked):
+        for server_id in tuple(self._left):
             await self._take(server_id)
-        found = [one for one in self._found if one.server_id in self._claims]
-        ours = [one for one in found if self.is_ours(one.server_id)]
+        left = [one for one in self._left if one in self._claims]
         # The others may be, once the store has answered under a new lease.
-        self._found = [one for one in found if one not in ours]
-        return ours
+        self._left = [one for one in left if not self.is_ours(one)]
+        ours = [self._claims[one].record for one in left if one not in self._left]
+        return [record for record in ours if record is not None]
 
     async def bury(self, server_id: str) -> None:
         """Have nobody go on with a game server whose machine is gone."""
@@ -311,21 +310,18 @@ class Claims:
         if found.kind == "adopted":
             await self._store.remove(server_id, found.fence)
 
-    def again(self, record: ServerRecord) -> None:
+    def again(self, server_id: str) -> None:
         """Have `left` return it later, unless another node takes it over meanwhile."""
-        self._found.append(record)
+        self._left.append(server_id)
 
     async def _take(self, server_id: str) -> None:
-        lease = self._lease.number
-        claim = await self._store.claim(server_id)
-        del self._asked[server_id]
-        newest = self._read(claim.data) if claim.kind == "adopted" else None
-        if newest is None or newest.server_id != server_id:
+        if server_id in self._claims:
             return
-        if server_id not in self._claims:
-            since = self._clock.seconds()
+        lease, since = self._lease.number, self._clock.seconds()
+        claim = await self._store.claim(server_id)
+        newest = self._read(claim.data) if claim.kind == "adopted" else None
+        if newest is not None and newest.server_id == server_id:
             self._claims[server_id] = _Claim(claim.fence, since, newest, lease)
-            self._found.append(newest)
 
     def _read(self, data: bytes) -> ServerRecord | None:
         try:

@@ -95,7 +95,7 @@ class MemoryOwnedStore:
 
     def remove(self, thing_id: str, fence: int, ending: str = "") -> Deferred[bool]:
         is_new = fence == 1 or thing_id not in self.things
-        # A node that was suspended meanwhile must not bring another one back.
+        # A node that was suspended meanwhile must not bring it back.
         kept = None if is_new and not ending else _Kept("", fence, ending=ending)
         return self._write(thing_id, kept, self._may_end(thing_id, fence))
 
