@@ -213,11 +213,6 @@ class PlayerPort:
         else:
             self.reception.discard(connection)
 
-    def dismiss(self, connection: Connection) -> None:
-        """Keep a refused connection for a while, so that its player gets the reason."""
-        self.reception.add(connection)
-        connection.flush()
-
 
 class Players:
     """
@@ -316,7 +311,8 @@ class Players:
     def dismiss(self, connection: Connection) -> None:
         """Keep a refused connection for a while, so that its player gets the reason."""
         if self.port is not None:
-            self.port.dismiss(connection)
+            self.port.reception.add(connection)
+            connection.flush()
 
     def forget(self, hosted: HostedRoom) -> None:
         """Drop a match that is over."""
