@@ -158,11 +158,11 @@ class HostedMatches:
             away_timeout=inf if asked.is_relayed else AWAY_TIMEOUT,
             resumed=resumed,
         )
-        hosted = self._rooms[plan.match_id] = HostedRoom(
+        hosted = self._players.open(
             Played.here(room, recording, asked.part),
-            self._players.alarms,
             self.report,
             self._over,
+            asked.tickets,
             asked.is_relayed,
         )
         if kept is not None:

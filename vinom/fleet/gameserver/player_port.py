@@ -24,7 +24,7 @@ from vinom.errors import Code, PeerError
 from vinom.fleet.control.messages import Bind, CookieKeyReport, ToNode
 from vinom.fleet.gameserver.reception import Reception, Workload
 from vinom.fleet.gameserver.relay import Relays
-from vinom.fleet.gameserver.room import Connection, HostedRoom
+from vinom.fleet.gameserver.room import Connection, HostedRoom, Played
 from vinom.fleet.gameserver.seats import ConnectionLimits, Runtime
 from vinom.net.dtls.admission import Admission, StrangerPolicy
 from vinom.net.dtls.association import Association
@@ -276,6 +276,29 @@ class Players:
         return succeed(None) if self.port is None else self.port.close()
 
     # Who may come.
+
+    def open(
+        self,
+        played: Played,
+        report: Callable[[ToNode], None],
+        over: Callable[[HostedRoom], None],
+        tickets: Iterable[Ticket] = (),
+        is_relayed: bool = False,
+    ) -> HostedRoom:
+        """
+        Let players come to a match.
+
+        :param tickets: of those who come over UDP.
+
+        The other parameters are those of `HostedRoom`.
+        """
+        hosted = HostedRoom(played, self.alarms, report, over, is_relayed)
+        match_id = hosted.room.plan.match_id
+        self.rooms[match_id] = hosted
+        self.admit(tickets)
+        if self.port is not None:
+            self.port.certificates.keep(match_id)
+        return hosted
 
     def admit(self, tickets: Iterable[Ticket]) -> None:
         """Let their holders connect; admission counts by the reactor's clock."""

@@ -339,7 +339,6 @@ class GameServer:
         self._process.entitle(title_of(self.rooms.values()))
         if not asked.is_relayed and not self._is_adopted:
             self._process.outlives(PLAYS_ON)
-        self.players.admit(asked.tickets)
         self._outbox.send(messages.RoomOpened(match_id))
         if asked.checkpoint:
             self.matches.report_seats(hosted)

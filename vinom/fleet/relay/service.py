@@ -298,16 +298,13 @@ class UdpRelay(Service):
             refused=lambda seat, number, no: self._refuse(match, seat, number, no),
             is_packed=True,
         )
-        match.hosted = self.rooms[match_id] = HostedRoom(
+        match.hosted = self.players.open(
             Played(relayed, bytes, _packing(game), is_elsewhere=True),
-            self.players.alarms,
             lambda message: self._report(match, message),
             self._forget,
+            tickets,
         )
         self._matches[match_id] = match
-        self.players.admit(tickets)
-        if self.players.port is not None:
-            self.players.port.certificates.keep(match_id)
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
         self._fleet.follow(match_id, lambda message: self._take(match, message), True)
