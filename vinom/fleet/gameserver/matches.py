@@ -70,7 +70,7 @@ _MOST_NAMED = 4
 def title_of(rooms: Collection[HostedRoom]) -> str:
     """Say in a few words what a game server with these rooms does."""
     named = [
-        f"{'room' if one.is_relayed else 'match'} {one.room.plan.match_id} of "
+        f"{'room' if one.is_relayed else 'match'} {one.match_id} of "
         f"{one.room.plan.game}"
         for one in list(rooms)[:_MOST_NAMED]
     ]
@@ -183,7 +183,7 @@ class HostedMatches:
     def report_seats(self, hosted: HostedRoom) -> None:
         """Report what the node may not know, after the process before this was gone."""
         if hosted.room.version:
-            self.report(messages.MatchStarted(hosted.room.plan.match_id))
+            self.report(messages.MatchStarted(hosted.match_id))
         for seat, how in zip(hosted.seats, hosted.room.presence, strict=True):
             if how is SeatState.LEFT:
                 hosted.seat_changed(seat, "left")
@@ -201,7 +201,7 @@ class HostedMatches:
         """Drop a match that has left."""
         self._players.forget(hosted)
         self._slipped += hosted.room.time.slipped
-        self.checkpoints.forget(hosted.room.plan.match_id)
+        self.checkpoints.forget(hosted.match_id)
 
     def drop(self) -> None:
         """Drop all matches without a word: they may be played elsewhere."""
@@ -293,12 +293,12 @@ class HostedMatches:
         """Go on with what a node has taken; end other matches."""
         self.checkpoints.answered()
         for hosted in [one for one in self._rooms.values() if not one.is_relayed]:
-            if hosted.room.plan.match_id not in match_ids and (
+            if hosted.match_id not in match_ids and (
                 hosted.is_open or hosted.host.is_held
             ):
                 self._log.error(
                     "match {match_id} is not known to the node, and ends",
-                    match_id=hosted.room.plan.match_id,
+                    match_id=hosted.match_id,
                 )
                 if hosted.host.is_held:
                     # What its players were not shown is not kept: they ask the lobby
@@ -333,7 +333,7 @@ def _playing(hosted: HostedRoom) -> Playing:
     """Describe a match to a node that did not see it so far."""
     room = hosted.room
     return Playing(
-        room.plan.match_id,
+        hosted.match_id,
         room.plan,
         version=room.play.version,
         is_started=hosted.is_started,

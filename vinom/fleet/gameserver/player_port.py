@@ -293,11 +293,10 @@ class Players:
         The other parameters are those of `HostedRoom`.
         """
         hosted = HostedRoom(played, self.alarms, report, over, is_relayed)
-        match_id = hosted.room.plan.match_id
-        self.rooms[match_id] = hosted
+        self.rooms[hosted.match_id] = hosted
         self.admit(tickets)
         if self.port is not None:
-            self.port.certificates.keep(match_id)
+            self.port.certificates.keep(hosted.match_id)
         return hosted
 
     def admit(self, tickets: Iterable[Ticket]) -> None:
@@ -339,12 +338,11 @@ class Players:
 
     def forget(self, hosted: HostedRoom) -> None:
         """Drop a match that is over."""
-        match_id = hosted.room.plan.match_id
-        del self.rooms[match_id]
+        del self.rooms[hosted.match_id]
         self.relays.forget(hosted)
         if self.port is not None:
-            self.port.dtls.admission.remove_match(match_id)
-            self.port.certificates.forget(match_id)
+            self.port.dtls.admission.remove_match(hosted.match_id)
+            self.port.certificates.forget(hosted.match_id)
 
     def trust(self, token_keys: dict[str, bytes]) -> None:
         """

@@ -203,7 +203,7 @@ class Reception:
             hosted, seat = self._by_claims(claims)
         ticket = connection.association.ticket
         if ticket is not None:
-            if ticket.match_id != hosted.room.plan.match_id:
+            if ticket.match_id != hosted.match_id:
                 raise Refused(Code.WRONG_MATCH, "this connection is for another match")
             if ticket.seat != seat.number:
                 raise Refused(Code.WRONG_SEAT, "this connection is for another seat")

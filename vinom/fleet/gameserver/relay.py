@@ -71,7 +71,7 @@ class Relay:
         """
         self._hosted, self._report, self._dismiss = hosted, report, dismiss
         self._must_wait = must_wait
-        self._match_id = hosted.room.plan.match_id
+        self._match_id = hosted.match_id
         room = hosted.room
         self._read: Callable[[bytes], Any] = hosted.read_json
         self._view: Callable[[Hashable], bytes] = room.view_json
@@ -372,8 +372,8 @@ class Relays:
                 continue
             for seat in hosted.seats:
                 if seat.is_relayed:
-                    match_id = hosted.room.plan.match_id
-                    self._report(RelayTaken(match_id, seat.number, seat.relay_epoch))
+                    number, epoch = seat.number, seat.relay_epoch
+                    self._report(RelayTaken(hosted.match_id, number, epoch))
             relay.missed = deque(maxlen=_MOST_MISSED)
             self._release(hosted, now)
 

@@ -251,6 +251,7 @@ class HostedRoom:
     :ivar room: the same room, here because every packet needs it.
     :ivar seats: by number; a newcomer's is added.
     :ivar is_relayed: whether it is a room of the node.
+    :ivar match_id: its id.
     :ivar is_started: whether the node was sent that match time has started.
     :ivar outcome: of the last round; ``None`` before one was over.
     :ivar read: reads an action of a player over UDP.
@@ -287,6 +288,7 @@ class HostedRoom:
         self.seats = tuple(HostedSeat(number) for number in range(len(plan.seats)))
         self.is_relayed, self.is_started = is_relayed, False
         self.ticks_soon = game.tick_hz >= SOON_HZ or played.is_elsewhere
+        self.match_id = plan.match_id
         self.name = f"match {plan.match_id}"
         self._alarms, self._report, self._over = alarms, report, over
         self._shown = 0
@@ -336,14 +338,14 @@ class HostedRoom:
         if seat.is_relayed:
             # The older connection is the node's, which must release it.
             seat.is_relayed = False
-            self._report(RelayTaken(room.plan.match_id, seat.number, seat.relay_epoch))
+            self._report(RelayTaken(self.match_id, seat.number, seat.relay_epoch))
         connection.room, connection.seat = self, seat
         seat.messages.acknowledge(asked.last_message)
         welcome = Welcome(
             seat=seat.number,
             epoch=seat.door.epoch,
             resume=resume,
-            match_id=room.plan.match_id,
+            match_id=self.match_id,
             game=room.plan.game,
             players=self._names,
             tick_hz=room.game.tick_hz,
@@ -454,7 +456,7 @@ class HostedRoom:
     def started(self, now: float) -> None:
         """Report that match time has started."""
         self.is_started = True
-        self._report(MatchStarted(self.room.plan.match_id))
+        self._report(MatchStarted(self.match_id))
 
     def emitted(self, event: GameEvent, version: int, now: float) -> None:
         """Send an event of the game to the seats that it is addressed to."""
@@ -464,7 +466,7 @@ class HostedRoom:
         """Send the outcome of a round to all players and the node."""
         room, facts = self.room, outcome_facts(outcome)
         self.outcome = facts
-        self._report(RoundEnded(room.plan.match_id, facts))
+        self._report(RoundEnded(self.match_id, facts))
         self._send_all(Round(facts, room.version, room.view_hash()), now)
 
     def forfeited(self, seat: int, now: float) -> None:
@@ -547,7 +549,7 @@ class HostedRoom:
         """
         self._log.error(
             "match {match_id} ends: its {what} cannot be sent: {why}",
-            match_id=self.room.plan.match_id,
+            match_id=self.match_id,
             what=what,
             why=why,
         )
@@ -568,14 +570,14 @@ class HostedRoom:
 
     def seat_changed(self, seat: HostedSeat, state: str) -> None:
         """Report a seat's new state to the node."""
-        plan, seat.state = self.room.plan, state
+        seat.state = state
         self._log.debug(
             "match {match_id}: seat {seat} {state}",
-            match_id=plan.match_id,
+            match_id=self.match_id,
             seat=seat.number,
             state=state,
         )
-        self._report(SeatChanged(plan.match_id, seat.number, state))
+        self._report(SeatChanged(self.match_id, seat.number, state))
 
     def end_turn(self, now: float) -> None:
         """Send what this turn changed to all players, and set the alarm."""

@@ -454,7 +454,7 @@ class UdpRelay(Service):
 
     def _forget(self, hosted: HostedRoom) -> None:
         self.players.forget(hosted)
-        match = self._matches.pop(hosted.room.plan.match_id)
+        match = self._matches.pop(hosted.match_id)
         # They refer to each other, and may hold many views.
         match.relayed = match.hosted = match.follower = None
         if not self.rooms and self._emptied is not None:
