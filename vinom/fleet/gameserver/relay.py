@@ -52,25 +52,15 @@ class Relay:
         the node has to show them later. ``None`` while there is one.
     """
 
-    def __init__(
-        self,
-        hosted: HostedRoom,
-        report: Callable[[ToNode], None],
-        dismiss: Callable[[Connection], None],
-        must_wait: Callable[[HostedRoom], bool],
-    ) -> None:
+    def __init__(self, hosted: HostedRoom, relays: Relays) -> None:
         """
         Relay a room.
 
         :param hosted: the room; this relay becomes its first outlet, because nothing
             may be sent after the room's own report of its end.
-        :param report: sends to the node.
-        :param dismiss: gets a player's own connection if its seat becomes relayed.
-        :param must_wait: whether the node reads too slowly; then the room's newest
-            state is sent a moment later.
+        :param relays: has the link to the node.
         """
-        self._hosted, self._report, self._dismiss = hosted, report, dismiss
-        self._must_wait = must_wait
+        self._hosted, self._relays, self._report = hosted, relays, relays.report
         self._match_id = hosted.match_id
         room = hosted.room
         self._read: Callable[[bytes], Any] = hosted.read_json
@@ -143,7 +133,7 @@ class Relay:
         seat.door.shut()
         older = seat.replace(None, now)
         if older is not None:
-            self._dismiss(older)
+            self._relays.dismiss(older)
         if message.how == "join" or not seat.relay_epoch:
             # Over UDP the seat's actions have other numbers. If another process had
             # the match, its checkpoint says which of them were taken.
@@ -216,7 +206,7 @@ class Relay:
         is_new = hosted.room.version != self._shown
         if self._has_ended or self.missed is not None:
             return True
-        if not (is_new and self._must_wait(hosted)):
+        if not (is_new and self._relays.must_wait(hosted)):
             self._send_state(now)
         return True
 
@@ -311,6 +301,8 @@ class Relays:
     """
     Pass what the node relays to rooms; the actions of one turn make one broadcast.
 
+    :ivar report: sends to the node.
+    :ivar dismiss: gets connections that a relayed player has replaced.
     :ivar is_behind: whether the node does not read what it was sent.
     """
 
@@ -328,11 +320,11 @@ class Relays:
 
         :param rooms: by match id.
         :param runtime: its reactor ends a turn.
-        :param report: sends to the node.
-        :param dismiss: gets connections that a relayed player has replaced.
+        :param report: see the attribute.
+        :param dismiss: see the attribute.
         """
         self._rooms, self._seconds = rooms, runtime.seconds
-        self._report, self._dismiss = report, dismiss
+        self.report, self.dismiss = report, dismiss
         self._relays: dict[HostedRoom, Relay] = {}
         self._touched: dict[HostedRoom, None] = {}
         self._later = Timer(runtime.reactor)
@@ -348,16 +340,13 @@ class Relays:
             return
         relay = self._relays.get(hosted)
         if relay is None or relay.missed is not None:
-            older, relay = (
-                relay,
-                Relay(hosted, self._report, self._dismiss, self._must_wait),
-            )
+            older, relay = relay, Relay(hosted, self)
             self._relays[hosted] = relay
             if older is not None and older.missed is not None:
                 # The node shows them before the state after them.
                 older.stop()
                 for event in older.missed:
-                    self._report(event)
+                    self.report(event)
         relay.take(message, now)
         if hosted.room.game.states == "every":
             hosted.end_turn(now)
@@ -373,7 +362,7 @@ class Relays:
             for seat in hosted.seats:
                 if seat.is_relayed:
                     number, epoch = seat.number, seat.relay_epoch
-                    self._report(RelayTaken(hosted.match_id, number, epoch))
+                    self.report(RelayTaken(hosted.match_id, number, epoch))
             relay.missed = deque(maxlen=_MOST_MISSED)
             self._release(hosted, now)
 
@@ -401,7 +390,7 @@ class Relays:
                 hosted.miss(seat, now)
         hosted.end_turn(now)
 
-    def _must_wait(self, hosted: HostedRoom) -> bool:
+    def must_wait(self, hosted: HostedRoom) -> bool:
         """Is the node behind? Then no states are made for it; the newest wins."""
         if not self.is_behind():
             return False
