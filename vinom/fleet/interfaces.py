@@ -43,8 +43,8 @@ class IGameServer(Interface):
         """
         Have it bind a UDP port where it runs; after `wanted`.
 
-        Fires ``False`` if the port cannot be bound. Then wait until it is `wanted`
-        again, and try another port.
+        Fires ``False`` if the port cannot be bound. Then end it, or wait until it is
+        `wanted` again, and try another port.
         """
 
     def ended(how: Exit) -> None:
@@ -62,9 +62,10 @@ class IFleet(Interface):
     """
     The supply of game servers, and of the addresses where players reach them.
 
-    They are processes of this machine (`vinom.fleet.local.fleet`), pods, or servers
-    of an allocator. A fleet does not deal with rooms, matches and control links: a game
-    server dials the node, and `vinom.fleet.fleet` finds out whose link it is.
+    They are processes of this machine (`vinom.fleet.local.fleet`), or pods of a cluster
+    (`vinom.fleet.kubernetes.fleet`). A fleet does not deal with rooms, matches and
+    control links: a game server dials the node, and `vinom.fleet.fleet` finds out whose
+    link it is.
     """
 
     problem = Attribute("Why none can be started, a text; empty if nothing is known.")
