@@ -207,10 +207,10 @@ class AdmissionTests(SynchronousTestCase):
         for _ in range(3):
             self.assert_admitted(knock(admission))
         self.assertEqual(knock(admission), Drop("too_many_handshakes"))
-        # Another port is the same source.
-        self.assertEqual(
-            knock(admission, address=(ANN[0], 9)), Drop("too_many_handshakes")
-        )
+        # Another port is the same source, and so is the address in IPv6's clothes.
+        for address in ((ANN[0], 9), (f"::ffff:{ANN[0]}", 9)):
+            verdict = knock(admission, address=address)
+            self.assertEqual(verdict, Drop("too_many_handshakes"))
         self.assert_admitted(knock(admission, now=BEGINNING + 2))
         self.assertEqual(
             knock(admission, now=BEGINNING + 2), Drop("too_many_handshakes")
