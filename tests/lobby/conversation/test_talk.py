@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from msgspec import json
@@ -22,6 +25,62 @@ from vinom.lobby.conversation.talk import MOST_HELD, HangUp, Send, Talk, Work
 WELCOME = Welcome("p", "key", "Ann", 1, "vinom", ())
 FOUND = MatchFound("m", "maze", "h", 1, "s", "c", "t", 0, (), 0.0)
 NO = Refused(Code.NOT_QUEUED, "no")
+
+
+NEWS = {"pong": Pong(), "queued": QueueStatus("waiting"), "found": FOUND}
+#: A conversation: what happens, and what is sent then.
+TALKS: tuple[tuple[str, *tuple[tuple[str, str], ...]], ...] = (
+    (
+        "what happens during the hello is sent after the welcome, in order",
+        ("hello, told pong, ping", "work 1"),
+        ("yes queued", "welcome, queue_status, pong, work 2"),
+    ),
+    (
+        "after match_found a lone player is sent nothing more",
+        ("hello, yes found found", "work 1, welcome, match_found, hang up"),
+        ("told pong, ping", ""),
+    ),
+    (
+        "nor if it is found during the hello",
+        (
+            "hello, told found, told pong, yes",
+            "work 1, welcome, match_found, hang up",
+        ),
+        ("told pong, ping", ""),
+    ),
+    (
+        "a lone player who asks to stay is sent its match, and keeps its line",
+        ("hello stay, yes found, told pong", "work 1, welcome, match_found, pong"),
+    ),
+    (
+        "a refused hello may be tried again; what came after it is not forgotten",
+        ("hello, ping, no", "work 1, not_queued, hello_first"),
+        ("hello", "work 3"),
+    ),
+    (
+        "a player who closes its half gets the due answers, and then the end",
+        (
+            "hello, ping, ping, heard_out, heard_out, yes queued, answer",
+            "work 1, welcome, queue_status, work 2, pong, work 3",
+        ),
+        ("no", "not_queued, hang up"),
+        ("heard_out", ""),
+    ),
+    (
+        "a peer who closes its half before its hello is accepted is sent the end",
+        ("hello, heard_out, no", "work 1, not_queued, hang up"),
+    ),
+    ("so is one who says nothing", ("heard_out", "hang up")),
+    (
+        "a peer who closes its half gets an answer with all that belongs to it",
+        ("hello, yes, ping, heard_out, answer first", "work 1, welcome, work 2, pong"),
+        ("done", "hang up"),
+    ),
+    (
+        "a hello whose proof takes too long ends like one that never came",
+        ("hello, overdue, yes", "work 1, timeout, hang up"),
+    ),
+)
 
 
 class ConversationTests(SynchronousTestCase):
@@ -46,117 +105,37 @@ class ConversationTests(SynchronousTestCase):
                     short.append("hang up")
         return short
 
-    def test_news_after_the_welcome(self) -> None:
+    def test_talks(self) -> None:
         """
-        What happens during the hello is sent after the welcome, in order.
+        What is sent comes in order, and whatever comes after the end is ignored.
         """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.pushed(Pong())
-        talk.request_arrived(Asked(Ping(), 2))
-        self.assertEqual(self.said(talk), ["work 1"])
-        talk.admitted(WELCOME, [QueueStatus("waiting")])
-        self.assertEqual(self.said(talk), ["welcome", "queue_status", "pong", "work 2"])
+        for what, *talked in TALKS:
+            talk, ids = self.begin(), itertools.count(1)
+            for steps, said in talked:
+                for step in steps.split(", "):
+                    self.do(talk, step, ids)
+                self.assertEqual(", ".join(self.said(talk)), said, what)
 
-    def test_match_found_is_the_last_word(self) -> None:
-        """
-        After `match_found` a lone player is sent nothing more.
-        """
-        for early in (True, False):
-            talk = self.begin()
-            talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-            if early:
-                talk.pushed(FOUND)
-                talk.pushed(Pong())
-                talk.admitted(WELCOME, [])
-            else:
-                talk.admitted(WELCOME, [FOUND, FOUND])
-            self.assertEqual(
-                self.said(talk), ["work 1", "welcome", "match_found", "hang up"]
-            )
-            talk.pushed(Pong())
-            talk.request_arrived(Asked(Ping(), 3))
-            self.assertEqual(self.said(talk), [])
-
-    def test_a_line_that_stays_gets_more(self) -> None:
-        """
-        A lone player who asks to stay is sent its match, and keeps its line.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a", stay=True), 1))
-        talk.admitted(WELCOME, [FOUND])
-        talk.pushed(Pong())
-        self.assertEqual(self.said(talk), ["work 1", "welcome", "match_found", "pong"])
-
-    def test_refused_hello(self) -> None:
-        """
-        A refused hello may be tried again; what came after it is not forgotten.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.request_arrived(Asked(Ping(), 2))
-        talk.refused(NO)
-        self.assertEqual(self.said(talk), ["work 1", "not_queued", "hello_first"])
-        talk.hello_arrived(Asked(Hello(1, name="b"), 3))
-        self.assertEqual(self.said(talk), ["work 3"])
-
-    def test_heard_out(self) -> None:
-        """
-        A player who closes its half gets the due answers, and then the end.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.request_arrived(Asked(Ping(), 2))
-        talk.request_arrived(Asked(Ping(), 3))
-        talk.heard_out()
-        talk.heard_out()
-        talk.admitted(WELCOME, [QueueStatus("waiting")])
-        talk.answered(Pong())
-        self.assertEqual(
-            self.said(talk),
-            ["work 1", "welcome", "queue_status", "work 2", "pong", "work 3"],
-        )
-        talk.refused(NO)
-        self.assertEqual(self.said(talk), ["not_queued", "hang up"])
-        talk.heard_out()
-        self.assertEqual(self.said(talk), [])
-
-    def test_heard_out_without_a_welcome(self) -> None:
-        """
-        A peer who closes its half before its hello is accepted is sent the end.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.heard_out()
-        talk.refused(NO)
-        self.assertEqual(self.said(talk), ["work 1", "not_queued", "hang up"])
-        talk = self.begin()
-        talk.heard_out()
-        self.assertEqual(self.said(talk), ["hang up"])
-
-    def test_what_follows_an_answer(self) -> None:
-        """
-        A peer who closes its half gets an answer with all that belongs to it.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.admitted(WELCOME, [])
-        talk.request_arrived(Asked(Ping(), 2))
-        talk.heard_out()
-        talk.answered_first(Pong())
-        self.assertEqual(self.said(talk), ["work 1", "welcome", "work 2", "pong"])
-        talk.done()
-        self.assertEqual(self.said(talk), ["hang up"])
-
-    def test_slow_proof(self) -> None:
-        """
-        A hello whose proof takes too long ends like one that never came.
-        """
-        talk = self.begin()
-        talk.hello_arrived(Asked(Hello(1, name="a"), 1))
-        talk.overdue()
-        talk.admitted(WELCOME, [])
-        self.assertEqual(self.said(talk), ["work 1", "timeout", "hang up"])
+    def do(self, talk: Talk, step: str, ids: Iterator[int]) -> None:
+        """Have something happen; a request has the next id."""
+        match step.split():
+            case ["hello", *stay]:
+                hello = Hello(1, name="a", stay=bool(stay))
+                talk.hello_arrived(Asked(hello, next(ids)))
+            case ["ping"]:
+                talk.request_arrived(Asked(Ping(), next(ids)))
+            case ["told", news]:
+                talk.pushed(NEWS[news])
+            case ["yes", *news]:
+                talk.admitted(WELCOME, [NEWS[one] for one in news])
+            case ["no"]:
+                talk.refused(NO)
+            case ["answer"]:
+                talk.answered(Pong())
+            case ["answer", "first"]:
+                talk.answered_first(Pong())
+            case [other]:
+                getattr(talk, other)()
 
     @settings(max_examples=300, deadline=None)
     @given(some.data(), some.booleans())

@@ -241,7 +241,8 @@ class CheckerTests(CheckerCase):
 
     def test_three_processes(self) -> None:
         """
-        So does one that went on twice, from checkpoints made before anything was shown.
+        So does one that went on twice, from checkpoints made before anything was shown;
+        and one whose first process recorded nothing but the start.
         """
         self.match.play(7)
         for first in (7, 14):
@@ -252,18 +253,12 @@ class CheckerTests(CheckerCase):
             self.match.play(7, first)
         self.match.end()
         found = self.check()
-        self.assertEqual(found.broken, ())
-        self.assertEqual(found.parts, 3)
-
-    def test_killed_at_the_start(self) -> None:
-        """
-        So does one whose first process recorded nothing but the start.
-        """
+        self.assertEqual((found.broken, found.parts), ((), 3))
+        self.setUp()
         self.match.go_on(self.match.checkpoint())
         self.match.play(7)
         self.match.end()
-        found = self.check()
-        self.assertEqual(found.broken, ())
+        self.assertEqual(self.check().broken, ())
         self.assertEqual(self.match.witnesses[0].events[0][0], "began")
 
     def test_newcomer_in_a_seat(self) -> None:
@@ -310,14 +305,28 @@ class CheckerTests(CheckerCase):
 
     def test_input_lost(self) -> None:
         """
-        An input that is acknowledged and not played is found.
+        An input that is acknowledged and not played is found, also if the game server's
+        end did not come: whether the rules allowed it all the time, or forbade it only
+        after it was acknowledged.
         """
-        self.match.play(4)
-        self.match.witnesses[0].acted(3, msgpack.encode(Add(8)))
-        self.match.numbers[0] += 1
-        self.match.show()
-        self.match.end()
-        self.assertIn("not played (3)", self.verify_broken("inputs"))
+        for full, number, has_end in (
+            ("never", 8, True),
+            ("before", 8, False),
+            ("after", 7, False),
+        ):
+            self.setUp()
+            self.match.play(4)
+            if full == "before":
+                self.match.add(1, 3)
+            self.match.witnesses[0].acted(3, msgpack.encode(Add(number)))
+            self.match.numbers[0] += 1
+            self.match.show()
+            if full == "after":
+                self.match.add(1, 3)
+            self.match.end()
+            if not has_end:
+                self.match.witnesses[0].over = None
+            self.assertIn("not played (3)", self.verify_broken("inputs"), full)
 
     def lose_refusal(self, number: int = 1) -> None:
         """Let a refused input be acknowledged, and its refusal get lost."""
@@ -343,54 +352,24 @@ class CheckerTests(CheckerCase):
         self.assertEqual(found.broken, ())
         self.assertEqual((found.acknowledged, found.parts), (6, 2))
 
-    def test_input_lost_without_an_end(self) -> None:
-        """
-        An input that the rules allowed all the time is missing even if the game
-        server's end did not come.
-        """
-        self.match.play(4)
-        self.match.add(1, 3)
-        self.match.witnesses[0].acted(3, msgpack.encode(Add(8)))
-        self.match.numbers[0] += 1
-        self.match.show()
-        self.match.end()
-        self.match.witnesses[0].over = None
-        self.assertIn("not played (3)", self.verify_broken("inputs"))
-
-    def test_refused_in_another_state(self) -> None:
-        """
-        So is one that the rules forbade only after it was acknowledged.
-        """
-        self.match.play(4)
-        self.match.witnesses[0].acted(3, msgpack.encode(Add(7)))
-        self.match.numbers[0] += 1
-        self.match.show()
-        self.match.add(1, 3)
-        self.match.end()
-        self.match.witnesses[0].over = None
-        self.assertIn("not played (3)", self.verify_broken("inputs"))
-
     def test_message_after_the_refusal(self) -> None:
         """
         So is one whose refusal did not come although a later message did: messages come
         in order. It may be a refusal, or an event of a later version.
         """
-        self.match.play(4)
-        self.match.add(1, 3)
-        self.lose_refusal()
-        self.match.add(0, 5)
-        self.match.end()
-        self.match.witnesses[0].over = None
-        self.assertIn("not played (3)", self.verify_broken("inputs"))
-        self.match = PlayedMatch(Adding)
-        self.match.play(4)
-        self.match.add(1, 3)
-        self.lose_refusal()
-        self.match.play(5, 6)
-        self.match.end()
-        self.match.witnesses[0].over = None
+        for go_on in (
+            lambda match: match.add(0, 5),
+            lambda match: match.play(5, 6),
+        ):
+            self.setUp()
+            self.match.play(4)
+            self.match.add(1, 3)
+            self.lose_refusal()
+            go_on(self.match)
+            self.match.end()
+            self.match.witnesses[0].over = None
+            self.assertIn("not played (3)", self.verify_broken("inputs"))
         self.assertIn("fifth", [kind for kind, _ in self.match.witnesses[0].events])
-        self.assertIn("not played (3)", self.verify_broken("inputs"))
 
     def test_gap(self) -> None:
         """
@@ -421,7 +400,8 @@ class CheckerTests(CheckerCase):
 
     def test_lost(self) -> None:
         """
-        A match that is lost, or that never ends for a player, breaks a promise.
+        A match that is lost, or that never ends for a player, breaks a promise; so does
+        one that ends because its process was asked to end.
         """
         self.match.play(2)
         self.match.end()
@@ -430,15 +410,10 @@ class CheckerTests(CheckerCase):
         words = self.verify_broken("ends")
         self.assertIn("it ended for a: lost", words)
         self.assertIn("b was not sent its end", words)
-
-    def test_shut_down(self) -> None:
-        """
-        So does one that ends because its process was asked to end.
-        """
+        self.setUp()
         self.match.play(4)
         self.match.end("shutdown")
-        words = self.verify_broken("ends")
-        self.assertIn("it ended for a: shutdown", words)
+        self.assertIn("it ended for a: shutdown", self.verify_broken("ends"))
 
     def test_event_twice_and_missing(self) -> None:
         """

@@ -29,66 +29,50 @@ def played(letters: str, foreign: str = "") -> list[Played]:
 A, R, N = "acknowledged", "refused", "open"
 
 
+#: What happens; what was asked, with ``+`` for what was acknowledged, ``-`` for what
+#: was refused and ``?`` for what has no answer; what was played; what is missing of
+#: it, and what is doubled; and with an ``x``, what may be a bot's.
+COMPARED: tuple[tuple[str, ...], ...] = (
+    ("acknowledged inputs that were played once are as promised", "a+b+a+", "aba"),
+    ("the first was not played", "a+b+c+", "bc", "a"),
+    ("one in the middle", "a+b+c+", "ac", "b"),
+    ("the last", "a+b+c+", "ab", "c"),
+    ("none", "a+b+c+", "", "abc"),
+    ("an input was played twice", "a+b+", "aab", "", "a"),
+    ("the other one was", "a+b+", "abb", "", "b"),
+    ("one that nobody asked for was played", "a+", "ax", "", "x"),
+    ("an input without an answer may have been played", "a+b?c+", "abc"),
+    ("or not", "a+b?c+", "ac"),
+    ("but not twice", "a+b?", "abb", "", "b"),
+    ("a refused input", "a+b-c+", "ac"),
+    ("a refused input that was played", "a+b-c+", "abc", "", "b"),
+    ("equal inputs are paired in any good way", "a?a+b+a?", "ab"),
+    ("all of them, and one more", "a?a+a?b+", "aab"),
+    ("one of two equal inputs is missing", "a+a+", "a", "a"),
+    ("what a bot did meanwhile is nobody's input", "a+b+", "aqqb", "", "", " xx "),
+    ("what no bot did is", "a+b+", "aqb", "", "q"),
+)
+
+
 class CompareTests(SynchronousTestCase):
     """What counts as missing, and what as doubled."""
 
     def verify(self, asked, letters, missing="", doubled="", foreign="") -> None:
         """Compare, and expect these letters."""
         found = compare(sent(*asked), played(letters, foreign), bytes.decode)
-        self.assertEqual("".join(one.action.decode() for one in found.missing), missing)
-        self.assertEqual("".join(one.action for one in found.doubled), doubled)
+        lost = "".join(one.action.decode() for one in found.missing)
+        twice = "".join(one.action for one in found.doubled)
+        self.assertEqual((lost, twice), (missing, doubled), (asked, letters))
 
-    def test_all_played(self) -> None:
+    def test_found(self) -> None:
         """
-        Acknowledged inputs that were played once are as promised.
+        What is missing is found, and what is doubled; nothing else is reported.
         """
-        self.verify([("a", A), ("b", A), ("a", A)], "aba")
-
-    def test_missing(self) -> None:
-        """
-        An acknowledged input that was not played is found, wherever it is.
-        """
-        asked = [("a", A), ("b", A), ("c", A)]
-        for letters, missing in (("bc", "a"), ("ac", "b"), ("ab", "c"), ("", "abc")):
-            self.verify(asked, letters, missing=missing)
-
-    def test_doubled(self) -> None:
-        """
-        An input that was played twice is found, also if the other was acknowledged.
-        """
-        self.verify([("a", A), ("b", A)], "aab", doubled="a")
-        self.verify([("a", A), ("b", A)], "abb", doubled="b")
-        self.verify([("a", A)], "ax", doubled="x")
-
-    def test_open(self) -> None:
-        """
-        An input without an answer may have been played or not, but not twice.
-        """
-        self.verify([("a", A), ("b", N), ("c", A)], "abc")
-        self.verify([("a", A), ("b", N), ("c", A)], "ac")
-        self.verify([("a", A), ("b", N)], "abb", doubled="b")
-
-    def test_refused(self) -> None:
-        """
-        A refused input that was played all the same is found.
-        """
-        self.verify([("a", A), ("b", R), ("c", A)], "ac")
-        self.verify([("a", A), ("b", R), ("c", A)], "abc", doubled="b")
-
-    def test_equal_inputs(self) -> None:
-        """
-        Equal inputs are not confused: any way to pair them is good.
-        """
-        self.verify([("a", N), ("a", A), ("b", A), ("a", N)], "ab")
-        self.verify([("a", N), ("a", A), ("a", N), ("b", A)], "aab")
-        self.verify([("a", A), ("a", A)], "a", missing="a")
-
-    def test_bots(self) -> None:
-        """
-        What the game's bot did while the player was away is nobody's input.
-        """
-        self.verify([("a", A), ("b", A)], "aqqb", foreign=" xx ")
-        self.verify([("a", A), ("b", A)], "aqb", doubled="q")
+        for what, asked, *expected in COMPARED:
+            fates = {"+": A, "-": R, "?": N}
+            pairs = zip(asked[::2], asked[1::2], strict=True)
+            with self.subTest(what):
+                self.verify([(one, fates[fate]) for one, fate in pairs], *expected)
 
     def test_far_apart(self) -> None:
         """
