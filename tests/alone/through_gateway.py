@@ -40,9 +40,7 @@ from tests.system import (
     test_results,
     test_sent_away,
     test_several_nodes,
-    test_silent_nodes,
     test_slow_games,
-    test_stopped_servers,
     test_tls_clients,
     test_tutorial,
     test_websocket_conformance,
@@ -109,9 +107,7 @@ _ALONE = (FrameTests, CompressionTests)
 # - test_rooms_soak: has the node of the benchmarks; benchmarks.soak.gateways is alike.
 #
 # Of tests/browser: test_dev_page is of a command with a node of its own; test_games,
-# test_moments, test_own_boards and test_ways are of what a page shows and how it works;
-# test_several_nodes has a balancer that asks ports whether their node is there, and a
-# gateway's is always open.
+# test_moments, test_own_boards and test_ways are of what a page shows and how it works.
 #
 # Of tests/alone: crowds, continuity and pods measure nodes; relayed_main_job has what
 # main_job has, over UDP.
@@ -142,8 +138,6 @@ _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
     (test_redis_node.RedisNodeTests, ()),
     (test_relay.RelayTests, ()),
     (test_sent_away.SentAwayTests, ()),
-    (test_silent_nodes.SilentNodeTests, ()),
-    (test_stopped_servers.StoppedServerTests, ()),
     (test_tls_clients.TlsClientTests, ()),
     (ManyMatchesTests, ()),
     (browser_page.LobbyTests, ()),

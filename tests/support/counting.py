@@ -48,13 +48,6 @@ class CountingOpen(Counting):
         return Taps((*s.counts, *(0 for _ in range(seat + 1 - len(s.counts)))))
 
 
-class CountingBehind(Counting):
-    """The same; a state is shown first, and stored soon after."""
-
-    name = "counting-behind"
-    durability = "behind"
-
-
 class CountingHere(Counting):
     """The same; its rooms do not outlive their node."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tests.support.cut_links import cut_links
 from tests.support.ending import is_running, kill_all
 from tests.support.hanging_up import hang_up
-from tests.support.marks import cells_of, place_marks
+from tests.support.marks import place_marks
 from tests.support.programs import short_folder
 from tests.support.redis_servers import until
 from tests.support.units import UnderUnit
@@ -133,33 +131,6 @@ class AdoptionTests(Adopting):
         found = replay(read_recording(path.read_bytes()), TicTacToe())
         self.assertIsNone(found.differing)
 
-    async def test_players_come_back(self) -> None:
-        """
-        A player who comes back to the lobby of the next node gets its seat again, by
-        the key that the node before gave it; an operator ends the match.
-        """
-        node = await self.start()
-        matches = await self.begin()
-        key = self.clients[0].identity.key
-        number = self.clients[0].match.seat  # type: ignore[union-attr]
-        await self.kill(node)
-        await self.start()
-        again = await connect(
-            reactor,  # type: ignore[arg-type]
-            "127.0.0.1",
-            self.place.port,
-            player_key=key,
-        )
-        self.clients.append(again)
-        match = await again.queue("tictactoe")
-        self.assertEqual((match.match_id, match.seat), (matches[0].match_id, number))
-        await until(lambda: match.view is not None)
-        self.assertEqual(cells_of(match), cells_of(matches[1 - number]))
-        line = AdminLine(self.place.state_dir / "admin.sock")
-        line.post(f"matches/{match.match_id}/end")
-        ends = await gatherResults([match.ended, matches[1 - number].ended])
-        self.assertEqual({end.reason for end in ends}, {"ended"})
-
     async def test_time_of_day_is_set(self) -> None:
         """
         The machine's time of day is set back, and then ahead, by more than any lease:
@@ -180,41 +151,6 @@ class AdoptionTests(Adopting):
             await place_marks(matches, 1)
         await place_marks(matches, 1)
         await self.leave(matches)
-
-    async def test_killed_without_a_link(self) -> None:
-        """
-        A game server whose link was cut plays on, and is then killed. Another one goes
-        on from the last mark that players saw, and not from the last that its node was
-        sent.
-        """
-        node = await self.start()
-        matches = await self.begin()
-        before = self.playing()
-        versions: list[int] = []
-        matches[0].on_state(lambda match: versions.append(match.version))
-        os.kill(node.process.pid, signal.SIGSTOP)
-        try:
-            self.assertEqual(cut_links(node.process.pid), len(self.strays))
-            # The node sees neither the cut nor these, before all is over.
-            await deferLater(reactor, 0.2)  # type: ignore[arg-type]
-            await place_marks(matches, 2)
-            seen = [cells_of(match) for match in matches]
-            os.kill(before["pid"], signal.SIGKILL)
-        finally:
-            os.kill(node.process.pid, signal.SIGCONT)
-        await until(
-            lambda: any(
-                one["matches"] and one["pid"] not in (None, before["pid"])
-                for one in self.servers().values()
-            )
-        )
-        await until(lambda: all(match.is_connected for match in matches))
-        self.assertEqual([cells_of(match) for match in matches], seen)
-        await place_marks(matches, 1)
-        self.assertEqual(versions, sorted(versions))
-        await self.leave(matches)
-        ended = self.ask("status")["matches"]["ended"]
-        self.assertNotIn("lost", ended)
 
 
 class UnitTests(Adopting):
