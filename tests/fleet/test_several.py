@@ -50,6 +50,18 @@ class SeveralProgramsTests(SynchronousTestCase):
         self.assertEqual((2, 2), (status.servers["listening"], status.servers["warm"]))
         self.assertEqual(4, len(status.game_servers))
 
+    def test_ports_go_where_matches_wait(self) -> None:
+        """
+        A game server that waits with a port gives it up if all others are in use, and a
+        match of another program waits for one.
+        """
+        world = FleetWorld(6, warm=3, most=9, own=("pong",))
+        self.assertEqual(world.counts(), (3, 3, 0))
+        for number in range(6):
+            world.place(f"maze-{number}", "maze")
+        world.wait(2)
+        self.assertEqual(world.fleet.status().waiting, 0)
+
     def test_orders(self) -> None:
         """
         What is ordered about a match reaches the game server that has it, and no other.

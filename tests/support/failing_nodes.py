@@ -777,7 +777,7 @@ class FailingNodes(TwoNodes):
                 "alarms": node.matchmaker.prematches._alarms,
                 "away": node.matchmaker._away._alarms,
                 "party away": node.parties._away._alarms,
-                "live": node.matches._live,
+                "live": node.matches.count(),
                 "starting": node.matches._starting,
             }
             yield from (f"{name} stay at a node" for name, one in found.items() if one)

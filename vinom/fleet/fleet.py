@@ -11,10 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -28,7 +26,6 @@ from vinom.fleet.control.messages import (
     CookieKeyReport,
     FromRelayed,
     Ready,
-    TokenKeys,
     ToRelayed,
 )
 from vinom.fleet.interfaces import IMatchWatch
@@ -38,82 +35,6 @@ from vinom.fleet.records import MatchCopy, MatchRecord, ServerRecord, StoredMatc
 from vinom.fleet.server import FleetStatus, Program, ServerProcess
 
 
-@attrs.define
-class _Sharing:
-    waited_for: set[str]
-    shared: Deferred[None]
-
-
-class KeySharing:
-    """Send keys to game servers, and report when all of them have them."""
-
-    _log = Logger()
-
-    def __init__(self, clock: IReactorTime, timeout: float = 5.0) -> None:
-        """
-        :param clock: for the timeout.
-        :param timeout: how long to wait for a game server, seconds. One that is silent
-            for longer hangs, and the fleet kills it.
-        """
-        self._clock, self._timeout = clock, timeout
-        self._number = 0
-        self._sharings: dict[int, _Sharing] = {}
-
-    def share(
-        self,
-        keys: Mapping[str, bytes],
-        takers: Mapping[str, Callable[[TokenKeys], None]],
-    ) -> Deferred[None]:
-        """
-        Send the keys; the result comes when every game server has them or is given up.
-
-        :param keys: key id to public key, PEM.
-        :param takers: by the game server's id: what sends it a message.
-        """
-        self._number += 1
-        number, message = self._number, TokenKeys(self._number, dict(keys))
-        shared: Deferred[None] = Deferred()
-        sharing = _Sharing(set(takers), shared)
-        self._sharings[number] = sharing
-        late = self._clock.callLater(self._timeout, self._give_up, number)
-
-        def settled(_: None) -> None:
-            if late.active():
-                late.cancel()
-
-        shared.addCallback(settled)
-        for send in tuple(takers.values()):
-            send(message)
-        self._finish()
-        return shared
-
-    def taken(self, server_id: str, number: int) -> None:
-        """A game server has the keys of this message and of earlier ones."""
-        for earlier, sharing in self._sharings.items():
-            if earlier <= number:
-                sharing.waited_for.discard(server_id)
-        self._finish()
-
-    def gone(self, server_id: str) -> None:
-        """A game server is gone: stop waiting for it."""
-        self.taken(server_id, self._number)
-
-    def _finish(self) -> None:
-        for number, sharing in tuple(self._sharings.items()):
-            # A callback may begin another sharing, which finishes the rest first.
-            if not sharing.waited_for and number in self._sharings:
-                del self._sharings[number]
-                sharing.shared.callback(None)
-
-    def _give_up(self, number: int) -> None:
-        sharing = self._sharings.pop(number)
-        self._log.warn(
-            "game servers {servers} did not take the token keys in time",
-            servers=", ".join(sorted(sharing.waited_for)),
-        )
-        sharing.shared.callback(None)
-
-
 class CopyOf(Protocol):
     """Make what keeps the copy of a match for other machines, if nodes share one."""
 
@@ -121,6 +42,8 @@ class CopyOf(Protocol):
         """Make it; see `MatchCopy`."""
 
 
+#: How long new token keys wait for a game server that does not answer, seconds.
+_KEYS_SECONDS = 5.0
 # How often all game servers are checked, seconds.
 _TICK = 1.0
 #: How often copies of matches are brought up to date: at most a second is lost.
@@ -154,14 +77,14 @@ class Fleet(Service):
         """
         self._means, self._clock, self._now = means, means.clock, means.now
         self._matches: dict[str, RunningMatch] = {}
-        self._keys, self._tally = KeySharing(self._clock), Tally()
-        self._supply = common.supply
+        self._tally, self._supply = Tally(), common.supply
         self._common = Pool(common, means, self)
         self._own = {name: Pool(one, means, self) for name, one in (own or {}).items()}
         self._pools = (self._common, *self._own.values())
         self._alarm, self._storing = Timer(self._clock), Timer(self._clock)
         self._drained: list[Deferred[None]] = []
         self.is_draining = self.is_stopping = self.leaves_matches = False
+        self._is_settling = False
         self.copy_of: CopyOf = lambda match_id, fence: None
         #: Called to go on from a copy, as `go_on`, which players reach.
         self.resume: Callable[[StoredMatch, MatchCopy, IMatchWatch], None] = self.go_on
@@ -169,7 +92,7 @@ class Fleet(Service):
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         for pool in self._pools:
-            pool.start()
+            pool.is_running = True
         self._tick()
         self._store()
 
@@ -290,16 +213,29 @@ class Fleet(Service):
         heartbeat kills it.
         """
         keys = self._means.issuer.token_keys()
-        for server in self._servers():
-            server.trust(keys)
-        takers = {s.server_id: s.send for s in self._servers() if s.has_keys}
-        return self._keys.share(keys, takers)
+        awaited = {one.server_id for one in self._servers()}
+
+        def taken(_: None, server_id: str) -> None:
+            awaited.discard(server_id)
+
+        def late(*_: object) -> None:
+            self._log.warn(
+                "game servers {servers} did not take the token keys in time",
+                servers=", ".join(sorted(awaited)),
+            )
+
+        sent = [
+            server.trust(keys).addCallback(taken, server.server_id)
+            for server in self._servers()
+        ]
+        shared = gatherResults(sent, consumeErrors=True)
+        shared.addTimeout(_KEYS_SECONDS, self._clock, late)
+        return shared.addCallback(lambda _: None)
 
     def renew_certificates(self) -> None:
         """Have the authority that signs now sign for those that wait for a match."""
         for server in self._servers():
-            if server.stage in ("warm", "binding"):
-                server.renew_certificate()
+            server.renew_certificate()
 
     def rotate_cookies(self) -> int:
         """
@@ -307,10 +243,7 @@ class Fleet(Service):
 
         :returns: the number of game servers asked.
         """
-        bound = [server for server in self._servers() if server.has_keys]
-        for server in bound:
-            server.rotate_cookies()
-        return len(bound)
+        return sum([server.rotate_cookies() for server in self._servers()])
 
     def cookie_keys(self) -> dict[str, tuple[CookieKeyReport, ...]]:
         """List the cookie keys of each game server, as last reported."""
@@ -336,6 +269,7 @@ class Fleet(Service):
             old_copies=sum(one.copy is not None and one.copy.is_old for one in matches),
             is_draining=self.is_draining,
             game_servers={one.server_id: one.describe() for one in self._servers()},
+            ready=all(pool.servers.ready(addresses.free) for pool in self._pools),
             problem=self.problem,
         )
 
@@ -514,11 +448,15 @@ class Fleet(Service):
 
     # What pools report (`vinom.fleet.pool.PoolWatch`).
 
-    def keys_taken(self, server_id: str, number: int) -> None:
-        self._keys.taken(server_id, number)
+    @property
+    def may_bind_ahead(self) -> bool:
+        ports = self._supply.addresses()
+        most = (ports.free + ports.bound + ports.quarantined) // 2
+        ahead = sum(pool.servers.ahead for pool in self._pools)
+        is_wanted = any(pool.waiting for pool in self._pools)
+        return ports.free > 0 and ahead < most and not is_wanted
 
     def server_gone(self, server: ServerProcess) -> None:
-        self._keys.gone(server.server_id)
         self._tally.retire(server.figures)
 
     def over(self, match: RunningMatch) -> None:
@@ -527,10 +465,24 @@ class Fleet(Service):
             del self._matches[match.match_id]
 
     def settled(self) -> None:
+        if len(self._pools) > 1 and not self._is_settling:
+            self._is_settling = True
+            self._share_ports()
+            self._is_settling = False
         if self.is_draining and not self._matches:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
+
+    def _share_ports(self) -> None:
+        """Ports that one program leaves are for matches of the others that wait."""
+        if any(pool.waiting for pool in self._pools):
+            for pool in self._pools:
+                idle = pool.servers.any_idle()
+                if self._supply.addresses().free:
+                    pool.pump()
+                elif idle is not None and not pool.waiting:
+                    idle.leave()
 
     def arrived(self, ready: Ready, link: ControlLink) -> ServerProcess | None:
         """

@@ -791,12 +791,13 @@ class HostedMatches:
     The matches of one game server.
 
     :ivar spare: how many more it can host.
+    :ivar were_used: has it had a match?
     :ivar is_handing_over: was it asked to hand its matches over?
     """
 
     def __init__(self, spare: int) -> None:
         """Begin without matches."""
-        self.spare, self.is_handing_over = spare, False
+        self.spare, self.is_handing_over, self.were_used = spare, False, False
         self._matches: dict[str, RunningMatch] = {}
 
     def __len__(self) -> int:
@@ -812,6 +813,7 @@ class HostedMatches:
 
     def add(self, match: RunningMatch) -> None:
         """Add one."""
+        self.were_used = True
         self._matches[match.match_id] = match
 
     def remove(self, match: RunningMatch) -> bool:

@@ -63,7 +63,8 @@ class Roster:
         self._at: dict[Stage, dict[str, ServerProcess]] = {
             stage: {} for stage in _STAGES
         }
-        # Those that listen and can host one more room.
+        # Those that listen: without a match so far; with some, and room for more.
+        self._idle: dict[str, ServerProcess] = {}
         self._with_room: dict[str, ServerProcess] = {}
 
     def __len__(self) -> int:
@@ -85,10 +86,16 @@ class Roster:
         """A game server came to another stage of its life."""
         del self._at[before][server.server_id]
         self._at[stage][server.server_id] = server
+        self._idle.pop(server.server_id, None)
+        self._with_room.pop(server.server_id, None)
         if stage == "listening" and server.rooms.spare:
+            with_room = self._with_room if server.rooms.were_used else self._idle
+            with_room[server.server_id] = server
+
+    def used(self, server: ServerProcess) -> None:
+        """It got a match."""
+        if self._idle.pop(server.server_id, None) and server.rooms.spare:
             self._with_room[server.server_id] = server
-        else:
-            self._with_room.pop(server.server_id, None)
 
     def remove(self, server: ServerProcess) -> None:
         """Remove a game server that is gone."""
@@ -100,19 +107,41 @@ class Roster:
         return next(iter(self._at[stage].values()), None)
 
     def any_with_room(self) -> ServerProcess | None:
-        """Find the oldest that can host one more room; overloaded ones come last."""
+        """
+        Find the oldest that can host one more room, first of those that have matches;
+        overloaded ones come last.
+        """
         found = self._with_room
         while found and not next(iter(found.values())).rooms.spare:
             del found[next(iter(found))]
         able = (one for one in found.values() if one.rooms.spare)
-        first = next(able, None)
-        if first is None or not first.is_overloaded:
-            return first
-        return next((one for one in able if not one.is_overloaded), first)
+        useful = next((one for one in able if not one.is_overloaded), None)
+        return useful or self.any_idle() or next(iter(found.values()), None)
+
+    def any_idle(self) -> ServerProcess | None:
+        """Find the oldest that listens and has had no match."""
+        return next(iter(self._idle.values()), None)
 
     def by_stage(self) -> dict[str, int]:
-        """Count them by stage of their life; stages without any count 0."""
-        return {stage: len(servers) for stage, servers in self._at.items()}
+        """Count them by stage of their life; those that wait for a match are warm."""
+        counts = {str(stage): len(servers) for stage, servers in self._at.items()}
+        counts["listening"] -= len(self._idle)
+        counts["warm"] += len(self._idle)
+        return counts
+
+    @property
+    def unbound(self) -> int:
+        """Count those that wait for a match without a port."""
+        return len(self._at["warm"])
+
+    @property
+    def ahead(self) -> int:
+        """Count those that have a port, or bind one, and no match."""
+        return len(self._idle) + len(self._at["binding"])
+
+    def ready(self, free: int) -> bool:
+        """Could a match get a game server at once, if so many addresses are free?"""
+        return bool(self._idle or (free and self._at["warm"]))
 
     @property
     def coming(self) -> int:
@@ -127,8 +156,9 @@ class Roster:
 class PoolWatch(Protocol):
     """What a `Pool` calls: `vinom.fleet.fleet.Fleet`."""
 
-    def keys_taken(self, server_id: str, number: int) -> None:
-        """A game server accepts the token keys with this number."""
+    @property
+    def may_bind_ahead(self) -> bool:
+        """May one more game server bind a port while no match needs it?"""
 
     def server_gone(self, server: ServerProcess) -> None:
         """A game server is gone, or another node's."""
@@ -174,6 +204,7 @@ class Pool:
     :ivar waiting: matches that have no game server yet.
     :ivar means: of its matches.
     :ivar went_on: how often a match went on at another game server, by why.
+    :ivar is_running: may game servers be started?
     :ivar is_draining: no new match is taken.
     """
 
@@ -206,13 +237,9 @@ class Pool:
         self._refill = Timer(self._clock)
         self._emptied: Deferred[None] | None = None
         self._is_known_full = self._is_pumping = self._must_pump = False
-        self.is_draining = self._is_running = self._is_stopping = False
+        self.is_draining = self.is_running = self._is_stopping = False
 
     # Its life.
-
-    def start(self) -> None:
-        """Begin to start game servers."""
-        self._is_running = True
 
     def drain(self, why: str) -> None:
         """Take no new matches."""
@@ -227,7 +254,7 @@ class Pool:
 
         :param leaves_matches: leave those with matches for a later node.
         """
-        self._is_running, self._is_stopping = False, True
+        self.is_running, self._is_stopping = False, True
         self.drain("this node is stopping")
         takeovers, self._takeovers = self._takeovers, deque()
         for takeover in takeovers:
@@ -423,9 +450,6 @@ class Pool:
 
     # What they report (`vinom.fleet.server.ServerWatch`).
 
-    def keys_taken(self, server_id: str, number: int) -> None:
-        self._watch.keys_taken(server_id, number)
-
     def moved(self, server: ServerProcess, before: Stage, stage: Stage) -> None:
         self.servers.moved(server, before, stage)
         if stage == "listening":
@@ -482,6 +506,7 @@ class Pool:
                 if self._takeovers:
                     self._assign_takeovers()
                 self._give_places()
+                self._bind_ahead()
                 self._resize()
         finally:
             self._is_pumping = False
@@ -515,20 +540,37 @@ class Pool:
                 # No other game server has room; it asks its players to come later.
             self._refilling.taken(self._now())
             server.open(self.waiting.take(self._now()))
+            self.servers.used(server)
+
+    def _bind_ahead(self) -> None:
+        """
+        Have those that wait for a match bind a port, while nobody waits for them.
+
+        One does not: it could take the place of one that dies, at that one's port.
+        """
+        while self.servers.unbound > 1 and self._watch.may_bind_ahead:
+            warm = self.servers.any("warm")
+            assert warm is not None
+            warm.need()
 
     def _resize(self) -> None:
         # A match that is to go on needs a warm one, even while no new match is taken.
-        if not self._is_running or (self.is_draining and not self._takeovers):
+        if not self.is_running or (self.is_draining and not self._takeovers):
             for server in self.servers:
                 if server.stage != "leaving" and not server.is_needed:
                     server.leave()
+            return
+        now, begins_at = self._now(), self._refilling.begins_at
+        is_placed = len(self.waiting) <= self.servers.coming and not self._takeovers
+        if is_placed and now < begins_at:
+            self._refill.ensure(begins_at - now, self.pump)
             return
         counts = self._counts()
         count = growth(self._settings.policy, counts)
         if self._last_end and not (counts.total or count):
             # Nobody may be sent here until one comes up: find out when that is.
             count = 1
-        if count > 0 and self._may_start(counts):
+        if count > 0 and self._pacing.may_start(now):
             for _ in range(count):
                 # 80 random bits: a label inside the realm, and its name on its link.
                 name = b32encode(self._means.entropy(10)).decode("ascii").lower()
@@ -536,15 +578,9 @@ class Pool:
                 self.servers.add(server)
                 server.start()
         for _ in range(-count):
-            if (idle := self.servers.any("warm")) is not None:
+            idle = self.servers.any_idle() or self.servers.any("warm")
+            if idle is not None:
                 idle.leave()
-
-    def _may_start(self, counts: PoolCounts) -> bool:
-        now, begins_at = self._now(), self._refilling.begins_at
-        if counts.waiting or now >= begins_at:
-            return self._pacing.may_start(now)
-        self._refill.ensure(begins_at - now, self.pump)
-        return False
 
     def _make(self, server_id: str) -> ServerProcess:
         return ServerProcess(
@@ -552,13 +588,15 @@ class Pool:
         )
 
     def _counts(self) -> PoolCounts:
-        stages = self.servers.by_stage()
+        stages, coming = self.servers.by_stage(), self.servers.coming
+        per_process = self._settings.policy.rooms_per_process
+        spare = max(0, coming - len(self.waiting))
         return PoolCounts(
             starting=stages["starting"],
-            warm=stages["warm"],
+            warm=stages["warm"] + spare // per_process,
             total=sum(stages.values()),
-            waiting=max(0, len(self.waiting) - self.servers.coming)
-            + len(self._takeovers) * self._settings.policy.rooms_per_process,
+            waiting=max(0, len(self.waiting) - coming)
+            + len(self._takeovers) * per_process,
             addresses=self._supply.addresses().free
             + sum(one.where is not None for one in self._takeovers),
         )

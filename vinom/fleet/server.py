@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from math import inf
 from signal import SIGTERM
 from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -133,6 +134,7 @@ class FleetStatus:
     :ivar old_copies: matches that would lose more than a second with this machine.
     :ivar is_draining: no new match is taken.
     :ivar game_servers: by id.
+    :ivar ready: could a match get a game server at once?
     :ivar problem: why none can be started; empty if they can, as far as is known.
     """
 
@@ -146,12 +148,13 @@ class FleetStatus:
     old_copies: int
     is_draining: bool
     game_servers: Mapping[str, ServerStatus]
+    ready: bool = False
     problem: str = ""
 
     @property
     def is_stuck(self) -> bool:
         """Can no match get a game server now?"""
-        return bool(self.problem) and not (self.servers["warm"] and self.ports_free)
+        return bool(self.problem) and not self.ready
 
 
 #: A game server that leaves this many heartbeats unanswered hangs.
@@ -208,9 +211,6 @@ class Takeover:
 
 class ServerWatch(Protocol):
     """What a `ServerProcess` calls: `vinom.fleet.pool.Pool`."""
-
-    def keys_taken(self, server_id: str, number: int) -> None:
-        """One accepts the token keys with this number."""
 
     def drains(self, server: ServerProcess, is_last: bool) -> None:
         """One was asked to end from outside, and has matches; `True`: at once."""
@@ -294,6 +294,8 @@ class ServerProcess:
         # For `Bind`; renewed until players can reach it.
         self._credentials: Credentials | None = None
         self._token_keys: dict[str, bytes] = {}
+        # How often it was sent others, and who waits until it accepts them.
+        self._keys_sent, self._untaken = 0, dict[int, Deferred[None]]()
         self._has_ended = self._is_adopted = self._is_draining = False
         # Where it writes checkpoints while it has no link: the newest file is the last,
         # after the one before, for it may not have got the newest.
@@ -601,6 +603,7 @@ class ServerProcess:
 
     def _release(self) -> None:
         self._end_own()
+        self._keys_taken(inf)
         self._supply.release(self.server_id)
         if self._link is not None:
             link, self._link = self._link, None
@@ -744,10 +747,15 @@ class ServerProcess:
         """
         Make the certificate that it will serve players with; not if it does now.
 
-        If the authority cannot sign, it keeps the one that it has.
+        If the authority cannot sign, it keeps the one that it has. One that has bound
+        a port with it, and had no match, ends: others take its place.
         """
-        if self._has_udp and not self.has_listened and self.takeover is None:
+        if not self._has_udp or self.takeover is not None:
+            return
+        if not self.has_listened:
             self._issue()
+        elif self.stage == "listening" and not self.rooms.were_used:
+            self.leave()
 
     def _issue(self) -> None:
         renew_at = self._now() + RENEWAL_SECONDS
@@ -764,19 +772,37 @@ class ServerProcess:
         else:
             self._credentials = Credentials(issued, self._issuer.anchor, renew_at)
 
-    def trust(self, token_keys: dict[str, bytes]) -> None:
-        """Accept tokens of these keys once it is given a port."""
+    def trust(self, token_keys: dict[str, bytes]) -> Deferred[None]:
+        """
+        Have it accept tokens of these keys.
+
+        :returns: fires when it does, or is gone; at once if it gets them with its port.
+        """
         # And those that its players got from the node before.
         self._token_keys = {**self._other_keys, **token_keys}
+        if not self._has_keys:
+            return succeed(None)
+        self._keys_sent += 1
+        taken = self._untaken[self._keys_sent] = Deferred()
+        self.send(TokenKeys(self._keys_sent, self._token_keys))
+        return taken
+
+    def _keys_taken(self, number: float) -> None:
+        """It accepts the keys with this number, and so those before."""
+        for earlier in [one for one in self._untaken if one <= number]:
+            taken = self._untaken.pop(earlier, None)
+            if taken is not None and not taken.called:
+                taken.callback(None)
 
     @property
-    def has_keys(self) -> bool:
-        """Was it sent token keys, and can players still connect?"""
+    def _has_keys(self) -> bool:
         return bool(self._port) and self.stage in ("binding", "listening")
 
-    def rotate_cookies(self) -> None:
-        """Have it make cookies with a new key."""
-        self.send(RotateCookies())
+    def rotate_cookies(self) -> bool:
+        """Have it make cookies with a new key; ``False`` if it has none."""
+        if self._has_keys:
+            self.send(RotateCookies())
+        return self._has_keys
 
     def send(self, message: ToServer, descriptors: tuple[int, ...] = ()) -> None:
         """
@@ -846,6 +872,7 @@ class ServerProcess:
                 case Effect.GONE:
                     # Not before all was read that it sent.
                     self._take_unsent()
+                    self._keys_taken(inf)
                     self._watch.gone(self)
         self._watch.pump()
 
@@ -878,7 +905,7 @@ class ServerProcess:
                     self.is_overloaded = self.figures.get("overloaded", 0.0) > 0
                     self.cookie_keys = message.cookie_keys
                 case TokenKeysTaken(number):
-                    self._watch.keys_taken(self.server_id, number)
+                    self._keys_taken(number)
                 case Bound() | BindFailed():
                     self._port_answered(message)
                 case TicketAdded(label):

@@ -1,12 +1,22 @@
-"""One match of this node: its facts."""
+"""One match of this node."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
+from twisted.internet.defer import Deferred
 
-from vinom.base.model import MatchEnd, MatchPlan, Placement, QueueEntry
+from vinom.base.model import (
+    MatchEnd,
+    MatchPlan,
+    Placement,
+    Player,
+    QueueEntry,
+    Ticket,
+)
+from vinom.fleet.interfaces import IMatchWatch
 
 MatchState = Literal["forming", "placed", "playing"]
 
@@ -14,7 +24,7 @@ MatchState = Literal["forming", "placed", "playing"]
 @attrs.define(eq=False)
 class Match:
     """
-    A match that is not over, in facts only.
+    A match that is not over, and what waits for it.
 
     :ivar since: when it was made, seconds since the Unix epoch.
     :ivar entries: the queue entries it was made of; none if an outside matchmaker
@@ -26,6 +36,18 @@ class Match:
     :ivar withdrawn: players who gave up while it was forming.
     :ivar seat_states: the last state of each seat that its game server reported.
     :ivar has_result: whether a round was over.
+    :ivar tickets: one for each seat; replaced if they expire before it has a place.
+    :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
+    :ivar unplaced: the reason of its end, if it never gets a place.
+    :ivar hosts: one address of its players for each network.
+    :ivar counted: those of them that it counts for.
+    :ivar watches: what else is called when it starts, changes or ends.
+    :ivar delay: why no game server could be had for it so far; empty if none is known.
+    :ivar is_adopted: another node has made it: its entries are not known here.
+    :ivar is_missing: the store may have lost it, and perhaps has not got it back.
+    :ivar lacks_keys: the store lacks the keys of its players.
+    :ivar known: its players, each with the hash of the key that proves who it is.
+    :ivar again: ids of its entries that wait again, while its end is being recorded.
     """
 
     plan: MatchPlan
@@ -37,6 +59,43 @@ class Match:
     withdrawn: set[str] = attrs.field(factory=set)
     seat_states: dict[int, str] = attrs.field(factory=dict)
     has_result: bool = False
+    tickets: Sequence[Ticket] = ()
+    hosting: Deferred[Placement] | None = None
+    unplaced: str = "lost"
+    watches: list[IMatchWatch] = attrs.field(factory=list)
+    hosts: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    delay: str = ""
+    is_adopted: bool = False
+    is_missing: bool = False
+    lacks_keys: bool = False
+    known: Sequence[tuple[str, Player]] = ()
+    again: Sequence[str] = ()
+
+    @property
+    def match_id(self) -> str:
+        """Its id."""
+        return self.plan.match_id
+
+    def players(self) -> list[str]:
+        """List the players who have not left it."""
+        return [
+            seat.player_id
+            for number, seat in enumerate(self.plan.seats)
+            if seat.player_id and self.seat_states.get(number) != "left"
+        ]
+
+    def seated(self) -> set[str]:
+        """List the players who have, or had, a seat."""
+        return {seat.player_id for seat in self.plan.seats if seat.player_id}
+
+    def withdraw(self, reason: str) -> bool:
+        """Give it up while it is forming; ``False`` if it is too late."""
+        if self.hosting is None:
+            return False
+        self.unplaced = reason
+        self.hosting.cancel()
+        return True
 
     def unplaced_end(self, reason: str) -> MatchEnd:
         """

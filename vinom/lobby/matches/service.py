@@ -36,7 +36,6 @@ from vinom.base.model import (
     MatchEnd,
     MatchPlan,
     Placement,
-    Player,
     QueueEntry,
     SeatPlan,
     Started,
@@ -136,61 +135,6 @@ class OtherNodes(Protocol):
         """
 
 
-@attrs.define(eq=False)
-class Live:
-    """
-    A match that is not over, and what waits for it.
-
-    :ivar tickets: one for each seat; replaced if they expire before it has a place.
-    :ivar hosting: while it is forming: the fleet's answer. Cancelling withdraws it.
-    :ivar unplaced: the reason of its end, if it never gets a place.
-    :ivar hosts: one address of its players for each network.
-    :ivar counted: those of them that it counts for.
-    :ivar watches: what else is called when it starts, changes or ends.
-    :ivar delay: why no game server could be had for it so far; empty if none is known.
-    :ivar is_adopted: another node has made it: its entries are not known here.
-    :ivar is_missing: the store may have lost it, and perhaps has not got it back.
-    :ivar lacks_keys: the store lacks the keys of its players.
-    :ivar known: its players, each with the hash of the key that proves who it is.
-    :ivar again: ids of its entries that wait again, while its end is being recorded.
-    """
-
-    match: Match
-    tickets: list[Ticket]
-    hosting: Deferred[Placement] | None = None
-    unplaced: str = "lost"
-    watches: list[IMatchWatch] = attrs.field(factory=list)
-    hosts: tuple[str, ...] = ()
-    counted: tuple[str, ...] = ()
-    delay: str = ""
-    is_adopted: bool = False
-    is_missing: bool = False
-    lacks_keys: bool = False
-    known: Sequence[tuple[str, Player]] = ()
-    again: Sequence[str] = ()
-
-    def players(self) -> list[str]:
-        """List the players who have not left it."""
-        return [
-            seat.player_id
-            for number, seat in enumerate(self.match.plan.seats)
-            if seat.player_id and self.match.seat_states.get(number) != "left"
-        ]
-
-    def seated(self) -> set[str]:
-        """List the players who have, or had, a seat."""
-        seats = self.match.plan.seats
-        return {seat.player_id for seat in seats if seat.player_id}
-
-    def withdraw(self, reason: str) -> bool:
-        """Give it up while it is forming; ``False`` if it is too late."""
-        if self.hosting is None:
-            return False
-        self.unplaced = reason
-        self.hosting.cancel()
-        return True
-
-
 @implementer(IMatchWatch)
 class Matches(Service):
     """
@@ -245,9 +189,9 @@ class Matches(Service):
         self._bounded = BoundedLog(self._log, clock)
         self._memory_seconds = memory_seconds
         self._counts = AddressCounts(per_address)
-        self._live: dict[str, Live] = {}
+        self._matches: dict[str, Match] = {}
         # The same, oldest first, by the players who have seats.
-        self._of_players: dict[str, list[Live]] = {}
+        self._of_players: dict[str, list[Match]] = {}
         self._followers: list[Follower] = []
         #: Called with players who have left matches that this node has adopted.
         self.freed: Callable[[Sequence[str]], None] = lambda _: None
@@ -278,19 +222,19 @@ class Matches(Service):
                 {"retry_after": 10, "limit": self._counts.limit},
             )
 
-    def begin(self, live: Live, watches: Sequence[IMatchWatch] = ()) -> None:
+    def begin(self, match: Match, watches: Sequence[IMatchWatch] = ()) -> None:
         """
         Send the players to a match that was opened, as soon as it has a place.
 
         :param watches: called about the match until it is over.
         """
-        live.watches += watches
-        plan = live.match.plan
+        match.watches += watches
+        plan = match.plan
         player_ids = [seat.player_id for seat in plan.seats]
         self._online.send(player_ids, QueueStatus("matched", plan.game))
         in_background(
             self._log,
-            self._find_place(live),
+            self._find_place(match),
             "the end of match {match_id} was not recorded",
             match_id=plan.match_id,
         )
@@ -307,7 +251,7 @@ class Matches(Service):
         :raises Refused: `ALREADY_IN_MATCH`, `DRAINING`, or `UNAVAILABLE` if no
             game server was available.
         """
-        live, started = await self.open(game, options, seats)
+        match, started = await self.open(game, options, seats)
         if started.refusal:
             raise Refused(
                 Code.ALREADY_IN_MATCH,
@@ -318,7 +262,7 @@ class Matches(Service):
         # A caller that hangs up may withdraw a match, but not interrupt how it goes on:
         # what was placed stays, and an end is recorded.
         def hung_up(_: object) -> None:
-            live.withdraw("lost")
+            match.withdraw("lost")
 
         def answer(found: list[MatchFound] | Failure | None) -> None:
             if not caller.called:
@@ -327,14 +271,14 @@ class Matches(Service):
                 self._log.failure("a match that was withdrawn has no end", found)
 
         caller: Deferred[list[MatchFound] | None] = Deferred(hung_up)
-        Deferred.fromCoroutine(self._find_place(live)).addBoth(answer)
+        Deferred.fromCoroutine(self._find_place(match)).addBoth(answer)
         found = await caller
         if found is None:
-            end = live.match.end
+            end = match.end
             raise Refused(
                 Code.UNAVAILABLE,
                 "the match could not be placed",
-                {"reason": live.unplaced if end is None else end.reason},
+                {"reason": match.unplaced if end is None else end.reason},
             )
         return found
 
@@ -345,7 +289,7 @@ class Matches(Service):
         seats: tuple[SeatPlan, ...],
         entries: Sequence[QueueEntry] = (),
         prematch_id: str = "",
-    ) -> tuple[Live, Started]:
+    ) -> tuple[Match, Started]:
         """
         Record a match; it is this node's unless that is refused.
 
@@ -358,13 +302,13 @@ class Matches(Service):
         if self.is_draining:
             raise self.draining()
         plan, tickets = self._tickets.plan(game, options, seats)
-        live = Live(Match(plan, self._clock.seconds(), tuple(entries)), tickets)
+        match = Match(plan, self._clock.seconds(), tuple(entries), tickets=tickets)
         # Once for each address, however many players it has there.
         hosts = {network_of(host): host for entry in entries for host in entry.hosts}
-        live.hosts = tuple(hosts.values())
+        match.hosts = tuple(hosts.values())
         # Not for one that is full: who was paired with it plays all the same. Now, for
         # others are opened while the store is asked.
-        live.counted = tuple(filter(self._counts.enter, live.hosts))
+        match.counted = tuple(filter(self._counts.enter, match.hosts))
         entry_ids = [entry.entry_id for entry in entries]
         self._starting.add(plan.match_id)
         try:
@@ -375,19 +319,19 @@ class Matches(Service):
             except StoreUnavailable as error:
                 found = await self._start_again(error, plan, entry_ids, prematch_id)
         except BaseException:
-            self._uncount(live)
+            self._uncount(match)
             raise
         finally:
             self._starting.discard(plan.match_id)
         if found.refusal:
-            self._uncount(live)
-            return live, found
-        self._enter(live)
+            self._uncount(match)
+            return match, found
+        self._enter(match)
         self.learn_keys(plan.match_id)
         if found.left:
             for follower in self._followers:
-                follower.taken_out(found.left, live.seated())
-        return live, found
+                follower.taken_out(found.left, match.seated())
+        return match, found
 
     async def _start_again(
         self,
@@ -419,49 +363,49 @@ class Matches(Service):
 
         A store that was lost must get that back, too, or nobody could come back.
         """
-        live = self._live.get(match_id)
-        if self._players is None or live is None:
+        match = self._matches.get(match_id)
+        if self._players is None or match is None:
             return
 
-        here = {one: self._online.key_of(one) for one in live.players()}
-        live.known = [known for known in here.values() if known is not None]
+        here = {one: self._online.key_of(one) for one in match.players()}
+        match.known = [known for known in here.values() if known is not None]
 
         others = [one for one, known in here.items() if known is None]
         if others:
-            asked = self._learn_keys(live, self._players, others)
+            asked = self._learn_keys(match, self._players, others)
             in_background(self._log, asked, "keys of players are not known")
 
     async def _learn_keys(
-        self, live: Live, players: IPlayerStore, others: Sequence[str]
+        self, match: Match, players: IPlayerStore, others: Sequence[str]
     ) -> None:
         """Ask the store for the keys of players who are connected elsewhere."""
-        found = await self._while_live(live, lambda: players.keys_of(others))
-        live.known = [*live.known, *(found or ())]
+        found = await self._while_live(match, lambda: players.keys_of(others))
+        match.known = [*match.known, *(found or ())]
 
-    def _enter(self, live: Live) -> None:
+    def _enter(self, match: Match) -> None:
         """A match is this node's from now on."""
-        plan = live.match.plan
-        self._live[plan.match_id] = live
+        plan = match.plan
+        self._matches[plan.match_id] = match
         for seat in plan.seats:
             if seat.player_id:
-                self._of_players.setdefault(seat.player_id, []).append(live)
+                self._of_players.setdefault(seat.player_id, []).append(match)
 
-    def _leave(self, live: Live) -> None:
+    def _leave(self, match: Match) -> None:
         """It is over, or another node's."""
-        match_id = live.match.plan.match_id
-        if self._live.get(match_id) is not live:
+        match_id = match.match_id
+        if self._matches.get(match_id) is not match:
             return
-        del self._live[match_id]
-        for player_id in live.seated():
-            others = [one for one in self._of_players[player_id] if one is not live]
+        del self._matches[match_id]
+        for player_id in match.seated():
+            others = [one for one in self._of_players[player_id] if one is not match]
             if others:
                 self._of_players[player_id] = others
             else:
                 del self._of_players[player_id]
-        self._uncount(live)
+        self._uncount(match)
 
-    def _uncount(self, live: Live) -> None:
-        for host in live.counted:
+    def _uncount(self, match: Match) -> None:
+        for host in match.counted:
             self._counts.leave(host)
 
     def adopt(
@@ -484,30 +428,29 @@ class Matches(Service):
             disowned. ``None`` if it may.
         """
         match = Match(plan, since, state="placed", placement=placement)
-        match.has_result = has_result
-        live = Live(match, [], hosts=hosts, is_adopted=True)
-        self._enter(live)
-        live.counted = tuple(filter(self._counts.enter, hosts))
+        match.has_result, match.hosts, match.is_adopted = has_result, hosts, True
+        self._enter(match)
+        match.counted = tuple(filter(self._counts.enter, hosts))
         in_background(
             self._log,
-            self._adopt(live, placement, claimed),
+            self._adopt(match, placement, claimed),
             "match {match_id} was not adopted",
             match_id=plan.match_id,
         )
 
     async def _adopt(
-        self, live: Live, placement: Placement, claimed: Deferred[bool] | None
+        self, match: Match, placement: Placement, claimed: Deferred[bool] | None
     ) -> None:
-        plan = live.match.plan
+        plan = match.plan
         if claimed is not None and not await claimed:
             return
         # Under the next lease it is known whose it is.
-        is_running = await self._while_live(live, lambda: self.own(plan, placement))
+        is_running = await self._while_live(match, lambda: self.own(plan, placement))
         if is_running:
             self.learn_keys(plan.match_id)
-        if is_running is False and self._live.get(plan.match_id) is live:
+        if is_running is False and self._matches.get(plan.match_id) is match:
             # Others have ended it, because no node had it for too long.
-            live.match.has_result = True
+            match.has_result = True
             self._fleet.close_room(plan.match_id, "lost")
 
     async def own(self, plan: MatchPlan, placement: Placement) -> bool:
@@ -526,54 +469,57 @@ class Matches(Service):
 
     def disown(self, match_id: str) -> None:
         """Forget a match that another node goes on with; nobody learns an end."""
-        live = self._live.get(match_id)
-        if live is None:
+        match = self._matches.get(match_id)
+        if match is None:
             return
-        self._leave(live)
-        if live.match.entries:
+        self._leave(match)
+        if match.entries:
             for follower in self._followers:
-                follower.entries_moved(live.match.entries)
+                follower.entries_moved(match.entries)
         self._check_drained()
 
-    async def _find_place(self, live: Live) -> list[MatchFound] | None:
+    async def _find_place(self, match: Match) -> list[MatchFound] | None:
         """
         Find a game server for a match, and send its players there.
 
         :returns: what each seat was sent; ``None`` if the match got no place, and is
             over.
         """
-        plan = live.match.plan
+        plan = match.plan
         try:
-            live.hosting = self._fleet.place(plan, live.tickets, self, hosts=live.hosts)
-            placement = await live.hosting
+            match.hosting = self._fleet.place(
+                plan, match.tickets, self, hosts=match.hosts
+            )
+            placement = await match.hosting
             # From here on nobody can withdraw: the room exists.
-            live.hosting = None
-            found = await self._send_there(live.match, placement, live.tickets)
+            match.hosting = None
+            found = await self._send_there(match, placement)
         except Exception as error:
             self._log_unplaced(plan.match_id, error)
             found = None
         else:
             if found is not None:
                 return found
-        if live.hosting is None:
+        if match.hosting is None:
             # The room exists, but no player was sent to it.
             self._fleet.close_room(plan.match_id, "ended")
-        live.hosting = None
-        await self._finish(live.match.unplaced_end(live.unplaced))
+        match.hosting = None
+        await self._finish(match.unplaced_end(match.unplaced))
         return None
 
     async def _send_there(
-        self, match: Match, placement: Placement, tickets: list[Ticket]
+        self, match: Match, placement: Placement
     ) -> list[MatchFound] | None:
         plan = match.plan
         if match.end is not None:
             return None
+        tickets = match.tickets
         left = tickets[0].expires_at - self._clock.seconds()
         if left < self._tickets.ticket_seconds / 2:
             # The first tickets may have expired while the match waited for a place.
             tickets = [await self._new_ticket(plan.match_id, t.seat) for t in tickets]
-        live = self._live.get(plan.match_id)
-        if live is not None and live.is_missing and not await self._restore(live):
+        is_missing = match.is_missing and self._matches.get(match.match_id) is match
+        if is_missing and not await self._restore(match):
             return None
         is_running = await self._store.placed(plan.match_id, placement)
         if not is_running or match.end is not None:
@@ -656,12 +602,11 @@ class Matches(Service):
         if where.plan is not None or self._is_complete():
             return where
         end = where.ended
-        for live in self._of_players.get(player_id, ()):
-            match = live.match
+        for match in self._of_players.get(player_id, ()):
             is_over = match.end is not None or (
-                end is not None and end.match_id == match.plan.match_id
+                end is not None and end.match_id == match.match_id
             )
-            if not is_over and player_id in live.players():
+            if not is_over and player_id in match.players():
                 plan, placement = match.plan, match.placement
                 return attrs.evolve(where, plan=plan, placement=placement)
         if end is None:
@@ -675,7 +620,7 @@ class Matches(Service):
         :raises VinomError: that is not possible.
         """
         match_id = plan.match_id
-        if match_id not in self._live and self._others is not None:
+        if match_id not in self._matches and self._others is not None:
             node_id = await self._store.owner(match_id)
             if node_id:
                 found = await self._others.ask_way_in(node_id, match_id, seat)
@@ -710,25 +655,24 @@ class Matches(Service):
 
         :returns: ``False`` if there is no match to withdraw, or no longer.
         """
-        live = self._forming(player_id)
-        if live is None:
+        match = self._forming(player_id)
+        if match is None:
             return False
-        live.match.withdrawn.add(player_id)
-        return live.withdraw("void")
+        match.withdrawn.add(player_id)
+        return match.withdraw("void")
 
     def is_forming(self, player_id: str) -> bool:
         """Is this player in a match of this node that has no place yet?"""
         return self._forming(player_id) is not None
 
-    def _forming(self, player_id: str) -> Live | None:
-        for live in self._of_players.get(player_id, ()):
-            match = live.match
+    def _forming(self, player_id: str) -> Match | None:
+        for match in self._of_players.get(player_id, ()):
             if (
-                live.hosting is not None
+                match.hosting is not None
                 and match.entries
                 and seat_of(match.plan.seats, player_id) is not None
             ):
-                return live
+                return match
         return None
 
     def owner(self, match_id: str) -> Awaitable[str | None]:
@@ -746,18 +690,17 @@ class Matches(Service):
 
         :raises Refused: `NO_SUCH_MATCH` or `NO_SUCH_PLAYER`.
         """
-        live = self._find(match_id)
-        match = live.match
+        match = self._find(match_id)
         seat = seat_of(match.plan.seats, player_id)
         if seat is None or match.seat_states.get(seat) == "left":
             raise Refused(Code.NO_SUCH_PLAYER, "this player is not in this match")
-        if live.hosting is None:
+        if match.hosting is None:
             self._fleet.kick(match_id, seat)
             match.seat_states[seat] = "left"
             await self._release(match_id, player_id)
         else:
             match.withdrawn.add(player_id)
-            live.withdraw("void")
+            match.withdraw("void")
         players = seat_names(match.plan.seats)
         self._online.send(
             (player_id,), MatchEnded(match_id, Code.KICKED.value, players=players)
@@ -774,30 +717,30 @@ class Matches(Service):
 
     def count(self) -> int:
         """Count the matches of this node."""
-        return len(self._live)
+        return len(self._matches)
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe every match of this node to operators, oldest first."""
         now = self._clock.seconds()
         return [
-            live.match.describe(now)
-            | ({"problem": live.delay} if live.delay and live.hosting else {})
-            for live in self._live.values()
+            match.describe(now)
+            | ({"problem": match.delay} if match.delay and match.hosting else {})
+            for match in self._matches.values()
         ]
 
     def status(self) -> dict[str, Any]:
         """Count matches by state, and those that are over by reason."""
         states = {"forming": 0, "placed": 0, "playing": 0}
-        for live in self._live.values():
-            states[live.match.state] += 1
+        for match in self._matches.values():
+            states[match.state] += 1
         return {**states, "draining": self.is_draining, "ended": dict(self._ended)}
 
     def players(self) -> Counter[str]:
         """Count the players who are connected to matches of this node, by game."""
         return Counter(
-            live.match.plan.game
-            for live in self._live.values()
-            for state in live.match.seat_states.values()
+            match.plan.game
+            for match in self._matches.values()
+            for state in match.seat_states.values()
             if state in ("joined", "returned")
         )
 
@@ -813,9 +756,9 @@ class Matches(Service):
             self.is_draining, self.is_moving = True, is_moving
             for follower in self._followers:
                 (follower.moving if is_moving else follower.draining)()
-            for live in tuple(self._live.values()):
+            for match in tuple(self._matches.values()):
                 # The entries of a match that is lost before it is placed wait again.
-                live.withdraw("lost" if is_moving else "shutdown")
+                match.withdraw("lost" if is_moving else "shutdown")
         self._check_drained()
         return drained
 
@@ -831,76 +774,76 @@ class Matches(Service):
 
     def placed_match(self, match_id: str) -> Match | None:
         """Find a match for which a game server listens."""
-        live = self._live.get(match_id)
-        return None if live is None or live.match.placement is None else live.match
+        match = self._matches.get(match_id)
+        return None if match is None or match.placement is None else match
 
     def placed_matches(self) -> Iterator[Match]:
         """List all of them, oldest first."""
-        matches = (live.match for live in self._live.values())
+        matches = (match for match in self._matches.values())
         return (match for match in matches if match.placement is not None)
 
     def watch(self, match_id: str, watch: IMatchWatch) -> None:
         """Call *watch* about a match until it is over."""
-        if (live := self._live.get(match_id)) is not None:
-            live.watches.append(watch)
+        if (match := self._matches.get(match_id)) is not None:
+            match.watches.append(watch)
 
     def unwatch(self, match_id: str, watch: IMatchWatch) -> None:
         """Stop calling *watch* about a match."""
-        live = self._live.get(match_id)
-        if live is not None and watch in live.watches:
-            live.watches.remove(watch)
+        match = self._matches.get(match_id)
+        if match is not None and watch in match.watches:
+            match.watches.remove(watch)
 
     # What the fleet reports (IMatchWatch).
 
     def delayed(self, match_id: str, why: str) -> None:
         """No game server can be had at present: its players learn why they wait."""
-        live = self._live.get(match_id)
-        if live is not None and live.match.state == "forming":
-            live.delay = why
-            for seat in live.match.plan.seats:
-                status = self._matched(live.match.plan, seat.player_id)
+        match = self._matches.get(match_id)
+        if match is not None and match.state == "forming":
+            match.delay = why
+            for seat in match.plan.seats:
+                status = self._matched(match.plan, seat.player_id)
                 self._online.send([seat.player_id], status)
 
     def _matched(self, plan: MatchPlan, player_id: str) -> QueueStatus:
         """Say that a match is being prepared, and what keeps it waiting."""
-        live = self._live.get(plan.match_id)
-        if live is None or not live.delay:
+        match = self._matches.get(plan.match_id)
+        if match is None or not match.delay:
             return QueueStatus("matched", plan.game)
-        waited = self._clock.seconds() - live.match.queued_at(player_id)
+        waited = self._clock.seconds() - match.queued_at(player_id)
         return QueueStatus(
             "matched",
             plan.game,
-            position=self._place(live),
+            position=self._place(match),
             waited=round(max(0.0, waited), 3),
-            problem=live.delay,
+            problem=match.delay,
         )
 
-    def _place(self, live: Live) -> int:
+    def _place(self, match: Match) -> int:
         """Count the matches that wait for a game server, up to this one."""
-        waiting = (one for one in self._live.values() if one.delay and one.hosting)
-        return 1 + next((at for at, one in enumerate(waiting) if one is live), 0)
+        waiting = (one for one in self._matches.values() if one.delay and one.hosting)
+        return 1 + next((at for at, one in enumerate(waiting) if one is match), 0)
 
     def started(self, match_id: str) -> None:
-        live = self._live.get(match_id)
+        match = self._matches.get(match_id)
         # A match that goes on elsewhere reports it again.
-        if live is not None and live.match.state != "playing":
-            live.match.state = "playing"
-            for watch in tuple(live.watches):
+        if match is not None and match.state != "playing":
+            match.state = "playing"
+            for watch in tuple(match.watches):
                 watch.started(match_id)
 
     def resumed(self, match_id: str, placement: Placement) -> None:
         """Another game server goes on with the match: send its players there."""
-        live = self._live.get(match_id)
-        if live is None or live.match.end is not None:
+        match = self._matches.get(match_id)
+        if match is None or match.end is not None:
             return
-        before, live.match.placement = live.match.placement, placement
+        before, match.placement = match.placement, placement
         in_background(
             self._log,
-            self._send_back(live.match, placement, before != placement),
+            self._send_back(match, placement, before != placement),
             "players not sent to where their match goes on",
             match_id=match_id,
         )
-        for watch in tuple(live.watches):
+        for watch in tuple(match.watches):
             watch.resumed(match_id, placement)
 
     async def _send_back(
@@ -928,14 +871,14 @@ class Matches(Service):
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat's connection changed; a player who left for good may queue again."""
-        live = self._live.get(match_id)
-        if live is None:
+        match = self._matches.get(match_id)
+        if match is None:
             return
-        live.match.seat_states[seat] = state
-        for watch in tuple(live.watches):
+        match.seat_states[seat] = state
+        for watch in tuple(match.watches):
             watch.seat_changed(match_id, seat, state)
         if state == "left":
-            player_id = live.match.plan.seats[seat].player_id
+            player_id = match.plan.seats[seat].player_id
             in_background(
                 self._log,
                 self._release(match_id, player_id),
@@ -950,18 +893,18 @@ class Matches(Service):
             match_id=match_id,
             outcome=outcome,
         )
-        if (live := self._live.get(match_id)) is not None:
-            self._note_result(live.match, outcome)
-            for watch in tuple(live.watches):
+        if (match := self._matches.get(match_id)) is not None:
+            self._note_result(match, outcome)
+            for watch in tuple(match.watches):
                 watch.round_ended(match_id, outcome)
 
     def ended(self, end: MatchEnd) -> None:
         """The room is closed, or its process is gone."""
-        if (live := self._live.get(end.match_id)) is not None:
-            if end.outcome is not None and not live.match.has_result:
+        if (match := self._matches.get(end.match_id)) is not None:
+            if end.outcome is not None and not match.has_result:
                 # Its report of the round was lost with its process.
-                self._note_result(live.match, end.outcome)
-            for watch in tuple(live.watches):
+                self._note_result(match, end.outcome)
+            for watch in tuple(match.watches):
                 watch.ended(end)
         in_background(
             self._log,
@@ -980,10 +923,10 @@ class Matches(Service):
 
         :param with_keys: the store may have lost the keys of their players, too.
         """
-        missing = tuple(self._live.values())
-        for live in missing:
-            live.is_missing = True
-            live.lacks_keys |= with_keys
+        missing = tuple(self._matches.values())
+        for match in missing:
+            match.is_missing = True
+            match.lacks_keys |= with_keys
         for work in (self._end_unknown(), *map(self._keep_restoring, missing)):
             in_background(self._log, work, "a match was not compared with the store")
 
@@ -994,48 +937,48 @@ class Matches(Service):
         )
         for left in found or ():
             match_id = left.plan.match_id
-            if match_id in self._live or match_id in self._starting:
+            if match_id in self._matches or match_id in self._starting:
                 continue
             end = self._last_ends.get(match_id, MatchEnd(match_id, "lost"))
             await self._record_end(end, () if left.is_placed else left.entry_ids)
             self.lost_elsewhere(attrs.evolve(end, seats=left.plan.seats))
 
-    async def _keep_restoring(self, live: Live) -> None:
-        match_id = live.match.plan.match_id
+    async def _keep_restoring(self, match: Match) -> None:
+        match_id = match.match_id
 
         def is_wanted() -> bool:
             # Its end restores it itself: see `_finish`.
-            is_open = live.is_missing and live.match.end is None
-            return is_open and self._live.get(match_id) is live
+            is_open = match.is_missing and match.end is None
+            return is_open and self._matches.get(match_id) is match
 
         try:
             is_ours = await patiently(
-                self._clock, lambda: self._restore(live), is_wanted, (LeaseLost,)
+                self._clock, lambda: self._restore(match), is_wanted, (LeaseLost,)
             )
         except LeaseLost:
             # It is called again when this node has a new lease.
             return
-        if is_ours is not False or self._live.get(match_id) is not live:
+        if is_ours is not False or self._matches.get(match_id) is not match:
             return
         owner = await patiently(self._clock, lambda: self._store.owner(match_id))
         if owner is not None:
             # That node has its game server, too, which this one is about to find out.
             return
-        if not live.withdraw("lost"):
+        if not match.withdraw("lost"):
             self._fleet.close_room(match_id, "lost")
 
-    async def _restore(self, live: Live) -> bool:
+    async def _restore(self, match: Match) -> bool:
         """
         Record a match anew in a store that has lost it, and its players.
 
         :returns: ``False`` if others have it, or have ended it.
         :raises StoreUnavailable: the store does not answer.
         """
-        match, players = live.match, live.players()
+        players = match.players()
         plan, placement = match.plan, match.placement
         entry_ids = [entry.entry_id for entry in match.entries]
         if not await self._store.restore(plan, placement, players, entry_ids):
-            live.is_missing = False
+            match.is_missing = False
             return False
         # What happened meanwhile may have reached the store before.
         if match.placement is not None and match.placement != placement:
@@ -1046,13 +989,13 @@ class Matches(Service):
                     plan.match_id, match.plan.seats[number].player_id
                 )
         if match.end is not None:
-            await self._end(match.end, live.again)
-        if self._players is not None and live.lacks_keys:
+            await self._end(match.end, match.again)
+        if self._players is not None and match.lacks_keys:
             expires_at = self._clock.seconds() + self._key_seconds
-            for key_hash, player in live.known:
+            for key_hash, player in match.known:
                 await self._players.put(key_hash, player, expires_at, "", "lost")
         # Not sooner: who fails half-way tries all of it again.
-        live.is_missing = live.lacks_keys = False
+        match.is_missing = match.lacks_keys = False
         # They may have been sent that they are in no match, or in another one.
         self._online.look(players)
         return True
@@ -1064,10 +1007,9 @@ class Matches(Service):
         self._online.look(players)
 
     async def _finish(self, end: MatchEnd) -> None:
-        live = self._live.get(end.match_id)
-        if live is None or live.match.end is not None:
+        match = self._matches.get(end.match_id)
+        if match is None or match.end is not None:
             return
-        match = live.match
         who = tuple(
             attrs.evolve(seat, loadout=b"{}", claims=b"{}") for seat in match.plan.seats
         )
@@ -1079,9 +1021,9 @@ class Matches(Service):
         self._last_ends[end.match_id] = end
         if len(self._last_ends) > _MOST_COMPARED:
             del self._last_ends[next(iter(self._last_ends))]
-        live.again = [one.entry_id for one in put_back]
-        await self._record_end(end, live.again, live)
-        self._leave(live)
+        match.again = [one.entry_id for one in put_back]
+        await self._record_end(end, match.again, match)
+        self._leave(match)
         self._ended[end.reason] = self._ended.get(end.reason, 0) + 1
         self._log.info(
             "match {match_id} is over: {reason}",
@@ -1092,7 +1034,7 @@ class Matches(Service):
         # Another node may have taken them for its players again.
         elsewhere = [one for one in match.withdrawn if not self._online.is_here(one)]
         self._online.look(elsewhere)
-        if live.is_adopted:
+        if match.is_adopted:
             self.freed([seat.player_id for seat in end.seats if seat.player_id])
         over = [entry for entry in match.entries if entry not in put_back]
         for follower in self._followers:
@@ -1111,19 +1053,19 @@ class Matches(Service):
     # recorded with as many tries as the store needs.
 
     async def _record_end(
-        self, end: MatchEnd, again: Sequence[str] = (), live: Live | None = None
+        self, end: MatchEnd, again: Sequence[str] = (), match: Match | None = None
     ) -> None:
         """
         Record an end.
 
         :param again: ids of entries that wait again.
-        :param live: the match, if it was started.
+        :param match: the match, if it was started.
         """
 
         async def record() -> bool:
-            if live is not None and live.is_missing:
+            if match is not None and match.is_missing:
                 # Or nobody would learn how it ended. Others may have it by now.
-                return await self._restore(live)
+                return await self._restore(match)
             return await self._end(end, again)
 
         await patiently(self._clock, record)
@@ -1135,31 +1077,31 @@ class Matches(Service):
     async def _release(self, match_id: str, player_id: str) -> None:
         release = self._store.release
         await patiently(self._clock, lambda: release(match_id, player_id))
-        live = self._live.get(match_id)
-        if live is not None and live.is_adopted:
+        match = self._matches.get(match_id)
+        if match is not None and match.is_adopted:
             self.freed([player_id])
-        if live is not None and live.match.entries:
+        if match is not None and match.entries:
             for follower in self._followers:
-                its = [one for one in live.match.entries if player_id in one.player_ids]
+                its = [one for one in match.entries if player_id in one.player_ids]
                 follower.entries_moved(its)
 
     async def _while_live(
-        self, live: Live, step: Callable[[], Awaitable[_Result]]
+        self, match: Match, step: Callable[[], Awaitable[_Result]]
     ) -> _Result | None:
         """Take a step of the store, unless the match ends before that."""
-        match_id = live.match.plan.match_id
+        match_id = match.match_id
         return await patiently(
-            self._clock, step, lambda: self._live.get(match_id) is live
+            self._clock, step, lambda: self._matches.get(match_id) is match
         )
 
-    def _find(self, match_id: str) -> Live:
-        live = self._live.get(match_id)
-        if live is None:
+    def _find(self, match_id: str) -> Match:
+        match = self._matches.get(match_id)
+        if match is None:
             raise Refused(Code.NO_SUCH_MATCH, "no match has this id; it may have ended")
-        return live
+        return match
 
     def _check_drained(self) -> None:
-        if self.is_draining and not self._live:
+        if self.is_draining and not self._matches:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)
