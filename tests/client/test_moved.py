@@ -11,7 +11,7 @@ from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
 from vinom.client.rooms import LiveRoom, PlayerRooms
 
 
@@ -41,7 +41,8 @@ class MovedTests(TwoNodes):
             timeout=5.0,
             elsewhere=elsewhere,
         )
-        return PlayerRooms(self.nodes.clock, lobby, lambda: 0.5, timeout=60.0)
+        line = SharedLine(self.nodes.clock, lobby, lambda: 0.5)
+        return PlayerRooms(line, timeout=60.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         """Let time pass, and messages arrive."""

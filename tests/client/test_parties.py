@@ -16,7 +16,7 @@ from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.base.messages.parties import PartyInvite
 from vinom.base.model import MatchEnd
 from vinom.client.line import LobbyRefusal
-from vinom.client.lobby import LobbyClient, RoomOffered
+from vinom.client.lobby import LobbyClient, RoomOffered, SharedLine
 from vinom.client.match import Match
 from vinom.client.parties import LiveParty, Offer, PlayerParties
 from vinom.errors import Code, Refused
@@ -49,7 +49,8 @@ class PartiesCase(SynchronousTestCase):
             taken.callback(Seat(found))
             return taken
 
-        return PlayerParties(self.world.clock, lobby, begin, lambda: 0.0)
+        line = SharedLine(self.world.clock, lobby, lambda: 0.0)
+        return PlayerParties(line, begin)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 8 + [0.05] * round(seconds / 0.05))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import json
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import Heard, Pair, RoomsWorld, Word
@@ -14,7 +14,8 @@ from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import AddBot, JoinRoom, ListRooms, RoomList, RoundOver
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
+from vinom.client.parties import PlayerParties
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.game import Event, Step
 
@@ -39,10 +40,13 @@ class RoomsCase(SynchronousTestCase):
         self.world = RoomsWorld()
         self.endpoint = LobbyEndpoint(self.world)
 
-    def player(self, name: str) -> PlayerRooms:
+    def line(self, name: str) -> SharedLine:
         hello = Hello(PROTOCOL, name)
         lobby = LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
-        return PlayerRooms(self.world.clock, lobby, lambda: 0.5, timeout=60.0)
+        return SharedLine(self.world.clock, lobby, lambda: 0.5)
+
+    def player(self, name: str) -> PlayerRooms:
+        return PlayerRooms(self.line(name), timeout=60.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 12 + [0.05] * round(seconds / 0.05))
@@ -68,6 +72,21 @@ class RoomsCase(SynchronousTestCase):
 
 class PlayerRoomsTests(RoomsCase):
     """Two who play, and lose their lines."""
+
+    def test_beside_a_party(self) -> None:
+        """
+        Who plays in a room can form a party: both are on one line, and come back.
+        """
+        line = self.line("ann")
+        rooms, parties = PlayerRooms(line), PlayerParties(line, fail)
+        room = self.await_(rooms.join(JoinRoom("pair", "r1")))
+        party = self.await_(parties.create())
+        self.assertEqual((room.is_connected, len(self.endpoint.lines)), (True, 2))
+        self.cut()
+        self.pass_time(1.0)
+        self.assertTrue(room.is_connected)
+        self.assertFalse(room.is_over or party.is_over)
+        self.assertEqual(len([one for one in self.endpoint.lines if one.is_closed]), 2)
 
     def test_play(self) -> None:
         """

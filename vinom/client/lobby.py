@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from random import random
 from typing import Any
@@ -485,16 +485,54 @@ class LobbyClient:
         return None
 
 
+class LineUser:
+    """
+    Whoever shares the line of a player: the rooms, the parties and the match.
+
+    :cvar first_pause: how long to wait before a line that broke is made again, seconds.
+    """
+
+    first_pause = PAUSES[0]
+
+    def receive(self, push: Push | Failed) -> None:
+        """Take a push, or a failure that answers no request."""
+        raise NotImplementedError
+
+    def opened(self, line: LobbyLine) -> None:
+        """A new line is there, which nobody has used yet."""
+
+    def lost(self) -> None:
+        """It broke."""
+
+    def is_needed(self) -> bool:
+        """Must it be open, also when nobody asks anything?"""
+        raise NotImplementedError
+
+    async def back(self) -> None:
+        """
+        It was made again; take back what went with it.
+
+        :raises LineLost: try again on another line.
+        :raises LobbyRefusal: try again in a while.
+        """
+
+    def kept_out(self, why: LineLost | LobbyRefusal, seconds: float) -> None:
+        """It could not be made again, or `back` has failed, for so long."""
+
+    def may_move(self) -> bool:
+        """May the lobby answer now that a room is on another node?"""
+        return True
+
+
 class SharedLine:
     """
-    One line to the lobby for all who need it; made again when it has closed.
+    The line of a player to the lobby, which has one at a time; made when it is needed.
 
+    :param clock: measures and schedules time; the reactor.
     :param lobby: opens lines.
-    :param news: called with each push, and each failure that answers no request.
-    :param lost: called when it closes, unless that was `close`; gives what makes it
-        again, if it is needed.
-    :param opened: called with each new one, before anybody gets it.
-    :param moves: may the lobby answer now that a room is on another node?
+    :param chance: gives numbers from 0 to 1, for the pauses.
+    :ivar lobby: the same.
+    :ivar users: who gets what it brings.
     :ivar line: is open now.
     :ivar at: the address of the node to which the next line goes, once.
     :ivar is_closed: was it closed, and not asked for again?
@@ -504,14 +542,12 @@ class SharedLine:
 
     def __init__(
         self,
+        clock: IReactorTime,
         lobby: LobbyClient,
-        news: Callable[[Push | Failed], None],
-        lost: Callable[[], Coroutine[Any, Any, None] | None],
-        opened: Callable[[LobbyLine], None] = lambda line: None,
-        moves: Callable[[], bool] = lambda: False,
+        chance: Callable[[], float] = random,
     ) -> None:
-        self._lobby, self._news, self._lost = lobby, news, lost
-        self._opened, self._moves = opened, moves
+        self._clock, self.lobby, self._chance = clock, lobby, chance
+        self.users: list[LineUser] = []
         self.line: LobbyLine | None = None
         self.at: str | None = None
         self.is_closed = False
@@ -536,15 +572,20 @@ class SharedLine:
             # Not one on which we were refused, or that was left for another.
             if line is not None and line is self.line:
                 self.line = None
-                self.look_again()
+                for user in self.users:
+                    user.lost()
+                if not self.is_closed:
+                    self.look_again()
 
         at, self.at = self.at, None
-        line = await self._lobby.open_line(self._news, lost, moves=self._moves(), at=at)
+        moves = all(user.may_move() for user in self.users)
+        line = await self.lobby.open_line(self._receive, lost, moves=moves, at=at)
         if self.is_closed or not line.is_open:
             line.close()
             raise LineLost("the line to the lobby closed")
         self.line = line
-        self._opened(line)
+        for user in self.users:
+            user.opened(line)
         return line
 
     def _dialed(self, result: LobbyLine | Failure) -> None:
@@ -552,20 +593,51 @@ class SharedLine:
         for one in waiting:
             one.callback(result)
 
+    def _receive(self, push: Push | Failed) -> None:
+        for user in self.users:
+            user.receive(push)
+
     def look_again(self) -> None:
         """Make it again if it is needed."""
-        work = self._lost()
-        if work is not None:
-            self.come_back(work)
+        if self._returning is None and self._needing():
+            self._returning = Deferred.fromCoroutine(self._return())
+            self._returning.addBoth(self._returned)
 
-    def come_back(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what makes it again; `close` cancels that."""
-        self._returning = Deferred.fromCoroutine(work)
-        self._returning.addErrback(self._not_back)
+    def _needing(self) -> list[LineUser]:
+        return [user for user in self.users if user.is_needed()]
 
-    def _not_back(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("there is no way back to the lobby", failure)
+    async def _return(self) -> None:
+        began, tries = self._clock.seconds(), 0
+        pause = min(user.first_pause for user in self._needing())
+        pause *= 1 + self._chance() / 2
+        while True:
+            await deferLater(self._clock, pause)
+            if self.is_closed or not self._needing():
+                return
+            try:
+                await self.open()
+                for user in self.users:
+                    await user.back()
+                return
+            except (LineLost, LobbyRefusal) as error:
+                pause = pause_before(tries, self._chance)
+                tries += 1
+                if isinstance(error, LobbyRefusal) and error.retry_after:
+                    # A server that names a time is not to be found much later.
+                    spread = min(error.retry_after, 2.0) / 2
+                    pause = error.retry_after + spread * self._chance()
+                for user in self._needing():
+                    user.kept_out(error, self._clock.seconds() - began)
+
+    def _returned(self, result: object) -> None:
+        self._returning = None
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._log.failure("there is no way back to the lobby", result)
+
+    def release(self) -> None:
+        """Hang up if nobody needs it."""
+        if not self._needing():
+            self.close()
 
     def close(self) -> None:
         """Hang up, and make it no more unless somebody asks."""

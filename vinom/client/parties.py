@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from random import random
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from vinom.base.messages.envelope import Failed, Push, Request
@@ -48,10 +45,9 @@ from vinom.base.messages.parties import (
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import (
     PASSING_ON_RETURN,
-    LobbyClient,
+    LineUser,
     RoomOffered,
     SharedLine,
-    pause_before,
     raw,
 )
 from vinom.client.match import Match
@@ -239,30 +235,22 @@ class LiveParty:
         )
 
 
-class PlayerParties:
+class PlayerParties(LineUser):
     """
     Be in one party after another.
 
-    :param clock: measures and schedules time; the reactor.
-    :param lobby: opens lines.
+    :param shared: the player's line.
     :param begin: takes a seat in a match.
-    :param chance: gives numbers from 0 to 1, for the pauses.
-    :param moved: called with the match that we are in, when the lobby repeats where it
-        is.
     :ivar party: the one that we are in.
     """
 
     def __init__(
         self,
-        clock: IReactorTime,
-        lobby: LobbyClient,
+        shared: SharedLine,
         begin: Callable[[MatchFound], Deferred[Match]],
-        chance: Callable[[], float] = random,
-        moved: Callable[[MatchFound], None] = lambda found: None,
     ) -> None:
-        self._clock, self._lobby, self._begin = clock, lobby, begin
-        self._shared = SharedLine(lobby, self._receive, self._lost, self._opened)
-        self._chance, self._moved = chance, moved
+        self._shared, self._begin = shared, begin
+        shared.users.append(self)
         self.party: LiveParty | None = None
         self._matches: list[Deferred[Match]] = []
         self._last_match = ""
@@ -272,11 +260,7 @@ class PlayerParties:
 
     @property
     def player_id(self) -> str:
-        return self._lobby.identity.player_id
-
-    @property
-    def has_line(self) -> bool:
-        return self._shared.line is not None
+        return self._shared.lobby.identity.player_id
 
     def create(
         self,
@@ -386,7 +370,10 @@ class PlayerParties:
             raise LineLost(f"the lobby answered with {type(found).__name__}")
         return found
 
-    def _opened(self, line: LobbyLine) -> None:
+    def may_move(self) -> bool:
+        return self.party is None
+
+    def opened(self, line: LobbyLine) -> None:
         self._is_replaced = self._is_confirmed = False
         if self.party is not None:
             # Its update comes with the welcome, and so before the answer to a ping.
@@ -397,38 +384,23 @@ class PlayerParties:
         if not self._is_confirmed:
             self._out("lost")
 
-    def _lost(self) -> Coroutine[Any, Any, None] | None:
+    def is_needed(self) -> bool:
         # Our own match may have replaced the line to look for itself: then a later
         # request, or the end of the match, makes another.
-        is_wanted = self._is_needed() and not self._is_replaced
-        return self._return() if is_wanted and not self._shared.is_closed else None
+        return self._is_wanted() and not self._is_replaced
 
-    def _is_needed(self) -> bool:
+    def _is_wanted(self) -> bool:
         return bool(self.party or self._matches or self._on_invite)
 
-    async def _return(self) -> None:
-        tries, hold = 0, 0.0
-        while self._shared.line is None and self._is_needed():
-            pause = pause_before(tries, self._chance, hold)
-            tries, hold = tries + 1, 0.0
-            await deferLater(self._clock, pause)
-            if self._shared.is_closed:
-                return
-            try:
-                await self._shared.open()
-            except LobbyRefusal as refusal:
-                if refusal.code not in PASSING_ON_RETURN:
-                    is_forgotten = refusal.code == Code.UNKNOWN_PLAYER_KEY
-                    self._no_match(Failure(refusal))
-                    self._out("lost" if is_forgotten else refusal.code)
-                    return
-                hold = refusal.retry_after
-            except LineLost:
-                pass
+    def kept_out(self, why: LineLost | LobbyRefusal, seconds: float) -> None:
+        if isinstance(why, LobbyRefusal) and why.code not in PASSING_ON_RETURN:
+            self._no_match(Failure(why))
+            is_forgotten = why.code == Code.UNKNOWN_PLAYER_KEY
+            self._out("lost" if is_forgotten else why.code)
 
     # What it brings.
 
-    def _receive(self, push: Push | Failed) -> None:
+    def receive(self, push: Push | Failed) -> None:
         if isinstance(push, Failed):
             if push.code == Code.REPLACED:
                 self._is_replaced = True
@@ -473,7 +445,6 @@ class PlayerParties:
 
     def _found(self, found: MatchFound) -> None:
         if found.match_id == self._last_match:
-            self._moved(found)
             return
         self._last_match = found.match_id
         waiting, self._matches = self._matches, []
@@ -493,7 +464,7 @@ class PlayerParties:
         if (
             self._shared.line is None
             and not self._shared.is_closed
-            and self._is_needed()
+            and self._is_wanted()
         ):
             self._is_replaced = False
             self._shared.look_again()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from random import random
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from msgspec import structs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
 from vinom.base.messages.envelope import Failed, Push, Request
 from vinom.base.messages.rooms import (
@@ -31,7 +28,7 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, LobbyClient, SharedLine, pause_before
+from vinom.client.lobby import PASSING_ON_RETURN, LineUser, SharedLine
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
@@ -261,35 +258,23 @@ class LiveRoom:
             call(event.kind, event.data)
 
 
-class PlayerRooms:
+class PlayerRooms(LineUser):
     """
     Hold the places of one player.
 
-    :param clock: measures and schedules time; the reactor.
-    :param lobby: opens lines.
-    :param chance: gives numbers from 0 to 1, for the pauses.
+    :param shared: the player's line.
     :param timeout: how long to try to get places back, seconds.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        lobby: LobbyClient,
-        chance: Callable[[], float] = random,
-        timeout: float = TIMEOUT,
-    ) -> None:
-        self._clock, self._chance, self._timeout = clock, chance, timeout
+    first_pause = 0.0
+
+    def __init__(self, shared: SharedLine, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
         self._rooms: dict[str, LiveRoom] = {}
-        # Rooms on several nodes would send us back and forth.
-        self._shared = SharedLine(
-            lobby, self._receive, self._lost, moves=lambda: len(self._rooms) < 2
-        )
+        self._shared = shared
+        shared.users.append(self)
         self._left: LobbyLine | None = None
         self._number = 0
-
-    @property
-    def has_line(self) -> bool:
-        return self._shared.line is not None
 
     def join(self, request: JoinRoom, *, patches: bool = False) -> Deferred[LiveRoom]:
         """
@@ -365,32 +350,23 @@ class PlayerRooms:
         line = await self._shared.open()
         return await line.ask(request)
 
-    def _lost(self) -> Coroutine[Any, Any, None] | None:
-        """The line broke: get all places back on another."""
+    def may_move(self) -> bool:
+        # Rooms on several nodes would send us back and forth.
+        return len(self._rooms) < 2
+
+    def lost(self) -> None:
         for room in self._rooms.values():
             room.lose()
-        return self._return() if self._rooms and not self._shared.is_closed else None
 
-    async def _return(self) -> None:
-        give_up, tries = self._clock.seconds() + self._timeout, 0
-        while self._rooms and not self._shared.is_closed:
-            try:
-                if self._clock.seconds() >= give_up:
-                    break
-                await self._shared.open()
-                for room in tuple(self._rooms.values()):
-                    await self._take_back(room)
-            except (LineLost, LobbyRefusal) as error:
-                pause = pause_before(tries, self._chance)
-                tries += 1
-                if isinstance(error, LobbyRefusal) and error.retry_after:
-                    # A server that names a time is not to be found much later.
-                    spread = min(error.retry_after, 2.0) / 2
-                    pause = error.retry_after + spread * self._chance()
-                await deferLater(self._clock, pause)
-            else:
-                return
-        if not self._shared.is_closed:
+    def is_needed(self) -> bool:
+        return bool(self._rooms)
+
+    async def back(self) -> None:
+        for room in tuple(self._rooms.values()):
+            await self._take_back(room)
+
+    def kept_out(self, why: LineLost | LobbyRefusal, seconds: float) -> None:
+        if seconds >= self._timeout:
             for room in tuple(self._rooms.values()):
                 self._end(room, "lost")
 
@@ -428,7 +404,7 @@ class PlayerRooms:
         self._rooms.pop(room.room_id, None)
         room.end(RoomResult(room.room_id, reason, outcome))
 
-    def _receive(self, push: Push | Failed) -> None:
+    def receive(self, push: Push | Failed) -> None:
         if isinstance(push, Failed):
             self._refuse(push)
             return

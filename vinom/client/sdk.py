@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
     optionsForClientTLS,
     trustRootFromCertificates,
 )
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from vinom.base.messages.catalogue import PROTOCOL
@@ -36,10 +35,10 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.lobby import (
     Identity,
+    LineUser,
     LobbyClient,
     RoomOffered,
     SharedLine,
-    pause_before,
     raw,
 )
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
@@ -98,60 +97,41 @@ def _none(failure: Failure) -> None:
     """A region that cannot be reached is no place to play."""
 
 
-#: Pauses between attempts to open a line, seconds; the last one repeats.
-_PAUSES = (1.0, 2.0, 5.0)
-
-
-class _MatchUpdates:
+class _MatchUpdates(LineUser):
     """
-    Keep a line to the lobby, and pass on the addresses of the match that it sends.
+    Pass on the addresses of the match that the lobby sends on the player's line.
 
-    A player has only one line: another line of the same player closes this one. It is
-    opened again after a pause, if it is still needed.
-
-    :param clock: measures and schedules time; the reactor.
-    :param lobby: opens lines.
-    :param moved: called with each `MatchFound`.
-    :param is_needed: is there no other line for the news?
-    :param chance: returns random numbers from 0 to 1, for the pauses.
+    :param shared: the player's line.
+    :ivar match: ...that is played.
+    :ivar is_wanted: keep the line open? Another line of this player closes it; it is
+        opened again after a pause.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        lobby: LobbyClient,
-        moved: Callable[[MatchFound], None],
-        is_needed: Callable[[], bool],
-        chance: Callable[[], float] = random,
-    ) -> None:
-        self._clock, self._moved = clock, moved
-        self._is_needed, self._chance = is_needed, chance
-        self._shared = SharedLine(lobby, self._receive, self._return)
+    #: Our own match may have replaced the line, to look for itself.
+    first_pause = 1.0
+
+    def __init__(self, shared: SharedLine) -> None:
+        self._shared = shared
+        self.match: Match | None = None
+        self.is_wanted = False
+        shared.users.append(self)
 
     def start(self) -> None:
-        """Keep a line open from now on; called once."""
-        self._shared.come_back(self._return(0))
+        """Keep a line open from now on."""
+        self.is_wanted = True
+        self._shared.open().addErrback(lambda _: self._shared.look_again())
 
     def stop(self) -> None:
-        """Hang up for good."""
-        self._shared.close()
+        """Hang up, unless somebody else needs the line."""
+        self.is_wanted = False
+        self._shared.release()
 
-    async def _return(self, tries: int = 1) -> None:
-        while not self._shared.is_closed:
-            if tries:
-                pause = pause_before(tries - 1, self._chance, 0.0, _PAUSES)
-                await deferLater(self._clock, pause)
-            tries = max(1, tries)
-            if self._is_needed():
-                try:
-                    await self._shared.open()
-                    return
-                except (LobbyRefusal, LineLost):
-                    tries += 1
+    def is_needed(self) -> bool:
+        return self.is_wanted
 
-    def _receive(self, push: Push | Failed) -> None:
-        if isinstance(push, MatchFound) and not self._shared.is_closed:
-            self._moved(push)
+    def receive(self, push: Push | Failed) -> None:
+        if isinstance(push, MatchFound) and self.match is not None:
+            self.match.moved(push)
 
 
 __all__ = [
@@ -264,8 +244,10 @@ class Client:
         )
         self._way, self._chance, self._stay = way, chance, stay
         self.match: Match | None = None
-        self.rooms = PlayerRooms(reactor, lobby, chance)
-        self.parties = PlayerParties(reactor, lobby, self._begin, chance, self._moved)
+        self._line = SharedLine(reactor, lobby, chance)
+        self.rooms = PlayerRooms(self._line)
+        self._updates = _MatchUpdates(self._line)
+        self.parties = PlayerParties(self._line, self._begin)
 
     def join_room(
         self,
@@ -364,35 +346,19 @@ class Client:
             way=self._way,
             chance=self._chance,
         )
+        self._updates.match = match
         if on_found is not None:
             on_found(match)
         match.start()
         if self._stay:
-            self._keep_updated(match)
+            # Before it, the seat itself may have to ask the lobby.
+            match.joined.addCallbacks(lambda _: self._updates.start(), lambda _: None)
+            match.ended.addCallback(lambda _: self._updates.stop())
         return match.joined
-
-    def _keep_updated(self, match: Match) -> None:
-        """Have a line while a match lasts."""
-        news = _MatchUpdates(
-            self._reactor,
-            self._lobby,
-            match.moved,
-            lambda: not (self.rooms.has_line or self.parties.has_line),
-            self._chance,
-        )
-        # Before it, the seat itself may have to ask the lobby.
-        match.joined.addCallbacks(lambda _: news.start(), lambda _: None)
-        match.ended.addCallback(lambda _: news.stop())
-
-    def _moved(self, found: MatchFound) -> None:
-        """Go on with our match where the lobby says that it is."""
-        if self.match is not None:
-            self.match.moved(found)
 
     def close(self) -> None:
         """Leave the match, if there is one, and hang up; our places in rooms remain."""
         if self.match is not None:
             self.match.leave()
-        self.rooms.close()
-        self.parties.close()
+        self._line.close()
         self._lobby.close()
