@@ -184,16 +184,14 @@ def compose(scene: Scene, width: int, height: int) -> Canvas:
     """
     Draw *scene* to fit a terminal.
 
-    The cells are as wide as fits; a maze that is too large is cut around the player.
-    The scores go below the maze if there is no space beside it.
+    The cells are as wide as fits beside the scores; a maze that is too large is cut
+    around the player.
     """
     sheet = Canvas(height, width)
+    most = max(width - 1 - _PANEL_LEAST, width // 2)
     cols = scene.setup["cols"]
-    cell, beside = _layout(cols, width)
-    panel = _panel(scene, width - beside - 1 if beside else width, beside is None)
+    cell = next((cell for cell in (3, 2) if columns(cols, cell) <= most), 1)
     keys = _in_rows(scene.keys, width - 2)[: max(height - 5, 1)]
-    body = height - 1 - len(keys)
-    room = body if beside else max(body - panel.height, 3)
     maze = draw_maze(
         scene.setup,
         scene.view,
@@ -202,15 +200,14 @@ def compose(scene: Scene, width: int, height: int) -> Canvas:
         cell=cell,
         frame=scene.frame,
     )
-    maze = _cut_around(maze, scene, cell, room, beside or width)
+    body = max(height - 1 - len(keys), 1)
+    maze = _cut_around(maze, scene, cell, body, most)
+    panel = _panel(scene, min(width - maze.width - 1, _PANEL_MOST))
+    panel = panel.cut(0, 0, min(panel.height, body), panel.width)
     sheet.put_title(scene.title, _clock(scene))
     sheet.paste(1, 0, maze)
-    if beside:
-        sheet.paste(1, beside + 1, panel)
-    else:
-        sheet.paste(1 + maze.height, 0, panel)
-    used = 1 + maze.height + (0 if beside else panel.height)
-    row = min(height - len(keys), max(used, 1 + panel.height if beside else used))
+    sheet.paste(1, maze.width + 1, panel)
+    row = min(height - len(keys), 1 + max(maze.height, panel.height))
     for down, text in enumerate(keys):
         sheet.put(row + down, 1, text, QUIET)
     return sheet
@@ -227,17 +224,6 @@ def headline(scene: Scene) -> str:
     return f"{_verdict(scene)} ({scores})"
 
 
-def _layout(cols: int, width: int) -> tuple[int, int | None]:
-    """Choose a cell's width, and the column of a panel beside the maze, if it fits."""
-    for cell in (3, 2, 1):
-        if columns(cols, cell) + 1 + _PANEL_LEAST <= width:
-            return cell, columns(cols, cell)
-    for cell in (3, 2):
-        if columns(cols, cell) <= width:
-            return cell, None
-    return 1, None
-
-
 def _cut_around(
     maze: Canvas, scene: Scene, cell: int, height: int, width: int
 ) -> Canvas:
@@ -249,14 +235,6 @@ def _cut_around(
     top = max(0, min(row - height // 2, maze.height - height))
     left = max(0, min(col - width // 2, maze.width - width))
     return maze.cut(top, left, min(height, maze.height), min(width, maze.width))
-
-
-def _panel(scene: Scene, width: int, is_below: bool) -> Canvas:
-    rows = _summary(scene) if is_below else _details(scene, min(width, _PANEL_MOST))
-    panel = Canvas(len(rows), min(width, _PANEL_MOST) if not is_below else width)
-    for row, parts in enumerate(rows):
-        panel.put_row(row, 0, parts)
-    return panel
 
 
 def _in_rows(keys: str, width: int) -> list[str]:
@@ -271,20 +249,8 @@ def _in_rows(keys: str, width: int) -> list[str]:
     return rows
 
 
-def _summary(scene: Scene) -> list[Row]:
-    """The scores in one row, for terminals without space beside the maze."""
-    scores = [(" ", "")]
-    for seat, score in enumerate(scene.view["scores"]):
-        scores.append((f"● {fit(_name(scene, seat), 10)} {score}  ", _ink(seat)))
-    scores.append((_connection_quality(scene), QUIET))
-    rows: list[Row] = [scores]
-    if scene.view["over"]:
-        rows.append([(f" {_verdict(scene)}", _LOUD)])
-    rows.extend([(f" {note}", "")] for note in scene.notes)
-    return rows
-
-
-def _details(scene: Scene, width: int) -> list[Row]:
+def _panel(scene: Scene, width: int) -> Canvas:
+    """Draw the scores, who won or what is left, and the notes."""
     view = scene.view
     rows: list[Row] = [[]]
     best = max((*view["scores"], 1))
@@ -311,7 +277,10 @@ def _details(scene: Scene, width: int) -> list[Row]:
     if scene.notes:
         rows.append([])
         rows.extend([(fit(note, width), "")] for note in scene.notes)
-    return rows
+    panel = Canvas(len(rows), width)
+    for row, parts in enumerate(rows):
+        panel.put_row(row, 0, parts)
+    return panel
 
 
 def _verdict(scene: Scene) -> str:

@@ -7,6 +7,7 @@ Only this module changes the terminal's settings.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import termios
 from collections.abc import Callable, Mapping
@@ -37,6 +38,9 @@ PLAYING = _QUIT | {
 }
 #: Keys of somebody who watches a demonstration.
 WATCHING = _QUIT | {b"n": "next", b"l": "loss", b"k": "kill"}
+#: A key: a control sequence, whose parameters, such as for a held Shift key, end with a
+#: letter; the beginning of none; or one byte.
+_KEY = re.compile(rb"\x1b[\[O][^@-~]*([@-~])|\x1b(?=[^\[O])|[^\x1b]", re.DOTALL)
 _LONGEST = 16
 
 
@@ -60,32 +64,12 @@ class KeyReader:
 
         :returns: names of keys, in order: up, down, left, right, and those of `plain`.
         """
-        held, keys = self._held + data, []
-        while held:
-            if held[:1] != b"\x1b":
-                if (key := self.plain.get(held[:1])) is not None:
-                    keys.append(key)
-                held = held[1:]
-                continue
-            if len(held) < 3:
-                if len(held) == 2 and held[1:2] not in (b"[", b"O"):
-                    held = held[1:]
-                    continue
-                break
-            if held[1:2] not in (b"[", b"O"):
-                held = held[1:]
-                continue
-            # Parameters, such as for a held Shift key, end with a letter.
-            end = 2
-            while end < len(held) and not 0x40 <= held[end] <= 0x7E:
-                end += 1
-            if end == len(held):
-                held = held if len(held) < _LONGEST else b""
-                break
-            if (key := _ARROWS.get(held[end : end + 1])) is not None:
+        held, at, keys = self._held + data, 0, []
+        while (found := _KEY.match(held, at)) is not None:
+            at = found.end()
+            if key := _ARROWS.get(found[1]) or self.plain.get(found[0]):
                 keys.append(key)
-            held = held[end + 1 :]
-        self._held = held
+        self._held = held[at:] if len(held) - at < _LONGEST else b""
         return keys
 
 
