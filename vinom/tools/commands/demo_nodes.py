@@ -12,13 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import (
-    Deferred,
-    DeferredList,
-    FirstError,
-    fail,
-    gatherResults,
-)
+from twisted.internet.defer import Deferred, DeferredList, fail, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -56,12 +50,11 @@ _ARGUMENTS = (
 )
 
 
-class NamedNode:
+class NamedNode(ChildNode):
     """
-    One of the nodes.
+    One of the nodes; the same object after it was started again.
 
     :ivar letter: its name in pictures.
-    :ivar process: its process, the same object after it was started again.
     :ivar page: URL of its page.
     :ivar state: ``serving``, ``ending``, ``killed`` or ``starting``.
     :ivar status: what it answered last, as ``vinom status``; likewise ``matches`` and
@@ -76,18 +69,13 @@ class NamedNode:
         :param letter: its name.
         :param arguments: more arguments of ``twistd vinom``.
         """
-        port = free_port()
-        self.letter = letter
-        self.process = ChildNode(reactor, (*arguments, f"--http={port}"))
-        self.process.name = f"node {letter}"
-        self.page = f"http://{self.process.host}:{port}/"
+        http = free_port()
+        super().__init__(reactor, (*arguments, f"--http={http}"))
+        self.letter, self.name = letter, f"node {letter}"
+        self.address = f"{self.host}:{self.port}"
+        self.page = f"http://{self.host}:{http}/"
         self.state = "starting"
         self.forget()
-
-    @property
-    def address(self) -> str:
-        """Of its lobby."""
-        return f"{self.process.host}:{self.process.port}"
 
     def forget(self) -> None:
         """Forget what it answered."""
@@ -98,7 +86,7 @@ class NamedNode:
     async def look(self) -> None:
         """Ask it what it does."""
         pages = ("status", "matches", "rooms")
-        found = [await self.process.ask(page) for page in pages]
+        found = [await self.ask(page) for page in pages]
         # Otherwise it died, or its store is away: the next look finds out more.
         if all(found) and self.state == "serving":
             self.status, self.matches = found[0], found[1]["matches"]
@@ -140,33 +128,30 @@ class Deployment:
         :raises NodeFailed: something did not start.
         """
         await self.store.start()
-        try:
-            await gatherResults(
-                [node.process.start() for node in self.nodes], consumeErrors=True
-            )
-        except FirstError as error:
-            why = error.subFailure.value
-            assert why is not None
-            raise why from None
+        starting = DeferredList([n.start() for n in self.nodes], consumeErrors=True)
+        results: list[tuple[bool, Any]] = await starting
+        for has_started, why in results:
+            if not has_started:
+                why.raiseException()
         for node in self.nodes:
             node.state = "serving"
 
     async def stop(self) -> None:
         """Stop everything; files are removed."""
         self._is_stopping = True
-        await gatherResults([node.process.stop() for node in self.nodes])
+        await gatherResults([node.stop() for node in self.nodes])
         await self.store.stop()
 
     def kill_one(self) -> bool:
         """Kill a node, one with players if possible; false if only one serves."""
-        serving = [node for node in self.serving if not node.process.exited]
+        serving = [node for node in self.serving if not node.exited]
         if len(serving) < 2:
             return False
         busy = [node for node in serving if node.status.get("players")]
         chosen = random.choice(busy or serving)
         # We are informed of its end a moment later.
         chosen.state = "ending"
-        chosen.process.kill()
+        chosen.kill()
         return True
 
     def find_dead(self) -> list[NamedNode]:
@@ -174,7 +159,7 @@ class Deployment:
         dead = [
             node
             for node in self.nodes
-            if node.process.exited and node.state in ("serving", "ending")
+            if node.exited and node.state in ("serving", "ending")
         ]
         for node in dead:
             node.state = "killed"
@@ -195,9 +180,9 @@ class Deployment:
                 return
             node.state = "starting"
             try:
-                await node.process.start_again()
+                await node.start_again()
             except NodeFailed:
-                await node.process.kill()
+                await node.kill()
                 node.state = "killed"
             else:
                 node.state = "serving"
@@ -205,33 +190,39 @@ class Deployment:
 
 
 @implementer(IStreamClientEndpoint)
-class BalancedEndpoint:
+class Player:
     """
-    Connect one player: to the same node as before, else to the emptiest one.
+    A bot, logged in or not, that connects to its last node, else to the emptiest one.
 
     It stands for the balancer that a deployment has in front of its nodes.
 
+    :ivar name: to play under.
     :ivar node: the node of the last attempt to connect.
+    :ivar client: its client.
     """
 
     def __init__(
-        self, reactor: Any, deployment: Deployment, all_players: list[BalancedEndpoint]
+        self, reactor: Any, name: str, deployment: Deployment, players: list[Player]
     ) -> None:
         """
         :param reactor: connects.
+        :param name: to play under.
         :param deployment: has the nodes.
-        :param all_players: the endpoints of all players.
+        :param players: all of them.
         """
         self._reactor, self._deployment = reactor, deployment
-        self._all_players = all_players
+        self.name, self._players = name, players
         self.node: NamedNode | None = None
         self._connections: list[Any] = []
+        self.client = Client(reactor, LobbyClient(reactor, self, Hello(PROTOCOL, name)))
 
     @property
-    def is_open(self) -> bool:
-        """Is there a connection?"""
+    def at(self) -> str | None:
+        """Letter of the node that has its connection."""
         self._connections = [one for one in self._connections if one.is_open]
-        return bool(self._connections)
+        node = self.node
+        is_there = node and node.state == "serving" and self._connections
+        return node.letter if node and is_there else None
 
     def connect(self, factory: Any) -> Deferred[Any]:
         # At once: others who connect at the same time choose other nodes.
@@ -243,17 +234,16 @@ class BalancedEndpoint:
             self._connections.append(connection)
             return connection
 
-        host, port = node.process.host, node.process.port
-        endpoint = TCP4ClientEndpoint(self._reactor, host, port)
+        endpoint = TCP4ClientEndpoint(self._reactor, node.host, node.port)
         found: Deferred[Any] = endpoint.connect(factory)
         return found.addCallback(connected)
 
     def _choose(self) -> NamedNode | None:
-        serving = [node for node in self._deployment.serving if not node.process.exited]
+        serving = [node for node in self._deployment.serving if not node.exited]
         if self.node in serving:
             return self.node
-        players = [one.node for one in self._all_players if one is not self]
-        return min(serving, key=players.count, default=None)
+        others = [one.node for one in self._players if one is not self]
+        return min(serving, key=others.count, default=None)
 
 
 #: Two who play in a room of the nodes.
@@ -390,29 +380,6 @@ def _row_of(group: Group) -> Row:
     return [(f"{group.kind:<8}", QUIET), *members, (f"{gap}{group.doing}", "")]
 
 
-class _Player:
-    """
-    A bot that is logged in, or will be.
-
-    :ivar name: to play under.
-    :ivar endpoint: where it connects.
-    :ivar client: its client.
-    """
-
-    def __init__(self, reactor: Any, name: str, endpoint: BalancedEndpoint) -> None:
-        self.name, self.endpoint = name, endpoint
-        lobby = LobbyClient(reactor, endpoint, Hello(PROTOCOL, name))
-        self.client = Client(reactor, lobby)
-
-    @property
-    def at(self) -> str | None:
-        """Letter of the node that has its connection."""
-        node = self.endpoint.node
-        if node is None or node.state != "serving" or not self.endpoint.is_open:
-            return None
-        return node.letter
-
-
 class NodesDemo:
     """
     One demonstration, which `vinom.tools.commands.demo` runs and shows.
@@ -437,12 +404,10 @@ class NodesDemo:
         """
         self._reactor, self._pace = reactor, pace
         self._deployment = Deployment(reactor, nodes, executable)
-        endpoints: list[BalancedEndpoint] = []
-        self._players: list[_Player] = []
+        self._players: list[Player] = []
         for name in (*names, *_ROOM_NAMES):
-            endpoint = BalancedEndpoint(reactor, self._deployment, endpoints)
-            endpoints.append(endpoint)
-            self._players.append(_Player(reactor, name, endpoint))
+            player = Player(reactor, name, self._deployment, self._players)
+            self._players.append(player)
         # Members of one party are at different nodes.
         self._room_players = self._players[len(names) :]
         self._parties = [
@@ -455,8 +420,8 @@ class NodesDemo:
         self._notes: list[str] = []
         self._printed = 0
         self._lost: set[str] = set()
-        self._missing: list[_Player] = []
-        self._were_at: dict[_Player, Any] = {}
+        self._missing: list[Player] = []
+        self._were_at: dict[Player, Any] = {}
         self._dead: list[NamedNode] = []
         self._died_at = 0.0
         self._began = reactor.seconds()
@@ -469,7 +434,7 @@ class NodesDemo:
         await self._deployment.start()
         return [
             f"node {node.letter}: lobby {node.address}, page {node.page}, "
-            f"process {node.process.pid}"
+            f"process {node.pid}"
             for node in self._deployment.nodes
         ]
 
@@ -518,7 +483,7 @@ class NodesDemo:
 
     def log_end(self) -> str:
         """The last lines of a node's log."""
-        return self._deployment.nodes[0].process.log_end()
+        return self._deployment.nodes[0].log_end()
 
     def press(self, key: str) -> None:
         """Kill a node."""
@@ -528,7 +493,7 @@ class NodesDemo:
     # The bots.
 
     async def _play(
-        self, player: _Player, is_first: bool, invitation: Invitation
+        self, player: Player, is_first: bool, invitation: Invitation
     ) -> None:
         await self._log_in(player)
         _, self._chance = self._chance.draw()
@@ -543,7 +508,7 @@ class NodesDemo:
         self._bots.append(bot)
         await bot.run()
 
-    async def _log_in(self, player: _Player) -> None:
+    async def _log_in(self, player: Player) -> None:
         while True:
             try:
                 await player.client.hello()
@@ -562,7 +527,7 @@ class NodesDemo:
 
         match.ended.addCallback(ended)
 
-    async def _play_in_room(self, player: _Player) -> None:
+    async def _play_in_room(self, player: Player) -> None:
         name, game = find_game("tictactoe")
         await self._log_in(player)
         while not self._is_leaving:
@@ -595,17 +560,17 @@ class NodesDemo:
     def _note_changes(self) -> None:
         for node in [one for one in self._deployment.serving if one in self._dead]:
             self._dead.remove(node)
-            self._note(f"node {node.letter} serves again, process {node.process.pid}")
+            self._note(f"node {node.letter} serves again, process {node.pid}")
         for node in self._deployment.find_dead():
             self._dead.append(node)
             self._died_at = self._reactor.seconds()
             # Or was at the last look: who is quick is on the way to another by now.
             were = self._were_at
-            here = [p for p in self._players if node in (p.endpoint.node, were.get(p))]
+            here = [p for p in self._players if node in (p.node, were.get(p))]
             self._missing += [one for one in here if one not in self._missing]
             who = " ".join(one.name for one in here) or "no players"
             self._note(f"node {node.letter} was killed, with {who}")
-        self._were_at = {one: one.endpoint.node for one in self._players}
+        self._were_at = {one: one.node for one in self._players}
         if self._missing and self._is_everybody_back():
             after = self._reactor.seconds() - self._died_at
             where = "; ".join(
@@ -666,7 +631,7 @@ class NodesDemo:
             f"{info.get('used_memory_human', '?')}"
         )
 
-    def _describe_party(self, members: list[_Player]) -> Group:
+    def _describe_party(self, members: list[Player]) -> Group:
         client = members[0].client
         party = client.parties.party
         doing = "forms" if party is None else _DOING.get(party.state, party.state)
