@@ -145,11 +145,14 @@ class PortTests(DoctorCase):
         """
         A socket's path has a longest length, and one owner.
         """
-        self.assert_found(control_socket("/a", 9, False, False), "ok", "free")
-        self.assert_found(control_socket("/a", 9, True, True), "ok", "running node")
-        self.assert_found(control_socket("/a", 9, True, False), "failure", "/a")
-        long = control_socket("/" + "a" * 9, 9, False, False)
-        self.assert_found(long, "failure", "shorter state_dir")
+        for path, is_answered, ours, verdict, words in (
+            ("/a", False, False, "ok", "free"),
+            ("/a", True, True, "ok", "running node"),
+            ("/a", True, False, "failure", "/a"),
+            ("/aaaaaaaaa", False, False, "failure", "shorter state_dir"),
+        ):
+            found = control_socket(path, 9, is_answered, ours)
+            self.assert_found(found, verdict, words)
 
 
 class WayTests(DoctorCase):
@@ -198,13 +201,13 @@ class MachineTests(DoctorCase):
         hard limit forbids is not offered.
         """
         needed = descriptors_needed(66, 256)
-        enough = descriptors(needed, needed, "it", 66, 256)
-        self.assert_found(enough, "ok", str(needed))
-        fewer = descriptors(needed - 1, 9999, "it", 66, 256)
-        self.assert_found(fewer, "warning", f"ulimit -n {needed}")
-        hard = descriptors(needed - 1, needed - 1, "it", 66, 256)
-        self.assert_found(hard, "warning", "as root")
-        self.assert_found(descriptors(20, 9999, "it", 66, 256), "failure")
+        for soft, hard, verdict, words in (
+            (needed, needed, "ok", str(needed)),
+            (needed - 1, 9999, "warning", f"ulimit -n {needed}"),
+            (needed - 1, needed - 1, "warning", "as root"),
+            (20, 9999, "failure", ""),
+        ):
+            self.assert_found(descriptors(soft, hard, "it", 66, 256), verdict, words)
         # A link, a pidfd, two files for checkpoints, a pipe.
         self.assertEqual(descriptors_needed(67, 256) - needed, 5)
 
@@ -233,21 +236,20 @@ class MachineTests(DoctorCase):
         A directory must be writable, and have room for what may be written.
         """
         good: dict[str, Any] = {"exists": True, "is_writable": True, "owner": None}
-        room = {"free": 10**10, "used": 0}
-        cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
-            ({}, ["ok", "ok"]),
-            ({"exists": False}, ["ok", "ok"]),
-            ({"is_writable": False, "owner": "root"}, ["failure", "ok"]),
-            ({"owner": "vinom"}, ["warning", "ok"]),
-            ({"free": 10**8}, ["ok", "warning"]),
-            ({"free": 10**8, "used": 10**9}, ["ok", "ok"]),
-            ({"free": 10**6}, ["ok", "failure"]),
-        )
-        for changes, verdicts in cases:
-            asked = {name: changes.get(name, old) for name, old in good.items()}
-            sizes = {name: changes.get(name, old) for name, old in room.items()}
-            found = [state_directory("/s", **asked), disk(recordings=10**9, **sizes)]
-            self.assertEqual([one.verdict for one in found], verdicts)
+        for changes, verdict in (
+            ({}, "ok"),
+            ({"exists": False}, "ok"),
+            ({"is_writable": False, "owner": "root"}, "failure"),
+            ({"owner": "vinom"}, "warning"),
+        ):
+            self.assert_found(state_directory("/s", **good | changes), verdict)
+        for free, used, verdict in (
+            (10**10, 0, "ok"),
+            (10**8, 0, "warning"),
+            (10**8, 10**9, "ok"),
+            (10**6, 0, "failure"),
+        ):
+            self.assert_found(disk(free, used, 10**9), verdict)
 
 
 class TrustTests(DoctorCase):

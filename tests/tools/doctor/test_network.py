@@ -36,17 +36,13 @@ class QuestionTests(SynchronousTestCase):
 
     def test_cut(self) -> None:
         """
-        Half a question gets nothing; half an answer is none.
+        Half a question gets nothing; half an answer is none; and a question that could
+        not be answered is not written.
         """
         asked = question(NONCE, 100)
         self.assertIsNone(answer_to(asked[: SHORTEST - 1]))
         told = answer_to(asked)
         assert told is not None
         self.assertFalse(is_answer(told[:99], NONCE, 100))
-
-    def test_nonsense(self) -> None:
-        """
-        A question that could not be answered is not written.
-        """
         self.assertRaises(ValueError, question, b"short")
         self.assertRaises(ValueError, question, NONCE, SHORTEST - 1)

@@ -29,27 +29,16 @@ class StrangerTests(SynchronousTestCase):
             return [f"{one.name} {one.verdict}" for one in found]
 
         outside: dict[str, Any] = {"interface": "0.0.0.0", "advertise": "a.example"}
-        self.assertEqual(
-            verdicts(http="8080", admin="8481", **outside),
-            ["http encryption warning", "admin encryption warning"],
-        )
-        self.assertEqual(
-            verdicts(
-                http="8080",
-                admin="tcp:8481:interface=127.0.0.1",
-                allow_plaintext=True,
-                **outside,
-            ),
-            ["http encryption ok", "admin encryption ok"],
-        )
-        self.assertEqual(
-            verdicts(
-                http="tcp:8080:interface=127.0.0.1",
-                admin="ssl:8481:privateKey=k:certKey=c",
-                **outside,
-            ),
-            ["http encryption ok", "admin encryption ok"],
-        )
+        local = {"http": "tcp:8080:interface=127.0.0.1"}
+        tls = {"admin": "ssl:8481:privateKey=k:certKey=c"}
+        silenced = {"http": "8080", "allow_plaintext": True}
+        for settings, verdict in (
+            ({"http": "8080", "admin": "8481"}, "warning"),
+            (silenced | {"admin": "tcp:8481:interface=127.0.0.1"}, "ok"),
+            (local | tls, "ok"),
+        ):
+            found = [f"{name} encryption {verdict}" for name in ("http", "admin")]
+            self.assertEqual(verdicts(**settings, **outside), found)
         self.assertEqual(verdicts(), [])
 
     def test_reserve(self) -> None:

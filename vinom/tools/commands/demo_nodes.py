@@ -50,11 +50,13 @@ _ARGUMENTS = (
 )
 
 
-class NamedNode(ChildNode):
+class NamedNode:
     """
     One of the nodes; the same object after it was started again.
 
     :ivar letter: its name in pictures.
+    :ivar process: its process.
+    :ivar address: of its lobby.
     :ivar page: URL of its page.
     :ivar state: ``serving``, ``ending``, ``killed`` or ``starting``.
     :ivar status: what it answered last, as ``vinom status``; likewise ``matches`` and
@@ -70,10 +72,11 @@ class NamedNode(ChildNode):
         :param arguments: more arguments of ``twistd vinom``.
         """
         http = free_port()
-        super().__init__(reactor, (*arguments, f"--http={http}"))
-        self.letter, self.name = letter, f"node {letter}"
-        self.address = f"{self.host}:{self.port}"
-        self.page = f"http://{self.host}:{http}/"
+        self.letter = letter
+        self.process = ChildNode(reactor, (*arguments, f"--http={http}"))
+        self.process.name = f"node {letter}"
+        self.address = f"{self.process.host}:{self.process.port}"
+        self.page = f"http://{self.process.host}:{http}/"
         self.state = "starting"
         self.forget()
 
@@ -86,7 +89,7 @@ class NamedNode(ChildNode):
     async def look(self) -> None:
         """Ask it what it does."""
         pages = ("status", "matches", "rooms")
-        found = [await self.ask(page) for page in pages]
+        found = [await self.process.ask(page) for page in pages]
         # Otherwise it died, or its store is away: the next look finds out more.
         if all(found) and self.state == "serving":
             self.status, self.matches = found[0], found[1]["matches"]
@@ -128,7 +131,9 @@ class Deployment:
         :raises NodeFailed: something did not start.
         """
         await self.store.start()
-        starting = DeferredList([n.start() for n in self.nodes], consumeErrors=True)
+        starting = DeferredList(
+            [node.process.start() for node in self.nodes], consumeErrors=True
+        )
         results: list[tuple[bool, Any]] = await starting
         for has_started, why in results:
             if not has_started:
@@ -139,19 +144,19 @@ class Deployment:
     async def stop(self) -> None:
         """Stop everything; files are removed."""
         self._is_stopping = True
-        await gatherResults([node.stop() for node in self.nodes])
+        await gatherResults([node.process.stop() for node in self.nodes])
         await self.store.stop()
 
     def kill_one(self) -> bool:
         """Kill a node, one with players if possible; false if only one serves."""
-        serving = [node for node in self.serving if not node.exited]
+        serving = [node for node in self.serving if not node.process.exited]
         if len(serving) < 2:
             return False
         busy = [node for node in serving if node.status.get("players")]
         chosen = random.choice(busy or serving)
         # We are informed of its end a moment later.
         chosen.state = "ending"
-        chosen.kill()
+        chosen.process.kill()
         return True
 
     def find_dead(self) -> list[NamedNode]:
@@ -159,7 +164,7 @@ class Deployment:
         dead = [
             node
             for node in self.nodes
-            if node.exited and node.state in ("serving", "ending")
+            if node.process.exited and node.state in ("serving", "ending")
         ]
         for node in dead:
             node.state = "killed"
@@ -180,9 +185,9 @@ class Deployment:
                 return
             node.state = "starting"
             try:
-                await node.start_again()
+                await node.process.start_again()
             except NodeFailed:
-                await node.kill()
+                await node.process.kill()
                 node.state = "killed"
             else:
                 node.state = "serving"
@@ -234,12 +239,14 @@ class Player:
             self._connections.append(connection)
             return connection
 
-        endpoint = TCP4ClientEndpoint(self._reactor, node.host, node.port)
+        endpoint = TCP4ClientEndpoint(
+            self._reactor, node.process.host, node.process.port
+        )
         found: Deferred[Any] = endpoint.connect(factory)
         return found.addCallback(connected)
 
     def _choose(self) -> NamedNode | None:
-        serving = [node for node in self._deployment.serving if not node.exited]
+        serving = [node for node in self._deployment.serving if not node.process.exited]
         if self.node in serving:
             return self.node
         others = [one.node for one in self._players if one is not self]
@@ -434,7 +441,7 @@ class NodesDemo:
         await self._deployment.start()
         return [
             f"node {node.letter}: lobby {node.address}, page {node.page}, "
-            f"process {node.pid}"
+            f"process {node.process.pid}"
             for node in self._deployment.nodes
         ]
 
@@ -483,7 +490,7 @@ class NodesDemo:
 
     def log_end(self) -> str:
         """The last lines of a node's log."""
-        return self._deployment.nodes[0].log_end()
+        return self._deployment.nodes[0].process.log_end()
 
     def press(self, key: str) -> None:
         """Kill a node."""
@@ -560,7 +567,7 @@ class NodesDemo:
     def _note_changes(self) -> None:
         for node in [one for one in self._deployment.serving if one in self._dead]:
             self._dead.remove(node)
-            self._note(f"node {node.letter} serves again, process {node.pid}")
+            self._note(f"node {node.letter} serves again, process {node.process.pid}")
         for node in self._deployment.find_dead():
             self._dead.append(node)
             self._died_at = self._reactor.seconds()
