@@ -43,30 +43,23 @@ class DescribeTests(SynchronousTestCase):
 class WhyNoneTests(SynchronousTestCase):
     """What is printed when no match began."""
 
-    def why(self, errors: dict[str, int]) -> str:
-        return why_none(errors, LobbyAddress("127.0.0.1", 4600), 30.0)
-
-    def test_no_lobby(self) -> None:
+    def test_why(self) -> None:
         """
-        Bots that reach no lobby end at once: the address is printed, and that no
-        30 s have passed is not claimed.
+        Bots that reach no lobby end at once: the address is printed, and that no 30 s
+        have passed is not claimed. A refusal is printed in the lobby's words. Where
+        nothing went wrong, the table was not full.
         """
-        told = self.why({"line_lost": 4})
-        self.assertIn("cannot reach a lobby at 127.0.0.1:4600; set --connect", told)
-        self.assertNotIn("30 s", told)
-
-    def test_refused(self) -> None:
-        """
-        A refusal of the lobby is printed in the lobby's words.
-        """
-        self.assertEqual(self.why({"bad_options": 12}), "no match began")
-
-    def test_not_full(self) -> None:
-        """
-        Where nothing went wrong, the table was not full.
-        """
-        self.assertEqual(
-            self.why({}),
-            "no match began in 30 s; a match waits for more players before it starts "
-            "with empty seats: raise --seconds or --players",
-        )
+        for errors, words in (
+            (
+                {"line_lost": 4},
+                "no match began: cannot reach a lobby at 127.0.0.1:4600; set --connect",
+            ),
+            ({"bad_options": 12}, "no match began"),
+            (
+                {},
+                "no match began in 30 s; a match waits for more players before it "
+                "starts with empty seats: raise --seconds or --players",
+            ),
+        ):
+            why = why_none(errors, LobbyAddress("127.0.0.1", 4600), 30.0)
+            self.assertEqual(why, words)
