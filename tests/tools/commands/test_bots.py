@@ -21,23 +21,15 @@ class DescribeTests(SynchronousTestCase):
 
     def test_all_are_counted(self) -> None:
         """
-        Matches that went well are not explained.
+        Matches that went well are not explained; those that were left early are, with
+        the option that limits them.
         """
-        self.assertEqual(
-            self.line(2, 2, 0), "matches      2 started, 2 finished, 0 failed"
-        )
+        all_well = "matches      2 started, 2 finished, 0 failed"
+        self.assertEqual(self.line(2, 2, 0), all_well)
         # One that could not be joined was not started either.
         self.assertNotIn("left", self.line(1, 1, 1))
-
-    def test_left(self) -> None:
-        """
-        Matches that were left early are reported, with the option that limits them.
-        """
-        self.assertEqual(
-            self.line(3, 1, 0),
-            "matches      3 started, 1 finished, 0 failed, "
-            "2 left before the end (--grace)",
-        )
+        left = "matches      3 started, 1 finished, 0 failed, 2 left before the end"
+        self.assertEqual(self.line(3, 1, 0), f"{left} (--grace)")
 
 
 class WhyNoneTests(SynchronousTestCase):
