@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 from unittest import SkipTest
 
 import attrs
@@ -18,12 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.support.cut_links import cut_links, no_links
-from tests.support.planted import Adding, Guessing, Hiding, Losing
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_executable
 from vinom.client.load.bot import Habits
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
-from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditions
 from vinom.tools.chaos.plan import Kind, Plan, Strike, plan_strikes
 from vinom.tools.chaos.report import Report
@@ -218,56 +215,3 @@ def versions(run: ChaosRun) -> dict[str, int]:
         live.match_id: max(witness.version for witness in live.witnesses)
         for live in run.matches.by_id.values()
     }
-
-
-def planted(game: Game[Any, Any]) -> Plan:
-    """Plan a run with a game that has a fault, or none."""
-    return attrs.evolve(
-        MAZES,
-        spec=f"tests.support.planted:{type(game).__name__}",
-        matches=2,
-        seconds=4.0,
-        conditions=None,
-        habits=Habits(game.name, game, pace=8.0),
-    )
-
-
-class PlantedFaultTests(ChaosCase):
-    """A small game, and the same game with one fault each."""
-
-    async def test_right(self) -> None:
-        """
-        The game without a fault passes, with processes killed.
-        """
-        report = await self.run_chaos(
-            self.striking(planted(Adding()), "gameserver", 1.0)
-        )
-        self.assertEqual(report.exit_code, 0, self.report)
-
-    async def test_hidden_state(self) -> None:
-        """
-        A game that keeps something outside its state is found.
-        """
-        report = await self.run_chaos(
-            self.striking(planted(Hiding()), "gameserver", 1.0)
-        )
-        self.assertEqual(report.exit_code, 1, self.report)
-        self.assertIn("recording", {one.promise for one in report.broken}, self.report)
-
-    async def test_lost_inputs(self) -> None:
-        """
-        So is one that holds inputs back outside its state, and loses them.
-        """
-        report = await self.run_chaos(
-            self.striking(planted(Losing()), "gameserver", 1.0)
-        )
-        self.assertEqual(report.exit_code, 1, self.report)
-
-    async def test_other_chance(self) -> None:
-        """
-        So is one that draws from the system, although nothing is killed.
-        """
-        report = await self.run_chaos(planted(Guessing()))
-        self.assertEqual(report.exit_code, 1, self.report)
-        promises = {one.promise for one in report.broken}
-        self.assertEqual(promises, {"recording", "states"}, self.report)

@@ -114,7 +114,7 @@ _ALONE = (FrameTests, CompressionTests)
 
 #: The cases, and their tests of plain tox.
 _CASES: tuple[tuple[type[TestCase], tuple[str, ...]], ...] = (
-    (test_websocket_node.WebSocketNodeTests, ("test_match", "test_newer_line")),
+    (test_websocket_node.WebSocketNodeTests, ("test_match",)),
     (test_isolated_rooms.IsolatedRoomTests, ("test_play",)),
     (test_tutorial.TutorialTests, ("test_netcat",)),
     (test_cross_transport.CrossTransportTests, ("test_udp_is_blocked",)),

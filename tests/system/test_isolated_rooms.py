@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,24 +96,3 @@ class IsolatedRoomTests(TestCase):
         await ann.ask("leave_room", "room_done")
         self.assertEqual("left", (await gone)["reason"])
         self.assertEqual([], [m for m in bob.heard if m["type"] == "room_closed"])
-
-    async def test_its_process_dies(self) -> None:
-        """
-        When the game process is killed, or hangs where nothing interrupts it, the
-        room's players are sent its end; a room of the node goes on.
-        """
-        await self.open(
-            "--game=tests.support.games:Apart", "--game=tests.support.games:Teller"
-        )
-        eve, _, _, _ = await self.meet("teller", "r0")
-        ann, _, _, _ = await self.meet("apart", "r1")
-        closed = ann.hear("room_closed")
-        os.kill(await self.process_of("r1"), signal.SIGKILL)
-        self.assertEqual("lost", (await closed)["reason"])
-        ann, bob, _, _ = await self.meet("apart", "r2")
-        closed = bob.hear("room_closed")
-        ann.say("action", type="say", word="deaf")
-        heard = eve.hear("game_state")
-        eve.say("action", type="say", word="hi")
-        await heard
-        self.assertEqual("lost", (await closed)["reason"])

@@ -116,27 +116,6 @@ class WebSocketNodeTests(TestCase):
             pong = await player.ask(b'{"type":"ping","id":3}')
             self.assertEqual((pong["type"], pong["id"]), ("pong", 3))
 
-    async def test_newer_line(self) -> None:
-        """
-        A hello elsewhere with the same key is reported on the connection before,
-        with a number and a reason.
-        """
-        await self.start()
-        older = Player(self.http, "ann")
-        key = (await older.hello())["data"]["player_key"]
-        newer = Player(self.http, "ann")
-        newer.socket = await deferToThread(connect, f"ws://127.0.0.1:{self.http}/ws")
-        self.addCleanup(lambda: deferToThread(newer.socket.close))
-        asked = encode_request(Hello(PROTOCOL, player_key=key), 1)
-        self.assertEqual((await newer.ask(asked))["type"], "welcome")
-        said = json.decode(await older.message())
-        self.assertEqual(said["error"]["code"], "replaced")
-        closed = await self.assertFailure(
-            deferToThread(older.socket.recv, PATIENCE), ConnectionClosed
-        )
-        self.assertEqual(closed.rcvd.code, 4001)
-        self.assertTrue(closed.rcvd.reason.startswith("replaced: "))
-
     async def test_stop(self) -> None:
         """
         A node that stops informs everybody, with the code for it.

@@ -627,10 +627,32 @@ class StateAgainTests(SynchronousTestCase):
     def test_pauses(self) -> None:
         """
         A player who sends nothing gets the newest state again after 0.3 s, then after
-        twice as long, and then every second.
+        twice as long, and then every second. What arrived is not sent again, nor is
+        anything to a player who was refused; at a match's end the last state is sent
+        again at once, and often.
         """
-        self.link.make_state(1, [b"tail"], 0, 0.0)
-        self.assertEqual(self.resends(4.0), [0.3, 0.9, 1.9, 2.9, 3.9])
+        for what, then, seconds, times in (
+            ("silent", lambda link: None, 4.0, [0.3, 0.9, 1.9, 2.9, 3.9]),
+            (
+                "acknowledged",
+                lambda link: link.receive(write_input(3, 1, 0, 0, []), 0.1),
+                2.0,
+                [],
+            ),
+            ("refused", lambda link: link.refuse("kicked", "go", 0.0), 2.0, []),
+            (
+                "the end",
+                lambda link: link.hasten(0.15, 0.0),
+                0.5,
+                [0.0, 0.15, 0.3, 0.45],
+            ),
+        ):
+            self.setUp()
+            self.link.make_state(1, [b"tail"], 0, 0.0)
+            then(self.link)
+            self.assertEqual(self.resends(seconds), times, what)
+            state = self.link.make_state(2, [b"tail"], 0, seconds)
+            self.assertEqual(state is None, what == "refused")
 
     def test_newer_state(self) -> None:
         """
@@ -640,31 +662,6 @@ class StateAgainTests(SynchronousTestCase):
         self.assertEqual(self.resends(1.0), [0.3, 0.9])
         self.link.make_state(2, [b"newer"], 0, 1.0)
         self.assertEqual([at for at in self.resends(2.0) if at >= 1.0], [1.3, 1.9])
-
-    def test_acknowledged(self) -> None:
-        """
-        What arrived is not sent again.
-        """
-        self.link.make_state(1, [b"tail"], 0, 0.0)
-        self.link.receive(write_input(3, 1, 0, 0, []), 0.1)
-        self.assertEqual(self.resends(2.0), [])
-
-    def test_hastened(self) -> None:
-        """
-        At a match's end the last state is sent again at once, and often.
-        """
-        self.link.make_state(1, [b"tail"], 0, 0.0)
-        self.link.hasten(0.15, 0.0)
-        self.assertEqual(self.resends(0.5), [0.0, 0.15, 0.3, 0.45])
-
-    def test_refused(self) -> None:
-        """
-        A player who was refused is sent no more states.
-        """
-        self.link.make_state(1, [b"tail"], 0, 0.0)
-        self.link.refuse("kicked", "go", 0.0)
-        self.assertEqual(self.resends(2.0), [])
-        self.assertIsNone(self.link.make_state(2, [b"tail"], 0, 2.0))
 
     def test_silence(self) -> None:
         """
