@@ -32,6 +32,9 @@ class Estates:
     :ivar prematches: those of each.
     :ivar lines: the players who are connected to each.
     :ivar silent: the store does not answer.
+    :ivar are_placed: had their matches begun?
+    :ivar unanswered: how many answers to an end get lost.
+    :ivar expected: for whom the node that looks waits.
     """
 
     store: MemoryLobbyStore
@@ -40,6 +43,9 @@ class Estates:
     prematches: dict[str, list[Prematch]] = attrs.field(factory=dict)
     lines: dict[str, list[str]] = attrs.field(factory=dict)
     silent: bool = False
+    are_placed: bool = True
+    unanswered: int = 0
+    expected: list[str] = attrs.field(factory=list)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -49,12 +55,26 @@ class Estates:
             return fail(StoreUnavailable("silent"))
         known = [one.match_id for one, _ in running(self.store)]
         plans = self.plans.get(node_id, [])
-        left = [LeftMatch(one, True) for one in plans if one.match_id in known]
+        left = [
+            LeftMatch(one, self.are_placed, (f"e-{one.match_id}",))
+            for one in plans
+            if one.match_id in known
+        ]
         return succeed(left[:most])
+
+    def end(self, end: MatchEnd, *given: Any) -> Deferred[bool]:
+        done = self.store.end(end, *given)
+        if self.unanswered:
+            self.unanswered -= 1
+            self.expected += [one.player_id for one in end.seats]
+            return fail(StoreUnavailable("its answer is lost"))
+        return done
 
     def abandon(
         self, node_id: str, most: int, seconds: float
     ) -> Deferred[Estate | None]:
+        if not node_id:
+            return succeed(Estate((), self.expected))
         count = min(most, self.entries.get(node_id, 0))
         self.entries[node_id] = self.entries.get(node_id, 0) - count
         lines = self.lines.pop(node_id, [])
@@ -163,6 +183,17 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual([end.match_id for end in self.ends], ["m1"])
         self.assertEqual(self.running(), 1)
         self.assertEqual(self.successResultOf(self.nodes.nodes(expired=True)), [])
+
+    def test_matches_that_had_not_begun(self) -> None:
+        """
+        Players of a match that had no place yet wait again: this node waits for those
+        who are gone, and finds them although the answer was lost.
+        """
+        self.die()
+        self.estates.are_placed, self.estates.unanswered = False, 1
+        self.clock.pump([0.5] * 14)
+        self.assertEqual([end.match_id for end in self.ends], ["m2"])
+        self.assertEqual(self.lost[:3], ["ann", "bob", "cat"])
 
     def test_process_has_ended(self) -> None:
         """

@@ -182,7 +182,8 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
     async def test_dead_before_it_began(self) -> None:
         """
         Players of a match whose node dies before it has a place wait again: those who
-        are at other nodes can be matched, the others are suspended.
+        are at other nodes can be matched, the others are suspended, and whichever node
+        ended the match waits for them, also if it did not get the answer.
         """
         store, other = await self.filled(ANN, BOB), await self.other_node()
         await RedisOnlineStore(self.client).enter("ann")
@@ -193,6 +194,8 @@ class RedisLobbyStoreTests(LobbyStoreContract, RedisCase):
         self.assertTrue(await store.end(end, self.now + 60, found.entry_ids))
         self.assertEqual(await self.oldest(store), ["Ann"])
         self.assertEqual(await self.entry_of(store, "bob"), "e-bob")
+        own = await store.abandon("", 9, 10)
+        self.assertEqual(own and own.players, ["bob"])
 
     async def test_away_for_how_long(self) -> None:
         """

@@ -257,7 +257,10 @@ class Shared:
         for entry in () if running is None else running.entries:
             if entry.entry_id in self.state.entries:
                 self._own(entry.entry_id)
-                self.state.suspend(entry.entry_id, not self._shares.here(entry))
+                if not self._shares.here(entry):
+                    self.state.suspend(entry.entry_id, True)
+                    its = dict.fromkeys(entry.player_ids)
+                    self._shares.expected[self._node].update(its)
         return found
 
     def owner(self, match_id: str) -> Any:

@@ -19,6 +19,14 @@ from vinom.store.redis.scripts import Script
 
 #: No call is late: late ones have tests of their own.
 _NEVER = str(1 << 52)
+#: Nobody is subscribed: messages are read from lists, unless nobody listens (KEYS[4]).
+_PUBLISH = """
+local function publish(channel, message)
+  if string.find(KEYS[4], channel .. ' ', 1, true) then return 0 end
+  redis.call('RPUSH', channel, message)
+  return 1
+end
+"""
 
 
 class Line:
@@ -59,6 +67,7 @@ class WaitingClient:
     Runs steps as `vinom.store.redis.client.RedisClient` does, and waits for each.
 
     :ivar published: called after steps that may publish something.
+    :ivar deaf: lists the nodes that get nothing that is published.
     """
 
     def __init__(
@@ -68,20 +77,22 @@ class WaitingClient:
         self._now = now
         self.turns = SimpleNamespace(call=lambda call: call())  # One call in each.
         self.published: Callable[[], None] = lambda: None
+        self.deaf: Callable[[], list[str]] = list
 
     def run(self, script: Script, *args: str | bytes) -> Deferred[Any]:
         text = script.text.replace("call('TIME')", "{ KEYS[2], KEYS[3] }")
-        # Nobody is subscribed: they are read from lists.
-        text = text.replace("'PUBLISH'", "'RPUSH'")
+        publishes = "call('PUBLISH', " in text
+        text = _PUBLISH + text.replace("call('PUBLISH', ", "publish(")
         seconds, part = divmod(self._now(), 1)
         found = self._line.ask(
-            *("EVAL", text, "3", self.prefix, str(int(seconds)), str(int(part * 1e6))),
+            *("EVAL", text, "4", self.prefix, str(int(seconds)), str(int(part * 1e6))),
+            "".join(f"{self.prefix}to:{one} " for one in self.deaf()),
             *(_NEVER, self.owner.node_id, str(self.owner.lease), *args),
         )
         if found == b"STALE":
             return fail(LeaseLost("the lease of this node is over"))
         assert found != b"LATE"
-        if "'RPUSH'" in text:
+        if publishes:
             self.published()
         return succeed(found)
 

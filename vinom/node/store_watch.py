@@ -169,6 +169,8 @@ class Takeover(Repeating):
             (node_id, lease.number), now + self._match_seconds
         )
         await self._try(self._survivor.adopt_left, node_id)
+        # Until there is an answer: these players may be this node's.
+        self._is_unsure = True
         while matches := await self._lobby.matches_of(node_id, _AT_ONCE):
             if now < first:
                 break
@@ -192,11 +194,13 @@ class Takeover(Repeating):
                 if await self._lobby.end(end, expires_at, again):
                     lost += 1
                     await self._try(self._survivor.match_lost, end)
+                    if again:
+                        # Some went while it was being made.
+                        players = [one.player_id for one in who if one.player_id]
+                        await self._wait_for(Estate((), players))
             if lost + went_on == before:
                 # It has come back, and goes on with them; or others do.
                 break
-        # Until there is an answer: these players may be this node's.
-        self._is_unsure = True
         while left := await self._lobby.abandon(node_id, _AT_ONCE, _ENTRY_SECONDS):
             await self._wait_for(left)
         self._is_unsure = False

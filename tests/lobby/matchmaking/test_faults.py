@@ -41,9 +41,12 @@ class FailingNodesWithRedis(FailingNodes):
     def make_stores(self, node: FailingNode) -> tuple[Any, Any, Any]:
         now = self.clock.seconds
         client: Any = WaitingClient(self._line, node.node_id, self._prefix, now)
-        client.published = self._pass_on
+        client.published, client.deaf = self._pass_on, self._deaf
         lines = self._lines[node.node_id] = RedisOnlineStore(client)
         return RedisLobbyStore(client, now), lines, RedisNodeStore(client)
+
+    def _deaf(self) -> list[str]:
+        return [node.node_id for node in self.nodes if node.gate.is_deaf]
 
     def _pass_on(self) -> None:
         for node_id, lines in self._lines.items():

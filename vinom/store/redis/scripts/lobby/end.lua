@@ -27,6 +27,9 @@ for entry_id in each(match.entries) do
       take_over('entry', 'entries', entry_id)
       wait(entry)
       keep(entry, LIFETIME)
+      for player in each(entry.suspended == '1' and entry.players or '') do
+        await_return(player)
+      end
     else
       call('DEL', P .. 'entry:' .. entry_id)
       follow(entry, 'idle')
