@@ -33,7 +33,8 @@ class PlaceTests(SynchronousTestCase):
     def test_place(self) -> None:
         """
         Players of every match are sent to the relay's port and name, and only when its
-        game server has sent what they need to begin with.
+        game server has sent what they need to begin with: nobody who comes back to the
+        match is let in before.
         """
         net = RelayNet()
         net.fleet.delay = 1.0
@@ -41,6 +42,8 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual({}, net.places)
         net.run(3.5)
         self.assertEqual({}, net.places)
+        ticket = Ticket(net.label("m9", 0), "m1", 0, net.reactor.seconds() + 60)
+        self.failureResultOf(net.relay.add_ticket(ticket), NoCapacity)
         net.run(1.0)
         anchor = net.issuer.anchor.decode()
         self.assertEqual(

@@ -331,11 +331,14 @@ class UdpRelay(Service):
         """
         Admit one more handshake.
 
-        :raises NoCapacity: the match is over.
+        :raises NoCapacity: the match is over, or does not go on here yet.
         """
         match = self._matches.get(ticket.match_id)
         if match is None or match.end is not None:
             return fail(NoCapacity("the match is over"))
+        if match.greeted is not None:
+            # Its watch is still to be sent where that is.
+            return fail(NoCapacity("the match goes on in a moment"))
         self.players.admit([ticket])
         return succeed(None)
 
