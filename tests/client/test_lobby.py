@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from msgspec import json
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.lobbies import Duel, LobbyWorld
 from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchEnded, MatchFound, QueueStatus
-from vinom.client.line import LineLost, LobbyRefusal
+from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import LobbyClient, RoomOffered
 from vinom.errors import Code
 from vinom.lobby.matchmaking.queues import read_tables
@@ -308,3 +313,26 @@ class LobbyClientTests(SynchronousTestCase):
         self.pass_time()
         self.player("bob").find_match("duel")
         self.assertEqual(self.await_(second).game, "duel")
+
+
+class SilentLobbyTests(TestCase):
+    async def test_kernel_asks(self) -> None:
+        """
+        The kernel finds out by itself that the lobby's machine is gone, also below
+        something like TLS.
+        """
+        port = reactor.listenTCP(
+            0, Factory.forProtocol(Protocol), interface="127.0.0.1"
+        )  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, *port.socket.getsockname())
+        gone: Deferred[None] = Deferred()
+        line = LobbyLine(reactor, print, lambda: gone.callback(None))  # type: ignore[arg-type]
+        wrapper = ProtocolWrapper(WrappingFactory(Factory()), line)
+        await connectProtocol(endpoint, wrapper)
+        found: Any = wrapper.transport
+        handle, tcp = found.getHandle(), socket.IPPROTO_TCP
+        self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        self.assertEqual(handle.getsockopt(tcp, socket.TCP_KEEPIDLE), 6)
+        found.loseConnection()
+        await gone

@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from vinom.base.messages.catalogue import decode_answer
@@ -22,11 +24,15 @@ from vinom.base.messages.envelope import (
     RequestId,
     encode_request,
 )
+from vinom.base.reactor.connections import bound_silence
 from vinom.errors import PeerError, VinomError
 from vinom.net.frames import LineReader
 
 #: Longest message of the lobby that we accept, bytes.
 ANSWER_LIMIT = 64 * 1024
+#: After which a server counts as gone that sends not even what the kernel sends by
+#: itself: sooner than another node can go on with its rooms.
+_GONE_SECONDS = 12
 
 
 class LobbyRefusal(VinomError):
@@ -108,6 +114,11 @@ class LobbyLine(Protocol):
         self.is_open = True
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
+        below: Any = self.transport
+        while isinstance(below, ProtocolWrapper):
+            below = below.transport
+        if isinstance(below, Connection):
+            bound_silence(below.getHandle(), _GONE_SECONDS)
 
     def ask(self, request: Request) -> Deferred[Push]:
         """

@@ -56,18 +56,6 @@ _log = Logger()
 
 #: Linux makes a socket that does not block in one call.
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
-#: What the kernel may have, and its value: seconds, a count, and milliseconds. Players
-#: who wait send nothing, so silence means nothing (source: tcp(7)).
-_WATCHED = [
-    (getattr(socket, name), value)
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 20_000),
-    )
-    if hasattr(socket, name)
-]
 _DONE = Failure(ConnectionDone())
 #: Private parts that are used here, and where they must be.
 _PARTS = {
@@ -204,10 +192,22 @@ def watch(watched: socket.socket) -> None:
     bound_silence(watched)
 
 
-def bound_silence(watched: socket.socket) -> None:
-    """Set how long a peer may be silent that is asked whether it is there."""
-    for option, value in _WATCHED:
-        watched.setsockopt(socket.IPPROTO_TCP, option, value)
+def bound_silence(watched: socket.socket, seconds: int = 30) -> None:
+    """
+    Have the kernel ask a quiet peer whether it is there: silence itself means nothing.
+
+    :param watched: a socket of TCP that has SO_KEEPALIVE.
+    :param seconds: in which it finds out that the peer is gone.
+    """
+    # Seconds, a count, and milliseconds, as far as the kernel has them (tcp(7)).
+    for name, value in (
+        ("TCP_KEEPIDLE", seconds // 2),
+        ("TCP_KEEPINTVL", seconds // 6),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 1000 * seconds * 2 // 3),
+    ):
+        if (option := getattr(socket, name, None)) is not None:
+            watched.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def accept_quickly(port: Port) -> None:
