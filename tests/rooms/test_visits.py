@@ -46,11 +46,12 @@ class Links:
     The links of one node to another.
 
     :ivar is_stuck: does nothing arrive for now?
+    :ivar is_silent: does no node answer who dials?
     """
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
-        self.is_stuck = self.is_down = False
+        self.is_stuck = self.is_down = self.is_silent = False
         self.more: list[str] = []
         self.direct: dict[str, str] = {}
 
@@ -93,7 +94,7 @@ class Links:
     async def visit(
         self, node_id: str, player: Player, host: str, guest: Guest
     ) -> GuestWire:
-        if node_id == "n4":
+        if node_id == "n4" or self.is_silent:
             return await Deferred()
         if self.is_down or node_id != "n1":
             raise NoCapacity("nobody listens there")
@@ -316,6 +317,27 @@ class VisitTests(TwoNodes):
         (refused,) = self.ask(self.bob, "join_room", game="pair", room_id="r1")
         self.assertEqual(refused["error"]["code"], "busy")
         self.assertIn("retry_after", refused["error"]["details"])
+
+    def test_silent(self) -> None:
+        """
+        Nobody waits for a node that is silent until after its lease; then its room
+        goes on here.
+        """
+        secret = self.join(self.bob)["resume"]
+        self.bob.do(1, word="last words")
+        self.turn()
+        self.nodes.wait(1.0)
+        self.first.die()
+        self.links.is_silent = True
+        self.links.asker.connectionLost()
+        self.nodes.wait(SECONDS - 2.0)
+        bob, _ = self.second.hello("bob again")
+        self.assertEqual(self.ask(bob, "reconnect", resume=secret), [])
+        self.nodes.wait(2.0)
+        (refused,) = bob.heard()
+        self.assertEqual(refused["error"]["details"]["retry_after"], 0.1)
+        found = self.ask(bob, "reconnect", resume=secret)
+        self.assertEqual(found[0]["data"]["seat"], 1, found)
 
     def test_node_dies(self) -> None:
         """

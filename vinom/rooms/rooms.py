@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import structs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.task import deferLater
 
 from vinom.base.messages.envelope import Request
@@ -56,6 +56,8 @@ HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
 
 #: How long a node that stops waits for the store to take its rooms, seconds.
 _STOP_SECONDS = 5.0
+#: How long the node of a room may take to answer at least, seconds.
+_SHORTEST_SECONDS = 1.0
 #: How many other nodes are asked for seats of one party.
 _MOST_ASKED = 8
 
@@ -410,6 +412,7 @@ class Rooms(Service):
         request: Request,
         room_id: str,
     ) -> RoomAnswer:
+        claim = None
         if is_match_id(room_id):
             node_id = ""
             if self._visits is not None and self._matches is not None:
@@ -432,7 +435,17 @@ class Rooms(Service):
                 moved = await self._visits.moved(node_id, conversation, room_id)
                 if moved is not None:
                     return moved
-            return await self._visits.ask(node_id, conversation, player, request)
+            asked = self._visits.ask(node_id, conversation, player, request)
+            answer = Deferred.fromCoroutine(asked)
+            if claim is not None:
+                # If it is dead its room can be had then.
+                least = max(claim.seconds, _SHORTEST_SECONDS)
+                answer.addTimeout(least, self._context.clock)
+            try:
+                return await answer
+            except TimeoutError:
+                why = "the node of this room does not answer"
+                raise room_busy(room_id, 0.1, why) from None
         try:
             if not conversation.is_open:
                 raise Refused(Code.TIMEOUT, "the line closed before the answer")
