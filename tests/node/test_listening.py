@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.node.listening import (
+    address_towards,
     meeting_place,
     page_over_tls,
     remove_meeting_place,
@@ -28,6 +29,17 @@ class PageTests(SynchronousTestCase):
             ("/run/vinom.sock", "play.example.org", "/run/vinom.sock"),
         ):
             self.assertEqual(page_over_tls(at, public), address)
+
+
+class AddressTests(SynchronousTestCase):
+    def test_towards(self) -> None:
+        """
+        The address that a host sees is found for the first host that has one.
+        """
+        self.assertEqual(
+            address_towards([("x" * 64, 1), ("127.0.0.1", 1)]), "127.0.0.1"
+        )
+        self.assertEqual(address_towards([("x" * 64, 1)]), "")
 
 
 class MeetingPlaceTests(SynchronousTestCase):

@@ -16,7 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
+from vinom.base.limits.buckets import is_loopback
 from vinom.base.limits.logged import BoundedLog
+from vinom.base.redis_address import StoreAddress
 from vinom.base.wall.enclosure import missing
 from vinom.base.wall.kernel import hide_memory
 from vinom.errors import Misconfigured
@@ -43,6 +45,7 @@ from vinom.node.gateways import GatewayLinks, listen_for_gateways
 from vinom.node.links import SERVES, listen_for_pods
 from vinom.node.listening import (
     NoChildren,
+    address_towards,
     bound_at,
     listen_privately,
     meeting_place,
@@ -86,6 +89,7 @@ class Listeners:
         self.lobby_at = ""
         self.web_at: dict[str, str] = {}
         self.gateways: GatewayLinks | None = None
+        self._link_host = settings.public_host
 
     def open_control(self, arrived: Callable[[Any, Any], Any]) -> None:
         """
@@ -202,7 +206,14 @@ class Listeners:
                 settings,
                 reactor,
             )
-            self._listen("node_link", settings.link, site)
+            own, store = settings.interface, settings.store
+            where = own if settings.link.isdecimal() else settings.public_host
+            if is_loopback(where) and isinstance(store, StoreAddress):
+                # If the store is on another machine other nodes are, too.
+                towards = address_towards(store.hosts)
+                if towards and not is_loopback(towards):
+                    self._link_host = own = towards
+            self._listen("node_link", settings.link, site, own)
 
     def open_lobby(self, parts: Parts) -> None:
         """Listen for lobby lines: last, for then everything else is open, too."""
@@ -220,13 +231,13 @@ class Listeners:
         self._doors.append(port)
         self._is_starting = False
 
-    def _listen(self, name: str, where: str, site: IProtocolFactory) -> None:
+    def _listen(
+        self, name: str, where: str, site: IProtocolFactory, interface: str = ""
+    ) -> None:
         """Serve pages at a port of the interface, or at an endpoint."""
-        settings, reactor = self._settings, self._reactor
+        interface, reactor = interface or self._settings.interface, self._reactor
         if where.isdecimal():
-            port = reactor.listenTCP(
-                int(where), site, backlog=512, interface=settings.interface
-            )
+            port = reactor.listenTCP(int(where), site, backlog=512, interface=interface)
             self._listens(name, port)
             return
         try:
@@ -268,15 +279,10 @@ class Listeners:
 
     def addresses(self) -> dict[str, str]:
         """Write where other nodes reach the lobby, and this node's own link."""
-        found = {LOBBY: self.lobby_at}
+        found = {LOBBY: _at(self._settings.public_host, self.lobby_at)}
         if (link := self.web_at.get("node_link")) is not None:
-            found[SERVES] = link
-        return {name: self._reached_at(at) for name, at in found.items()}
-
-    def _reached_at(self, bound: str) -> str:
-        """Write where others reach what listens there."""
-        host, port = self._settings.public_host, bound.rpartition(":")[2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            found[SERVES] = _at(self._link_host, link)
+        return found
 
     # The end.
 
@@ -302,6 +308,12 @@ class Listeners:
         """Close what is open: another port cannot be opened."""
         for port in (*self._control, *self._ports):
             port.stopListening()
+
+
+def _at(host: str, bound: str) -> str:
+    """Write where others reach what listens there, at this host."""
+    port = bound.rpartition(":")[2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def all_of(results: Any) -> None:

@@ -7,7 +7,8 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -162,6 +163,22 @@ def address_of(host: str, port: int) -> Any:
     kind = socket.SOCK_DGRAM
     flags = socket.AI_NUMERICHOST
     return socket.getaddrinfo(host, port, type=kind, flags=flags)[0][4]
+
+
+def address_towards(hosts: Iterable[tuple[str, int]]) -> str:
+    """
+    Find the address of this machine that one of these hosts sees; nothing is sent.
+
+    :param hosts: names or addresses, and ports.
+    :returns: empty if no way leads to any of them.
+    """
+    for host, port in hosts:
+        with suppress(OSError, UnicodeError):
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
+                probe.connect(found[0][4])
+                return str(probe.getsockname()[0])
+    return ""
 
 
 def bind_problem(kind: socket.SocketKind, interface: str, port: int) -> str | None:

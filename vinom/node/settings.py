@@ -189,8 +189,9 @@ class Settings:
     node_link: str | None = _store(
         Endpoint(),
         "port, or Twisted endpoint, for other nodes of the deployment, over TLS with "
-        "certificates of its authority; a free port of the interface unless set, if "
-        "nodes share a store and an authority",
+        "certificates of its authority; a free port unless set, if nodes share a store "
+        "and an authority; a port is one of the interface, or of the address that "
+        "reaches the store if only this machine reaches the interface",
     )
     direct_lobby: str | None = _store(
         LobbyAddress(),
