@@ -54,11 +54,16 @@ class RedisServer:
     """
     A redis-server of the tests' own, which keeps nothing on disk.
 
-    :ivar port: on the loopback.
+    :ivar port: on the loopback, or at another address of its own.
     """
 
     def __init__(
-        self, *arguments: str, is_sentinel: bool = False, port: int = 0
+        self,
+        *arguments: str,
+        is_sentinel: bool = False,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        before: Sequence[str] = (),
     ) -> None:
         """
         Start it, and wait until it answers.
@@ -66,10 +71,12 @@ class RedisServer:
         :param arguments: more options, as ``--maxmemory``, ``10mb``.
         :param is_sentinel: start a Sentinel; the first argument is its file.
         :param port: of a server that is gone; a free one unless given.
+        :param host: the address at which others reach it.
+        :param before: a command that starts it.
         """
-        self.port = port or free_port()
+        self.port, self._host = port or free_port(), host
         self.folder = tempfile.mkdtemp(prefix="vinom-redis-")
-        command = [redis_executable()]
+        command = [*before, redis_executable()]
         if is_sentinel:
             file, *arguments = arguments  # type: ignore[assignment]
             path = os.path.join(self.folder, "sentinel.conf")
@@ -78,7 +85,8 @@ class RedisServer:
             command += [path, "--sentinel"]
         else:
             command += ["--save", "", "--appendonly", "no"]
-        command += ["--port", str(self.port), "--bind", "127.0.0.1"]
+        command += ["--port", str(self.port), "--bind", host]
+        command += ["--protected-mode", "no"]
         command += ["--dir", self.folder, *arguments]
         self._process = subprocess.Popen(
             command,
@@ -96,11 +104,11 @@ class RedisServer:
     @property
     def url(self) -> str:
         """The setting ``store`` for it."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self._host}:{self.port}/0"
 
     def command(self, *parts: str) -> Any:
         """Ask it one thing on a connection of its own, and wait for the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as line:
+        with socket.create_connection((self._host, self.port), 10) as line:
             line.sendall(_command(parts))
             with line.makefile("rb") as answers:
                 return _read(answers)
