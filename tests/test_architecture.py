@@ -52,8 +52,8 @@ ADAPTERS: dict[str, str] = {
     "results/sending results/service",
     "fleet": "control/link fleet gameserver/* kubernetes/api "
     "kubernetes/fleet kubernetes/pod local/fleet "
-    "local/forklink local/forkserver local/outliving match pool records relay/* "
-    "server",
+    "local/forklink local/forkserver local/outliving local/process match pool "
+    "records relay/* server",
     "play": "game_loader hosting/*",
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* "
     "lines/https lines/limits lines/proxied lines/secure lines/sniffed "

@@ -15,7 +15,7 @@ from tests.support.supply import match_plan
 from vinom.base.model import Player, ServerAddress
 from vinom.base.wall.kernel import Peer
 from vinom.fleet.local import fleet
-from vinom.fleet.local.fleet import HIDDEN, GameServerProgram, LocalFleet, birth_of
+from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
 from vinom.fleet.local.outliving import (
     LETTER,
     clear_mailboxes,
@@ -25,6 +25,7 @@ from vinom.fleet.local.outliving import (
     remove_mailbox,
     take_letter,
 )
+from vinom.fleet.local.process import HIDDEN, birth_of
 from vinom.fleet.port_ring import GamePorts, PortRing
 from vinom.fleet.records import ServerRecord, ServerRecords
 

@@ -16,7 +16,7 @@ from tests.store.lobby_contract import prematch
 from tests.support.lobbies import running
 from vinom.base.model import Estate, LeftMatch, MatchEnd, MatchPlan, Prematch
 from vinom.errors import StoreUnavailable
-from vinom.fleet.local.fleet import this_process
+from vinom.fleet.local.process import this_process
 from vinom.node.store_watch import Takeover
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore

@@ -27,7 +27,7 @@ from vinom.base.model import Exit, ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.control.link import ControlServer
 from vinom.fleet.fleet import Fleet
-from vinom.fleet.local import fleet as local
+from vinom.fleet.local import process
 from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
 from vinom.fleet.local.forklink import ForkLink, arguments
 from vinom.fleet.local.forkserver import Start, Started
@@ -422,7 +422,7 @@ class LocalFleetTests(TestCase):
         When a process ends whose fork server was replaced, that is known at once: the
         new one is not asked about it.
         """
-        self.patch(local, "STATUS_SECONDS", 3600.0)
+        self.patch(process, "STATUS_SECONDS", 3600.0)
         fleet = self.make("stay")
         pid = await self.start(fleet)
         os.kill(fleet.fork_server_pid, signal.SIGKILL)

@@ -46,8 +46,9 @@ from vinom.fleet.fleet import Fleet
 from vinom.fleet.gameserver.keeping import Reader
 from vinom.fleet.kubernetes.template import PodTable, PodTemplate
 from vinom.fleet.life import ServerTimeouts
-from vinom.fleet.local.fleet import GameServerProgram, LocalFleet, machine
+from vinom.fleet.local.fleet import GameServerProgram, LocalFleet
 from vinom.fleet.local.forklink import User
+from vinom.fleet.local.process import machine
 from vinom.fleet.match import RoomTimeouts
 from vinom.fleet.policy import PoolPolicy
 from vinom.fleet.pool import PoolMeans

@@ -23,7 +23,7 @@ from vinom.base.model import (
 )
 from vinom.base.reactor.waits import Repeating
 from vinom.errors import StoreUnavailable
-from vinom.fleet.local.fleet import has_ended, this_process
+from vinom.fleet.local.process import has_ended, this_process
 from vinom.lobby.conversation.online import Reporting
 from vinom.node.build import AWAY_MARGIN, Parts
 from vinom.node.lease import heartbeat_of

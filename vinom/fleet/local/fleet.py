@@ -7,42 +7,32 @@ Each gets a UDP port from one ring, in which no port is ever lost.
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import (
-    CancelledError,
     Deferred,
     fail,
     gatherResults,
     succeed,
 )
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.base.model import Exit, ServerAddress
+from vinom.base.model import ServerAddress
 from vinom.base.reactor.alarm import Timer
 from vinom.base.wall.enclosure import Enclosure
 from vinom.base.wall.kernel import Peer
 from vinom.errors import NoCapacity
-from vinom.fleet.control.link import Arrived, ControlLink, ControlServer, LinkOwner
-from vinom.fleet.control.messages import Ready
+from vinom.fleet.control.link import Arrived
 from vinom.fleet.interfaces import IFleet, IGameServer
 from vinom.fleet.local.forklink import (
     Answer,
     ForkLink,
     ILocalReactor,
-    PipedOutput,
-    Readable,
     User,
     arguments,
 )
@@ -57,8 +47,14 @@ from vinom.fleet.local.outliving import (
     clear_mailboxes,
     has_mailbox,
     make_mailbox,
-    post,
-    remove_mailbox,
+)
+from vinom.fleet.local.process import (
+    HIDDEN,
+    LocalProcess,
+    ProcessMeans,
+    ancestors_of,
+    birth_of,
+    has_exited,
 )
 from vinom.fleet.port_ring import GamePorts, RelayedPorts
 
@@ -74,12 +70,6 @@ RESTART_SECONDS = (0.1, 5.0)
 
 #: The variable that holds the id of a game server with a command.
 SERVER_ID = "VINOM_SERVER_ID"
-
-#: Stands in a handle for when a process began, if the system does not say.
-HIDDEN = "?"
-
-#: How long a fork server may take to report how a process ended, seconds.
-STATUS_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -116,56 +106,6 @@ class GameServerProgram:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = attrs.field(factory=dict)
     folder: str = ""
-
-
-@attrs.define(eq=False)
-class _Process:
-    """
-    One game server.
-
-    :ivar server: whose process it is.
-    :ivar reached: gets the address; ``None`` once it has, or once nobody waits.
-    :ivar reaching: gives it a port; cancelled when the process ends.
-    :ivar alarm: rings if the fork server does not answer about it.
-    :ivar pid: 0 until it runs.
-    :ivar pidfd: ``None`` until it runs.
-    :ivar dialed: the process that dialed before this one was known to run; or 0.
-    :ivar watch: reports when it ends.
-    :ivar signal_due: the signal to send as soon as it runs.
-    :ivar birth: when it began: see `birth_of`.
-    :ivar link: of its fork server; ``None`` if an earlier node started it.
-    :ivar output: what it prints; ``None`` if this node has not called it yet.
-    :ivar mail: folder of its mailbox, unless it is this node's own.
-    """
-
-    server: IGameServer
-    reached: Deferred[ServerAddress] | None = None
-    reaching: Deferred[None] | None = None
-    alarm: IDelayedCall | None = None
-    pid: int = 0
-    pidfd: int | None = None
-    dialed: int = 0
-    watch: Readable | None = None
-    signal_due: signal.Signals | None = None
-    birth: str = ""
-    link: ForkLink | None = None
-    output: PipedOutput | None = None
-    mail: Path | None = None
-
-    @property
-    def server_id(self) -> str:
-        return str(self.server.server_id)
-
-    def signal(self, number: signal.Signals) -> None:
-        self.signal_due = number
-        if self.pidfd is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
-
-    def calm(self) -> None:
-        if self.alarm is not None:
-            self.alarm.cancel()
-            self.alarm = None
 
 
 @implementer(IFleet)
@@ -207,7 +147,10 @@ class LocalFleet:
         self._environment = environment
         self._link: ForkLink | None = None
         self._dead_links: list[ForkLink] = []
-        self._processes: dict[str, _Process] = {}
+        self._processes: dict[str, LocalProcess] = {}
+        self._means = ProcessMeans(
+            reactor, ports, self._mail, self._over, self._check_closed
+        )
         self._restart = Timer(self._reactor)
         self._restart_after = RESTART_SECONDS[0]
         self._closed: Deferred[None] | None = None
@@ -254,32 +197,10 @@ class LocalFleet:
         )
         if self._link is None or not self._link.start(start):
             return fail(NoCapacity("the fork server does not take requests now"))
-        process = _Process(server, link=self._link)
+        process = LocalProcess(server, self._means, self._link)
         process.alarm = self._reactor.callLater(START_SECONDS, self._hangs, process)
         self._processes[server_id] = process
-
-        def give_up(_: Deferred[ServerAddress]) -> None:
-            process.reached = None
-            process.signal(signal.SIGKILL)
-
-        reached: Deferred[ServerAddress] = Deferred(give_up)
-        process.reached = reached
-        process.reaching = Deferred.fromCoroutine(self._reach(process))
-        process.reaching.addErrback(self._not_reached, server_id)
-        return reached
-
-    async def _reach(self, process: _Process) -> None:
-        where = await self._ports.reach(process.server)
-        if process.reached is not None:
-            reached, process.reached = process.reached, None
-            reached.callback(where)
-
-    def _not_reached(self, failure: Failure, server_id: str) -> None:
-        # It has no port; the fleet kills it after `ServerTimeouts.bind`.
-        if failure.check(CancelledError) is None:
-            self._log.failure(
-                "cannot give game server {server} a port", failure, server=server_id
-            )
+        return process.reach()
 
     def admits(self, server_id: str, pid: int, proof: bytes = b"") -> bool:
         """Is this the process that was forked for it?"""
@@ -309,14 +230,12 @@ class LocalFleet:
         ours = {process.pid for process in self._processes.values()} - {0}
         links = [*self._dead_links, *([self._link] if self._link else [])]
         ours |= {link.pid for link in links}
-        return not ours.isdisjoint(_ancestors(peer.pid))
+        return not ours.isdisjoint(ancestors_of(peer.pid))
 
     def handle(self, server_id: str) -> str:
         """Name its process, and when that began; empty without one."""
         process = self._processes.get(server_id)
-        if self._mail is None or process is None or process.pidfd is None:
-            return ""
-        return f"{process.pid} {process.birth} {process.mail or self._mail}"
+        return "" if process is None else process.handle
 
     def mailbox(self, server_id: str) -> tuple[int, ...]:
         """Make its mailbox; nothing if that is not possible."""
@@ -345,14 +264,14 @@ class LocalFleet:
         except OSError:
             return False
         # In this order: what the descriptor stands for is what was born then.
-        if not self._lives(server_id, found) or _has_ended(pidfd):
+        if not self._lives(server_id, found) or has_exited(pidfd):
             os.close(pidfd)
             return False
-        process = _Process(server, pid=pid, pidfd=pidfd, birth=birth, mail=mail)
-        self._processes[server_id] = process
         self._ports.withhold(server_id, where.port)
-        process.watch = Readable(pidfd, lambda: self._ended(process))
-        self._reactor.addReader(process.watch)
+        process = LocalProcess(server, self._means)
+        process.birth, process.mail = birth, mail or self._mail
+        self._processes[server_id] = process
+        process.follow(pid, pidfd)
         return True
 
     def reaches(self, server_id: str, handle: str) -> Deferred[bool]:
@@ -392,38 +311,15 @@ class LocalFleet:
 
     def call(self, server_id: str) -> None:
         """Send it one end of a new link, and a pipe for what it prints."""
-        process, arrived = self._processes.get(server_id), self.arrived
-        if process is None or self._mail is None or arrived is None:
-            return
-        mail = process.mail or self._mail
-        ours, theirs = socket.socketpair()
-        reads, writes = os.pipe()
-        # It would wait for us otherwise: see `vinom.fleet.local.forkserver`.
-        os.set_blocking(writes, False)
-        with ours, theirs:
-            is_sent = post(mail, server_id, (theirs.fileno(), writes))
-            os.close(writes)
-            if not is_sent:
-                os.close(reads)
-                return
-
-            def answered(ready: Ready, link: ControlLink) -> LinkOwner | None:
-                # Nobody else can answer here.
-                return arrived(ready, link) if ready.server_id == server_id else None
-
-            ours.setblocking(False)
-            factory = ControlServer(self._reactor, answered, asks_who=False)
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
-        if process.output is not None:
-            process.output.close()
-        process.output = PipedOutput(self._reactor, reads, server_id)
+        process = self._processes.get(server_id)
+        if process is not None and self.arrived is not None:
+            process.call(self.arrived)
 
     def release(self, server_id: str) -> None:
         """Watch a game server no more, which plays on at its port."""
         process = self._processes.pop(server_id, None)
         if process is not None:
-            process.calm()
-            self._let_go(process)
+            process.let_go()
             self._ports.set_aside(server_id)
             self._has_released = True
 
@@ -513,10 +409,10 @@ class LocalFleet:
         for process in tuple(self._processes.values()):
             if process.pidfd is None:
                 self._owes_start = True
-                self._not_started(process, "the fork server died")
+                process.over("the fork server died")
         self._check_closed()
 
-    def _hangs(self, process: _Process) -> None:
+    def _hangs(self, process: LocalProcess) -> None:
         process.alarm = None
         if self._link is not None:
             self._log.error("fork server {pid} hangs", pid=self._link.pid)
@@ -527,115 +423,19 @@ class LocalFleet:
         if isinstance(message, Started):
             if process is None or len(descriptors) != 2:
                 raise AssertionError(f"{message} was not asked for")
-            pidfd, output = descriptors
-            process.output = PipedOutput(self._reactor, output, process.server_id)
-            self._started(process, message.pid, pidfd)
+            self._restart_after = RESTART_SECONDS[0]
+            self._owes_start, self.problem = False, ""
+            process.started(message.pid, *descriptors)
         elif process is None:
             # This answer comes too late; we have given up.
             pass
         elif isinstance(message, Exited):
-            status = message.status
-            self._gone(
-                process,
-                Exit(process.pid, None, -status)
-                if status < 0
-                else Exit(process.pid, status),
-            )
+            process.exited(message.status)
         else:
-            self._not_started(process, message.why)
+            process.over(message.why)
 
-    # Processes.
-
-    def _started(self, process: _Process, pid: int, pidfd: int) -> None:
-        self._restart_after = RESTART_SECONDS[0]
-        self._owes_start, self.problem = False, ""
-        process.calm()
-        process.pid, process.pidfd = pid, pidfd
-        # Unless it has ended, in which case nobody asks.
-        process.birth = birth_of(pid)
-        if process.dialed not in (0, pid):
-            self._log.error(
-                "process {other} dialed as game server {server}, which is {pid}",
-                other=process.dialed,
-                server=process.server_id,
-                pid=pid,
-            )
-            process.signal(signal.SIGKILL)
-        process.watch = Readable(pidfd, lambda: self._ended(process))
-        self._reactor.addReader(process.watch)
-        if process.signal_due is not None:
-            process.signal(process.signal_due)
-
-    def _not_started(self, process: _Process, why: str) -> None:
+    def _over(self, process: LocalProcess) -> None:
         del self._processes[process.server_id]
-        process.calm()
-        self._stop_reaching(process, why)
-        self._check_closed()
-
-    def _stop_reaching(self, process: _Process, why: str) -> None:
-        """Free its port: players can no longer reach it."""
-        if process.reaching is not None:
-            reaching, process.reaching = process.reaching, None
-            reaching.cancel()
-        if process.reached is not None:
-            reached, process.reached = process.reached, None
-            reached.errback(NoCapacity(why))
-
-    def _ended(self, process: _Process) -> None:
-        """The process has ended; its fork server reports how, if it lives."""
-        if process.pidfd is None or not _has_ended(process.pidfd):
-            return  # Our own reactor is stopping.
-        self._stop_watching(process)
-        if self._link is not None and process.link is self._link:
-            process.alarm = self._reactor.callLater(
-                STATUS_SECONDS, self._unexplained, process
-            )
-        else:
-            self._unexplained(process)
-
-    def _unexplained(self, process: _Process) -> None:
-        process.alarm = None
-        status: int | None = None
-        number: int | None = None
-        if process.pidfd is not None:
-            # Orphans become our children if we are process 1.
-            with suppress(OSError):
-                found = os.waitid(os.P_PIDFD, process.pidfd, os.WEXITED | os.WNOHANG)
-                if found is not None and found.si_code == os.CLD_EXITED:
-                    status = found.si_status
-                elif found is not None:
-                    number = found.si_status
-        self._gone(process, Exit(process.pid, status, number))
-
-    def _gone(self, process: _Process, how: Exit) -> None:
-        del self._processes[process.server_id]
-        process.calm()
-        self._let_go(process)
-        self._ports.give_back(process.server_id, process.server.keeps_address)
-        if self._mail is not None:
-            remove_mailbox(process.mail or self._mail, process.server_id)
-        try:
-            process.server.ended(how)
-        except Exception:
-            self._log.failure(
-                "failed to handle the exit of process {pid}", pid=process.pid
-            )
-        self._stop_reaching(process, "its process ended")
-        self._check_closed()
-
-    def _let_go(self, process: _Process) -> None:
-        self._stop_watching(process)
-        if process.pidfd is not None:
-            os.close(process.pidfd)
-            process.pidfd = None
-        if process.output is not None:
-            process.output.close()
-            process.output = None
-
-    def _stop_watching(self, process: _Process) -> None:
-        if process.watch is not None:
-            self._reactor.removeReader(process.watch)
-            process.watch = None
 
     # The end.
 
@@ -668,37 +468,6 @@ class LocalFleet:
         )
 
 
-def machine() -> str:
-    """Name this run of this machine, and which processes this one sees there."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-@cache
-def this_process() -> str:
-    """Name this process for others of its machine: `has_ended`."""
-    pid = os.getpid()
-    return f"{machine()}\n{pid}\n{birth_of(pid)}"
-
-
-def has_ended(process: str) -> bool:
-    """Has a process of this machine ended? ``False`` if that cannot be seen."""
-    there, _, rest = process.partition("\n")
-    pid, _, birth = rest.partition("\n")
-    if there != machine() or not pid.isdecimal():
-        return False
-    with suppress(PermissionError):
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-    now = birth_of(int(pid))
-    return HIDDEN not in (birth, now) and birth != now
-
-
 def _read_handle(handle: str) -> tuple[int, str, Path | None] | None:
     """
     Read the process of a handle, when it began, and the folder of its mailbox.
@@ -718,40 +487,3 @@ def is_own_folder(folder: Path) -> bool:
         return folder.is_dir() and folder.stat().st_uid == os.geteuid()
     except OSError:
         return False
-
-
-def _has_ended(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def birth_of(pid: int) -> str:
-    """
-    Write when a process began, for this machine's run: so it is one process for ever.
-
-    :returns: `HIDDEN` if there is no such process, or the system does not say: where
-        ``/proc`` is mounted with ``hidepid``, as by systemd's ``ProtectProc``, nobody
-        sees a process that hides its memory, as game servers do.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return HIDDEN
-    # proc(5): the 22nd field; the 2nd may contain blanks and brackets.
-    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
-
-
-def _ancestors(pid: int) -> set[int]:
-    """List a process and those that it descends from, as far as the kernel says."""
-    found: set[int] = set()
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            break
-        # The program's name before it may contain blanks and brackets.
-        pid = int(stat.rpartition(")")[2].split()[1])
-    return found

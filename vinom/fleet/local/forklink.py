@@ -249,7 +249,11 @@ class _Output(ProcessProtocol):
 
 
 class ForkLink:
-    """One run of the fork server."""
+    """
+    One run of the fork server.
+
+    :ivar is_open: does it answer?
+    """
 
     def __init__(
         self,
@@ -302,7 +306,7 @@ class ForkLink:
         self.pid: int = self._process.pid
         self._reader = Readable(self._socket.fileno(), self._read)
         reactor.addReader(self._reader)
-        self._is_open = True
+        self.is_open = True
 
     @property
     def ended(self) -> Deferred[None]:
@@ -311,7 +315,7 @@ class ForkLink:
 
     def start(self, start: Start) -> bool:
         """Request a game server; ``False`` if that is not possible now."""
-        if not self._is_open:
+        if not self.is_open:
             return False
         try:
             self._socket.send(encode(start), socket.MSG_NOSIGNAL)
@@ -342,7 +346,7 @@ class ForkLink:
             self._process.signalProcess("KILL")
 
     def _read(self) -> None:
-        while self._is_open:
+        while self.is_open:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
                     self._socket, MESSAGE_LIMIT, 2, socket.MSG_CMSG_CLOEXEC
@@ -358,8 +362,8 @@ class ForkLink:
             self._answered(_from_fork_server.decode(data), tuple(descriptors))
 
     def _stop_reading(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             self._reactor.removeReader(self._reader)
             self._socket.close()
 
