@@ -533,18 +533,6 @@ class NextNodeTests(SynchronousTestCase):
         self.assertEqual(world.reasons(), {"m1": "lost"})
         self.assertEqual(world.records.written, {})
 
-    def test_another_process(self) -> None:
-        """
-        A process that is not the one that was written down gets no matches.
-        """
-        dead = self.begin()
-        world = FleetWorld()
-        world.after(dead)
-        server = world.supply.hosting("m1")
-        server.dial(pid=server.pid + 1, matches=(Playing("m1", match_plan("m1")),))
-        world.settle()
-        self.assertEqual(world.fleet.status().servers["away"], 1)
-
     def test_dies_then(self) -> None:
         """
         Players are let in with the tickets that an earlier node gave them if their game

@@ -15,7 +15,7 @@ from tests.store.contract import facts
 from tests.support.supply import FleetWorld
 from vinom.base.model import MatchEnd, MatchPlan, Placement
 from vinom.errors import LeaseLost
-from vinom.fleet.records import MatchCopy, ServerRecord, ServerRecords, StoredMatch
+from vinom.fleet.records import MatchCopy, ServerRecords, StoredMatch
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore
@@ -23,17 +23,10 @@ from vinom.store.memory.owned import MemoryOwnedStore
 
 
 class Found:
-    """Records that were found, the processes, and the matches of the node."""
+    """The processes, and the matches of the node."""
 
-    def __init__(self, records: list[ServerRecord]) -> None:
-        self.records, self.ends = records, list[MatchEnd]()
-        self.adopted: list[str] = []
-
-    def read(self) -> list[ServerRecord]:
-        return self.records
-
-    def settled(self, server_id: str) -> Deferred[bool]:
-        return succeed(True)
+    def __init__(self) -> None:
+        self.ends, self.adopted = list[MatchEnd](), list[str]()
 
     def clear(self) -> None:
         pass
@@ -59,9 +52,11 @@ class AdoptionTests(SynchronousTestCase):
         world.supply.started += dead.supply.started
         for fake in world.supply.started:
             fake.transport.is_lost = True
-        found: Any = Found(list(dead.records.written.values()))
+        files, found = ServerRecords(Path(self.mktemp()), lambda: 0.0), Found()
+        files.write(*dead.records.written.values())
+        node: Any = found
         Adoption(
-            found, world.fleet, found, found, found, lambda: 0.0, 60.0, is_relayed
+            files, world.fleet, node, node, node, lambda: 0.0, 60.0, is_relayed
         ).begin()
         self.assertEqual(found.adopted, ["m1"])
         if not is_relayed:

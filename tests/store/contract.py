@@ -406,63 +406,153 @@ class OnlineStoreContract:
         self.assertEqual(await two.absence("ann"), 0)
 
 
-class RoomStoreContract:
+class OwnedStoreContract:
     """
-    `vinom.store.interfaces.IOwnedStore` of rooms.
+    `vinom.store.interfaces.IOwnedStore`, of any kind.
 
     ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
     ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
+
+    :ivar kind: of the things, and their machine.
     """
 
-    async def test_a_room_of_a_node(self) -> None:
+    kind: tuple[str, ...]
+
+    async def test_of_a_node(self) -> None:
         """
-        While a node is well nobody else gets its room, however old its checkpoint is.
+        While a node is well nobody else gets what it has, however old that is.
         """
         first, second = await self.make_stores()
-        self.assertTrue(await first.put("r1", 1, b"one", 60.0))
-        self.assertTrue(await first.put("r1", 1, b"\x00two", 60.0))
-        claim = await second.claim("r1", True)
+        self.assertTrue(await first.put("t1", 1, b"one"))
+        self.assertTrue(await first.put("t1", 1, b"\x00two"))
+        claim = await second.claim("t1", True)
         self.assertEqual((claim.kind, claim.data), ("owned", b""))
         self.assertGreater(claim.seconds, 0)
-        self.assertFalse(await second.put("r1", 1, b"mine", 60.0))
-        self.assertFalse(await second.remove("r1", 1))
-        self.assertTrue(await first.remove("r1", 1))
-        self.assertEqual((await second.claim("r1", False)).kind, "gone")
+        self.assertFalse(await second.put("t1", 1, b"mine"))
+        self.assertFalse(await second.release("t1", 1, b"mine"))
+        self.assertFalse(await second.remove("t1", 1))
+        self.assertEqual(list(await second.left("n1", 9)), [])
+        self.assertTrue(await first.remove("t1", 1))
+        self.assertTrue(await first.remove("t1", 1))
+        self.assertEqual((await second.claim("t1")).kind, "gone")
 
-    async def test_adoption(self) -> None:
+    async def test_after_the_lease(self) -> None:
         """
-        When its node's lease is over the next one goes on from the latest checkpoint,
-        and the first can neither change nor remove it, with a new lease either.
+        When its node's lease is over the next one goes on from what was kept last, and
+        the first can neither change, give up nor remove it, with a new lease either.
         """
         first, second = await self.make_stores()
-        await first.put("r1", 1, b"\x00\xff", 60.0)
+        await first.put("t1", 1, b"\x00\xff")
         await self.end_lease()
-        for late in (first.put("r1", 1, b"late", 60.0), first.claim("r1", True)):
+        for late in (
+            first.put("t1", 1, b"late"),
+            first.release("t1", 1, b"late"),
+            first.claim("t1", True),
+        ):
             with self.assertRaises(LeaseLost):
                 await late
-        claim = await second.claim("r1", True)
-        self.assertEqual((claim.kind, claim.data), ("adopted", b"\x00\xff"))
-        self.assertEqual(claim.fence, 2)
+        self.assertEqual(len(await second.left("n1", 9)), 1)
+        claim = await second.claim("t1", True)
+        self.assertEqual(
+            (claim.kind, claim.fence, claim.data), ("adopted", 2, b"\x00\xff")
+        )
+        self.assertEqual(list(await second.left("n1", 9)), [])
         await self.renew_lease()
-        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
-        self.assertFalse(await first.remove("r1", 1))
-        self.assertTrue(await second.put("r1", 2, b"next", 60.0))
-        again = await second.claim("r1", False)
-        self.assertEqual((again.kind, again.data), ("adopted", b"next"))
+        self.assertFalse(await first.put("t1", 1, b"late"))
+        self.assertFalse(await first.remove("t1", 1))
+        self.assertFalse(await first.release("t1", 1, b"late"))
+        self.assertEqual((await first.claim("t1")).kind, "owned")
+        self.assertTrue(await second.put("t1", 2, b"next"))
+        again = await second.claim("t1")
+        self.assertEqual((again.kind, again.fence, again.data), ("adopted", 2, b"next"))
 
-    async def test_a_closed_room_stays_closed(self) -> None:
+    async def test_over(self) -> None:
         """
-        A node that slept cannot bring back a room that another one adopted and closed.
+        What ended at its next node does not come back: neither by a node that slept,
+        nor by one that has an old file.
         """
         first, second = await self.make_stores()
-        await first.put("r1", 1, b"one", 60.0)
+        await first.put("t1", 1, b"one")
         await self.end_lease()
-        await second.claim("r1", False)
-        self.assertTrue(await second.remove("r1", 2))
+        await second.claim("t1")
+        self.assertTrue(await second.remove("t1", 2))
+        self.assertFalse(await second.remove("t1", 2))
         await self.renew_lease()
-        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
-        claim = await first.claim("r1", True)
+        self.assertFalse(await first.put("t1", 1, b"late"))
+        self.assertEqual((await first.claim("t1", gone="n1")).kind, "over")
+        self.assertEqual(list(await second.left("", 9)), [])
+        claim = await first.claim("t1", True)
         self.assertEqual((claim.kind, claim.fence), ("new", 3))
+
+    async def test_two_ask_at_once(self) -> None:
+        """
+        Of two nodes that open a thing with the same id only one gets it.
+        """
+        first, second = await self.make_stores()
+        claims = [await one.claim("t1", True) for one in (first, second)]
+        self.assertEqual([claim.kind for claim in claims], ["new", "owned"])
+        self.assertTrue(await first.put("t1", claims[0].fence, b"one"))
+
+    async def test_two_claim_at_once(self) -> None:
+        """
+        Of two nodes that ask for what was released one gets it: also if one of them
+        knows that the node before is gone, because it has its state directory.
+        """
+        first, second = await self.make_stores()
+        await first.put("t1", 1, b"one")
+        await first.release("t1", 1, b"one")
+        asked = [one.claim("t1", gone="n0") for one in (second, first, second)]
+        claims = [await one for one in asked]
+        # Redis may read the connection of either node first.
+        kinds = "adopted owned adopted", "owned adopted owned"
+        self.assertIn(" ".join(one.kind for one in claims), kinds)
+        self.assertEqual({one.fence for one in claims}, {2, 0})
+
+    async def test_restarted(self) -> None:
+        """
+        A node that was started again in the place of one that was killed need not wait
+        for the end of its lease.
+        """
+        first, second = await self.make_stores()
+        await first.put("t1", 1, b"one")
+        self.assertEqual((await second.claim("t1", gone="n9")).kind, "owned")
+        claim = await second.claim("t1", gone="n1")
+        self.assertEqual((claim.kind, claim.fence), ("adopted", 2))
+        self.assertFalse(await first.put("t1", 1, b"late"))
+
+    async def test_released(self) -> None:
+        """
+        What its node released goes on elsewhere at once, as it was then, and the node
+        that gave it up can neither change nor give it up again, nor take it back.
+        """
+        first, second = await self.make_stores()
+        await first.put("t1", 1, b"one")
+        self.assertTrue(await first.release("t1", 1, b"\x00last"))
+        self.assertFalse(await first.put("t1", 1, b"late"))
+        claim = await second.claim("t1", True)
+        self.assertEqual(
+            (claim.kind, claim.fence, claim.data), ("adopted", 2, b"\x00last")
+        )
+        self.assertFalse(await first.put("t1", 1, b"late"))
+        self.assertFalse(await first.release("t1", 1, b"late"))
+        self.assertFalse(await first.remove("t1", 1))
+        self.assertEqual((await first.claim("t1", True)).kind, "owned")
+
+    async def test_released_at_first(self) -> None:
+        """
+        What was never kept is kept with its release; and its node may have it back.
+        """
+        first, _ = await self.make_stores()
+        self.assertTrue(await first.release("t1", 1, b"one"))
+        claim = await first.claim("t1")
+        self.assertEqual((claim.kind, claim.fence, claim.data), ("adopted", 2, b"one"))
+        self.assertTrue(await first.put("t1", 2, b"back"))
+
+
+class RoomStoreContract(OwnedStoreContract):
+    """Rooms, with their grace and their endings."""
+
+    kind = ("room",)
 
     async def test_a_game_that_has_ended(self) -> None:
         """
@@ -483,44 +573,14 @@ class RoomStoreContract:
         self.assertEqual((await second.claim("r1", True)).kind, "new")
         self.assertEqual((await first.claim("r1", True)).kind, "owned")
 
-    async def test_release(self) -> None:
+    async def test_given_up(self) -> None:
         """
-        A room that its node released goes on elsewhere at once, from the last
-        checkpoint, and the node that gave it up can neither change nor close it.
-        """
-        first, second = await self.make_stores()
-        await first.put("r1", 1, b"one", 60.0)
-        self.assertFalse(await second.release("r1", 1, b"mine", 60.0))
-        self.assertTrue(await first.release("r1", 1, b"\x00last", 60.0))
-        self.assertFalse(await first.release("r1", 1, b"again", 60.0))
-        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
-        self.assertFalse(await first.remove("r1", 1))
-        claim = await second.claim("r1", True)
-        self.assertEqual((claim.kind, claim.data), ("adopted", b"\x00last"))
-        self.assertEqual(claim.fence, 2)
-        self.assertFalse(await first.put("r1", 1, b"late", 60.0))
-        self.assertEqual((await first.claim("r1", True)).kind, "owned")
-
-    async def test_release_without_a_checkpoint(self) -> None:
-        """
-        A room that was never kept is kept with its release; and its node may have it
-        back.
+        A room that its node has released is no more its own.
         """
         first, _ = await self.make_stores()
-        self.assertTrue(await first.release("r1", 1, b"one", 60.0))
-        claim = await first.claim("r1", False)
-        self.assertEqual((claim.kind, claim.data, claim.fence), ("adopted", b"one", 2))
-
-    async def test_release_needs_a_lease(self) -> None:
-        """
-        A node that slept past its lease gives up nothing.
-        """
-        first, second = await self.make_stores()
-        await first.put("r1", 1, b"one", 60.0)
-        await self.end_lease()
-        with self.assertRaises(LeaseLost):
-            await first.release("r1", 1, b"late", 60.0)
-        self.assertEqual((await second.claim("r1", False)).data, b"one")
+        self.assertTrue(await first.release("r1", 1, b"last", 60.0))
+        self.assertFalse(await first.release("r1", 1, b"again", 60.0))
+        self.assertFalse(await first.remove("r1", 1))
 
     async def test_released_orphans(self) -> None:
         """
@@ -531,19 +591,10 @@ class RoomStoreContract:
         await first.release("long", 1, b"two", 1e9)
         await first.put("kept", 1, b"three", 0.0)
         self.assertEqual(list(await second.left("", 10)), [b"short"])
-        await second.claim("short", False)
+        await second.claim("short")
         self.assertEqual(list(await second.left("", 10)), [])
         await second.remove("short", 2)
         self.assertEqual(list(await second.left("", 10)), [])
-
-    async def test_two_ask_at_once(self) -> None:
-        """
-        Of two nodes that open a room with the same id only one gets it.
-        """
-        first, second = await self.make_stores()
-        claims = [await one.claim("r1", True) for one in (first, second)]
-        self.assertEqual([claim.kind for claim in claims], ["new", "owned"])
-        self.assertTrue(await first.put("r1", claims[0].fence, b"one", 60.0))
 
     async def test_orphans(self) -> None:
         """
@@ -555,88 +606,24 @@ class RoomStoreContract:
         self.assertEqual(list(await second.left("n1", 10)), [])
         await self.end_lease()
         self.assertEqual(list(await second.left("n1", 10)), [b"short"])
-        await second.claim("short", False)
+        await second.claim("short")
         self.assertEqual(list(await second.left("n1", 10)), [])
 
 
-class ServerStoreContract:
-    """
-    `vinom.store.interfaces.IOwnedStore` of game servers.
+class ServerStoreContract(OwnedStoreContract):
+    """Game servers, which only nodes on their machine find."""
 
-    ``make_stores`` gives the stores of nodes "n1" and "n2", which have leases,
-    ``end_lease`` ends the lease of "n1", and ``renew_lease`` gives it another.
-    """
+    kind = ("server", "here")
 
-    async def test_a_server_of_a_node(self) -> None:
+    async def test_machines(self) -> None:
         """
-        While a node is well nobody else gets its game servers.
-        """
-        first, second = await self.make_stores()
-        self.assertTrue(await first.put("s1", 1, b"one"))
-        self.assertTrue(await first.put("s1", 1, b"\x00two"))
-        self.assertEqual((await second.claim("s1")).kind, "owned")
-        self.assertFalse(await second.put("s1", 1, b"mine"))
-        self.assertFalse(await second.remove("s1", 1))
-        self.assertFalse(await second.release("s1", 1, b"mine"))
-        self.assertEqual(list(await second.left("n1", 9)), [])
-        self.assertTrue(await first.remove("s1", 1))
-        self.assertTrue(await first.remove("s1", 1))
-        self.assertEqual((await second.claim("s1")).kind, "gone")
-
-    async def test_after_the_lease(self) -> None:
-        """
-        When the lease of its node is over, the next one finds the latest record on its
-        own machine, and takes the game server over; the first can neither change nor
-        forget it, with a new lease either.
+        The next node finds the latest record on its own machine.
         """
         first, second = await self.make_stores()
         await first.put("s1", 1, b"\x00\xff")
         await attrs.evolve(first, machine="there").put("s2", 1, b"far")
         await self.end_lease()
-        for late in (first.put("s1", 1, b"late"), first.claim("s1")):
-            with self.assertRaises(LeaseLost):
-                await late
         self.assertEqual(list(await second.left("n1", 9)), [b"\x00\xff"])
-        claim = await second.claim("s1")
-        self.assertEqual(
-            (claim.kind, claim.fence, claim.data), ("adopted", 2, b"\x00\xff")
-        )
-        self.assertEqual(list(await second.left("n1", 9)), [])
-        await self.renew_lease()
-        self.assertFalse(await first.put("s1", 1, b"late"))
-        self.assertFalse(await first.remove("s1", 1))
-        self.assertFalse(await first.release("s1", 1, b"late"))
-        self.assertEqual((await first.claim("s1")).kind, "owned")
-        self.assertTrue(await second.put("s1", 2, b"next"))
-        again = await second.claim("s1")
-        self.assertEqual((again.kind, again.fence, again.data), ("adopted", 2, b"next"))
-
-    async def test_two_claim_at_once(self) -> None:
-        """
-        Of two nodes that ask for a game server one gets it: also if one of them knows
-        that the node before is gone, because it has its state directory.
-        """
-        first, second = await self.make_stores()
-        await first.put("s1", 1, b"one")
-        await first.release("s1", 1, b"one")
-        asked = [one.claim("s1", gone="n0") for one in (second, first, second)]
-        claims = [await one for one in asked]
-        # Redis may read the connection of either node first.
-        kinds = "adopted owned adopted", "owned adopted owned"
-        self.assertIn(" ".join(one.kind for one in claims), kinds)
-        self.assertEqual({one.fence for one in claims}, {2, 0})
-
-    async def test_restarted(self) -> None:
-        """
-        A node that was started again in the place of one that was killed need not wait
-        for the end of its lease.
-        """
-        first, second = await self.make_stores()
-        await first.put("s1", 1, b"one")
-        self.assertEqual((await second.claim("s1", gone="n9")).kind, "owned")
-        claim = await second.claim("s1", gone="n1")
-        self.assertEqual((claim.kind, claim.fence), ("adopted", 2))
-        self.assertFalse(await first.put("s1", 1, b"late"))
 
     async def test_offer(self) -> None:
         """
@@ -644,14 +631,14 @@ class ServerStoreContract:
         learns that; until then it may take it back, or see it end.
         """
         first, second = await self.make_stores()
+        there = attrs.evolve(second, machine="there")
         for server_id in ("s1", "s2", "s3"):
-            await first.put(server_id, 1, server_id.encode())
             data = server_id.encode()
+            await first.put(server_id, 1, data)
             self.assertTrue(await first.release(server_id, 1, data))
             self.assertTrue(await first.release(server_id, 1, data))
         self.assertEqual(len(await second.left("", 9)), 3)
         self.assertEqual(len(await second.left("", 2)), 2)
-        there = attrs.evolve(second, machine="there")
         self.assertEqual(list(await there.left("", 9)), [])
         self.assertFalse(await first.put("s1", 1, b"late"))
         self.assertEqual((await second.claim("s1")).fence, 2)
@@ -675,18 +662,3 @@ class ServerStoreContract:
             (claim.kind, claim.fence, claim.data), ("adopted", 2, b"newest")
         )
         self.assertFalse(await first.release("s1", 1, b"late"))
-
-    async def test_over(self) -> None:
-        """
-        A game server that ended at its next node does not come back: neither by a node
-        that slept, nor by one that has an old file.
-        """
-        first, second = await self.make_stores()
-        await first.put("s1", 1, b"one")
-        await first.release("s1", 1, b"one")
-        await second.claim("s1")
-        self.assertTrue(await second.remove("s1", 2))
-        self.assertFalse(await second.remove("s1", 2))
-        self.assertFalse(await first.put("s1", 1, b"late"))
-        self.assertEqual((await first.claim("s1", gone="n1")).kind, "over")
-        self.assertEqual(list(await second.left("", 9)), [])

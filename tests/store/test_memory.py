@@ -211,15 +211,18 @@ class _TwoLeases:
 
     now = 1000.0
 
-    async def of_each(self, *more: str) -> list[MemoryOwnedStore]:
-        """Make the stores: of rooms, or of this kind, on this machine."""
+    kind: tuple[str, ...]
+
+    async def make_stores(self) -> list[MemoryOwnedStore]:
         self.nodes = MemoryNodeStore(lambda: self.now)
         self.leases: dict[str, int] = {}
         entries: dict[str, Any] = {}
         stores = []
         for node_id in ("n1", "n2"):
             lease = partial(self.leases.__getitem__, node_id)
-            stores.append(MemoryOwnedStore(self.nodes, node_id, lease, entries, *more))
+            stores.append(
+                MemoryOwnedStore(self.nodes, node_id, lease, entries, *self.kind)
+            )
             verifyObject(IOwnedStore, stores[-1])
             self.leases[node_id] = await self.nodes.register(facts(node_id), 60.0)
         return stores
@@ -235,14 +238,8 @@ class _TwoLeases:
 
 
 class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
-    """Checkpoints in memory."""
-
-    async def make_stores(self) -> list[MemoryOwnedStore]:
-        return await self.of_each()
+    """Rooms in memory."""
 
 
 class MemoryServerTests(_TwoLeases, ServerStoreContract, TestCase):
     """Game servers in memory."""
-
-    async def make_stores(self) -> list[MemoryOwnedStore]:
-        return await self.of_each("server", "here")

@@ -531,11 +531,13 @@ class RedisPlayerStoreTests(PlayerStoreContract, RedisCase):
 class _TwoLeases(RedisCase):
     """The leases of two nodes, each with a client of its own."""
 
-    async def of_each(self, *more: str) -> list[RedisOwnedStore]:
-        """Make the stores: of rooms, or of this kind, on this machine."""
+    kind: tuple[str, ...]
+
+    async def make_stores(self) -> list[RedisOwnedStore]:
         other = await self.open_client("n2")
         await RedisNodeStore(other).register(NodeFacts("n2", {}, "1"), 60)
-        stores = [RedisOwnedStore(one, None, *more) for one in (self.client, other)]
+        both = (self.client, other)
+        stores = [RedisOwnedStore(one, None, *self.kind) for one in both]
         for one in stores:
             verifyObject(IOwnedStore, one)
         return stores
@@ -551,10 +553,7 @@ class _TwoLeases(RedisCase):
 
 
 class RedisRoomTests(_TwoLeases, RoomStoreContract):
-    """Checkpoints in Redis."""
-
-    async def make_stores(self) -> list[RedisOwnedStore]:
-        return await self.of_each()
+    """Rooms in Redis."""
 
     async def test_a_node_is_listed_while_it_has_rooms(self) -> None:
         """
@@ -577,9 +576,6 @@ class RedisRoomTests(_TwoLeases, RoomStoreContract):
 
 class RedisServerTests(_TwoLeases, ServerStoreContract):
     """Game servers in Redis."""
-
-    async def make_stores(self) -> list[RedisOwnedStore]:
-        return await self.of_each("server", "here")
 
     async def test_before_the_placement(self) -> None:
         """
