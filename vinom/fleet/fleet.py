@@ -399,8 +399,9 @@ class Fleet(Service):
 
     def take_away(self, match_id: str) -> None:
         """Another node has gone on with a match of this one: end it without a word."""
-        if (match := self._matches.get(match_id)) is not None:
-            match.take_away()
+        match = self._matches.get(match_id)
+        if match is not None and match.server is not None:
+            match.server.drop(match)
 
     def kill(self, match_id: str) -> None:
         """Kill the game server of a match, which goes on elsewhere, if it can."""

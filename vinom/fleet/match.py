@@ -46,6 +46,8 @@ from vinom.net.frames import FRAME_LIMIT
 from vinom.play.hosting.checkpoints import FORGOTTEN
 from vinom.play.hosting.recordings import Recordings
 
+_log = Logger()
+
 #: Returns why nobody here can read a checkpoint; an empty text if somebody can.
 Readable = Callable[[MatchPlan, bytes], str]
 
@@ -141,7 +143,7 @@ class KeptCheckpoint:
         """
         Take a checkpoint that was written while there was no link.
 
-        :raises PeerError: it does not follow the one before.
+        If it does not follow the one before, players may have seen what cannot be had.
         """
         # One that did not fit into the first message over a new link is only here.
         is_missing = message.number == self.number and not (self.data or message.base)
@@ -150,7 +152,11 @@ class KeptCheckpoint:
         if not message.base:
             # Those before it were lost with the link.
             self.number = message.number - 1
-        self.take(message)
+        try:
+            self.take(message)
+        except PeerError as error:
+            _log.error("{why}", why=str(error))
+            self.data = b""
 
     def restart(self, one: Playing) -> None:
         """
@@ -218,7 +224,7 @@ class Host(Protocol):
         """End it at once."""
 
     def drop(self, match: RunningMatch) -> None:
-        """End a match that another node has gone on with."""
+        """Another node has gone on with a match: end it without a word."""
 
     def send(self, message: ToServer, descriptors: tuple[int, ...] = ()) -> None:
         """Send it a message, and open files with it."""
@@ -337,6 +343,7 @@ class RunningMatch:
     :ivar closing: the reason for which it was ordered to end; empty if it was not.
     :ivar is_delayed: *watch* was called because no game server can be had.
     :ivar copy: what other machines go on from; ``None`` if none does.
+    :ivar awaits_store: does it show only what the store of several nodes has?
     :ivar record: what later nodes have to know; ``None`` if none will.
     :ivar deadline: when it is late.
     :ivar ends_by: latest end.
@@ -353,6 +360,7 @@ class RunningMatch:
     relay: Callable[[FromRelayed], None] | None = None
     hosts: tuple[str, ...] = ()
     is_own: bool = False
+    awaits_store: bool = False
     server: Host | None = None
     attempts: int = 0
     is_packed: bool = False
@@ -374,7 +382,6 @@ class RunningMatch:
     _why: str = ""
     _went_back: bool = False
     _was_played: bool = False
-    _log = Logger()
 
     @classmethod
     def make(
@@ -388,7 +395,10 @@ class RunningMatch:
         """Make one that is on no game server."""
         admitted = {ticket.label: ticket for ticket in tickets}
         admissions = Admissions(means.clock, means.timeouts.ticket, admitted)
-        return cls(means, plan, watch, admissions, hosts=hosts)
+        awaits_store = plan.game in means.timeouts.stored
+        return cls(
+            means, plan, watch, admissions, hosts=hosts, awaits_store=awaits_store
+        )
 
     @property
     def match_id(self) -> str:
@@ -548,7 +558,8 @@ class RunningMatch:
                 self._seat_changed(seat, state)
         if one.is_started:
             self._report(lambda watch: watch.started(self.match_id))
-        if one.outcome is not None and not self._is_recorded(one.outcome):
+        rounds = 0 if self.record is None else self.record.rounds
+        if one.outcome is not None and not 0 < _round_of(one.outcome) <= rounds:
             self._round_ended(one.outcome)
         if (relay := self.relay) is not None:
             self.send(RelayWatch(self.match_id, True, self.is_packed))
@@ -556,10 +567,6 @@ class RunningMatch:
                 # It has given up the seats of players who are connected here.
                 relay(RelayAgain(self.match_id))
         self._order_again()
-
-    def _is_recorded(self, outcome: Mapping[str, Any]) -> bool:
-        """Has an earlier node stored the result of this round?"""
-        return self.record is not None and 0 < _round_of(outcome) <= self.record.rounds
 
     def is_stuck(self) -> bool:
         """
@@ -578,11 +585,6 @@ class RunningMatch:
         self.close(self._verdict)
         return False
 
-    @property
-    def outlives_link(self) -> bool:
-        """Can it be played on without a link?"""
-        return not self.is_own and self.stage != "opening"
-
     def server_gone(
         self, verdict: str | None, is_planned: bool
     ) -> Literal["begins", "goes on", "over"]:
@@ -592,13 +594,19 @@ class RunningMatch:
         :param verdict: the reason of its end, if it is not the usual one.
         :param is_planned: it was asked to hand its matches over.
         """
-        if verdict is None and self._can_resume(is_planned):
-            self._take_back_files(self.kept.length)
-            self.kept.next_part()
-            self.admissions.extend()
-            was_played = self._was_played or self.stage == "played"
-            self._leave(was_played, self.ends_by - self.means.now())
-            return "goes on"
+        if verdict is None and self._may_go_on:
+            seats = len(self.plan.seats)
+            self._why = self.kept.resume(self.means.now(), seats, is_planned)
+            if not self._why:
+                self._take_back_files(self.kept.length)
+                self.kept.next_part()
+                self.admissions.extend()
+                was_played = self._was_played or self.stage == "played"
+                self._leave(was_played, self.ends_by - self.means.now())
+                return "goes on"
+            _log.error(
+                "match {match_id} is lost: {why}", match_id=self.match_id, why=self._why
+            )
         self.admissions.fail()
         if verdict is None and self.stage == "opening" and not self.goes_on:
             if self.means.files is not None:
@@ -619,17 +627,6 @@ class RunningMatch:
     def can_go_on(self) -> bool:
         """Can another game server go on with it, if that can read its checkpoint?"""
         return self._may_go_on and bool(self.kept.data)
-
-    def _can_resume(self, is_planned: bool) -> bool:
-        if not self._may_go_on:
-            return False
-        seats = len(self.plan.seats)
-        self._why = self.kept.resume(self.means.now(), seats, is_planned)
-        if self._why:
-            self._log.error(
-                "match {match_id} is lost: {why}", match_id=self.match_id, why=self._why
-            )
-        return not self._why
 
     # What its game server reports.
 
@@ -655,8 +652,11 @@ class RunningMatch:
                 self._report(lambda watch: watch.started(self.match_id))
             case RoundEnded(_, outcome):
                 return self._round_ended(outcome)
-            case RecordingData():
-                self._recorded(message)
+            case RecordingData(_, part, at, data, is_report):
+                # Its game server is on another machine.
+                if self.means.files is not None and part == self.kept.part:
+                    files = self.means.files
+                    files.append(self.match_id, part, at, data, is_report)
         return False
 
     def _seat_changed(self, seat: int, state: str) -> None:
@@ -674,38 +674,7 @@ class RunningMatch:
         self.record = replace(self.record, rounds=number)
         return True
 
-    def _recorded(self, message: RecordingData) -> None:
-        """Write what a game server on another machine has recorded."""
-        if self.means.files is not None and message.part == self.kept.part:
-            self.means.files.append(
-                self.match_id,
-                message.part,
-                message.at,
-                message.data,
-                message.is_report,
-            )
-
-    def take_away(self) -> None:
-        """Another node has gone on with it: end it without a word."""
-        self.is_withdrawn = True
-        if self.server is not None:
-            self.server.drop(self)
-
-    def take_unsent(self, message: Kept) -> None:
-        """Take what its game server wrote, before it died, while it had no link."""
-        try:
-            self.kept.take_unsent(message)
-        except PeerError as error:
-            # Players may have seen more than can be had.
-            self._log.error("{why}", why=str(error))
-            self.kept.data = b""
-
     # Its copy.
-
-    @property
-    def awaits_store(self) -> bool:
-        """Does it show only what the store of several nodes has?"""
-        return self.plan.game in self.means.timeouts.stored
 
     def store(self, server_id: str, placement: Placement) -> bool:
         """
@@ -774,7 +743,7 @@ class RunningMatch:
         try:
             step(self.watch)
         except Exception:
-            self._log.failure(
+            _log.failure(
                 "failed to handle a report about match {match_id}",
                 match_id=self.match_id,
             )

@@ -539,7 +539,7 @@ class ServerProcess:
         for file in self._unsent:
             for message in read_unsent(file):
                 if (match := self.rooms.get(message.match_id)) is not None:
-                    match.take_unsent(message)
+                    match.kept.take_unsent(message)
         self._close_unsent()
 
     def _close_unsent(self) -> None:
@@ -613,7 +613,9 @@ class ServerProcess:
     def lost(self) -> None:
         """Its link is closed."""
         self._link = None
-        if self.stage == "listening" and any(one.outlives_link for one in self.rooms):
+        if self.stage == "listening" and any(
+            not one.is_own and one.stage != "opening" for one in self.rooms
+        ):
             self._log.warn(
                 "game server {server} plays on without a link", server=self.server_id
             )
@@ -658,7 +660,8 @@ class ServerProcess:
                 match.store(self.server_id, placement)
 
     def drop(self, match: RunningMatch) -> None:
-        """End a match that another node has gone on with."""
+        """Another node has gone on with a match: end it without a word."""
+        match.is_withdrawn = True
         if len(self.rooms) > 1:
             match.close("lost")
         else:
